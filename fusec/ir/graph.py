@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TypeAlias, assert_never
+from typing import Generic, TypeAlias, TypeVar, assert_never
 
 import sympy
 
@@ -183,14 +183,20 @@ Expr: TypeAlias = (
 )
 
 
+E = TypeVar("E")
+
+
 @dataclass(frozen=True, slots=True)
-class Node:
+class NodeOf(Generic[E]):
     """An expression with its type. `name` is what the spec calls it, `span` where it stands."""
 
-    expr: Expr
+    expr: E
     type: ValueType
     name: str | None = field(default=None, compare=False)
     span: Span | None = field(default=None, compare=False)
+
+
+Node: TypeAlias = NodeOf[Expr]
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,14 +396,14 @@ def users(graph: Graph) -> tuple[tuple[NodeId, ...], ...]:
     return tuple(map(tuple, found))
 
 
-class GraphBuilder:
+class Builder(Generic[E]):
     """Collects typed nodes; an expression that is already there is returned, not added again."""
 
     def __init__(self) -> None:
-        self._nodes: list[Node] = []
+        self._nodes: list[NodeOf[E]] = []
         self._known: dict[tuple[object, ValueType], NodeId] = {}
 
-    def add(self, expr: Expr, type: ValueType, name: str | None = None, span: Span | None = None) -> NodeId:
+    def add(self, expr: E, type: ValueType, name: str | None = None, span: Span | None = None) -> NodeId:
         """The node of `expr`, new or shared. A shared node without a name takes the one given."""
         key = (_exact(expr), type)
         if key in self._known:
@@ -405,21 +411,24 @@ class GraphBuilder:
             if name and self._nodes[number].name is None:
                 self._nodes[number] = replace(self._nodes[number], name=name)
             return number
-        self._nodes.append(Node(expr, type, name, span))
+        self._nodes.append(NodeOf(expr, type, name, span))
         self._known[key] = len(self._nodes) - 1
         return len(self._nodes) - 1
 
-    def __getitem__(self, number: NodeId) -> Node:
+    def __getitem__(self, number: NodeId) -> NodeOf[E]:
         return self._nodes[number]
 
     @property
-    def nodes(self) -> tuple[Node, ...]:
+    def nodes(self) -> tuple[NodeOf[E], ...]:
         return tuple(self._nodes)
+
+
+GraphBuilder: TypeAlias = Builder[Expr]
 
 
 def rebuild(graph: Graph, change: Callable[[GraphBuilder, Node, tuple[NodeId, ...]], NodeId]) -> Graph:
     """A graph with every reachable node passed through `change(builder, old node, new operands)`; the rest dropped."""
-    builder = GraphBuilder()
+    builder = Builder[Expr]()
     live = reachable(graph.nodes, graph.roots)
     new: dict[NodeId, NodeId] = {}
     for number in sorted(live):
@@ -446,6 +455,6 @@ def walk(graph: Graph) -> Iterator[tuple[NodeId, Node]]:
     return ((number, node) for number, node in enumerate(graph.nodes) if number in live)
 
 
-def _exact(expr: Expr) -> object:
+def _exact(expr: object) -> object:
     # 1, 1.0 and True are equal and hash alike in Python, 0.0 equals -0.0, and NaN equals nothing: keep them apart.
     return (type(expr.value), repr(expr.value)) if isinstance(expr, Const) else expr

@@ -130,10 +130,8 @@ def _elementwise(op: str, args: tuple[ValueType, ...]) -> ValueType:
     for place, arg in enumerate(args):
         wanted = (Kind.BOOL,) if op == "where" and place == 0 else rule.operands
         if arg.kind not in wanted:
-            raise TypeFault(
-                f"`{rule.symbol or op}` takes {' or '.join(kind.value for kind in wanted)} operands, this one is {arg.kind.value}",
-                place,
-            )
+            kinds_text = " or ".join(kind.value for kind in wanted)
+            raise TypeFault(f"`{rule.symbol or op}` takes {kinds_text} operands, this one is {arg.kind.value}", place)
     values = args[1:] if op == "where" else args
     kinds = {arg.kind for arg in values}
     if op == "where" and Kind.BOOL in kinds and len(kinds) > 1:
@@ -241,7 +239,9 @@ def _choose(cases: tuple[ValueType, ...]) -> ValueType:
 def _need_axes(arg: ValueType, axes: tuple[Axis, ...], what: str, operand: int = 0) -> None:
     for axis in axes:
         if axis not in arg.axes:
-            has = f"its axes are {', '.join(f'`{product_text((a,))}`' for a in arg.axes)}" if arg.axes else "it has none"
+            has = (
+                f"its axes are {', '.join(f'`{product_text((a,))}`' for a in arg.axes)}" if arg.axes else "it has none"
+            )
             raise TypeFault(f"{what} needs axis `{axis}`, which this value does not have", operand, help=has)
 
 

@@ -1,0 +1,101 @@
+"""Simplify: rewrite what has one best form, so that later passes see fewer kinds of expression.
+
+Before: `mean(x ** 2, over=N)`; after: `sum(x * x, over=N) / extent(N)`. Also folds arithmetic on literals and drops
+`x * 1`, `x + 0`, `x / 1`. Relies on nothing. Casts and storage types are left alone: what is rounded stays rounded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from fusec.ir.graph import (
+    Const,
+    Elementwise,
+    Extent,
+    Graph,
+    GraphBuilder,
+    Node,
+    NodeId,
+    Reduce,
+    keep,
+    rebuild,
+)
+from fusec.ir.types import INT, REAL, Computed, Kind, ValueType, without
+
+_MAX_POWER = 8
+"""Integer exponents up to this become multiplications; beyond it `pow` is as exact and shorter."""
+
+
+def simplify(graph: Graph) -> Graph:
+    """The graph in simplest form."""
+    return rebuild(graph, _simplified)
+
+
+def _simplified(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
+    match node.expr:
+        case Reduce(op="mean", axes=axes):
+            total_type = ValueType(REAL, without(builder[args[0]].type.axes, axes))
+            total = builder.add(Reduce("sum", args[0], axes), total_type, span=node.span)
+            count = builder.add(Extent(axes), ValueType(INT), span=node.span)
+            return builder.add(Elementwise("div", (total, count)), node.type, node.name, node.span)
+        case Elementwise(op="pow"):
+            return _power(builder, node, args)
+        case Elementwise(op=op):
+            folded = _folded(builder, node, op, args)
+            return keep(builder, node, args) if folded is None else folded
+        case _:
+            return keep(builder, node, args)
+
+
+def _power(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
+    exponent = builder[args[1]].expr
+    if not isinstance(exponent, Const) or exponent.value != int(_finite(exponent.value)):
+        return keep(builder, node, args)
+    count = int(exponent.value)
+    if not 1 <= count <= _MAX_POWER or builder[args[0]].type.kind is not Kind.REAL:
+        return keep(builder, node, args)
+    result = args[0]
+    for _ in range(count - 1):
+        result = builder.add(Elementwise("mul", (result, args[0])), node.type, node.name, node.span)
+    return result
+
+
+def _finite(value: float | int | bool) -> float:
+    return float(value) if math.isfinite(value) else 0.5
+
+
+_FOLD: dict[str, Callable[[float, float], float]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+}
+_NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1}
+
+
+def _folded(builder: GraphBuilder, node: Node, op: str, args: tuple[NodeId, ...]) -> NodeId | None:
+    consts = [builder[arg].expr for arg in args]
+    values = [expr.value for expr in consts if isinstance(expr, Const)]
+    if len(values) == len(args):
+        return _constant(builder, node, op, values)
+    right = consts[-1]
+    if op in _NEUTRAL and isinstance(right, Const) and right.value == _NEUTRAL[op] and not _negative_zero(right.value):
+        kept = builder[args[0]].type
+        if kept.axes == node.type.axes and isinstance(kept.element, Computed) and kept == node.type:
+            return args[0]
+    return None
+
+
+def _constant(builder: GraphBuilder, node: Node, op: str, values: list[float | int | bool]) -> NodeId | None:
+    if op == "neg":
+        return builder.add(Const(-values[0]), node.type, node.name, node.span)
+    if op in _FOLD and len(values) == 2:
+        value = _FOLD[op](values[0], values[1])
+        exact = isinstance(value, int) or all(isinstance(v, int) for v in values)
+        if exact:
+            return builder.add(Const(value), node.type, node.name, node.span)
+    return None
+
+
+def _negative_zero(value: float) -> bool:
+    return value == 0 and math.copysign(1.0, value) < 0

@@ -1,0 +1,169 @@
+"""Commute: a factor that is constant along a reduced axis leaves the reduction.
+
+Before: `amax(abs(x * r * w), over=N)` with `r = rsqrt(mean(x * x, over=N) + eps)`: two sweeps, one after the other.
+After:  `amax(abs(x * w), over=N) * r`: both reductions share one sweep.
+
+Obligations, all checked here: the factor has none of the reduced axes; for `amax` and `amin` it is proved positive
+(`sum` takes any sign); no declared cast stands between factor and reduction. A factor is moved only when it waits for
+a reduction over one of the same axes: otherwise nothing is gained and the spec's own order of rounding is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusec.ir.graph import (
+    Cast,
+    Choose,
+    Const,
+    Elementwise,
+    Graph,
+    GraphBuilder,
+    Merge,
+    Node,
+    NodeId,
+    Part,
+    Reduce,
+    Rename,
+    keep,
+    operands,
+    rebuild,
+    with_operands,
+)
+from fusec.ir.types import REAL, Axis, Computed, Kind, ValueType, union
+
+
+def commute(graph: Graph) -> Graph:
+    """The graph with factors moved out of the reductions that would wait for them."""
+    return rebuild(graph, _commuted)
+
+
+def _commuted(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
+    if not isinstance(node.expr, Reduce) or node.expr.op not in ("sum", "amax", "amin"):
+        return keep(builder, node, args)
+    found = _Factoring(builder, node.expr.axes, needs_positive=node.expr.op != "sum").split(args[0])
+    if not found.factors:
+        return keep(builder, node, args)
+    inner = builder.add(Reduce(node.expr.op, found.rest, node.expr.axes), node.type, span=node.span)
+    for factor in found.factors:
+        axes = union(builder[inner].type.axes, builder[factor].type.axes)
+        inner = builder.add(Elementwise("mul", (inner, factor)), ValueType(REAL, axes), node.name, node.span)
+    return inner
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """`rest` times every one of `factors`."""
+
+    rest: NodeId
+    factors: tuple[NodeId, ...] = ()
+
+
+class _Factoring:
+    """Splits values into a rest and the factors that may leave a reduction over `axes`."""
+
+    def __init__(self, builder: GraphBuilder, axes: tuple[Axis, ...], needs_positive: bool) -> None:
+        self._builder = builder
+        self._axes = axes
+        self._needs_positive = needs_positive
+
+    def split(self, value: NodeId) -> _Product:
+        node = self._builder[value]
+        match node.expr:
+            case Elementwise(op="mul", args=(a, b)):
+                return self._product(value, node, a, b)
+            case Elementwise(op="div", args=(a, b)):
+                above = self.split(a)
+                return self._rebuilt(node, above.factors, (above.rest, b)) if above.factors else _Product(value)
+            case Elementwise(op="abs" | "neg", args=(a,)):
+                inner = self.split(a)
+                return self._rebuilt(node, inner.factors, (inner.rest,)) if self._positive(inner) else _Product(value)
+            case Elementwise(op="add" | "sub" | "maximum" | "minimum", args=args):
+                return self._common(value, node, args)
+            case Merge(args=args):
+                return self._common(value, node, args)
+            case Part(arg=a) | Rename(arg=a) if isinstance(node.type.element, Computed):
+                inner = self.split(a)
+                free = all(not self._has_axis(factor, node.expr) for factor in inner.factors)
+                return self._rebuilt(node, inner.factors, (inner.rest,)) if inner.factors and free else _Product(value)
+            case _:
+                return _Product(value)
+
+    def _product(self, value: NodeId, node: Node, a: NodeId, b: NodeId) -> _Product:
+        for kept, moved in ((a, b), (b, a)):
+            if self._movable(moved):
+                inner = self.split(kept)
+                return _Product(inner.rest, (*inner.factors, moved))
+        left, right = self.split(a), self.split(b)
+        factors = (*left.factors, *right.factors)
+        return self._rebuilt(node, factors, (left.rest, right.rest)) if factors else _Product(value)
+
+    def _common(self, value: NodeId, node: Node, args: tuple[NodeId, ...]) -> _Product:
+        """The factors that every operand has: `r * a - r * b` is `r * (a - b)`."""
+        parts = [self.split(arg) for arg in args]
+        same = all(part.factors == parts[0].factors for part in parts)
+        ordered = isinstance(node.expr, Elementwise) and node.expr.op in ("maximum", "minimum")
+        if not parts[0].factors or not same or (ordered and not all(map(self._positive, parts))):
+            return _Product(value)
+        return self._rebuilt(node, parts[0].factors, tuple(part.rest for part in parts))
+
+    def _rebuilt(self, node: Node, factors: tuple[NodeId, ...], args: tuple[NodeId, ...]) -> _Product:
+        axes = tuple(
+            axis
+            for axis in node.type.axes
+            if isinstance(node.expr, Part | Merge | Rename) or any(axis in self._builder[arg].type.axes for arg in args)
+        )
+        expr = with_operands(node.expr, args)
+        return _Product(self._builder.add(expr, ValueType(node.type.element, axes), span=node.span), factors)
+
+    def _movable(self, value: NodeId) -> bool:
+        node = self._builder[value]
+        if node.type.kind is not Kind.REAL or any(axis in node.type.axes for axis in self._axes):
+            return False
+        waits = reduces_over(self._builder, value, self._axes)
+        return waits and (not self._needs_positive or is_positive(self._builder, value))
+
+    def _positive(self, product: _Product) -> bool:
+        return bool(product.factors) and all(is_positive(self._builder, factor) for factor in product.factors)
+
+    def _has_axis(self, value: NodeId, view: Part | Rename) -> bool:
+        axis = view.axis if isinstance(view, Part) else view.old
+        return axis in self._builder[value].type.axes
+
+
+def reduces_over(builder: GraphBuilder, value: NodeId, axes: tuple[Axis, ...]) -> bool:
+    """Whether `value` depends on a reduction over one of `axes`."""
+    stack, seen = [value], set()
+    while stack:
+        number = stack.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        expr = builder[number].expr
+        if isinstance(expr, Reduce) and any(axis in expr.axes for axis in axes):
+            return True
+        stack.extend(operands(expr))
+    return False
+
+
+def is_positive(builder: GraphBuilder, value: NodeId) -> bool:
+    """Whether `value` is proved greater than 0 wherever it is not NaN."""
+    match builder[value].expr:
+        case Const(number):
+            return number > 0
+        case Elementwise(op="exp" | "exp2" | "rsqrt" | "sigmoid"):
+            return True
+        case Elementwise(op="maximum", args=args):
+            return any(is_positive(builder, arg) for arg in args)
+        case Elementwise(op="mul" | "div" | "add" | "minimum", args=args):
+            return all(is_positive(builder, arg) for arg in args)
+        case Elementwise(op="sqrt" | "abs", args=args):
+            return is_positive(builder, args[0])
+        case Reduce(op="amax" | "amin", arg=arg):
+            return is_positive(builder, arg)
+        case Choose(cases=cases):
+            return all(is_positive(builder, case) for _, case in cases)
+        case Cast():
+            return False
+        case _:
+            return False
