@@ -1,0 +1,117 @@
+"""The resource gate compiles for chips that are not here, and outlives a compiler that does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fusec.codegen.gate import TARGETS, Job, Resources, Target, Variant, Verdict, judge, measure, unsupported
+
+KERNEL = """
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def double(x, y, n, BLOCK: tl.constexpr):
+    columns = tl.arange(0, BLOCK)
+    values = tl.load(x + columns, mask=columns < n, other=0.0).to(tl.float32)
+    total = tl.sum(values, 0)
+    tl.store(y + columns, (values * total).to(y.dtype.element_ty), mask=columns < n)
+"""
+
+DOUBLE = Variant(
+    label="double f16",
+    kernel="double",
+    signature=(("x", "*fp16"), ("y", "*fp16"), ("n", "i32"), ("BLOCK", "constexpr")),
+    constexprs=(("BLOCK", 1024),),
+    divisible=("x", "y"),
+)
+
+
+def job(variant: Variant = DOUBLE, target: str = "sm_90", text: str = KERNEL) -> Job:
+    return Job("double", text, variant, TARGETS[target])
+
+
+def test_every_target_gets_its_figures() -> None:
+    heard: list[Verdict] = []
+    verdicts = measure([job(target=target) for target in TARGETS], workers=2, done=heard.append)
+    assert [verdict.target for verdict in verdicts] == list(TARGETS)
+    assert sorted(heard, key=lambda verdict: list(TARGETS).index(verdict.target)) == list(verdicts)
+    for verdict in verdicts:
+        assert verdict.failure is None
+        assert verdict.resources is not None
+        assert 8 < verdict.resources.registers < 128
+        assert (verdict.resources.spills, verdict.resources.stack) == (0, 0)
+        assert 0 < verdict.resources.shared < 1024
+
+
+def test_a_spill_fails_the_variant() -> None:
+    wide = replace(DOUBLE, label="wide", constexprs=(("BLOCK", 16384),), num_warps=1)
+    (verdict,) = measure([job(wide)], workers=1)
+    assert verdict.resources is not None
+    assert verdict.resources.spills > 0
+    assert verdict.failure == f"spills {verdict.resources.spills} bytes of registers"
+
+
+HANG = "import time\ntime.sleep(60)\n"
+DEATH = """
+import os, signal, sys
+print("last words", file=sys.stderr, flush=True)
+os.kill(os.getpid(), signal.SIGSEGV)
+"""
+NOISE = "import os\nos.write(1, b'{}\\n')\nprint('{}')\n"
+
+
+def test_a_compiler_that_hangs_is_ended() -> None:
+    (verdict,) = measure([job(text=HANG)], workers=1, limit=2)
+    assert verdict.failure == "compiling took more than 2 s"
+
+
+def test_faults_of_one_kernel_do_not_reach_the_next() -> None:
+    unknown = KERNEL.replace("tl.sum(values, 0)", "tl.no_such_function(values)")
+    texts = [DEATH, "import os\nos._exit(7)\n", "x = ", unknown, NOISE + KERNEL]
+    failures = [verdict.failure for verdict in measure([job(text=text) for text in texts], workers=1)]
+    assert failures[:2] == [
+        "the compiler died with signal SIGSEGV: last words",
+        "the compiler died with exit code 7",
+    ]
+    assert "SyntaxError" in str(failures[2])
+    assert "no_such_function" in str(failures[3])
+    assert failures[4] is None
+
+
+def test_the_interpreter_is_switched_off_in_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    (verdict,) = measure([job()], workers=1)
+    assert verdict.failure is None
+    assert verdict.resources is not None
+
+
+def test_eight_bit_floats_wait_for_the_chip_that_has_them() -> None:
+    quantise = replace(DOUBLE, signature=(("x", "*fp16"), ("y", "*fp8e4nv"), ("n", "i32"), ("BLOCK", "constexpr")))
+    assert unsupported(quantise, TARGETS["sm_80"]) == "y is fp8e4nv, which needs sm_89 or later"
+    assert unsupported(quantise, TARGETS["sm_89"]) is None
+    old, new = measure([job(quantise, "sm_80"), job(quantise, "sm_90")], workers=1)
+    assert old.skipped
+    assert old.failure is None
+    assert new.resources is not None
+
+
+@pytest.mark.parametrize(
+    ("resources", "failure"),
+    [
+        (Resources(128, 0, 0, 100), None),
+        (Resources(128, 0, 16, 100), None),
+        (Resources(255, 8, 8, 100), "spills 8 bytes of registers"),
+        (Resources(128, 0, 0, 101), "needs 101 bytes of shared memory, tiny has 100"),
+        (Resources(255, 8, 8, 101), "spills 8 bytes of registers; needs 101 bytes of shared memory, tiny has 100"),
+    ],
+)
+def test_what_fails_a_variant(resources: Resources, failure: str | None) -> None:
+    assert judge("v", Target("tiny", 80, 100), resources) == Verdict("v", "tiny", resources, failure=failure)
+
+
+def test_no_jobs_no_verdicts() -> None:
+    assert measure([], workers=4) == ()
