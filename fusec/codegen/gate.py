@@ -6,19 +6,12 @@ that is fed a bad kernel may hang or die on a signal. `judge` turns the figures 
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from queue import SimpleQueue
-from typing import IO, Any
+from typing import Any
+
+from fusec import crew
 
 TIME_LIMIT = 120.0
 """Seconds one kernel may take to compile. A kernel that fits its chip needs about one."""
@@ -118,127 +111,33 @@ def judge(label: str, target: Target, resources: Resources) -> Verdict:
 
 
 def measure(
-    jobs: Sequence[Job], workers: int, done: Callable[[Verdict], None] = lambda _: None, limit: float = TIME_LIMIT
+    jobs: Sequence[Job], workers: int, done: Callable[[], None] = lambda: None, limit: float = TIME_LIMIT
 ) -> tuple[Verdict, ...]:
-    """The verdict of every job, in order; `done` hears of each as it is reached.
+    """The verdict of every job, in order. `workers` compilers run at once, each job may take `limit` seconds.
 
-    At most `workers` compilers run at once, and each job may take `limit` seconds.
+    `done` is called, from several threads, whenever a job that had to be compiled is finished.
     """
-    idle: SimpleQueue[_Worker] = SimpleQueue()
-
-    def run(job: Job) -> Verdict:
-        reason = unsupported(job.variant, job.target)
-        verdict = Verdict(job.variant.label, job.target.name, skipped=reason) if reason else compile_in_turn(job)
-        done(verdict)
-        return verdict
-
-    def compile_in_turn(job: Job) -> Verdict:
-        worker = idle.get()
-        try:
-            return worker.run(job, limit)
-        finally:
-            idle.put(worker)
-
-    with tempfile.TemporaryDirectory(prefix="fusec-gate-", ignore_cleanup_errors=True) as folder:
-        crew = [_Worker(Path(folder) / str(number)) for number in range(max(1, workers))]
-        for worker in crew:
-            idle.put(worker)
-        pool = ThreadPoolExecutor(len(crew))
-        try:
-            return tuple(pool.map(run, jobs))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in crew:
-                worker.stop()
-
-
-class _Worker:
-    """A compiler in a process of its own: started when first used, and again after it was killed or died."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._process: subprocess.Popen[str] | None = None
-        self._errors: IO[str] | None = None
-
-    def run(self, job: Job, limit: float) -> Verdict:
-        process = self._process or self._start()
-        expired = threading.Event()
-
-        def expire() -> None:
-            expired.set()
-            _kill(process)
-
-        timer = threading.Timer(limit, expire)
-        timer.start()
-        try:
-            answer = _ask(process, job)
-        finally:
-            timer.cancel()
-        if answer is None:
-            failure = f"compiling took more than {limit:.0f} s" if expired.is_set() else self._death(process)
-            self.stop()
-            return Verdict(job.variant.label, job.target.name, failure=failure)
-        if "error" in answer:
-            return Verdict(job.variant.label, job.target.name, failure=f"does not compile: {answer['error']}")
-        return judge(job.variant.label, job.target, Resources(**answer))
-
-    def stop(self) -> None:
-        if self._process:
-            _kill(self._process)
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout, self._errors):
-                if pipe:
-                    pipe.close()
-        self._process = None
-
-    def _start(self) -> subprocess.Popen[str]:
-        self._folder.mkdir(exist_ok=True)
-        self._errors = (self._folder / "errors").open("w+", encoding="utf-8", errors="replace")
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "fusec.codegen.gate_worker", str(self._folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            encoding="utf-8",
-            env=_environment(self._folder),
-            start_new_session=True,
+    reasons = [unsupported(job.variant, job.target) for job in jobs]
+    compiled = [job for job, reason in zip(jobs, reasons, strict=True) if not reason]
+    answers = iter(
+        crew.run(
+            "fusec.codegen.gate_worker",
+            [asdict(job) for job in compiled],
+            workers,
+            limit,
+            lambda _: done(),
+            {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"},
         )
-        return self._process
-
-    def _death(self, process: subprocess.Popen[str]) -> str:
-        code = process.wait()
-        cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        assert self._errors is not None
-        self._errors.seek(0)
-        last = [line for line in self._errors.read().splitlines() if line.strip()][-1:]
-        return ": ".join([f"the compiler died with {cause}", *last])
+    )
+    return tuple(
+        Verdict(job.variant.label, job.target.name, skipped=reason) if reason else _verdict(job, next(answers))
+        for job, reason in zip(jobs, reasons, strict=True)
+    )
 
 
-def _ask(process: subprocess.Popen[str], job: Job) -> dict[str, Any] | None:
-    """The worker's answer, or None when it is gone."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(json.dumps(asdict(job)) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-    except (OSError, ValueError):
-        return None
-    return json.loads(line) if line.endswith("\n") else None
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """End the worker and the assembler it may be waiting for."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """This process's, less what would interpret kernels or reuse earlier results."""
-    kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([root, *filter(None, [kept.get("PYTHONPATH")])])
-    return {**kept, "PYTHONPATH": path, "TRITON_CACHE_DIR": str(folder / "triton"), "TRITON_DISABLE_LINE_INFO": "1"}
+def _verdict(job: Job, answer: crew.Lost | dict[str, Any]) -> Verdict:
+    if isinstance(answer, crew.Lost):
+        return Verdict(job.variant.label, job.target.name, failure=f"the compiler {answer.reason}")
+    if "error" in answer:
+        return Verdict(job.variant.label, job.target.name, failure=f"does not compile: {answer['error']}")
+    return judge(job.variant.label, job.target, Resources(**answer))

@@ -1,16 +1,10 @@
-"""The process in which the resource gate compiles: one JSON job a line in, one JSON answer a line out.
-
-    python -m fusec.codegen.gate_worker FOLDER
-
-writes the generated files it is handed into FOLDER, since Triton compiles functions of files only.
-"""
+"""The process in which the resource gate compiles. It writes the files it is handed, since Triton needs files."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import io
-import json
 import os
 import re
 import sys
@@ -23,19 +17,13 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from fusec import crew
+
 _REGISTERS = re.compile(r"Used (\d+) registers")
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 
 
-def serve(folder: Path) -> None:
-    """Answer jobs until the input ends. Nothing but answers reaches the real standard output."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line), folder)), file=answers, flush=True)
-
-
-def answer(job: dict[str, Any], folder: Path) -> dict[str, object]:
+def figures(job: dict[str, Any], folder: Path) -> dict[str, object]:
     """The figures of one job, or `{"error": why}` when the kernel does not compile."""
     try:
         module = load(job["module"], job["text"], folder)
@@ -69,6 +57,8 @@ def resources(kernel: Any, variant: dict[str, Any], capability: int) -> dict[str
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in variant["divisible"]},
     )
     options = {"num_warps": variant["num_warps"], "num_stages": variant["num_stages"]}
+    # Each time through the assembler, whose report is what we are after, also for a kernel that was met before.
+    triton.knobs.compilation.always_compile = True
     triton.knobs.nvidia.dump_ptxas_log = True
     with redirect_stdout(io.StringIO()) as log:
         compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
@@ -88,4 +78,7 @@ def usage(log: str) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    # Line numbers would make equal kernels of different files differ.
+    os.environ["TRITON_DISABLE_LINE_INFO"] = "1"
+    os.environ["TRITON_CACHE_DIR"] = str(Path.cwd() / "triton")
+    crew.answer(figures)

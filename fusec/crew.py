@@ -1,0 +1,164 @@
+"""Processes that do jobs for us and may hang or die at it.
+
+A worker is a Python module run with `-m`: it reads one JSON job a line and writes one JSON answer a line, see `answer`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, Any
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A job without an answer, and why: the worker took too long, or it died."""
+
+    reason: str
+
+
+def run(
+    module: str,
+    jobs: Sequence[Any],
+    workers: int,
+    limit: float,
+    done: Callable[[Any], None],
+    environment: Mapping[str, str],
+) -> list[Any]:
+    """The answers of `module` to all jobs (plain JSON values), in order; a job without an answer gives `Lost`.
+
+    At most `workers` processes run at once, and each job may take `limit` seconds. `done` hears of every answer as it
+    comes, from several threads. `environment` is that of the workers.
+    """
+    idle: SimpleQueue[_Worker] = SimpleQueue()
+
+    def do(job: Any) -> Any:
+        worker = idle.get()
+        try:
+            answer = worker.ask(job, limit)
+        finally:
+            idle.put(worker)
+        done(answer)
+        return answer
+
+    with tempfile.TemporaryDirectory(prefix="fusec-crew-", ignore_cleanup_errors=True) as folder:
+        crew = [_Worker(module, Path(folder) / str(number), environment) for number in range(max(1, workers))]
+        for worker in crew:
+            idle.put(worker)
+        pool = ThreadPoolExecutor(len(crew))
+        try:
+            return list(pool.map(do, jobs))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in crew:
+                worker.stop()
+
+
+def answer(do: Callable[[Any, Path], Any]) -> None:
+    """A worker's main: `do(job, folder)` for every job; the folder is its own, to write into.
+
+    Nothing but answers reaches the real standard output; all that is printed goes to the standard error.
+    """
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        print(json.dumps(do(json.loads(line), Path.cwd())), file=answers, flush=True)
+
+
+class _Worker:
+    """A process that is started when first asked, and again after it was ended or died."""
+
+    def __init__(self, module: str, folder: Path, environment: Mapping[str, str]) -> None:
+        self._module = module
+        self._folder = folder
+        self._environment = environment
+        self._process: subprocess.Popen[str] | None = None
+        self._errors: IO[str] | None = None
+
+    def ask(self, job: Any, limit: float) -> Any:
+        process = self._process or self._start()
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            _end(process)
+
+        timer = threading.Timer(limit, expire)
+        timer.start()
+        try:
+            line = _exchange(process, json.dumps(job))
+        finally:
+            timer.cancel()
+        if line.endswith("\n"):
+            return json.loads(line)
+        reason = f"took more than {limit:.0f} s" if expired.is_set() else self._death(process)
+        self.stop()
+        return Lost(reason)
+
+    def stop(self) -> None:
+        """End the process, if there is one, with all that it started."""
+        if self._process:
+            _end(self._process)
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout, self._errors):
+                if pipe:
+                    pipe.close()
+        self._process = None
+
+    def _start(self) -> subprocess.Popen[str]:
+        self._folder.mkdir(exist_ok=True)
+        self._errors = (self._folder / "errors").open("w+", encoding="utf-8", errors="replace")
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", self._module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            cwd=self._folder,
+            env={**self._environment, "PYTHONPATH": _path(self._environment.get("PYTHONPATH"))},
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        return self._process
+
+    def _death(self, process: subprocess.Popen[str]) -> str:
+        code = process.wait()
+        cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        assert self._errors is not None
+        self._errors.seek(0)
+        last = [line for line in self._errors.read().splitlines() if line.strip()][-1:]
+        return ": ".join([f"died with {cause}", *last])
+
+
+def _exchange(process: subprocess.Popen[str], job: str) -> str:
+    """The line a worker answers with; no whole line when it is gone."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(job + "\n")
+        process.stdin.flush()
+        return process.stdout.readline()
+    except (OSError, ValueError):
+        return ""
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _path(given: str | None) -> str:
+    """The search path that finds this very package in the worker too."""
+    return os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, [given])])

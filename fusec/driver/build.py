@@ -1,0 +1,119 @@
+"""A folder of specs to a package: compiled, gated, verified, and written when nothing is wrong."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from fusec import __version__
+from fusec.codegen import package
+from fusec.codegen.gate import Target, Verdict
+from fusec.codegen.index import index
+from fusec.driver.figures import measure
+from fusec.driver.record import FileRecord
+from fusec.driver.specs import Compile, compile_all, read_specs
+from fusec.driver.store import Store
+
+
+class Phase(Enum):
+    """What a build is doing."""
+
+    COMPILE = "compiling specs"
+    GATE = "measuring kernels"
+    VERIFY = "verifying ops"
+
+
+Progress: TypeAlias = Callable[[Phase, int, int], None]
+"""Hears how many of how many are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """An op run against its reference: on what, the worst error as a part of its bound, or what went wrong."""
+
+    op: str
+    where: str
+    worst: float | None
+    failure: str | None = None
+
+
+Verify: TypeAlias = Callable[[Path, Sequence[FileRecord], Callable[[int, int], None]], tuple[Verification, ...]]
+"""Runs the ops of the package that stands in a folder against their references."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to build: for which chips, with how many processes, from which store; `check` only compares."""
+
+    targets: tuple[Target, ...] = ()
+    jobs: int = 1
+    check: bool = False
+    store: Store = field(default_factory=lambda: Store(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of a build. `changes` says what was written, or with `check` what would be."""
+
+    files: tuple[FileRecord, ...]
+    verdicts: Mapping[str, tuple[Verdict, ...]]
+    verifications: tuple[Verification, ...]
+    changes: package.Changes
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Every reason not to write the package, a line each."""
+        gated = (
+            f"{op}: {verdict.label} on {verdict.target}: {verdict.failure}"
+            for op, verdicts in self.verdicts.items()
+            for verdict in verdicts
+            if verdict.failure
+        )
+        wrong = (f"{check.op} on {check.where}: {check.failure}" for check in self.verifications if check.failure)
+        return (*gated, *wrong)
+
+
+def silent(_phase: Phase, _done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def build_folder(
+    specs: Path,
+    out: Path,
+    compile: Compile,
+    options: Options,
+    verify: Verify | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Build every spec of the folder `specs`, or the one file it names, into the package folder `out`.
+
+    Nothing is written when a spec is wrong, a kernel fails the gate or an op its verification (`Report.failures`).
+    Raises `SpecError` with the mistakes of all specs, `InternalError`, `package.PackageError` and `OSError`.
+    """
+    sources = read_specs(specs)
+    files = compile_all(sources, compile, options.store, options.jobs, partial(progress, Phase.COMPILE))
+    contents = package_files(files)
+    changes = package.compare(out, contents)
+    verdicts = measure(files, options.targets, options.store, options.jobs, partial(progress, Phase.GATE))
+    verifications: tuple[Verification, ...] = ()
+    if verify:
+        with tempfile.TemporaryDirectory(prefix="fusec-verify-") as folder:
+            staged = Path(folder) / out.resolve().name
+            package.write(staged, contents)
+            verifications = verify(staged, files, partial(progress, Phase.VERIFY))
+    report = Report(files, verdicts, verifications, changes)
+    if not options.check and not report.failures:
+        package.write(out, contents)
+    return report
+
+
+def package_files(files: Sequence[FileRecord]) -> dict[str, str]:
+    """The package as file names and their texts."""
+    modules = {f"{record.module}.py": record.text for record in files}
+    names = {record.module: record.exports for record in files}
+    return {**modules, "__init__.py": index(names, __version__), "py.typed": ""}

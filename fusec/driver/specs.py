@@ -1,0 +1,148 @@
+"""The specs of a folder, read and compiled: in parallel, from the store where nothing changed, all mistakes at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from hashlib import sha256
+from pathlib import Path, PurePath
+from typing import TypeAlias
+
+from fusec.codegen.safety import is_identifier
+from fusec.diagnostics import Diagnostic, InternalError, Note, Source, Span, SpecError
+from fusec.driver.record import FileRecord, from_json, to_json
+from fusec.driver.store import Json, Store, compiler_digest, digest
+
+Compile: TypeAlias = Callable[[Source, Path | None], FileRecord]
+"""Compiles one spec, given the folder of the files it uses; other processes call it by its name."""
+
+Outcome: TypeAlias = FileRecord | SpecError | InternalError
+
+
+def read_specs(specs: Path) -> dict[Path, Source]:
+    """The `.fuse` files of a folder, sorted by name, or the one file; each under the path the user knows it by.
+
+    Raises `FileNotFoundError` when there are none, and `SpecError` for a file that is no text or cannot be a module.
+    """
+    paths = sorted(specs.glob("*.fuse")) if specs.is_dir() else [specs]
+    if not paths:
+        raise FileNotFoundError(f"no .fuse files in {specs}")
+    sources: dict[Path, Source] = {}
+    faults: list[Diagnostic] = []
+    for path in paths:
+        try:
+            sources[path] = Source(path.as_posix(), path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            faults.append(_fault(Source(path.as_posix(), ""), f"not UTF-8 text: {error}", "save it as UTF-8"))
+            continue
+        if not is_identifier(path.stem) or path.stem.startswith("__"):
+            message = f"{path.stem!r} cannot name a module"
+            faults.append(_fault(sources[path], message, "name the file with letters, digits and underscores"))
+    if faults:
+        raise SpecError(tuple(faults))
+    return sources
+
+
+def compile_all(
+    sources: Mapping[Path, Source],
+    compile: Compile,
+    store: Store,
+    jobs: int,
+    progress: Callable[[int, int], None],
+) -> tuple[FileRecord, ...]:
+    """The records of all specs, in the order given. Raises `SpecError` with every mistake, else `InternalError`."""
+    keys = {path: spec_key(source, path.parent) for path, source in sources.items()}
+    records = {path: from_json(kept) for path, key in keys.items() if (kept := store.get("spec", key)) is not None}
+    progress(len(records), len(sources))
+    faults: dict[Path, SpecError] = {}
+    broken: dict[Path, InternalError] = {}
+    missing = [path for path in sources if path not in records]
+    for path, outcome in _compile_each(missing, sources, compile, jobs):
+        match outcome:
+            case FileRecord():
+                records[path] = outcome
+                store.put("spec", keys[path], to_json(outcome))
+            case SpecError():
+                faults[path] = outcome
+            case InternalError():
+                broken[path] = outcome
+        progress(len(records) + len(faults) + len(broken), len(sources))
+    if faults:
+        raise SpecError(tuple(fault for path in sources if path in faults for fault in faults[path].diagnostics))
+    if broken:
+        raise next(broken[path] for path in sources if path in broken)
+    clashes = tuple(_clashes([(sources[path], records[path]) for path in sources]))
+    if clashes:
+        raise SpecError(clashes)
+    return tuple(records[path] for path in sources)
+
+
+def compile_one(source: Source, folder: Path | None, compile: Compile, store: Store) -> FileRecord:
+    """The record of one spec, from the store where it is known."""
+    key = spec_key(source, folder)
+    kept = store.get("spec", key)
+    if kept is not None:
+        return from_json(kept)
+    record = compile(source, folder)
+    store.put("spec", key, to_json(record))
+    return record
+
+
+def attempt(compile: Compile, source: Source, folder: Path | None) -> Outcome:
+    """What compiling one spec leads to. Errors are values, so that the mistakes of one spec do not hide another's."""
+    try:
+        return compile(source, folder)
+    except (SpecError, InternalError) as error:
+        return error
+
+
+def _compile_each(
+    paths: Sequence[Path], sources: Mapping[Path, Source], compile: Compile, jobs: int
+) -> Iterator[tuple[Path, Outcome]]:
+    if jobs == 1 or len(paths) <= 1:
+        yield from ((path, attempt(compile, sources[path], path.parent)) for path in paths)
+        return
+    # Spawned, not forked: torch and the progress bar have threads, and a fork may freeze one of them mid-step.
+    pool = ProcessPoolExecutor(min(jobs, len(paths)), mp_context=multiprocessing.get_context("spawn"))
+    try:
+        running = {pool.submit(attempt, compile, sources[path], path.parent): path for path in paths}
+        for future in as_completed(running):
+            yield running[future], future.result()
+    except BrokenProcessPool as error:
+        raise InternalError("driver", "a process that compiled specs died; --jobs 1 shows which spec") from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def spec_key(source: Source, folder: Path | None) -> str:
+    """Everything that a generated file follows from. Any file of the folder may be one that `use` names."""
+    used: dict[str, Json] = {}
+    if folder and any(line.split()[:1] == ["use"] for line in source.text.splitlines()):
+        used = {other.name: sha256(other.read_bytes()).hexdigest() for other in sorted(folder.glob("*.fuse"))}
+    return digest(compiler_digest(), PurePath(source.name).name, source.text, used)
+
+
+def _clashes(files: Sequence[tuple[Source, FileRecord]]) -> Iterator[Diagnostic]:
+    first: dict[str, Span] = {}
+    homes = {record.module: source for source, record in files}
+    for source, record in files:
+        for name in record.exports:
+            span = _span(source, record, name)
+            if name in first:
+                note = Note(f"`{name}` is first defined here", first[name])
+                yield Diagnostic(f"`{name}` is defined in two files", span, (note,), "rename one of them")
+            elif homes.get(name, source) is not source:
+                note = Note("this is the file", Span(homes[name], 0, 0))
+                yield Diagnostic(f"`{name}` is also the name of another file", span, (note,), "rename one of them")
+            first.setdefault(name, span)
+
+
+def _span(source: Source, record: FileRecord, name: str) -> Span:
+    op = next((op for op in record.ops if op.name == name), record.ops[0])
+    return Span(source, op.offset, op.offset + len(op.name))
+
+
+def _fault(source: Source, message: str, help: str) -> Diagnostic:
+    return Diagnostic(message, Span(source, 0, 0), help=help)

@@ -1,0 +1,77 @@
+"""A compiler for tests of what stands around the compiler: each line of a spec is an op `NAME` or `NAME BLOCK`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePath
+
+from fusec.codegen.gate import Variant
+from fusec.codegen.package import MARK
+from fusec.diagnostics import Diagnostic, InternalError, Source, Span, SpecError
+from fusec.driver.record import FileRecord, OpRecord, PlanRecord
+
+FILE = """# {mark} 0 from {name}
+import triton
+import triton.language as tl
+
+__all__ = [{names}]
+
+
+@triton.jit
+def double(x, y, n, BLOCK: tl.constexpr):
+    columns = tl.arange(0, BLOCK)
+    values = tl.load(x + columns, mask=columns < n, other=0.0).to(tl.float32)
+    tl.store(y + columns, values * tl.sum(values, 0), mask=columns < n)
+"""
+
+OP = """
+
+def {op}() -> str:
+    return "{op}"
+"""
+
+
+def compile_lines(source: Source, folder: Path | None) -> FileRecord:
+    """Fails on a line `wrong`, breaks on `broken`, ends the process on `dies`; notes its calls in the file `calls`."""
+    if folder and (folder / "calls").exists():
+        with (folder / "calls").open("a") as calls:
+            calls.write(f"{PurePath(source.name).stem}\n")
+    faults = [_fault(source, at) for at, line in _lines(source) if line == "wrong"]
+    if faults:
+        raise SpecError(tuple(faults))
+    if "broken" in source.text:
+        raise InternalError("passes/plan/fake", "fell over", "the graph it was given")
+    if "dies" in source.text:
+        os._exit(1)
+    ops = tuple(_op(at, line) for at, line in _lines(source))
+    names = ", ".join(f'"{op.name}"' for op in ops)
+    text = FILE.format(mark=MARK, name=PurePath(source.name).name, names=names)
+    text += "".join(OP.format(op=op.name) for op in ops)
+    return FileRecord(PurePath(source.name).stem, text, tuple(op.name for op in ops), ops)
+
+
+def _lines(source: Source) -> list[tuple[int, str]]:
+    found, offset = [], 0
+    for line in source.text.splitlines(keepends=True):
+        if line.strip() and not line.startswith("use "):
+            found.append((offset, line.strip()))
+        offset += len(line)
+    return found
+
+
+def _fault(source: Source, at: int) -> Diagnostic:
+    return Diagnostic("this is wrong", Span(source, at, at + 5))
+
+
+def _op(at: int, line: str) -> OpRecord:
+    name, *block = line.split()
+    plan = PlanRecord("resident", "one program per row", ("double",), "4*N", "4*N")
+    variant = Variant(
+        f"{name} f32",
+        "double",
+        (("x", "*fp32"), ("y", "*fp32"), ("n", "i32"), ("BLOCK", "constexpr")),
+        (("BLOCK", int(block[0]) if block else 256),),
+        ("x", "y"),
+        num_warps=1,
+    )
+    return OpRecord(name, at, (plan,), (variant,))

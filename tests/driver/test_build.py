@@ -1,0 +1,207 @@
+"""A folder of specs becomes a package in one step, or nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from fake import compile_lines
+
+from fusec.codegen.gate import TARGETS
+from fusec.diagnostics import InternalError, SpecError
+from fusec.driver.build import Options, Phase, Report, Verification, build_folder
+from fusec.driver.record import FileRecord, from_json, to_json
+from fusec.driver.specs import read_specs
+from fusec.driver.store import Store
+
+
+@pytest.fixture
+def specs(tmp_path: Path) -> Path:
+    folder = tmp_path / "specs"
+    folder.mkdir()
+    (folder / "one.fuse").write_text("alpha\n")
+    (folder / "two.fuse").write_text("beta\ngamma\n")
+    (folder / "calls").touch()
+    return folder
+
+
+def calls(specs: Path) -> list[str]:
+    """The specs compiled since the last time this was asked."""
+    text = (specs / "calls").read_text()
+    (specs / "calls").write_text("")
+    return sorted(text.split())
+
+
+def build(specs: Path, **options: object) -> Report:
+    return build_folder(specs, specs.parent / "ops", compile_lines, Options(**options))  # type: ignore[arg-type]
+
+
+def contents(specs: Path) -> dict[str, str]:
+    folder = specs.parent / "ops"
+    return {path.name: path.read_text() for path in sorted(folder.iterdir())} if folder.exists() else {}
+
+
+def test_a_build_writes_one_module_per_spec(specs: Path) -> None:
+    report = build(specs)
+    assert report.changes.added == ("__init__.py", "one.py", "py.typed", "two.py")
+    assert set(contents(specs)) == {"__init__.py", "one.py", "py.typed", "two.py"}
+    assert '__all__ = [\n    "alpha",\n    "beta",\n    "gamma",\n]' in contents(specs)["__init__.py"]
+
+
+def test_builds_are_byte_equal_however_many_processes_compile(specs: Path, tmp_path: Path) -> None:
+    build(specs)
+    alone = contents(specs)
+    other = build_folder(specs, tmp_path / "again", compile_lines, Options(jobs=2))
+    assert not other.failures
+    assert {path.name: path.read_text() for path in (tmp_path / "again").iterdir()} == alone
+
+
+def test_only_what_changed_is_compiled_again(specs: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    build(specs, store=store)
+    assert calls(specs) == ["one", "two"]
+    first = contents(specs)
+    assert not build(specs, store=store).changes
+    assert calls(specs) == []
+    (specs / "two.fuse").write_text("beta\n")
+    build(specs, store=store)
+    assert calls(specs) == ["two"]
+    (specs / "two.fuse").write_text("beta\ngamma\n")
+    build(specs, store=store)
+    assert calls(specs) == []
+    assert contents(specs) == first
+
+
+def test_a_spec_is_compiled_again_when_a_file_it_may_use_changed(specs: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    (specs / "one.fuse").write_text("use two\nalpha\n")
+    build(specs, store=store)
+    calls(specs)
+    (specs / "two.fuse").write_text("beta\n")
+    build(specs, store=store)
+    assert calls(specs) == ["one", "two"]
+
+
+def test_a_damaged_store_is_no_store(specs: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    build(specs, store=store)
+    for path in (tmp_path / "store").rglob("*.json"):
+        path.write_text("{")
+    calls(specs)
+    build(specs, store=store)
+    assert calls(specs) == ["one", "two"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_mistakes_of_all_specs_come_together_and_nothing_is_written(specs: Path, jobs: int) -> None:
+    build(specs)
+    before = contents(specs)
+    (specs / "one.fuse").write_text("alpha\nwrong\nwrong\n")
+    (specs / "three.fuse").write_text("broken\n")
+    (specs / "two.fuse").write_text("wrong\n")
+    with pytest.raises(SpecError) as caught:
+        build(specs, jobs=jobs)
+    places = [str(fault.span).removeprefix(specs.as_posix()) for fault in caught.value.diagnostics]
+    assert places == ["/one.fuse:2:1", "/one.fuse:3:1", "/two.fuse:1:1"]
+    assert contents(specs) == before
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_fault_of_the_compiler_keeps_its_step_and_its_dump(specs: Path, jobs: int) -> None:
+    (specs / "three.fuse").write_text("broken\n")
+    with pytest.raises(InternalError) as caught:
+        build(specs, jobs=jobs)
+    assert (caught.value.step, caught.value.dump) == ("passes/plan/fake", "the graph it was given")
+    assert contents(specs) == {}
+
+
+def test_a_compiler_process_that_dies_is_reported(specs: Path) -> None:
+    (specs / "three.fuse").write_text("dies\n")
+    with pytest.raises(InternalError, match="a process that compiled specs died"):
+        build(specs, jobs=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("three", "alpha\n", "`alpha` is defined in two files"),
+        ("three", "two\n", "`two` is also the name of another file"),
+        ("class", "delta\n", "'class' cannot name a module"),
+        ("a-b", "delta\n", "'a-b' cannot name a module"),
+        ("__init__", "delta\n", "'__init__' cannot name a module"),
+    ],
+)
+def test_names_that_cannot_stand_in_one_package(specs: Path, name: str, text: str, message: str) -> None:
+    (specs / f"{name}.fuse").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        build(specs)
+    assert [fault.message for fault in caught.value.diagnostics] == [message]
+    assert contents(specs) == {}
+
+
+def test_a_spec_that_is_no_text(specs: Path) -> None:
+    (specs / "one.fuse").write_bytes(b"op \xff\n")
+    with pytest.raises(SpecError, match="not UTF-8"):
+        build(specs)
+
+
+def test_a_folder_without_specs(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no \.fuse files"):
+        read_specs(tmp_path)
+
+
+def test_checking_writes_nothing(specs: Path) -> None:
+    assert build(specs, check=True).changes
+    assert contents(specs) == {}
+    build(specs)
+    assert not build(specs, check=True).changes
+    (specs / "one.fuse").write_text("delta\n")
+    before = contents(specs)
+    assert build(specs, check=True).changes.changed == ("__init__.py", "one.py")
+    assert contents(specs) == before
+
+
+def test_a_kernel_that_spills_is_not_written(specs: Path, tmp_path: Path) -> None:
+    (specs / "one.fuse").write_text("alpha 16384\n")
+    store = Store(tmp_path / "store")
+    report = build(specs, targets=(TARGETS["sm_80"], TARGETS["sm_90"]), jobs=2, store=store)
+    assert [failure.split(" bytes")[0].rsplit(" ", 1)[0] for failure in report.failures] == [
+        "alpha: alpha f32 on sm_80: spills",
+        "alpha: alpha f32 on sm_90: spills",
+    ]
+    assert [len(report.verdicts[op]) for op in ("alpha", "beta", "gamma")] == [2, 2, 2]
+    assert contents(specs) == {}
+
+
+def test_known_figures_are_not_measured_again(specs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"targets": (TARGETS["sm_90"],), "store": Store(tmp_path / "store")}
+    first = build(specs, **options)
+    monkeypatch.setattr("fusec.crew._Worker.ask", None)
+    assert build(specs, **options).verdicts == first.verdicts
+
+
+def test_a_wrong_op_is_not_written(specs: Path) -> None:
+    seen: list[str] = []
+
+    def verify(
+        package: Path, files: Sequence[FileRecord], progress: Callable[[int, int], None]
+    ) -> tuple[Verification, ...]:
+        seen.extend(sorted(path.name for path in package.iterdir()))
+        progress(1, 1)
+        return (Verification("alpha", "here", 1.5, "off by 1.5 times its bound"), Verification("beta", "here", 0.5))
+
+    heard: list[tuple[Phase, int, int]] = []
+    report = build_folder(
+        specs, specs.parent / "ops", compile_lines, Options(), verify, lambda *event: heard.append(event)
+    )
+    assert seen == ["__init__.py", "one.py", "py.typed", "two.py"]
+    assert report.failures == ("alpha on here: off by 1.5 times its bound",)
+    assert contents(specs) == {}
+    assert heard[-1] == (Phase.VERIFY, 1, 1)
+    assert [event for event in heard if event[0] is Phase.COMPILE] == [(Phase.COMPILE, done, 2) for done in (0, 1, 2)]
+
+
+def test_a_record_survives_the_store(specs: Path) -> None:
+    for record in build(specs).files:
+        assert from_json(to_json(record)) == record
