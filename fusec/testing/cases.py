@@ -1,0 +1,115 @@
+"""One call of an op, written down in a line: `Case`. `build` makes the arguments of it, the same every time."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from math import prod
+from typing import TypeAlias, assert_never
+
+import torch
+
+from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
+from fusec.ir.types import DTYPES, Dim, DType, Kind, Lead, Storage, product_extent, symbol
+from fusec.reference.rounding import torch_dtype
+from fusec.testing.buffers import Guarded, frozen, guarded
+from fusec.testing.layouts import LAYOUTS
+from fusec.testing.positions import Positions, positions
+from fusec.testing.values import draw, draw_positions
+
+Argument: TypeAlias = torch.Tensor | float | int | bool | str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """The arguments of one call. What is not mentioned is plain: contiguous, normally distributed, given, default."""
+
+    op: str
+    seed: int
+    extents: Mapping[str, int]
+    lead: tuple[int, ...] = ()
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    layouts: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str] = field(default_factory=dict)
+    picks: Mapping[str, str] = field(default_factory=dict)
+    scalars: Mapping[str, float | int | bool] = field(default_factory=dict)
+    omitted: tuple[str, ...] = ()
+    """Optional tensors and inferred extents that are left out."""
+
+    def __repr__(self) -> str:
+        shown = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            required = each.default is MISSING and each.default_factory is MISSING
+            if required or value:
+                shown.append(f"{each.name}={value!r}")
+        return f"Case({', '.join(shown)})"
+
+
+def size(case: Case, dim: Dim) -> int:
+    """The size of a stored dimension in a case; of `...`, the product."""
+    known = {symbol(name): extent for name, extent in case.extents.items()}
+    return int(product_extent(dim).subs({**known, symbol("lead"): prod(case.lead)}))
+
+
+def shape(case: Case, dims: tuple[Dim, ...]) -> tuple[int, ...]:
+    """The shape of a tensor with dimensions `dims` in a case."""
+    return tuple(extent for dim in dims for extent in (case.lead if dim == (Lead(),) else (size(case, dim),)))
+
+
+def storage(case: Case, element: Storage) -> DType:
+    """The storage type that `element` is in a case."""
+    return element if isinstance(element, DType) else DTYPES[case.dtypes[element.name]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Arguments by parameter name, and the guarded buffers that hold the tensors among them."""
+
+    arguments: dict[str, Argument]
+    buffers: dict[str, Guarded]
+
+    def disturbed(self) -> list[str]:
+        """In words, which inputs or bytes beside them changed."""
+        return [text for held in self.buffers.values() if (text := held.disturbed())]
+
+
+def build(graph: Graph, case: Case, device: torch.device | str = "cpu") -> Call:
+    """The arguments of `case`: tensors of their declared shape in the layout and with the values that it names."""
+    found = positions(graph)
+    arguments: dict[str, Argument] = {}
+    buffers: dict[str, Guarded] = {}
+    for param in graph.params:
+        match param:
+            case TensorParam() if param.name in case.omitted:
+                arguments[param.name] = None
+            case TensorParam():
+                held = _tensor(param, case, found.get(param.name), device)
+                buffers[param.name] = held if param.mutable else frozen(held)
+                arguments[param.name] = held.tensor
+            case ScalarParam():
+                arguments[param.name] = case.scalars.get(param.name, param.default)
+            case ChoiceParam():
+                arguments[param.name] = case.picks.get(param.name, param.default)
+            case DimParam():
+                arguments[param.name] = None if param.name in case.omitted else size(case, (param.axis,))
+            case _:
+                assert_never(param)
+    return Call(arguments, buffers)
+
+
+def _tensor(param: TensorParam, case: Case, found: Positions | None, device: torch.device | str) -> Guarded:
+    dtype = storage(case, param.element)
+    wanted = shape(case, param.dims)
+    layout = LAYOUTS[case.layouts.get(param.name, "contiguous")](wanted)
+    generator = torch.Generator().manual_seed(case.seed * 2**20 + zlib.crc32(param.name.encode()) % 2**20)
+    kind = case.values.get(param.name, "normal")
+    if found is not None and dtype.kind is Kind.INT:
+        limit = size(case, found.within) if found.within else 0
+        contents = draw_positions(kind, layout.distinct, limit, found.ordered, generator).to(torch_dtype(dtype))
+    else:
+        contents = draw(kind, layout.distinct, dtype, generator)
+    held = guarded(param.name, wanted, layout.strides, torch_dtype(dtype), offset=layout.offset, device=device)
+    held.tensor.as_strided(layout.distinct, layout.strides, held.tensor.storage_offset()).copy_(contents)
+    return held

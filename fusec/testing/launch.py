@@ -1,0 +1,121 @@
+"""Running the programs of a kernel in the Triton interpreter: in which order, which of them, who watches."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+import triton.language as tl
+from triton.runtime import interpreter as stock
+from triton.runtime.jit import _normalize_ty
+
+Order: TypeAlias = Callable[[int], Sequence[int]]
+"""From the number of programs of a launch, the programs to run, in that order."""
+
+
+def in_order(count: int) -> Sequence[int]:
+    """All programs, first to last."""
+    return range(count)
+
+
+def shuffled(seed: int) -> Order:
+    """All programs in an order drawn by `seed`: a kernel must not depend on it."""
+    return lambda count: random.Random(seed).sample(range(count), count)
+
+
+def sampled(amount: int, seed: int) -> Order:
+    """The first program, the last and `amount` more: for launches too large to run."""
+
+    def order(count: int) -> Sequence[int]:
+        inner = random.Random(seed).choices(range(count), k=amount) if count else []
+        return sorted({0, count - 1, *inner} if count else ())
+
+    return order
+
+
+class Observer(Protocol):
+    """What is told about a launch."""
+
+    def begin(self, kernel: str) -> None:
+        """A launch of `kernel` begins."""
+
+    def address(self, argument: str, tensor: torch.Tensor) -> int:
+        """The number the kernel is to take for the address of `tensor`."""
+
+    def program(self, position: tuple[int, int, int]) -> None:
+        """The next program begins."""
+
+    def end(self) -> None:
+        """The launch is over."""
+
+
+def launcher(order: Order = in_order, observer: Observer | None = None) -> Callable[..., None]:
+    """A replacement of `GridExecutor.__call__`.
+
+    Unlike it, it passes a Python float as the GPU does, as an f32, and heeds the type a parameter is annotated with.
+    """
+
+    def launch(executor: Any, *device_args: Any, **device_kwargs: Any) -> None:
+        names = inspect.getfullargspec(executor.fn).args
+        device_kwargs = {name: value for name, value in device_kwargs.items() if name in names}
+        args, kwargs = executor._init_args_hst(device_args, device_kwargs)
+        if observer:
+            observer.begin(executor.fn.__name__)
+        scope = stock._patch_lang(executor.fn)
+        try:
+            bound = inspect.getcallargs(executor.fn, *args, **kwargs)
+            bound = {name: _argument(executor, observer, name, value) for name, value in bound.items()}
+            grid = executor.grid(bound) if callable(executor.grid) else executor.grid
+            _run(executor.fn, bound, (*grid, 1, 1)[:3], order, observer)
+        finally:
+            scope.restore()
+        if observer:
+            observer.end()
+        executor._restore_args_dev(device_args, args, device_kwargs, kwargs)
+
+    return launch
+
+
+def _run(
+    kernel: Callable[..., object],
+    arguments: dict[str, Any],
+    grid: tuple[int, int, int],
+    order: Order,
+    observer: Observer | None,
+) -> None:
+    stock.interpreter_builder.set_grid_dim(*grid)
+    for program in order(grid[0] * grid[1] * grid[2]):
+        position = program % grid[0], program // grid[0] % grid[1], program // (grid[0] * grid[1])
+        stock.interpreter_builder.set_grid_idx(*position)
+        if observer:
+            observer.program(position)
+        with np.errstate(all="ignore"):
+            kernel(**arguments)
+
+
+def _argument(executor: Any, observer: Observer | None, name: str, value: Any) -> Any:
+    if name in executor.constexprs:
+        return value
+    declared = str(_normalize_ty(executor.fn.__annotations__.get(name, "")))
+    if isinstance(value, bool | int | float) and declared in _ANNOTATIONS:
+        return _scalar(value, _ANNOTATIONS[declared])
+    if isinstance(value, float):
+        return _scalar(value, tl.float32)
+    if observer and isinstance(value, torch.Tensor):
+        pointer = stock._implicit_cvt(value)
+        pointer.handle.data = np.array([observer.address(name, value)], np.uint64)
+        return pointer
+    return stock._implicit_cvt(value)
+
+
+def _scalar(value: bool | int | float, dtype: tl.dtype) -> Any:
+    with np.errstate(over="ignore"):
+        held = np.array([value]).astype(stock._get_np_dtype(dtype))
+    return tl.tensor(stock.TensorHandle(held, dtype), dtype)
+
+
+_ANNOTATIONS = {"fp32": tl.float32, "fp64": tl.float64, "i32": tl.int32, "i64": tl.int64}

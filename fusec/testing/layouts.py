@@ -1,0 +1,88 @@
+"""The ways a tensor of a given shape may lie in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Strides in elements, and how far the tensor starts from a boundary of 16 bytes.
+
+    `distinct` is the shape of the elements that have a place of their own: 1 along a broadcast dimension.
+    """
+
+    strides: tuple[int, ...]
+    distinct: Shape
+    offset: int = 0
+
+
+def strides_of(shape: Shape, order: tuple[int, ...] | None = None, step: int = 1, gap: int = 0) -> tuple[int, ...]:
+    """Strides of a tensor whose dimensions vary in memory from the first of `order`, slowest, to the last.
+
+    The fastest one takes every `step`-th element; each run along it is followed by `gap` elements of another tensor.
+    """
+    strides = [0] * len(shape)
+    pitch = step
+    for count, dim in enumerate(reversed(order if order is not None else tuple(range(len(shape))))):
+        strides[dim] = pitch
+        pitch *= max(shape[dim], 1)
+        if count == 0:
+            pitch += gap
+    return tuple(strides)
+
+
+def _contiguous(shape: Shape) -> Layout:
+    return Layout(strides_of(shape), shape)
+
+
+def _stepped(shape: Shape) -> Layout:
+    return Layout(strides_of(shape, step=2), shape)
+
+
+def _sliced(shape: Shape) -> Layout:
+    return Layout(strides_of(shape, gap=3), shape, offset=3)
+
+
+def _transposed(shape: Shape) -> Layout:
+    rank = len(shape)
+    order = (*range(rank - 2), rank - 1, rank - 2) if rank > 1 else tuple(range(rank))
+    return Layout(strides_of(shape, order), shape)
+
+
+def _reversed(shape: Shape) -> Layout:
+    return Layout(strides_of(shape, tuple(reversed(range(len(shape))))), shape)
+
+
+def _misaligned(shape: Shape) -> Layout:
+    return Layout(strides_of(shape), shape, offset=1)
+
+
+def _broadcast(shape: Shape) -> Layout:
+    return Layout((0, *strides_of(shape[1:]))[: len(shape)], (1, *shape[1:])[: len(shape)])
+
+
+def _broadcast_inner(shape: Shape) -> Layout:
+    return Layout((*strides_of(shape[:-1]), 0)[-len(shape) :] if shape else (), (*shape[:-1], 1) if shape else ())
+
+
+LAYOUTS: MappingProxyType[str, Callable[[Shape], Layout]] = MappingProxyType(
+    {
+        "contiguous": _contiguous,
+        "stepped": _stepped,
+        "sliced": _sliced,
+        "transposed": _transposed,
+        "reversed": _reversed,
+        "misaligned": _misaligned,
+        "broadcast": _broadcast,
+        "broadcast_inner": _broadcast_inner,
+    }
+)
+
+OVERLAPPING = frozenset({"broadcast", "broadcast_inner"})
+"""Layouts in which elements share a place: only for tensors that are read."""

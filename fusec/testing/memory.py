@@ -1,0 +1,242 @@
+"""Every address a kernel touches in the interpreter, held against the tensors it was given.
+
+A kernel gets made-up addresses: the upper 16 bits say which argument a pointer came from, the rest how far it has moved
+from it. So an access is judged by the tensor it was meant for, however far it strays, and a stray one is reported
+and never carried out. Strides count: the gaps of a sliced tensor are outside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+import triton.language as tl
+from triton.runtime import interpreter as stock
+
+from fusec.testing.conversions import Array
+from fusec.testing.launch import Order, in_order, launcher
+
+_ORIGIN_BITS = 48
+_MIDDLE = 1 << (_ORIGIN_BITS - 1)
+"""A pointer may move this far either way and still be known for what it is."""
+
+
+class MemoryFaultError(AssertionError):
+    """A kernel touched memory that is not its own, or left its own untouched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The elements of a tensor: what a pointer into it may touch."""
+
+    name: str
+    start: int
+    itemsize: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    writable: bool
+
+    @classmethod
+    def of(cls, name: str, tensor: torch.Tensor, writable: bool) -> Region:
+        return cls(
+            name, tensor.data_ptr(), tensor.element_size(), tuple(tensor.shape), tuple(tensor.stride()), writable
+        )
+
+    def holds(self, addresses: Array) -> Array:
+        """For each address whether an element of the tensor starts there."""
+        _, rest, outside = self._split(addresses)
+        found: Array = (rest == 0) & ~outside
+        return found
+
+    def position(self, address: int) -> str:
+        """The element at an address as `x[4, 7]`, with indices beyond the extents for one outside."""
+        index, rest, _ = self._split(np.array([address], np.uint64))
+        found = ", ".join(str(int(index[dim][0])) if dim in index else "0" for dim in range(len(self.shape)))
+        return f"{self.name}[{found}]" + (f" and {int(rest[0])} bytes" if rest[0] else "")
+
+    def _split(self, addresses: Array) -> tuple[dict[int, Array], Array, Array]:
+        """Index along every dimension that moves, bytes left over, and whether an index is beyond its extent."""
+        rest = (addresses - np.uint64(self.start)).astype(np.int64)
+        outside = np.full(rest.shape, 0 in self.shape)
+        index: dict[int, Array] = {}
+        moving = [dim for dim, size in enumerate(self.shape) if size > 1 and self.strides[dim]]
+        for dim in sorted(moving, key=lambda dim: -self.strides[dim]):
+            index[dim], rest = np.divmod(rest, self.strides[dim] * self.itemsize)
+            outside |= (index[dim] < 0) | (index[dim] >= self.shape[dim])
+        return index, rest, outside
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the kernels under watch did. `faults` holds one line for the first fault of each kind and argument."""
+
+    regions: list[Region]
+    faults: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    lowest: dict[str, int] = field(default_factory=dict)
+    highest: dict[str, int] = field(default_factory=dict)
+    _kernel: str = ""
+    _program: tuple[int, int, int] = (0, 0, 0)
+    _arguments: list[tuple[str, Region, int]] = field(default_factory=list)
+    _stores: list[tuple[tuple[int, int, int], Region, Array]] = field(default_factory=list)
+    _written: list[Array] = field(default_factory=list)
+
+    def own(self, name: str, tensor: torch.Tensor) -> None:
+        """Let kernels write `tensor`, which the op allocated."""
+        self.regions.append(Region.of(name, tensor, writable=True))
+
+    def unwritten(self, name: str, tensor: torch.Tensor) -> None:
+        """Note a fault if an element of `tensor` was never stored to."""
+        region = Region.of(name, tensor, writable=True)
+        offsets = np.zeros(region.shape, np.uint64)
+        for dim, (size, stride) in enumerate(zip(region.shape, region.strides, strict=True)):
+            steps = np.arange(size, dtype=np.uint64) * np.uint64(stride * region.itemsize)
+            offsets += steps.reshape([-1 if other == dim else 1 for other in range(len(region.shape))])
+        missing = np.setdiff1d(offsets + np.uint64(region.start), np.concatenate([*self._written, _NOTHING]))
+        if missing.size:
+            what = f"{missing.size} of {tensor.numel()} elements of `{name}` are never stored, first"
+            self._note("unwritten", name, f"{what} {region.position(missing[0])}")
+
+    def check(self) -> None:
+        """Raise MemoryFaultError if there was a fault."""
+        if self.faults:
+            raise MemoryFaultError("\n".join(self.faults.values()))
+
+    def begin(self, kernel: str) -> None:
+        self._kernel = kernel
+        self._arguments.clear()
+        self._stores.clear()
+
+    def address(self, argument: str, tensor: torch.Tensor) -> int:
+        start = tensor.data_ptr()
+        here = [region for region in self.regions if region.holds(np.array([start], np.uint64))[0]]
+        exact = [region for region in here if region.start == start]
+        region = (exact or here or [Region.of(argument, tensor, writable=False)])[-1]
+        made_up = (len(self._arguments) + 1 << _ORIGIN_BITS) + _MIDDLE + start % 4096
+        self._arguments.append((argument, region, made_up - start))
+        return made_up
+
+    def program(self, position: tuple[int, int, int]) -> None:
+        self._program = position
+
+    def end(self) -> None:
+        self._find_races()
+        self._written.extend(addresses for _, _, addresses in self._stores)
+
+    def resolve(self, access: str, pointers: Any, mask: Array) -> tuple[Any, Array]:
+        """The true addresses of a block of pointers, and `mask` less the lanes whose access is a fault."""
+        made_up = pointers.data
+        origins = made_up >> np.uint64(_ORIGIN_BITS)
+        true, allowed = np.zeros_like(made_up), np.zeros(made_up.shape, bool)
+        for origin in np.unique(origins[mask]):
+            lanes = mask & (origins == origin)
+            if not 1 <= origin <= len(self._arguments):
+                self._note("bounds", "?", f"{self._where()} {access}s through a wild pointer")
+                continue
+            argument, region, shift = self._arguments[int(origin) - 1]
+            addresses = made_up - np.uint64(shift)
+            true[lanes] = addresses[lanes]
+            allowed |= lanes & self._judge(access, argument, region, addresses, lanes)
+        return stock.TensorHandle(true, pointers.dtype), allowed
+
+    def _judge(self, access: str, argument: str, region: Region, addresses: Array, lanes: Array) -> Array:
+        inside = region.holds(addresses)
+        touched = addresses[lanes]
+        self.lowest[region.name] = min(self.lowest.get(region.name, 2**64), int(touched.min()))
+        self.highest[region.name] = max(self.highest.get(region.name, 0), int(touched.max()))
+        stray = lanes & ~inside
+        what = f"{self._where()} {access}s through `{argument}`"
+        if stray.any():
+            place = region.position(addresses[stray].flat[0])
+            shape = f"outside of its shape {region.shape}, strides {region.strides}"
+            self._note("bounds", argument, f"{what} {int(stray.sum())} elements, first {place}, {shape}")
+        if access != "load":
+            if not region.writable:
+                self._note("input", argument, f"{what}, an input, at {region.position(touched.flat[0])}")
+                return np.zeros_like(inside)
+            self._stored(access, region, addresses[lanes & inside])
+        return inside
+
+    def _stored(self, access: str, region: Region, addresses: Array) -> None:
+        if access == "store":
+            self._stores.append((self._program, region, addresses))
+        else:
+            self._written.append(addresses)
+
+    def _find_races(self) -> None:
+        if not self._stores:
+            return
+        sizes = [addresses.size for _, _, addresses in self._stores]
+        number = {program: i for i, program in enumerate(dict.fromkeys(program for program, _, _ in self._stores))}
+        programs = np.repeat([number[program] for program, _, _ in self._stores], sizes)
+        addresses = np.concatenate([addresses for _, _, addresses in self._stores])
+        owner = np.repeat(np.arange(len(self._stores)), sizes)
+        rank = np.lexsort((programs, addresses))
+        twice = (np.diff(addresses[rank]) == 0) & (np.diff(programs[rank]) != 0)
+        for at in np.flatnonzero(twice)[:1]:
+            one, other = (self._stores[owner[rank[place]]] for place in (at, at + 1))
+            place = one[1].position(addresses[rank[at]])
+            text = f"`{self._kernel}`: programs {one[0]} and {other[0]} both store {place}"
+            self._note("race", one[1].name, text)
+
+    def _where(self) -> str:
+        return f"`{self._kernel}` program {self._program}"
+
+    def _note(self, kind: str, argument: str, text: str) -> None:
+        self.faults.setdefault((kind, self._kernel, argument), text)
+
+
+_NOTHING = np.array([], np.uint64)
+
+
+@contextmanager
+def watched(
+    inputs: Mapping[str, torch.Tensor], writable: Collection[str] = (), order: Order = in_order
+) -> Iterator[Memory]:
+    """While entered, every access of every kernel is checked; faults are raised on leaving.
+
+    `inputs` are the tensors the op is given by name, of which it may write those in `writable`. To be entered within
+    `interpreter.exact()`.
+    """
+    memory = Memory([Region.of(name, tensor, name in writable) for name, tensor in inputs.items()])
+    with ExitStack() as patches:
+        patches.enter_context(mock.patch.object(stock.GridExecutor, "__call__", launcher(order, memory)))
+        for name, method in _hooks(memory).items():
+            patches.enter_context(mock.patch.object(stock.InterpreterBuilder, name, method))
+        yield memory
+    memory.check()
+
+
+def _hooks(memory: Memory) -> dict[str, Any]:
+    builder = stock.InterpreterBuilder
+    load, store = builder.create_masked_load, builder.create_masked_store
+    update, swap = builder.create_atomic_rmw, builder.create_atomic_cas
+
+    def checked_load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
+        true, allowed = memory.resolve("load", pointers, mask.data)
+        return load(self, true, stock.TensorHandle(allowed, tl.int1), *rest)
+
+    def checked_store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        true, allowed = memory.resolve("store", pointers, mask.data)
+        return store(self, true, value, stock.TensorHandle(allowed, tl.int1), *rest)
+
+    def checked_update(self: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        true, allowed = memory.resolve("update", pointers, mask.data)
+        return update(self, operation, true, value, stock.TensorHandle(allowed, tl.int1), *rest)
+
+    def checked_swap(self: Any, pointers: Any, *rest: Any) -> Any:
+        true, allowed = memory.resolve("swap", pointers, np.ones(pointers.data.shape, bool))
+        if not allowed.all():
+            memory.check()
+        return swap(self, true, *rest)
+
+    return {
+        "create_masked_load": checked_load,
+        "create_masked_store": checked_store,
+        "create_atomic_rmw": checked_update,
+        "create_atomic_cas": checked_swap,
+    }

@@ -1,0 +1,34 @@
+"""Pytest plugin: kernels run on the GPU where there is one, else in the interpreter made exact.
+
+To be named in `pytest_plugins`. `TRITON_INTERPRET` must be set before anything imports triton, so this module sets it
+when it is imported itself; an explicit setting is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+if not torch.cuda.is_available() and "TRITON_INTERPRET" not in os.environ:
+    if "triton" in sys.modules:
+        raise RuntimeError("triton was imported before fusec.testing.plugin: set TRITON_INTERPRET=1 yourself")
+    os.environ["TRITON_INTERPRET"] = "1"
+
+from fusec.testing.interpreter import exact, interpreting
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exact_interpreter() -> Iterator[None]:
+    """Every kernel of the session computes what the hardware computes."""
+    with exact():
+        yield
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    """Where kernels run: the CPU when they are interpreted."""
+    return torch.device("cpu" if interpreting() else "cuda")

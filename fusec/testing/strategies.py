@@ -1,0 +1,137 @@
+"""Hypothesis strategies: calls of any op, drawn from its graph alone.
+
+Only the structure of a call is drawn (extents, dtypes, layouts, kinds of values, a seed), so drawing and shrinking are
+quick; the numbers themselves come from the seed, see `cases.build`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import TypeVar
+
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
+from fusec.ir.types import DTypeVar, Kind
+from fusec.testing.cases import Case
+from fusec.testing.extents import LEAD, Room, Signature
+from fusec.testing.layouts import LAYOUTS, OVERLAPPING
+from fusec.testing.positions import positions
+from fusec.testing.values import VALUES
+
+T = TypeVar("T")
+
+INNER = (1, 2, 3, 4, 5, 7, 8, 13, 16, 17, 31, 32, 33, 63, 64, 65, 96, 127, 128, 129, 255, 257, 500, 1000, 1025)
+"""Extents of axes along which work is shared by one program: 1, primes, both sides of powers of two."""
+
+OUTER = (1, 2, 3, 5, 7, 8, 13, 16)
+"""Extents of the other axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much a call may hold, so that the interpreter is done in a fraction of a second."""
+
+    rows: int = 16
+    """Positions of all axes that spread over programs together."""
+    elements: int = 4096
+    """Elements of any one tensor."""
+
+
+@st.composite
+def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
+    """Calls of the op `graph` that satisfy its signature."""
+    extents, lead = _extents(draw, graph, budget)
+    tensors = graph.tensors
+    found = positions(graph)
+    layouts = {param.name: draw(st.sampled_from(_layouts(param, found))) for param in tensors}
+    values = {param.name: draw(st.sampled_from(_values(param, found))) for param in tensors}
+    scalars = {param.name: draw(_scalars(param)) for param in graph.params if isinstance(param, ScalarParam)}
+    dropped = [name for name in _may_be_omitted(graph) if draw(st.booleans())]
+    return Case(
+        op=graph.name,
+        seed=draw(st.integers(0, 2**31)),
+        extents=extents,
+        lead=lead,
+        dtypes={variable.name: draw(st.sampled_from(variable.options)).name for variable in graph.variables},
+        layouts={name: layout for name, layout in layouts.items() if layout != "contiguous"},
+        values={name: kind for name, kind in values.items() if kind != "normal"},
+        picks={
+            param.name: draw(st.sampled_from(param.options)) for param in graph.params if isinstance(param, ChoiceParam)
+        },
+        scalars=scalars,
+        omitted=tuple(dropped),
+    )
+
+
+def _extents(draw: st.DrawFn, graph: Graph, budget: Budget) -> tuple[dict[str, int], tuple[int, ...]]:
+    signature = _signature(graph)
+    room = Room(signature, budget.rows, budget.elements)
+    lead: tuple[int, ...] = ()
+    if signature.has_lead:
+        lead = tuple(draw(st.lists(st.sampled_from((1, 2, 3, 5, 16, 1, 2, 3, 5, 16, 0)), max_size=3)))
+        room.extents[LEAD] = prod(lead)
+        assume(prod(lead) <= budget.rows)
+    empty = draw(st.sampled_from(_often(None, signature.free, 15)))
+    for name in signature.free:
+        pool = (0,) if name == empty else INNER if name in signature.inner else OUTER
+        allowed = room.allowed(name, pool)
+        assume(allowed)
+        room.extents[name] = draw(st.sampled_from(allowed))
+    assume(room.settle())
+    return {name: extent for name, extent in room.extents.items() if name != LEAD}, lead
+
+
+_signature = lru_cache(Signature.of)
+
+
+def _often(plain: T, others: Sequence[T], times: int = 2) -> list[T]:
+    """`plain` `times` times as often as any of `others`, and the first choice when a failing case is made small."""
+    return [plain] * (times * len(others) or 1) + list(others)
+
+
+def _layouts(param: TensorParam, found: Mapping[str, object]) -> list[str]:
+    single = param.mutable or param.name in found
+    return _often("contiguous", [name for name in LAYOUTS if not (single and name in OVERLAPPING)][1:])
+
+
+def _values(param: TensorParam, found: Mapping[str, object]) -> list[str]:
+    if param.name in found:
+        return _often("normal", ["stray"])
+    if param.element.kind is Kind.BOOL:
+        return ["normal"]
+    if param.element.kind is Kind.INT:
+        return _often("normal", ["zeros", "huge"])
+    return _often("normal", [kind for kind in VALUES if kind != "normal"])
+
+
+def _scalars(param: ScalarParam) -> st.SearchStrategy[float | int | bool]:
+    usual: list[float | int | bool] = [] if param.default is None else [param.default]
+    match param.dtype.kind:
+        case Kind.REAL:
+            return st.sampled_from(usual * 3 + [1.0, 0.125, 1e-3, 2.5])
+        case Kind.INT:
+            return st.sampled_from(usual * 3 + [1, 0, 3])
+        case Kind.BOOL:
+            return st.booleans()
+
+
+def _may_be_omitted(graph: Graph) -> list[str]:
+    """Optional tensors that neither an extent nor a dtype follows from, and extents that are solved when left out."""
+    solving = {solve.param for solve in graph.solves if solve.dim is not None}
+    settled = {p.element for p in graph.tensors if not p.optional and isinstance(p.element, DTypeVar)}
+    names = []
+    for param in graph.params:
+        match param:
+            case TensorParam(optional=True) if param.name not in solving:
+                if not isinstance(param.element, DTypeVar) or param.element in settled:
+                    names.append(param.name)
+            case DimParam(inferred=True):
+                names.append(param.name)
+            case _:
+                pass
+    return names
