@@ -1,0 +1,55 @@
+"""Everything that generated code imports: checks and errors, plans, launches, registration, modules.
+
+Needs torch and triton only.
+"""
+
+from fusec.runtime import allocate, errors
+from fusec.runtime.checks import Checker, flag, integer, real
+from fusec.runtime.dispatch import direct
+from fusec.runtime.errors import (
+    ArgumentError,
+    DeviceError,
+    FusecError,
+    NoBackwardError,
+    NumericalOverflowError,
+    ShapeMismatchError,
+    TuningFailedError,
+    UnsupportedDtypeError,
+)
+from fusec.runtime.launch import Launch
+from fusec.runtime.layout import Lead, collapse, contiguous, layout, squeeze
+from fusec.runtime.modules import OpModule, gain, shift
+from fusec.runtime.plan import Buffer, Plan, Plans
+from fusec.runtime.register import empties, register
+
+__all__ = [
+    "ArgumentError",
+    "Buffer",
+    "Checker",
+    "DeviceError",
+    "FusecError",
+    "Launch",
+    "Lead",
+    "NoBackwardError",
+    "NumericalOverflowError",
+    "OpModule",
+    "Plan",
+    "Plans",
+    "ShapeMismatchError",
+    "TuningFailedError",
+    "UnsupportedDtypeError",
+    "allocate",
+    "collapse",
+    "contiguous",
+    "direct",
+    "empties",
+    "errors",
+    "flag",
+    "gain",
+    "integer",
+    "layout",
+    "real",
+    "register",
+    "shift",
+    "squeeze",
+]

@@ -1,0 +1,180 @@
+"""The checks of an op's arguments. Every message says which op and argument, what was expected, what came, what to do.
+
+Sizes may be symbolic (`torch.SymInt`), so that the same checks run while a call is traced: a size is compared, never
+converted, and a condition that tracing cannot decide yet becomes a run-time assertion of the traced graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import TypeAlias
+
+import torch
+
+from fusec.runtime.errors import (
+    ArgumentError,
+    DeviceError,
+    FusecError,
+    NumericalOverflowError,
+    ShapeMismatchError,
+    UnsupportedDtypeError,
+)
+
+Size: TypeAlias = int
+"""Or a `torch.SymInt`, which PyTorch's own annotations call an int too."""
+
+
+class Checker:
+    """Checks the arguments of one call of `op`. `tensors` gives all tensor arguments by name, None where omitted."""
+
+    def __init__(self, op: str, **tensors: torch.Tensor | None) -> None:
+        self._op = op
+        self._tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        first, *others = self._tensors.items()
+        for name, tensor in others:
+            if tensor.device != first[1].device:
+                raise DeviceError(
+                    f"{op}: `{first[0]}` is on {first[1].device} but `{name}` is on {tensor.device}; "
+                    "move all tensors to one device"
+                )
+
+    def dtype(self, declared: str, options: Sequence[torch.dtype], *names: str) -> torch.dtype:
+        """The dtype of the tensors `names`, which are declared to have the same one, of `options`.
+
+        Where all of them were omitted it is the first option. Raises `UnsupportedDtypeError`.
+        """
+        given = {name: self._tensors[name].dtype for name in names if name in self._tensors}
+        for name, dtype in given.items():
+            if dtype not in options:
+                expected = " or ".join(map(_name, options))
+                raise UnsupportedDtypeError(
+                    f"{self._op}: `{name}` should be {expected}, but is {_name(dtype)}; convert it with "
+                    f"{name}.to({options[0]})"
+                )
+        first = next(iter(given), None)
+        if first is None:
+            return options[0]
+        for name, dtype in given.items():
+            if dtype != given[first]:
+                raise UnsupportedDtypeError(
+                    f"{self._op}: `{first}` and `{name}` are both declared {declared} and should have one dtype, but "
+                    f"are {_name(given[first])} and {_name(dtype)}; convert one of them"
+                )
+        return given[first]
+
+    def rank(self, name: str, declared: str, rank: int, *, lead: bool = False) -> None:
+        """That tensor `name` has `rank` dimensions, or with `lead` at least that many. Raises `ShapeMismatchError`."""
+        tensor = self._tensors.get(name)
+        if tensor is None or tensor.dim() == rank or (lead and tensor.dim() > rank):
+            return
+        count = f"at least {rank}" if lead else str(rank)
+        raise ShapeMismatchError(
+            f"{self._op}: `{name}` should have {count} dimension{'s' * (rank != 1)}, {declared}, but has shape "
+            f"{_list(tensor.shape)}"
+        )
+
+    def shape(self, name: str, declared: str, expected: Sequence[Size]) -> None:
+        """That tensor `name`, if given, has the shape `expected`. Raises `ShapeMismatchError`."""
+        tensor = self._tensors.get(name)
+        if tensor is None:
+            return
+        error = ShapeMismatchError(
+            f"{self._op}: `{name}` should have shape {declared} = {_list(expected)}, but has {_list(tensor.shape)}"
+        )
+        if tensor.dim() != len(expected):
+            raise error
+        for size, wanted in zip(tensor.shape, expected, strict=True):
+            _require(size == wanted, error)
+
+    def quotient(self, axis: str, name: str, dim: int, size: Size, divisor: Size) -> Size:
+        """The extent of `axis`, which takes part in dimension `dim` of `name`: `size` divided by what is known of it.
+
+        An undetermined one (0 by 0) is 0. Raises `ShapeMismatchError` when it is no whole number.
+        """
+        where = f"{self._op}: cannot solve `{axis}` from dimension {dim} of `{name}`"
+        _require(size >= 0, ShapeMismatchError(f"{where}: what remains for it is {size}"))
+        if divisor == 0:
+            _require(size == 0, ShapeMismatchError(f"{where}: {size} is not a multiple of 0"))
+            return 0
+        _require(size % divisor == 0, ShapeMismatchError(f"{where}: {size} is not a multiple of {divisor}"))
+        return size // divisor
+
+    def extent(self, axis: str, name: str, given: Size | None, solved: Size) -> None:
+        """That `dim` parameter `name`, if given, equals the extent of its axis. Raises `ShapeMismatchError`."""
+        if given is None:
+            return
+        if isinstance(given, bool) or not isinstance(given, int | torch.SymInt):
+            raise ArgumentError(f"{self._op}: `{name}` should be an int or None, but is {given!r}")
+        _require(
+            given == solved,
+            ShapeMismatchError(f"{self._op}: `{name}` is {given}, but the tensors have {axis} = {solved}"),
+        )
+
+    def require(self, condition: bool | torch.SymBool, text: str, **extents: Size) -> None:
+        """That a `where` condition of the spec holds. Raises `ShapeMismatchError`."""
+        found = ", ".join(f"{axis} = {extent}" for axis, extent in extents.items())
+        _require(condition, ShapeMismatchError(f"{self._op}: needs {text}, but {found}"))
+
+    def choice(self, name: str, value: str, options: Sequence[str]) -> None:
+        """That the choice `name` is one of `options`. Raises `ArgumentError`."""
+        if value not in options:
+            expected = ", ".join(map(repr, options))
+            raise ArgumentError(f"{self._op}: `{name}` should be one of {expected}, but is {value!r}")
+
+
+def real(op: str, name: str, value: object) -> float:
+    """The scalar argument `name` as a float. Integers and NumPy numbers are taken, truth values and text are not.
+
+    Raises `ArgumentError`, also for a tensor: reading its value would make the host wait for the device.
+    """
+    if type(value) is float:
+        return value
+    if isinstance(value, torch.SymFloat | torch.SymInt):
+        return value  # type: ignore[return-value]  # stands for a float while a call is traced
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    raise ArgumentError(f"{op}: `{name}` should be a number, but is {_describe(value)}")
+
+
+def integer(op: str, name: str, value: object, bits: int) -> int:
+    """The scalar argument `name` as an int of at most `bits` bits.
+
+    Raises `ArgumentError`, or `NumericalOverflowError` when it does not fit.
+    """
+    if isinstance(value, torch.SymInt):
+        return value  # type: ignore[return-value]  # stands for an int while a call is traced
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise ArgumentError(f"{op}: `{name}` should be an integer, but is {_describe(value)}")
+    number = int(value)
+    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+        raise NumericalOverflowError(f"{op}: `{name}` should fit {bits} bits, but is {number}")
+    return number
+
+
+def flag(op: str, name: str, value: object) -> bool:
+    """The scalar argument `name` as a truth value. Raises `ArgumentError`."""
+    if isinstance(value, bool):
+        return value
+    raise ArgumentError(f"{op}: `{name}` should be True or False, but is {_describe(value)}")
+
+
+def _require(condition: bool | torch.SymBool, error: FusecError) -> None:
+    if isinstance(condition, torch.SymBool):
+        torch._check_with(type(error), condition, lambda: str(error))
+    elif not condition:
+        raise error
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _list(sizes: Sequence[Size]) -> str:
+    return f"[{', '.join(map(str, sizes))}]"
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return "a tensor; pass a Python number, for instance value.item()"
+    return f"{value!r} ({type(value).__name__})"

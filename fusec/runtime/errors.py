@@ -1,0 +1,36 @@
+"""What an op raises when it cannot be called as asked. Every error is a `FusecError` and also the builtin error that a
+caller would expect."""
+
+from __future__ import annotations
+
+
+class FusecError(Exception):
+    """Any error of a generated op. The message names the op, the argument, what was expected and what came."""
+
+
+class ArgumentError(FusecError, TypeError):
+    """An argument of the wrong kind, or a choice or a number out of its range."""
+
+
+class DeviceError(FusecError, RuntimeError):
+    """Tensors on a device that the op does not run on, or on several devices."""
+
+
+class ShapeMismatchError(FusecError, ValueError):
+    """A tensor of the wrong rank or size, or sizes that break a `where` condition of the spec."""
+
+
+class UnsupportedDtypeError(FusecError, TypeError):
+    """A tensor of a dtype that the spec does not list, or tensors whose dtypes should agree and do not."""
+
+
+class NumericalOverflowError(FusecError, ArithmeticError):
+    """A number that the declared dtype cannot hold."""
+
+
+class TuningFailedError(FusecError, RuntimeError):
+    """No plan of an op ran, or none was right, while it was tuned."""
+
+
+class NoBackwardError(FusecError, NotImplementedError):
+    """A gradient was asked for through an op that has no backward."""

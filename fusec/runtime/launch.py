@@ -1,0 +1,105 @@
+"""One launch of a kernel: through Triton's JIT the first time, straight to the compiled kernel from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import torch
+import triton
+
+Value: TypeAlias = torch.Tensor | int | float | bool | None
+
+_knobs = triton.knobs.runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A launch with everything decided but its buffers and its run-time scalars.
+
+    A kernel takes pointers and run-time scalars first, then the rest. The pointer to buffer `x` is called `x_ptr`, a
+    scalar as the op calls it; `arguments` names all others. `options` are Triton's (`num_warps`, `num_stages`, ...).
+    `offsets` moves the pointer to a buffer, by elements.
+    """
+
+    kernel: Any
+    grid: tuple[int, ...]
+    arguments: Mapping[str, int | float | bool]
+    options: Mapping[str, int | bool]
+    offsets: Mapping[str, int] = field(default_factory=dict)
+
+
+class Launcher:
+    """A launch that knows where in a call's list of values its own stand, and keeps its compiled kernel."""
+
+    __slots__ = ("_compiled", "_grid", "_kernel", "_offsets", "_options", "_pick", "_rest", "_shifts")
+
+    def __init__(self, launch: Launch, places: Mapping[str, int]) -> None:
+        """`places` gives the position of every pointer and scalar by its name in the kernel."""
+        names: list[str] = launch.kernel.arg_names
+        given = [name for name in names if name not in launch.arguments]
+        if names[: len(given)] != given or set(given) - set(places) or set(launch.arguments) - set(names):
+            raise TypeError(
+                f"kernel({', '.join(names)}) takes its pointers and scalars first and each argument once, but is "
+                f"launched with buffers and scalars {', '.join(places)} and arguments {', '.join(launch.arguments)}"
+            )
+        self._kernel = launch.kernel
+        self._grid = (*launch.grid, 1, 1)[:3]
+        self._options = dict(launch.options)
+        self._rest = tuple(launch.arguments[name] for name in names[len(given) :])
+        self._pick = _picker([places[name] for name in given])
+        self._offsets = tuple(launch.offsets.get(name.removesuffix("_ptr"), 0) for name in given)
+        self._shifts: tuple[int, ...] | None = None
+        self._compiled: Any = None
+
+    def first(self, values: Sequence[Value]) -> bool:
+        """Launch on tensors and numbers through the JIT. Whether there is a compiled kernel to `launch` from now on.
+
+        There is none under the interpreter.
+        """
+        given = self._pick(values)
+        if any(self._offsets):
+            self._shifts = tuple(map(_bytes, given, self._offsets))
+            given = tuple(map(_moved, given, self._offsets))
+        self._compiled = self._kernel[self._grid](*given, *self._rest, **self._options)
+        return self._compiled is not None
+
+    def launch(self, stream: int, values: Sequence[Any]) -> None:
+        """Launch the compiled kernel on addresses and numbers. Valid for the argument layout of `first` alone."""
+        given = self._pick(values)
+        if self._shifts:
+            given = tuple(value + shift if shift else value for value, shift in zip(given, self._shifts, strict=True))
+        compiled = self._compiled
+        x, y, z = self._grid
+        enter, leave, about = _knobs.launch_enter_hook, _knobs.launch_exit_hook, None
+        # Triton calls a hook wherever there is one, and a chain of no hooks is one to it.
+        if getattr(enter, "calls", enter) or getattr(leave, "calls", leave):
+            about = compiled.launch_metadata(self._grid, stream, *given, *self._rest)
+        else:
+            enter = leave = None
+        compiled.run(
+            x, y, z, stream, compiled.function, compiled.packed_metadata, about, enter, leave, *given, *self._rest
+        )
+
+
+def _picker(places: list[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    match places:
+        case []:
+            return lambda values: ()
+        case [place]:
+            return lambda values: (values[place],)
+        case _:
+            return itemgetter(*places)
+
+
+def _bytes(value: Value, offset: int) -> int:
+    return offset * value.element_size() if isinstance(value, torch.Tensor) else 0
+
+
+def _moved(value: Value, offset: int) -> Value:
+    if not isinstance(value, torch.Tensor) or offset == 0:
+        return value
+    # Triton asks a pointer argument for its dtype and its address only.
+    return value.as_strided((1,), (1,), value.storage_offset() + offset)
