@@ -1,0 +1,86 @@
+"""What the grammar did not expect, in words for the author of the spec."""
+
+from __future__ import annotations
+
+import re
+
+from lark import Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from fusec.diagnostics import Diagnostic, Source, Span
+
+_READABLE = {
+    "NAME": "a name",
+    "NUMBER": "a number",
+    "DOC": "a docstring",
+    "_NEWLINE": "the end of the line",
+    "_INDENT": "an indented block",
+    "_DEDENT": "the end of the block",
+    "COLON": "`:`",
+    "COMMA": "`,`",
+    "EQUAL": "`=`",
+    "LPAR": "`(`",
+    "RPAR": "`)`",
+    "LSQB": "`[`",
+    "RSQB": "`]`",
+    "LBRACE": "`{`",
+    "RBRACE": "`}`",
+    "WHERE": "`where`",
+    "IN": "`in`",
+    "_ARROW": "`->`",
+    "_DOTS": "`...`",
+}
+
+_PYTHON_WORDS = {
+    "for": "a spec has no loops: name the axis and let values broadcast, or reduce over it",
+    "while": "a spec has no loops: name the axis and let values broadcast, or reduce over it",
+    "if": "a spec has no branches: use `where(condition, a, b)`",
+    "else": "a spec has no branches: use `where(condition, a, b)`",
+    "def": "a function begins with `fn`",
+    "import": "functions of another file come with `use NAME`",
+    "from": "functions of another file come with `use NAME`",
+}
+
+
+def explain(error: UnexpectedInput, source: Source, start: int) -> Diagnostic:
+    """The diagnostic of a syntax error in the definition whose text begins at `start`."""
+    match error:
+        case UnexpectedToken(token=token):
+            return _token(error, token, source, start)
+        case UnexpectedCharacters(char=char):
+            at = start + error.pos_in_stream
+            help = "names are made of the letters a-z, digits and `_`" if char.isalpha() else None
+            return Diagnostic(f"`{char}` has no place in a spec", Span(source, at, at + 1), help=help)
+        case _:
+            raise error
+
+
+def _token(error: UnexpectedToken, token: Token, source: Source, start: int) -> Diagnostic:
+    expected = _expected(error)
+    at = start + (token.start_pos or 0)
+    match token.type:
+        case "_INDENT":
+            line_start = start + (token.end_pos or 0)
+            return Diagnostic("this line is indented but belongs to no block", Span(source, line_start, line_start + 1))
+        case "$END" | "_DEDENT":
+            end = start + len(source.text[start : start + (token.end_pos or 0)].rstrip())
+            return Diagnostic(f"the definition ends too early{expected}", Span(source, end, end + 1))
+        case "_NEWLINE":
+            return Diagnostic(
+                f"the line ends too early{expected}", Span(source, at, at + 1), help=_python_word(source, at)
+            )
+        case _:
+            span = Span(source, at, at + len(token))
+            return Diagnostic(f"`{token}` cannot stand here{expected}", span, help=_python_word(source, at))
+
+
+def _expected(error: UnexpectedToken) -> str:
+    wanted = sorted(_READABLE[name] for name in error.accepts if name in _READABLE)
+    if not wanted or len(wanted) > 4:
+        return ""
+    return f"; expected {' or '.join([', '.join(wanted[:-1]), wanted[-1]] if len(wanted) > 1 else wanted)}"
+
+
+def _python_word(source: Source, at: int) -> str | None:
+    line, _ = source.position(at)
+    word = re.match(r"\s*([a-z]+)", source.line(line))
+    return _PYTHON_WORDS.get(word[1]) if word else None

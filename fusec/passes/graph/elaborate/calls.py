@@ -1,0 +1,158 @@
+"""Calls: primitives become nodes, functions are inlined, a choice becomes one case per option."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import assert_never
+
+from fusec.diagnostics import Note, Span
+from fusec.ir.graph import Choose
+from fusec.ir.types import Axis, Named, Storage
+from fusec.ir.typing import TypeFault
+from fusec.lang import syntax
+from fusec.passes.graph.elaborate.arguments import ArgumentFault, bind
+from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Tuple, Type
+from fusec.passes.graph.elaborate.context import MAX_CALLS, MAX_NODES
+from fusec.passes.graph.elaborate.expressions import Expressions
+from fusec.passes.graph.elaborate.frame import Frame
+from fusec.passes.graph.elaborate.identifiers import check_name
+from fusec.passes.graph.elaborate.primitives import Given, Place, Primitive, Wants
+
+
+class Calls(Expressions):
+    """Evaluates calls in a scope."""
+
+    @abstractmethod
+    def run(self, function: syntax.Fn, frame: Frame, names: dict[str, Binding]) -> Bound | None:
+        """What `function` returns when its parameters are `names`."""
+
+    def call(self, call: syntax.Call) -> Bound | None:
+        """The result of a call."""
+        callee = self.callee(call.callee)
+        match callee:
+            case Function(target):
+                return self._apply(target, call)
+            case Choice(selector, options):
+                cases = [(name, self._apply(option.target, call)) for name, option in options]
+                found = [(name, case) for name, case in cases if case is not None]
+                return self._choose(selector, found, call.span) if len(found) == len(cases) else None
+            case None:
+                for argument in call.args:
+                    if argument.keyword is None:
+                        self._argument(argument.value)
+                return None
+            case _:
+                assert_never(callee)
+
+    def _choose(self, selector: str, cases: list[tuple[str, Bound]], span: Span) -> Bound | None:
+        widths = {len(case.items) if isinstance(case, Tuple) else 0 for _, case in cases}
+        if len(widths) > 1:
+            return self.fault(f"the options of `{selector}` have different numbers of results", span)
+        if widths == {0}:
+            nodes = [(name, self.as_value(case, span)) for name, case in cases]
+            found = tuple((name, node) for name, node in nodes if node is not None)
+            return self.node(Choose(selector, found), span, ()) if len(found) == len(nodes) else None
+        rows = [[(name, item) for item in case.items] for name, case in cases if isinstance(case, Tuple)]
+        columns = [self._choose(selector, list(column), span) for column in zip(*rows, strict=True)]
+        return Tuple(tuple(column for column in columns if column)) if all(columns) else None
+
+    def _apply(self, target: syntax.Fn | Primitive, call: syntax.Call) -> Bound | None:
+        try:
+            return self._primitive(target, call) if isinstance(target, Primitive) else self._inline(target, call)
+        except ArgumentFault as fault:
+            return self.fault(fault.message, fault.span, *fault.notes, help=fault.help)
+
+    # --- Functions -----------------------------------------------------------------------------------------------
+
+    def _inline(self, function: syntax.Fn, call: syntax.Call) -> Bound | None:
+        places = [param.text for param in function.params]
+        given = bind(call, places, frozenset(places))
+        if self.frame.inlines(function):
+            message = f"`{function.name.text}` calls itself; functions are inlined, so they cannot"
+            return self.fault(message, call.span, Note("it is defined here", function.name.span))
+        self.context.calls += 1
+        if self.context.calls > MAX_CALLS or len(self.context.builder.nodes) > MAX_NODES:
+            return self.fault("the op is too large: too many calls are inlined into it", call.span)
+        names = {
+            param.text: Binding(self._argument(given[param.text][0]), param.span, parameter=True)
+            for param in function.params
+        }
+        if any(binding.bound is None for binding in names.values()):
+            return None
+        return self.run(function, self.frame.enter(function, call.span), names)
+
+    def _argument(self, expr: syntax.Expr) -> Bound | None:
+        """An argument whose use is not known yet: an axis expression stays one, all else is evaluated."""
+        if not self.is_axes(expr):
+            return self.bound(expr)
+        dim = self.axes(expr)
+        return None if dim is None else Axes(dim)
+
+    # --- Primitives ----------------------------------------------------------------------------------------------
+
+    def _primitive(self, primitive: Primitive, call: syntax.Call) -> Bound | None:
+        gathering = next((place.name for place in primitive.places if place.gathers), None)
+        required = frozenset(place.name for place in primitive.places if place.required)
+        exprs = bind(call, [place.name for place in primitive.places], required, gathering)
+        given = [self._given(place, exprs[place.name]) for place in primitive.places]
+        if any(g is None and exprs[place.name] for g, place in zip(given, primitive.places, strict=True)):
+            return None
+        values = (Wants.VALUE, Wants.VALUES)
+        operands = tuple(e for place in primitive.places if place.wants in values for e in exprs[place.name])
+        try:
+            built = primitive.build(self.context, *given)
+        except TypeFault as fault:
+            self.type_fault(fault, call.span, operands)
+            return None
+        if not isinstance(built, tuple):
+            return self.node(built, call.span, operands)
+        results = [self.node(expr, call.span, operands) for expr in built]
+        return Tuple(tuple(result for result in results if result)) if all(results) else None
+
+    def _given(self, place: Place, exprs: tuple[syntax.Expr, ...]) -> Given:
+        if not exprs:
+            return None
+        match place.wants:
+            case Wants.VALUE:
+                return self.value(exprs[0])
+            case Wants.VALUES:
+                return self.values(exprs)
+            case Wants.AXES:
+                return self.axes(exprs[0])
+            case Wants.AXIS:
+                return self.axis(exprs[0])
+            case Wants.PARTS:
+                parts = [self.axes(expr) for expr in exprs]
+                return tuple(part for part in parts if part) if all(parts) else None
+            case Wants.DTYPE:
+                return self._storage(exprs[0])
+            case Wants.WORD:
+                return exprs[0].span.text
+            case Wants.RENAMING:
+                return self._renaming(exprs[0])
+            case _:
+                assert_never(place.wants)
+
+    def _storage(self, expr: syntax.Expr) -> Storage | None:
+        match self.bound(expr):
+            case Type(storage):
+                return storage
+            case None:
+                return None
+            case _:
+                return self.fault("a dtype is needed here", expr.span, help="for example `f16` or a type variable")
+
+    def _renaming(self, expr: syntax.Expr) -> tuple[Axis, Axis] | None:
+        if not isinstance(expr, syntax.Arrow):
+            return self.fault("`rename` needs the axis and its new name", expr.span, help="write `rename(x, S -> T)`")
+        old, new = self.axis(expr.old), self._new_axis(expr.new)
+        return None if old is None or new is None else (old, new)
+
+    def _new_axis(self, expr: syntax.Expr) -> Axis | None:
+        """The axis that a renaming leads to; a name nobody has is a new axis of the op."""
+        if isinstance(expr, syntax.Name) and self.frame.function is None and expr.text not in self.names:
+            taken = expr.text in self.context.axes or expr.text in self.context.variables
+            if not taken and check_name(expr, self.context.report):
+                self.context.axes[expr.text] = expr.span
+                return Named(expr.text)
+        return self.axis(expr)

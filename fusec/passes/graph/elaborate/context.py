@@ -1,0 +1,61 @@
+"""What all code of one op shares while it is being elaborated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fusec.diagnostics import Span
+from fusec.ir.graph import Expr, GraphBuilder, NodeId, Param, ScalarParam, Scatter, TensorParam
+from fusec.ir.types import DTypeVar, Sum, ValueType
+from fusec.ir.typing import infer
+from fusec.lang.syntax import Fn, Program
+from fusec.passes.graph.elaborate.report import Report
+
+MAX_CALLS = 2000
+"""Calls that may be inlined into one op, so that functions calling functions cannot blow up."""
+MAX_NODES = 20000
+
+
+@dataclass(slots=True)
+class Context:
+    """The graph so far, and what the signature declares. Also the `Surroundings` of the primitives.
+
+    `axes` are the axes that may be written in the body, with the place that introduces each.
+    """
+
+    program: Program
+    report: Report
+    params: Mapping[str, Param]
+    variables: Mapping[str, DTypeVar]
+    axes: dict[str, Span]
+    sums: tuple[Sum, ...]
+    builder: GraphBuilder = field(default_factory=GraphBuilder)
+    scatters: list[Scatter] = field(default_factory=list)
+    written: dict[str, Span] = field(default_factory=dict)
+    calls: int = 0
+
+    def type_of(self, node: NodeId) -> ValueType:
+        return self.builder[node].type
+
+    def add(self, expr: Expr, span: Span, name: str | None = None) -> NodeId:
+        """The typed node of `expr`. Raises `TypeFault`."""
+        return self.builder.add(expr, self.infer(expr), name, span)
+
+    def infer(self, expr: Expr) -> ValueType:
+        """The type that `expr` would have. Raises `TypeFault`."""
+        return infer(expr, self.type_of, self._param)
+
+    def call_name(self, node: NodeId, name: str) -> None:
+        """Gives a computed node the name the spec uses for it, unless it has one."""
+        known = self.builder[node]
+        self.builder.add(known.expr, known.type, name)
+
+    def functions(self, span: Span) -> Mapping[str, Fn]:
+        """The functions visible where `span` stands."""
+        return self.program.visible[span.source]
+
+    def _param(self, name: str) -> TensorParam | ScalarParam:
+        param = self.params[name]
+        assert isinstance(param, TensorParam | ScalarParam)
+        return param

@@ -1,0 +1,43 @@
+"""Which names a spec may give: they become names of the generated Python."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+
+from fusec.ir.types import DTYPES
+from fusec.lang.syntax import Name
+from fusec.passes.graph.elaborate.constants import CONSTANTS
+from fusec.passes.graph.elaborate.report import Report
+
+MAX_NAME = 60
+"""Characters a name may have."""
+
+_PYTHON = frozenset(dir(builtins))
+_GENERATED = frozenset({"tl", "torch", "triton", "fusec", "libdevice", "math", "self"})
+_EXTENTS = frozenset({"lead", "size"})
+
+
+def check_name(name: Name, report: Report) -> bool:
+    """Whether `name` may be given to an op, a parameter, an axis or a value; reports it when not."""
+    text = name.text
+    help = f"call it `{text}_`"
+    if keyword.iskeyword(text):
+        report.add(f"`{text}` is a word of Python", name.span, help=help)
+    elif text in _PYTHON:
+        report.add(f"`{text}` is a builtin of Python and would be hidden in the generated code", name.span, help=help)
+    elif text in _GENERATED:
+        report.add(f"`{text}` has a meaning of its own in the generated code", name.span, help=help)
+    elif text in _EXTENTS:
+        report.add(f"`{text}` has a meaning of its own among extents", name.span, help=help)
+    elif text in DTYPES:
+        report.add(f"`{text}` is a dtype", name.span, help=help)
+    elif text in CONSTANTS:
+        report.add(f"`{text}` is a constant of the language", name.span, help=help)
+    elif text.startswith("__"):
+        report.add("a name may not begin with two underscores", name.span)
+    elif len(text) > MAX_NAME:
+        report.add(f"a name has at most {MAX_NAME} characters", name.span)
+    else:
+        return True
+    return False

@@ -1,0 +1,278 @@
+"""One op to one graph, and all ops of a program."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import sympy
+
+from fusec.diagnostics import Note, Source, Span, SpecError
+from fusec.ir.graph import (
+    GIVEN,
+    OMITTED,
+    Choose,
+    ChoiceParam,
+    DimParam,
+    Extent,
+    Graph,
+    Input,
+    Output,
+    Param,
+    Scalar,
+    ScalarParam,
+    TensorParam,
+)
+from fusec.ir.types import Axis, Kind, Lead, Named, Quotient, Sum, symbol, without
+from fusec.lang import syntax
+from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Value
+from fusec.passes.graph.elaborate.constraints import declared_constraints, implied_constraints
+from fusec.passes.graph.elaborate.context import Context
+from fusec.passes.graph.elaborate.frame import Frame
+from fusec.passes.graph.elaborate.identifiers import check_name
+from fusec.passes.graph.elaborate.primitives import PRIMITIVES
+from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
+from fusec.passes.graph.elaborate.signature import Declared, Signature, read_signature
+from fusec.passes.graph.elaborate.statements import Body, check_function, storable
+from fusec.passes.graph.solve_extents import solve_extents
+
+
+def elaborate(program: syntax.Program) -> tuple[Graph, ...]:
+    """The graphs of all ops of a file. Raises `SpecError` with every mistake of the file and of those it uses."""
+    report = Report()
+    _check_functions(program, report)
+    seen: dict[str, Span] = {}
+    graphs = []
+    for op in program.module.ops:
+        check_name(op.name, report)
+        if op.name.text in seen:
+            report.add(
+                f"op `{op.name.text}` is defined twice", op.name.span, Note("it is first here", seen[op.name.text])
+            )
+        seen.setdefault(op.name.text, op.name.span)
+        graphs.append(_Op(program, op, report).graph())
+    found = (*program.faults, *report.diagnostics)
+    if found:
+        raise SpecError(tuple(sorted(found, key=lambda d: (d.span.source.name, d.span.start, d.span.end))))
+    return tuple(graph for graph in graphs if graph is not None)
+
+
+def _check_functions(program: syntax.Program, report: Report) -> None:
+    seen: set[tuple[Source, int]] = set()
+    for functions in program.visible.values():
+        for function in functions.values():
+            key = (function.span.source, function.span.start)
+            if function.span.source == program.standard or key in seen:
+                continue
+            seen.add(key)
+            if function.name.text in PRIMITIVES:
+                report.add(
+                    f"`{function.name.text}` is built in and cannot be defined", function.name.span, help="rename it"
+                )
+            check_function(function, report)
+
+
+class _Op:
+    """Elaborates one op."""
+
+    def __init__(self, program: syntax.Program, op: syntax.Op, report: Report) -> None:
+        self._op = op
+        self._report = report
+        self._before = len(report)
+        self._signature = read_signature(op, report)
+        self._context = Context(
+            program,
+            report,
+            self._signature.params,
+            {name: variable.type for name, variable in self._signature.variables.items()},
+            dict(self._signature.axes),
+            _sums(self._signature),
+        )
+        self._body = Body(self._context, Frame(program.standard), {})
+
+    def graph(self) -> Graph | None:
+        """The graph, or None when the op is wrong, which has been reported."""
+        self._bind_params()
+        for statement in self._op.body:
+            self._body.execute(statement)
+        outputs = tuple(output for output in map(self._output, self._signature.outputs) if output)
+        self._check_mutable()
+        constraints = declared_constraints(self._op.conditions, self._extent, self._report)
+        if len(self._report) > self._before or self._context.program.faults:
+            return None
+        params = tuple(self._signature.params.values())
+        nodes = self._context.builder.nodes
+        axes = self._used_axes(params, outputs)
+        constraints = (*constraints, *implied_constraints(axes, nodes, constraints))
+        named = [axis.name for axis in axes if isinstance(axis, Named)]
+        solves = solve_extents(params, constraints, named)
+        self._check_solved(params, axes, {solve.name for solve in solves})
+        if len(self._report) > self._before:
+            return None
+        return Graph(
+            self._op.name.text,
+            self._op.doc,
+            params,
+            outputs,
+            nodes,
+            tuple(self._context.scatters),
+            tuple(variable.type for variable in self._signature.variables.values()),
+            solves,
+            constraints,
+        )
+
+    # --- Parameters ----------------------------------------------------------------------------------------------
+
+    def _bind_params(self) -> None:
+        for param in self._op.params:
+            name, known = param.name, self._signature.params.get(param.name.text)
+            bound = None if known is None else self._bound(param, known)
+            self._body.names.setdefault(name.text, Binding(bound, name.span, parameter=True))
+
+    def _bound(self, syntax_param: syntax.Param, param: Param) -> Bound | None:
+        span = syntax_param.name.span
+        match param:
+            case TensorParam(optional=False):
+                return Value(self._context.add(Input(param.name), span, param.name))
+            case TensorParam():
+                return self._optional(param, span)
+            case ScalarParam():
+                return Value(self._context.add(Scalar(param.name), span, param.name))
+            case DimParam():
+                return Axes((param.axis,))
+            case ChoiceParam():
+                assert isinstance(syntax_param.type, syntax.ChoiceType)
+                return self._choice(param, syntax_param.type)
+            case _:
+                assert_never(param)
+
+    def _optional(self, param: TensorParam, span: Span) -> Bound | None:
+        expr = self._signature.defaults[param.name]
+        default = self._body.value(expr)
+        if default is None:
+            return None
+        given = self._context.add(Input(param.name), span, param.name)
+        type, wanted = self._context.type_of(default), self._context.type_of(given)
+        extra = without(type.axes, wanted.axes)
+        if extra:
+            self._report.add(f"the default has axis `{extra[0]}`, which `{param.name}` lacks", expr.span)
+        elif not storable(type.kind, wanted.kind):
+            self._report.add(f"the default is {type.kind.value}, `{param.name}` is {wanted.kind.value}", expr.span)
+        return self._body.node(Choose(param.name, ((GIVEN, given), (OMITTED, default))), span, ())
+
+    def _choice(self, param: ChoiceParam, type: syntax.ChoiceType) -> Bound | None:
+        found = []
+        for option in type.options:
+            callee = self._body.callee(option)
+            if isinstance(callee, Function):
+                found.append((option.text, callee))
+        return Choice(param.name, tuple(found)) if len(found) == len(type.options) else None
+
+    # --- Outputs -------------------------------------------------------------------------------------------------
+
+    def _output(self, declared: Declared) -> Output | None:
+        name = declared.name
+        binding = self._body.names.get(name.text)
+        if binding is None:
+            near = did_you_mean(name.text, [n for n, b in self._body.names.items() if not b.parameter])
+            self._report.add(f"output `{name.text}` is never assigned", name.span, help=near)
+            return None
+        node = None if binding.bound is None else self._body.as_value(binding.bound, binding.span)
+        if node is None:
+            return None
+        type, axes = self._context.type_of(node), tuple(axis for dim in declared.dims for axis in dim)
+        note = Note(f"`{name.text}` is declared here", name.span.to(declared.span))
+        extra = without(type.axes, axes)
+        if extra:
+            message = f"`{name.text}` has axis `{extra[0]}`, which its declaration lacks"
+            self._report.add(message, binding.span, note, help=_missing_help(extra[0], axes, type.axes))
+        elif not storable(type.kind, declared.element.kind):
+            message = f"`{name.text}` is {type.kind.value} but is declared as `{declared.element}`"
+            help = f"round it with `cast(..., {declared.element})`" if declared.element.kind is not Kind.BOOL else None
+            self._report.add(message, binding.span, note, help=help)
+        else:
+            return Output(name.text, declared.element, declared.dims, node, name.span)
+        return None
+
+    def _check_mutable(self) -> None:
+        for param in self._signature.params.values():
+            if isinstance(param, TensorParam) and param.mutable and param.name not in self._context.written:
+                if len(self._report) == self._before and param.span:
+                    help = f"write it with `{param.name}[...] = ...`, or drop `mut`"
+                    self._report.add(f"`{param.name}` is `mut` but is never written", param.span, help=help)
+        if not self._op.results and not any(p.kind and p.kind.text == "mut" for p in self._op.params):
+            self._report.add(
+                f"op `{self._op.name.text}` has no output", self._op.name.span, help="add `-> y: T[...]` to the header"
+            )
+
+    # --- Extents -------------------------------------------------------------------------------------------------
+
+    def _extent(self, name: syntax.Name) -> sympy.Expr | None:
+        """The extent that a name stands for in a condition."""
+        param = self._signature.params.get(name.text)
+        if isinstance(param, DimParam):
+            return symbol(param.axis.name)
+        if name.text in self._context.axes:
+            return symbol(name.text)
+        if name.text in self._signature.poisoned:
+            return None
+        if param:
+            assert param.span
+            note = Note("it is defined here", param.span)
+            self._report.add(f"`{name.text}` is no extent; conditions are about extents", name.span, note)
+        else:
+            near = did_you_mean(name.text, self._context.axes)
+            self._report.add(f"there is no axis `{name.text}`", name.span, help=near)
+        return None
+
+    def _used_axes(self, params: tuple[Param, ...], outputs: tuple[Output, ...]) -> tuple[Axis, ...]:
+        """Every axis of the op, the axes inside sums and quotients included."""
+        found: dict[Axis, None] = {}
+        for holder in (*params, *outputs):
+            if isinstance(holder, TensorParam | Output):
+                found.update(dict.fromkeys(axis for dim in holder.dims for axis in dim))
+        for param in params:
+            if isinstance(param, DimParam):
+                found[param.axis] = None
+        for node in self._context.builder.nodes:
+            found.update(dict.fromkeys(node.type.axes))
+            if isinstance(node.expr, Extent):
+                found.update(dict.fromkeys(node.expr.dim))
+        return tuple(dict.fromkeys(inner for axis in found for inner in _inside(axis)))
+
+    def _check_solved(self, params: tuple[Param, ...], axes: tuple[Axis, ...], solved: set[str]) -> None:
+        given = [param for param in params if isinstance(param, TensorParam) and not param.optional]
+        for axis in axes:
+            if isinstance(axis, Named) and axis.name not in solved:
+                span = self._context.axes[axis.name]
+                help = f"add a parameter such as `num_{axis.name.lower()}: dim({axis.name})`, or a condition such as `{axis.name} == 64`"
+                self._report.add(f"the extent of axis `{axis}` cannot be found from the arguments", span, help=help)
+        if Lead() in axes and not any((Lead(),) in param.dims for param in given):
+            self._report.add("no parameter that is always given tells what `...` stands for", self._op.name.span)
+
+
+def _inside(axis: Axis) -> tuple[Axis, ...]:
+    match axis:
+        case Quotient(of=of):
+            return (axis, of)
+        case Sum(parts=parts):
+            return (axis, *(inner for part in parts for item in part for inner in _inside(item)))
+        case _:
+            return (axis,)
+
+
+def _sums(signature: Signature) -> tuple[Sum, ...]:
+    holders = (*signature.params.values(), *signature.outputs)
+    dims = (dim for holder in holders if isinstance(holder, TensorParam | Declared) for dim in holder.dims)
+    return tuple(dict.fromkeys(axis for dim in dims for axis in dim if isinstance(axis, Sum)))
+
+
+def _missing_help(extra: Axis, declared: tuple[Axis, ...], has: tuple[Axis, ...]) -> str:
+    """What to do about a value with an axis that its output lacks."""
+    if isinstance(extra, Quotient) and extra.of in declared:
+        return f"`join` or `interleave` makes `{extra.of}` of its parts"
+    whole = next(
+        (axis for axis in declared if isinstance(axis, Sum) and any(extra in part for part in axis.parts)), None
+    )
+    if whole:
+        return f"`concat` makes `{whole}` of its parts"
+    return f"reduce over `{extra}`, or declare it; the value has the axes {listing(has)}"

@@ -1,0 +1,323 @@
+"""The header of an op: parameters, outputs, type variables and axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from fusec.diagnostics import Note, Span
+from fusec.ir.graph import ChoiceParam, DimParam, Param, ScalarParam, TensorParam
+from fusec.ir.types import DTYPES, Axis, Dim, DType, DTypeVar, Kind, Lead, Named, Storage
+from fusec.lang import syntax
+from fusec.passes.graph.elaborate.constants import CONSTANTS
+from fusec.passes.graph.elaborate.dims import DimFault, to_dim
+from fusec.passes.graph.elaborate.identifiers import check_name
+from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A declared output; its value is found in the body."""
+
+    name: syntax.Name
+    element: Storage
+    dims: tuple[Dim, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A type variable and where it is bound."""
+
+    type: DTypeVar
+    span: Span
+
+
+@dataclass(slots=True)
+class Signature:
+    """What the header declares. A parameter that is wrong is missing in `params` and stands in `poisoned`.
+
+    `axes` has every axis with the place that first writes it, `defaults` the defaults of optional tensors.
+    """
+
+    params: dict[str, Param] = field(default_factory=dict)
+    poisoned: dict[str, Span] = field(default_factory=dict)
+    outputs: list[Declared] = field(default_factory=list)
+    variables: dict[str, Variable] = field(default_factory=dict)
+    axes: dict[str, Span] = field(default_factory=dict)
+    defaults: dict[str, syntax.Expr] = field(default_factory=dict)
+
+
+def read_signature(op: syntax.Op, report: Report) -> Signature:
+    """The header of `op`; every mistake in it is reported."""
+    reader = _Reader(report)
+    for condition in op.conditions:
+        if isinstance(condition, syntax.Membership):
+            reader.variable(condition)
+    for param in op.params:
+        reader.param(param)
+    for result in op.results:
+        reader.result(result)
+    reader.check_variables()
+    reader.check_axes()
+    reader.check_order(op)
+    return reader.signature
+
+
+class _Reader:
+    def __init__(self, report: Report) -> None:
+        self.signature = Signature()
+        self._report = report
+        self._names: dict[str, Span] = {}
+
+    # --- Type variables ------------------------------------------------------------------------------------------
+
+    def variable(self, condition: syntax.Membership) -> None:
+        """`T in {f16, bf16}`."""
+        name, report, known = condition.variable, self._report, self.signature.variables
+        options = tuple(DTYPES[option.text] for option in condition.options if option.text in DTYPES)
+        kinds = dict.fromkeys(option.kind.value for option in options)
+        for option in condition.options:
+            if option.text not in DTYPES:
+                report.add(f"there is no dtype `{option.text}`", option.span, help=_dtype_help(option.text))
+        if name.text in known:
+            first = Note("it is bound here", known[name.text].span)
+            report.add(f"type variable `{name.text}` is bound twice", name.span, first)
+        elif len(set(options)) < len(options):
+            report.add(f"a dtype stands twice among those of `{name.text}`", condition.span)
+        elif len(kinds) > 1:
+            message = f"type variable `{name.text}` mixes {' and '.join(kinds)} dtypes"
+            report.add(message, condition.span, help="use one variable for each kind")
+        elif not condition.options:
+            report.add(f"type variable `{name.text}` has no dtype to stand for", condition.span)
+        check_name(name, report)
+        known.setdefault(name.text, Variable(DTypeVar(name.text, options or (DTYPES["f32"],)), name.span))
+
+    def check_variables(self) -> None:
+        """Every variable must be the dtype of a tensor that is always given: nothing else tells which it is."""
+        tensors = [param for param in self.signature.params.values() if isinstance(param, TensorParam)]
+        given = {str(param.element) for param in tensors if not param.optional}
+        for name, variable in self.signature.variables.items():
+            if name not in given and not self.signature.poisoned:
+                help = "make it the dtype of a tensor parameter that has no default"
+                self._report.add(f"no argument tells which dtype `{name}` is", variable.span, help=help)
+
+    def _element(self, name: syntax.Name) -> Storage | None:
+        text = name.text
+        if text in DTYPES:
+            return DTYPES[text]
+        if text in self.signature.variables:
+            return self.signature.variables[text].type
+        if text[0].isupper():
+            help = f"bind it with `where {text} in {{f16, bf16, f32}}`"
+            self._report.add(f"type variable `{text}` is not bound", name.span, help=help)
+        else:
+            self._report.add(f"there is no dtype `{text}`", name.span, help=_dtype_help(text))
+        return None
+
+    # --- Dimensions ----------------------------------------------------------------------------------------------
+
+    def _dims(self, type: syntax.TensorType) -> tuple[Dim, ...] | None:
+        found: list[Dim] = []
+        seen: dict[Axis, Span] = {}
+        count = len(self._report)
+        for place, expr in enumerate(type.dims):
+            try:
+                dim = to_dim(expr, self._axis)
+            except DimFault as fault:
+                self._report.add(fault.message, fault.span, help=fault.help)
+                continue
+            if Lead() in dim and place > 0:
+                self._report.add("`...` stands for the leading dimensions, so it comes first", expr.span)
+            for axis in dim:
+                if axis in seen:
+                    help = "give the second one a name of its own; `where` can say that they are equal"
+                    self._report.add(
+                        f"axis `{axis}` stands twice in one tensor",
+                        expr.span,
+                        Note("it is here", seen[axis]),
+                        help=help,
+                    )
+                seen.setdefault(axis, expr.span)
+            found.append(dim)
+        return tuple(found) if len(self._report) == count else None
+
+    def _axis(self, name: syntax.Name) -> Dim:
+        text, variable = name.text, self.signature.variables.get(name.text)
+        if variable:
+            note = Note("it is bound here", variable.span)
+            self._report.add(f"`{text}` is a type variable, it cannot be an axis too", name.span, note)
+        else:
+            check_name(name, self._report)
+        self.signature.axes.setdefault(text, name.span)
+        return (Named(text),)
+
+    def check_axes(self) -> None:
+        """No name is both an axis and a parameter or output."""
+        for text, span in self._names.items():
+            if text in self.signature.axes:
+                param = self.signature.params.get(text)
+                help = f"its axis is `{param.axis}`" if isinstance(param, DimParam) else "rename one of them"
+                self._report.add(
+                    f"`{text}` is an axis", span, Note("it is an axis here", self.signature.axes[text]), help=help
+                )
+
+    # --- Parameters and outputs ----------------------------------------------------------------------------------
+
+    def param(self, param: syntax.Param) -> None:
+        """One parameter, known by its name even if it is wrong."""
+        count = len(self._report)
+        self._declare(param.name)
+        self._check_kind(param)
+        made: Param | None
+        match param.type:
+            case syntax.TensorType():
+                made = self._tensor(param, param.type)
+            case syntax.ScalarType():
+                made = self._scalar(param, param.type)
+            case syntax.DimType():
+                made = self._dim(param, param.type)
+            case syntax.ChoiceType():
+                made = self._choice(param, param.type)
+            case _:
+                assert_never(param.type)
+        if made is None or len(self._report) > count:
+            self.signature.poisoned.setdefault(param.name.text, param.name.span)
+        else:
+            self.signature.params[param.name.text] = made
+
+    def result(self, result: syntax.Result) -> None:
+        """One output."""
+        self._declare(result.name)
+        if not isinstance(result.type, syntax.TensorType):
+            self._report.add("an output is a tensor", result.type.span, help="`f32[]` is one without dimensions")
+            return
+        element, dims = self._element(result.type.element), self._dims(result.type)
+        if element and dims is not None:
+            self.signature.outputs.append(Declared(result.name, element, dims, result.type.span))
+
+    def check_order(self, op: syntax.Op) -> None:
+        """As in Python, a parameter without a default does not follow one with a default."""
+        first = None
+        for param in op.params:
+            if param.default is not None:
+                first = first or param
+            elif first:
+                note = Note(f"`{first.name.text}` has a default", first.name.span)
+                help = "parameters that must be given come first"
+                self._report.add(
+                    f"`{param.name.text}` has no default but follows one that has", param.name.span, note, help=help
+                )
+
+    def _declare(self, name: syntax.Name) -> None:
+        first = self._names.setdefault(name.text, name.span)
+        if first is not name.span:
+            self._report.add(f"the name `{name.text}` is taken", name.span, Note("it is taken here", first))
+        elif check_name(name, self._report) and name.text in self.signature.variables:
+            note = Note("it is bound here", self.signature.variables[name.text].span)
+            self._report.add(f"`{name.text}` is a type variable", name.span, note)
+
+    def _check_kind(self, param: syntax.Param) -> None:
+        if param.kind is None:
+            return
+        if param.kind.text not in ("weight", "mut"):
+            help = did_you_mean(param.kind.text, ("weight", "mut")) or "the kinds are `weight` and `mut`"
+            self._report.add(f"there is no kind of parameter `{param.kind.text}`", param.kind.span, help=help)
+        elif not isinstance(param.type, syntax.TensorType):
+            self._report.add(f"only a tensor can be `{param.kind.text}`", param.kind.span)
+        elif param.kind.text == "mut" and param.default is not None:
+            self._report.add("a `mut` tensor cannot be omitted", param.default.span)
+
+    def _tensor(self, param: syntax.Param, type: syntax.TensorType) -> TensorParam | None:
+        element, dims = self._element(type.element), self._dims(type)
+        if element is None or dims is None:
+            return None
+        if param.default is not None:
+            self.signature.defaults[param.name.text] = param.default
+        return TensorParam(
+            param.name.text,
+            element,
+            dims,
+            static=param.kind is not None and param.kind.text == "weight",
+            mutable=param.kind is not None and param.kind.text == "mut",
+            optional=param.default is not None,
+            default_text=param.default.span.text if param.default else None,
+            span=param.name.span,
+        )
+
+    def _scalar(self, param: syntax.Param, type: syntax.ScalarType) -> ScalarParam | None:
+        element = self._element(type.element)
+        if element is None:
+            return None
+        if not isinstance(element, DType) or element.packed:
+            self._report.add(f"a scalar cannot be `{element}`", type.span, help="for example `f32` or `i32`")
+            return None
+        default = None if param.default is None else self._number(param.default, element)
+        return ScalarParam(param.name.text, element, default, param.name.span)
+
+    def _number(self, expr: syntax.Expr, dtype: DType) -> float | int | bool | None:
+        found = _constant(expr)
+        if found is None:
+            self._report.add("the default of a scalar is a number", expr.span)
+            return None
+        if not _holds(dtype, found):
+            self._report.add(f"`{expr.span.text}` is no `{dtype}`", expr.span)
+            return None
+        return float(found) if dtype.kind is Kind.REAL else found
+
+    def _dim(self, param: syntax.Param, type: syntax.DimType) -> DimParam | None:
+        if type.word.text != "dim":
+            self._report.add(f"there is no type `{type.word.text}(...)`", type.span, help="an extent is `dim(H)`")
+            return None
+        inferred = isinstance(param.default, syntax.Name) and param.default.text == "infer"
+        if param.default is not None and not inferred:
+            self._report.add("a `dim` has no default but `infer`", param.default.span)
+        (axis,) = self._axis(type.axis)
+        return DimParam(param.name.text, axis, inferred, param.name.span) if isinstance(axis, Named) else None
+
+    def _choice(self, param: syntax.Param, type: syntax.ChoiceType) -> ChoiceParam | None:
+        options = tuple(option.text for option in type.options)
+        for place, option in enumerate(type.options):
+            if option.text in options[:place]:
+                self._report.add(f"option `{option.text}` stands twice", option.span)
+        if not options:
+            self._report.add("a choice needs options", type.span)
+        match param.default:
+            case None:
+                return ChoiceParam(param.name.text, options, None, param.name.span)
+            case syntax.Name(text) if text in options:
+                return ChoiceParam(param.name.text, options, text, param.name.span)
+            case other:
+                help = did_you_mean(other.span.text, options) or f"the options are {listing(options)}"
+                self._report.add("the default is not among the options", other.span, help=help)
+                return None
+
+
+def _constant(expr: syntax.Expr) -> float | int | bool | None:
+    match expr:
+        case syntax.Number(value):
+            return value
+        case syntax.Unary(op="neg", operand=operand):
+            found = _constant(operand)
+            return None if found is None else -found
+        case syntax.Name(text):
+            return CONSTANTS.get(text)
+        case _:
+            return None
+
+
+def _holds(dtype: DType, value: float | int | bool) -> bool:
+    match dtype.kind:
+        case Kind.BOOL:
+            return isinstance(value, bool)
+        case Kind.REAL:
+            return not isinstance(value, bool)
+        case Kind.INT:
+            low, high = (0, 2**dtype.bits) if dtype.name == "u8" else (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1))
+            return isinstance(value, int) and not isinstance(value, bool) and low <= value < high
+        case _:
+            assert_never(dtype.kind)
+
+
+def _dtype_help(text: str) -> str:
+    return did_you_mean(text, DTYPES) or f"the dtypes are {', '.join(DTYPES)}"
