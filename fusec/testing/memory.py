@@ -85,10 +85,6 @@ class Memory:
     _stores: list[tuple[tuple[int, int, int], Region, Array]] = field(default_factory=list)
     _written: list[Array] = field(default_factory=list)
 
-    def own(self, name: str, tensor: torch.Tensor) -> None:
-        """Let kernels write `tensor`, which the op allocated."""
-        self.regions.append(Region.of(name, tensor, writable=True))
-
     def unwritten(self, name: str, tensor: torch.Tensor) -> None:
         """Note a fault if an element of `tensor` was never stored to."""
         region = Region.of(name, tensor, writable=True)
@@ -115,7 +111,7 @@ class Memory:
         start = tensor.data_ptr()
         here = [region for region in self.regions if region.holds(np.array([start], np.uint64))[0]]
         exact = [region for region in here if region.start == start]
-        region = (exact or here or [Region.of(argument, tensor, writable=False)])[-1]
+        region = (exact or here or [Region.of(argument, tensor, writable=True)])[-1]
         made_up = (len(self._arguments) + 1 << _ORIGIN_BITS) + _MIDDLE + start % 4096
         self._arguments.append((argument, region, made_up - start))
         return made_up
@@ -152,8 +148,8 @@ class Memory:
         what = f"{self._where()} {access}s through `{argument}`"
         if stray.any():
             place = region.position(addresses[stray].flat[0])
-            shape = f"outside of its shape {region.shape}, strides {region.strides}"
-            self._note("bounds", argument, f"{what} {int(stray.sum())} elements, first {place}, {shape}")
+            lies = f"{place}, beyond shape {region.shape} with strides {region.strides}"
+            self._note("bounds", argument, f"{what} out of bounds, {int(stray.sum())} times, first at {lies}")
         if access != "load":
             if not region.writable:
                 self._note("input", argument, f"{what}, an input, at {region.position(touched.flat[0])}")
@@ -199,8 +195,8 @@ def watched(
 ) -> Iterator[Memory]:
     """While entered, every access of every kernel is checked; faults are raised on leaving.
 
-    `inputs` are the tensors the op is given by name, of which it may write those in `writable`. To be entered within
-    `interpreter.exact()`.
+    `inputs` are the tensors the op is given, by name, of which it may write those in `writable`; other tensors are its
+    own. To be entered within `interpreter.exact()`.
     """
     memory = Memory([Region.of(name, tensor, name in writable) for name, tensor in inputs.items()])
     with ExitStack() as patches:

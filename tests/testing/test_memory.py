@@ -1,0 +1,144 @@
+"""Every fault of memory is found and named; right kernels pass."""
+
+from __future__ import annotations
+
+import handwritten as kernels
+import pytest
+import torch
+
+from fusec.testing.buffers import guarded, guarded_allocations, reserved, reserved_allocations
+from fusec.testing.interpreter import interpreting
+from fusec.testing.launch import sampled, shuffled
+from fusec.testing.memory import MemoryFaultError, watched
+
+pytestmark = pytest.mark.skipif(not interpreting(), reason="accesses are seen in the interpreter alone")
+
+VIEWS = {
+    "contiguous": torch.arange(35.0).reshape(5, 7),
+    "sliced": torch.arange(60.0).reshape(6, 10)[1:, 2:9],
+    "stepped": torch.arange(140.0).reshape(10, 14)[::2, ::2],
+    "transposed": torch.arange(35.0).reshape(7, 5).t(),
+    "broadcast": torch.arange(7.0).expand(5, 7),
+    "empty": torch.empty(0, 7),
+}
+
+
+def faults(run, inputs, **options) -> str:
+    with pytest.raises(MemoryFaultError) as caught, guarded_allocations() as made, watched(inputs, **options) as memory:
+        run_and_own(run, made, memory)
+    return str(caught.value)
+
+
+def run_and_own(run, made, memory):
+    from_before = len(made)
+    y = run()
+    for held in made[from_before:]:
+        memory.unwritten(held.name, held.tensor)
+    return y
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_right_kernel_passes_on_every_layout(view: str) -> None:
+    x = VIEWS[view]
+    with guarded_allocations() as made, watched({"x": x}, order=shuffled(7)) as memory:
+        y = run_and_own(lambda: kernels.copy(x, block=8), made, memory)
+    assert torch.equal(y, x)
+
+
+@pytest.mark.parametrize("view", ["contiguous", "sliced", "stepped", "transposed", "broadcast"])
+def test_a_dropped_mask_is_an_access_out_of_bounds(view: str) -> None:
+    text = faults(lambda: kernels.copy(VIEWS[view], masked=False, block=8), {"x": VIEWS[view]})
+    assert "loads through `x_ptr`" in text
+    assert "x[" in text
+
+
+def test_the_element_out_of_bounds_is_named() -> None:
+    x = torch.zeros(3, 5)
+    text = faults(lambda: kernels.copy(x[:, :4], masked=False, block=8), {"x": x[:, :4]})
+    assert "`copy_kernel` program (0, 0, 0) loads through `x_ptr` out of bounds, 1 times, first at x[0, 4]" in text
+    assert "beyond shape (3, 4) with strides (5, 1)" in text
+
+
+def test_an_unwritten_output_is_named() -> None:
+    x = torch.zeros(3, 5)
+    text = faults(lambda: kernels.copy(x, rows=2), {"x": x})
+    assert "5 of 15 elements of `allocation 1` are never stored, first allocation 1[2, 0]" in text
+
+
+def test_a_store_by_two_programs_is_a_race() -> None:
+    def run() -> None:
+        kernels.shared_store_kernel[(4,)](x, kernels.fresh((2,), x))
+
+    x = torch.arange(4.0)
+    assert "programs (0, 0, 0) and (1, 0, 0) both store y_ptr[0]" in faults(run, {"x": x})
+
+
+def test_atomic_updates_are_no_race() -> None:
+    x = torch.ones(4)
+    with watched({"x": x, "y": (y := torch.zeros(1))}, writable={"y"}):
+        kernels.count_kernel[(4,)](x, y)
+    assert y.item() == 4.0
+
+
+def test_a_write_to_an_input_is_named_and_not_carried_out() -> None:
+    def run() -> None:
+        kernels.increment_kernel[(4,)](x, kernels.fresh((4,), x))
+
+    x = torch.zeros(4)
+    text = faults(run, {"x": x})
+    assert "stores through `x_ptr`, an input, at x[0]" in text
+    assert not x.any()
+
+
+def test_a_writable_input_may_be_written() -> None:
+    x, y = torch.zeros(4), torch.zeros(4)
+    with watched({"x": x, "y": y}, writable={"x", "y"}):
+        kernels.increment_kernel[(4,)](x, y)
+    assert x.tolist() == [1.0] * 4
+
+
+def test_shuffled_programs_show_a_dependence_on_their_order() -> None:
+    x = torch.arange(16.0)
+    results = []
+    for order in (shuffled(0), shuffled(1)):
+        y = torch.zeros(16)
+        with watched({"x": x, "y": y}, writable={"y"}, order=order):
+            kernels.chain_kernel[(16,)](x, y, 16)
+        results.append(y)
+    assert not torch.equal(*results)
+
+
+def test_offsets_beyond_32_bits_are_tested_without_the_memory() -> None:
+    x = reserved((4, 8), (2**30, 1), torch.float32)
+    x[3, 0] = 7.0
+    with reserved_allocations() as made, watched({"x": x}) as memory:
+        y = kernels.copy(x, block=8)
+        memory.unwritten("y", made[0])
+    assert y[3, 0] == 7.0
+    assert memory.highest["x"] - memory.lowest["x"] == (3 * 2**30 + 7) * 4
+
+
+def test_offsets_kept_in_32_bits_are_found() -> None:
+    x, y = reserved((4,), (2**30,), torch.float32), torch.zeros(4)
+    with watched({"x": x, "y": y}, writable={"y"}):
+        kernels.wide_kernel[(4,)](x, y, 2**30)
+    with pytest.raises(MemoryFaultError, match=r"first at x\[-2\]"), watched({"x": x, "y": y}, writable={"y"}):
+        kernels.narrow_kernel[(4,)](x, y, 2**30)
+
+
+def test_a_launch_over_more_than_2_31_elements_runs_on_a_sample_of_programs() -> None:
+    rows = 2**31 // 512 + 3
+    x = reserved((rows, 512), (512, 1), torch.bfloat16)
+    x[-1] = 3.0
+    with reserved_allocations(), watched({"x": x}, order=sampled(3, seed=1)) as memory:
+        y = kernels.copy(x, block=512)
+    assert y[-1].eq(3.0).all()
+    assert memory.highest["x"] - memory.lowest["x"] == 2 * (rows * 512 - 1)
+
+
+def test_guards_notice_what_no_hook_sees() -> None:
+    held = guarded("y", (3, 4), (5, 1), torch.float32)
+    held.tensor.fill_(1.0)
+    assert held.disturbed() is None
+    held.tensor.as_strided((1,), (1,), held.tensor.storage_offset() + 4).fill_(0.0)
+    assert "beside `y` changed, the first 16 bytes from its start" in str(held.disturbed())
