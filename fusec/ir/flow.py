@@ -29,7 +29,7 @@ from fusec.ir.graph import (
 from fusec.ir.types import Axis, Named, Storage
 
 LEAD_AXES = (Named("lead1"), Named("lead0"))
-"""The axes a kernel walks `...` by: the leading dimensions of all tensors, collapsed to two with strides of their own."""
+"""The axes a kernel walks `...` by: all leading dimensions, collapsed to two that have strides of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class Partial:
 
     reduction: int
     op: str
+    axes: tuple[Axis, ...]
 
 
 FlowExpr: TypeAlias = Load | Partial | Size | Scalar | Const | MaxOf | Index | Elementwise | Cast | Reduce | Choose

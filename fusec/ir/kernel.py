@@ -1,0 +1,270 @@
+"""Kernel IR: statements over tiles, with every name, address and mask decided.
+
+A tile has named dimensions in a fixed order; a value has some of them and is expanded where it meets a larger one.
+Codegen prints this and decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import sympy
+
+from fusec.ir.types import DType, Kind
+
+Dims: TypeAlias = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ElementOf:
+    """The storage type of a tensor argument, known when the kernel is compiled; `saturates` if it may be 8 bits."""
+
+    tensor: str
+    saturates: bool = False
+
+
+DTypeRef: TypeAlias = DType | ElementOf
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A variable of the kernel. `narrow` values are in a storage type and are widened where they are used."""
+
+    text: str
+    dims: Dims = ()
+    kind: Kind = Kind.REAL
+    narrow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A literal."""
+
+    value: float | int | bool
+    dims: Dims = ()
+    kind: Kind = Kind.REAL
+
+
+@dataclass(frozen=True, slots=True)
+class SizeExpr:
+    """An integer expression over the extents the kernel is given."""
+
+    value: sympy.Expr
+    dims: Dims = ()
+    kind: Kind = Kind.INT
+
+
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """The largest finite number of a storage type."""
+
+    dtype: DTypeRef
+    dims: Dims = ()
+    kind: Kind = Kind.REAL
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An elementwise operation of `ops.ELEMENTWISE`."""
+
+    op: str
+    args: tuple[Value, ...]
+    dims: Dims
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """`arg` rounded to a storage type, and kept in it."""
+
+    arg: Value
+    dtype: DTypeRef
+    dims: Dims
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A reduction of a tile over some of its dimensions."""
+
+    op: str
+    arg: Value
+    over: Dims
+    dims: Dims
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """`arg` where the lanes are inside of the extents, else `fill`."""
+
+    arg: Value
+    mask: tuple[Condition, ...]
+    fill: float
+    dims: Dims
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A tile of one number; `shape` names the compile-time size of each dimension."""
+
+    dims: Dims
+    shape: tuple[str, ...]
+    fill: float
+    kind: Kind = Kind.REAL
+
+
+Value: TypeAlias = Name | Number | SizeExpr | Largest | Apply | Rounded | Fold | Masked | Filled
+
+
+@dataclass(frozen=True, slots=True)
+class InRange:
+    """`index < size`, and `0 <= index` when the index comes from memory."""
+
+    index: Value
+    size: sympy.Expr
+    looked_up: bool = False
+
+    @property
+    def dims(self) -> Dims:
+        return self.index.dims
+
+
+@dataclass(frozen=True, slots=True)
+class IsZero:
+    """`index == 0`: only the first program or lane stores a value that all of them hold."""
+
+    index: Name
+
+    @property
+    def dims(self) -> Dims:
+        return self.index.dims
+
+
+@dataclass(frozen=True, slots=True)
+class MaskName:
+    """A mask computed before."""
+
+    text: str
+    dims: Dims
+
+
+Condition: TypeAlias = InRange | IsZero | MaskName
+
+
+@dataclass(frozen=True, slots=True)
+class Along:
+    """A position along one stored dimension: sum of coefficient * index, plus offset, times the stride."""
+
+    terms: tuple[tuple[Value, sympy.Expr], ...]
+    offset: sympy.Expr
+    stride: sympy.Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`pointer` moved along several stored dimensions; with `pair` two neighbours `pair` apart, as a last dimension."""
+
+    pointer: Name
+    along: tuple[Along, ...]
+    dims: Dims
+    pair: sympy.Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """`name = value`."""
+
+    name: Name
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """`name = pointer moved to a row`."""
+
+    name: Name
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTile:
+    """Reads one tile, or two neighbouring ones (`names` has two) with one wide access."""
+
+    names: tuple[Name, ...]
+    address: Address
+    mask: tuple[Condition, ...]
+    fill: float | int | bool | None
+    cache: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTile:
+    """Writes one tile, or two neighbouring ones, rounded to the element of the pointer."""
+
+    values: tuple[Value, ...]
+    address: Address
+    mask: tuple[Condition, ...]
+    dtype: DTypeRef
+
+
+@dataclass(frozen=True, slots=True)
+class Define:
+    """A line of index arithmetic, in Triton's words, with the sizes it uses."""
+
+    name: Name
+    text: str
+    sizes: tuple[sympy.Expr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """A mask under a name."""
+
+    name: MaskName
+    mask: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`for var in range(start, stop, step)`, with the sizes it uses."""
+
+    var: str
+    start: str
+    stop: str
+    step: str
+    sizes: tuple[sympy.Expr, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A chain of cases: (condition, body); an empty condition is the else."""
+
+    cases: tuple[tuple[str, tuple[Statement, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A remark on the statements that follow."""
+
+    text: str
+
+
+Statement: TypeAlias = Assign | Point | LoadTile | StoreTile | Define | Let | Loop | Branch | Comment
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One Triton kernel: pointers (tensor or scratch names), scalars, integers, compile-time blocks and flags."""
+
+    name: str
+    doc: str
+    pointers: tuple[str, ...]
+    scalars: tuple[str, ...]
+    integers: tuple[str, ...]
+    blocks: tuple[str, ...]
+    flags: tuple[str, ...]
+    body: tuple[Statement, ...]

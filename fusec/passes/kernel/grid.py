@@ -1,0 +1,242 @@
+"""The grid of a stage: which rows, block and steps a program takes, and the index of every axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy
+
+from fusec.ir.flow import Partial
+from fusec.ir.kernel import Condition, Define, Dims, InRange, IsZero, Let, MaskName, Name, Statement
+from fusec.ir.plan import Stage, known_extent
+from fusec.ir.sizes import size_text, symbols_in
+from fusec.ir.types import Axis, Fixed, Kind, Named, Quotient, extent, product_extent, without
+from fusec.passes.kernel.scope import Names, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class LoopHeader:
+    """`for var in range(start, stop, step)`, with the sizes it uses."""
+
+    var: str
+    start: str
+    stop: str
+    step: str
+    sizes: tuple[sympy.Expr, ...]
+
+
+class Grid:
+    """Index arithmetic of one kernel. `dims` orders the dimensions of its tiles, `blocks` its compile-time sizes."""
+
+    def __init__(self, stage: Stage, known: dict[str, int], names: Names) -> None:
+        self._stage = stage
+        self._known = known
+        self._names = names
+        self.dims: Dims = ("row", *(str(axis) for axis in without(stage.order, stage.rows)), "split")
+        self.blocks = self._blocks()
+        self.row_mask: MaskName | None = None
+        self.tail_name = block_name(stage.tile[0], "TAIL") if stage.pieces and stage.tile else ""
+        self.split_index = Name("split", (), Kind.INT)
+        self._block_index = Name("block", (), Kind.INT)
+        self._split_lanes: Name | None = None
+        self.pid = "pid"
+
+    def prologue(self, scope: Scope) -> list[Statement]:
+        """The statements that give a program its rows, block and split, and every resident axis its index."""
+        stage = self._stage
+        lines: list[Statement] = []
+        pid = "tl.program_id(0)"
+        if stage.block is not None or stage.split or self._needs_pid():
+            self.pid = self._names.fresh("pid")
+            lines.append(Define(Name(self.pid), pid))
+            pid = self.pid
+        if stage.split:
+            self.split_index = Name(self._names.fresh("split"), (), Kind.INT)
+            lines.append(Define(self.split_index, f"{pid} % SPLITS"))
+            pid = f"{pid} // SPLITS"
+        if stage.block is not None:
+            size = extent(stage.block)
+            count = f"tl.cdiv({size_text(size)}, {self._block_of(stage.block)})"
+            self._block_index = Name(self._names.fresh("block"), (), Kind.INT)
+            lines.append(Define(self._block_index, f"{_atom(pid)} % {count}", (size,)))
+            pid = f"{pid} // {count}"
+        lines += self._rows(pid, scope)
+        if stage.block is not None:
+            start = f"{self._block_index.text}.to(INDEX) * {self._block_of(stage.block)}"
+            lines += self._axis(stage.block, scope, f"{start} + tl.arange(0, {self._block_of(stage.block)})")
+        for axis in stage.tile:
+            lines += self._axis(axis, scope, f"tl.arange(0, {self._block_of(axis)}).to(INDEX)")
+        return lines
+
+    def tail_indices(self, scope: Scope) -> None:
+        """The index of the first resident axis in its tail piece."""
+        axis = self._stage.tile[0]
+        text = f"{self._block_of(axis)} + tl.arange(0, {self.tail_name}).to(INDEX)"
+        scope.statements += self._axis(axis, scope, text, "_tail")
+
+    def loop_header(self, body: Scope) -> LoopHeader:
+        """The loop over the streamed axes; defines their indices in `body`."""
+        *outer, inner = self._stage.stream
+        block, size = self._block_of(inner), extent(inner)
+        if not outer:
+            var = self._names.fresh("start")
+            body.statements += self._axis(inner, body, f"({var} + tl.arange(0, {block})).to(INDEX)")
+            if self._stage.split:
+                first = f"{self.split_index.text} * {block}"
+                return LoopHeader(var, first, size_text(size), f"SPLITS * {block}", (size,))
+            return LoopHeader(var, "0", size_text(size), block, (size,))
+        var = self._names.fresh("step")
+        chunks = f"tl.cdiv({size_text(size)}, {block})"
+        body.statements += self._decomposed(f"{var} // {chunks}", tuple(outer), body, (), (size,))
+        body.statements += self._axis(inner, body, f"({var} % {chunks} * {block} + tl.arange(0, {block})).to(INDEX)")
+        total = product_extent(tuple(outer))
+        start, step = (self.split_index.text, "SPLITS") if self._stage.split else ("0", "1")
+        return LoopHeader(var, start, f"{size_text(total)} * {chunks}", step, (total, size))
+
+    def split_lanes(self, scope: Scope) -> Name:
+        """The index over the partial results of one row."""
+        if self._split_lanes is None:
+            self._split_lanes = Name(self._names.fresh("splits"), ("split",), Kind.INT)
+            scope.statements.append(Define(self._split_lanes, "tl.arange(0, SPLITS)"))
+        return self._split_lanes
+
+    def absent(self, axes: tuple[Axis, ...], scope: Scope) -> tuple[Condition, ...]:
+        """Guards so that a store without some axes of the grid is made by one program only."""
+        guards: list[Condition] = [
+            IsZero(scope.index(axis))
+            for axis in self._stage.rows
+            if axis not in axes and known_extent(axis, self._known) != 1
+        ]
+        if self._stage.block is not None and self._stage.block not in axes:
+            guards.append(IsZero(self._block_index))
+        return tuple(guards)
+
+    def by_first_program(self, axes: tuple[Axis, ...]) -> bool:
+        """Whether a store has no row axis although rows are lanes: then one program makes it, under an `if`."""
+        return self._stage.lanes and not any(axis in axes for axis in self._stage.rows)
+
+    def shape(self, dims: Dims, tail: bool = False) -> tuple[str, ...]:
+        """The compile-time size of each dimension of a tile."""
+        sizes = {str(axis): self._block_of(axis) for axis in self._stage.order} | {"row": "ROWS", "split": "SPLITS"}
+        if tail:
+            sizes[str(self._stage.tile[0])] = self.tail_name
+        return tuple(sizes[dim] for dim in dims)
+
+    def integers(self, body: list[Statement]) -> tuple[str, ...]:
+        """The extents, then the strides, that the statements use."""
+        used = [name for name in symbols_in(body) if name not in self.blocks]
+        return (*(n for n in used if "_stride_" not in n), *(n for n in used if "_stride_" in n))
+
+    def _needs_pid(self) -> bool:
+        return self._stage.lanes
+
+    def _rows(self, pid: str, scope: Scope) -> list[Statement]:
+        stage = self._stage
+        if not stage.rows:
+            return []
+        first = f"{_call(pid)}.to(tl.int64)"
+        if not stage.lanes:
+            return self._decomposed(first, stage.rows, scope, (), ())
+        total = product_extent(stage.rows)
+        row = Name(self._names.fresh("row"), ("row",), Kind.INT)
+        self.row_mask = MaskName(self._names.fresh("row_mask"), ("row",))
+        lines: list[Statement] = [
+            Define(row, f"{first} * ROWS + tl.arange(0, ROWS)"),
+            Let(self.row_mask, (InRange(row, total),)),
+        ]
+        return lines + self._decomposed(row.text, stage.rows, scope, ("row",), (), named=True)
+
+    def _decomposed(
+        self,
+        value: str,
+        axes: tuple[Axis, ...],
+        scope: Scope,
+        dims: Dims,
+        sizes: tuple[sympy.Expr, ...],
+        named: bool = False,
+    ) -> list[Statement]:
+        """The index of each axis of a linear number, outermost first."""
+        lines: list[Statement] = []
+        if len(axes) > 1 and not named:
+            row = Name(self._names.fresh("row"), dims, Kind.INT)
+            lines.append(Define(row, value, sizes))
+            value, sizes = row.text, ()
+        for place, axis in enumerate(axes):
+            name = Name(self._names.fresh(index_name(axis)), dims, Kind.INT)
+            inner = product_extent(axes[place + 1 :])
+            text = value if inner == 1 else f"{value} // {_atom(size_text(inner))}"
+            if place:
+                text = f"{text} % {_atom(size_text(extent(axis)))}"
+            lines.append(Define(name, text, (*sizes, inner, extent(axis) if place else sympy.S.One)))
+            scope.indices[axis] = name
+            scope.masks[axis] = None
+        return lines
+
+    def _axis(self, axis: Axis, scope: Scope, text: str, suffix: str = "") -> list[Statement]:
+        name = Name(self._names.fresh(index_name(axis) + suffix), (str(axis),), Kind.INT)
+        scope.indices[axis] = name
+        lines: list[Statement] = [Define(name, text)]
+        known = known_extent(axis, self._known)
+        whole = axis in self._stage.tile and known is not None and _is_power_of_two(known)
+        if whole:
+            scope.masks[axis] = None
+        else:
+            mask = MaskName(self._names.fresh(f"{name.text}_mask"), (str(axis),))
+            scope.masks[axis] = mask
+            lines.append(Let(mask, (InRange(name, extent(axis)),)))
+        return lines
+
+    def _block_of(self, axis: Axis) -> str:
+        known = known_extent(axis, self._known)
+        if axis in self._stage.tile and known is not None and _is_power_of_two(known):
+            return str(known)
+        return block_name(axis)
+
+    def _blocks(self) -> tuple[str, ...]:
+        stage = self._stage
+        names = ["ROWS"] if stage.lanes else []
+        cut = [axis for axis in (stage.block, *stage.stream[-1:], *stage.tile) if axis is not None]
+        names += [name for axis in cut if not (name := self._block_of(axis)).isdigit()]
+        if stage.pieces and stage.tile:
+            names.append(block_name(stage.tile[0], "TAIL"))
+        if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
+            names.append("SPLITS")
+        return (*names, "INDEX")
+
+
+def block_name(axis: Axis, word: str = "BLOCK") -> str:
+    """`BLOCK_N`, the compile-time tile size of an axis."""
+    match axis:
+        case Quotient(of, by):
+            return f"{word}_{of.name}_{by}".upper()
+        case Named(name):
+            return f"{word}_{name}".upper()
+        case Fixed(value):
+            return f"{word}_{value}"
+        case _:
+            return f"{word}_{index_name(axis)}".upper()
+
+
+def index_name(axis: Axis) -> str:
+    """`n` for axis `N`: what the index along an axis is called."""
+    match axis:
+        case Quotient(of, _):
+            return of.name.lower()
+        case Named(name):
+            return {"lead1": "i1", "lead0": "i0"}.get(name, name.lower())
+        case Fixed(value):
+            return f"i{value}"
+        case _:
+            return "_".join(index_name(a) for part in getattr(axis, "parts", ()) for a in part) or "i"
+
+
+def _is_power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+def _atom(text: str) -> str:
+    return f"({text})" if " " in text and not text.startswith("(") else text
+
+
+def _call(text: str) -> str:
+    return f"({text})" if " " in text else text

@@ -1,0 +1,87 @@
+"""Scopes of a kernel under construction: statements, the values known in them, and the indices of their axes."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from dataclasses import dataclass, field
+
+from fusec.ir.graph import NodeId
+from fusec.ir.kernel import MaskName, Name, Statement, Value
+from fusec.ir.types import Axis
+
+_RESERVED = {"tl", "triton", "torch", "device", "range", "float", "int", "min", "max", "sum", "abs"}
+
+
+class Names:
+    """Hands out variable names, each once."""
+
+    def __init__(self, taken: set[str]) -> None:
+        self._taken = taken | _RESERVED
+
+    def fresh(self, wanted: str) -> str:
+        """`wanted` as an identifier, with a number where it is taken."""
+        text = re.sub(r"\W+", "_", wanted).strip("_") or "v"
+        text = f"v{text}" if text[0].isdigit() else text
+        candidate, count = text, 1
+        while candidate in self._taken or keyword.iskeyword(candidate):
+            count += 1
+            candidate = f"{text}_{count}"
+        self._taken.add(candidate)
+        return candidate
+
+
+@dataclass(slots=True)
+class Scope:
+    """A body under construction. `axes` are the loop axes whose indices it defines; `only` restricts it to nodes."""
+
+    parent: Scope | None
+    axes: tuple[Axis, ...] = ()
+    only: frozenset[NodeId] | None = None
+    suffix: str = ""
+    last_read: bool = True
+    statements: list[Statement] = field(default_factory=list)
+    values: dict[NodeId, Value] = field(default_factory=dict)
+    indices: dict[Axis, Name] = field(default_factory=dict)
+    masks: dict[Axis, MaskName | None] = field(default_factory=dict)
+    pointers: dict[object, Name] = field(default_factory=dict)
+    combined: dict[tuple[str, ...], MaskName] = field(default_factory=dict)
+
+    def known(self, number: NodeId) -> Value | None:
+        """The value of a node if this scope or one around it has it."""
+        scope: Scope | None = self
+        while scope is not None:
+            if number in scope.values:
+                return scope.values[number]
+            scope = scope.parent
+        return None
+
+    def index(self, axis: Axis) -> Name:
+        """The index variable of an axis."""
+        scope: Scope | None = self
+        while scope is not None:
+            if axis in scope.indices:
+                return scope.indices[axis]
+            scope = scope.parent
+        raise KeyError(axis)
+
+    def mask(self, axis: Axis) -> MaskName | None:
+        """The mask of an axis, None when every lane of it is inside."""
+        scope: Scope | None = self
+        while scope is not None:
+            if axis in scope.masks:
+                return scope.masks[axis]
+            scope = scope.parent
+        return None
+
+    def home(self, number: NodeId, in_loop: bool) -> Scope:
+        """The scope a node belongs to: the branch made for it, else the loop body, else the kernel itself."""
+        scope = self
+        while scope.parent is not None:
+            if scope.only is not None:
+                if number in scope.only:
+                    return scope
+            elif in_loop:
+                return scope
+            scope = scope.parent
+        return scope

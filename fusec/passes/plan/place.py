@@ -1,0 +1,131 @@
+"""Place: decide the plans of an op, from the axes of its stores and reductions alone.
+
+Before: a flow. After: groups of stores, each with the plans that could win for some extents, in order of preference.
+Relies on resolved views: every axis is an iteration axis, every access affine or looked up.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from fusec.ir.flow import Flow, Load, Store, flow_reachable, store_operands
+from fusec.ir.graph import NodeId, Reduce
+from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
+from fusec.ir.types import Axis, Named, without
+from fusec.passes.plan.split_rows import split_stages
+from fusec.passes.plan.survey import Survey, live, store_axes, survey
+
+SHORT_ROW = 1024
+"""Rows known to be at most this long never need a program of their own."""
+
+
+def place(flow: Flow, known: dict[str, int]) -> tuple[Group, ...]:
+    """The groups of an op. `known` holds the extents that constraints fix."""
+    return tuple(_group(Flow(flow.nodes, stores), known) for stores in _connected(flow))
+
+
+def _group(flow: Flow, known: dict[str, int]) -> Group:
+    facts = survey(flow)
+    outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
+    if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
+        apart = tuple(_group(Flow(flow.nodes, stores), known) for stores in _by_major(facts))
+        joint = (_joint(facts),) if facts.kept else ()
+        return Group(outputs, joint, apart)
+    if facts.reduced:
+        return Group(outputs, _reducing_plans(facts, known))
+    return Group(outputs, _elementwise_plans(facts))
+
+
+def _joint(facts: Survey) -> Plan:
+    stage = Stage("joint", facts.flow, facts.order, facts.kept, tile=facts.inner)
+    words = f"one program per {names(facts.kept)}, {names(facts.inner)} in registers"
+    return Plan(Shape.JOINT, (stage,), words)
+
+
+def _reducing_plans(facts: Survey, known: dict[str, int]) -> tuple[Plan, ...]:
+    rows, block = _rows_and_block(facts)
+    row, inner = names(rows) or "launch", names(facts.inner)
+    sizes = [known_extent(axis, known) for axis in facts.inner]
+    length = prod(size for size in sizes if size is not None) if None not in sizes else None
+    plans: list[Plan] = []
+    if rows or block:
+        stage = Stage("rows", facts.flow, facts.order, rows, lanes=True, block=block, tile=facts.inner)
+        plans.append(Plan(Shape.ROWS, (stage,), f"several rows ({row}) per program, {inner} in registers"))
+    if length is not None and length <= SHORT_ROW and plans:
+        return tuple(plans)
+    if block is None:
+        stage = Stage("resident", facts.flow, facts.order, rows, tile=facts.inner, pieces=True)
+        plans.append(Plan(Shape.RESIDENT, (stage,), f"one program per {row}, {inner} in registers"))
+    outer = next(axis for axis in facts.inner if axis in facts.reduced)
+    rest = without(facts.inner, (outer,))
+    stage = Stage("streamed", facts.flow, facts.order, rows, block=block, tile=rest, stream=(outer,))
+    plans.append(Plan(Shape.STREAMED, (stage,), f"one program per {row}, {names((outer,))} in a loop"))
+    stages = split_stages(facts, known)
+    plans.append(Plan(Shape.SPLIT, stages, f"each {row} over several programs, combined in fixed order"))
+    return tuple(plans)
+
+
+def _elementwise_plans(facts: Survey) -> tuple[Plan, ...]:
+    plans: list[Plan] = []
+    reused = _reused_tail(facts)
+    if reused:
+        rows = without(facts.order, reused)
+        stage = Stage("tiled", facts.flow, facts.order, rows, tile=reused)
+        plans.append(Plan(Shape.TILED, (stage,), f"one program per {names(rows)}, {names(reused)} in registers"))
+    rows, block = facts.order[:-1], facts.order[-1] if facts.order else None
+    stage = Stage("blocked", facts.flow, facts.order, rows, lanes=bool(rows), block=block)
+    plans.append(Plan(Shape.BLOCKED, (stage,), f"blocks of {names(facts.order) or 'one element'}"))
+    return tuple(plans)
+
+
+def _rows_and_block(facts: Survey) -> tuple[tuple[Axis, ...], Axis | None]:
+    """Rows of a reducing stage, and the innermost axis as a block when it is not reduced (coalesced access)."""
+    last = facts.order[-1]
+    if last in facts.kept:
+        return without(facts.kept, (last,)), last
+    return facts.kept, None
+
+
+def _reused_tail(facts: Survey) -> tuple[Axis, ...]:
+    """The innermost axes down from those that some load of the innermost axis lacks: kept together, it is read once."""
+    loads = [node.type.axes for node in live(facts.flow) if isinstance(node.expr, Load)]
+    wide = [axes for axes in loads if facts.order and facts.order[-1] in axes]
+    tail: list[Axis] = []
+    for axis in reversed(facts.order):
+        lacking = any(axis not in axes for axes in wide)
+        if axis != facts.order[-1] and not lacking:
+            break
+        tail.insert(0, axis)
+    rows = facts.order[: len(facts.order) - len(tail)]
+    bounded = all(not (isinstance(axis, Named) and axis.name.startswith("lead")) for axis in tail)
+    return tuple(tail) if len(tail) > 1 and rows and bounded else ()
+
+
+def _connected(flow: Flow) -> list[tuple[Store, ...]]:
+    """Stores in sets that share a load or a reduction."""
+    sets: list[tuple[set[NodeId], list[Store]]] = []
+    for store in flow.stores:
+        reach = flow_reachable(flow.nodes, store_operands(store))
+        mine = {n for n in reach if isinstance(flow.nodes[n].expr, Load | Reduce)}
+        touching = [entry for entry in sets if entry[0] & mine or any(s.target == store.target for s in entry[1])]
+        merged = (mine.union(*(entry[0] for entry in touching)), [s for e in touching for s in e[1]] + [store])
+        sets = [entry for entry in sets if entry not in touching] + [merged]
+    return [tuple(stores) for _, stores in sets]
+
+
+def _by_major(facts: Survey) -> list[tuple[Store, ...]]:
+    """The stores apart: those with the same axes together, a minor one with the first major that has its axes."""
+    sets: dict[frozenset[Axis], list[Store]] = {}
+    for store in facts.majors:
+        sets.setdefault(frozenset(store_axes(facts.flow, store)), []).append(store)
+    for store in facts.flow.stores:
+        if store not in facts.majors:
+            axes = set(store_axes(facts.flow, store))
+            sets[next(key for key in sets if axes <= key)].append(store)
+    return [tuple(stores) for stores in sets.values()]
+
+
+def names(axes: tuple[Axis, ...]) -> str:
+    """`B, S` for the words of a plan; the two axes of `...` under that name."""
+    texts = ["..." if str(axis).startswith("lead") else str(axis) for axis in axes]
+    return ", ".join(dict.fromkeys(texts))

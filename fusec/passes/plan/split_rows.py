@@ -1,0 +1,134 @@
+"""Split rows: the stages of a plan that deals each long row out to several programs.
+
+Every long reduction gets a stage of its own (those at the same depth over the same axes share one) that leaves partial
+results in scratch; later stages combine them, always in the same order. The last stages store the outputs. Only this
+plan has no limit on any extent.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from fusec.ir.flow import (
+    Flow,
+    FlowExpr,
+    Partial,
+    Store,
+    flow_operands,
+    flow_reachable,
+    flow_with_operands,
+    store_operands,
+    with_lookups,
+)
+from fusec.ir.graph import Builder, NodeId, Reduce
+from fusec.ir.plan import PartialResult, Stage, known_extent
+from fusec.ir.types import Axis, ValueType, union, without
+from fusec.passes.plan.survey import Survey, depths, survey
+
+SMALL = 1024
+"""A reduction over axes known to hold at most this many positions stays inside of whatever kernel needs it."""
+
+
+def split_stages(facts: Survey, known: dict[str, int]) -> tuple[Stage, ...]:
+    """The stages, in launch order."""
+    flow = facts.flow
+    live = flow_reachable(flow.nodes, tuple(n for store in flow.stores for n in store_operands(store)))
+    long = [n for n in sorted(live) if _is_long(flow, n, known)]
+    depth = depths(flow, union(*(_reduce(flow, n).axes for n in long)))
+    stages: list[Stage] = []
+    for sweep in sorted({depth[n] for n in long}):
+        done = frozenset(n for n in long if depth[n] < sweep)
+        now = [n for n in long if depth[n] == sweep]
+        shapes = dict.fromkeys((_reduce(flow, n).axes, frozenset(flow.nodes[n].type.axes)) for n in now)
+        for axes, kept in shapes:
+            members = [n for n in now if (_reduce(flow, n).axes, frozenset(flow.nodes[n].type.axes)) == (axes, kept)]
+            stages.append(_partial_stage(facts, members, done, f"partial{len(stages)}"))
+    stages.append(_final_stage(facts, frozenset(long)))
+    return tuple(stages)
+
+
+def _reduce(flow: Flow, number: NodeId) -> Reduce:
+    expr = flow.nodes[number].expr
+    assert isinstance(expr, Reduce)
+    return expr
+
+
+def _is_long(flow: Flow, number: NodeId, known: dict[str, int]) -> bool:
+    expr = flow.nodes[number].expr
+    if not isinstance(expr, Reduce):
+        return False
+    sizes = [known_extent(axis, known) for axis in expr.axes]
+    return None in sizes or prod(size for size in sizes if size is not None) > SMALL
+
+
+def _partial_stage(facts: Survey, members: list[NodeId], done: frozenset[NodeId], name: str) -> Stage:
+    flow = facts.flow
+    axes = _reduce(flow, members[0]).axes
+    cut, moved = _without_reductions(facts, done, tuple(members), ())
+    kept = _kept_axes(facts, members[0])
+    partials = tuple(PartialResult(n, _reduce(flow, n).op, moved[n], kept) for n in members)
+    inner = _inner_axes(cut, tuple(_reduce(cut, partial.value).arg for partial in partials))
+    stream = tuple(axis for axis in facts.order if axis in axes and axis not in inner)
+    block = facts.order[-1] if facts.order[-1] in kept else None
+    rows = without(kept, (block,)) if block else kept
+    tile = tuple(axis for axis in facts.order if axis in inner)
+    return Stage(name, cut, facts.order, rows, block=block, tile=tile, stream=stream, split=True, partials=partials)
+
+
+def _kept_axes(facts: Survey, number: NodeId) -> tuple[Axis, ...]:
+    return tuple(axis for axis in facts.order if axis in facts.flow.nodes[number].type.axes)
+
+
+def _final_stage(facts: Survey, done: frozenset[NodeId]) -> Stage:
+    flow = facts.flow
+    roots = tuple(n for store in flow.stores for n in store_operands(store))
+    cut, _ = _without_reductions(facts, done, roots, flow.stores)
+    rest = survey(cut)
+    last = facts.order[-1]
+    if rest.reduced:
+        block = last if last in rest.kept else None
+        rows = without(rest.kept, (block,)) if block else rest.kept
+        return Stage("finish", cut, facts.order, rows, lanes=bool(rows), block=block, tile=rest.inner)
+    rows = rest.order[:-1]
+    return Stage("finish", cut, facts.order, rows, lanes=bool(rows), block=rest.order[-1] if rest.order else None)
+
+
+def _inner_axes(flow: Flow, roots: tuple[NodeId, ...]) -> tuple[Axis, ...]:
+    """The axes that reductions left inside of a stage need whole."""
+    found = (flow.nodes[n].expr for n in flow_reachable(flow.nodes, roots))
+    return union(*(expr.axes for expr in found if isinstance(expr, Reduce)))
+
+
+def _without_reductions(
+    facts: Survey, done: frozenset[NodeId], roots: tuple[NodeId, ...], stores: tuple[Store, ...]
+) -> tuple[Flow, dict[NodeId, NodeId]]:
+    """The flow below `roots` with the reductions `done` read from scratch, and where each node went."""
+    flow = facts.flow
+    builder: Builder[FlowExpr] = Builder()
+    moved: dict[NodeId, NodeId] = {}
+
+    def move(number: NodeId) -> NodeId:
+        if number not in moved:
+            node = flow.nodes[number]
+            expr: FlowExpr
+            if number in done:
+                expr = Partial(number, _reduce(flow, number).op, _kept_axes(facts, number))
+            else:
+                expr = flow_with_operands(node.expr, tuple(move(n) for n in flow_operands(node.expr)))
+            moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)
+        return moved[number]
+
+    for root in roots:
+        move(root)
+    new_stores = tuple(
+        Store(
+            store.target,
+            store.element,
+            with_lookups(store.positions, tuple(move(n) for n in store_operands(store)[1:])),
+            move(store.value),
+            store.pair,
+            store.span,
+        )
+        for store in stores
+    )
+    return Flow(builder.nodes, new_stores), moved

@@ -1,0 +1,142 @@
+"""Device functions that generated kernels call where Triton has no operation with the meaning the language fixes."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def maximum(a, b):
+    """The larger of two values; NaN if either is."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def minimum(a, b):
+    """The smaller of two values; NaN if either is."""
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def nan_max(a, b):
+    """Combine of a maximum over a tile; NaN if any element is."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def nan_min(a, b):
+    """Combine of a minimum over a tile; NaN if any element is."""
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def max_of(dtype: tl.constexpr):
+    """The largest finite number of a storage type, as a compile-time constant."""
+    if dtype == tl.float8e4nv:
+        return 448.0
+    elif dtype == tl.float8e5:
+        return 57344.0
+    elif dtype == tl.float16:
+        return 65504.0
+    elif dtype == tl.bfloat16:
+        return 3.3895313892515355e38
+    elif dtype == tl.float32:
+        return 3.4028234663852886e38
+    elif dtype == tl.float64:
+        return 1.7976931348623157e308
+    elif dtype == tl.int8:
+        return 127
+    elif dtype == tl.uint8:
+        return 255
+    elif dtype == tl.int32:
+        return 2147483647
+    else:
+        return 9223372036854775807
+
+
+@triton.jit
+def round_even(x):
+    """The nearest integer, ties to even, as a real number."""
+    below = tl.floor(x)
+    rest = x - below
+    odd = below - 2.0 * tl.floor(below * 0.5)
+    up = (rest > 0.5) | ((rest == 0.5) & (odd == 1.0))
+    return tl.where(up, below + 1.0, below)
+
+
+@triton.jit
+def round_to(x, dtype: tl.constexpr):
+    """`x` in a storage type: to nearest even, saturating in 8-bit floats and integers; NaN kept, 0 in integers."""
+    if dtype == tl.float8e4nv or dtype == tl.float8e5:
+        limit: tl.constexpr = 448.0 if dtype == tl.float8e4nv else 57344.0
+        return minimum(maximum(x, -limit), limit).to(tl.float32).to(dtype)
+    elif dtype.is_int() and x.dtype.is_floating():
+        rounded = tl.where(x == x, round_even(x), 0.0)
+        if dtype == tl.int8:
+            return minimum(maximum(rounded, -128.0), 127.0).to(dtype)
+        elif dtype == tl.uint8:
+            return minimum(maximum(rounded, 0.0), 255.0).to(tl.int32).to(dtype)
+        elif dtype == tl.int32:
+            inside = tl.where(rounded < 2147483648.0, rounded, 0.0)
+            inside = tl.where(rounded >= -2147483648.0, inside, 0.0).to(tl.int64)
+            high = tl.where(rounded >= 2147483648.0, 2147483647, inside)
+            return tl.where(rounded < -2147483648.0, -2147483648, high).to(dtype)
+        else:
+            inside = tl.where(tl.abs(rounded) < 9223372036854775808.0, rounded, 0.0).to(tl.int64)
+            high = tl.where(rounded >= 9223372036854775808.0, 9223372036854775807, inside)
+            return tl.where(rounded <= -9223372036854775808.0, -9223372036854775808, high)
+    elif dtype == tl.int8:
+        return tl.minimum(tl.maximum(x, -128), 127).to(dtype)
+    elif dtype == tl.uint8:
+        return tl.minimum(tl.maximum(x, 0), 255).to(dtype)
+    else:
+        return x.to(dtype)
+
+
+@triton.jit
+def tanh(x):
+    """tanh(x) = sign(x) (1 - e) / (1 + e) with e = exp(-2 |x|), and the series x - x^3/3 + ... near 0."""
+    e = tl.exp(-2.0 * tl.abs(x))
+    far = (1.0 - e) / (1.0 + e)
+    square = x * x
+    near = x * (1.0 - square * (0.3333333333333333 - square * (0.13333333333333333 - square * 0.05396825396825397)))
+    return tl.where(tl.abs(x) < 0.0625, near, tl.where(x < 0, -far, far))
+
+
+@triton.jit
+def power(x, y):
+    """`x ** y`: by exp2 and log2 of |x|; negative for a negative base and an odd exponent, NaN for a fractional one."""
+    size = tl.exp2(y * tl.log2(tl.abs(x)))
+    size = tl.where(x == 0, tl.where(y > 0, 0.0, float("inf")), size)
+    size = tl.where(y == 0, 1.0, size)
+    whole = tl.floor(y) == y
+    odd = whole & (tl.floor(y * 0.5) * 2.0 != y)
+    signed = tl.where(odd, -size, tl.where(whole, size, float("nan")))
+    return tl.where(x < 0, signed, size)
+
+
+@triton.jit
+def floor_divide(a, b):
+    """The floor of a quotient of reals."""
+    return tl.floor(a / b)
+
+
+@triton.jit
+def floor_mod(a, b):
+    """What floor division of reals leaves; it has the sign of the divisor."""
+    return a - tl.floor(a / b) * b
+
+
+@triton.jit
+def floor_divide_int(a, b):
+    """The floor of a quotient of integers (Triton's `//` rounds towards zero)."""
+    quotient = a // b
+    return tl.where((a % b != 0) & ((a < 0) != (b < 0)), quotient - 1, quotient)
+
+
+@triton.jit
+def floor_mod_int(a, b):
+    """What floor division of integers leaves; it has the sign of the divisor (Triton's `%` has the dividend's)."""
+    rest = a % b
+    return tl.where((rest != 0) & ((rest < 0) != (b < 0)), rest + b, rest)
