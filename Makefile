@@ -1,0 +1,53 @@
+# make build   set up a virtual environment, build specs/ into generated/, verify every op, print the table
+# make test    the same environment, then linters, types and all tests
+#
+# Variables:
+#   PYTHON       the Python to start from (default: the first of 3.11 or later found)
+#   VENV         the environment to use (default: .venv); an existing one is kept and completed
+#   CONSTRAINTS  pinned versions (default: constraints.txt); empty takes the newest that pip finds
+#   JOBS         processes (default: all cores)
+
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.fusec-ready
+
+.PHONY: build test lint check clean
+.DEFAULT_GOAL := build
+
+build: $(READY)
+	$(BIN)/fusec build specs/ --out generated --verify --jobs $(JOBS)
+
+test: lint
+	$(BIN)/pytest -n $(JOBS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: $(READY)
+	$(BIN)/fusec build specs/ --out generated --check --jobs $(JOBS)
+
+clean:
+	rm -rf $(VENV)
+
+# A machine whose Python already has a torch that sees a GPU keeps that torch and its triton.
+$(READY): pyproject.toml $(CONSTRAINTS)
+	@test -n "$(PYTHON)" || { echo "fusec needs Python 3.11 or later; name one: make build PYTHON=/path/to/python" >&2; exit 1; }
+	@if $(PYTHON) -c 'import torch, triton; assert torch.cuda.is_available()' 2>/dev/null; then \
+		echo "using the torch of $(PYTHON)"; flags=--system-site-packages; own='^(torch|triton)=='; \
+	else \
+		flags=; own='^$$'; \
+	fi; \
+	set -e; \
+	test -x $(BIN)/python || $(PYTHON) -m venv $$flags $(VENV) || \
+		{ echo "no venv module? on Debian: apt-get install python3-venv" >&2; exit 1; }; \
+	grep -vE "$$own" $(CONSTRAINTS) /dev/null -h > $(VENV)/constraints.txt || true; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(VENV)/constraints.txt --editable '.[test,dev]'
+	@touch $@
