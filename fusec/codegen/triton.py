@@ -218,7 +218,8 @@ class _Printer:
 
     def _mask(self, conditions: tuple[Condition, ...], dims: Dims, pair: bool = False) -> str:
         texts = [_expanded(self._condition(c), c.dims, dims, pair) for c in conditions]
-        return " & ".join(texts)
+        alone = len(texts) == 1 and texts[0].startswith("(") and texts[0].endswith(")") and texts[0].count("(") == 1
+        return texts[0][1:-1] if alone else " & ".join(texts)
 
     def _condition(self, condition: Condition) -> str:
         match condition:
@@ -259,7 +260,7 @@ class _Printer:
                 return f"tl.where({self._mask(mask, dims)}, {text}, {_fill(fill, kind)})"
             case Filled(_, shape, fill, kind):
                 element = self._real if kind is Kind.REAL else "tl.int64"
-                return f"tl.full(({', '.join(shape)},), {_fill(fill, kind)}, {element})"
+                return f"tl.full([{', '.join(shape)}], {_fill(fill, kind)}, {element})"
             case _:
                 assert_never(value)
 

@@ -72,13 +72,15 @@ from fusec.ir.kernel import (
 from fusec.ir.layout import strides
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.plan import Stage
-from fusec.ir.types import Axis, DType, Kind, Storage, product_extent
+from fusec.ir.sizes import symbols_in
+from fusec.ir.types import Axis, DType, Kind, Storage, extent, product_extent
 from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.padding import is_zero_outside
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.plan.survey import depths, store_axes
 
 _MERGE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
+_REDUCED = {"sum": "total", "amax": "largest", "amin": "smallest"}
 _INLINE = 4
 """Operations that may stand in one expression before it gets a line of its own."""
 
@@ -118,16 +120,16 @@ class _KernelBuilder:
         self._stage = stage
         self._target = target
         self._flow = stage.flow
-        params = {param.name for param in target.graph.params} | {o.name for o in target.graph.outputs}
-        self._names = Names(params | {f"{name}_ptr" for name in params})
+        self._names = Names(_argument_names(stage, target))
         self._grid = Grid(stage, target.known, self._names)
         self._root = Scope(None)
-        self._tail: Scope | None = None
+        self._pieces: tuple[Scope, Scope] | None = None
         self._loop_axes = stage.stream or (stage.tile[:1] if stage.pieces else ())
         roots = [n for store in self._flow.stores for n in store_operands(store)]
         roots += [partial.value for partial in stage.partials]
         self._live = flow_reachable(self._flow.nodes, tuple(roots))
         self._uses = self._count_uses(roots)
+        self._read_in_loop = self._find_loop_reads()
         self._scratch: list[str] = []
         self._node_names: dict[tuple[NodeId, str, str], str] = {}
 
@@ -164,8 +166,8 @@ class _KernelBuilder:
         return max([depth[n] - 1 for n in reductions] + [wait[id(s)] for s in stores])
 
     def _resident_sweep(self, ends: list[NodeId], outs: list[Store]) -> None:
-        for scope in (self._root, self._tail_scope()):
-            first = scope is self._root
+        for scope in self._piece_scopes():
+            first = scope.statements is self._root.statements
             for number in ends:
                 part = self._fold(number, scope)
                 if first:
@@ -181,12 +183,14 @@ class _KernelBuilder:
                 scope.statements.clear()
                 self._root.statements.append(Branch(((f"{self._grid.tail_name} > 0", body),)))
 
-    def _tail_scope(self) -> Scope:
-        """The body of the tail piece; the head lives in the kernel's own body. Both last through all sweeps."""
-        if self._tail is None:
-            self._tail = Scope(self._root, axes=self._loop_axes, suffix="_tail")
-            self._grid.tail_indices(self._tail)
-        return self._tail
+    def _piece_scopes(self) -> tuple[Scope, Scope]:
+        """The head, whose statements are the kernel's own, and the conditional tail. Both last through all sweeps."""
+        if self._pieces is None:
+            head = Scope(self._root, axes=self._loop_axes, statements=self._root.statements)
+            tail = Scope(self._root, axes=self._loop_axes, suffix="_tail")
+            self._grid.tail_indices(tail)
+            self._pieces = (head, tail)
+        return self._pieces
 
     def _streamed_sweep(self, ends: list[NodeId], outs: list[Store], last: bool) -> None:
         body = Scope(self._root, axes=self._loop_axes, last_read=last)
@@ -292,9 +296,15 @@ class _KernelBuilder:
         node = self._flow.nodes[number]
         dims = self._order({dim for arg in args for dim in arg.dims})
         value = Apply(op, tuple(self._widened(arg) for arg in args), dims, node.type.kind)
-        if self._uses[number] == 1 and node.name is None and _size(value) <= _INLINE:
+        if self._inlined(number) and _size(value) <= _INLINE:
             return value
         return self._assign(number, value, scope)
+
+    def _inlined(self, number: NodeId) -> bool:
+        """Whether an expression stands inside of its only user; what a loop needs from outside has a line outside."""
+        node = self._flow.nodes[number]
+        hoisted = self._stage.stream and not self._in_loop(node.type.axes) and self._read_in_loop[number]
+        return self._uses[number] == 1 and node.name is None and not hoisted
 
     def _chosen(self, number: NodeId, expr: Choose, scope: Scope) -> Value:
         """One name, assigned in the branch of each case; what only one case needs is computed in its branch."""
@@ -358,10 +368,14 @@ class _KernelBuilder:
         match node.expr:
             case Load(param=param):
                 return param
-            case Reduce(op=op) | Elementwise(op=op) | Partial(op=op):
-                return f"{op}_"
+            case Reduce(op=op) | Partial(op=op):
+                return _REDUCED[op]
+            case Elementwise(op=op):
+                return f"{op}_value"
+            case Choose(selector=selector):
+                return f"by_{selector}"
             case _:
-                return "v"
+                return "value"
 
     def _count_uses(self, roots: list[NodeId]) -> dict[NodeId, int]:
         uses = dict.fromkeys(range(len(self._flow.nodes)), 0)
@@ -370,8 +384,17 @@ class _KernelBuilder:
         for number in self._live:
             expr = self._flow.nodes[number].expr
             for operand in flow_operands(expr):
-                uses[operand] += 2 if isinstance(expr, Choose) else 1
+                uses[operand] += 1
         return uses
+
+    def _find_loop_reads(self) -> dict[NodeId, bool]:
+        """For each node, whether something inside of the loop reads it."""
+        reads = dict.fromkeys(range(len(self._flow.nodes)), False)
+        for number in self._live:
+            node = self._flow.nodes[number]
+            for operand in flow_operands(node.expr):
+                reads[operand] |= self._in_loop(node.type.axes)
+        return reads
 
     def _order(self, dims: set[str]) -> Dims:
         return tuple(dim for dim in self._grid.dims if dim in dims)
@@ -447,16 +470,17 @@ class _KernelBuilder:
     def _store(self, store: Store, scope: Scope) -> None:
         if store.pair is not None and store.pair.index == 1 and self._mate(store, 0) is not None:
             return
-        address, mask, looked = self._access(store.target, store.positions, scope)
         values = [self._stored(store, scope)]
+        mate = self._mate(store, 1) if store.pair is not None else None
+        if mate is not None:
+            values.append(self._stored(mate, scope))
+        address, mask, looked = self._access(store.target, store.positions, scope)
         if store.pair is not None:
-            mate = self._mate(store, 1)
             step = store.pair.step * self._target.strides(store.target)[store.pair.dim]
             if mate is None:
                 shifted = Along((), sympy.Integer(store.pair.index) * store.pair.step, step / store.pair.step)
                 address = Address(address.pointer, (*address.along, shifted), address.dims)
             else:
-                values.append(self._stored(mate, scope))
                 address = Address(address.pointer, address.along, address.dims, step)
         guards = self._grid.absent(store_axes(self._flow, store), scope)
         dtype = self._target.dtype(store.element)
@@ -616,7 +640,7 @@ class _KernelBuilder:
         pointers += [o.name for o in graph.outputs if o.name in stored]
         scalars = [n.expr.param for i in sorted(self._live) if isinstance((n := self._flow.nodes[i]).expr, Scalar)]
         selectors = [n.expr for i in sorted(self._live) if isinstance((n := self._flow.nodes[i]).expr, Choose)]
-        flags = dict.fromkeys(_flag(choose.selector, choose.cases[0][0]) for choose in selectors)
+        flags = dict.fromkeys(c.selector.upper() for c in selectors if c.cases[0][0] not in (GIVEN, OMITTED))
         return Kernel(
             name,
             doc,
@@ -629,6 +653,14 @@ class _KernelBuilder:
         )
 
 
+def _argument_names(stage: Stage, target: Target) -> set[str]:
+    """The names the kernel's arguments take, which no variable may have."""
+    graph = target.graph
+    tensors = [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
+    scalars = [param.name for param in graph.params if not isinstance(param, TensorParam)]
+    return {*(f"{name}_ptr" for name in tensors), *scalars, *symbols_in([extent(axis) for axis in stage.order])}
+
+
 def _merged(op: str, total: Name, value: Value) -> Value:
     return Apply(_MERGE[op], (total, value), total.dims, total.kind)
 
@@ -637,15 +669,10 @@ def _fill(kind: Kind) -> float | int | bool:
     return {Kind.REAL: 0.0, Kind.INT: 0, Kind.BOOL: False}[kind]
 
 
-def _flag(selector: str, case: str) -> str:
-    return f"HAS_{selector.upper()}" if case in (GIVEN, OMITTED) else selector.upper()
-
-
 def _condition(selector: str, case: str) -> str:
-    flag = _flag(selector, case)
     if case in (GIVEN, OMITTED):
-        return flag if case == GIVEN else f"not {flag}"
-    return f'{flag} == "{case}"'
+        return f"{selector}_ptr is{'' if case == OMITTED else ' not'} None"
+    return f'{selector.upper()} == "{case}"'
 
 
 def _size(value: Value) -> int:

@@ -40,6 +40,7 @@ class Grid:
         self._block_index = Name("block", (), Kind.INT)
         self._split_lanes: Name | None = None
         self.pid = "pid"
+        self._loop_names: dict[str, str] = {}
 
     def prologue(self, scope: Scope) -> list[Statement]:
         """The statements that give a program its rows, block and split, and every resident axis its index."""
@@ -79,13 +80,13 @@ class Grid:
         *outer, inner = self._stage.stream
         block, size = self._block_of(inner), extent(inner)
         if not outer:
-            var = self._names.fresh("start")
+            var = self.loop_name("start")
             body.statements += self._axis(inner, body, f"({var} + tl.arange(0, {block})).to(INDEX)")
             if self._stage.split:
                 first = f"{self.split_index.text} * {block}"
                 return LoopHeader(var, first, size_text(size), f"SPLITS * {block}", (size,))
             return LoopHeader(var, "0", size_text(size), block, (size,))
-        var = self._names.fresh("step")
+        var = self.loop_name("step")
         chunks = f"tl.cdiv({size_text(size)}, {block})"
         body.statements += self._decomposed(f"{var} // {chunks}", tuple(outer), body, (), (size,))
         body.statements += self._axis(inner, body, f"({var} % {chunks} * {block} + tl.arange(0, {block})).to(INDEX)")
@@ -127,6 +128,12 @@ class Grid:
         used = [name for name in symbols_in(body) if name not in self.blocks]
         return (*(n for n in used if "_stride_" not in n), *(n for n in used if "_stride_" in n))
 
+    def loop_name(self, wanted: str) -> str:
+        """A name that every sweep of a loop uses again."""
+        if wanted not in self._loop_names:
+            self._loop_names[wanted] = self._names.fresh(wanted)
+        return self._loop_names[wanted]
+
     def _needs_pid(self) -> bool:
         return self._stage.lanes
 
@@ -162,7 +169,7 @@ class Grid:
             lines.append(Define(row, value, sizes))
             value, sizes = row.text, ()
         for place, axis in enumerate(axes):
-            name = Name(self._names.fresh(index_name(axis)), dims, Kind.INT)
+            name = Name(self.loop_name(index_name(axis)), dims, Kind.INT)
             inner = product_extent(axes[place + 1 :])
             text = value if inner == 1 else f"{value} // {_atom(size_text(inner))}"
             if place:
@@ -173,7 +180,7 @@ class Grid:
         return lines
 
     def _axis(self, axis: Axis, scope: Scope, text: str, suffix: str = "") -> list[Statement]:
-        name = Name(self._names.fresh(index_name(axis) + suffix), (str(axis),), Kind.INT)
+        name = Name(self.loop_name(index_name(axis) + suffix), (str(axis),), Kind.INT)
         scope.indices[axis] = name
         lines: list[Statement] = [Define(name, text)]
         known = known_extent(axis, self._known)
@@ -181,7 +188,7 @@ class Grid:
         if whole:
             scope.masks[axis] = None
         else:
-            mask = MaskName(self._names.fresh(f"{name.text}_mask"), (str(axis),))
+            mask = MaskName(self.loop_name(f"{name.text}_mask"), (str(axis),))
             scope.masks[axis] = mask
             lines.append(Let(mask, (InRange(name, extent(axis)),)))
         return lines

@@ -13,7 +13,7 @@ from fusec.ir.graph import NodeId, Reduce
 from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, Named, without
 from fusec.passes.plan.split_rows import split_stages
-from fusec.passes.plan.survey import Survey, live, store_axes, survey
+from fusec.passes.plan.survey import Survey, live, position_axes, store_axes, survey
 
 SHORT_ROW = 1024
 """Rows known to be at most this long never need a program of their own."""
@@ -29,17 +29,27 @@ def _group(flow: Flow, known: dict[str, int]) -> Group:
     outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
     if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
         apart = tuple(_group(Flow(flow.nodes, stores), known) for stores in _by_major(facts))
-        joint = (_joint(facts),) if facts.kept else ()
-        return Group(outputs, joint, apart)
+        rows = _common_rows(facts)
+        return Group(outputs, (_joint(facts, rows),) if rows else (), apart)
     if facts.reduced:
         return Group(outputs, _reducing_plans(facts, known))
     return Group(outputs, _elementwise_plans(facts))
 
 
-def _joint(facts: Survey) -> Plan:
-    stage = Stage("joint", facts.flow, facts.order, facts.kept, tile=facts.inner)
-    words = f"one program per {names(facts.kept)}, {names(facts.inner)} in registers"
-    return Plan(Shape.JOINT, (stage,), words)
+def _common_rows(facts: Survey) -> tuple[Axis, ...]:
+    """The outermost axes that all major stores begin with and no reduction removes."""
+    rows: list[Axis] = []
+    for axes in zip(*(position_axes(store.positions) for store in facts.majors), strict=False):
+        if len(set(axes)) > 1 or axes[0] in facts.reduced:
+            break
+        rows.append(axes[0])
+    return tuple(rows)
+
+
+def _joint(facts: Survey, rows: tuple[Axis, ...]) -> Plan:
+    inner = without(facts.order, rows)
+    stage = Stage("joint", facts.flow, facts.order, rows, tile=inner)
+    return Plan(Shape.JOINT, (stage,), f"one program per {names(rows)}, {names(inner)} in registers")
 
 
 def _reducing_plans(facts: Survey, known: dict[str, int]) -> tuple[Plan, ...]:

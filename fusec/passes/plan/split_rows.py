@@ -42,9 +42,14 @@ def split_stages(facts: Survey, known: dict[str, int]) -> tuple[Stage, ...]:
         shapes = dict.fromkeys((_reduce(flow, n).axes, frozenset(flow.nodes[n].type.axes)) for n in now)
         for axes, kept in shapes:
             members = [n for n in now if (_reduce(flow, n).axes, frozenset(flow.nodes[n].type.axes)) == (axes, kept)]
-            stages.append(_partial_stage(facts, members, done, f"partial{len(stages)}"))
-    stages.append(_final_stage(facts, frozenset(long)))
+            stages.append(_partial_stage(facts, members, _numbered(long, done), f"partial{len(stages)}", long))
+    stages.append(_final_stage(facts, _numbered(long, frozenset(long))))
     return tuple(stages)
+
+
+def _numbered(long: list[NodeId], done: frozenset[NodeId]) -> dict[NodeId, int]:
+    """The number that each finished reduction has among the scratch buffers."""
+    return {number: place for place, number in enumerate(long) if number in done}
 
 
 def _reduce(flow: Flow, number: NodeId) -> Reduce:
@@ -61,12 +66,14 @@ def _is_long(flow: Flow, number: NodeId, known: dict[str, int]) -> bool:
     return None in sizes or prod(size for size in sizes if size is not None) > SMALL
 
 
-def _partial_stage(facts: Survey, members: list[NodeId], done: frozenset[NodeId], name: str) -> Stage:
+def _partial_stage(
+    facts: Survey, members: list[NodeId], done: dict[NodeId, int], name: str, long: list[NodeId]
+) -> Stage:
     flow = facts.flow
     axes = _reduce(flow, members[0]).axes
     cut, moved = _without_reductions(facts, done, tuple(members), ())
     kept = _kept_axes(facts, members[0])
-    partials = tuple(PartialResult(n, _reduce(flow, n).op, moved[n], kept) for n in members)
+    partials = tuple(PartialResult(long.index(n), _reduce(flow, n).op, moved[n], kept) for n in members)
     inner = _inner_axes(cut, tuple(_reduce(cut, partial.value).arg for partial in partials))
     stream = tuple(axis for axis in facts.order if axis in axes and axis not in inner)
     block = facts.order[-1] if facts.order[-1] in kept else None
@@ -79,7 +86,7 @@ def _kept_axes(facts: Survey, number: NodeId) -> tuple[Axis, ...]:
     return tuple(axis for axis in facts.order if axis in facts.flow.nodes[number].type.axes)
 
 
-def _final_stage(facts: Survey, done: frozenset[NodeId]) -> Stage:
+def _final_stage(facts: Survey, done: dict[NodeId, int]) -> Stage:
     flow = facts.flow
     roots = tuple(n for store in flow.stores for n in store_operands(store))
     cut, _ = _without_reductions(facts, done, roots, flow.stores)
@@ -100,7 +107,7 @@ def _inner_axes(flow: Flow, roots: tuple[NodeId, ...]) -> tuple[Axis, ...]:
 
 
 def _without_reductions(
-    facts: Survey, done: frozenset[NodeId], roots: tuple[NodeId, ...], stores: tuple[Store, ...]
+    facts: Survey, done: dict[NodeId, int], roots: tuple[NodeId, ...], stores: tuple[Store, ...]
 ) -> tuple[Flow, dict[NodeId, NodeId]]:
     """The flow below `roots` with the reductions `done` read from scratch, and where each node went."""
     flow = facts.flow
@@ -112,7 +119,7 @@ def _without_reductions(
             node = flow.nodes[number]
             expr: FlowExpr
             if number in done:
-                expr = Partial(number, _reduce(flow, number).op, _kept_axes(facts, number))
+                expr = Partial(done[number], _reduce(flow, number).op, _kept_axes(facts, number))
             else:
                 expr = flow_with_operands(node.expr, tuple(move(n) for n in flow_operands(node.expr)))
             moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)

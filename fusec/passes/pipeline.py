@@ -1,0 +1,90 @@
+"""The steps from a graph to kernels, in order, and the runner that checks, times and shows each of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+
+from fusec.diagnostics import InternalError, SpecError
+from fusec.ir.graph import Graph
+from fusec.ir.plan import Group, Stage
+from fusec.ir.program import BuiltGroup, BuiltPlan, Program
+from fusec.passes.graph.resolve_views import resolve_views
+from fusec.passes.graph.simplify import simplify
+from fusec.passes.kernel.build import Target, build_kernel
+from fusec.passes.plan.commute import commute
+from fusec.passes.plan.place import place
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a step made of its input, and how long it took in seconds."""
+
+    name: str
+    result: Any
+    seconds: float
+
+
+GRAPH_STEPS: tuple[Callable[[Graph], Graph], ...] = (simplify, commute)
+"""The rewrites of a graph. Each keeps what `reference.evaluate` computes, which the tests hold it to."""
+
+
+def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = None) -> Program:
+    """All kernels of an op. `watch` is told of every step; a fault becomes an `InternalError` that names the step."""
+    run = _Runner(watch or (lambda report: None))
+    lowered = graph
+    for step in GRAPH_STEPS:
+        lowered = run(step.__name__, step, lowered)
+    known = fixed_extents(graph)
+    flow = run("resolve_views", resolve_views, lowered)
+    groups = run("place", lambda flow: place(flow, known), flow)
+    built = run("build_kernels", lambda groups: _build(groups, Target(graph, known)), groups)
+    return Program(graph, lowered, built, tuple(known.items()))
+
+
+def fixed_extents(graph: Graph) -> dict[str, int]:
+    """The extents that constraints such as `L == 128` fix."""
+    fixed: dict[str, int] = {}
+    for constraint in graph.constraints:
+        sides = (constraint.left, constraint.right)
+        for one, other in (sides, sides[::-1]):
+            if constraint.relation == "==" and isinstance(one, sympy.Symbol) and isinstance(other, sympy.Integer):
+                fixed[str(one.name)] = int(other)
+    return fixed
+
+
+class _Runner:
+    def __init__(self, watch: Callable[[StepReport], None]) -> None:
+        self._watch = watch
+
+    def __call__(self, name: str, step: Callable[[Any], Any], given: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            result = step(given)
+        except (SpecError, InternalError):
+            raise
+        except Exception as fault:
+            raise InternalError(name, f"{type(fault).__name__}: {fault}", repr(given)) from fault
+        self._watch(StepReport(name, result, time.perf_counter() - start))
+        return result
+
+
+def _build(groups: tuple[Group, ...], target: Target) -> tuple[BuiltGroup, ...]:
+    return tuple(_build_group(group, target, f"_{place}" if len(groups) > 1 else "") for place, group in enumerate(groups))
+
+
+def _build_group(group: Group, target: Target, suffix: str) -> BuiltGroup:
+    plans = tuple(
+        BuiltPlan(plan, tuple(_kernel(stage, target, suffix, plan.words) for stage in plan.stages))
+        for plan in group.plans
+    )
+    apart = tuple(_build_group(g, target, f"{suffix}_{'_'.join(g.outputs)}") for g in group.apart)
+    return BuiltGroup(group.outputs, plans, apart)
+
+
+def _kernel(stage: Stage, target: Target, suffix: str, words: str) -> Any:
+    return build_kernel(stage, target, f"_{target.graph.name}_{stage.name}{suffix}", words)
