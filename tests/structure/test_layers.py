@@ -1,0 +1,149 @@
+"""The way of the data has one direction: a module imports what stands above it, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import fusec
+
+ROOT = Path(fusec.__file__).parent
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Modules whose name starts with `place`, what they may import of fusec beside each other, and of others."""
+
+    place: str
+    fusec: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+
+
+LAYERS = (
+    Layer("diagnostics"),
+    Layer("crew"),
+    Layer("lang", ("diagnostics",), ("lark",)),
+    Layer("ir", ("diagnostics",), ("sympy",)),
+    Layer("passes.graph.elaborate", ("diagnostics", "ir", "lang.syntax", "passes.graph"), ("sympy",)),
+    Layer("passes.graph", ("diagnostics", "ir"), ("sympy",)),
+    Layer("passes.plan", ("diagnostics", "ir"), ("sympy",)),
+    Layer("passes.kernel", ("diagnostics", "ir"), ("sympy",)),
+    Layer("passes.pipeline", ("diagnostics", "ir", "passes"), ("sympy",)),
+    Layer("reference", ("diagnostics", "ir.types", "ir.ops", "ir.graph"), ("sympy", "torch")),
+    Layer("numerics", ("diagnostics", "ir", "reference"), ("sympy", "torch")),
+    Layer("codegen.gate_worker", ("crew",), ("triton",)),
+    Layer("codegen", ("diagnostics", "crew", "ir", "reference.emit"), ("filelock", "jinja2", "sympy")),
+    Layer("runtime", (), ("torch", "triton")),
+    Layer(
+        "driver",
+        ("__version__", "diagnostics", "crew", "lang", "ir", "passes", "reference", "numerics", "codegen"),
+        ("platformdirs",),
+    ),
+    Layer(
+        "testing",
+        ("diagnostics", "ir", "lang", "passes", "reference", "numerics", "runtime", "driver"),
+        ("hypothesis", "numpy", "pytest", "sympy", "torch", "triton"),
+    ),
+    Layer(
+        "commands",
+        ("__version__", "diagnostics", "crew", "lang", "ir", "passes", "reference", "numerics", "codegen", "driver"),
+        ("rich", "torch", "triton", "typer"),
+    ),
+    Layer("cli", ("__version__", "commands"), ("typer",)),
+    Layer("__main__", ("cli",)),
+    Layer("", ("driver.load",)),
+)
+"""The first entry whose place fits a module is its layer. `codegen.gate_worker` is a process of its own."""
+
+VERIFYING = ("commands.verify_worker",)
+"""The one part of the command line that runs tests on ops."""
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def layer_of(module: str) -> Layer:
+    return next(layer for layer in LAYERS if within(module, layer.place))
+
+
+def within(name: str, place: str) -> bool:
+    return name == place or name.startswith(f"{place}.") or not place
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full names a file imports, those inside `from X import a` as `X.a`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def forbidden(module: str, path: Path) -> list[str]:
+    layer = layer_of(module)
+    allowed = (*layer.fusec, layer.place) if layer.place else layer.fusec
+    if module in VERIFYING:
+        allowed += ("testing",)
+    found = []
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "fusec":
+            fine = any(within(rest, place) for place in allowed)
+        else:
+            fine = top in sys.stdlib_module_names or top in layer.outside
+        if not fine:
+            found.append(name)
+    return found
+
+
+def test_every_module_imports_only_what_stands_above_it() -> None:
+    wrong = {module: found for module, path in modules() if (found := forbidden(module, path))}
+    assert not wrong
+
+
+def test_every_layer_is_there() -> None:
+    places = {layer_of(module).place for module, _ in modules()}
+    assert places == {layer.place for layer in LAYERS}
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "name"),
+    [
+        ("lang.parse", "from fusec.ir.graph import Graph", "fusec.ir.graph.Graph"),
+        ("passes.graph.simplify", "from fusec.lang import syntax", "fusec.lang.syntax"),
+        ("ir.graph", "import torch", "torch"),
+        ("runtime.plan", "from fusec.diagnostics import Span", "fusec.diagnostics.Span"),
+        ("runtime.plan", "import sympy", "sympy"),
+        ("codegen.emit", "from fusec.passes.pipeline import compile_graph", "fusec.passes.pipeline.compile_graph"),
+        ("commands.build", "from fusec.testing import cases", "fusec.testing.cases"),
+        ("driver.build", "from fusec.commands import table", "fusec.commands.table"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(tmp_path: Path, module: str, line: str, name: str) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(f"import os\n{line}\n")
+    assert forbidden(module, path) == [name]
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("passes.graph.elaborate.op", "from fusec.lang import syntax"),
+        ("runtime.plan", "from fusec.runtime.launch import Launch"),
+        ("commands.verify_worker", "from fusec.testing import cases"),
+        ("cli", "from fusec import __version__"),
+    ],
+)
+def test_a_right_arrow_is_allowed(tmp_path: Path, module: str, line: str) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(f"{line}\n")
+    assert forbidden(module, path) == []
