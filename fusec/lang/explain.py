@@ -47,7 +47,7 @@ def explain(error: UnexpectedInput, source: Source, start: int) -> Diagnostic:
         case UnexpectedToken(token=token):
             return _token(error, token, source, start)
         case UnexpectedCharacters(char=char):
-            at = start + error.pos_in_stream
+            at = start + (error.pos_in_stream or 0)
             help = "names are made of the letters a-z, digits and `_`" if char.isalpha() else None
             return Diagnostic(f"`{char}` has no place in a spec", Span(source, at, at + 1), help=help)
         case _:

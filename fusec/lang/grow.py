@@ -146,8 +146,8 @@ class Grow(Transformer[Token, syntax.Definition]):
         return syntax.Binary(BINARY[operator], left, right, self._span(meta))
 
     def _word(self, token: Token) -> syntax.Name:
-        assert token.start_pos is not None and token.end_pos is not None
-        return syntax.Name(str(token), Span(self._source, self._start + token.start_pos, self._start + token.end_pos))
+        start = self._start + (token.start_pos or 0)
+        return syntax.Name(str(token), Span(self._source, start, start + len(token)))
 
     def _span(self, meta: Meta) -> Span:
         return Span(self._source, self._start + meta.start_pos, self._start + meta.end_pos)

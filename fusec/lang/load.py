@@ -92,8 +92,8 @@ def _functions(
     module: syntax.Module, modules: dict[str, syntax.Module]
 ) -> tuple[dict[str, syntax.Fn], list[Diagnostic]]:
     """The functions that a file defines and uses, and a diagnostic for every name with two meanings."""
-    found = {}
-    faults = []
+    found: dict[str, syntax.Fn] = {}
+    faults: list[Diagnostic] = []
     sources = [(fn, fn.name.span) for fn in module.fns]
     for use in module.uses:
         if use.name.text in modules:

@@ -40,7 +40,7 @@ class Layout(PostLex):
         open_brackets = 0
         in_header = True
         levels = [0]
-        token: Token | None = None
+        token = Token("$START", "")
         for token in stream:
             if token.type not in self.always_accept:
                 open_brackets += (token in ("(", "[", "{")) - (token in (")", "]", "}"))

@@ -47,7 +47,8 @@ class Calls(Expressions):
     def _choose(self, selector: str, cases: list[tuple[str, Bound]], span: Span) -> Bound | None:
         widths = {len(case.items) if isinstance(case, Tuple) else 0 for _, case in cases}
         if len(widths) > 1:
-            return self.fault(f"the options of `{selector}` have different numbers of results", span)
+            self.fault(f"the options of `{selector}` have different numbers of results", span)
+            return None
         if widths == {0}:
             nodes = [(name, self.as_value(case, span)) for name, case in cases]
             found = tuple((name, node) for name, node in nodes if node is not None)
@@ -60,7 +61,8 @@ class Calls(Expressions):
         try:
             return self._primitive(target, call) if isinstance(target, Primitive) else self._inline(target, call)
         except ArgumentFault as fault:
-            return self.fault(fault.message, fault.span, *fault.notes, help=fault.help)
+            self.fault(fault.message, fault.span, *fault.notes, help=fault.help)
+            return None
 
     # --- Functions -----------------------------------------------------------------------------------------------
 
@@ -69,10 +71,12 @@ class Calls(Expressions):
         given = bind(call, places, frozenset(places))
         if self.frame.inlines(function):
             message = f"`{function.name.text}` calls itself; functions are inlined, so they cannot"
-            return self.fault(message, call.span, Note("it is defined here", function.name.span))
+            self.fault(message, call.span, Note("it is defined here", function.name.span))
+            return None
         self.context.calls += 1
         if self.context.calls > MAX_CALLS or len(self.context.builder.nodes) > MAX_NODES:
-            return self.fault("the op is too large: too many calls are inlined into it", call.span)
+            self.fault("the op is too large: too many calls are inlined into it", call.span)
+            return None
         names = {
             param.text: Binding(self._argument(given[param.text][0]), param.span, parameter=True)
             for param in function.params
@@ -140,11 +144,13 @@ class Calls(Expressions):
             case None:
                 return None
             case _:
-                return self.fault("a dtype is needed here", expr.span, help="for example `f16` or a type variable")
+                self.fault("a dtype is needed here", expr.span, help="for example `f16` or a type variable")
+                return None
 
     def _renaming(self, expr: syntax.Expr) -> tuple[Axis, Axis] | None:
         if not isinstance(expr, syntax.Arrow):
-            return self.fault("`rename` needs the axis and its new name", expr.span, help="write `rename(x, S -> T)`")
+            self.fault("`rename` needs the axis and its new name", expr.span, help="write `rename(x, S -> T)`")
+            return None
         old, new = self.axis(expr.old), self._new_axis(expr.new)
         return None if old is None or new is None else (old, new)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fusec.diagnostics import Span
-from fusec.ir.graph import Expr, GraphBuilder, NodeId, Param, ScalarParam, Scatter, TensorParam
+from fusec.ir.graph import Builder, Expr, GraphBuilder, NodeId, Param, ScalarParam, Scatter, TensorParam
 from fusec.ir.types import DTypeVar, Sum, ValueType
 from fusec.ir.typing import infer
 from fusec.lang.syntax import Fn, Program
@@ -30,7 +30,7 @@ class Context:
     variables: Mapping[str, DTypeVar]
     axes: dict[str, Span]
     sums: tuple[Sum, ...]
-    builder: GraphBuilder = field(default_factory=GraphBuilder)
+    builder: GraphBuilder = field(default_factory=Builder[Expr])
     scatters: list[Scatter] = field(default_factory=list)
     written: dict[str, Span] = field(default_factory=dict)
     calls: int = 0

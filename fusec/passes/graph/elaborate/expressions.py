@@ -33,7 +33,8 @@ class Expressions(Scope):
     def bound(self, expr: syntax.Expr) -> Bound | None:
         """What an expression stands for."""
         if self.depth == MAX_NESTING:
-            return self.fault("this is nested too deeply, counting the functions it calls", expr.span)
+            self.fault("this is nested too deeply, counting the functions it calls", expr.span)
+            return None
         self.depth += 1
         found = self._bound(expr)
         self.depth -= 1
@@ -59,11 +60,14 @@ class Expressions(Scope):
                 return self._number(dim, self.frame.place(span))
             case Tuple(items):
                 help = "give them names first, as in `a, b = ...`"
-                return self.fault(f"one value is needed, these are {len(items)}", span, help=help)
+                self.fault(f"one value is needed, these are {len(items)}", span, help=help)
+                return None
             case Type(storage):
-                return self.fault(f"a value is needed, `{storage}` is a dtype", span)
+                self.fault(f"a value is needed, `{storage}` is a dtype", span)
+                return None
             case Function() | Choice():
-                return self.fault(f"a value is needed, `{span.text}` is a function", span, help="call it")
+                self.fault(f"a value is needed, `{span.text}` is a function", span, help="call it")
+                return None
             case _:
                 assert_never(bound)
 
@@ -95,9 +99,11 @@ class Expressions(Scope):
                 found = [self.bound(item) for item in items]
                 return Tuple(tuple(b for b in found if b)) if all(found) else None
             case syntax.Dots():
-                return self.fault("`...` stands for axes, not for a value", expr.span)
+                self.fault("`...` stands for axes, not for a value", expr.span)
+                return None
             case syntax.Arrow():
-                return self.fault("`OLD -> NEW` is for `rename`", expr.span)
+                self.fault("`OLD -> NEW` is for `rename`", expr.span)
+                return None
             case _:
                 assert_never(expr)
 
@@ -121,13 +127,15 @@ class Expressions(Scope):
         match self.context.builder[target].expr:
             case Input(param):
                 return self.node(Gather(param, indices), lookup.span, lookup.indices)
-            case Choose(selector, ((_, given), (omitted, default))) if omitted == OMITTED:
+            case Choose(selector, (_, (omitted, default))) if omitted == OMITTED:
                 looked_up = self.node(Gather(selector, indices), lookup.span, lookup.indices)
                 if looked_up and self.context.type_of(default).axes:
                     message = f"`{selector}` cannot be indexed: when it is omitted, it is computed"
-                    return self.fault(message, lookup.target.span, *self.origin(lookup.target))
+                    self.fault(message, lookup.target.span, *self.origin(lookup.target))
+                    return None
                 cases = looked_up and ((GIVEN, looked_up.node), (OMITTED, default))
                 return self.node(Choose(selector, cases), lookup.span, ()) if cases else None
             case _:
                 message = "only a tensor parameter can be indexed, this is computed"
-                return self.fault(message, lookup.target.span, *self.origin(lookup.target))
+                self.fault(message, lookup.target.span, *self.origin(lookup.target))
+                return None

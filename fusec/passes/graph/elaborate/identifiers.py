@@ -15,7 +15,7 @@ MAX_NAME = 60
 
 _PYTHON = frozenset(dir(builtins))
 _GENERATED = frozenset({"tl", "torch", "triton", "fusec", "libdevice", "math", "self"})
-_EXTENTS = frozenset({"lead", "size"})
+_EXTENTS = frozenset({"lead", "lead0", "lead1", "size"})
 
 
 def check_name(name: Name, report: Report) -> bool:

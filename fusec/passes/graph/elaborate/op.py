@@ -10,8 +10,8 @@ from fusec.diagnostics import Note, Source, Span, SpecError
 from fusec.ir.graph import (
     GIVEN,
     OMITTED,
-    Choose,
     ChoiceParam,
+    Choose,
     DimParam,
     Extent,
     Graph,
@@ -195,10 +195,10 @@ class _Op:
 
     def _check_mutable(self) -> None:
         for param in self._signature.params.values():
-            if isinstance(param, TensorParam) and param.mutable and param.name not in self._context.written:
-                if len(self._report) == self._before and param.span:
-                    help = f"write it with `{param.name}[...] = ...`, or drop `mut`"
-                    self._report.add(f"`{param.name}` is `mut` but is never written", param.span, help=help)
+            unwritten = isinstance(param, TensorParam) and param.mutable and param.name not in self._context.written
+            if unwritten and len(self._report) == self._before and param.span:
+                help = f"write it with `{param.name}[...] = ...`, or drop `mut`"
+                self._report.add(f"`{param.name}` is `mut` but is never written", param.span, help=help)
         if not self._op.results and not any(p.kind and p.kind.text == "mut" for p in self._op.params):
             self._report.add(
                 f"op `{self._op.name.text}` has no output", self._op.name.span, help="add `-> y: T[...]` to the header"
@@ -244,7 +244,8 @@ class _Op:
         for axis in axes:
             if isinstance(axis, Named) and axis.name not in solved:
                 span = self._context.axes[axis.name]
-                help = f"add a parameter such as `num_{axis.name.lower()}: dim({axis.name})`, or a condition such as `{axis.name} == 64`"
+                name = axis.name
+                help = f"add a parameter such as `n: dim({name})`, or fix it with `where {name} == 64`"
                 self._report.add(f"the extent of axis `{axis}` cannot be found from the arguments", span, help=help)
         if Lead() in axes and not any((Lead(),) in param.dims for param in given):
             self._report.add("no parameter that is always given tells what `...` stands for", self._op.name.span)

@@ -1,0 +1,133 @@
+"""A graph as text, for `fusec explain` and for internal errors."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from fusec.ir.graph import (
+    SIZE,
+    Cast,
+    ChoiceParam,
+    Choose,
+    Const,
+    DimParam,
+    Dot,
+    Elementwise,
+    Expr,
+    Extent,
+    Gather,
+    Graph,
+    Index,
+    Input,
+    Layout,
+    MaxOf,
+    Merge,
+    NodeId,
+    Param,
+    Part,
+    Reduce,
+    Rename,
+    Scalar,
+    ScalarParam,
+    Segment,
+    Solve,
+    TensorParam,
+    walk,
+)
+from fusec.ir.types import Axis, Dim, product_text
+
+
+def show_graph(graph: Graph) -> str:
+    """The whole graph, a line per parameter, reachable node, write, output, extent and check.
+
+    A node reads `%3 n = mul %1, %2 : real[B, S, D]`: its number, its name in the spec, its expression, its type.
+    """
+    lines = [f"op {graph.name}"]
+    lines += [f"  param {_param(param)}" for param in graph.params]
+    lines += [f"  type {variable} in {{{', '.join(map(str, variable.options))}}}" for variable in graph.variables]
+    for number, node in walk(graph):
+        name = f" {node.name}" if node.name else ""
+        lines.append(f"  %{number}{name} = {show_expr(node.expr)} : {node.type}")
+    for scatter in graph.scatters:
+        lines.append(f"  write {scatter.param}[{_nodes(scatter.indices)}] = %{scatter.value}")
+    for output in graph.outputs:
+        lines.append(f"  output {output.name}: {output.element}{_dims(output.dims)} = %{output.value}")
+    lines += [f"  extent {solve.name} = {_solve(solve)}" for solve in graph.solves]
+    lines += [f"  check {constraint.text}" for constraint in graph.constraints]
+    return "\n".join(lines)
+
+
+def show_expr(expr: Expr) -> str:
+    """One expression, its operands by their numbers."""
+    match expr:
+        case Input(param) | Scalar(param):
+            return f"{'input' if isinstance(expr, Input) else 'scalar'} {param}"
+        case Const(value):
+            return f"const {value!r}"
+        case MaxOf(dtype):
+            return f"max_of {dtype}"
+        case Index(axis):
+            return f"index {axis}"
+        case Extent(dim):
+            return f"extent {product_text(dim)}"
+        case Elementwise(op, args):
+            return f"{op} {_nodes(args)}"
+        case Cast(arg, dtype):
+            return f"cast %{arg} to {dtype}"
+        case Reduce(op, arg, axes):
+            return f"{op} %{arg} over {_axes(axes)}"
+        case Dot(a, b, axes, accum):
+            return f"dot %{a}, %{b} over {_axes(axes)}" + (f" accum {accum}" if accum != "exact" else "")
+        case Part(arg, axis, layout, index):
+            return f"{_PART[layout]} {index} of %{arg} over {axis}"
+        case Merge(args, axis, layout):
+            return f"{_MERGE[layout]} {_nodes(args)} over {axis}"
+        case Rename(arg, old, new):
+            return f"rename %{arg}, {old} -> {new}"
+        case Gather(param, indices):
+            return f"gather {param}[{_nodes(indices)}]"
+        case Segment(offsets, axis):
+            return f"segment %{offsets} over {axis}"
+        case Choose(selector, cases):
+            return f"choose {selector}: {', '.join(f'{case} %{node}' for case, node in cases)}"
+        case _:
+            assert_never(expr)
+
+
+_PART = {Layout.HALVES: "half", Layout.PAIRS: "pair", Layout.PARTS: "part"}
+_MERGE = {Layout.HALVES: "join", Layout.PAIRS: "interleave", Layout.PARTS: "concat"}
+
+
+def _param(param: Param) -> str:
+    match param:
+        case TensorParam():
+            kind = "weight " if param.static else "mut " if param.mutable else ""
+            default = f" = {param.default_text}" if param.optional else ""
+            return f"{kind}{param.name}: {param.element}{_dims(param.dims)}{default}"
+        case ScalarParam(name, dtype, default):
+            return f"{name}: {dtype}" + ("" if default is None else f" = {default!r}")
+        case DimParam(name, axis, inferred):
+            return f"{name}: dim({axis})" + (" = infer" if inferred else "")
+        case ChoiceParam(name, options, default):
+            return f"{name}: {{{', '.join(options)}}}" + (f" = {default}" if default else "")
+        case _:
+            assert_never(param)
+
+
+def _solve(solve: Solve) -> str:
+    if not solve.param:
+        return str(solve.value)
+    source = solve.param if solve.dim is None else f"{solve.param}.size({solve.dim})"
+    return source if solve.value == SIZE else f"{solve.value} where size = {source}"
+
+
+def _dims(dims: tuple[Dim, ...]) -> str:
+    return f"[{', '.join(map(product_text, dims))}]"
+
+
+def _axes(axes: tuple[Axis, ...]) -> str:
+    return ", ".join(map(str, axes))
+
+
+def _nodes(nodes: tuple[NodeId, ...]) -> str:
+    return ", ".join(f"%{node}" for node in nodes)
