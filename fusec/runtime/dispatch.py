@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch._C import _len_torch_dispatch_stack, _len_torch_function_stack
 from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import forward_ad
 
 _PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
 
@@ -20,6 +21,7 @@ def direct(*tensors: torch.Tensor | None) -> bool:
         or _len_torch_dispatch_stack()
         or _len_torch_function_stack()
         or peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
     ):
         return False
     differentiated = torch.is_grad_enabled()

@@ -21,7 +21,7 @@ def layout(tensor: torch.Tensor | None) -> object:
     """
     if tensor is None:
         return None
-    return tensor.shape, tensor.stride(), tensor.dtype, tensor.get_device(), tensor.data_ptr() & 15
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device, tensor.data_ptr() & 15
 
 
 def contiguous(shape: Sequence[int]) -> tuple[int, ...]:

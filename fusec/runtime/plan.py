@@ -33,8 +33,9 @@ class Buffer:
 class Plan:
     """The kernels of one call, for tensors of one layout.
 
-    `tensors` and `scalars` are the names of what a call passes, `outputs` and `scratch` what it allocates. Launches run
-    in order; those with an empty grid are left out. Raises `DeviceError` where the kernels cannot run.
+    `tensors` and `scalars` are the names of what a call passes, `mutated` those of the tensors it writes to, `outputs`
+    and `scratch` what it allocates. Launches run in order; those with an empty grid are left out, and all of them on
+    the meta device. Raises `DeviceError` where the kernels cannot run.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Plan:
         *,
         tensors: tuple[str, ...],
         scalars: tuple[str, ...] = (),
+        mutated: tuple[str, ...] = (),
         outputs: Mapping[str, Buffer],
         scratch: Mapping[str, Buffer] | None = None,
         launches: Iterable[Launch],
@@ -55,7 +57,9 @@ class Plan:
         self._device = -1 if device.index is None else device.index
         self._allocated = [(b.shape, contiguous(b.shape), b.dtype, device) for b in allocated.values()]
         self._results = len(outputs)
-        self._launchers = tuple(Launcher(launch, places) for launch in launches if prod(launch.grid))
+        self._mutated = [tensors.index(name) for name in mutated]
+        real = [launch for launch in launches if prod(launch.grid) and device.type != "meta"]
+        self._launchers = tuple(Launcher(launch, places) for launch in real)
         self._compiled = False
 
     def __call__(self, tensors: tuple[torch.Tensor | None, ...], scalars: tuple[Value, ...] = ()) -> Results:
@@ -77,6 +81,8 @@ class Plan:
         else:
             compiled = [launcher.first([*buffers, *scalars]) for launcher in self._launchers]
             self._compiled = bool(compiled) and all(compiled)
+        for place in self._mutated:
+            _changed(tensors[place])
         if self._results == 1:
             return fresh[0]
         return tuple(fresh[: self._results]) or None
@@ -99,8 +105,14 @@ class Plans(dict[Hashable, Plan]):
         return plan
 
 
+def _changed(tensor: torch.Tensor | None) -> None:
+    # Autograd finds out by this that a tensor it saved no longer holds what it held.
+    if tensor is not None and not tensor.is_inference():
+        torch.autograd.graph.increment_version(tensor)
+
+
 def _check_device(op: str, device: torch.device) -> None:
-    if device.type == "cuda" or (device.type == "cpu" and triton.knobs.runtime.interpret):
+    if device.type in ("cuda", "meta") or (device.type == "cpu" and triton.knobs.runtime.interpret):
         return
     advice = (
         "move them to a GPU, or set TRITON_INTERPRET=1 before Triton is imported to run the kernels in its interpreter"

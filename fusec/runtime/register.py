@@ -9,6 +9,8 @@ from threading import Lock
 from typing import Any
 
 import torch
+from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import forward_ad
 
 from fusec.runtime.errors import NoBackwardError
 from fusec.runtime.plan import Buffer, Results
@@ -45,44 +47,60 @@ def empties(outputs: Iterable[Buffer], device: torch.device) -> Results:
 
 
 def _define(name: str, arguments: str, run: Callable[..., Results], fake: Callable[..., Results]) -> Any:
-    qualified = f"{NAMESPACE}::{name}"
     _library.define(f"{name}({arguments}")
     for backend in ("CUDA", "CPU"):
         _library.impl(name, run, backend)
-    torch.library.register_fake(qualified, fake, lib=_library)
+    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
     op = getattr(getattr(torch.ops, NAMESPACE), name).default
-    if op._schema.is_mutable:
-        _library.impl(name, _ungraded(name, op), "Autograd", with_keyset=True)
-    else:
-        torch.library.register_autograd(qualified, _backward(name), setup_context=_remember_shapes, lib=_library)
+    _library.impl(name, _autograd(name, op), "Autograd", with_keyset=True)
     return op
 
 
-def _remember_shapes(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.shapes = [value.shape if isinstance(value, torch.Tensor) else None for value in inputs]
+def _autograd(name: str, op: Any) -> Callable[..., Results]:
+    """What runs before the kernels of an op that has no backward: a gradient through it must not get lost silently."""
 
-
-def _backward(name: str) -> Callable[..., tuple[torch.Tensor | None, ...]]:
-    # An operator and not a plain raise: a model may be traced with its backward and then only run forward.
-    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
-        grad = next(grad for grad in grads if grad is not None)
-        return tuple(
-            torch.ops.fusec.no_backward(grad, shape, name) if needed else None
-            for shape, needed in zip(ctx.shapes, ctx.needs_input_grad, strict=True)
-        )
-
-    return backward
-
-
-def _ungraded(name: str, op: Any) -> Callable[..., Results]:
     def call(keyset: Any, *args: Any) -> Results:
-        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+        def run() -> Results:
+            with torch._C._AutoDispatchBelowAutograd():
+                results: Results = op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
+                return results
+
+        if not _differentiated(args):
+            return run()
+        if op._schema.is_mutable or forward_ad._current_level >= 0 or peek_interpreter_stack() is not None:
             raise NoBackwardError(f"{name}: {_ADVICE}")
-        with torch._C._AutoDispatchBelowAutograd():
-            results: Results = op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
-            return results
+        results: Results = _NoBackward.apply(name, run, *args)  # type: ignore[no-untyped-call]
+        return results
 
     return call
+
+
+def _differentiated(args: tuple[Any, ...]) -> bool:
+    if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+        return True
+    return forward_ad._current_level >= 0 and any(isinstance(arg, torch.Tensor) and _has_tangent(arg) for arg in args)
+
+
+def _has_tangent(tensor: torch.Tensor) -> bool:
+    return forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
+
+
+class _NoBackward(torch.autograd.Function):
+    """The forward alone. Its backward is an operator that raises, not a plain raise: a model may be traced together
+    with its backward and then only run forward."""
+
+    @staticmethod
+    def forward(ctx: Any, name: str, run: Callable[[], Results], *args: Any) -> Results:
+        ctx.name = name
+        ctx.shapes = [arg.shape if isinstance(arg, torch.Tensor) else None for arg in args]
+        return run()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        grad = next(grad for grad in grads if grad is not None)
+        needed = zip(ctx.shapes, ctx.needs_input_grad[2:], strict=True)
+        missing = [torch.ops.fusec.no_backward(grad, shape, ctx.name) if need else None for shape, need in needed]
+        return (None, None, *missing)
 
 
 def _no_backward(grad: torch.Tensor, shape: list[int], op: str) -> torch.Tensor:
