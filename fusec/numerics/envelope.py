@@ -1,0 +1,292 @@
+"""The error bound of an op: the exact result and the interval in which a right kernel's result lies.
+
+The graph is walked once, each value held as an `Interval`: what a kernel may have computed in its place, in any order
+of evaluation, with or without contraction of products and sums, from registers or computed again. Reals are computed in
+f32, in f64 where an operand is f64. The bound holds for the algebra of the graph it is given, so a compiler that moves
+exact algebra passes the graph it made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TypeAlias, assert_never
+
+import torch
+from torch import Tensor
+
+from fusec.ir.graph import (
+    Cast,
+    Choose,
+    Const,
+    Dot,
+    Elementwise,
+    Extent,
+    Gather,
+    Graph,
+    Index,
+    Input,
+    MaxOf,
+    Merge,
+    Node,
+    NodeId,
+    Output,
+    Part,
+    Reduce,
+    Rename,
+    Scalar,
+    ScalarParam,
+    Scatter,
+    Segment,
+    TensorParam,
+    operands,
+)
+from fusec.ir.ops import ELEMENTWISE, Result
+from fusec.ir.types import DTYPES, Axis, Computed, DType, Kind, union, without
+from fusec.numerics.interval import Interval, as_integer, as_real, either, together
+from fusec.numerics.operations import operate
+from fusec.numerics.precision import F32, F64, Precision
+from fusec.numerics.reductions import dot_error, dot_interval, reduce_interval
+from fusec.reference.axes import Array, gather, scatter, segment, store
+from fusec.reference.bind import Binding, bind
+from fusec.reference.evaluate import chosen, dims_of, picked, rearranged, source
+from fusec.reference.rounding import round_to, widen
+
+Additions: TypeAlias = Callable[[NodeId, int], int]
+"""How many additions a term of reduction node `node_id` over `count` terms passes through at most."""
+
+
+def one_after_another(node_id: NodeId, count: int) -> int:
+    """The additions of a plain loop, the worst of all orders."""
+    return max(count - 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a node: its interval over its axes, and the compute type it is held in.
+
+    `precision` is None for what a kernel holds exactly or as a literal: integers, truth values, constants. It becomes
+    f32 or f64 where it first meets real arithmetic.
+    """
+
+    interval: Interval
+    axes: tuple[Axis, ...]
+    precision: Precision | None
+
+    @property
+    def kind(self) -> Kind:
+        return _KINDS[self.interval.value.dtype]
+
+
+_KINDS = {torch.float64: Kind.REAL, torch.int64: Kind.INT, torch.bool: Kind.BOOL}
+
+
+def envelope(
+    graph: Graph,
+    arguments: Mapping[str, Tensor | float | int | bool | str | None],
+    additions: Additions = one_after_another,
+) -> dict[str, Interval]:
+    """For every output and every `mut` tensor, by name: its exact value and the ends of what a right kernel stores.
+
+    The three tensors have the stored shape. `value` and the ends are rounded to the dtype of the tensor, and held in
+    f64, i64 or bool.
+    """
+    walk = _Walk(graph, bind(graph, arguments), additions, {})
+    for number in chosen(graph, walk.binding):
+        walk.known[number] = walk.node(number)
+    results = {output.name: walk.stored(output) for output in graph.outputs}
+    return results | {param.name: walk.written(param) for param in graph.tensors if param.name in walk.mutable}
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """The nodes known so far of one call."""
+
+    graph: Graph
+    binding: Binding
+    additions: Additions
+    known: dict[NodeId, _Known]
+
+    @property
+    def mutable(self) -> set[str]:
+        return {param.name for param in self.graph.tensors if param.mutable and param.name in self.binding.tensors}
+
+    def node(self, number: NodeId) -> _Known:
+        """What is known of a node whose operands are."""
+        node = self.graph.nodes[number]
+        expr = node.expr
+        match expr:
+            case Input() | Scalar() | Const() | MaxOf() | Index() | Extent():
+                array = source(self.graph, expr, self.binding)
+                return _Known(Interval.exact(array.tensor), array.axes, self._held(expr))
+            case Part() | Merge() | Rename():
+                return self._rearranged(expr, node, operands(expr))
+            case Choose():
+                return self._rearranged(expr, node, (picked(expr, self.binding),))
+            case Elementwise():
+                return self._elementwise(expr, node)
+            case Cast(arg, dtype):
+                return self._cast(self.known[arg], self.binding.storage(dtype))
+            case Reduce():
+                return self._reduce(number, expr, node)
+            case Dot():
+                return self._dot(number, expr, node)
+            case Gather():
+                return self._gather(expr)
+            case Segment(offsets, axis):
+                known = self.known[offsets]
+                found = segment(Array(known.interval.value, known.axes), self.binding.extent(axis))
+                doubtful = (known.interval.low != known.interval.high).any()
+                return _Known(Interval.exact(found).forget(doubtful), (axis,), None)
+            case _:
+                assert_never(expr)
+
+    def stored(self, output: Output) -> Interval:
+        """What is stored for an output."""
+        known = self._cast(self.known[output.value], self.binding.storage(output.element))
+        return known.interval.map(lambda ends: store(Array(ends, known.axes), output.dims, self.binding))
+
+    def written(self, param: TensorParam) -> Interval:
+        """The contents of a mutable tensor after all writes to it."""
+        contents = Interval.exact(widen(self.binding.tensors[param.name]))
+        for write in self.graph.scatters:
+            if write.param == param.name:
+                contents = self._after(write, param, contents)
+        return contents
+
+    def _after(self, write: Scatter, param: TensorParam, contents: Interval) -> Interval:
+        indices = tuple(self.known[index] for index in write.indices)
+        at = tuple(Array(index.interval.value, index.axes) for index in indices)
+        value = self._cast(self.known[write.value], self.binding.storage(param.element))
+
+        def put(table: Tensor, rows: Tensor) -> Tensor:
+            return scatter(table, param.dims, at, Array(rows, value.axes), self.binding)
+
+        after = together((contents, value.interval), put)
+        doubtful = [(index.interval.low != index.interval.high).any() for index in indices]
+        return after.forget(torch.stack(doubtful).any())
+
+    def _held(self, expr: Input | Scalar | Const | MaxOf | Index | Extent) -> Precision | None:
+        match expr:
+            case Input(name):
+                return _held_as(self.binding.storage(self.graph.tensor(name).element))
+            case Scalar(name):
+                scalar = self.graph.param(name)
+                assert isinstance(scalar, ScalarParam)
+                return _held_as(scalar.dtype) if scalar.dtype.name != "f64" else None
+            case _:
+                return None
+
+    def _operand(self, known: _Known, kind: Kind, precision: Precision | None) -> Interval:
+        """An operand as a number of `kind`: an integer or a literal is rounded once it meets arithmetic in f32.
+
+        Or it is not, where the compiler has folded it with its neighbours.
+        """
+        if kind is not Kind.REAL:
+            return known.interval
+        real = as_real(known.interval)
+        if precision is not F32 or known.precision is not None:
+            return real
+        return _either_way(real, DTYPES["f32"])
+
+    def _rearranged(self, expr: Part | Merge | Rename | Choose, node: Node, args: tuple[NodeId, ...]) -> _Known:
+        parts = tuple(self.known[arg] for arg in args)
+        precision = _joined(parts)
+        intervals = tuple(self._operand(part, node.type.kind, precision) for part in parts)
+
+        def move(*ends: Tensor) -> Tensor:
+            arrays = tuple(Array(end, part.axes) for end, part in zip(ends, parts, strict=True))
+            return rearranged(expr, node.type, arrays, self.binding).along(node.type.axes)
+
+        return _Known(together(intervals, move), node.type.axes, precision)
+
+    def _elementwise(self, expr: Elementwise, node: Node) -> _Known:
+        parts = {arg: self.known[arg] for arg in expr.args}
+        numbers = tuple(part for part in parts.values() if part.kind is not Kind.BOOL)
+        real = ELEMENTWISE[expr.op].result is Result.REAL or any(part.kind is Kind.REAL for part in numbers)
+        precision = (_joined(numbers) or F32) if real else None
+        # One interval for one node: `x * x` is a square, which knows that both factors are the same.
+        args = {
+            arg: _along(
+                self._operand(part, Kind.REAL if real and part in numbers else part.kind, precision), part, node
+            )
+            for arg, part in parts.items()
+        }
+        result = operate(expr.op, tuple(args[arg] for arg in expr.args), precision or F32)
+        return _Known(result, node.type.axes, precision if node.type.kind is Kind.REAL else None)
+
+    def _cast(self, known: _Known, dtype: DType) -> _Known:
+        kind = Kind.REAL if dtype.kind is Kind.REAL else known.kind
+        held = self._operand(known, kind, None if dtype.name == "f64" else F32)
+        return _Known(_rounded_to(held, dtype), known.axes, _held_as(dtype))
+
+    def _reduce(self, number: NodeId, expr: Reduce, node: Node) -> _Known:
+        known = self.known[expr.arg]
+        precision = (known.precision or F32) if node.type.kind is Kind.REAL else None
+        terms = self._operand(known, node.type.kind, precision)
+        count = prod(self.binding.extent(axis) for axis in expr.axes)
+        dims = dims_of(Array(terms.value, known.axes), expr.axes)
+        result = reduce_interval(expr.op, terms, dims, self.additions(number, count), precision or F32)
+        return _Known(result, without(known.axes, expr.axes), precision)
+
+    def _dot(self, number: NodeId, expr: Dot, node: Node) -> _Known:
+        a, b = self.known[expr.a], self.known[expr.b]
+        axes = without(union(a.axes, b.axes), expr.axes)
+        if node.type.kind is Kind.INT:
+            whole = dot_interval((as_real(a.interval), a.axes), (as_real(b.interval), b.axes), expr.axes, 0.0)
+            return _Known(as_integer(whole), axes, None)
+        precision = _joined((a, b)) or F32
+        left, right = (self._operand(part, Kind.REAL, precision) for part in (a, b))
+        left, right = self._in_storage(expr.a, left, expr.b), self._in_storage(expr.b, right, expr.a)
+        count = prod(self.binding.extent(axis) for axis in expr.axes)
+        gamma = dot_error(self.additions(number, count), expr.accum, precision)
+        return _Known(dot_interval((left, a.axes), (right, b.axes), expr.axes, gamma), axes, precision)
+
+    def _in_storage(self, number: NodeId, operand: Interval, other: NodeId) -> Interval:
+        """A computed operand of a dot may be held in the storage type of the other one."""
+        element, storage = self.graph.nodes[number].type.element, self.graph.nodes[other].type.element
+        if not isinstance(element, Computed) or isinstance(storage, Computed) or storage.kind is not Kind.REAL:
+            return operand
+        return _either_way(operand, self.binding.storage(storage))
+
+    def _gather(self, expr: Gather) -> _Known:
+        param, indices = self.graph.tensor(expr.param), tuple(self.known[index] for index in expr.indices)
+        at = tuple(Array(index.interval.value, index.axes) for index in indices)
+        found = gather(widen(self.binding.tensors[expr.param]), param.dims, at, self.binding)
+        interval = Interval.exact(found.tensor)
+        for index in indices:
+            doubtful = Array(index.interval.low != index.interval.high, index.axes)
+            interval = interval.forget(doubtful.along(found.axes))
+        return _Known(interval, found.axes, _held_as(self.binding.storage(param.element)))
+
+
+def _along(interval: Interval, part: _Known, node: Node) -> Interval:
+    return interval.map(lambda ends: Array(ends, part.axes).along(node.type.axes))
+
+
+def _held_as(dtype: DType) -> Precision | None:
+    if dtype.kind is not Kind.REAL:
+        return None
+    return F64 if dtype.name == "f64" else F32
+
+
+def _joined(parts: tuple[_Known, ...]) -> Precision | None:
+    """The compute type of an operation on `parts`; None where all of them are literals."""
+    found = {part.precision for part in parts}
+    return F64 if F64 in found else F32 if F32 in found else None
+
+
+def _rounded_to(interval: Interval, dtype: DType) -> Interval:
+    if interval.is_exact or dtype.kind is not Kind.BOOL:
+        return interval.map(lambda ends: round_to(ends, dtype)).forget(interval.unknown)
+    certainly = (interval.low > 0) | (interval.high < 0)
+    return Interval(interval.value != 0, certainly, (interval.low != 0) | (interval.high != 0))
+
+
+def _either_way(interval: Interval, dtype: DType) -> Interval:
+    """What a number may be that is rounded to `dtype`, or is not; its exact value stays."""
+    stored = _rounded_to(interval, dtype)
+    if interval.is_exact and torch.equal(stored.value, interval.value):
+        return interval
+    return either(interval.value, interval, stored)

@@ -1,0 +1,158 @@
+"""How far a computed result may lie from the exact result of the same operands.
+
+Everything is counted in units in the last place (ulp) of the compute type. One ulp is at most 2u of the result, where
+u is half the distance from 1 to the next number; a correctly rounded operation is off by half an ulp at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from fusec.numerics.interval import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """A compute type.
+
+    `unit` is u; `least` the least subnormal number, `normal` the least normal one, `largest` the largest finite one.
+    `reference_ulps` is what the exact value, which is computed in f64 itself, may be off by per operation.
+    """
+
+    unit: float
+    least: float
+    normal: float
+    largest: float
+    reference_ulps: float
+
+
+F32 = Precision(2.0**-24 * (1 + 2.0**-20), 2.0**-149, 2.0**-126, torch.finfo(torch.float32).max, 0.0)
+"""u is taken a millionth larger than it is: that covers the rounding of the f64 reference many times over."""
+
+F64 = Precision(2.0**-53, 2.0**-1074, 2.0**-1022, torch.finfo(torch.float64).max, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Error of one operation: `ulps` of the result, `growth` more per power of two of it, `absolute` ulps of 1.
+
+    `flushes` says that a subnormal result may become 0, `flushes_operand` that a subnormal operand may be taken for 0.
+    """
+
+    ulps: float
+    growth: float = 0.0
+    absolute: float = 0.0
+    flushes: bool = False
+    flushes_operand: bool = False
+
+
+EXACT = Error(0.0)
+ROUNDED = Error(0.5)
+
+ERRORS: Mapping[str, Error] = MappingProxyType(
+    {
+        # IEEE operations, rounded to nearest; contraction to a fused multiply-add only removes a rounding.
+        "add": ROUNDED,
+        "sub": ROUNDED,
+        "mul": ROUNDED,
+        # div.full.f32: 2 ulp over the full range (PTX ISA, div). Seen on sm_90: 1.3.
+        "div": Error(2.0, flushes=True),
+        # a quotient, rounded down; a - floor(a / b) * b. Their parts count for themselves.
+        "floordiv": EXACT,
+        "mod": EXACT,
+        # exp2(b * log2(a)): the product carries the error of log2 (1 ulp) and its own (1/2), which exp2 multiplies by
+        # ln 2 for every power of two of the result; powf of libdevice (4 ulp) and n - 1 products stay inside.
+        "pow": Error(4.0, growth=1.1, flushes=True),
+        "neg": EXACT,
+        "eq": EXACT,
+        "ne": EXACT,
+        "lt": EXACT,
+        "le": EXACT,
+        "gt": EXACT,
+        "ge": EXACT,
+        "and": EXACT,
+        "or": EXACT,
+        "not": EXACT,
+        "where": EXACT,
+        "abs": EXACT,
+        # mul by log2(e), then ex2.approx.f32 (2 ulp, PTX ISA, ex2). The product's rounding (1/2 ulp) and that of the
+        # constant (0.22 u) reach the result times ln 2 for every power of two of it: 0.42. Seen on sm_90: 32 ulp at
+        # exp(88). Vectorised f32 exp of NumPy, which the interpreter uses: 2.52 ulp (NumPy 1.17 release notes).
+        "exp": Error(2.6, growth=0.45, flushes=True),
+        # ex2.approx.ftz.f32: 2 ulp (PTX ISA, ex2); numpy as for exp.
+        "exp2": Error(2.6, flushes=True),
+        # logf: 1 ulp (CUDA C++ Programming Guide, table of single precision functions); NumPy's: 3.83 ulp.
+        "log": Error(4.0, flushes=True),
+        # sqrt.approx.ftz.f32: relative error 2**-23 (PTX ISA, sqrt), which is 1 ulp.
+        "sqrt": Error(1.0, flushes=True, flushes_operand=True),
+        # rsqrt.approx.ftz.f32: relative error 2**-22.9 (PTX ISA, rsqrt). Seen on sm_90: 2.1 u.
+        "rsqrt": Error(1.1, flushes=True, flushes_operand=True),
+        # 1 / (1 + exp(-x)) and 2 sigmoid(2x) - 1: their parts count for themselves.
+        "sigmoid": EXACT,
+        "tanh": EXACT,
+        # erff, sinf, cosf: 2 ulp (CUDA C++ Programming Guide, as above); libdevice flushes subnormal numbers.
+        "erf": Error(2.0, flushes=True),
+        "sin": Error(2.0, flushes=True),
+        "cos": Error(2.0, flushes=True),
+        # cvt.rmi.ftz: a subnormal operand below 0 is taken for 0, and its floor is not -1.
+        "floor": Error(0.0, flushes_operand=True),
+        "round": EXACT,
+        "minimum": EXACT,
+        "maximum": EXACT,
+    }
+)
+"""What Triton's lowering for NVIDIA does, read off the PTX it makes for sm_90. Numbers "seen" are the worst over a
+quarter of all f32 operands on an H200. The f64 functions of libdevice keep the same numbers of ulps of f64 (the guide's
+table of double precision functions; rsqrt.approx.f64: 1 ulp seen). What the interpreter does on a CPU is inside too."""
+
+
+def rounded(exact: Interval, error: Error, precision: Precision) -> Interval:
+    """The interval of computed results, from that of exact results.
+
+    Rounding keeps the sign: an end at 0 stays there unless the error is an absolute one. What is beyond the largest
+    number may have become infinite.
+    """
+    if error == EXACT:
+        return exact
+    reach = precision.normal if error.flushes else precision.least
+    absolute = 2 * precision.unit * error.absolute
+    low = exact.low - _relative(exact.low, error, precision)
+    high = exact.high + _relative(exact.high, error, precision)
+    low = torch.where(exact.low >= 0, (low - reach).clamp(min=0.0), low - reach) - absolute
+    high = torch.where(exact.high <= 0, (high + reach).clamp(max=0.0), high + reach) + absolute
+    low = torch.where(exact.low.isinf(), exact.low, low)
+    high = torch.where(exact.high.isinf(), exact.high, high)
+    return overflowed(Interval(exact.value, low, high), precision)
+
+
+def overflowed(computed: Interval, precision: Precision) -> Interval:
+    """An end beyond the largest finite number goes to infinity: a computed number may have.
+
+    The other end stays: with a fused multiply-add, or in another order, the same number may not have overflowed.
+    """
+    low = torch.where(computed.low < -precision.largest, -inf, computed.low)
+    high = torch.where(computed.high > precision.largest, inf, computed.high)
+    return Interval(computed.value, low, high)
+
+
+def flushed(operand: Interval, precision: Precision) -> Interval:
+    """An operand of which subnormal numbers may be taken for 0."""
+    tiny_low = (operand.low > 0) & (operand.low < precision.normal)
+    tiny_high = (operand.high < 0) & (operand.high > -precision.normal)
+    if not bool((tiny_low | tiny_high).any()):
+        return operand
+    return Interval(operand.value, torch.where(tiny_low, 0.0, operand.low), torch.where(tiny_high, 0.0, operand.high))
+
+
+def _relative(end: Tensor, error: Error, precision: Precision) -> Tensor:
+    ulps: Tensor | float = error.ulps + precision.reference_ulps
+    if error.growth:
+        powers = end.abs().log2().abs()
+        ulps = ulps + error.growth * torch.where(powers.isfinite(), powers, 0.0)
+    return 2 * precision.unit * ulps * end.abs()
