@@ -3,7 +3,7 @@
 Needs torch and triton only.
 """
 
-from fusec.runtime import allocate, errors
+from fusec.runtime import allocate, device, errors, tiles
 from fusec.runtime.checks import Checker, flag, integer, real
 from fusec.runtime.dispatch import direct
 from fusec.runtime.errors import (
@@ -41,6 +41,7 @@ __all__ = [
     "allocate",
     "collapse",
     "contiguous",
+    "device",
     "direct",
     "empties",
     "errors",
@@ -52,4 +53,5 @@ __all__ = [
     "register",
     "shift",
     "squeeze",
+    "tiles",
 ]

@@ -59,7 +59,7 @@ def _reducing_plans(facts: Survey, known: dict[str, int]) -> tuple[Plan, ...]:
     length = prod(size for size in sizes if size is not None) if None not in sizes else None
     plans: list[Plan] = []
     if rows or block:
-        stage = Stage("rows", facts.flow, facts.order, rows, lanes=True, block=block, tile=facts.inner)
+        stage = Stage("rows", facts.flow, facts.order, rows, lanes=bool(rows), block=block, tile=facts.inner)
         plans.append(Plan(Shape.ROWS, (stage,), f"several rows ({row}) per program, {inner} in registers"))
     if length is not None and length <= SHORT_ROW and plans:
         return tuple(plans)
@@ -68,8 +68,9 @@ def _reducing_plans(facts: Survey, known: dict[str, int]) -> tuple[Plan, ...]:
         plans.append(Plan(Shape.RESIDENT, (stage,), f"one program per {row}, {inner} in registers"))
     outer = next(axis for axis in facts.inner if axis in facts.reduced)
     rest = without(facts.inner, (outer,))
-    stage = Stage("streamed", facts.flow, facts.order, rows, block=block, tile=rest, stream=(outer,))
-    plans.append(Plan(Shape.STREAMED, (stage,), f"one program per {row}, {names((outer,))} in a loop"))
+    if rows or block:
+        stage = Stage("streamed", facts.flow, facts.order, rows, block=block, tile=rest, stream=(outer,))
+        plans.append(Plan(Shape.STREAMED, (stage,), f"one program per {row}, {names((outer,))} in a loop"))
     stages = split_stages(facts, known)
     plans.append(Plan(Shape.SPLIT, stages, f"each {row} over several programs, combined in fixed order"))
     return tuple(plans)

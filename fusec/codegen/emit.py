@@ -1,0 +1,246 @@
+"""Emit: the text of a generated file. The view holds every name and line; the template only places them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from textwrap import dedent
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fusec.codegen.checks import extent_names, extents_lines, layout_arguments, outputs_lines
+from fusec.codegen.launcher import PlanWriter, scalar_names
+from fusec.codegen.signature import documentation, parameter, returns, schema
+from fusec.codegen.triton import kernel_lines
+from fusec.codegen.wrap import wrapped
+from fusec.ir.graph import Graph, ScalarParam
+from fusec.ir.kernel import Kernel
+from fusec.ir.plan import Stage
+from fusec.ir.program import Program
+from fusec.ir.sizes import symbols_in
+from fusec.ir.types import Kind, extent, without
+
+_IMPORTS = (
+    *("Buffer", "Checker", "Launch", "Plan", "Plans", "collapse", "contiguous", "device", "direct", "empties"),
+    *("flag", "integer", "layout", "real", "register", "squeeze", "tiles"),
+)
+"""What a generated file may take from `fusec.runtime`; it imports what it uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """A kernel as text: decorator options, parameters, documentation and body."""
+
+    name: str
+    options: str
+    parameters: tuple[str, ...]
+    doc: str
+    body: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpView:
+    """One op as text, section by section."""
+
+    name: str
+    constant: str
+    kernels: tuple[KernelView, ...]
+    reference: str
+    parameters: tuple[str, ...]
+    returns: str
+    doc: tuple[str, ...]
+    names: str
+    layout: str
+    extent_names: str
+    call: tuple[str, ...]
+    run: tuple[str, ...]
+    fake: tuple[str, ...]
+    extents: tuple[str, ...]
+    outputs: tuple[str, ...]
+    plan: tuple[str, ...]
+    schema: str
+
+
+def emit(programs: tuple[Program, ...], references: tuple[str, ...], spec_name: str, spec_hash: str) -> str:
+    """The generated file of a spec. `references` holds the PyTorch source of each op's reference."""
+    views = tuple(_op_view(program, text) for program, text in zip(programs, references, strict=True))
+    environment = Environment(
+        loader=PackageLoader("fusec.codegen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    body = environment.get_template("op.py.j2").render(
+        version=_version(),
+        spec_name=spec_name,
+        spec_hash=spec_hash,
+        docstring=_quoted(_summary(programs)),
+        imports=_used_imports(views),
+        exports=repr([view.name for view in views]).replace("'", '"'),
+        ops=views,
+    )
+    return body.rstrip() + "\n"
+
+
+def _op_view(program: Program, reference: str) -> OpView:
+    graph = program.graph
+    writer = PlanWriter(program)
+    names = ", ".join(param.name for param in graph.params)
+    tensors = [tensor.name for tensor in graph.tensors]
+    return OpView(
+        name=graph.name,
+        constant=graph.name.upper(),
+        kernels=_kernel_views(program, writer.wide),
+        reference=reference.replace("def reference(", f"def reference_{graph.name}(").rstrip() + "\n",
+        parameters=tuple(parameter(param) for param in graph.params),
+        returns=returns(graph),
+        doc=tuple(_quoted(documentation(graph)).split("\n")),
+        names=names,
+        layout=", ".join(layout_arguments(graph)),
+        extent_names=", ".join(extent_names(graph)),
+        call=(
+            *_scalar_lines(graph),
+            f"if direct({', '.join(tensors)}):",
+            f"    return _run_{graph.name}({names})",
+            f"return _OP_{graph.name.upper()}({names})",
+        ),
+        run=_fitted(_run_lines(graph)),
+        fake=_fitted(_fake_lines(graph)),
+        extents=_fitted(extents_lines(graph)),
+        outputs=_fitted(outputs_lines(graph)),
+        plan=_fitted(_suffixed(line, graph) for line in writer.lines()),
+        schema=repr(schema(graph)).replace("'", '"'),
+    )
+
+
+def _fitted(lines: Iterable[str]) -> tuple[str, ...]:
+    """The lines of a function's body, none longer than the page."""
+    return tuple(part for line in lines for part in wrapped(line, depth=1))
+
+
+def _suffixed(line: str, graph: Graph) -> str:
+    return line.replace(" _extents(", f" _extents_{graph.name}(").replace(" _outputs(", f" _outputs_{graph.name}(")
+
+
+def _scalar_lines(graph: Graph) -> tuple[str, ...]:
+    lines: list[str] = []
+    for param in graph.params:
+        if isinstance(param, ScalarParam):
+            check = {Kind.REAL: "real", Kind.INT: "integer", Kind.BOOL: "flag"}[param.dtype.kind]
+            bits = f", {param.dtype.bits}" if param.dtype.kind is Kind.INT else ""
+            lines.append(f'{param.name} = {check}("{graph.name}", "{param.name}", {param.name}{bits})')
+    return tuple(lines)
+
+
+def _run_lines(graph: Graph) -> tuple[str, ...]:
+    about = layout_arguments(graph)
+    tensors = [tensor.name for tensor in graph.tensors]
+    keys = ", ".join(f"layout({name})" if name in tensors else name for name in about)
+    plans, comma = f"_PLANS_{graph.name.upper()}", "," if len(about) == 1 else ""
+    given = f"({', '.join(tensors)}{',' if len(tensors) == 1 else ''})"
+    scalars = scalar_names(graph)
+    rest = f", ({', '.join(scalars)}{',' if len(scalars) == 1 else ''})" if scalars else ""
+    return (
+        f"key = {keys}{comma}",
+        f"plan = {plans}.get(key) or {plans}.keep(key, _plan_{graph.name}({', '.join(about)}))",
+        f"return plan({given}{rest})",
+    )
+
+
+def _fake_lines(graph: Graph) -> tuple[str, ...]:
+    first = next(tensor.name for tensor in graph.tensors if not tensor.optional)
+    extents = f"_extents_{graph.name}({', '.join(layout_arguments(graph))})"
+    return (f"return empties(_outputs_{graph.name}(*{extents}), {first}.device)",)
+
+
+def _kernel_views(program: Program, wide: bool) -> tuple[KernelView, ...]:
+    stages = {
+        kernel.name: stage
+        for group in program.groups
+        for plan in group.all_plans()
+        for stage, kernel in zip(plan.plan.stages, plan.kernels, strict=True)
+    }
+    return tuple(_kernel_view(kernel, stages[kernel.name], program.graph, wide) for kernel in program.kernels)
+
+
+def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> KernelView:
+    varying = _row_extents(stage) & set(kernel.integers)
+    scalars = [param for param in graph.params if isinstance(param, ScalarParam) and param.name in kernel.scalars]
+    fixed = sorted(varying | {param.name for param in scalars if param.dtype.kind is Kind.INT})
+    quoted = ", ".join(f'"{name}"' for name in fixed)
+    constexprs = [*kernel.blocks, *kernel.flags, *(["REAL"] if wide else [])]
+    parameters = (
+        *(f"{name}_ptr" for name in kernel.pointers),
+        *(_scalar_parameter(param) for param in scalars),
+        *kernel.integers,
+        *(f"{name}: tl.constexpr" for name in constexprs),
+    )
+    body = kernel_lines(kernel, "REAL" if wide else "tl.float32")
+    return KernelView(
+        kernel.name,
+        f"(do_not_specialize=[{quoted}])" if fixed else "",
+        parameters,
+        _quoted(f"{kernel.doc[0].upper()}{kernel.doc[1:]}."),
+        _fitted(body),
+    )
+
+
+def _row_extents(stage: Stage) -> set[str]:
+    """Extents that vary from call to call and matter to no vector access: a kernel is not compiled anew for them."""
+    rows = set(symbols_in([extent(axis) for axis in stage.rows]))
+    inner = set(symbols_in([extent(axis) for axis in without(stage.order, stage.rows)]))
+    return rows - inner - {"lead0"}
+
+
+def _scalar_parameter(param: ScalarParam) -> str:
+    types = {"i32": "tl.int32", "i64": "tl.int64", "f64": "tl.float64", "i8": "tl.int32", "u8": "tl.int32"}
+    return f"{param.name}: {types[param.dtype.name]}" if param.dtype.name in types else param.name
+
+
+def _summary(programs: tuple[Program, ...]) -> str:
+    """The docstring of the file: each op with its plans in words."""
+    parts: list[str] = []
+    for program in programs:
+        doc = dedent(program.graph.doc).strip()
+        plans = [
+            f"  {plan.plan.shape.value:9} {plan.plan.words}" for group in program.groups for plan in group.all_plans()
+        ]
+        parts.append(
+            "\n".join([doc or program.graph.name, "", f"Plans of `{program.graph.name}`, the first that fits:", *plans])
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A docstring: text as data, whatever it contains."""
+    if "\\" in text or '"""' in text or text.endswith('"') or (not text.isprintable() and not _plain(text)):
+        return repr(text)
+    return f'"""{text}"""'
+
+
+def _plain(text: str) -> bool:
+    return all(char == "\n" or char.isprintable() for char in text)
+
+
+def _used_imports(views: tuple[OpView, ...]) -> list[str]:
+    text = "\n".join(
+        line
+        for view in views
+        for line in (
+            *(line for kernel in view.kernels for line in kernel.body),
+            *view.call,
+            *view.run,
+            *view.fake,
+            *view.extents,
+            *view.outputs,
+            *view.plan,
+            "Plans register",
+        )
+    )
+    words = set(text.replace("(", " ").replace(".", " ").replace(",", " ").replace("[", " ").split())
+    return [name for name in _IMPORTS if name in words]
+
+
+def _version() -> str:
+    try:
+        return version("fusec")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,134 @@
+"""The Python face of an op: its signature, schema, annotations and documentation, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from textwrap import dedent, fill, indent
+
+from fusec.ir.graph import ChoiceParam, DimParam, Graph, Output, Param, ScalarParam, TensorParam
+from fusec.ir.types import Dim, DType, DTypeVar, Kind, Storage, product_text
+
+TORCH_DTYPES: dict[str, str] = {
+    "f64": "torch.float64",
+    "f32": "torch.float32",
+    "f16": "torch.float16",
+    "bf16": "torch.bfloat16",
+    "f8e4m3": "torch.float8_e4m3fn",
+    "f8e5m2": "torch.float8_e5m2",
+    "i64": "torch.int64",
+    "i32": "torch.int32",
+    "i8": "torch.int8",
+    "u8": "torch.uint8",
+    "bool": "torch.bool",
+}
+WIDTH = 116
+
+
+def dims_text(dims: tuple[Dim, ...]) -> str:
+    """`[B, S, H*D]`."""
+    return f"[{', '.join(map(product_text, dims))}]"
+
+
+def dtype_options(storage: Storage) -> str:
+    """The torch dtypes of a storage type, as a tuple."""
+    options = storage.options if isinstance(storage, DTypeVar) else (storage,)
+    return sequence(TORCH_DTYPES[option.name] for option in options)
+
+
+def sequence(items: Iterable[str]) -> str:
+    """A tuple as Python text."""
+    listed = list(items)
+    return f"({', '.join(listed)}{',' if len(listed) == 1 else ''})"
+
+
+def parameter(param: Param) -> str:
+    """A parameter with annotation and default."""
+    match param:
+        case TensorParam(name=name, optional=optional):
+            return f"{name}: torch.Tensor | None = None" if optional else f"{name}: torch.Tensor"
+        case ScalarParam(name, dtype, default):
+            kind = {Kind.REAL: "float", Kind.INT: "int", Kind.BOOL: "bool"}[dtype.kind]
+            return f"{name}: {kind}" if default is None else f"{name}: {kind} = {default!r}"
+        case DimParam(name, _, inferred):
+            return f"{name}: int | None = None" if inferred else f"{name}: int"
+        case ChoiceParam(name, _, default):
+            return f"{name}: str" if default is None else f"{name}: str = {default!r}"
+
+
+def returns(graph: Graph) -> str:
+    """The annotation of what an op returns."""
+    count = len(graph.outputs)
+    if count == 0:
+        return "None"
+    return "torch.Tensor" if count == 1 else f"tuple[{', '.join(['torch.Tensor'] * count)}]"
+
+
+def schema(graph: Graph) -> str:
+    """The schema that registers the op with PyTorch."""
+    aliases = iter("abcdefghijklmnopqrstuvwxyz")
+    given = [_schema_param(param, aliases) for param in graph.params]
+    count = len(graph.outputs)
+    result = "()" if count == 0 else "Tensor" if count == 1 else f"({', '.join(['Tensor'] * count)})"
+    return f"{graph.name}({', '.join(given)}) -> {result}"
+
+
+def _schema_param(param: Param, aliases: Iterator[str]) -> str:
+    match param:
+        case TensorParam(name=name, optional=optional, mutable=mutable):
+            alias = f"({next(aliases)}!)" if mutable else ""
+            return f"Tensor{alias}{'?' if optional else ''} {name}"
+        case ScalarParam(name, dtype):
+            kind = {Kind.REAL: "float", Kind.INT: "SymInt", Kind.BOOL: "bool"}[dtype.kind]
+            return f"{kind} {name}"
+        case DimParam(name, _, inferred):
+            return f"SymInt{'?' if inferred else ''} {name}"
+        case ChoiceParam(name):
+            return f"str {name}"
+
+
+def documentation(graph: Graph) -> str:
+    """The docstring of the op: what the spec says, arguments with shapes and dtypes, result, errors."""
+    parts = [dedent(graph.doc).strip() or f"{graph.name}, as its spec says."]
+    parts.append("Args:\n" + "\n".join(_argument(param) for param in graph.params))
+    results = [f"{output.name}: {_tensor(output)}" for output in graph.outputs]
+    if results:
+        parts.append("Returns:\n" + indent("\n".join(results), "    "))
+    rules = [constraint.text for constraint in graph.constraints]
+    rules += [f"{variable} is {_options(variable)}" for variable in graph.variables]
+    if rules:
+        parts.append("where " + "; ".join(rules) + ".")
+    parts.append(
+        "Raises:\n    DeviceError, UnsupportedDtypeError, ShapeMismatchError, ArgumentError: an argument does not fit; "
+        "the\n        message names it."
+    )
+    return "\n\n".join(parts)
+
+
+def _argument(param: Param) -> str:
+    match param:
+        case TensorParam(optional=optional, default_text=default, mutable=mutable):
+            text = _tensor(param)
+            text += f", {default or 'a constant'} when None" if optional else ""
+            text += ", written in place" if mutable else ""
+        case ScalarParam(dtype=dtype):
+            text = str(dtype)
+        case DimParam(axis=axis, inferred=inferred):
+            text = f"extent {axis}" + (", solved from the tensors when None" if inferred else "")
+        case ChoiceParam(options=options):
+            text = "one of " + ", ".join(map(repr, options))
+    return fill(f"{param.name}: {text}.", WIDTH - 4, initial_indent="    ", subsequent_indent="        ")
+
+
+def _tensor(tensor: TensorParam | Output) -> str:
+    return f"{tensor.element}{dims_text(tensor.dims)}"
+
+
+def _options(variable: DTypeVar) -> str:
+    names = [TORCH_DTYPES[option.name].removeprefix("torch.") for option in variable.options]
+    return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def is_wide(storage: Storage) -> bool:
+    """Whether a storage type may be f64."""
+    options = (storage,) if isinstance(storage, DType) else storage.options
+    return any(option.name == "f64" for option in options)

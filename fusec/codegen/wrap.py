@@ -1,0 +1,59 @@
+"""Break lines that are too long, at the commas of their outermost brackets."""
+
+from __future__ import annotations
+
+LIMIT = 118
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+def wrapped(line: str, depth: int = 0) -> list[str]:
+    """`line`, which will be indented by `depth` levels, as lines that fit; as it is where no bracket can be opened."""
+    if len(line) + 4 * depth <= LIMIT:
+        return [line]
+    opening = _outermost(line)
+    if opening is None:
+        return [line]
+    start, end = opening
+    indent = line[: len(line) - len(line.lstrip())]
+    items = _items(line[start + 1 : end])
+    inner = [part for item in items for part in wrapped(f"{indent}    {item},", depth)]
+    return [line[: start + 1], *inner, f"{indent}{line[end:]}"]
+
+
+def _outermost(line: str) -> tuple[int, int] | None:
+    """The longest bracket pair of the line that stands in no other one and holds something."""
+    best: tuple[int, int] | None = None
+    stack: list[int] = []
+    for place, char in _code(line):
+        if char in _CLOSING:
+            stack.append(place)
+        elif char in _CLOSING.values() and stack:
+            start = stack.pop()
+            if not stack and place - start > 1 and (best is None or place - start > best[1] - best[0]):
+                best = (start, place)
+    return best
+
+
+def _items(text: str) -> list[str]:
+    """The comma-separated items of a bracket's contents."""
+    cuts, depth = [-1], 0
+    for place, char in _code(text):
+        depth += (char in _CLOSING) - (char in _CLOSING.values())
+        if char == "," and depth == 0:
+            cuts.append(place)
+    parts = [text[a + 1 : b].strip() for a, b in zip(cuts, [*cuts[1:], len(text)], strict=True)]
+    return [part for part in parts if part]
+
+
+def _code(text: str) -> list[tuple[int, str]]:
+    """The characters outside of string literals."""
+    found: list[tuple[int, str]] = []
+    quote = ""
+    for place, char in enumerate(text):
+        if quote:
+            quote = "" if char == quote and text[place - 1] != "\\" else quote
+        elif char in "\"'":
+            quote = char
+        else:
+            found.append((place, char))
+    return found

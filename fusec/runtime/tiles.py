@@ -1,0 +1,115 @@
+"""Tiles: how many elements a program holds, in which pieces, and with how many warps.
+
+The figures behind the limits were measured on an H200; benchmarks/rows has the script and the raw results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+import triton
+
+from fusec.runtime.errors import ShapeMismatchError
+from fusec.runtime.layout import Lead
+from fusec.runtime.plan import Buffer
+
+SHORT_ROW = 1024
+"""Rows up to this many padded elements share a program with others."""
+
+RESIDENT_ROW = 32768
+"""The longest padded row a program keeps in registers: 32 elements of each of 1024 threads."""
+
+CHUNK = 4096
+"""Elements of one step of a loop over a long row."""
+
+FEW_ROWS = 264
+"""With fewer long rows than this (two for each multiprocessor) a row is worth several programs."""
+
+MOST_SPLITS = 256
+_PROGRAMS = 1056
+"""Programs that fill the chip when a row is split: eight for each multiprocessor."""
+
+
+def padded(size: int) -> int:
+    """The least power of two that is not below `size`; 1 for an empty axis."""
+    return int(triton.next_power_of_2(max(size, 1)))
+
+
+def head_and_tail(size: int) -> tuple[int, int]:
+    """Two powers of two that cover `size` with few idle lanes; the second is 0 where one alone is as good."""
+    whole = padded(size)
+    head = whole // 2
+    tail = padded(size - head) if 0 < head < size else 0
+    return (head, tail) if tail and head + tail <= 0.8 * whole else (whole, 0)
+
+
+def warps(elements: int) -> int:
+    """Warps for a tile of this many elements: 32 elements a thread, at least one warp and at most 32."""
+    return min(max(elements // 1024, 1), 32)
+
+
+def lanes(rows: int, row: int) -> int:
+    """How many rows of `row` padded elements one program takes."""
+    return max(1, min(padded(rows), 2 * SHORT_ROW // row))
+
+
+def split_count(programs: int, steps: int) -> int:
+    """Over how many programs each row goes: a power of two, so many that `programs` rows fill the chip."""
+    wanted = padded(_PROGRAMS // max(programs, 1))
+    return max(1, min(wanted, MOST_SPLITS, padded(steps) // 2 if padded(steps) > steps else padded(steps)))
+
+
+def cdiv(size: int, block: int) -> int:
+    """How many blocks cover `size`."""
+    return -(-size // block)
+
+
+def index_type(*tensors: torch.Tensor | Buffer | None) -> Any:
+    """The integer type that holds every element offset: 32 bits unless some tensor spans more."""
+    return triton.language.int64 if any(_span(tensor) >= 2**31 for tensor in tensors) else triton.language.int32
+
+
+def is_flat(*tensors: torch.Tensor | None) -> bool:
+    """Whether every tensor is one gapless run of memory in row-major order."""
+    return all(tensor is None or tensor.is_contiguous() for tensor in tensors)
+
+
+def require_one_walk(op: str, rows: Lead) -> None:
+    """That the leading axes are at most two to a kernel, where it reduces over them. Raises `ShapeMismatchError`."""
+    if len(rows.offsets) > 1:
+        raise ShapeMismatchError(
+            f"{op}: it reduces over the leading axes, and in memory they are more than two axes apart; pass the "
+            "arguments as .contiguous()"
+        )
+
+
+def arguments(kernel: Any, sizes: dict[str, int], **blocks: Any) -> dict[str, Any]:
+    """The arguments of a launch after its pointers and scalars: those of `sizes` the kernel takes, and `blocks`."""
+    return {name: sizes[name] for name in kernel.arg_names if name in sizes} | blocks
+
+
+def _span(tensor: torch.Tensor | Buffer | None) -> int:
+    if tensor is None:
+        return 0
+    if isinstance(tensor, Buffer):
+        return prod(tensor.shape)
+    return sum((size - 1) * abs(stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A tile of a kernel without reductions: `lanes` rows by `size` elements."""
+
+    lanes: int
+    size: int
+    warps: int
+
+
+def blocks(rows: int, size: int) -> Block:
+    """The tile for `rows` rows of `size` elements: about 2048 elements, wide before high."""
+    wide = min(padded(size), 2048)
+    high = max(1, min(padded(rows), 2048 // wide))
+    return Block(high, wide, min(max(wide * high // 256, 1), 8))
