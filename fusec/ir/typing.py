@@ -193,8 +193,10 @@ def _merge(expr: Merge, args: tuple[ValueType, ...]) -> ValueType:
             raise TypeFault("parts must be numbers, this is a truth value", place)
         _need_axes(arg, part, f"part {place + 1} of `{expr.axis}`", place)
     rest = union(*(without(arg.axes, part) for arg, part in zip(args, removed, strict=True)))
-    if expr.axis in rest:
-        raise TypeFault(f"a part already has the axis `{expr.axis}`")
+    for place, arg in enumerate(args):
+        if expr.axis in arg.axes:
+            help = f"what has `{expr.axis}` must be taken apart as well before it meets a part"
+            raise TypeFault(f"part {place + 1} of `{expr.axis}` has the axis `{expr.axis}` itself", place, help)
     kinds = {arg.kind for arg in args}
     elements = {arg.element for arg in args}
     element = elements.pop() if len(elements) == 1 else Computed(Kind.INT if kinds == {Kind.INT} else Kind.REAL)
@@ -239,9 +241,7 @@ def _choose(cases: tuple[ValueType, ...]) -> ValueType:
 def _need_axes(arg: ValueType, axes: tuple[Axis, ...], what: str, operand: int = 0) -> None:
     for axis in axes:
         if axis not in arg.axes:
-            has = (
-                f"its axes are {', '.join(f'`{product_text((a,))}`' for a in arg.axes)}" if arg.axes else "it has none"
-            )
+            has = f"it has {', '.join(f'`{product_text((a,))}`' for a in arg.axes) or 'no axes'}"
             raise TypeFault(f"{what} needs axis `{axis}`, which this value does not have", operand, help=has)
 
 

@@ -6,7 +6,7 @@ import re
 
 from lark import Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from fusec.diagnostics import Diagnostic, Source, Span
+from fusec.diagnostics import Diagnostic, Note, Source, Span
 
 _READABLE = {
     "NAME": "a name",
@@ -30,6 +30,8 @@ _READABLE = {
     "_DOTS": "`...`",
 }
 
+_VALUE = {"NAME", "NUMBER", "LPAR", "_DOTS"}
+
 _PYTHON_WORDS = {
     "for": "a spec has no loops: name the axis and let values broadcast, or reduce over it",
     "while": "a spec has no loops: name the axis and let values broadcast, or reduce over it",
@@ -41,11 +43,11 @@ _PYTHON_WORDS = {
 }
 
 
-def explain(error: UnexpectedInput, source: Source, start: int) -> Diagnostic:
-    """The diagnostic of a syntax error in the definition whose text begins at `start`."""
+def explain(error: UnexpectedInput, source: Source, start: int, end: int) -> Diagnostic:
+    """The diagnostic of a syntax error in the definition that is `source.text[start:end]`."""
     match error:
         case UnexpectedToken(token=token):
-            return _token(error, token, source, start)
+            return _token(error, token, source, start, end)
         case UnexpectedCharacters(char=char):
             at = start + (error.pos_in_stream or 0)
             help = "names are made of the letters a-z, digits and `_`" if char.isalpha() else None
@@ -54,33 +56,50 @@ def explain(error: UnexpectedInput, source: Source, start: int) -> Diagnostic:
             raise error
 
 
-def _token(error: UnexpectedToken, token: Token, source: Source, start: int) -> Diagnostic:
+def _token(error: UnexpectedToken, token: Token, source: Source, start: int, end: int) -> Diagnostic:
     expected = _expected(error)
     at = start + (token.start_pos or 0)
+    bracket = _open_bracket(source, start, min(at, end))
     match token.type:
         case "_INDENT":
             line_start = start + (token.end_pos or 0)
             return Diagnostic("this line is indented but belongs to no block", Span(source, line_start, line_start + 1))
+        case "$END" | "_DEDENT" if bracket:
+            return Diagnostic(f"this `{bracket.text}` is never closed", bracket)
         case "$END" | "_DEDENT":
-            end = start + len(source.text[start : start + (token.end_pos or 0)].rstrip())
-            return Diagnostic(f"the definition ends too early{expected}", Span(source, end, end + 1))
+            last = start + len(source.text[start:end].rstrip())
+            return Diagnostic(f"the definition ends too early{expected}", Span(source, last, last + 1))
         case "_NEWLINE":
-            return Diagnostic(
-                f"the line ends too early{expected}", Span(source, at, at + 1), help=_python_word(source, at)
-            )
+            span = Span(source, at, at + 1)
+            return Diagnostic(f"the line ends too early{expected}", span, help=_python_word(source, at, ""))
         case _:
+            above = bracket is not None and "\n" in source.text[bracket.start : at]
+            notes = (Note(f"this `{bracket.text}` is still open", bracket),) if bracket and above else ()
             span = Span(source, at, at + len(token))
-            return Diagnostic(f"`{token}` cannot stand here{expected}", span, help=_python_word(source, at))
+            return Diagnostic(f"`{token}` cannot stand here{expected}", span, notes, _python_word(source, at, token))
+
+
+def _open_bracket(source: Source, start: int, end: int) -> Span | None:
+    """The innermost bracket that opens between `start` and `end` and does not close there."""
+    opened: list[int] = []
+    for piece in re.finditer(r'#[^\n]*|"""[\s\S]*?"""|[()\[\]{}]', source.text[start:end]):
+        if piece[0] in ("(", "[", "{"):
+            opened.append(start + piece.start())
+        elif piece[0] in (")", "]", "}") and opened:
+            opened.pop()
+    return Span(source, opened[-1], opened[-1] + 1) if opened else None
 
 
 def _expected(error: UnexpectedToken) -> str:
-    wanted = sorted(_READABLE[name] for name in error.accepts if name in _READABLE)
+    accepted = set(error.accepts)
+    wanted = ["a value"] if accepted >= _VALUE else []
+    wanted += sorted(_READABLE[name] for name in accepted - (_VALUE if wanted else set()) if name in _READABLE)
     if not wanted or len(wanted) > 4:
         return ""
     return f"; expected {' or '.join([', '.join(wanted[:-1]), wanted[-1]] if len(wanted) > 1 else wanted)}"
 
 
-def _python_word(source: Source, at: int) -> str | None:
+def _python_word(source: Source, at: int, token: str) -> str | None:
     line, _ = source.position(at)
-    word = re.match(r"\s*([a-z]+)", source.line(line))
-    return _PYTHON_WORDS.get(word[1]) if word else None
+    first = re.match(r"\s*([a-z]+)", source.line(line))
+    return _PYTHON_WORDS.get(token) or (_PYTHON_WORDS.get(first[1]) if first else None)

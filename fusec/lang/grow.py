@@ -125,7 +125,7 @@ class Grow(Transformer[Token, syntax.Definition]):
 
     def lookup(self, meta: Meta, parts: list[Any]) -> syntax.Lookup:
         target, *indices = parts
-        return syntax.Lookup(self._word(target), tuple(indices), self._span(meta))
+        return syntax.Lookup(target, tuple(indices), self._span(meta))
 
     def positional(self, meta: Meta, parts: list[Any]) -> syntax.Argument:
         return syntax.Argument(parts[0], None, self._span(meta))

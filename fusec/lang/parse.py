@@ -18,6 +18,8 @@ MAX_LENGTH = 65536
 """Characters a spec may have."""
 MAX_DEPTH = 80
 """Levels of nesting an expression may have; keeps every recursion over it far from Python's limit."""
+_STATEMENT = 2
+"""Levels between a definition and its statements or parameters."""
 
 
 class UnevenIndentation(Exception):
@@ -31,7 +33,8 @@ class UnevenIndentation(Exception):
 class Layout(PostLex):
     """Turns line starts into `_NEWLINE`, `_INDENT` and `_DEDENT`.
 
-    Inside brackets lines do not count, and in the header neither does a line that begins with `->` or `where`.
+    Inside brackets lines do not count; in the header neither does one that begins with `->` or `where`, or follows a
+    comma.
     """
 
     always_accept = ("_NEWLINE", "_CONTINUED")
@@ -40,12 +43,13 @@ class Layout(PostLex):
         open_brackets = 0
         in_header = True
         levels = [0]
-        token = Token("$START", "")
+        token = last = Token("$START", "")
         for token in stream:
             if token.type not in self.always_accept:
                 open_brackets += (token in ("(", "[", "{")) - (token in (")", "]", "}"))
+                last = token
                 yield token
-            elif open_brackets <= 0 and not (in_header and token.type == "_CONTINUED"):
+            elif open_brackets <= 0 and not (in_header and (token.type == "_CONTINUED" or last == ",")):
                 in_header = False
                 yield Token.new_borrow_pos("_NEWLINE", token.value, token)
                 yield from _level(token, levels)
@@ -61,7 +65,8 @@ def parse(source: Source) -> syntax.Module:
     found: list[syntax.Definition] = []
     broken: set[str] = set()
     starts, faults = _starts(source)
-    for match, end in zip(starts, [*(m.start() for m in starts[1:]), len(source.text)], strict=True):
+    ends = [*(start.start() for start in starts), len(source.text)][1:]
+    for match, end in zip(starts, ends, strict=True):
         definition = _definition(source, match.start(), end)
         if isinstance(definition, tuple):
             faults.extend(definition)
@@ -128,11 +133,11 @@ def _definition(source: Source, start: int, end: int) -> syntax.Definition | tup
             ),
         )
     except UnexpectedInput as error:
-        return (explain(error, source, start),)
+        return (explain(error, source, start, end),)
     deep = _too_deep(tree)
     if deep is not None:
         span = Span(source, start + deep.meta.start_pos, start + deep.meta.end_pos)
-        return (Diagnostic("this expression is nested too deeply", span, help="give parts of it names of their own"),)
+        return (Diagnostic("this is nested too deeply", span, help="give parts of it names of their own"),)
     grow = Grow(source, start)
     definition = grow.transform(tree)
     return tuple(grow.faults) or definition
@@ -151,10 +156,13 @@ def _level(token: Token, levels: list[int]) -> Iterator[Token]:
 
 
 def _too_deep(tree: Tree[Token]) -> Tree[Token] | None:
-    stack = [(tree, 0)]
+    """The statement or type with an expression nested deeper than `MAX_DEPTH`."""
+    stack = [(tree, tree, 0)]
     while stack:
-        node, depth = stack.pop()
+        node, around, depth = stack.pop()
         if depth > MAX_DEPTH:
-            return node
-        stack.extend((child, depth + 1) for child in node.children if isinstance(child, Tree))
+            return around
+        for child in node.children:
+            if isinstance(child, Tree):
+                stack.append((child, child if depth < _STATEMENT else around, depth + 1))
     return None

@@ -75,9 +75,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """`t[i, j]`: a gather where it is read, a scatter where it is assigned."""
+    """`t[i, j]`: a gather where it is read, a scatter where it is assigned. The grammar admits any target."""
 
-    target: Name
+    target: Expr
     indices: tuple[Expr, ...]
     span: Span
 

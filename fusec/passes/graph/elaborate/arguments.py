@@ -21,9 +21,9 @@ class ArgumentFault(Exception):
 
 
 def bind(
-    call: syntax.Call, places: Sequence[str], required: frozenset[str], gathering: str | None = None
+    name: str, call: syntax.Call, places: Sequence[str], required: frozenset[str], gathering: str | None = None
 ) -> dict[str, tuple[syntax.Expr, ...]]:
-    """For every place the expressions given to it: one, or any number for the `gathering` one, or none.
+    """For every place of the function `name` the expressions given to it: none, one, or more for the `gathering` one.
 
     Raises `ArgumentFault`.
     """
@@ -35,27 +35,33 @@ def bind(
                 raise ArgumentFault("an argument without a name follows one with a name", argument.span)
             place = next((p for p in places if p == gathering or not found[p]), None)
             if place is None:
-                raise _too_many(call, places, argument)
+                raise _too_many(name, places, argument)
         else:
             keyword_seen = True
             place = argument.keyword.text
             if place not in found or place == gathering:
-                help = did_you_mean(place, places) or f"its parameters are {listing(places)}"
-                raise ArgumentFault(f"`{call.callee.text}` has no parameter `{place}`", argument.keyword.span, help)
+                help = did_you_mean(place, places) or _parameters(places)
+                raise ArgumentFault(f"`{name}` has no parameter `{place}`", argument.keyword.span, help)
             if found[place]:
                 first = Note(f"`{place}` is first given here", found[place][0].span)
                 raise ArgumentFault(f"`{place}` is given twice", argument.span, notes=(first,))
         found[place] = (*found[place], argument.value)
     missing = [place for place in places if place in required and not found[place]]
     if missing:
-        help = f"its parameters are {listing(places)}"
-        raise ArgumentFault(f"`{call.callee.text}` is not given {listing(missing)}", call.span, help)
+        raise ArgumentFault(f"`{name}` is not given {listing(missing)}", call.span, _parameters(places))
     return found
 
 
-def _too_many(call: syntax.Call, places: Sequence[str], argument: syntax.Argument) -> ArgumentFault:
+def _too_many(name: str, places: Sequence[str], argument: syntax.Argument) -> ArgumentFault:
     count = len(places)
-    help = f"its parameters are {listing(places)}" if places else None
     return ArgumentFault(
-        f"`{call.callee.text}` takes {count} argument{'' if count == 1 else 's'}, this is one more", argument.span, help
+        f"`{name}` takes {count} argument{'' if count == 1 else 's'}, this is one more",
+        argument.span,
+        _parameters(places),
     )
+
+
+def _parameters(places: Sequence[str]) -> str | None:
+    if not places:
+        return None
+    return f"its parameter{' is' if len(places) == 1 else 's are'} {listing(places)}"

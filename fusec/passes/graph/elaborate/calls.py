@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import assert_never
 
-from fusec.diagnostics import Note, Span
+from fusec.diagnostics import Span
 from fusec.ir.graph import Choose
 from fusec.ir.types import Axis, Named, Storage
 from fusec.ir.typing import TypeFault
@@ -17,6 +17,7 @@ from fusec.passes.graph.elaborate.expressions import Expressions
 from fusec.passes.graph.elaborate.frame import Frame
 from fusec.passes.graph.elaborate.identifiers import check_name
 from fusec.passes.graph.elaborate.primitives import Given, Place, Primitive, Wants
+from fusec.passes.graph.elaborate.report import did_you_mean, listing
 
 
 class Calls(Expressions):
@@ -68,10 +69,12 @@ class Calls(Expressions):
 
     def _inline(self, function: syntax.Fn, call: syntax.Call) -> Bound | None:
         places = [param.text for param in function.params]
-        given = bind(call, places, frozenset(places))
+        if len(set(places)) < len(places):
+            return None  # `check_function` has reported it
+        given = bind(function.name.text, call, places, frozenset(places))
         if self.frame.inlines(function):
-            message = f"`{function.name.text}` calls itself; functions are inlined, so they cannot"
-            self.fault(message, call.span, Note("it is defined here", function.name.span))
+            message = f"`{function.name.text}` comes back to itself; functions are inlined, so none can call itself"
+            self.fault(message, call.span)
             return None
         self.context.calls += 1
         if self.context.calls > MAX_CALLS or len(self.context.builder.nodes) > MAX_NODES:
@@ -97,7 +100,7 @@ class Calls(Expressions):
     def _primitive(self, primitive: Primitive, call: syntax.Call) -> Bound | None:
         gathering = next((place.name for place in primitive.places if place.gathers), None)
         required = frozenset(place.name for place in primitive.places if place.required)
-        exprs = bind(call, [place.name for place in primitive.places], required, gathering)
+        exprs = bind(primitive.name, call, [place.name for place in primitive.places], required, gathering)
         given = [self._given(place, exprs[place.name]) for place in primitive.places]
         if any(g is None and exprs[place.name] for g, place in zip(given, primitive.places, strict=True)):
             return None
@@ -131,7 +134,7 @@ class Calls(Expressions):
             case Wants.DTYPE:
                 return self._storage(exprs[0])
             case Wants.WORD:
-                return exprs[0].span.text
+                return self._word(exprs[0], place.words)
             case Wants.RENAMING:
                 return self._renaming(exprs[0])
             case _:
@@ -146,6 +149,13 @@ class Calls(Expressions):
             case _:
                 self.fault("a dtype is needed here", expr.span, help="for example `f16` or a type variable")
                 return None
+
+    def _word(self, expr: syntax.Expr, words: tuple[str, ...]) -> str | None:
+        text = expr.span.text
+        if text in words:
+            return text
+        self.fault(f"only {listing(words, 'or')} can stand here", expr.span, help=did_you_mean(text, words))
+        return None
 
     def _renaming(self, expr: syntax.Expr) -> tuple[Axis, Axis] | None:
         if not isinstance(expr, syntax.Arrow):

@@ -22,7 +22,7 @@ from fusec.ir.graph import (
     ScalarParam,
     TensorParam,
 )
-from fusec.ir.types import Axis, Kind, Lead, Named, Quotient, Sum, symbol, without
+from fusec.ir.types import Axis, Kind, Lead, Named, Quotient, Storage, Sum, symbol, without
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Value
 from fusec.passes.graph.elaborate.constraints import declared_constraints, implied_constraints
@@ -125,11 +125,14 @@ class _Op:
     def _bind_params(self) -> None:
         for param in self._op.params:
             name, known = param.name, self._signature.params.get(param.name.text)
-            bound = None if known is None else self._bound(param, known)
+            bound: Bound | None
+            if isinstance(param.type, syntax.ChoiceType):
+                bound = self._choice(name.text, param.type)
+            else:
+                bound = self._bound(known, name.span)
             self._body.names.setdefault(name.text, Binding(bound, name.span, parameter=True))
 
-    def _bound(self, syntax_param: syntax.Param, param: Param) -> Bound | None:
-        span = syntax_param.name.span
+    def _bound(self, param: Param | None, span: Span) -> Bound | None:
         match param:
             case TensorParam(optional=False):
                 return Value(self._context.add(Input(param.name), span, param.name))
@@ -139,9 +142,8 @@ class _Op:
                 return Value(self._context.add(Scalar(param.name), span, param.name))
             case DimParam():
                 return Axes((param.axis,))
-            case ChoiceParam():
-                assert isinstance(syntax_param.type, syntax.ChoiceType)
-                return self._choice(param, syntax_param.type)
+            case ChoiceParam() | None:
+                return None
             case _:
                 assert_never(param)
 
@@ -159,13 +161,13 @@ class _Op:
             self._report.add(f"the default is {type.kind.value}, `{param.name}` is {wanted.kind.value}", expr.span)
         return self._body.node(Choose(param.name, ((GIVEN, given), (OMITTED, default))), span, ())
 
-    def _choice(self, param: ChoiceParam, type: syntax.ChoiceType) -> Bound | None:
+    def _choice(self, name: str, type: syntax.ChoiceType) -> Bound | None:
         found = []
         for option in type.options:
             callee = self._body.callee(option)
             if isinstance(callee, Function):
                 found.append((option.text, callee))
-        return Choice(param.name, tuple(found)) if len(found) == len(type.options) else None
+        return Choice(name, tuple(found)) if len(found) == len(type.options) else None
 
     # --- Outputs -------------------------------------------------------------------------------------------------
 
@@ -187,8 +189,7 @@ class _Op:
             self._report.add(message, binding.span, note, help=_missing_help(extra[0], axes, type.axes))
         elif not storable(type.kind, declared.element.kind):
             message = f"`{name.text}` is {type.kind.value} but is declared as `{declared.element}`"
-            help = f"round it with `cast(..., {declared.element})`" if declared.element.kind is not Kind.BOOL else None
-            self._report.add(message, binding.span, note, help=help)
+            self._report.add(message, binding.span, note, help=_kind_help(type.kind, declared.element))
         else:
             return Output(name.text, declared.element, declared.dims, node, name.span)
         return None
@@ -244,11 +245,18 @@ class _Op:
         for axis in axes:
             if isinstance(axis, Named) and axis.name not in solved:
                 span = self._context.axes[axis.name]
-                name = axis.name
-                help = f"add a parameter such as `n: dim({name})`, or fix it with `where {name} == 64`"
+                help = _unsolved_help(axis.name, params)
                 self._report.add(f"the extent of axis `{axis}` cannot be found from the arguments", span, help=help)
         if Lead() in axes and not any((Lead(),) in param.dims for param in given):
             self._report.add("no parameter that is always given tells what `...` stands for", self._op.name.span)
+
+
+def _unsolved_help(name: str, params: tuple[Param, ...]) -> str:
+    """What to do about an extent that no argument tells."""
+    for param in params:
+        if isinstance(param, DimParam) and param.axis.name == name:
+            return f"drop `= infer`, so that the caller has to give `{param.name}`"
+    return f"add a parameter such as `n: dim({name})`, or fix it with `where {name} == 64`"
 
 
 def _inside(axis: Axis) -> tuple[Axis, ...]:
@@ -265,6 +273,15 @@ def _sums(signature: Signature) -> tuple[Sum, ...]:
     holders = (*signature.params.values(), *signature.outputs)
     dims = (dim for holder in holders if isinstance(holder, TensorParam | Declared) for dim in holder.dims)
     return tuple(dict.fromkeys(axis for dim in dims for axis in dim if isinstance(axis, Sum)))
+
+
+def _kind_help(value: Kind, element: Storage) -> str:
+    """What to do about a value of a kind that its output does not hold."""
+    if value is Kind.BOOL:
+        return "`where(condition, 1, 0)` makes a number of a truth value"
+    if element.kind is Kind.BOOL:
+        return "compare it, as in `x > 0`"
+    return f"round it with `cast(..., {element})`"
 
 
 def _missing_help(extra: Axis, declared: tuple[Axis, ...], has: tuple[Axis, ...]) -> str:

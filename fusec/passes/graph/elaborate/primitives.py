@@ -47,6 +47,7 @@ class Place:
     name: str
     wants: Wants
     required: bool = True
+    words: tuple[str, ...] = ()
 
     @property
     def gathers(self) -> bool:
@@ -79,9 +80,6 @@ def _parts_of(layout: Layout) -> Callable[..., tuple[Expr, ...]]:
 
 
 def _dot(_: Surroundings, a: NodeId, b: NodeId, over: Dim, accum: str | None) -> Expr:
-    modes = ("exact", "fast", "f16")
-    if accum is not None and accum not in modes:
-        raise TypeFault(f"`dot` cannot accumulate in `{accum}`", help=f"accum is one of {', '.join(modes)}")
     return Dot(a, b, over, accum or "exact")
 
 
@@ -132,7 +130,7 @@ _STRUCTURAL = (
             Place("a", Wants.VALUE),
             Place("b", Wants.VALUE),
             Place("over", Wants.AXES),
-            Place("accum", Wants.WORD, required=False),
+            Place("accum", Wants.WORD, required=False, words=("exact", "fast", "f16")),
         ),
         _dot,
     ),

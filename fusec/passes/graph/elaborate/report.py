@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from fusec.diagnostics import Diagnostic, Note, Source, Span
+from fusec.ir.types import DTYPES
 
 
 class Report:
@@ -36,7 +37,36 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{near[0]}`?" if near else None
 
 
-def listing(names: Iterable[object]) -> str:
+_OTHER_NAMES = {
+    "double": "f64",
+    "float64": "f64",
+    "float": "f32",
+    "float32": "f32",
+    "fp32": "f32",
+    "half": "f16",
+    "float16": "f16",
+    "fp16": "f16",
+    "bfloat16": "bf16",
+    "f8": "f8e4m3",
+    "fp8": "f8e4m3",
+    "float8_e4m3fn": "f8e4m3",
+    "float8_e5m2": "f8e5m2",
+    "long": "i64",
+    "int64": "i64",
+    "int": "i32",
+    "int32": "i32",
+    "int8": "i8",
+    "uint8": "u8",
+}
+"""What other languages call our dtypes."""
+
+
+def near_dtype(name: str) -> str | None:
+    """A help text that offers the dtype that `name` may mean."""
+    return f"did you mean `{_OTHER_NAMES[name]}`?" if name in _OTHER_NAMES else did_you_mean(name, DTYPES)
+
+
+def listing(names: Iterable[object], last: str = "and") -> str:
     """`a`, `b` and `c`."""
     quoted = [f"`{name}`" for name in names]
-    return " and ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted) or "none"
+    return f" {last} ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted) or "none"

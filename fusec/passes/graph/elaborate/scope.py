@@ -13,7 +13,7 @@ from fusec.passes.graph.elaborate.context import Context
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
 from fusec.passes.graph.elaborate.frame import Frame
 from fusec.passes.graph.elaborate.primitives import PRIMITIVES
-from fusec.passes.graph.elaborate.report import did_you_mean, listing
+from fusec.passes.graph.elaborate.report import did_you_mean, listing, near_dtype
 
 
 class Scope:
@@ -66,8 +66,8 @@ class Scope:
             return Value(self.context.add(Const(CONSTANTS[text]), self.frame.place(name.span)))
         known = self._dtype(text) or self._function(name)
         if known is None and not self._excused(text):
-            near = did_you_mean(text, [*self.names, *CONSTANTS, *self._axis_names(), *DTYPES])
-            self.fault(f"there is no `{text}` here", name.span, help=near)
+            names = [*self.names, *CONSTANTS, *self._axis_names()]
+            self.fault(f"there is no `{text}` here", name.span, help=did_you_mean(text, names) or near_dtype(text))
         return known
 
     def callee(self, name: syntax.Name) -> Function | Choice | None:
@@ -83,8 +83,10 @@ class Scope:
             self.fault(f"`{text}` is a value, it cannot be called", name.span, *self.origin(name))
         elif not known and not self._excused(text):
             callable_names = [n for n, b in self.names.items() if isinstance(b.bound, Function | Choice)]
-            near = did_you_mean(text, [*PRIMITIVES, *self.context.functions(name.span), *callable_names])
-            self.fault(f"there is no function `{text}`", name.span, help=near)
+            help = did_you_mean(text, [*PRIMITIVES, *self.context.functions(name.span), *callable_names])
+            if text in [op.name.text for op in self.context.program.module.ops]:
+                help = "an op cannot be called; move what they share to a function, `fn`"
+            self.fault(f"there is no function `{text}`", name.span, help=help)
         return None
 
     def _function(self, name: syntax.Name) -> Function | None:

@@ -12,7 +12,7 @@ from fusec.lang import syntax
 from fusec.passes.graph.elaborate.constants import CONSTANTS
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
 from fusec.passes.graph.elaborate.identifiers import check_name
-from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
+from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing, near_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,7 @@ class _Reader:
                 continue
             if Lead() in dim and place > 0:
                 self._report.add("`...` stands for the leading dimensions, so it comes first", expr.span)
+                continue
             for axis in dim:
                 if axis in seen:
                     help = "give the second one a name of its own; `where` can say that they are equal"
@@ -261,7 +262,8 @@ class _Reader:
             self._report.add("the default of a scalar is a number", expr.span)
             return None
         if not _holds(dtype, found):
-            self._report.add(f"`{expr.span.text}` is no `{dtype}`", expr.span)
+            help = "write `true` or `false`" if dtype.kind is Kind.BOOL else None
+            self._report.add(f"`{expr.span.text}` is no `{dtype}`", expr.span, help=help)
             return None
         return float(found) if dtype.kind is Kind.REAL else found
 
@@ -320,4 +322,4 @@ def _holds(dtype: DType, value: float | int | bool) -> bool:
 
 
 def _dtype_help(text: str) -> str:
-    return did_you_mean(text, DTYPES) or f"the dtypes are {', '.join(DTYPES)}"
+    return near_dtype(text) or f"the dtypes are {', '.join(DTYPES)}"

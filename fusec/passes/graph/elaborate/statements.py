@@ -132,28 +132,17 @@ class Body(Calls):
         if self.frame.function:
             self.fault("a function cannot write into a tensor", target.span, help="do it in the op")
             return None
-        name = target.target.text
-        if name not in self.names:
-            self.name(target.target)
-            return None
+        tensor = target.target
+        name = tensor.span.text
         param = self.context.params.get(name)
-        if not isinstance(param, TensorParam):
-            self.fault(
-                f"`{name}` is no tensor parameter, it cannot be written",
-                target.target.span,
-                *self.origin(target.target),
-            )
-            return None
-        if not param.mutable:
-            help = f"declare it as `mut {name}: ...`"
-            self.fault(
-                f"`{name}` is not `mut`, it cannot be written",
-                target.target.span,
-                *self.origin(target.target),
-                help=help,
-            )
-            return None
-        return param
+        if isinstance(param, TensorParam) and param.mutable:
+            return param
+        if isinstance(param, TensorParam):
+            message, help = f"`{name}` is not `mut`, it cannot be written", f"declare it as `mut {name}: ...`"
+            self.fault(message, tensor.span, *self.origin(tensor), help=help)
+        elif self.bound(tensor) is not None:
+            self.fault("only a `mut` tensor parameter can be written", tensor.span, *self.origin(tensor))
+        return None
 
 
 def check_function(function: syntax.Fn, report: Report) -> None:
