@@ -213,7 +213,7 @@ def _quoted(text: str) -> str:
     """A docstring: text as data, whatever it contains."""
     if "\\" in text or '"""' in text or text.endswith('"') or (not text.isprintable() and not _plain(text)):
         return repr(text)
-    return f'"""{text}"""'
+    return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
 
 
 def _plain(text: str) -> bool:

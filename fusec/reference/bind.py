@@ -246,7 +246,9 @@ def _lead(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
 def _extents(graph: Graph, tensors: Mapping[str, Tensor], given: Mapping[str, object], lead: int) -> dict[str, int]:
     extents = {LEAD: lead}
     for solve in graph.solves:
-        if solve.dim is None:
+        if not solve.param:
+            size = 0  # a constraint fixes the extent; no argument takes part
+        elif solve.dim is None:
             size = given[solve.param]
             assert isinstance(size, int)
         elif solve.param in tensors:

@@ -1,0 +1,255 @@
+"""The kernel variants that stand for an op at the resource gate: what its own launcher asks for at telling extents.
+
+The generated `_plan_*` function is run on meta tensors for rows from a few elements to more than registers hold, in the
+op's first half-precision dtype and in f32, and every launch it makes is written down with the types Triton would see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import sympy
+import torch
+
+from fusec.codegen.checks import layout_arguments
+from fusec.codegen.gate import Variant
+from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
+from fusec.ir.program import Program
+from fusec.ir.sizes import symbols_in
+from fusec.ir.types import DType, Lead, Storage, product_extent
+from fusec.runtime import Launch, ShapeMismatchError
+
+_ROW_LENGTHS = (128, 4096, 5120, 32768, 131072)
+_ROW_COUNTS = (512, 1)
+_HEAD = 128
+_TORCH = {
+    "f64": torch.float64,
+    "f32": torch.float32,
+    "f16": torch.float16,
+    "bf16": torch.bfloat16,
+    "f8e4m3": torch.float8_e4m3fn,
+    "f8e5m2": torch.float8_e5m2,
+    "i64": torch.int64,
+    "i32": torch.int32,
+    "i8": torch.int8,
+    "u8": torch.uint8,
+    "bool": torch.bool,
+}
+_POINTERS = {
+    torch.float64: "*fp64",
+    torch.float32: "*fp32",
+    torch.float16: "*fp16",
+    torch.bfloat16: "*bf16",
+    torch.float8_e4m3fn: "*fp8e4nv",
+    torch.float8_e5m2: "*fp8e5",
+    torch.int64: "*i64",
+    torch.int32: "*i32",
+    torch.int8: "*i8",
+    torch.uint8: "*u8",
+    torch.bool: "*i1",
+}
+_SCALARS = {"f64": "fp64", "i64": "i64", "i32": "i32", "i8": "i32", "u8": "i32", "bool": "i1"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The arguments of one `_plan_*` call, without data."""
+
+    tensors: dict[str, torch.Tensor | None]
+    choices: dict[str, str]
+
+
+def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
+    """The largest and the middle variant of every kernel, for each dtype tried. `text` is the generated file."""
+    found: dict[tuple[object, ...], Variant] = {}
+    with _imported(module, text) as generated:
+        for dtype in ("bf16", "f32"):
+            for call in _calls(program, dtype):
+                for launch, buffers in _launches(generated, program.graph, call):
+                    variant = _variant(program.graph, launch, buffers)
+                    found.setdefault(
+                        (variant.kernel, variant.signature, variant.constexprs, variant.num_warps), variant
+                    )
+    return tuple(_telling(list(found.values())))
+
+
+def _telling(variants: list[Variant]) -> Iterator[Variant]:
+    """Of each kernel and set of pointer types, the variant with the largest tile and one in the middle."""
+    groups: dict[tuple[object, ...], list[Variant]] = {}
+    for variant in variants:
+        pointers = tuple(kind for _, kind in variant.signature if kind.startswith("*"))
+        words = tuple(value for _, value in variant.constexprs if isinstance(value, str))
+        groups.setdefault((variant.kernel, pointers, words), []).append(variant)
+    for group in groups.values():
+        group.sort(key=lambda variant: _elements(variant))
+        yield from {id(v): v for v in (group[-1], group[(len(group) - 1) // 2])}.values()
+
+
+def _elements(variant: Variant) -> int:
+    size = 1
+    for name, value in variant.constexprs:
+        if isinstance(value, int) and not isinstance(value, bool) and name.startswith(("BLOCK", "ROWS")):
+            size *= max(value, 1)
+    return size
+
+
+def _calls(program: Program, dtype: str) -> Iterator[_Call]:
+    graph = program.graph
+    choices = [p for p in graph.params if isinstance(p, ChoiceParam)]
+    first = {p.name: p.options[0] for p in choices}
+    for length in _ROW_LENGTHS:
+        for count in _ROW_COUNTS:
+            extents = _extents(program, length, count)
+            yield _Call(_tensors(graph, extents, dtype, omit=False), first)
+            if any(tensor.optional for tensor in graph.tensors):
+                yield _Call(_tensors(graph, extents, dtype, omit=True), first)
+    for param in choices:
+        for option in param.options[1:]:
+            extents = _extents(program, 4096, _ROW_COUNTS[0])
+            yield _Call(_tensors(graph, extents, dtype, omit=False), {**first, param.name: option})
+
+
+def _extents(program: Program, length: int, count: int) -> dict[str, int]:
+    """Extents with about `count` rows of `length` elements, as the first plan of each group sees rows."""
+    known = dict(program.known)
+    names = [solve.name for solve in program.graph.solves]
+    extents = {name: 1 for name in names}
+    for group in program.groups:
+        stage = group.plans[0].plan.stages[0] if group.plans else next(group.all_plans()).plan.stages[0]
+        inner = [axis for axis in stage.order if axis not in stage.rows]
+        free = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in inner])) if n in names]
+        free = [name for name in free if name not in known]
+        rows = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in stage.rows])) if n in names]
+        if free:
+            *outer, last = free
+            extents[last] = length if not outer else min(_HEAD, length)
+            for name in outer:
+                extents[name] = max(length // _HEAD, 1)
+        for name in rows:
+            if name not in free and name not in known:
+                extents[name] = count
+    return {**extents, **known, "lead": count}
+
+
+def _tensors(graph: Graph, extents: dict[str, int], dtype: str, omit: bool) -> dict[str, torch.Tensor | None]:
+    values = {sympy.Symbol(name, integer=True, nonnegative=True): size for name, size in extents.items()}
+
+    def size(dim: Any) -> int:
+        return extents["lead"] if dim == (Lead(),) else int(product_extent(dim).subs(values))
+
+    return {
+        tensor.name: None
+        if tensor.optional and omit
+        else torch.empty([size(dim) for dim in tensor.dims], dtype=_dtype(tensor.element, dtype), device="meta")
+        for tensor in graph.tensors
+    }
+
+
+def _dtype(storage: Storage, wanted: str) -> torch.dtype:
+    if isinstance(storage, DType):
+        return _TORCH[storage.name]
+    names = [option.name for option in storage.options]
+    return _TORCH[wanted if wanted in names else names[0]]
+
+
+def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[tuple[Launch, dict[str, torch.dtype]]]:
+    """The launches of one call, each with the dtype behind every pointer."""
+    made: list[tuple[Launch, dict[str, torch.dtype]]] = []
+
+    def record(op: str, device: torch.device, **parts: Any) -> None:
+        buffers = {n: tensor.dtype for n, tensor in call.tensors.items() if tensor is not None}
+        buffers |= {name: buffer.dtype for name, buffer in (parts["outputs"] | parts.get("scratch", {})).items()}
+        made.extend((launch, buffers) for launch in parts["launches"])
+
+    arguments: list[Any] = []
+    for name in layout_arguments(graph):
+        param = graph.param(name)
+        arguments.append(call.tensors[name] if isinstance(param, TensorParam) else call.choices.get(name))
+        if isinstance(param, DimParam) and not param.inferred:
+            arguments[-1] = 1
+    kept, generated.Plan = generated.Plan, record  # type: ignore[attr-defined]
+    try:
+        getattr(generated, f"_plan_{graph.name}")(*arguments)
+    except ShapeMismatchError:
+        return []  # these extents break a constraint of the spec
+    finally:
+        generated.Plan = kept  # type: ignore[attr-defined]
+    return made
+
+
+def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> Variant:
+    kernel = launch.kernel
+    fixed = {p.name for p in kernel.params if p.do_not_specialize}
+    signature: list[tuple[str, str]] = []
+    constexprs: list[tuple[str, Any]] = []
+    divisible: list[str] = []
+    for param in kernel.params:
+        name = param.name
+        kind, value = _type(graph, name, launch, buffers, param.is_constexpr, name in fixed)
+        signature.append((name, kind))
+        if kind == "constexpr":
+            constexprs.append((name, value))
+        elif kind.startswith("*") or (name in launch.arguments and name not in fixed and not value % 16):
+            divisible.append(name)
+    options = launch.options
+    tiles = ", ".join(f"{n}={v}" for n, v in constexprs if isinstance(v, int) and not isinstance(v, bool) and v > 1)
+    types = "/".join(dict.fromkeys(kind[1:] for _, kind in signature if kind.startswith("*")))
+    return Variant(
+        label=f"{kernel.__name__.lstrip('_')} [{types}] {tiles}",
+        kernel=kernel.__name__,
+        signature=tuple(signature),
+        constexprs=tuple(constexprs),
+        divisible=tuple(divisible),
+        num_warps=int(options["num_warps"]),
+        num_stages=int(options["num_stages"]),
+    )
+
+
+def _type(
+    graph: Graph, name: str, launch: Launch, buffers: dict[str, torch.dtype], is_constexpr: bool, fixed: bool
+) -> tuple[str, Any]:
+    """The Triton type of a parameter, and its value where it has one."""
+    if name in launch.arguments:
+        value = launch.arguments[name]
+        if is_constexpr or (value == 1 and not fixed):
+            return "constexpr", value if isinstance(value, bool | int | float | str) else f"tl.{_spelled(value)}"
+        return ("i64" if abs(value) >= 2**31 else "i32"), value
+    if name.endswith("_ptr"):
+        dtype = buffers.get(name.removesuffix("_ptr"))
+        return ("constexpr", None) if dtype is None else (_POINTERS[dtype], 0)
+    param = graph.param(name)
+    assert isinstance(param, ScalarParam)
+    return _SCALARS.get(param.dtype.name, "fp32"), 0
+
+
+@contextmanager
+def _imported(module: str, text: str) -> Iterator[ModuleType]:
+    """The generated file, imported from a folder that lasts as long."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = f"{module}_{hashlib.sha256(text.encode()).hexdigest()[:16]}_variants"
+        path = Path(folder) / f"{name}.py"
+        path.write_text(text, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        generated = importlib.util.module_from_spec(spec)
+        sys.modules[name] = generated
+        try:
+            spec.loader.exec_module(generated)
+            yield generated
+        finally:
+            del sys.modules[name]
+
+
+def _spelled(dtype: Any) -> str:
+    """The name of a Triton dtype in `triton.language`."""
+    return {"fp64": "float64", "fp32": "float32"}.get(dtype.name, dtype.name)

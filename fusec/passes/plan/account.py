@@ -1,0 +1,71 @@
+"""Account: how often a plan reads and writes each tensor, against the least that any plan can do."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from fusec.ir.flow import Load, flow_operands, flow_reachable, store_operands
+from fusec.ir.graph import NodeId, Reduce
+from fusec.ir.plan import Plan, Stage
+from fusec.passes.plan.survey import depths
+
+
+def traffic(plan: Plan) -> str:
+    """The tensors a plan moves, each as often as it crosses memory: `2 x + weight + y`."""
+    count: Counter[str] = Counter()
+    for stage in plan.stages:
+        count.update(_reads(stage))
+    count.update(dict.fromkeys((store.target for stage in plan.stages for store in stage.flow.stores), 1))
+    return _sum(count)
+
+
+def least_traffic(plan: Plan) -> str:
+    """The same with every tensor once."""
+    loads = [node.expr.param for stage in plan.stages for node in stage.flow.nodes if isinstance(node.expr, Load)]
+    stores = [store.target for stage in plan.stages for store in stage.flow.stores]
+    return _sum(Counter(dict.fromkeys([*loads, *stores], 1)))
+
+
+def _reads(stage: Stage) -> Counter[str]:
+    """How many sweeps of a stage read each tensor; outside of a loop every tensor is read once."""
+    flow = stage.flow
+    depth = depths(flow, stage.stream)
+    sweeps: dict[str, set[int]] = {}
+    ends = [n for n, node in enumerate(flow.nodes) if isinstance(node.expr, Reduce)]
+    roots = [(n, depth[n] - 1) for n in ends if stage.stream and set(_reduce(stage, n).axes) & set(stage.stream)]
+    roots += [(n, max(depth[m] for m in store_operands(store))) for store in flow.stores for n in store_operands(store)]
+    roots += [(partial.value, 0) for partial in stage.partials if not stage.stream]
+    for root, sweep in roots:
+        for number in _within(stage, root):
+            expr = flow.nodes[number].expr
+            if isinstance(expr, Load):
+                looped = any(axis in stage.stream for axis in flow.nodes[number].type.axes)
+                sweeps.setdefault(expr.param, set()).add(sweep if looped else 0)
+    return Counter({param: len(found) for param, found in sweeps.items()})
+
+
+def _within(stage: Stage, root: NodeId) -> frozenset[NodeId]:
+    """What is computed in the sweep of `root`: the way down stops at reductions that ended earlier sweeps."""
+    nodes = stage.flow.nodes
+    if not stage.stream:
+        return flow_reachable(nodes, (root,))
+    seen: set[NodeId] = set()
+    stack = list(flow_operands(nodes[root].expr)) if isinstance(nodes[root].expr, Reduce) else [root]
+    while stack:
+        number = stack.pop()
+        expr = nodes[number].expr
+        if number in seen or (isinstance(expr, Reduce) and set(expr.axes) & set(stage.stream)):
+            continue
+        seen.add(number)
+        stack.extend(flow_operands(expr))
+    return frozenset(seen)
+
+
+def _reduce(stage: Stage, number: NodeId) -> Reduce:
+    expr = stage.flow.nodes[number].expr
+    assert isinstance(expr, Reduce)
+    return expr
+
+
+def _sum(count: Counter[str]) -> str:
+    return " + ".join(name if times == 1 else f"{times} {name}" for name, times in count.items())
