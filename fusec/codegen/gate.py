@@ -22,7 +22,7 @@ class Variant:
     """One specialisation of a kernel, as the launcher would ask for it.
 
     `signature` gives every parameter in order and its Triton type (`*bf16`, `i32`, `fp32`, `constexpr`);
-    `constexprs` the values of those; `divisible` the parameters known to be multiples of 16.
+    `constexprs` the values of those, a type as text (`tl.int64`); `divisible` what is known to be a multiple of 16.
     """
 
     label: str

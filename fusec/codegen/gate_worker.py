@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import triton
+import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -53,7 +54,7 @@ def resources(kernel: Any, variant: dict[str, Any], capability: int) -> dict[str
     source = ASTSource(
         kernel,
         dict(variant["signature"]),
-        dict(variant["constexprs"]),
+        {name: _constexpr(value) for name, value in variant["constexprs"]},
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in variant["divisible"]},
     )
     options = {"num_warps": variant["num_warps"], "num_stages": variant["num_stages"]}
@@ -63,6 +64,10 @@ def resources(kernel: Any, variant: dict[str, Any], capability: int) -> dict[str
     with redirect_stdout(io.StringIO()) as log:
         compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     return {**usage(log.getvalue()), "shared": compiled.metadata.shared}
+
+
+def _constexpr(value: bool | int | float | str) -> Any:
+    return getattr(tl, value.removeprefix("tl.")) if isinstance(value, str) else value
 
 
 def usage(log: str) -> dict[str, int]:

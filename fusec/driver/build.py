@@ -42,8 +42,10 @@ class Verification:
     failure: str | None = None
 
 
-Verify: TypeAlias = Callable[[Path, Sequence[FileRecord], Callable[[int, int], None]], tuple[Verification, ...]]
-"""Runs the ops of the package that stands in a folder against their references."""
+Verify: TypeAlias = Callable[
+    [Path, Sequence[tuple[Path, FileRecord]], int, Callable[[int, int], None]], tuple[Verification, ...]
+]
+"""Runs the ops of the package in a folder against their specs, which come with their files, in so many processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ def build_folder(
         with tempfile.TemporaryDirectory(prefix="fusec-verify-") as folder:
             staged = Path(folder) / out.resolve().name
             package.write(staged, contents)
-            verifications = verify(staged, files, partial(progress, Phase.VERIFY))
+            pairs = tuple(zip(sources, files, strict=True))
+            verifications = verify(staged, pairs, options.jobs, partial(progress, Phase.VERIFY))
     report = Report(files, verdicts, verifications, changes)
     if not options.check and not report.failures:
         package.write(out, contents)

@@ -18,6 +18,9 @@ from fusec.driver.store import Json, Store, compiler_digest, digest
 Compile: TypeAlias = Callable[[Source, Path | None], FileRecord]
 """Compiles one spec, given the folder of the files it uses; other processes call it by its name."""
 
+SPECS_PER_PROCESS = 20
+"""Starting a process costs about as much as compiling so many specs."""
+
 Outcome: TypeAlias = FileRecord | SpecError | InternalError
 
 
@@ -101,11 +104,12 @@ def attempt(compile: Compile, source: Source, folder: Path | None) -> Outcome:
 def _compile_each(
     paths: Sequence[Path], sources: Mapping[Path, Source], compile: Compile, jobs: int
 ) -> Iterator[tuple[Path, Outcome]]:
-    if jobs == 1 or len(paths) <= 1:
+    processes = min(jobs, len(paths) // SPECS_PER_PROCESS)
+    if processes <= 1:
         yield from ((path, attempt(compile, sources[path], path.parent)) for path in paths)
         return
     # Spawned, not forked: torch and the progress bar have threads, and a fork may freeze one of them mid-step.
-    pool = ProcessPoolExecutor(min(jobs, len(paths)), mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
     try:
         running = {pool.submit(attempt, compile, sources[path], path.parent): path for path in paths}
         for future in as_completed(running):

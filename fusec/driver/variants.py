@@ -69,7 +69,7 @@ class _Call:
 
 
 def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
-    """The largest and the middle variant of every kernel, for each dtype tried. `text` is the generated file."""
+    """The largest variant of every kernel, for each dtype and choice. `text` is the generated file."""
     found: dict[tuple[object, ...], Variant] = {}
     with _imported(module, text) as generated:
         for dtype in ("bf16", "f32"):
@@ -83,15 +83,13 @@ def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
 
 
 def _telling(variants: list[Variant]) -> Iterator[Variant]:
-    """Of each kernel and set of pointer types, the variant with the largest tile and one in the middle."""
+    """Of each kernel, per choice and dtype, the variant with the largest tile."""
     groups: dict[tuple[object, ...], list[Variant]] = {}
     for variant in variants:
         pointers = tuple(kind for _, kind in variant.signature if kind.startswith("*"))
         words = tuple(value for _, value in variant.constexprs if isinstance(value, str))
         groups.setdefault((variant.kernel, pointers, words), []).append(variant)
-    for group in groups.values():
-        group.sort(key=lambda variant: _elements(variant))
-        yield from {id(v): v for v in (group[-1], group[(len(group) - 1) // 2])}.values()
+    return (max(group, key=_elements) for group in groups.values())
 
 
 def _elements(variant: Variant) -> int:

@@ -26,6 +26,12 @@ def specs(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def processes_for_few_specs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`jobs=2` starts processes for the handful of specs of a test."""
+    monkeypatch.setattr("fusec.driver.specs.SPECS_PER_PROCESS", 1)
+
+
 def calls(specs: Path) -> list[str]:
     """The specs compiled since the last time this was asked."""
     text = (specs / "calls").read_text()
@@ -185,8 +191,12 @@ def test_a_wrong_op_is_not_written(specs: Path) -> None:
     seen: list[str] = []
 
     def verify(
-        package: Path, files: Sequence[FileRecord], progress: Callable[[int, int], None]
+        package: Path,
+        files: Sequence[tuple[Path, FileRecord]],
+        jobs: int,
+        progress: Callable[[int, int], None],
     ) -> tuple[Verification, ...]:
+        assert [(path.stem, jobs) for path, _ in files] == [(record.module, 1) for _, record in files]
         seen.extend(sorted(path.name for path in package.iterdir()))
         progress(1, 1)
         return (Verification("alpha", "here", 1.5, "off by 1.5 times its bound"), Verification("beta", "here", 0.5))

@@ -14,8 +14,8 @@ import triton.language as tl
 
 
 @triton.jit
-def double(x, y, n, BLOCK: tl.constexpr):
-    columns = tl.arange(0, BLOCK)
+def double(x, y, n, BLOCK: tl.constexpr, INDEX: tl.constexpr):
+    columns = tl.arange(0, BLOCK).to(INDEX)
     values = tl.load(x + columns, mask=columns < n, other=0.0).to(tl.float32)
     total = tl.sum(values, 0)
     tl.store(y + columns, (values * total).to(y.dtype.element_ty), mask=columns < n)
@@ -24,8 +24,8 @@ def double(x, y, n, BLOCK: tl.constexpr):
 DOUBLE = Variant(
     label="double f16",
     kernel="double",
-    signature=(("x", "*fp16"), ("y", "*fp16"), ("n", "i32"), ("BLOCK", "constexpr")),
-    constexprs=(("BLOCK", 1024),),
+    signature=(("x", "*fp16"), ("y", "*fp16"), ("n", "i32"), ("BLOCK", "constexpr"), ("INDEX", "constexpr")),
+    constexprs=(("BLOCK", 1024), ("INDEX", "tl.int64")),
     divisible=("x", "y"),
 )
 
@@ -54,7 +54,7 @@ def test_equal_kernels_get_equal_figures() -> None:
 
 
 def test_a_spill_fails_the_variant() -> None:
-    wide = replace(DOUBLE, label="wide", constexprs=(("BLOCK", 16384),), num_warps=1)
+    wide = replace(DOUBLE, label="wide", constexprs=(("BLOCK", 16384), ("INDEX", "tl.int32")), num_warps=1)
     (verdict,) = measure([job(wide)], workers=1)
     assert verdict.resources is not None
     assert verdict.resources.spills > 0
@@ -96,7 +96,10 @@ def test_the_interpreter_is_switched_off_in_the_gate(monkeypatch: pytest.MonkeyP
 
 
 def test_eight_bit_floats_wait_for_the_chip_that_has_them() -> None:
-    quantise = replace(DOUBLE, signature=(("x", "*fp16"), ("y", "*fp8e4nv"), ("n", "i32"), ("BLOCK", "constexpr")))
+    quantise = replace(
+        DOUBLE,
+        signature=(("x", "*fp16"), ("y", "*fp8e4nv"), ("n", "i32"), ("BLOCK", "constexpr"), ("INDEX", "constexpr")),
+    )
     assert unsupported(quantise, TARGETS["sm_80"]) == "y is fp8e4nv, which needs sm_89 or later"
     assert unsupported(quantise, TARGETS["sm_89"]) is None
     old, new = measure([job(quantise, "sm_80"), job(quantise, "sm_90")], workers=1)

@@ -1,0 +1,73 @@
+"""The command line: `fusec build`, `check`, `explain`, `bench`, `doctor`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from fusec import __version__
+
+COMMANDS = ("build", "check", "explain", "bench", "doctor")
+
+HELP = """Build fused Triton ops from specs of a few lines.
+
+A spec says what an op computes; fusec derives the kernels, the launcher and its checks, a PyTorch reference and an
+error bound, and verifies one against the other."""
+
+EPILOG = """[bold]Examples[/bold]
+
+fusec check specs/
+
+fusec build specs/ --out generated --verify
+
+fusec explain rmsnorm_quantize
+
+[bold]Exit codes[/bold]
+
+0 fine · 1 a spec is wrong · 2 wrong usage · 3 the resource gate or a verification failed · 4 a fault of fusec ·
+5 the result could not be written"""
+
+
+def main() -> None:
+    """The entry point of the command `fusec`."""
+    application(sys.argv[1:])()
+
+
+def application(arguments: Sequence[str]) -> typer.Typer:
+    """The command line, with the modules of only the command that `arguments` ask for: `check` waits for no torch."""
+    app = typer.Typer(
+        help=HELP,
+        epilog=EPILOG,
+        rich_markup_mode="rich",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_top)
+    for name in arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS:
+        module = import_module(f"fusec.commands.{name}")
+        app.command(name, epilog=module.EPILOG)(module.run)
+    return app
+
+
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=lambda asked: _print_version(asked))
+    ] = False,
+) -> None:
+    pass
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"fusec {__version__}")
+        raise typer.Exit
+
+
+if __name__ == "__main__":
+    main()

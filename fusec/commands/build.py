@@ -1,0 +1,176 @@
+"""`fusec build`: specs to a verified package, and the table of what it costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fusec.codegen.gate import TARGETS, Target, Verdict
+from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
+from fusec.commands.table import print_table, progress_bars
+from fusec.commands.verify import verify_package
+from fusec.driver.build import Options, Report, build_folder
+from fusec.driver.compile import compile_file
+from fusec.driver.record import OpRecord, PlanRecord
+from fusec.driver.store import Store, default_folder, write_whole
+
+EPILOG = """[bold]Examples[/bold]
+
+fusec build specs/
+
+fusec build specs/ --out my_ops --target sm_90 --verify
+
+fusec build specs/ --check          fails when the committed package is stale
+
+[bold]Exit codes[/bold]
+
+0 built · 1 a spec is wrong, or --check found the package stale · 2 wrong usage · 3 the resource gate or the
+verification failed · 4 a fault of fusec · 5 the package could not be written"""
+
+COLUMNS = (
+    ("op", False),
+    ("plan", False),
+    ("kernels", True),
+    ("bytes moved", False),
+    ("least possible", False),
+    ("registers", True),
+    ("spills", True),
+    ("shared", True),
+    ("error / bound", True),
+)
+
+
+def run(
+    specs: Annotated[Path, typer.Argument(help="A folder of .fuse files, or one file.")] = Path("specs"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The package folder to write.")] = Path("generated"),
+    target: Annotated[str, typer.Option(help="Chips the kernels must fit, or `none`.")] = "sm_80,sm_90",
+    verify: Annotated[bool, typer.Option("--verify", help="Run every op against its reference.")] = False,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes; else one per core.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when the package is stale.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the full result to this file, as JSON.")] = None,
+    cache: Annotated[bool, typer.Option(help="Reuse earlier results.")] = True,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Build a folder of specs into a package of Triton ops.
+
+    Nothing is written when a spec is wrong, when a kernel spills registers or does not fit a target, or when an op
+    fails its verification: the package that was there stays as it was.
+    """
+    with reporting(as_json, debug):
+        options = Options(
+            targets=parse_targets(target),
+            jobs=jobs or len(os.sched_getaffinity(0)),
+            check=check,
+            store=Store(default_folder() if cache else None),
+        )
+        with progress_bars() as progress:
+            result = build_folder(specs, out, compile_file, options, verify_package if verify else None, progress)
+        plain = to_json(result, check)
+        if report:
+            write_whole(report, json.dumps(plain, indent=2) + "\n")
+        if as_json:
+            print_json(plain)
+        else:
+            print_table(COLUMNS, tuple(rows(result)), tuple(notes(result, out, check)))
+        _exit(result, out, check)
+
+
+def parse_targets(text: str) -> tuple[Target, ...]:
+    """The targets of a list like `sm_80,sm_90`. Raises `UsageError` naming the known ones."""
+    names = [name.strip() for name in text.split(",") if name.strip()] if text != "none" else []
+    unknown = [name for name in names if name not in TARGETS]
+    if unknown:
+        raise UsageError(f"unknown target {', '.join(unknown)}; there are {', '.join(TARGETS)} and none")
+    return tuple(TARGETS[name] for name in dict.fromkeys(names))
+
+
+def rows(report: Report) -> Iterator[tuple[str, ...]]:
+    """The lines of the table: one per plan of every op, with the most that any variant needs on any target."""
+    errors = {check.op: "-" if check.worst is None else f"{check.worst:.2f}" for check in report.verifications}
+    for record in report.files:
+        for op in record.ops:
+            for number, plan in enumerate(op.plans):
+                figures = plan_figures(op, plan, report.verdicts[op.name])
+                yield (
+                    op.name if number == 0 else "",
+                    plan.name,
+                    str(len(plan.kernels)),
+                    plan.moved,
+                    plan.least,
+                    *(("-", "-", "-") if figures is None else map(str, figures)),
+                    errors.get(op.name, "-") if number == 0 else "",
+                )
+
+
+def plan_figures(op: OpRecord, plan: PlanRecord, verdicts: Sequence[Verdict]) -> tuple[int, int, int] | None:
+    """The most registers, spilled bytes and shared memory of a plan's kernels, or None when none was measured."""
+    labels = {variant.label for variant in op.variants if variant.kernel in plan.kernels}
+    found = [verdict.resources for verdict in verdicts if verdict.label in labels and verdict.resources]
+    if not found:
+        return None
+    return (
+        max(resources.registers for resources in found),
+        max(resources.spills for resources in found),
+        max(resources.shared for resources in found),
+    )
+
+
+def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
+    """What stands below the table: what was measured and run, what was skipped and why, what was written."""
+    verdicts = [verdict for group in report.verdicts.values() for verdict in group]
+    if verdicts:
+        targets = ", ".join(dict.fromkeys(verdict.target for verdict in verdicts))
+        yield f"Resource gate: {len(verdicts)} kernel variants on {targets}."
+    skipped = Counter(f"{verdict.target}: {verdict.skipped}" for verdict in verdicts if verdict.skipped)
+    for reason, count in skipped.items():
+        yield f"  {count} skipped on {reason}"
+    if report.verifications:
+        where = ", ".join(dict.fromkeys(check.where for check in report.verifications))
+        yield f"Verification: {len(report.verifications)} ops against their references on {where}."
+    if report.failures:
+        return
+    done = ", ".join(f"{len(names)} {kind}" for kind, names in asdict(report.changes).items() if names)
+    yield f"{out}: {done or 'up to date'}{' (nothing was written)' if check and done else ''}"
+
+
+def to_json(report: Report, check: bool) -> dict[str, Any]:
+    """The whole outcome as plain values."""
+    ops = [
+        {
+            "op": op.name,
+            "module": record.module,
+            "plans": [asdict(plan) for plan in op.plans],
+            "gate": [asdict(verdict) for verdict in report.verdicts[op.name]],
+            "verification": next((asdict(made) for made in report.verifications if made.op == op.name), None),
+        }
+        for record in report.files
+        for op in record.ops
+    ]
+    written = not check and not report.failures
+    return {
+        "ok": not report.failures and not (check and report.changes),
+        "written": written,
+        "changes": asdict(report.changes),
+        "failures": list(report.failures),
+        "ops": ops,
+    }
+
+
+def _exit(report: Report, out: Path, check: bool) -> None:
+    if report.failures:
+        for failure in report.failures:
+            print(f"error: {failure}", file=sys.stderr)
+        print(f"{out} was left as it was", file=sys.stderr)
+        raise typer.Exit(Exit.FAILED)
+    if check and report.changes:
+        print(f"error: {out} is stale: run `fusec build` and commit the result", file=sys.stderr)
+        raise typer.Exit(Exit.SPEC)

@@ -1,0 +1,53 @@
+"""`fusec check`: the front end alone, for editors and commit hooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fusec.commands.outcome import DebugOption, JsonOption, print_json, reporting
+from fusec.diagnostics import Diagnostic, Source, SpecError
+from fusec.driver.specs import read_specs
+from fusec.ir.graph import Graph
+from fusec.lang.load import load
+from fusec.passes.graph.elaborate.op import elaborate
+
+EPILOG = """[bold]Examples[/bold]
+
+fusec check specs/
+
+fusec check specs/rmsnorm.fuse --json
+
+[bold]Exit codes[/bold]
+
+0 no mistakes · 1 a spec is wrong · 2 wrong usage · 4 a fault of fusec"""
+
+
+def run(
+    specs: Annotated[list[Path] | None, typer.Argument(help="Folders of .fuse files, or files.")] = None,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Check specs for mistakes; compile nothing, write nothing."""
+    with reporting(as_json, debug):
+        graphs: list[Graph] = []
+        faults: list[Diagnostic] = []
+        for folder in specs or [Path("specs")]:
+            for path, source in read_specs(folder).items():
+                try:
+                    graphs += check_source(source, path.parent)
+                except SpecError as error:
+                    faults += error.diagnostics
+        if faults:
+            raise SpecError(tuple(faults))
+        if as_json:
+            print_json({"ok": True, "ops": [graph.name for graph in graphs]})
+        else:
+            print(f"{len(graphs)} ops, no mistakes")
+
+
+def check_source(source: Source, folder: Path) -> tuple[Graph, ...]:
+    """The ops of a spec. Raises `SpecError` with all of its mistakes."""
+    return elaborate(load(source, folder))

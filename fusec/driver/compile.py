@@ -1,0 +1,95 @@
+"""One spec, from its text to the text of its generated file: the one place that knows every stage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePath
+
+from fusec.codegen import safety
+from fusec.codegen.emit import emit
+from fusec.diagnostics import InternalError, Source, SpecError
+from fusec.driver.record import FileRecord, OpRecord, PlanRecord
+from fusec.driver.variants import variants
+from fusec.ir.graph import Graph
+from fusec.ir.program import Program
+from fusec.lang.load import load
+from fusec.passes.graph.elaborate.op import elaborate
+from fusec.passes.pipeline import compile_graph
+from fusec.passes.plan.account import least_traffic, traffic
+from fusec.reference import emit as reference
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One op of a spec: what it computes, how, and the generated file it stands in, which `exports` these names."""
+
+    graph: Graph
+    program: Program
+    text: str
+    exports: tuple[str, ...]
+
+
+def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
+    """Every op of a spec. `folder` is where `use NAME` looks for files; None admits no `use`.
+
+    Raises `SpecError` with all mistakes of the spec and `InternalError` for a fault of the compiler.
+    """
+    name = PurePath(source.name)
+    with blamed("lang"):
+        tree = load(source, folder)
+    with blamed("passes/graph/elaborate"):
+        graphs = elaborate(tree)
+    with blamed("passes/pipeline"):
+        programs = tuple(map(compile_graph, graphs))
+    with blamed("reference/emit"):
+        references = tuple(map(reference.emit, graphs))
+    with blamed("codegen/emit"):
+        text = emit(programs, references, name.name, sha256(source.text.encode()).hexdigest())
+    exports = safety.check(name.stem, text)
+    return tuple(Compiled(graph, program, text, exports) for graph, program in zip(graphs, programs, strict=True))
+
+
+def compile_file(source: Source, folder: Path | None) -> FileRecord:
+    """What a build keeps of a spec: its generated file, and the figures of its ops. Raises as `compile_source` does."""
+    compiled = compile_source(source, folder)
+    with blamed("driver/variants"):
+        ops = tuple(_record(source, one) for one in compiled)
+    return FileRecord(PurePath(source.name).stem, compiled[0].text, compiled[0].exports, ops)
+
+
+@contextmanager
+def blamed(step: str) -> Iterator[None]:
+    """Turn whatever a stage did not mean to raise into an `InternalError` that names it."""
+    try:
+        yield
+    except (SpecError, InternalError):
+        raise
+    except Exception as error:
+        raise InternalError(step, f"{type(error).__name__}: {error}") from error
+
+
+def plan_records(program: Program) -> tuple[PlanRecord, ...]:
+    """The plans of an op in words and figures."""
+    return tuple(
+        PlanRecord(
+            name=built.plan.shape.value,
+            words=built.plan.words,
+            kernels=tuple(kernel.name for kernel in built.kernels),
+            moved=traffic(built.plan),
+            least=least_traffic(built.plan),
+        )
+        for group in program.groups
+        for built in group.all_plans()
+    )
+
+
+def _record(source: Source, compiled: Compiled) -> OpRecord:
+    name = compiled.graph.name
+    defined = re.search(rf"^op\s+({name})\b", source.text, re.MULTILINE)
+    offset = defined.start(1) if defined else 0
+    found = variants(compiled.program, PurePath(source.name).stem, compiled.text)
+    return OpRecord(name, offset, plan_records(compiled.program), found)
