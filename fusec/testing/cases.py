@@ -85,7 +85,8 @@ def build(graph: Graph, case: Case, device: torch.device | str = "cpu") -> Call:
             case TensorParam() if param.name in case.omitted:
                 arguments[param.name] = None
             case TensorParam():
-                held = _tensor(param, case, found.get(param.name), device)
+                contents = _contents(param, case, found.get(param.name))
+                held = place(param.name, contents, case.layouts.get(param.name, "contiguous"), device)
                 buffers[param.name] = held if param.mutable else frozen(held)
                 arguments[param.name] = held.tensor
             case ScalarParam():
@@ -99,17 +100,21 @@ def build(graph: Graph, case: Case, device: torch.device | str = "cpu") -> Call:
     return Call(arguments, buffers)
 
 
-def _tensor(param: TensorParam, case: Case, found: Positions | None, device: torch.device | str) -> Guarded:
+def place(name: str, contents: torch.Tensor, layout: str, device: torch.device | str) -> Guarded:
+    """`contents` in a guarded tensor that lies in memory as `layout` says."""
+    chosen = LAYOUTS[layout](tuple(contents.shape))
+    held = guarded(name, contents.shape, chosen.strides, contents.dtype, offset=chosen.offset, device=device)
+    distinct = held.tensor.as_strided(chosen.distinct, chosen.strides, held.tensor.storage_offset())
+    distinct.copy_(contents[tuple(slice(extent) for extent in chosen.distinct)])
+    return held
+
+
+def _contents(param: TensorParam, case: Case, found: Positions | None) -> torch.Tensor:
     dtype = storage(case, param.element)
     wanted = shape(case, param.dims)
-    layout = LAYOUTS[case.layouts.get(param.name, "contiguous")](wanted)
     generator = torch.Generator().manual_seed(case.seed * 2**20 + zlib.crc32(param.name.encode()) % 2**20)
     kind = case.values.get(param.name, "normal")
     if found is not None and dtype.kind is Kind.INT:
-        limit = size(case, found.within) if found.within else 0
-        contents = draw_positions(kind, layout.distinct, limit, found.ordered, generator).to(torch_dtype(dtype))
-    else:
-        contents = draw(kind, layout.distinct, dtype, generator)
-    held = guarded(param.name, wanted, layout.strides, torch_dtype(dtype), offset=layout.offset, device=device)
-    held.tensor.as_strided(layout.distinct, layout.strides, held.tensor.storage_offset()).copy_(contents)
-    return held
+        limit = size(case, found.within)
+        return draw_positions(kind, wanted, limit, found.ordered, generator).to(torch_dtype(dtype))
+    return draw(kind, wanted, dtype, generator)

@@ -84,14 +84,14 @@ class Signature:
         stored = (*(param.dims for param in graph.tensors), *(output.dims for output in graph.outputs))
         axes = [axis for dims in stored for dim in dims for axis in dim]
         axes += [axis for node in graph.nodes for axis in node.type.axes]
-        names = list(dict.fromkeys(name for axis in axes for name in _names(axis)))
+        found = tuple(dict.fromkeys(name for axis in axes for name in names(axis)))
         bound = _bound(graph.constraints)
-        divisors = dict.fromkeys(names, 1)
+        divisors = dict.fromkeys(found, 1)
         for axis in axes:
             for each in _quotients(axis):
                 divisors[each.of.name] = lcm(divisors[each.of.name], each.by)
         return cls(
-            tuple(name for name in names if symbol(name) not in bound),
+            tuple(name for name in found if symbol(name) not in bound),
             {each.name: Formula.of(value) for each, value in bound.items()},
             divisors,
             tuple(Condition.of(constraint, bound) for constraint in graph.constraints),
@@ -149,14 +149,15 @@ def _bound(constraints: tuple[Constraint, ...]) -> dict[sympy.Symbol, sympy.Expr
     return bound
 
 
-def _names(axis: Axis) -> list[str]:
+def names(axis: Axis) -> list[str]:
+    """The named axes that an axis is made of."""
     match axis:
         case Named(name):
             return [name]
         case Quotient(of, _):
             return [of.name]
         case Sum(parts):
-            return [name for part in parts for each in part for name in _names(each)]
+            return [name for part in parts for each in part for name in names(each)]
         case Fixed() | Lead():
             return []
 
@@ -171,14 +172,16 @@ def _quotients(axis: Axis) -> list[Quotient]:
             return []
 
 
-def _inner(graph: Graph, stored: tuple[tuple[Dim, ...], ...]) -> list[str]:
-    axes: list[Axis] = [axis for dims in stored if dims for axis in dims[-1]]
+def _inner(graph: Graph, stored: tuple[tuple[Dim, ...], ...]) -> set[str]:
+    shared: list[Axis] = []
     for node in graph.nodes:
         match node.expr:
             case Reduce(_, _, over):
-                axes.extend(over)
+                shared.extend(over)
             case Part(_, axis, _, _) | Merge(_, axis, _):
-                axes.append(axis)
+                shared.append(axis)
             case _:
                 pass
-    return [name for axis in axes for name in _names(axis)]
+    fastest = {name for dims in stored if dims for axis in dims[-1] for name in names(axis)}
+    slower = {name for output in graph.outputs for dim in output.dims[:-1] for axis in dim for name in names(axis)}
+    return {name for axis in shared for name in names(axis)} | (fastest - slower)

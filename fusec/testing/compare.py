@@ -1,0 +1,141 @@
+"""One call of an op, judged: its results by the error bound, its memory by guard bands and by every access.
+
+Nothing here is a tolerance: what a result may be is `numerics.envelope`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from fusec.ir.graph import Graph
+from fusec.numerics.envelope import Additions, envelope, one_after_another
+from fusec.numerics.interval import Interval
+from fusec.reference.rounding import torch_dtype, widen
+from fusec.testing.buffers import guarded_allocations
+from fusec.testing.cases import Argument, Call, Case, build, shape, storage
+from fusec.testing.interpreter import interpreting
+from fusec.testing.launch import Order, in_order
+from fusec.testing.memory import Memory, watched
+
+Op: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...] | None]
+
+
+class ResultError(AssertionError):
+    """An op broke its promise: a result outside of its bound, an input changed, memory touched that is not its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How close a right result came to its bound: 1 is the bound. `unknown` is the share of elements with no bound."""
+
+    ratio: float
+    unknown: float
+
+
+def run_and_compare(
+    op: Op,
+    graph: Graph,
+    case: Case,
+    additions: Additions = one_after_another,
+    *,
+    device: torch.device | str = "cpu",
+    order: Order = in_order,
+) -> Outcome:
+    """Call `op` on `case` and raise `ResultError`, with the case in its message, if anything about it is wrong."""
+    call = build(graph, case, device)
+    before = {name: _detached(value) for name, value in call.arguments.items()}
+    try:
+        results = run(op, graph, case, call, order)
+        bounds = envelope(graph, before, additions)
+        outcomes = [judge(name, results[name], bounds[name]) for name in bounds]
+    except AssertionError as error:
+        raise ResultError(f"{error}\nreproduce with {case!r}") from error
+    return Outcome(
+        max((outcome.ratio for outcome in outcomes), default=0.0),
+        max((outcome.unknown for outcome in outcomes), default=0.0),
+    )
+
+
+def run(op: Op, graph: Graph, case: Case, call: Call, order: Order = in_order) -> dict[str, Tensor]:
+    """Outputs and `mut` tensors by name, after a call whose effects on memory were checked.
+
+    Raises AssertionError for an output of the wrong shape or dtype and for every fault of memory.
+    """
+    mutable = {param.name for param in graph.tensors if param.mutable}
+    with ExitStack() as stack:
+        memory: Memory | None = None
+        if interpreting():
+            inputs = {name: held.tensor for name, held in call.buffers.items()}
+            memory = stack.enter_context(watched(inputs, mutable, order))
+        made = stack.enter_context(guarded_allocations())
+        returned = op(**call.arguments)
+        results = _named(graph, case, returned)
+        own = {held.buffer.data_ptr() for held in made}
+        for name, tensor in results.items():
+            if memory is not None and tensor.untyped_storage().data_ptr() in own:
+                memory.unwritten(name, tensor)
+    changed = [*call.disturbed(), *(text for held in made if (text := held.disturbed()))]
+    if changed:
+        raise AssertionError("\n".join(changed))
+    return results | {name: call.buffers[name].tensor for name in mutable & call.buffers.keys()}
+
+
+def judge(name: str, result: Tensor, bound: Interval) -> Outcome:
+    """Hold a result against its bound; raises AssertionError with the first element outside and the worst ratio."""
+    got = widen(result.cpu())
+    if got.dtype == torch.bool:
+        got, bound = got.to(torch.int64), bound.map(lambda ends: ends.to(torch.int64))
+        unknown = bound.low < bound.high
+    else:
+        unknown = bound.unknown
+    inside = (got >= bound.low) & (got <= bound.high)
+    inside |= (got.isnan() & bound.low.isnan()) | unknown
+    ratio = _ratio(got, bound, unknown)
+    if not inside.all():
+        first = tuple(int(index) for index in torch.nonzero(~inside)[0])
+        low, value, high = (each[first].item() for each in (bound.low, bound.value, bound.high))
+        where = f"{name}[{', '.join(map(str, first))}]"
+        raise AssertionError(
+            f"{where} = {got[first].item()} is outside of [{low}, {high}] around {value}; so are "
+            f"{int((~inside).sum())} of {got.numel()} elements, at most {ratio:.3g} times the bound away"
+        )
+    return Outcome(ratio, float(unknown.double().mean()) if unknown.numel() else 0.0)
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same bits, NaN equal to NaN."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    wide = (widen(a), widen(b))
+    equal = (wide[0] == wide[1]) | (wide[0].isnan() & wide[1].isnan())
+    return bool((equal & (torch.signbit(wide[0]) == torch.signbit(wide[1])) | wide[0].isnan()).all())
+
+
+def _ratio(got: Tensor, bound: Interval, unknown: Tensor) -> float:
+    """The largest distance from the exact value, measured by the bound on that side."""
+    above = got > bound.value
+    allowed = torch.where(above, bound.high - bound.value, bound.value - bound.low).double()
+    away = (got - bound.value).abs().double()
+    judged = ~unknown & torch.isfinite(away) & (away > 0)
+    return float((away / allowed)[judged].max()) if judged.any() else 0.0
+
+
+def _named(graph: Graph, case: Case, returned: Tensor | tuple[Tensor, ...] | None) -> dict[str, Tensor]:
+    given = () if returned is None else returned if isinstance(returned, tuple) else (returned,)
+    if len(given) != len(graph.outputs):
+        raise AssertionError(f"{graph.name} returns {len(given)} tensors, not {len(graph.outputs)}")
+    for output, tensor in zip(graph.outputs, given, strict=True):
+        wanted = shape(case, output.dims), torch_dtype(storage(case, output.element))
+        if (tuple(tensor.shape), tensor.dtype) != wanted:
+            raise AssertionError(f"{output.name} is {tuple(tensor.shape)} {tensor.dtype}, not {wanted[0]} {wanted[1]}")
+    return {output.name: tensor for output, tensor in zip(graph.outputs, given, strict=True)}
+
+
+def _detached(value: Argument) -> Argument:
+    return value.detach().cpu().clone() if isinstance(value, Tensor) else value

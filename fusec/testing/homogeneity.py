@@ -1,0 +1,95 @@
+"""How results scale with an argument: y(4 x) = 4**degree y(x), read off the graph."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TypeAlias, assert_never
+
+from fusec.ir.graph import (
+    Cast,
+    Choose,
+    Const,
+    Dot,
+    Elementwise,
+    Expr,
+    Extent,
+    Gather,
+    Graph,
+    Index,
+    Input,
+    MaxOf,
+    Merge,
+    Part,
+    Reduce,
+    Rename,
+    Scalar,
+    Segment,
+    operands,
+)
+from fusec.ir.types import DTYPES
+from fusec.testing.cases import Case, storage
+
+Degree: TypeAlias = Fraction | None
+"""None for what is not homogeneous."""
+
+_WIDE = {DTYPES[name] for name in ("f64", "f32", "bf16")}
+"""Formats with room to scale: rounding to them commutes with a power of two."""
+
+_SAME = {"add", "sub", "minimum", "maximum"}
+_COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
+_HALVES = {"sqrt": Fraction(1, 2), "rsqrt": Fraction(-1, 2)}
+
+
+def degrees(graph: Graph, case: Case, param: str) -> dict[str, Fraction] | None:
+    """The degree of every output in the tensor `param`; None if one has none, or a format no room to scale."""
+    if storage(case, graph.tensor(param).element) not in _WIDE:
+        return None
+    known: list[Degree] = []
+    for node in graph.nodes:
+        known.append(_degree(node.expr, case, param, tuple(known[operand] for operand in operands(node.expr))))
+    found: dict[str, Fraction] = {}
+    for output in graph.outputs:
+        degree = known[output.value]
+        if degree is None or (degree and storage(case, output.element) not in _WIDE):
+            return None
+        found[output.name] = degree
+    return found
+
+
+def _degree(expr: Expr, case: Case, param: str, parts: tuple[Degree, ...]) -> Degree:
+    match expr:
+        case Input(name):
+            return Fraction(name == param)
+        case Gather(name, _):
+            return Fraction(name == param) if not any(parts) and None not in parts else None
+        case Scalar() | Const() | MaxOf() | Index() | Extent():
+            return Fraction(0)
+        case Elementwise(op, _):
+            return _elementwise(op, parts)
+        case Cast(_, dtype):
+            return parts[0] if parts[0] == 0 or storage(case, dtype) in _WIDE else None
+        case Dot():
+            return None if None in parts else sum((part for part in parts if part), Fraction(0))
+        case Reduce() | Part() | Merge() | Rename() | Choose() | Segment():
+            return _common(parts)
+        case _:
+            assert_never(expr)
+
+
+def _elementwise(op: str, parts: tuple[Degree, ...]) -> Degree:
+    if op in _SAME or op in ("neg", "abs"):
+        return _common(parts)
+    if op in _COMPARISONS:
+        return None if _common(parts) is None else Fraction(0)
+    if op == "where":
+        return _common(parts[1:]) if parts[0] == 0 else None
+    if op in ("mul", "div"):
+        a, b = parts
+        return None if a is None or b is None else a + b if op == "mul" else a - b
+    if op in _HALVES:
+        return None if parts[0] is None else parts[0] * _HALVES[op]
+    return Fraction(0) if all(part == 0 for part in parts) else None
+
+
+def _common(parts: tuple[Degree, ...]) -> Degree:
+    return parts[0] if len(set(parts)) == 1 else None
