@@ -48,7 +48,7 @@ def head_and_tail(size: int) -> tuple[int, int]:
 
 def warps(elements: int) -> int:
     """Warps for a tile of this many elements: 32 elements a thread, at least one warp and at most 32."""
-    return min(max(elements // 1024, 1), 32)
+    return min(max(padded(elements) // 1024, 1), 32)
 
 
 def lanes(rows: int, row: int) -> int:

@@ -548,10 +548,8 @@ class _KernelBuilder:
         pointer = Name(f"{tensor}_ptr")
         if not row:
             return pointer
-        home = scope
-        while home.parent is not None:
-            home = home.parent
-        if any(self._defined_in_branch(value, scope, home) for along in row for value, _ in along.terms):
+        home = scope if self._is_optional(tensor) else _outermost(scope)
+        if any(self._defined_in_branch(value, home) for along in row for value, _ in along.terms):
             home = scope
         key = (tensor, row)
         known = scope
@@ -567,8 +565,11 @@ class _KernelBuilder:
         home.pointers[key] = name
         return name
 
-    def _defined_in_branch(self, value: Value, scope: Scope, root: Scope) -> bool:
+    def _defined_in_branch(self, value: Value, root: Scope) -> bool:
         return value not in root.indices.values() and value not in root.values.values()
+
+    def _is_optional(self, tensor: str) -> bool:
+        return any(param.name == tensor and param.optional for param in self._target.graph.tensors)
 
     def _mask(self, axes: tuple[Axis, ...], dims: Dims, scope: Scope) -> tuple[Condition, ...]:
         masks = [m for axis in axes if (m := scope.mask(axis)) is not None]
@@ -663,6 +664,12 @@ def _argument_names(stage: Stage, target: Target) -> set[str]:
 
 def _merged(op: str, total: Name, value: Value) -> Value:
     return Apply(_MERGE[op], (total, value), total.dims, total.kind)
+
+
+def _outermost(scope: Scope) -> Scope:
+    while scope.parent is not None:
+        scope = scope.parent
+    return scope
 
 
 def _fill(kind: Kind) -> float | int | bool:

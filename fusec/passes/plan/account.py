@@ -21,7 +21,7 @@ def traffic(plan: Plan) -> str:
 
 def least_traffic(plan: Plan) -> str:
     """The same with every tensor once."""
-    loads = [node.expr.param for stage in plan.stages for node in stage.flow.nodes if isinstance(node.expr, Load)]
+    loads = [param for stage in plan.stages for param in _reads(stage)]
     stores = [store.target for stage in plan.stages for store in stage.flow.stores]
     return _sum(Counter(dict.fromkeys([*loads, *stores], 1)))
 

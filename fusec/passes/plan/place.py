@@ -28,12 +28,19 @@ def _group(flow: Flow, known: dict[str, int]) -> Group:
     facts = survey(flow)
     outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
     if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
-        apart = tuple(_group(Flow(flow.nodes, stores), known) for stores in _by_major(facts))
+        apart = tuple(_apart(Flow(flow.nodes, stores), known) for stores in _by_major(facts))
         rows = _common_rows(facts)
         return Group(outputs, (_joint(facts, rows),) if rows else (), apart)
     if facts.reduced:
         return Group(outputs, _reducing_plans(facts, known))
     return Group(outputs, _elementwise_plans(facts))
+
+
+def _apart(flow: Flow, known: dict[str, int]) -> Group:
+    """What a joint launch falls back to when its tile is too large: one plan for short rows, one without limits."""
+    group = _group(flow, known)
+    kept = tuple(plan for plan in group.plans if plan.shape in (Shape.ROWS, Shape.SPLIT, Shape.BLOCKED))
+    return Group(group.outputs, kept)
 
 
 def _common_rows(facts: Survey) -> tuple[Axis, ...]:
