@@ -1,0 +1,174 @@
+"""Elaboration: it ends, it is quick, and it fails with nothing but a SpecError; what it gives can be solved."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusec.diagnostics import Source, SpecError
+from fusec.ir.graph import SIZE, Elementwise, Graph, TensorParam, reachable
+from fusec.ir.types import product_extent, symbol
+from fusec.ir.verify import verify_graph
+from fusec.lang import syntax
+from fusec.lang.load import load, standard_library
+from fusec.passes.graph.elaborate import elaborate
+from fusec.passes.graph.elaborate.primitives import PRIMITIVES
+from tests.lang.writing import definitions, text_of
+
+
+def graphs_of(text: str) -> tuple[Graph, ...]:
+    return elaborate(load(Source("spec.fuse", text), None))
+
+
+def test_every_node_points_into_the_users_file() -> None:
+    (graph,) = graphs_of("op f(x: f32[B, N]) -> y: f32[B, N]:\n    y = 1 + softmax(x, over=N)\n")
+    for node in graph.nodes:
+        assert node.span is not None
+        assert node.span.source.name == "spec.fuse"
+    (exponential,) = [n for n in graph.nodes if isinstance(n.expr, Elementwise) and n.expr.op == "exp"]
+    assert exponential.span is not None
+    assert exponential.span.text == "softmax(x, over=N)"
+
+
+def test_names_of_the_spec_reach_the_nodes() -> None:
+    (graph,) = graphs_of("op f(x: f32[N]) -> y: f32[N]:\n    half = x * 0.5\n    other = half\n    y = exp(other)\n")
+    live = reachable(graph.nodes, graph.roots)
+    assert {graph.nodes[n].name for n in live} == {"x", None, "half", "y"}
+
+
+def test_functions_that_multiply_are_refused_in_time() -> None:
+    doubling = "fn f0(x):\n    return x + 1\n\n" + "".join(
+        f"fn f{n}(x):\n    return f{n - 1}(f{n - 1}(x))\n\n" for n in range(1, 40)
+    )
+    start = time.monotonic()
+    with pytest.raises(SpecError, match="too large"):
+        graphs_of(f"{doubling}op f(x: f32[N]) -> y: f32[N]:\n    y = f39(x)\n")
+    assert time.monotonic() - start < 30
+
+
+def test_functions_that_nest_are_refused() -> None:
+    chain = "fn f0(x):\n    return x + 1\n\n" + "".join(
+        f"fn f{n}(x):\n    return {'-(' * 20}f{n - 1}(x){')' * 20}\n\n" for n in range(1, 40)
+    )
+    with pytest.raises(SpecError, match="nested too deeply"):
+        graphs_of(f"{chain}op f(x: f32[N]) -> y: f32[N]:\n    y = f39(x)\n")
+
+
+def test_a_docstring_is_data() -> None:
+    (graph,) = graphs_of('op f(x: f32[N]) -> y: f32[N]:\n    """{{ x }}\\n\'\'\' import os"""\n    y = x\n')
+    assert graph.doc == "{{ x }}\\n''' import os"
+
+
+@st.composite
+def sizes(draw: st.DrawFn, graph: Graph) -> dict[str, int]:
+    """Extents that satisfy the constraints: even ones, so that every half is whole."""
+    names = sorted(solve.name for solve in graph.solves)
+    return {name: 2 * draw(st.integers(1, 40), label=name) for name in names}
+
+
+SOLVABLE = """
+op f(
+    x: f32[..., H*D, G*L], half: f32[D/2], quarter: f32[E/4], offsets: i32[B + 1], both: f32[L + M*Q],
+    q: f32[Q], three: f32[3*K, 128], l: f32[L], wide: f32[W*2, E, 6],
+) -> y: f32[...]:
+    y = sum(x, over=(H, D, G, L))
+"""
+
+
+@given(st.data())
+@settings(max_examples=50, deadline=None)
+def test_solved_extents_are_those_of_the_arguments(data: st.DataObject) -> None:
+    (graph,) = graphs_of(SOLVABLE)
+    true = {symbol(name): size for name, size in data.draw(sizes(graph)).items()}
+    true[symbol("E")] = 4 * true[symbol("E")]
+    found: dict[sympy.Symbol, int] = {}
+    for solve in graph.solves:
+        param = graph.tensor(solve.param)
+        assert solve.dim is not None
+        size = product_extent(param.dims[solve.dim]).subs(true)
+        found[symbol(solve.name)] = int(solve.value.subs({**found, SIZE: size}))
+    assert found == true
+
+
+def test_solves_use_only_what_is_known_before() -> None:
+    (graph,) = graphs_of(SOLVABLE)
+    known = {SIZE}
+    for solve in graph.solves:
+        assert solve.value.free_symbols <= known
+        known.add(symbol(solve.name))
+        param = graph.param(solve.param)
+        assert isinstance(param, TensorParam)
+        assert solve.dim is not None
+        assert (solve.dim < 0) == (param.name == "x")
+
+
+WORDS = st.sampled_from(
+    ["x", "y", "w", "N", "D", "T", "f", "g", "over", "f32", "i8", "weight", "mut", "dim", "infer", "pi", "tiny"]
+    + ["relu", "rmsnorm", "quantize", "rope", *PRIMITIVES]
+)
+
+
+@given(st.lists(definitions(WORDS), min_size=1, max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_any_definitions_become_graphs_or_a_spec_error(found: list[syntax.Definition]) -> None:
+    try:
+        graphs = graphs_of("\n".join(map(text_of, found)))
+    except SpecError as error:
+        assert str(error)
+    else:
+        for graph in graphs:
+            verify_graph(graph)
+
+
+OPERANDS = st.sampled_from(["x", "w", "h", "k", "i", "s", "1", "2.5", "N", "pi", "c"])
+
+
+def random_values() -> st.SearchStrategy[str]:
+    """Expressions over the parameters below, most of them of the right kind but not always."""
+    axes = st.sampled_from(["N", "D", "(N, D)", "D/2", "A + B", "...", "x"])
+
+    def grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        call = st.builds(lambda f, *args: f"{f}({', '.join(args)})", st.sampled_from(["where", "concat"]), *[inner] * 3)
+        over = st.builds(
+            lambda f, a, axis: f"{f}({a}, over={axis})",
+            st.sampled_from(["sum", "mean", "amax", "halves", "pairs", "softmax", "logsumexp"]),
+            inner,
+            axes,
+        )
+        merged = st.builds(lambda f, a, b: f"{f}({a}, {b}, over=D)", st.sampled_from(["join", "dot"]), inner, inner)
+        return st.one_of(
+            st.builds(lambda a, op, b: f"({a} {op} {b})", inner, st.sampled_from("+ - * / < == // %".split()), inner),
+            st.builds(lambda f, a: f"{f}({a})", st.sampled_from(["exp", "abs", "silu", "index", "floor"]), inner),
+            st.builds(lambda a, b: f"x[{a}, {b}]", inner, inner),
+            st.builds(lambda a: f"cast({a}, i8)", inner),
+            call,
+            over,
+            merged,
+        )
+
+    return st.recursive(OPERANDS, grow, max_leaves=8)
+
+
+@given(st.lists(random_values(), min_size=1, max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_random_expressions_become_sound_graphs_or_a_spec_error(values: list[str]) -> None:
+    body = "".join(f"    v{n} = {value}\n" for n, value in enumerate(values))
+    header = (
+        "op f(x: f32[N, D], w: f16[D], h: f32[N, D/2], k: f32[N, A + B], i: i32[N], s: i32, c: bool[N],\n"
+        "     a: f32[A], mut out: f32[N, D]) -> y: f32[N, D]:\n"
+    )
+    try:
+        graphs = graphs_of(f"{header}{body}    out[i] = v0\n    y = v0 + x\n")
+    except SpecError as error:
+        assert str(error)
+    else:
+        for graph in graphs:
+            verify_graph(graph)
+
+
+def test_no_composite_is_known_to_the_compiler() -> None:
+    assert not {fn.name.text for fn in standard_library().fns} & set(PRIMITIVES)
