@@ -189,6 +189,10 @@ def _maximum_for_sum(node: ast.AST) -> ast.AST | None:
     return call
 
 
+def _nan_lost_in_comparison(node: ast.AST) -> ast.AST | None:
+    return _without(node, "maximum", "propagate_nan") or _without(node, "minimum", "propagate_nan")
+
+
 def _nan_lost_in_reduction(node: ast.AST) -> ast.AST | None:
     call = _calls(node, "reduce")
     if call is None or len(call.args) < 3:
@@ -260,8 +264,7 @@ MUTATIONS = (
     Mutation("wrong stride", _wrong_stride),
     Mutation("factor missing", _missing_factor),
     Mutation("maximum instead of sum", _maximum_for_sum),
-    Mutation("NaN lost in a maximum", lambda node: _without(node, "maximum", "propagate_nan")),
-    Mutation("NaN lost in a minimum", lambda node: _without(node, "minimum", "propagate_nan")),
+    Mutation("NaN lost in a comparison", _nan_lost_in_comparison),
     Mutation("NaN lost in a reduction", _nan_lost_in_reduction),
     Mutation("wrong divisor", _wrong_divisor),
     Mutation("two programs on one row", _shared_programs),

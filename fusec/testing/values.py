@@ -83,7 +83,8 @@ def _outlier(shape: Shape, dtype: DType, generator: Generator) -> Tensor:
     if not shape or not values.numel():
         return values
     place = torch.randint(0, shape[-1], _rows(shape), generator=generator)
-    return values.scatter(-1, place, values.gather(-1, place) * 2.0**10)
+    found = values.gather(-1, place)
+    return values.scatter(-1, place, found * 2.0**10 + torch.copysign(torch.tensor(2.0**7), found))
 
 
 def _whole(shape: Shape, dtype: DType, generator: Generator) -> Tensor:

@@ -1,0 +1,143 @@
+"""Drawn calls satisfy the signature they are drawn from, cover what is hard, and come back from their line."""
+
+from __future__ import annotations
+
+from math import prod
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from specimens import GRAPHS
+
+from fusec.ir.types import DTYPES
+from fusec.reference.bind import bind
+from fusec.testing import values
+from fusec.testing.cases import Case, build
+from fusec.testing.extents import Signature
+from fusec.testing.layouts import LAYOUTS, OVERLAPPING
+from fusec.testing.positions import Positions, positions
+from fusec.testing.strategies import Budget, cases
+
+thorough = settings(max_examples=200, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def drawn(name: str, count: int = 300) -> list[Case]:
+    found: list[Case] = []
+
+    @settings(thorough, max_examples=count, database=None)
+    @given(cases(GRAPHS[name]))
+    def collect(case: Case) -> None:
+        found.append(case)
+
+    collect()
+    return found
+
+
+@thorough
+@given(data=st.data(), name=st.sampled_from(sorted(GRAPHS)))
+def test_drawn_calls_satisfy_their_signature(data: st.DataObject, name: str) -> None:
+    case = data.draw(cases(GRAPHS[name]))
+    call = build(GRAPHS[name], case)
+    binding = bind(GRAPHS[name], call.arguments)
+    assert {axis: binding.extents[axis] for axis in case.extents} == case.extents
+    assert binding.lead == case.lead
+    assert call.disturbed() == []
+
+
+@thorough
+@given(data=st.data(), name=st.sampled_from(sorted(GRAPHS)))
+def test_a_case_comes_back_from_its_line(data: st.DataObject, name: str) -> None:
+    case = data.draw(cases(GRAPHS[name]))
+    again = eval(repr(case))
+    assert again == case
+    assert "\n" not in repr(case)
+    first, second = build(GRAPHS[name], case), build(GRAPHS[name], again)
+    for param, held in first.buffers.items():
+        assert torch.equal(held.before, second.buffers[param].before)
+        assert held.tensor.stride() == second.buffers[param].tensor.stride()
+
+
+@thorough
+@given(data=st.data(), name=st.sampled_from(sorted(GRAPHS)))
+def test_drawn_calls_stay_within_their_budget(data: st.DataObject, name: str) -> None:
+    budget = Budget(rows=6, elements=500)
+    case = data.draw(cases(GRAPHS[name], budget))
+    inner = Signature.of(GRAPHS[name]).inner
+    assert prod(max(extent, 1) for axis, extent in case.extents.items() if axis not in inner) * prod(case.lead) <= 6
+    assert all(held.tensor.numel() <= 500 for held in build(GRAPHS[name], case).buffers.values())
+
+
+def test_draws_cover_what_is_hard() -> None:
+    found = drawn("normed")
+    extents = {case.extents["N"] for case in found}
+    assert {0, 1, 7, 64, 65, 1000} <= extents
+    assert {len(case.lead) for case in found} == {0, 1, 2, 3}
+    assert {case.dtypes["T"] for case in found} == {"f16", "bf16", "f32"}
+    assert {case.layouts.get("x", "contiguous") for case in found} == set(LAYOUTS)
+    assert {case.values.get("x", "normal") for case in found} == set(values.VALUES)
+
+
+def test_conditions_between_extents_hold_and_leave_a_choice() -> None:
+    pairs = {(case.extents["Hq"], case.extents["Hk"]) for case in drawn("divided")}
+    assert all(q % k == 0 for q, k in pairs)
+    assert len({q // k for q, k in pairs}) > 2
+
+
+def test_what_may_be_left_out_is_left_out_at_times() -> None:
+    assert {case.omitted for case in drawn("rotated", 100)} == {(), ("num_heads",)}
+    assert {case.omitted for case in drawn("divided", 100)} == {(), ("bias",)}
+
+
+def test_positions_are_those_of_the_axis_they_index() -> None:
+    assert positions(GRAPHS["looked_up"]) == {"at": Positions(GRAPHS["looked_up"].tensor("table").dims[0])}
+    assert positions(GRAPHS["segmented"])["offsets"].ordered
+
+
+@pytest.mark.parametrize("kind", ["normal", "stray"])
+def test_stray_positions_lie_outside(kind: str) -> None:
+    found = values.draw_positions(kind, (64,), 5, False, torch.Generator().manual_seed(0))
+    assert bool(((found >= 0) & (found < 5)).all()) == (kind == "normal")
+
+
+def test_segment_bounds_rise_from_the_first_to_the_last_position() -> None:
+    found = values.draw_positions("normal", (6,), 40, True, torch.Generator().manual_seed(0)).tolist()
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == (0, 40)
+
+
+@pytest.mark.parametrize("name", sorted(values.VALUES))
+@pytest.mark.parametrize("dtype", ["f64", "f32", "f16", "bf16", "f8e4m3", "f8e5m2"])
+@pytest.mark.parametrize("shape", [(4, 33), (0, 3), ()], ids=str)
+def test_values_exist_in_every_format_and_shape(name: str, dtype: str, shape: tuple[int, ...]) -> None:
+    drawn_values = values.draw(name, shape, DTYPES[dtype], torch.Generator().manual_seed(5))
+    assert drawn_values.shape == shape
+    finite = drawn_values.double().isfinite().all()
+    assert bool(finite) or name in ("inf", "nan")
+
+
+def test_values_are_what_their_name_says() -> None:
+    def of(kind: str, dtype: str = "f16") -> torch.Tensor:
+        return values.draw(kind, (16, 64), DTYPES[dtype], torch.Generator().manual_seed(2)).double()
+
+    assert of("huge").abs().max() > 60000
+    tiny = of("tiny").abs()
+    assert 0 < tiny[tiny > 0].min() < 2.0**-14
+    assert not of("zeros").any()
+    assert torch.signbit(of("zeros")).any()
+    assert of("inf").isinf().any()
+    assert of("nan").isnan().any()
+    assert (of("outlier").abs().amax(1) > 20 * of("outlier").abs().median(1).values).all()
+    assert torch.equal(of("whole"), of("whole").round())
+    assert (of("sparse") == 0).double().mean() > 0.8
+    assert (of("constant_rows") == of("constant_rows")[:, :1]).all()
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+@pytest.mark.parametrize("shape", [(3, 4, 5), (7,), (), (2, 0, 3), (1, 1)], ids=str)
+def test_elements_have_a_place_of_their_own_unless_broadcast(name: str, shape: tuple[int, ...]) -> None:
+    layout = LAYOUTS[name](shape)
+    places = torch.arange(10_000).as_strided(shape, layout.strides, layout.offset).flatten()
+    assert len(layout.strides) == len(layout.distinct) == len(shape)
+    assert places.unique().numel() == prod(layout.distinct)
+    assert prod(layout.distinct) == prod(shape) or name in OVERLAPPING
