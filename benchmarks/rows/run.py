@@ -1,0 +1,138 @@
+"""Row ops against eager PyTorch, torch.compile, `torch.nn.functional` and Liger, on one GPU.
+
+    python -m benchmarks.rows.run --out rows.json [--only NAME] [--rounds 15]
+
+Every candidate of a case runs on the same buffers, one after another within a round (interleaved), with the L2 cache
+swept by a read of another 512 MB before each call; the figure is the median over rounds, by CUDA events. Before timing,
+each candidate is held against the formula in f64 on those buffers, which hold random data. Figures are microseconds;
+GB/s count each input read once and each output written once. `copy` is a device-to-device copy of 4 GB in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import triton
+
+from benchmarks.rows.cases import Case, all_cases
+
+
+@dataclass
+class Result:
+    """The figures of one case: per candidate the median time in us, and its error relative to the f64 formula."""
+
+    case: str
+    nbytes: int
+    times: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class ColdTimer:
+    """Times one call with a cold L2; the sweep before it also hides the time the host takes to launch."""
+
+    def __init__(self) -> None:
+        self._sweep = torch.ones(128 * 1024 * 1024, dtype=torch.float32, device="cuda")
+
+    def __call__(self, call: Callable[[], Any]) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self._sweep.sum()
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) * 1e3
+
+
+def measure(case: Case, timer: ColdTimer, rounds: int) -> Result:
+    """Check, then time, every candidate of a case."""
+    torch.compiler.reset()
+    inputs = case.inputs()
+    exact = case.formula(*(t.double() if t.is_floating_point() else t for t in inputs))
+    result = Result(case.name, case.nbytes)
+    calls: dict[str, Callable[[], Any]] = {}
+    for name, candidate in case.candidates.items():
+        try:
+            got = candidate(*inputs)
+            result.errors[name] = max(_error(g, e) for g, e in zip(_tuple(got), _tuple(exact), strict=False))
+            for _ in range(3):
+                candidate(*inputs)
+        except Exception as error:  # a peer that cannot run this case is reported, not fatal
+            result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
+            continue
+        calls[name] = lambda candidate=candidate: candidate(*inputs)
+    del exact
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            samples[name].append(timer(call))
+    result.times = {name: statistics.median(values) for name, values in samples.items()}
+    return result
+
+
+def copy_rate(timer: ColdTimer) -> float:
+    """Bytes per second of a 4 GB device-to-device copy, reads and writes counted."""
+    source = torch.randint(0, 255, (2 * 1024**3,), dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    times = [timer(lambda: target.copy_(source)) for _ in range(10)]
+    return 2 * source.numel() / (statistics.median(times) * 1e-6)
+
+
+def main() -> None:
+    """Run the cases and write the raw figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    timer = ColdTimer()
+    rate = copy_rate(timer)
+    results = [measure(case, timer, arguments.rounds) for case in all_cases() if arguments.only in case.name]
+    about = {
+        "command": " ".join(sys.argv),
+        "device": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        "python": platform.python_version(),
+        "copy_bytes_per_s": rate,
+        "rounds": arguments.rounds,
+    }
+    with open(arguments.out, "w") as file:
+        json.dump({"about": about, "results": [vars(result) for result in results]}, file, indent=1)
+    report(results, rate)
+
+
+def report(results: list[Result], rate: float) -> None:
+    """A table: ours, the best peer, the ratio, and the share of the copy rate."""
+    print(f"copy {rate / 1e12:.2f} TB/s")
+    print(f"{'case':44} {'fusec':>8} {'of copy':>8} {'peers (us)'}")
+    for result in results:
+        ours = result.times.get("fusec", float("nan"))
+        peers = {name: time for name, time in result.times.items() if name != "fusec"}
+        share = result.nbytes / (ours * 1e-6) / rate
+        texts = [f"{name} {time:.1f} ({time / ours:.2f}x)" for name, time in sorted(peers.items(), key=lambda p: p[1])]
+        texts += [f"{name} FAILED {why[:60]}" for name, why in result.failed.items()]
+        error = result.errors.get("fusec", float("nan"))
+        print(f"{result.case:44} {ours:8.1f} {share:8.2f} err {error:.1e} {', '.join(texts)}")
+
+
+def _tuple(value: Any) -> tuple[torch.Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _error(got: torch.Tensor, exact: torch.Tensor) -> float:
+    difference = (got.double() - exact).norm()
+    return float(difference / exact.norm().clamp_min(1e-30))
+
+
+if __name__ == "__main__":
+    main()
