@@ -93,7 +93,7 @@ _LARK = Lark(
 )
 
 _PIECE = re.compile(
-    r'#[^\n]*|"""[\s\S]*?(?:"""|(?P<open>\Z))|^(?P<start>op|fn|use)[ \t]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)', re.MULTILINE
+    r'#[^\n]*|"""[\s\S]*?(?:"""|(?P<open>\Z))|^\ufeff?(?P<start>op|fn|use)[ \t]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)', re.MULTILINE
 )
 
 

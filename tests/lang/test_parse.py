@@ -73,6 +73,12 @@ def test_line_ends_do_not_matter() -> None:
     assert len(unix.ops[0].conditions) == 2
 
 
+def test_a_byte_order_mark_does_not_matter() -> None:
+    module = parse(Source("spec.fuse", f"\ufeff{HEADER}    y = x\n"))
+    assert module.faults == ()
+    assert module.ops[0].name.span.text == "f"
+
+
 def test_comments_are_no_continuation() -> None:
     module = parse(Source("spec.fuse", f"{HEADER}    # this -> that\n    y = x  # where -> T\n\n# -> end\n"))
     assert module.faults == ()
@@ -124,11 +130,10 @@ def test_what_is_written_is_read(definition: syntax.Definition) -> None:
     assert text_of(read) == text
 
 
-PIECES = st.sampled_from(
-    ["op ", "fn ", "use ", "f", "x", "(", ")", "[", "]", "{", "}", ":", ",", "=", "->", "where ", "in ", "return "]
-    + ["\n", "\n    ", "\n  ", "\t", "...", "1", "1e-6", "+", "-", "**", "//", "==", "not ", '"""', "#", "'", "\\", "é"]
-    + ["dim", "weight ", "mut ", "T", "\r", "\0", "\x0c", "9" * 50, HEADER]
-)
+WORDS = ("op ", "fn ", "use ", "where ", "in ", "return ", "not ", "dim", "weight ", "mut ", "f", "x", "T")
+SIGNS = ("(", ")", "[", "]", "{", "}", ":", ",", "=", "->", "...", "+", "-", "**", "//", "==", '"""', "#", "'", "\\")
+BLANKS = ("\n", "\n    ", "\n  ", "\t", "\r", "\0", "\x0c", "\ufeff", "é")
+PIECES = st.sampled_from((*WORDS, *SIGNS, *BLANKS, "1", "1e-6", "9" * 50, HEADER))
 
 
 @given(st.lists(PIECES, max_size=60).map("".join) | st.text(max_size=200))

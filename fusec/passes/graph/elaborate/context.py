@@ -21,7 +21,8 @@ MAX_NODES = 20000
 class Context:
     """The graph so far, and what the signature declares. Also the `Surroundings` of the primitives.
 
-    `axes` are the axes that may be written in the body, with the place that introduces each.
+    `axes` are the axes that may be written in the body, with the place that introduces each; `written` the `mut`
+    tensors written so far; `excused` says that a name was left undefined because its definition could not be read.
     """
 
     program: Program
@@ -34,6 +35,7 @@ class Context:
     scatters: list[Scatter] = field(default_factory=list)
     written: dict[str, Span] = field(default_factory=dict)
     calls: int = 0
+    excused: bool = False
 
     def type_of(self, node: NodeId) -> ValueType:
         return self.builder[node].type

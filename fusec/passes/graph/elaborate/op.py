@@ -13,24 +13,24 @@ from fusec.ir.graph import (
     ChoiceParam,
     Choose,
     DimParam,
-    Extent,
     Graph,
     Input,
-    Output,
     Param,
     Scalar,
     ScalarParam,
     TensorParam,
 )
-from fusec.ir.types import Axis, Kind, Lead, Named, Quotient, Storage, Sum, symbol, without
+from fusec.ir.types import Named, Sum, symbol, without
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Value
 from fusec.passes.graph.elaborate.constraints import declared_constraints, implied_constraints
 from fusec.passes.graph.elaborate.context import Context
+from fusec.passes.graph.elaborate.extents import check_solved, used_axes
 from fusec.passes.graph.elaborate.frame import Frame
 from fusec.passes.graph.elaborate.identifiers import check_name
+from fusec.passes.graph.elaborate.outputs import find_output
 from fusec.passes.graph.elaborate.primitives import PRIMITIVES
-from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
+from fusec.passes.graph.elaborate.report import Report, did_you_mean
 from fusec.passes.graph.elaborate.signature import Declared, Signature, read_signature
 from fusec.passes.graph.elaborate.statements import Body, check_function, storable
 from fusec.passes.graph.solve_extents import solve_extents
@@ -94,19 +94,21 @@ class _Op:
         self._bind_params()
         for statement in self._op.body:
             self._body.execute(statement)
-        outputs = tuple(output for output in map(self._output, self._signature.outputs) if output)
-        self._check_mutable()
+        found = [find_output(declared, self._body, self._report) for declared in self._signature.outputs]
+        outputs = tuple(output for output in found if output)
+        self._check_effects()
         constraints = declared_constraints(self._op.conditions, self._extent, self._report)
-        if len(self._report) > self._before or self._context.program.faults:
+        if self._is_wrong():
             return None
         params = tuple(self._signature.params.values())
         nodes = self._context.builder.nodes
-        axes = self._used_axes(params, outputs)
+        axes = used_axes(params, outputs, nodes)
         constraints = (*constraints, *implied_constraints(axes, nodes, constraints))
         named = [axis.name for axis in axes if isinstance(axis, Named)]
         solves = solve_extents(params, constraints, named)
-        self._check_solved(params, axes, {solve.name for solve in solves})
-        if len(self._report) > self._before:
+        solved = {solve.name for solve in solves}
+        check_solved(axes, solved, params, self._context.axes, self._op.name.span, self._report)
+        if self._is_wrong():
             return None
         return Graph(
             self._op.name.text,
@@ -119,6 +121,9 @@ class _Op:
             solves,
             constraints,
         )
+
+    def _is_wrong(self) -> bool:
+        return len(self._report) > self._before or self._context.excused
 
     # --- Parameters ----------------------------------------------------------------------------------------------
 
@@ -169,43 +174,19 @@ class _Op:
                 found.append((option.text, callee))
         return Choice(name, tuple(found)) if len(found) == len(type.options) else None
 
-    # --- Outputs -------------------------------------------------------------------------------------------------
+    # --- Checks --------------------------------------------------------------------------------------------------
 
-    def _output(self, declared: Declared) -> Output | None:
-        name = declared.name
-        binding = self._body.names.get(name.text)
-        if binding is None:
-            near = did_you_mean(name.text, [n for n, b in self._body.names.items() if not b.parameter])
-            self._report.add(f"output `{name.text}` is never assigned", name.span, help=near)
-            return None
-        node = None if binding.bound is None else self._body.as_value(binding.bound, binding.span)
-        if node is None:
-            return None
-        type, axes = self._context.type_of(node), tuple(axis for dim in declared.dims for axis in dim)
-        note = Note(f"`{name.text}` is declared here", name.span.to(declared.span))
-        extra = without(type.axes, axes)
-        if extra:
-            message = f"`{name.text}` has axis `{extra[0]}`, which its declaration lacks"
-            self._report.add(message, binding.span, note, help=_missing_help(extra[0], axes, type.axes))
-        elif not storable(type.kind, declared.element.kind):
-            message = f"`{name.text}` is {type.kind.value} but is declared as `{declared.element}`"
-            self._report.add(message, binding.span, note, help=_kind_help(type.kind, declared.element))
-        else:
-            return Output(name.text, declared.element, declared.dims, node, name.span)
-        return None
-
-    def _check_mutable(self) -> None:
+    def _check_effects(self) -> None:
+        """Every `mut` tensor is written, and an op leaves something behind."""
         for param in self._signature.params.values():
             unwritten = isinstance(param, TensorParam) and param.mutable and param.name not in self._context.written
-            if unwritten and len(self._report) == self._before and param.span:
+            if unwritten and not self._is_wrong() and param.span:
                 help = f"write it with `{param.name}[...] = ...`, or drop `mut`"
                 self._report.add(f"`{param.name}` is `mut` but is never written", param.span, help=help)
         if not self._op.results and not any(p.kind and p.kind.text == "mut" for p in self._op.params):
             self._report.add(
                 f"op `{self._op.name.text}` has no output", self._op.name.span, help="add `-> y: T[...]` to the header"
             )
-
-    # --- Extents -------------------------------------------------------------------------------------------------
 
     def _extent(self, name: syntax.Name) -> sympy.Expr | None:
         """The extent that a name stands for in a condition."""
@@ -225,72 +206,8 @@ class _Op:
             self._report.add(f"there is no axis `{name.text}`", name.span, help=near)
         return None
 
-    def _used_axes(self, params: tuple[Param, ...], outputs: tuple[Output, ...]) -> tuple[Axis, ...]:
-        """Every axis of the op, the axes inside sums and quotients included."""
-        found: dict[Axis, None] = {}
-        for holder in (*params, *outputs):
-            if isinstance(holder, TensorParam | Output):
-                found.update(dict.fromkeys(axis for dim in holder.dims for axis in dim))
-        for param in params:
-            if isinstance(param, DimParam):
-                found[param.axis] = None
-        for node in self._context.builder.nodes:
-            found.update(dict.fromkeys(node.type.axes))
-            if isinstance(node.expr, Extent):
-                found.update(dict.fromkeys(node.expr.dim))
-        return tuple(dict.fromkeys(inner for axis in found for inner in _inside(axis)))
-
-    def _check_solved(self, params: tuple[Param, ...], axes: tuple[Axis, ...], solved: set[str]) -> None:
-        given = [param for param in params if isinstance(param, TensorParam) and not param.optional]
-        for axis in axes:
-            if isinstance(axis, Named) and axis.name not in solved:
-                span = self._context.axes[axis.name]
-                help = _unsolved_help(axis.name, params)
-                self._report.add(f"the extent of axis `{axis}` cannot be found from the arguments", span, help=help)
-        if Lead() in axes and not any((Lead(),) in param.dims for param in given):
-            self._report.add("no parameter that is always given tells what `...` stands for", self._op.name.span)
-
-
-def _unsolved_help(name: str, params: tuple[Param, ...]) -> str:
-    """What to do about an extent that no argument tells."""
-    for param in params:
-        if isinstance(param, DimParam) and param.axis.name == name:
-            return f"drop `= infer`, so that the caller has to give `{param.name}`"
-    return f"add a parameter such as `n: dim({name})`, or fix it with `where {name} == 64`"
-
-
-def _inside(axis: Axis) -> tuple[Axis, ...]:
-    match axis:
-        case Quotient(of=of):
-            return (axis, of)
-        case Sum(parts=parts):
-            return (axis, *(inner for part in parts for item in part for inner in _inside(item)))
-        case _:
-            return (axis,)
-
 
 def _sums(signature: Signature) -> tuple[Sum, ...]:
     holders = (*signature.params.values(), *signature.outputs)
     dims = (dim for holder in holders if isinstance(holder, TensorParam | Declared) for dim in holder.dims)
     return tuple(dict.fromkeys(axis for dim in dims for axis in dim if isinstance(axis, Sum)))
-
-
-def _kind_help(value: Kind, element: Storage) -> str:
-    """What to do about a value of a kind that its output does not hold."""
-    if value is Kind.BOOL:
-        return "`where(condition, 1, 0)` makes a number of a truth value"
-    if element.kind is Kind.BOOL:
-        return "compare it, as in `x > 0`"
-    return f"round it with `cast(..., {element})`"
-
-
-def _missing_help(extra: Axis, declared: tuple[Axis, ...], has: tuple[Axis, ...]) -> str:
-    """What to do about a value with an axis that its output lacks."""
-    if isinstance(extra, Quotient) and extra.of in declared:
-        return f"`join` or `interleave` makes `{extra.of}` of its parts"
-    whole = next(
-        (axis for axis in declared if isinstance(axis, Sum) and any(extra in part for part in axis.parts)), None
-    )
-    if whole:
-        return f"`concat` makes `{whole}` of its parts"
-    return f"reduce over `{extra}`, or declare it; the value has the axes {listing(has)}"

@@ -101,7 +101,9 @@ class Scope:
         return {} if self.frame.function else self.context.axes
 
     def _excused(self, name: str) -> bool:
-        return self.context.program.incomplete or name in self.context.program.broken
+        excused = self.context.program.incomplete or name in self.context.program.broken
+        self.context.excused |= excused
+        return excused
 
     # --- Axes ----------------------------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class Scope:
                 case None:
                     raise _Silent
                 case _:
-                    raise DimFault(f"an axis is needed, `{name.text}` is none", name.span)
+                    raise DimFault(f"an axis is needed here, and `{name.text}` is none", name.span)
         if name.text not in self._axis_names():
             near = did_you_mean(name.text, [*self._axis_names()])
             raise DimFault(f"there is no axis `{name.text}`", name.span, near)

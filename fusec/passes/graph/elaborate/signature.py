@@ -7,12 +7,13 @@ from typing import assert_never
 
 from fusec.diagnostics import Note, Span
 from fusec.ir.graph import ChoiceParam, DimParam, Param, ScalarParam, TensorParam
-from fusec.ir.types import DTYPES, Axis, Dim, DType, DTypeVar, Kind, Lead, Named, Storage
+from fusec.ir.types import Axis, Dim, DType, Lead, Named, Storage
 from fusec.lang import syntax
-from fusec.passes.graph.elaborate.constants import CONSTANTS
+from fusec.passes.graph.elaborate.defaults import scalar_default
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
 from fusec.passes.graph.elaborate.identifiers import check_name
-from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing, near_dtype
+from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
+from fusec.passes.graph.elaborate.type_variables import Variable, check_variables, element_of, read_variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +23,6 @@ class Declared:
     name: syntax.Name
     element: Storage
     dims: tuple[Dim, ...]
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A type variable and where it is bound."""
-
-    type: DTypeVar
     span: Span
 
 
@@ -51,14 +44,13 @@ class Signature:
 def read_signature(op: syntax.Op, report: Report) -> Signature:
     """The header of `op`; every mistake in it is reported."""
     reader = _Reader(report)
-    for condition in op.conditions:
-        if isinstance(condition, syntax.Membership):
-            reader.variable(condition)
+    reader.signature.variables = read_variables(op.conditions, report)
     for param in op.params:
         reader.param(param)
     for result in op.results:
         reader.result(result)
-    reader.check_variables()
+    if not reader.signature.poisoned:
+        check_variables(reader.signature.variables, reader.signature.params.values(), report)
     reader.check_axes()
     reader.check_order(op)
     return reader.signature
@@ -69,51 +61,6 @@ class _Reader:
         self.signature = Signature()
         self._report = report
         self._names: dict[str, Span] = {}
-
-    # --- Type variables ------------------------------------------------------------------------------------------
-
-    def variable(self, condition: syntax.Membership) -> None:
-        """`T in {f16, bf16}`."""
-        name, report, known = condition.variable, self._report, self.signature.variables
-        options = tuple(DTYPES[option.text] for option in condition.options if option.text in DTYPES)
-        kinds = dict.fromkeys(option.kind.value for option in options)
-        for option in condition.options:
-            if option.text not in DTYPES:
-                report.add(f"there is no dtype `{option.text}`", option.span, help=_dtype_help(option.text))
-        if name.text in known:
-            first = Note("it is bound here", known[name.text].span)
-            report.add(f"type variable `{name.text}` is bound twice", name.span, first)
-        elif len(set(options)) < len(options):
-            report.add(f"a dtype stands twice among those of `{name.text}`", condition.span)
-        elif len(kinds) > 1:
-            message = f"type variable `{name.text}` mixes {' and '.join(kinds)} dtypes"
-            report.add(message, condition.span, help="use one variable for each kind")
-        elif not condition.options:
-            report.add(f"type variable `{name.text}` has no dtype to stand for", condition.span)
-        check_name(name, report)
-        known.setdefault(name.text, Variable(DTypeVar(name.text, options or (DTYPES["f32"],)), name.span))
-
-    def check_variables(self) -> None:
-        """Every variable must be the dtype of a tensor that is always given: nothing else tells which it is."""
-        tensors = [param for param in self.signature.params.values() if isinstance(param, TensorParam)]
-        given = {str(param.element) for param in tensors if not param.optional}
-        for name, variable in self.signature.variables.items():
-            if name not in given and not self.signature.poisoned:
-                help = "make it the dtype of a tensor parameter that has no default"
-                self._report.add(f"no argument tells which dtype `{name}` is", variable.span, help=help)
-
-    def _element(self, name: syntax.Name) -> Storage | None:
-        text = name.text
-        if text in DTYPES:
-            return DTYPES[text]
-        if text in self.signature.variables:
-            return self.signature.variables[text].type
-        if text[0].isupper():
-            help = f"bind it with `where {text} in {{f16, bf16, f32}}`"
-            self._report.add(f"type variable `{text}` is not bound", name.span, help=help)
-        else:
-            self._report.add(f"there is no dtype `{text}`", name.span, help=_dtype_help(text))
-        return None
 
     # --- Dimensions ----------------------------------------------------------------------------------------------
 
@@ -193,7 +140,7 @@ class _Reader:
         if not isinstance(result.type, syntax.TensorType):
             self._report.add("an output is a tensor", result.type.span, help="`f32[]` is one without dimensions")
             return
-        element, dims = self._element(result.type.element), self._dims(result.type)
+        element, dims = element_of(result.type.element, self.signature.variables, self._report), self._dims(result.type)
         if element and dims is not None:
             self.signature.outputs.append(Declared(result.name, element, dims, result.type.span))
 
@@ -230,7 +177,7 @@ class _Reader:
             self._report.add("a `mut` tensor cannot be omitted", param.default.span)
 
     def _tensor(self, param: syntax.Param, type: syntax.TensorType) -> TensorParam | None:
-        element, dims = self._element(type.element), self._dims(type)
+        element, dims = element_of(type.element, self.signature.variables, self._report), self._dims(type)
         if element is None or dims is None:
             return None
         if param.default is not None:
@@ -247,25 +194,14 @@ class _Reader:
         )
 
     def _scalar(self, param: syntax.Param, type: syntax.ScalarType) -> ScalarParam | None:
-        element = self._element(type.element)
+        element = element_of(type.element, self.signature.variables, self._report)
         if element is None:
             return None
         if not isinstance(element, DType) or element.packed:
             self._report.add(f"a scalar cannot be `{element}`", type.span, help="for example `f32` or `i32`")
             return None
-        default = None if param.default is None else self._number(param.default, element)
+        default = None if param.default is None else scalar_default(param.default, element, self._report)
         return ScalarParam(param.name.text, element, default, param.name.span)
-
-    def _number(self, expr: syntax.Expr, dtype: DType) -> float | int | bool | None:
-        found = _constant(expr)
-        if found is None:
-            self._report.add("the default of a scalar is a number", expr.span)
-            return None
-        if not _holds(dtype, found):
-            help = "write `true` or `false`" if dtype.kind is Kind.BOOL else None
-            self._report.add(f"`{expr.span.text}` is no `{dtype}`", expr.span, help=help)
-            return None
-        return float(found) if dtype.kind is Kind.REAL else found
 
     def _dim(self, param: syntax.Param, type: syntax.DimType) -> DimParam | None:
         if type.word.text != "dim":
@@ -293,33 +229,3 @@ class _Reader:
                 help = did_you_mean(other.span.text, options) or f"the options are {listing(options)}"
                 self._report.add("the default is not among the options", other.span, help=help)
                 return None
-
-
-def _constant(expr: syntax.Expr) -> float | int | bool | None:
-    match expr:
-        case syntax.Number(value):
-            return value
-        case syntax.Unary(op="neg", operand=operand):
-            found = _constant(operand)
-            return None if found is None else -found
-        case syntax.Name(text):
-            return CONSTANTS.get(text)
-        case _:
-            return None
-
-
-def _holds(dtype: DType, value: float | int | bool) -> bool:
-    match dtype.kind:
-        case Kind.BOOL:
-            return isinstance(value, bool)
-        case Kind.REAL:
-            return not isinstance(value, bool)
-        case Kind.INT:
-            low, high = (0, 2**dtype.bits) if dtype.name == "u8" else (-(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1))
-            return isinstance(value, int) and not isinstance(value, bool) and low <= value < high
-        case _:
-            assert_never(dtype.kind)
-
-
-def _dtype_help(text: str) -> str:
-    return near_dtype(text) or f"the dtypes are {', '.join(DTYPES)}"

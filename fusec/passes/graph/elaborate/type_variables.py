@@ -1,0 +1,80 @@
+"""Dtypes and the type variables that stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fusec.diagnostics import Note, Span
+from fusec.ir.graph import Param, TensorParam
+from fusec.ir.types import DTYPES, DType, DTypeVar, Storage
+from fusec.lang import syntax
+from fusec.passes.graph.elaborate.identifiers import check_name
+from fusec.passes.graph.elaborate.report import Report, near_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A type variable and where it is bound."""
+
+    type: DTypeVar
+    span: Span
+
+
+def read_variables(conditions: Iterable[syntax.Condition], report: Report) -> dict[str, Variable]:
+    """The variables that conditions such as `T in {f16, bf16}` bind; a wrong one is known nevertheless."""
+    known: dict[str, Variable] = {}
+    for condition in conditions:
+        if isinstance(condition, syntax.Membership):
+            name = condition.variable
+            if name.text in known:
+                first = Note("it is bound here", known[name.text].span)
+                report.add(f"type variable `{name.text}` is bound twice", name.span, first)
+            check_name(name, report)
+            known.setdefault(name.text, Variable(DTypeVar(name.text, _options(condition, report)), name.span))
+    return known
+
+
+def check_variables(variables: Mapping[str, Variable], params: Iterable[Param], report: Report) -> None:
+    """Every variable must be the dtype of a tensor that is always given: nothing else tells which it is."""
+    given = {str(param.element) for param in params if isinstance(param, TensorParam) and not param.optional}
+    for name, variable in variables.items():
+        if name not in given:
+            help = "make it the dtype of a tensor parameter that has no default"
+            report.add(f"no argument tells which dtype `{name}` is", variable.span, help=help)
+
+
+def element_of(name: syntax.Name, variables: Mapping[str, Variable], report: Report) -> Storage | None:
+    """The dtype or variable that `name` stands for, or None, which is reported."""
+    text = name.text
+    if text in DTYPES:
+        return DTYPES[text]
+    if text in variables:
+        return variables[text].type
+    if text[0].isupper():
+        help = f"bind it with `where {text} in {{f16, bf16, f32}}`"
+        report.add(f"type variable `{text}` is not bound", name.span, help=help)
+    else:
+        report.add(f"there is no dtype `{text}`", name.span, help=_dtype_help(text))
+    return None
+
+
+def _options(condition: syntax.Membership, report: Report) -> tuple[DType, ...]:
+    name = condition.variable.text
+    for option in condition.options:
+        if option.text not in DTYPES:
+            report.add(f"there is no dtype `{option.text}`", option.span, help=_dtype_help(option.text))
+    options = tuple(DTYPES[option.text] for option in condition.options if option.text in DTYPES)
+    kinds = dict.fromkeys(option.kind.value for option in options)
+    if len(set(options)) < len(options):
+        report.add(f"a dtype stands twice among those of `{name}`", condition.span)
+    elif len(kinds) > 1:
+        message = f"type variable `{name}` mixes {' and '.join(kinds)} dtypes"
+        report.add(message, condition.span, help="use one variable for each kind")
+    elif not condition.options:
+        report.add(f"type variable `{name}` has no dtype to stand for", condition.span)
+    return options or (DTYPES["f32"],)
+
+
+def _dtype_help(text: str) -> str:
+    return near_dtype(text) or f"the dtypes are {', '.join(DTYPES)}"
