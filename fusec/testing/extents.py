@@ -72,6 +72,8 @@ class Signature:
     bound: dict[str, Formula]
     divisors: dict[str, int]
     """What an extent must be a multiple of, because the axis is taken in halves or pairs."""
+    positive: frozenset[str]
+    """Extents that others are found by dividing by."""
     conditions: tuple[Condition, ...]
     tensors: tuple[tuple[Formula, ...], ...]
     """The sizes of the dimensions of every tensor."""
@@ -94,6 +96,7 @@ class Signature:
             tuple(name for name in found if symbol(name) not in bound),
             {each.name: Formula.of(value) for each, value in bound.items()},
             divisors,
+            frozenset(name for solve in graph.solves for name in _divided_by(solve.value)),
             tuple(Condition.of(constraint, bound) for constraint in graph.constraints),
             tuple(tuple(Formula.of(product_extent(dim).subs(bound)) for dim in dims) for dims in stored),
             frozenset(_inner(graph, stored)),
@@ -118,6 +121,8 @@ class Room:
         step = self.signature.divisors[name]
         known = [extent * factor for extent in self.extents.values() for factor in (1, 2, 3)]
         wanted = dict.fromkeys([*(step * number for number in pool), *pool, *known])
+        if name in self.signature.positive:
+            wanted.pop(0, None)
         return [number for number in wanted if number % step == 0 and self._fits({**self.extents, name: number})]
 
     def settle(self) -> bool:
@@ -147,6 +152,11 @@ def _bound(constraints: tuple[Constraint, ...]) -> dict[sympy.Symbol, sympy.Expr
                 bound[name] = value
                 break
     return bound
+
+
+def _divided_by(value: sympy.Expr) -> set[str]:
+    powers = [power for power in value.atoms(sympy.Pow) if power.exp.is_negative]
+    return {each.name for power in powers for each in power.base.free_symbols}
 
 
 def names(axis: Axis) -> list[str]:

@@ -64,11 +64,15 @@ def _misaligned(shape: Shape) -> Layout:
 
 
 def _broadcast(shape: Shape) -> Layout:
-    return Layout((0, *strides_of(shape[1:]))[: len(shape)], (1, *shape[1:])[: len(shape)])
+    if not shape:
+        return Layout((), ())
+    return Layout((0, *strides_of(shape[1:])), (min(shape[0], 1), *shape[1:]))
 
 
 def _broadcast_inner(shape: Shape) -> Layout:
-    return Layout((*strides_of(shape[:-1]), 0)[-len(shape) :] if shape else (), (*shape[:-1], 1) if shape else ())
+    if not shape:
+        return Layout((), ())
+    return Layout((*strides_of(shape[:-1]), 0), (*shape[:-1], min(shape[-1], 1)))
 
 
 LAYOUTS: MappingProxyType[str, Callable[[Shape], Layout]] = MappingProxyType(

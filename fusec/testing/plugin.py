@@ -20,6 +20,21 @@ if not torch.cuda.is_available() and "TRITON_INTERPRET" not in os.environ:
 
 from fusec.testing.interpreter import exact, interpreting
 
+RANDOM_SPECS = 200
+"""How many random specs a run takes that names none."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--spec-seed N`, any number of times: run tests of random specs on these specs only."""
+    parser.addoption("--spec-seed", type=int, action="append", help="run tests of random specs on this one")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with an argument `spec_seed` runs once per random spec."""
+    if "spec_seed" in metafunc.fixturenames:
+        seeds = metafunc.config.getoption("--spec-seed") or range(RANDOM_SPECS)
+        metafunc.parametrize("spec_seed", seeds)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def exact_interpreter() -> Iterator[None]:

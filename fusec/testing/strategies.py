@@ -76,7 +76,7 @@ def _extents(draw: st.DrawFn, graph: Graph, budget: Budget) -> tuple[dict[str, i
         lead = tuple(draw(st.lists(st.sampled_from((1, 2, 3, 5, 16, 1, 2, 3, 5, 16, 0)), max_size=3)))
         room.extents[LEAD] = prod(lead)
         assume(prod(lead) <= budget.rows)
-    empty = draw(st.sampled_from(_often(None, signature.free, 15)))
+    empty = draw(st.sampled_from(_often(None, [name for name in signature.free if name not in signature.positive], 15)))
     for name in signature.free:
         pool = (0,) if name == empty else INNER if name in signature.inner else OUTER
         allowed = room.allowed(name, pool)
