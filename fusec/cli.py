@@ -49,10 +49,18 @@ def application(arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_top)
-    for name in arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS:
+    for name in wanted(arguments):
         module = import_module(f"fusec.commands.{name}")
         app.command(name, epilog=module.EPILOG)(module.run)
     return app
+
+
+def wanted(arguments: Sequence[str]) -> Sequence[str]:
+    """The commands that arguments may lead to: the one they name, none when they name an option's answer, else all."""
+    if "--version" in arguments[:1]:
+        return ()
+    named = [name for name in arguments[:1] if name in COMMANDS]
+    return named or COMMANDS
 
 
 def _top(

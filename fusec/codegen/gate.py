@@ -13,6 +13,8 @@ from typing import Any
 
 from fusec import crew
 
+WORKER = "fusec.codegen.gate_worker"
+
 TIME_LIMIT = 120.0
 """Seconds one kernel may take to compile. A kernel that fits its chip needs about one."""
 
@@ -85,6 +87,7 @@ class Verdict:
     """The outcome for one variant on one target: figures, or why there are none, and why it must not be built."""
 
     label: str
+    kernel: str
     target: str
     resources: Resources | None = None
     skipped: str | None = None
@@ -100,14 +103,14 @@ def unsupported(variant: Variant, target: Target) -> str | None:
     return None
 
 
-def judge(label: str, target: Target, resources: Resources) -> Verdict:
+def judge(variant: Variant, target: Target, resources: Resources) -> Verdict:
     """Fail what spills registers or needs more shared memory than a block may have."""
     faults = []
     if resources.spills:
         faults.append(f"spills {resources.spills} bytes of registers")
     if resources.shared > target.shared_limit:
         faults.append(f"needs {resources.shared} bytes of shared memory, {target.name} has {target.shared_limit}")
-    return Verdict(label, target.name, resources, failure="; ".join(faults) or None)
+    return Verdict(variant.label, variant.kernel, target.name, resources, failure="; ".join(faults) or None)
 
 
 def measure(
@@ -118,26 +121,22 @@ def measure(
     `done` is called, from several threads, whenever a job that had to be compiled is finished.
     """
     reasons = [unsupported(job.variant, job.target) for job in jobs]
-    compiled = [job for job, reason in zip(jobs, reasons, strict=True) if not reason]
-    answers = iter(
-        crew.run(
-            "fusec.codegen.gate_worker",
-            [asdict(job) for job in compiled],
-            workers,
-            limit,
-            lambda _: done(),
-            {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"},
-        )
-    )
+    compiled = [asdict(job) for job, reason in zip(jobs, reasons, strict=True) if not reason]
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    answers = iter(crew.run(WORKER, compiled, workers, limit, lambda _: done(), environment))
     return tuple(
-        Verdict(job.variant.label, job.target.name, skipped=reason) if reason else _verdict(job, next(answers))
+        _without_figures(job, skipped=reason) if reason else _verdict(job, next(answers))
         for job, reason in zip(jobs, reasons, strict=True)
     )
 
 
 def _verdict(job: Job, answer: crew.Lost | dict[str, Any]) -> Verdict:
     if isinstance(answer, crew.Lost):
-        return Verdict(job.variant.label, job.target.name, failure=f"the compiler {answer.reason}")
+        return _without_figures(job, failure=f"the compiler {answer.reason}")
     if "error" in answer:
-        return Verdict(job.variant.label, job.target.name, failure=f"does not compile: {answer['error']}")
-    return judge(job.variant.label, job.target, Resources(**answer))
+        return _without_figures(job, failure=f"does not compile: {answer['error']}")
+    return judge(job.variant, job.target, Resources(**answer))
+
+
+def _without_figures(job: Job, *, skipped: str | None = None, failure: str | None = None) -> Verdict:
+    return Verdict(job.variant.label, job.variant.kernel, job.target.name, skipped=skipped, failure=failure)

@@ -19,7 +19,8 @@ from fusec.commands.table import print_table, progress_bars
 from fusec.commands.verify import verify_package
 from fusec.driver.build import Options, Report, build_folder
 from fusec.driver.compile import compile_file
-from fusec.driver.record import OpRecord, PlanRecord
+from fusec.driver.record import PlanRecord
+from fusec.driver.specs import Compiler
 from fusec.driver.store import Store, default_folder, write_whole
 
 EPILOG = """[bold]Examples[/bold]
@@ -34,6 +35,10 @@ fusec build specs/ --check          fails when the committed package is stale
 
 0 built · 1 a spec is wrong, or --check found the package stale · 2 wrong usage · 3 the resource gate or the
 verification failed · 4 a fault of fusec · 5 the package could not be written"""
+
+COMPILER = Compiler(compile_file, "fusec.driver.variants_worker")
+
+FAILURES_SHOWN = 20
 
 COLUMNS = (
     ("op", False),
@@ -73,7 +78,7 @@ def run(
             store=Store(default_folder() if cache else None),
         )
         with progress_bars() as progress:
-            result = build_folder(specs, out, compile_file, options, verify_package if verify else None, progress)
+            result = build_folder(specs, out, COMPILER, options, verify_package if verify else None, progress)
         plain = to_json(result, check)
         if report:
             write_whole(report, json.dumps(plain, indent=2) + "\n")
@@ -99,22 +104,21 @@ def rows(report: Report) -> Iterator[tuple[str, ...]]:
     for record in report.files:
         for op in record.ops:
             for number, plan in enumerate(op.plans):
-                figures = plan_figures(op, plan, report.verdicts[op.name])
+                figures = plan_figures(plan, report.verdicts[op.name])
                 yield (
                     op.name if number == 0 else "",
                     plan.name,
                     str(len(plan.kernels)),
                     plan.moved,
-                    plan.least,
+                    "the same" if plan.least == plan.moved else plan.least,
                     *(("-", "-", "-") if figures is None else map(str, figures)),
                     errors.get(op.name, "-") if number == 0 else "",
                 )
 
 
-def plan_figures(op: OpRecord, plan: PlanRecord, verdicts: Sequence[Verdict]) -> tuple[int, int, int] | None:
+def plan_figures(plan: PlanRecord, verdicts: Sequence[Verdict]) -> tuple[int, int, int] | None:
     """The most registers, spilled bytes and shared memory of a plan's kernels, or None when none was measured."""
-    labels = {variant.label for variant in op.variants if variant.kernel in plan.kernels}
-    found = [verdict.resources for verdict in verdicts if verdict.label in labels and verdict.resources]
+    found = [verdict.resources for verdict in verdicts if verdict.kernel in plan.kernels and verdict.resources]
     if not found:
         return None
     return (
@@ -167,8 +171,11 @@ def to_json(report: Report, check: bool) -> dict[str, Any]:
 
 def _exit(report: Report, out: Path, check: bool) -> None:
     if report.failures:
-        for failure in report.failures:
-            print(f"error: {failure}", file=sys.stderr)
+        for failure in report.failures[:FAILURES_SHOWN]:
+            first, *more = failure.strip().splitlines()
+            print(f"error: {first}{f' ... {more[-1]}' if more else ''}", file=sys.stderr)
+        if len(report.failures) > FAILURES_SHOWN:
+            print(f"and {len(report.failures) - FAILURES_SHOWN} more; --json shows them all", file=sys.stderr)
         print(f"{out} was left as it was", file=sys.stderr)
         raise typer.Exit(Exit.FAILED)
     if check and report.changes:

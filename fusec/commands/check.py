@@ -45,7 +45,7 @@ def run(
         if as_json:
             print_json({"ok": True, "ops": [graph.name for graph in graphs]})
         else:
-            print(f"{len(graphs)} ops, no mistakes")
+            print(f"{len(graphs)} op{'s' * (len(graphs) != 1)}, no mistakes")
 
 
 def check_source(source: Source, folder: Path) -> tuple[Graph, ...]:

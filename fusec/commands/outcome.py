@@ -40,6 +40,7 @@ def reporting(as_json: bool, debug: bool) -> Iterator[None]:
     """Turn every error that leaves a command into a message and an exit code."""
     try:
         yield
+        sys.stdout.flush()
     except SpecError as error:
         _report(as_json, "spec", str(error), [describe(fault) for fault in error.diagnostics])
         raise typer.Exit(Exit.SPEC) from None

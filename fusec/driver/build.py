@@ -16,7 +16,7 @@ from fusec.codegen.gate import Target, Verdict
 from fusec.codegen.index import index
 from fusec.driver.figures import measure
 from fusec.driver.record import FileRecord
-from fusec.driver.specs import Compile, compile_all, read_specs
+from fusec.driver.specs import Compiler, compile_all, read_specs
 from fusec.driver.store import Store
 
 
@@ -87,7 +87,7 @@ def silent(_phase: Phase, _done: int, _total: int) -> None:
 def build_folder(
     specs: Path,
     out: Path,
-    compile: Compile,
+    compiler: Compiler,
     options: Options,
     verify: Verify | None = None,
     progress: Progress = silent,
@@ -98,10 +98,12 @@ def build_folder(
     Raises `SpecError` with the mistakes of all specs, `InternalError`, `package.PackageError` and `OSError`.
     """
     sources = read_specs(specs)
-    files = compile_all(sources, compile, options.store, options.jobs, partial(progress, Phase.COMPILE))
+    files = compile_all(sources, compiler.file, options.store, options.jobs, partial(progress, Phase.COMPILE))
     contents = package_files(files)
     changes = package.compare(out, contents)
-    verdicts = measure(files, options.targets, options.store, options.jobs, partial(progress, Phase.GATE))
+    verdicts = measure(
+        sources, files, compiler, options.targets, options.store, options.jobs, partial(progress, Phase.GATE)
+    )
     verifications: tuple[Verification, ...] = ()
     if verify:
         with tempfile.TemporaryDirectory(prefix="fusec-verify-") as folder:

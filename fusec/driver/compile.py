@@ -13,7 +13,6 @@ from fusec.codegen import safety
 from fusec.codegen.emit import emit
 from fusec.diagnostics import InternalError, Source, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
-from fusec.driver.variants import variants
 from fusec.ir.graph import Graph
 from fusec.ir.program import Program
 from fusec.lang.load import load
@@ -56,8 +55,7 @@ def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
 def compile_file(source: Source, folder: Path | None) -> FileRecord:
     """What a build keeps of a spec: its generated file, and the figures of its ops. Raises as `compile_source` does."""
     compiled = compile_source(source, folder)
-    with blamed("driver/variants"):
-        ops = tuple(_record(source, one) for one in compiled)
+    ops = tuple(_record(source, one) for one in compiled)
     return FileRecord(PurePath(source.name).stem, compiled[0].text, compiled[0].exports, ops)
 
 
@@ -91,5 +89,4 @@ def _record(source: Source, compiled: Compiled) -> OpRecord:
     name = compiled.graph.name
     defined = re.search(rf"^op\s+({name})\b", source.text, re.MULTILINE)
     offset = defined.start(1) if defined else 0
-    found = variants(compiled.program, PurePath(source.name).stem, compiled.text)
-    return OpRecord(name, offset, plan_records(compiled.program), found)
+    return OpRecord(name, offset, plan_records(compiled.program))

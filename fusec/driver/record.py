@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fusec.codegen.gate import Variant
 from fusec.driver.store import Json
 
 
@@ -22,12 +21,11 @@ class PlanRecord:
 
 @dataclass(frozen=True, slots=True)
 class OpRecord:
-    """One op: where its spec defines it, its plans, and the kernel variants that stand for it at the gate."""
+    """One op: where its spec defines it, and its plans."""
 
     name: str
     offset: int
     plans: tuple[PlanRecord, ...]
-    variants: tuple[Variant, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,4 @@ def from_json(plain: Any) -> FileRecord:
 
 def _op(plain: Any) -> OpRecord:
     plans = tuple(PlanRecord(**{**plan, "kernels": tuple(plan["kernels"])}) for plan in plain["plans"])
-    return OpRecord(plain["name"], plain["offset"], plans, tuple(map(_variant, plain["variants"])))
-
-
-def _variant(plain: Any) -> Variant:
-    pairs = {key: tuple(map(tuple, plain[key])) for key in ("signature", "constexprs")}
-    return Variant(**{**plain, **pairs, "divisible": tuple(plain["divisible"])})
+    return OpRecord(plain["name"], plain["offset"], plans)

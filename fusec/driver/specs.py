@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import TypeAlias
@@ -17,6 +18,15 @@ from fusec.driver.store import Json, Store, compiler_digest, digest
 
 Compile: TypeAlias = Callable[[Source, Path | None], FileRecord]
 """Compiles one spec, given the folder of the files it uses; other processes call it by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """What compiles a spec, and the module that, run by `crew`, tells the kernel variants of one."""
+
+    file: Compile
+    variants: str
+
 
 SPECS_PER_PROCESS = 20
 """Starting a process costs about as much as compiling so many specs."""

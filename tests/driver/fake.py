@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path, PurePath
+from typing import Any
 
+from fusec import crew
 from fusec.codegen.gate import Variant
 from fusec.codegen.package import MARK
 from fusec.diagnostics import Diagnostic, InternalError, Source, Span, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
+from fusec.driver.specs import Compiler
 
 FILE = """# {mark} 0 from {name}
 import triton
@@ -64,14 +68,29 @@ def _fault(source: Source, at: int) -> Diagnostic:
 
 
 def _op(at: int, line: str) -> OpRecord:
-    name, *block = line.split()
     plan = PlanRecord("resident", "one program per row", ("double",), "4*N", "4*N")
-    variant = Variant(
+    return OpRecord(line.split()[0], at, (plan,))
+
+
+def variants(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
+    """One variant of each op, of the block size that its line says."""
+    source = Source(job["name"], job["text"])
+    return {line.split()[0]: [asdict(_variant(*line.split()))] for _, line in _lines(source)}
+
+
+def _variant(name: str, block: str = "256") -> Variant:
+    return Variant(
         f"{name} f32",
         "double",
         (("x", "*fp32"), ("y", "*fp32"), ("n", "i32"), ("BLOCK", "constexpr")),
-        (("BLOCK", int(block[0]) if block else 256),),
+        (("BLOCK", int(block)),),
         ("x", "y"),
         num_warps=1,
     )
-    return OpRecord(name, at, (plan,), (variant,))
+
+
+COMPILER = Compiler(compile_lines, "fake")
+
+
+if __name__ == "__main__":
+    crew.answer(variants)

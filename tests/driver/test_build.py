@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from fake import compile_lines
+from fake import COMPILER
 
 from fusec.codegen.gate import TARGETS
 from fusec.diagnostics import InternalError, SpecError
@@ -27,8 +27,9 @@ def specs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def processes_for_few_specs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`jobs=2` starts processes for the handful of specs of a test."""
+def few_specs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`jobs=2` starts processes for the handful of specs of a test, and they find the fake compiler."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr("fusec.driver.specs.SPECS_PER_PROCESS", 1)
 
 
@@ -40,7 +41,7 @@ def calls(specs: Path) -> list[str]:
 
 
 def build(specs: Path, **options: object) -> Report:
-    return build_folder(specs, specs.parent / "ops", compile_lines, Options(**options))  # type: ignore[arg-type]
+    return build_folder(specs, specs.parent / "ops", COMPILER, Options(**options))  # type: ignore[arg-type]
 
 
 def contents(specs: Path) -> dict[str, str]:
@@ -58,7 +59,7 @@ def test_a_build_writes_one_module_per_spec(specs: Path) -> None:
 def test_builds_are_byte_equal_however_many_processes_compile(specs: Path, tmp_path: Path) -> None:
     build(specs)
     alone = contents(specs)
-    other = build_folder(specs, tmp_path / "again", compile_lines, Options(jobs=2))
+    other = build_folder(specs, tmp_path / "again", COMPILER, Options(jobs=2))
     assert not other.failures
     assert {path.name: path.read_text() for path in (tmp_path / "again").iterdir()} == alone
 
@@ -202,9 +203,7 @@ def test_a_wrong_op_is_not_written(specs: Path) -> None:
         return (Verification("alpha", "here", 1.5, "off by 1.5 times its bound"), Verification("beta", "here", 0.5))
 
     heard: list[tuple[Phase, int, int]] = []
-    report = build_folder(
-        specs, specs.parent / "ops", compile_lines, Options(), verify, lambda *event: heard.append(event)
-    )
+    report = build_folder(specs, specs.parent / "ops", COMPILER, Options(), verify, lambda *event: heard.append(event))
     assert seen == ["__init__.py", "one.py", "py.typed", "two.py"]
     assert report.failures == ("alpha on here: off by 1.5 times its bound",)
     assert contents(specs) == {}

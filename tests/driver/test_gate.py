@@ -119,7 +119,9 @@ def test_eight_bit_floats_wait_for_the_chip_that_has_them() -> None:
     ],
 )
 def test_what_fails_a_variant(resources: Resources, failure: str | None) -> None:
-    assert judge("v", Target("tiny", 80, 100), resources) == Verdict("v", "tiny", resources, failure=failure)
+    assert judge(DOUBLE, Target("tiny", 80, 100), resources) == Verdict(
+        "double f16", "double", "tiny", resources, failure=failure
+    )
 
 
 def test_no_jobs_no_verdicts() -> None:

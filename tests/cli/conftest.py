@@ -1,0 +1,25 @@
+"""Running commands inside the test process: importing the compiler once is most of their time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from typer.testing import CliRunner
+
+from fusec.cli import application
+
+Fusec: TypeAlias = Callable[..., Any]
+
+
+@pytest.fixture
+def fusec() -> Fusec:
+    """`fusec("check", folder)` runs a command; the result has `exit_code`, `stdout` and `stderr`."""
+
+    def run(*arguments: str | Path) -> Any:
+        words = list(map(str, arguments))
+        return CliRunner().invoke(application(words), words)
+
+    return run

@@ -1,0 +1,164 @@
+"""`fusec build`, with a compiler that needs no time: what it prints, where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import fake
+import pytest
+from conftest import Fusec
+from fake import COMPILER
+
+from fusec.commands.outcome import Exit
+from fusec.driver.build import Verification
+
+
+@pytest.fixture
+def specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two specs, in an empty working folder, with an empty store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fusec.commands.build.COMPILER", COMPILER)
+    monkeypatch.setenv("PYTHONPATH", str(Path(fake.__file__).parent))
+    monkeypatch.setattr("fusec.commands.build.default_folder", lambda: tmp_path / "store")
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "one.fuse").write_text("alpha\n")
+    (tmp_path / "specs" / "two.fuse").write_text("beta\n")
+    return tmp_path / "specs"
+
+
+def test_a_build_ends_in_a_table(fusec: Fusec, specs: Path) -> None:
+    result = fusec("build", "--jobs", "1")
+    assert (result.exit_code, result.stderr) == (Exit.OK, "")
+    header, alpha, beta, gate, changes = result.stdout.splitlines()
+    assert header.split("  ")[0] == "op"
+    assert [line.split()[:3] for line in (alpha, beta)] == [["alpha", "resident", "1"], ["beta", "resident", "1"]]
+    assert alpha.split()[3:6] == ["4*N", "the", "same"]
+    registers, spills, shared, error = alpha.split()[6:]
+    assert 8 < int(registers) < 64
+    assert (spills, error) == ("0", "-")
+    assert int(shared) < 1024
+    assert gate == "Resource gate: 4 kernel variants on sm_80, sm_90."
+    assert changes == "generated: 4 added"
+    assert sorted(path.name for path in Path("generated").iterdir()) == ["__init__.py", "one.py", "py.typed", "two.py"]
+
+
+def test_a_second_build_changes_nothing(fusec: Fusec, specs: Path) -> None:
+    fusec("build", "--target", "none")
+    assert fusec("build", "--target", "none").stdout.splitlines()[-1] == "generated: up to date"
+
+
+def test_json_holds_everything_and_nothing_else_is_printed(fusec: Fusec, specs: Path) -> None:
+    result = fusec("build", "--json", "--target", "sm_90", "--report", "report.json")
+    assert (result.exit_code, result.stderr) == (Exit.OK, "")
+    told = json.loads(result.stdout)
+    assert told == json.loads(Path("report.json").read_text())
+    assert told["ok"]
+    assert told["written"]
+    assert [op["op"] for op in told["ops"]] == ["alpha", "beta"]
+    (verdict,) = told["ops"][0]["gate"]
+    assert (verdict["target"], verdict["failure"], verdict["resources"]["spills"]) == ("sm_90", None, 0)
+
+
+def test_checking_fails_on_a_stale_package_and_writes_nothing(fusec: Fusec, specs: Path) -> None:
+    result = fusec("build", "--check", "--target", "none")
+    assert result.exit_code == Exit.SPEC
+    assert result.stderr == "error: generated is stale: run `fusec build` and commit the result\n"
+    assert not Path("generated").exists()
+    fusec("build", "--target", "none")
+    assert fusec("build", "--check", "--target", "none").exit_code == Exit.OK
+
+
+def test_the_mistakes_of_all_specs_go_to_standard_error(fusec: Fusec, specs: Path) -> None:
+    (specs / "one.fuse").write_text("wrong\n")
+    (specs / "two.fuse").write_text("beta\nwrong\n")
+    result = fusec("build")
+    assert (result.exit_code, result.stdout) == (Exit.SPEC, "")
+    assert result.stderr == (
+        "specs/one.fuse:1:1: error: this is wrong\n 1 | wrong\n   | ^^^^^\n\n"
+        "specs/two.fuse:2:1: error: this is wrong\n 2 | wrong\n   | ^^^^^\n"
+    )
+    told = json.loads(fusec("build", "--json").stdout)
+    assert [(error["file"], error["line"]) for error in told["errors"]] == [
+        ("specs/one.fuse", 1),
+        ("specs/two.fuse", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--target", "sm_1"), "unknown target sm_1; there are sm_80, sm_86, sm_89, sm_90, sm_100, sm_120 and none"),
+        (("nowhere",), "nowhere"),
+        (("--jobs", "0"), "--jobs"),
+        (("--nonsense",), "nonsense"),
+    ],
+)
+def test_wrong_usage(fusec: Fusec, specs: Path, arguments: Sequence[str], message: str) -> None:
+    result = fusec("build", *arguments)
+    assert result.exit_code == Exit.USAGE
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_folder_without_specs_is_wrong_usage(fusec: Fusec, specs: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = fusec("build", "empty")
+    assert (result.exit_code, result.stderr) == (Exit.USAGE, "error: no .fuse files in empty\n")
+
+
+def test_a_kernel_that_spills_fails_the_build(fusec: Fusec, specs: Path) -> None:
+    (specs / "one.fuse").write_text("alpha 16384\n")
+    result = fusec("build", "--target", "sm_90")
+    assert result.exit_code == Exit.FAILED
+    first, last = result.stderr.splitlines()
+    assert first.startswith("error: alpha: alpha f32 on sm_90: spills ")
+    assert last == "generated was left as it was"
+    assert "alpha" in result.stdout
+    assert not Path("generated").exists()
+
+
+def test_a_wrong_op_fails_the_build(fusec: Fusec, specs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = (Verification("alpha", "here", 0.25), Verification("beta", "here", None, "off\nby one"))
+    monkeypatch.setattr("fusec.commands.build.verify_package", lambda *_: found)
+    result = fusec("build", "--verify", "--target", "none")
+    assert result.exit_code == Exit.FAILED
+    assert result.stderr.splitlines() == ["error: beta on here: off ... by one", "generated was left as it was"]
+    assert [line.split()[-1] for line in result.stdout.splitlines()[1:3]] == ["0.25", "-"]
+
+
+def test_a_fault_of_the_compiler_names_the_pass_and_shows_no_traceback(fusec: Fusec, specs: Path) -> None:
+    (specs / "one.fuse").write_text("broken\n")
+    result = fusec("build")
+    assert (result.exit_code, result.stdout) == (Exit.INTERNAL, "")
+    assert result.stderr.splitlines()[:2] == [
+        "internal error in passes/plan/fake: fell over",
+        "the graph it was given",
+    ]
+    assert "please report" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "Traceback" in fusec("build", "--debug").stderr
+
+
+def test_a_file_of_the_user_in_the_way(fusec: Fusec, specs: Path) -> None:
+    Path("generated").mkdir()
+    Path("generated/one.py").write_text("mine\n")
+    result = fusec("build", "--target", "none")
+    assert result.exit_code == Exit.OUTPUT
+    assert "generated/one.py: in the way" in result.stderr
+    assert Path("generated/one.py").read_text() == "mine\n"
+
+
+def test_a_folder_that_cannot_be_written(fusec: Fusec, specs: Path) -> None:
+    Path("file").touch()
+    result = fusec("build", "--target", "none", "--out", "file/generated")
+    assert result.exit_code in (Exit.USAGE, Exit.OUTPUT)
+    assert "Traceback" not in result.stderr
+
+
+def test_results_are_reused_unless_told_otherwise(fusec: Fusec, specs: Path) -> None:
+    (specs / "calls").touch()
+    for arguments in ((), (), ("--no-cache",)):
+        fusec("build", "--target", "none", *arguments)
+    assert (specs / "calls").read_text().split() == ["one", "two", "one", "two"]

@@ -1,0 +1,132 @@
+"""The other commands, with the real compiler, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Fusec
+
+from fusec import __version__
+from fusec.cli import COMMANDS
+from fusec.commands.outcome import Exit
+
+SPEC = """op scaled(x: T[..., N], factor: f32 = 2.0) -> y: T[..., N]
+where T in {f16, f32}:
+    \"\"\"factor times x.\"\"\"
+    y = x * factor
+"""
+
+WRONG = SPEC.replace("x * factor", "x * facto")
+
+
+@pytest.fixture
+def specs(tmp_path: Path) -> Path:
+    (tmp_path / "scaled.fuse").write_text(SPEC)
+    return tmp_path
+
+
+def shell(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, as a shell runs it."""
+    words = [sys.executable, "-m", "fusec", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help_has_examples_and_exit_codes(fusec: Fusec, command: tuple[str, ...]) -> None:
+    result = fusec(*command, "--help")
+    assert result.exit_code == 0
+    for word in ("Examples", f"fusec {' '.join(command)}", "Exit codes", *([] if command else COMMANDS)):
+        assert word in result.stdout
+
+
+def test_the_version() -> None:
+    result = shell("--version")
+    assert (result.returncode, result.stdout) == (0, f"fusec {__version__}\n")
+
+
+def test_an_unknown_command(fusec: Fusec) -> None:
+    result = fusec("bild")
+    assert result.exit_code == Exit.USAGE
+    assert "bild" in result.stderr
+
+
+def test_checking_a_right_spec(fusec: Fusec, specs: Path) -> None:
+    result = fusec("check", specs)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "1 op, no mistakes\n", "")
+    assert json.loads(fusec("check", specs, "--json").stdout) == {"ok": True, "ops": ["scaled"]}
+
+
+def test_checking_a_wrong_spec(fusec: Fusec, specs: Path) -> None:
+    (specs / "scaled.fuse").write_text(WRONG)
+    (specs / "other.fuse").write_text(WRONG.replace("scaled", "other"))
+    result = fusec("check", specs)
+    assert (result.exit_code, result.stdout) == (Exit.SPEC, "")
+    assert "scaled.fuse:4:13: error:" in result.stderr
+    assert "other.fuse:4:13: error:" in result.stderr
+    assert "did you mean `factor`?" in result.stderr
+    told = json.loads(fusec("check", specs, "--json").stdout)
+    assert [error["line"] for error in told["errors"]] == [4, 4]
+
+
+def test_checking_waits_for_no_torch(specs: Path) -> None:
+    code = (
+        "import sys; from fusec.cli import application\n"
+        f"application(['check'])(['check', {str(specs)!r}], standalone_mode=False)\n"
+        "print('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.splitlines() == ["1 op, no mistakes", "False"]
+
+
+def test_explaining_an_op(fusec: Fusec, specs: Path) -> None:
+    result = fusec("explain", "scaled", "--specs", specs)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "scaled: factor times x."
+    assert "x + y" in result.stdout
+
+
+def test_explaining_every_step(fusec: Fusec, specs: Path) -> None:
+    result = fusec("explain", "scaled", "--specs", specs, "--ir", "all")
+    assert result.exit_code == 0, result.stderr
+    steps = [line.split()[1] for line in result.stdout.splitlines() if line.startswith("--- ")]
+    assert steps[0] == "elaborate"
+    assert "simplify" in steps
+    assert "tl.store(" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("explain", "scald"), "no op scald in {specs}; did you mean scaled?"),
+        (("explain", "zzz"), "no op zzz in {specs}; there are scaled"),
+        (("explain", "scaled", "--ir", "zzz"), "no step zzz; there are elaborate, simplify"),
+    ],
+)
+def test_asking_for_what_is_not_there(fusec: Fusec, specs: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = fusec(*arguments, "--specs", specs)
+    assert result.exit_code == Exit.USAGE
+    assert message.format(specs=specs) in result.stderr
+
+
+def test_doctor_tries_everything(fusec: Fusec) -> None:
+    result = fusec("doctor", "--json")
+    told = json.loads(result.stdout)
+    assert result.exit_code == 0, told
+    works = {finding["what"]: finding["works"] for finding in told["findings"]}
+    assert works["interpreter"]
+    assert works["sm_90"]
+    assert works["ptxas"]
+
+
+def test_a_reader_that_goes_away_is_no_error(specs: Path) -> None:
+    words = [sys.executable, "-m", "fusec", "explain", "scaled", "--specs", str(specs), "--ir", "all"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(timeout=120) == Exit.OUTPUT
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
