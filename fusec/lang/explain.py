@@ -30,6 +30,12 @@ _READABLE = {
     "_DOTS": "`...`",
 }
 
+_CHARACTERS = {
+    ".": "a function is called as `f(x)`, there are no methods",
+    '"': 'a docstring stands between `"""`',
+    "'": 'a docstring stands between `"""`',
+}
+
 _VALUE = {"NAME", "NUMBER", "LPAR", "_DOTS"}
 
 _PYTHON_WORDS = {
@@ -50,7 +56,7 @@ def explain(error: UnexpectedInput, source: Source, start: int, end: int) -> Dia
             return _token(error, token, source, start, end)
         case UnexpectedCharacters(char=char):
             at = start + (error.pos_in_stream or 0)
-            help = "names are made of the letters a-z, digits and `_`" if char.isalpha() else None
+            help = "names are made of the letters a-z, digits and `_`" if char.isalpha() else _CHARACTERS.get(char)
             return Diagnostic(f"`{char}` has no place in a spec", Span(source, at, at + 1), help=help)
         case _:
             raise error
@@ -75,8 +81,10 @@ def _token(error: UnexpectedToken, token: Token, source: Source, start: int, end
         case _:
             above = bracket is not None and "\n" in source.text[bracket.start : at]
             notes = (Note(f"this `{bracket.text}` is still open", bracket),) if bracket and above else ()
-            span = Span(source, at, at + len(token))
-            return Diagnostic(f"`{token}` cannot stand here{expected}", span, notes, _python_word(source, at, token))
+            help = _python_word(source, at, token)
+            if token == "[" and set(error.accepts) == {"COLON"}:
+                help = "a parameter and an output are written as `name: type`"
+            return Diagnostic(f"`{token}` cannot stand here{expected}", Span(source, at, at + len(token)), notes, help)
 
 
 def _open_bracket(source: Source, start: int, end: int) -> Span | None:

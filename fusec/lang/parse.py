@@ -70,7 +70,7 @@ def parse(source: Source) -> syntax.Module:
         definition = _definition(source, match.start(), end)
         if isinstance(definition, tuple):
             faults.extend(definition)
-            broken.add(match["name"])
+            broken.add(match["name"] or "")
         else:
             found.append(definition)
     return syntax.Module(
@@ -93,7 +93,8 @@ _LARK = Lark(
 )
 
 _PIECE = re.compile(
-    r'#[^\n]*|"""[\s\S]*?(?:"""|(?P<open>\Z))|^\ufeff?(?P<start>op|fn|use)[ \t]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)', re.MULTILINE
+    r'#[^\n]*|"""[\s\S]*?(?:"""|(?P<open>\Z))|^\ufeff?(?P<start>op|fn|use)[ \t]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)?',
+    re.MULTILINE,
 )
 
 
@@ -114,7 +115,7 @@ def _starts(source: Source) -> tuple[list[re.Match[str]], list[Diagnostic]]:
     stray = re.search(r"^[ \t]*(?P<line>[^\s#][^\r\n]*)", before, re.MULTILINE)
     if stray:
         span = Span(source, stray.start("line"), stray.end("line"))
-        faults.append(Diagnostic("a spec is made of `op`, `fn` and `use`; this is neither", span))
+        faults.append(Diagnostic("a spec is made of `op`, `fn` and `use`; this is none of them", span))
     elif not starts:
         faults.append(Diagnostic("the spec is empty", Span(source, 0, 0), help="write an `op`"))
     return starts, faults

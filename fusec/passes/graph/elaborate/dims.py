@@ -41,10 +41,10 @@ def to_dim(expr: syntax.Expr, resolve: Resolve) -> Dim:
         case syntax.Binary(op="add", left=left, right=right):
             return (Sum((*_parts(left, resolve), _factors(right, resolve))),)
         case syntax.Binary(op="floordiv", span=span):
-            raise DimFault("this is no dimension", span, "a part of an axis is written `D/2`")
+            raise DimFault("this writes no axes", span, "a part of an axis is written `D/2`")
         case _:
-            help = "a dimension is a name, a number, `A*B`, `A + B`, `A/2` or `...`"
-            raise DimFault("this is no dimension", expr.span, help)
+            help = "axes are written as a name, a number, `A*B`, `A + B`, `A/2` or `...`"
+            raise DimFault("this writes no axes", expr.span, help)
 
 
 def _factors(expr: syntax.Expr, resolve: Resolve) -> Dim:

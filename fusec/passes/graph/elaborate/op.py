@@ -154,6 +154,10 @@ class _Op:
 
     def _optional(self, param: TensorParam, span: Span) -> Bound | None:
         expr = self._signature.defaults[param.name]
+        if isinstance(expr, syntax.Name) and expr.text == "None":
+            help = "write `= 0`, or whatever it is to be when the caller omits it"
+            self._report.add("an omitted tensor stands for a value", expr.span, help=help)
+            return None
         default = self._body.value(expr)
         if default is None:
             return None

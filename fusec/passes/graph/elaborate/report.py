@@ -61,6 +61,33 @@ _OTHER_NAMES = {
 """What other languages call our dtypes."""
 
 
+_OTHER_FUNCTIONS = {
+    "max": "`maximum(a, b)` is of two values, `amax(x, over=N)` along an axis",
+    "min": "`minimum(a, b)` is of two values, `amin(x, over=N)` along an axis",
+    "pow": "write `a ** b`",
+    "power": "write `a ** b`",
+    "square": "write `x * x`",
+    "matmul": "write `dot(a, b, over=K)`",
+    "mm": "write `dot(a, b, over=K)`",
+    "bmm": "write `dot(a, b, over=K)`",
+    "einsum": "write `dot(a, b, over=K)`",
+    "linear": "write `dot(x, w, over=K)`",
+    "cat": "did you mean `concat`?",
+    "chunk": "did you mean `halves`?",
+    "arange": "did you mean `index`?",
+    "clip": "did you mean `clamp`?",
+    "to": "did you mean `cast`?",
+    "float": "did you mean `cast(x, f32)`?",
+    "half": "did you mean `cast(x, f16)`?",
+}
+"""What other libraries call our functions."""
+
+
+def near_function(name: str, known: Iterable[str]) -> str | None:
+    """A help text that offers the function that `name` may mean."""
+    return _OTHER_FUNCTIONS.get(name) or did_you_mean(name, known)
+
+
 def near_dtype(name: str) -> str | None:
     """A help text that offers the dtype that `name` may mean."""
     return f"did you mean `{_OTHER_NAMES[name]}`?" if name in _OTHER_NAMES else did_you_mean(name, DTYPES)

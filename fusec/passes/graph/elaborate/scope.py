@@ -13,7 +13,7 @@ from fusec.passes.graph.elaborate.context import Context
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
 from fusec.passes.graph.elaborate.frame import Frame
 from fusec.passes.graph.elaborate.primitives import PRIMITIVES
-from fusec.passes.graph.elaborate.report import did_you_mean, listing, near_dtype
+from fusec.passes.graph.elaborate.report import did_you_mean, listing, near_dtype, near_function
 
 
 class Scope:
@@ -83,7 +83,7 @@ class Scope:
             self.fault(f"`{text}` is a value, it cannot be called", name.span, *self.origin(name))
         elif not known and not self._excused(text):
             callable_names = [n for n, b in self.names.items() if isinstance(b.bound, Function | Choice)]
-            help = did_you_mean(text, [*PRIMITIVES, *self.context.functions(name.span), *callable_names])
+            help = near_function(text, [*PRIMITIVES, *self.context.functions(name.span), *callable_names])
             if text in [op.name.text for op in self.context.program.module.ops]:
                 help = "an op cannot be called; move what they share to a function, `fn`"
             self.fault(f"there is no function `{text}`", name.span, help=help)
