@@ -246,17 +246,21 @@ def _lead(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
 def _extents(graph: Graph, tensors: Mapping[str, Tensor], given: Mapping[str, object], lead: int) -> dict[str, int]:
     extents = {LEAD: lead}
     for solve in graph.solves:
-        if not solve.param:
-            size = 0  # a constraint fixes the extent; no argument takes part
-        elif solve.dim is None:
-            size = given[solve.param]
-            assert isinstance(size, int)
-        elif solve.param in tensors:
-            size = tensors[solve.param].shape[solve.dim]
-        else:
-            raise ArgumentError(f"{solve.param}: needed, because the extent of axis {solve.name} follows from it")
-        extents[solve.name] = _solved(solve, size, extents)
+        extents[solve.name] = _solved(solve, _size(solve, tensors, given), extents)
     return extents
+
+
+def _size(solve: Solve, tensors: Mapping[str, Tensor], given: Mapping[str, object]) -> int:
+    """What the symbol SIZE stands for; where a constraint fixes the extent, no argument takes part."""
+    if not solve.param:
+        return 0
+    if solve.dim is not None:
+        if solve.param not in tensors:
+            raise ArgumentError(f"{solve.param}: needed, because the extent of axis {solve.name} follows from it")
+        return tensors[solve.param].shape[solve.dim]
+    size = given[solve.param]
+    assert isinstance(size, int)
+    return size
 
 
 def _solved(solve: Solve, size: int, extents: Mapping[str, int]) -> int:

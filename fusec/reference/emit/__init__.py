@@ -1,0 +1,7 @@
+"""Emits the meaning of an op as readable PyTorch."""
+
+from __future__ import annotations
+
+from fusec.reference.emit.op import emit, emit_all
+
+__all__ = ["emit", "emit_all"]

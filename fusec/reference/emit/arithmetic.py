@@ -1,0 +1,70 @@
+"""Elementwise operations as torch text."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from fusec.ir.ops import ELEMENTWISE, Result
+from fusec.ir.types import Kind, ValueType
+from fusec.reference.emit.context import Context
+from fusec.reference.emit.spelling import NUMBER_SPELLINGS, SPELLINGS, Function, Infix, Limit, Prefix, Text, call, infix
+from fusec.reference.emit.values import Value, aligned
+
+
+def apply(context: Context, op: str, args: list[Value], type: ValueType) -> Value:
+    """`op` on `args`, which come in any kind and layout; on Python numbers alone it stays a Python number."""
+    numbers = args[1:] if op == "where" else args
+    real = ELEMENTWISE[op].result is Result.REAL or any(arg.kind is Kind.REAL for arg in numbers)
+    args = args[: len(args) - len(numbers)] + [
+        arg.of_kind(Kind.REAL if real and arg.kind is not Kind.BOOL else arg.kind, context) for arg in numbers
+    ]
+    if all(arg.number for arg in args):
+        text = _on_numbers(op, [arg.text for arg in args])
+        if text is not None:
+            return Value(text, (), type.kind, number=True)
+        args = [arg.tensor(context) for arg in args]
+    args, layout = aligned(args, context.ordered(type.axes))
+    text = _on_tensors(context, op, args)
+    return Value(text, layout, type.kind)
+
+
+def _on_numbers(op: str, texts: list[Text]) -> Text | None:
+    if op in NUMBER_SPELLINGS:
+        return NUMBER_SPELLINGS[op](*texts)
+    spelling = SPELLINGS[op]
+    return None if isinstance(spelling, Function | Limit) else _with_operator(spelling, texts)
+
+
+def _with_operator(spelling: Infix | Prefix, texts: list[Text]) -> Text:
+    if isinstance(spelling, Infix):
+        return infix(spelling.symbol, spelling.binding, *texts)
+    return Text(f"{spelling.symbol}{texts[0].within(spelling.binding)}", spelling.binding)
+
+
+def _on_tensors(context: Context, op: str, args: list[Value]) -> Text:
+    spelling = SPELLINGS[op]
+    match spelling:
+        case Infix() | Prefix():
+            return _with_operator(spelling, [arg.text for arg in args])
+        case Limit(name, keyword):
+            limit = next((arg for arg in args if arg.number), None)
+            if limit is None:
+                return call(name, *(arg.text.code for arg in args))
+            tensor = next(arg for arg in args if not arg.number)
+            return tensor.text.then(f".clamp({keyword}={limit.text.code})")
+        case Function(name):
+            if name.startswith("."):
+                return args[0].text.then(f"{name}()")
+            if op == "where":
+                return _where(context, args)
+            return call(name, *(arg.text.code for arg in args))
+        case _:
+            assert_never(spelling)
+
+
+def _where(context: Context, args: list[Value]) -> Text:
+    condition, *cases = args
+    if all(case.number for case in cases):
+        # Between two Python numbers torch.where would choose the dtype itself.
+        cases = [cases[0].tensor(context), cases[1]]
+    return call("torch.where", condition.tensor(context).text.code, *(case.text.code for case in cases))

@@ -1,0 +1,70 @@
+"""Parts and merges of an axis as torch text."""
+
+from __future__ import annotations
+
+from fusec.ir.graph import Layout, Merge, Part
+from fusec.ir.types import Axis, Sum, ValueType, without
+from fusec.reference.emit.context import Context
+from fusec.reference.emit.spelling import Text, call
+from fusec.reference.emit.values import Value
+
+
+def part(context: Context, expr: Part, type: ValueType, whole: Value) -> Value:
+    """One part of `whole`; `type` is that of the part."""
+    return parts(context, expr, type, whole)[0][expr.index]
+
+
+def parts(context: Context, expr: Part, type: ValueType, whole: Value) -> tuple[list[Value], Text | None]:
+    """Every part of `whole` along the axis of `expr`, and the expression for all of them at once, if there is one."""
+    place = whole.place(expr.axis)
+    own = expr.axis.parts if isinstance(expr.axis, Sum) else (without(type.axes, whole.axes),) * 2
+    layouts = [_replaced(whole, expr.axis, axes) for axes in own]
+    if expr.layout is Layout.PAIRS:
+        behind = ", :" * (-place - 1)
+        return [whole.then(f"[..., {index}::2{behind}]", layout) for index, layout in enumerate(layouts)], None
+    if expr.layout is Layout.HALVES:
+        together = whole.then(f".chunk(2, dim={place})")
+    else:
+        sizes = ", ".join(context.extent(dim).code for dim in own)
+        together = whole.then(f".split(({sizes}), dim={place})")
+    each = [
+        together.then(f"[{index}]{unflattened(context, axes, place)}", layout)
+        for index, (axes, layout) in enumerate(zip(own, layouts, strict=True))
+    ]
+    return each, together.text if all(len(axes) == 1 for axes in own) else None
+
+
+def merge(context: Context, expr: Merge, type: ValueType, args: list[Value]) -> Value:
+    """`args` as the parts of one axis, which stands where the op's order of axes puts it."""
+    axes = context.ordered(type.axes)
+    place = axes.index(expr.axis) - len(axes)
+    own = expr.axis.parts if isinstance(expr.axis, Sum) else tuple(without(arg.axes, axes) for arg in args)
+    placed = [
+        arg.of_kind(type.kind, context).spread(_with(axes, expr.axis, new), context)
+        for arg, new in zip(args, own, strict=True)
+    ]
+    if expr.layout is Layout.PAIRS:
+        stacked = call("torch.stack", f"({', '.join(arg.text.code for arg in placed)})", f"dim={place}")
+        return Value(stacked.then(f".flatten({_range(place - 1, place)})"), axes, type.kind)
+    flat = [
+        arg.then(f".flatten({_range(place - len(new) + 1, place)})") if len(new) > 1 else arg
+        for arg, new in zip(placed, own, strict=True)
+    ]
+    return Value(call("torch.cat", f"({', '.join(arg.text.code for arg in flat)})", f"dim={place}"), axes, type.kind)
+
+
+def unflattened(context: Context, axes: tuple[Axis, ...], place: int) -> str:
+    """What splits dimension `place` (counted from the end) into `axes`."""
+    return f".unflatten({place}, ({context.sizes(axes)}))" if len(axes) > 1 else ""
+
+
+def _range(start: int, end: int) -> str:
+    return str(start) if end == -1 else f"{start}, {end}"
+
+
+def _replaced(whole: Value, old: Axis, new: tuple[Axis, ...]) -> tuple[Axis | None, ...]:
+    return tuple(entry for axis in whole.layout for entry in (new if axis == old else (axis,)))
+
+
+def _with(axes: tuple[Axis, ...], old: Axis, new: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    return tuple(entry for axis in axes for entry in (new if axis == old else (axis,)))

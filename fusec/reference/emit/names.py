@@ -1,0 +1,59 @@
+"""Names of local variables: unique, no Python word, and telling where the spec gives none."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from fusec.ir.graph import Cast, Elementwise, Expr, Gather, Reduce
+from fusec.reference.emit.prelude import PRELUDE
+
+_TAKEN = {"torch", "int", "float", "bool", "str", "abs", "min", "max", "round", "None", *PRELUDE}
+
+_NOUNS: Mapping[str, str] = MappingProxyType(
+    {
+        "add": "total",
+        "sub": "difference",
+        "mul": "product",
+        "div": "quotient",
+        "pow": "power",
+        "where": "selected",
+        "sum": "total",
+        "amax": "largest",
+        "amin": "smallest",
+        "and": "both",
+        "or": "either",
+        "not": "opposite",
+    }
+)
+"""What the result of an operation is called when the spec has no name for it; else the name of the operation."""
+
+
+class Names:
+    """Hands out variable names, each once."""
+
+    def __init__(self, taken: set[str]) -> None:
+        self._taken = _TAKEN | taken
+
+    def new(self, wanted: str) -> str:
+        """`wanted`, with a number behind it when it is taken already."""
+        candidate, count = wanted, 1
+        while candidate in self._taken or keyword.iskeyword(candidate) or keyword.issoftkeyword(candidate):
+            count += 1
+            candidate = f"{wanted}{count}"
+        self._taken.add(candidate)
+        return candidate
+
+
+def noun(expr: Expr) -> str:
+    """What to call the result of an expression that has no name."""
+    match expr:
+        case Elementwise(op=op) | Reduce(op=op):
+            return _NOUNS.get(op, op)
+        case Cast():
+            return "rounded"
+        case Gather(param):
+            return f"{param}_rows"
+        case _:
+            return type(expr).__name__.lower()

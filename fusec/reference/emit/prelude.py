@@ -1,0 +1,50 @@
+"""Functions that stand above the reference in its text where it needs them: what torch has no one word for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+PRELUDE: Mapping[str, str] = MappingProxyType(
+    {
+        "_round_to": '''
+def _round_to(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """`x` in `dtype`, rounded to nearest even; 8-bit floats and integers saturate."""
+    if dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
+        x = x.clamp(-torch.finfo(dtype).max, torch.finfo(dtype).max)
+    elif not dtype.is_floating_point:
+        x = x.round().clamp(torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    return x.to(dtype)
+''',
+        "_inside": '''
+def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
+    """Where `index` names an element of `table`; negative numbers do not."""
+    each = [(i >= 0) & (i < size) for i, size in zip(index, table.shape)]
+    return torch.stack(torch.broadcast_tensors(*each)).all(0)
+''',
+        "_look_up": '''
+def _look_up(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
+    """`table[index]`, with NaN (0 in a table of integers) where the index is out of range."""
+    valid = _inside(table, *index)
+    found = table[tuple(torch.where(valid, i, 0) for i in index)]
+    missing = torch.nan if table.is_floating_point() else 0
+    return torch.where(valid[(...,) + (None,) * (found.dim() - valid.dim())], found, missing)
+''',
+        "_write": '''
+def _write(table: torch.Tensor, index: tuple[torch.Tensor, ...], values: torch.Tensor) -> None:
+    """`table[index] = values` in place, except where the index is out of range."""
+    valid = _inside(table, *index)
+    table[tuple(i.expand(valid.shape)[valid] for i in index)] = values[valid]
+''',
+    }
+)
+
+
+def with_callees(names: set[str]) -> set[str]:
+    """`names` and the functions that those call."""
+    return names | ({"_inside"} if names & {"_look_up", "_write"} else set())
+
+
+def prelude(names: set[str]) -> str:
+    """The text of the functions called `names`."""
+    return "".join(f"{text.lstrip()}\n\n" for name, text in PRELUDE.items() if name in names)
