@@ -8,6 +8,7 @@ import pytest
 import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from writing import definitions, text_of
 
 from fusec.diagnostics import Source, SpecError
 from fusec.ir.graph import SIZE, Elementwise, Graph, TensorParam, reachable
@@ -17,7 +18,6 @@ from fusec.lang import syntax
 from fusec.lang.load import load, standard_library
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.elaborate.primitives import PRIMITIVES
-from tests.lang.writing import definitions, text_of
 
 
 def graphs_of(text: str) -> tuple[Graph, ...]:

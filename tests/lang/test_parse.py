@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from writing import definitions, text_of
 
 from fusec.diagnostics import Source, Span
 from fusec.lang import syntax
 from fusec.lang.load import standard_library
 from fusec.lang.parse import MAX_DEPTH, MAX_LENGTH, parse
-from tests.lang.writing import definitions, text_of
 
 HEADER = "op f(x: f32[N]) -> y: f32[N]:\n"
 
