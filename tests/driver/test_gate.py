@@ -14,7 +14,8 @@ import triton.language as tl
 
 
 @triton.jit
-def double(x, y, n, BLOCK: tl.constexpr, INDEX: tl.constexpr):
+def double(x, y, n, BLOCK: tl.constexpr, INDEX: tl.constexpr, MODE: tl.constexpr = "plain"):
+    tl.static_assert(MODE == "plain")
     columns = tl.arange(0, BLOCK).to(INDEX)
     values = tl.load(x + columns, mask=columns < n, other=0.0).to(tl.float32)
     total = tl.sum(values, 0)
@@ -51,6 +52,15 @@ def test_equal_kernels_get_equal_figures() -> None:
     first, second = measure([job(), job(replace(DOUBLE, label="again"))], workers=1)
     assert first.resources is not None
     assert second.resources == first.resources
+
+
+def test_a_choice_is_a_compile_time_text() -> None:
+    chosen = {
+        "signature": (*DOUBLE.signature, ("MODE", "constexpr")),
+        "constexprs": (*DOUBLE.constexprs, ("MODE", "plain")),
+    }
+    (verdict,) = measure([job(replace(DOUBLE, **chosen))], workers=1)
+    assert verdict.failure is None
 
 
 def test_a_spill_fails_the_variant() -> None:
