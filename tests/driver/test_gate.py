@@ -14,8 +14,7 @@ import triton.language as tl
 
 
 @triton.jit
-def double(x, y, n, BLOCK: tl.constexpr, INDEX: tl.constexpr, MODE: tl.constexpr = "plain"):
-    tl.static_assert(MODE == "plain")
+def double(x, y, n, BLOCK: tl.constexpr, INDEX: tl.constexpr):
     columns = tl.arange(0, BLOCK).to(INDEX)
     values = tl.load(x + columns, mask=columns < n, other=0.0).to(tl.float32)
     total = tl.sum(values, 0)
@@ -55,12 +54,17 @@ def test_equal_kernels_get_equal_figures() -> None:
 
 
 def test_a_choice_is_a_compile_time_text() -> None:
-    chosen = {
-        "signature": (*DOUBLE.signature, ("MODE", "constexpr")),
-        "constexprs": (*DOUBLE.constexprs, ("MODE", "plain")),
-    }
-    (verdict,) = measure([job(replace(DOUBLE, **chosen))], workers=1)
-    assert verdict.failure is None
+    text = KERNEL.replace(
+        "INDEX: tl.constexpr):", "INDEX: tl.constexpr, MODE: tl.constexpr):\n    tl.static_assert(MODE == 'a')"
+    )
+    for mode, fine in (("a", True), ("b", False)):
+        chosen = replace(
+            DOUBLE,
+            signature=(*DOUBLE.signature, ("MODE", "constexpr")),
+            constexprs=(*DOUBLE.constexprs, ("MODE", mode)),
+        )
+        (verdict,) = measure([job(chosen, text=text)], workers=1)
+        assert (verdict.failure is None) == fine
 
 
 def test_a_spill_fails_the_variant() -> None:
