@@ -19,6 +19,7 @@ from fusec.runtime.errors import (
 from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, layout, squeeze
 from fusec.runtime.modules import OpModule, gain, shift
+from fusec.runtime.op import Op
 from fusec.runtime.plan import Buffer, Plan, Plans
 from fusec.runtime.register import empties, register
 
@@ -32,6 +33,7 @@ __all__ = [
     "Lead",
     "NoBackwardError",
     "NumericalOverflowError",
+    "Op",
     "OpModule",
     "Plan",
     "Plans",

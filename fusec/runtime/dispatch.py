@@ -6,24 +6,24 @@ import torch
 from torch._C import _len_torch_dispatch_stack, _len_torch_function_stack
 from torch._C._functorch import peek_interpreter_stack
 from torch.autograd import forward_ad
+from torch.compiler import is_dynamo_compiling
 
 _PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
 
 
-def direct(*tensors: torch.Tensor | None) -> bool:
-    """Whether nothing but the kernels needs to see this call.
-
-    False while something traces, transforms or counts operators, and when a gradient will be asked for: then the
-    registered op has to be called.
-    """
-    if (
-        torch.compiler.is_dynamo_compiling()
+def watched() -> bool:
+    """Whether something traces, transforms or counts operators right now."""
+    return bool(
+        is_dynamo_compiling()
         or _len_torch_dispatch_stack()
         or _len_torch_function_stack()
         or peek_interpreter_stack() is not None
         or forward_ad._current_level >= 0
-    ):
-        return False
+    )
+
+
+def plain(tensors: tuple[torch.Tensor | None, ...]) -> bool:
+    """Whether the tensors hold their data as their strides say, and no gradient will be asked for."""
     differentiated = torch.is_grad_enabled()
     for tensor in tensors:
         if tensor is not None and (
@@ -31,3 +31,8 @@ def direct(*tensors: torch.Tensor | None) -> bool:
         ):
             return False
     return True
+
+
+def direct(*tensors: torch.Tensor | None) -> bool:
+    """Whether nothing but the kernels needs to see this call; else the registered operator has to be called."""
+    return not watched() and plain(tensors)

@@ -10,9 +10,12 @@ from typing import Any, TypeAlias
 import torch
 import triton
 
+from fusec.runtime.compiled import Launched, straight
+
 Value: TypeAlias = torch.Tensor | int | float | bool | None
 
 _knobs = triton.knobs.runtime
+_ENTER, _LEAVE = _knobs.launch_enter_hook, _knobs.launch_exit_hook
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Launch:
 class Launcher:
     """A launch that knows where in a call's list of values its own stand, and keeps its compiled kernel."""
 
-    __slots__ = ("_compiled", "_grid", "_kernel", "_offsets", "_options", "_pick", "_rest", "_shifts")
+    __slots__ = ("_compiled", "_grid", "_kernel", "_offsets", "_options", "_pick", "_rest", "_shifts", "_straight")
 
     def __init__(self, launch: Launch, places: Mapping[str, int]) -> None:
         """`places` gives the position of every pointer and scalar by its name in the kernel."""
@@ -46,13 +49,15 @@ class Launcher:
                 f"launched with buffers and scalars {', '.join(places)} and arguments {', '.join(launch.arguments)}"
             )
         self._kernel = launch.kernel
-        self._grid = (*launch.grid, 1, 1)[:3]
+        x, y, z, *_ = (*launch.grid, 1, 1)
+        self._grid = (x, y, z)
         self._options = dict(launch.options)
         self._rest = tuple(launch.arguments[name] for name in names[len(given) :])
         self._pick = _picker([places[name] for name in given])
         self._offsets = tuple(launch.offsets.get(name.removesuffix("_ptr"), 0) for name in given)
         self._shifts: tuple[int, ...] | None = None
         self._compiled: Any = None
+        self._straight: Launched
 
     def first(self, values: Sequence[Value]) -> bool:
         """Launch on tensors and numbers through the JIT. Whether there is a compiled kernel to `launch` from now on.
@@ -64,24 +69,27 @@ class Launcher:
             self._shifts = tuple(map(_bytes, given, self._offsets))
             given = tuple(map(_moved, given, self._offsets))
         self._compiled = self._kernel[self._grid](*given, *self._rest, **self._options)
-        return self._compiled is not None
+        if self._compiled is None:
+            return False
+        self._straight = straight(self._compiled, self._grid)
+        return True
 
     def launch(self, stream: int, values: Sequence[Any]) -> None:
         """Launch the compiled kernel on addresses and numbers. Valid for the argument layout of `first` alone."""
         given = self._pick(values)
         if self._shifts:
             given = tuple(value + shift if shift else value for value, shift in zip(given, self._shifts, strict=True))
-        compiled = self._compiled
-        x, y, z = self._grid
-        enter, leave, about = _knobs.launch_enter_hook, _knobs.launch_exit_hook, None
-        # Triton calls a hook wherever there is one, and a chain of no hooks is one to it.
-        if getattr(enter, "calls", enter) or getattr(leave, "calls", leave):
-            about = compiled.launch_metadata(self._grid, stream, *given, *self._rest)
+        enter, leave = _knobs.launch_enter_hook, _knobs.launch_exit_hook
+        # Triton keeps two chains of hooks, empty at first; somebody may have put something else in their place.
+        if enter is _ENTER and leave is _LEAVE and not enter.calls and not leave.calls:
+            self._straight(stream, (*given, *self._rest))
         else:
-            enter = leave = None
-        compiled.run(
-            x, y, z, stream, compiled.function, compiled.packed_metadata, about, enter, leave, *given, *self._rest
-        )
+            self._observed(stream, (*given, *self._rest), enter, leave)
+
+    def _observed(self, stream: int, arguments: tuple[Any, ...], enter: Any, leave: Any) -> None:
+        compiled = self._compiled
+        about = compiled.launch_metadata(self._grid, stream, *arguments)
+        compiled.run(*self._grid, stream, compiled.function, compiled.packed_metadata, about, enter, leave, *arguments)
 
 
 def _picker(places: list[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from threading import Lock
 from typing import TypeAlias
 
 import torch
@@ -13,11 +12,13 @@ import triton
 
 from fusec.runtime import allocate
 from fusec.runtime.errors import DeviceError
+from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Launch, Launcher, Value
 from fusec.runtime.layout import contiguous
 
 Results: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...] | None
 
+_data_ptr: Callable[[torch.Tensor], int] = torch.Tensor.data_ptr
 _current_device: Callable[[], int] = getattr(torch._C, "_cuda_getDevice", lambda: -1)
 _current_stream: Callable[[int], int] = getattr(torch._C, "_cuda_getCurrentRawStream", lambda device: 0)
 
@@ -54,7 +55,8 @@ class Plan:
         allocated = {**outputs, **(scratch or {})}
         names = [*(f"{name}_ptr" for name in (*tensors, *allocated)), *scalars]
         places = {name: place for place, name in enumerate(names)}
-        self._device = -1 if device.index is None else device.index
+        self._device = device.index
+        self._several_gpus = device.type == "cuda" and torch.cuda.device_count() > 1
         self._allocated = [(b.shape, contiguous(b.shape), b.dtype, device) for b in allocated.values()]
         self._results = len(outputs)
         self._mutated = [tensors.index(name) for name in mutated]
@@ -63,46 +65,35 @@ class Plan:
         self._compiled = False
 
     def __call__(self, tensors: tuple[torch.Tensor | None, ...], scalars: tuple[Value, ...] = ()) -> Results:
+        """`run` for tensors whose addresses are not known yet."""
+        return self.run(tensors, scalars, [0 if tensor is None else tensor.data_ptr() for tensor in tensors])
+
+    def run(
+        self, tensors: tuple[torch.Tensor | None, ...], scalars: tuple[Value, ...], addresses: list[int]
+    ) -> Results:
         """Allocate, launch on the current stream of the tensors' device, and return the outputs.
 
-        The tensors have the layout the plan was made for. Nothing waits for the device.
+        The tensors, at `addresses`, have the layout the plan was made for. Nothing waits for the device.
         """
-        if self._device != _current_device() and self._device >= 0:
+        if self._several_gpus and self._device != _current_device():
             with torch.cuda.device(self._device):
-                return self(tensors, scalars)
+                return self.run(tensors, scalars, addresses)
         fresh = [allocate.empty(*about) for about in self._allocated]
-        buffers = [*tensors, *fresh]
         if self._compiled:
+            values = [*addresses, *map(_data_ptr, fresh), *scalars]
             stream = _current_stream(self._device)
-            values: list[Value] = [None if buffer is None else buffer.data_ptr() for buffer in buffers]
-            values += scalars
             for launcher in self._launchers:
                 launcher.launch(stream, values)
         else:
-            compiled = [launcher.first([*buffers, *scalars]) for launcher in self._launchers]
+            compiled = [launcher.first([*tensors, *fresh, *scalars]) for launcher in self._launchers]
             self._compiled = bool(compiled) and all(compiled)
         for place in self._mutated:
             _changed(tensors[place])
-        if self._results == 1:
-            return fresh[0]
-        return tuple(fresh[: self._results]) or None
+        return fresh[0] if self._results == 1 else tuple(fresh[: self._results]) or None
 
 
-class Plans(dict[Hashable, Plan]):
-    """The plans of an op by the layout of their arguments: the most recent `limit` of them."""
-
-    def __init__(self, limit: int = 4096) -> None:
-        super().__init__()
-        self._limit = limit
-        self._lock = Lock()
-
-    def keep(self, key: Hashable, plan: Plan) -> Plan:
-        """Remember `plan` under `key` and forget the oldest plan if there are too many."""
-        with self._lock:
-            self[key] = plan
-            if len(self) > self._limit:
-                del self[next(iter(self))]
-        return plan
+class Plans(Kept[Plan]):
+    """The plans of an op by the layout of their arguments."""
 
 
 def _changed(tensor: torch.Tensor | None) -> None:

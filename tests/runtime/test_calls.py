@@ -11,7 +11,8 @@ from sample_ops import quantize_per_tensor as quantizing
 from sample_ops import rmsnorm as normalizing
 from sample_ops import rope_like as rotating
 
-from fusec.runtime import Buffer, DeviceError, Launch, Plan, Plans, allocate
+from fusec.runtime import DeviceError, Launch, Plan, allocate
+from fusec.runtime.kept import Kept
 
 LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "contiguous": lambda x: x,
@@ -49,9 +50,9 @@ def test_any_layout(view: str, dtype: torch.dtype, device: torch.device) -> None
 def test_another_eps_needs_no_other_plan(device: torch.device) -> None:
     x, weight = torch.randn(3, 8, device=device), torch.ones(8, device=device)
     small = normalizing.rmsnorm(x, weight, 1e-6)
-    plans = len(normalizing._PLANS)
+    plans = len(normalizing._OP._known)
     large = normalizing.rmsnorm(x, weight, 1)
-    assert len(normalizing._PLANS) == plans
+    assert len(normalizing._OP._known) == plans
     assert (large.abs() < small.abs()).all()
 
 
@@ -125,12 +126,10 @@ def test_cpu_tensors_need_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> No
         normalizing.rmsnorm(torch.ones(1, 77), torch.ones(77))
 
 
-def test_the_oldest_plan_is_forgotten() -> None:
-    plan = Plan("op", torch.device("meta"), tensors=(), outputs={"y": Buffer((), torch.float32)}, launches=())
-    plans = Plans(limit=2)
-    for key in "abc":
-        assert plans.keep(key, plan) is plan
-    assert list(plans) == ["b", "c"]
+def test_the_oldest_value_is_forgotten() -> None:
+    kept: Kept[int] = Kept(limit=2)
+    assert [kept.keep(key, number) for number, key in enumerate("abc")] == [0, 1, 2]
+    assert list(kept) == ["b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusec.runtime import NoBackwardError, ShapeMismatchError, direct
+from fusec.runtime import NoBackwardError, ShapeMismatchError
+from fusec.runtime.dispatch import plain, watched
 
 SAMPLES = Path(normalizing.__file__).parent
 
@@ -36,25 +37,27 @@ def samples(device: torch.device) -> dict[Any, tuple[Any, ...]]:
     x, weight = torch.randn(2, 5, 24, device=device), torch.randn(24, device=device)
     cos, sin = torch.randn(1, 5, 1, 8, device=device), torch.randn(5, 8, device=device)
     return {
-        normalizing._OP: (x, weight, 1e-6),
-        quantizing._OP: (x[0],),
-        rotating._OP: (x, weight, cos, sin, weight, "relu", 1e-6, 3),
-        accumulating._OP: (weight.clone(), weight, 2.0, 3),
+        normalizing._OP.operator: (x, weight, 1e-6),
+        quantizing._OP.operator: (x[0],),
+        rotating._OP.operator: (x, weight, cos, sin, weight, 1e-6, "relu", 3),
+        accumulating._OP.operator: (weight.clone(), weight, 2.0, 3),
     }
 
 
-@pytest.mark.parametrize("op", [normalizing._OP, quantizing._OP, rotating._OP, accumulating._OP], ids=str)
+@pytest.mark.parametrize(
+    "op", [normalizing._OP.operator, quantizing._OP.operator, rotating._OP.operator, accumulating._OP.operator], ids=str
+)
 def test_opcheck(op: Any, device: torch.device) -> None:
     torch.library.opcheck(op, samples(device)[op])
 
 
 def test_opcheck_with_omitted_arguments(device: torch.device) -> None:
-    x, weight, cos, sin, *_ = samples(device)[rotating._OP]
-    torch.library.opcheck(rotating._OP, (x, weight, cos, sin, None, "none", 1e-6, None))
+    x, weight, cos, sin, *_ = samples(device)[rotating._OP.operator]
+    torch.library.opcheck(rotating._OP.operator, (x, weight, cos, sin, None, 1e-6, "none", None))
 
 
 def test_compile_without_a_break(device: torch.device) -> None:
-    x, weight, _ = samples(device)[normalizing._OP]
+    x, weight, _ = samples(device)[normalizing._OP.operator]
     compiled = torch.compile(lambda x, weight: torch.relu(normalizing.rmsnorm(x + 1, weight)) * 2, fullgraph=True)
     torch.testing.assert_close(compiled(x, weight), torch.relu(normalizing.reference(x + 1, weight)) * 2)
 
@@ -86,7 +89,7 @@ def test_export_with_dynamic_shapes(strict: bool, device: torch.device) -> None:
         def forward(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
             return normalizing.rmsnorm(x, weight)
 
-    x, weight, _ = samples(device)[normalizing._OP]
+    x, weight, _ = samples(device)[normalizing._OP.operator]
     batch, tokens = torch.export.Dim("batch"), torch.export.Dim("tokens")
     shapes = {"x": {0: batch, 1: tokens}, "weight": None}
     exported = torch.export.export(Model(), (x, weight), dynamic_shapes=shapes, strict=strict)
@@ -96,9 +99,9 @@ def test_export_with_dynamic_shapes(strict: bool, device: torch.device) -> None:
 
 @pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
 def test_make_fx_sees_one_operator(mode: str, device: torch.device) -> None:
-    x, weight, _ = samples(device)[normalizing._OP]
+    x, weight, _ = samples(device)[normalizing._OP.operator]
     traced = make_fx(lambda x, weight: normalizing.rmsnorm(x, weight), tracing_mode=mode)(x, weight)
-    assert [node.target for node in traced.graph.nodes if node.op == "call_function"] == [normalizing._OP]
+    assert [node.target for node in traced.graph.nodes if node.op == "call_function"] == [normalizing._OP.operator]
     torch.testing.assert_close(traced(x, weight), normalizing.reference(x, weight))
 
 
@@ -118,9 +121,9 @@ def test_vmap(device: torch.device) -> None:
 
 
 def test_flop_counter_sees_the_operator(device: torch.device) -> None:
-    x, weight, _ = samples(device)[normalizing._OP]
+    x, weight, _ = samples(device)[normalizing._OP.operator]
     with FlopCounterMode(display=False) as counter:
-        assert not direct(x, weight)
+        assert watched()
         normalizing.rmsnorm(x, weight)
     assert counter.get_total_flops() == 0
 
@@ -129,7 +132,7 @@ def test_subclasses_and_negated_views_are_dispatched(device: torch.device) -> No
     class Marked(torch.Tensor):
         pass
 
-    x, weight, _ = samples(device)[normalizing._OP]
+    x, weight, _ = samples(device)[normalizing._OP.operator]
     assert isinstance(normalizing.rmsnorm(x.as_subclass(Marked), weight), Marked)
     negated = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()).conj().imag
     assert negated.is_neg()
@@ -153,7 +156,7 @@ def _through(call: Callable[..., torch.Tensor], x: torch.Tensor, weight: torch.T
 def test_forward_runs_and_backward_says_that_it_is_missing(
     call: Callable[..., torch.Tensor], device: torch.device
 ) -> None:
-    x, weight, _ = samples(device)[normalizing._OP]
+    x, weight, _ = samples(device)[normalizing._OP.operator]
     y = _through(call, x, weight)
     torch.testing.assert_close(y.detach(), normalizing.reference(x, weight))
     with pytest.raises(NoBackwardError, match="rmsnorm: no backward is built yet"):
@@ -161,11 +164,11 @@ def test_forward_runs_and_backward_says_that_it_is_missing(
 
 
 def test_a_parameter_counts_as_a_gradient_too(device: torch.device) -> None:
-    x, weight, _ = samples(device)[normalizing._OP]
+    x, weight, _ = samples(device)[normalizing._OP.operator]
     gain = torch.nn.Parameter(weight)
     assert normalizing.rmsnorm(x, gain).requires_grad
     with torch.no_grad():
-        assert direct(x, gain)
+        assert plain((x, gain))
         assert not normalizing.rmsnorm(x, gain).requires_grad
 
 
@@ -177,7 +180,7 @@ def test_gradients_of_an_op_that_writes_in_place_are_refused(device: torch.devic
 
 
 def test_forward_mode_and_functional_gradients_are_refused(device: torch.device) -> None:
-    x, weight, _ = samples(device)[normalizing._OP]
+    x, weight, _ = samples(device)[normalizing._OP.operator]
     with pytest.raises(NoBackwardError):
         torch.func.grad(lambda x: normalizing.rmsnorm(x, weight).sum())(x)
     with pytest.raises(NoBackwardError):
@@ -198,8 +201,8 @@ def load(path: Path, name: str) -> ModuleType:
 
 
 def test_the_same_file_again_is_the_same_operator(tmp_path: Path) -> None:
-    assert load(SAMPLES / "rmsnorm.py", "again")._OP is normalizing._OP
-    assert load(shutil.copy(SAMPLES / "rmsnorm.py", tmp_path), "copied")._OP is normalizing._OP
+    assert load(SAMPLES / "rmsnorm.py", "again")._OP.operator is normalizing._OP.operator
+    assert load(shutil.copy(SAMPLES / "rmsnorm.py", tmp_path), "copied")._OP.operator is normalizing._OP.operator
 
 
 def test_another_file_with_the_same_name_is_another_operator(tmp_path: Path, device: torch.device) -> None:
@@ -207,7 +210,7 @@ def test_another_file_with_the_same_name_is_another_operator(tmp_path: Path, dev
     other = tmp_path / "rmsnorm.py"
     other.write_text(text.replace("* tl.rsqrt(mean + eps)", "* 2 * tl.rsqrt(mean + eps)"))
     doubled = load(other, "doubled")
-    assert doubled._OP is not normalizing._OP
-    assert load(other, "doubled_again")._OP is doubled._OP
-    x, weight, eps = samples(device)[normalizing._OP]
-    torch.testing.assert_close(doubled._OP(x, weight, eps), 2 * normalizing._OP(x, weight, eps))
+    assert doubled._OP.operator is not normalizing._OP.operator
+    assert load(other, "doubled_again")._OP.operator is doubled._OP.operator
+    x, weight, eps = samples(device)[normalizing._OP.operator]
+    torch.testing.assert_close(doubled._OP.operator(x, weight, eps), 2 * normalizing._OP.operator(x, weight, eps))

@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Checker, Launch, Plan, Plans, direct, empties, integer, layout, real, register
+from fusec.runtime import Checker, Launch, Op, Plan, integer, real
 
 __all__ = ["accumulate"]
 
@@ -29,21 +29,7 @@ def accumulate(total: torch.Tensor, x: torch.Tensor, factor: float, count: int =
     """Adds `factor * count * x` to `total`, both float32[N]."""
     factor = real("accumulate", "factor", factor)
     count = integer("accumulate", "count", count, bits=32)
-    if direct(total, x):
-        return _run(total, x, factor, count)
-    return _OP(total, x, factor, count)
-
-
-def _run(total, x, factor, count):
-    """Run on real tensors. Tensors of a layout that came before cost one look-up."""
-    key = layout(total), layout(x)
-    plan = _PLANS.get(key) or _PLANS.keep(key, _plan(total, x))
-    return plan((total, x), (factor, count))
-
-
-def _fake(total, x, factor, count):
-    """What `_run` returns, without the data."""
-    return empties(_outputs(*_extents(total, x)), x.device)
+    return _OP((total, x), (factor, count))
 
 
 def _extents(total, x):
@@ -82,5 +68,11 @@ def _plan(total, x):
     )
 
 
-_PLANS = Plans()
-_OP = register("accumulate(Tensor(a!) total, Tensor x, float factor, SymInt count) -> ()", _run, _fake)
+_OP = Op(
+    "accumulate(Tensor(a!) total, Tensor x, float factor, SymInt count) -> ()",
+    tensors=2,
+    scalars=2,
+    extents=_extents,
+    outputs=_outputs,
+    plan=_plan,
+)

@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Plan, Plans, direct, empties, layout, register
+from fusec.runtime import Buffer, Checker, Launch, Op, Plan
 
 __all__ = ["quantize_per_tensor"]
 
@@ -60,21 +60,7 @@ def quantize_per_tensor(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
     x: T[M, N]. Returns (q: float8_e4m3fn[M, N], scale: float32[]). T is float16, bfloat16 or float32.
     """
-    if direct(x):
-        return _run(x)
-    return _OP(x)
-
-
-def _run(x):
-    """Run on real tensors. Tensors of a layout that came before cost one look-up."""
-    key = layout(x)
-    plan = _PLANS.get(key) or _PLANS.keep(key, _plan(x))
-    return plan((x,))
-
-
-def _fake(x):
-    """What `_run` returns, without the data."""
-    return empties(_outputs(*_extents(x)), x.device)
+    return _OP((x,))
 
 
 def _extents(x):
@@ -129,5 +115,10 @@ def _plan(x):
     )
 
 
-_PLANS = Plans()
-_OP = register("quantize_per_tensor(Tensor x) -> (Tensor, Tensor)", _run, _fake)
+_OP = Op(
+    "quantize_per_tensor(Tensor x) -> (Tensor, Tensor)",
+    tensors=1,
+    extents=_extents,
+    outputs=_outputs,
+    plan=_plan,
+)

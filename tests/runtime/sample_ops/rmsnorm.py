@@ -13,20 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import (
-    Buffer,
-    Checker,
-    Launch,
-    Plan,
-    Plans,
-    collapse,
-    contiguous,
-    direct,
-    empties,
-    layout,
-    real,
-    register,
-)
+from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, real
 
 __all__ = ["rmsnorm"]
 
@@ -77,21 +64,7 @@ def rmsnorm(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.T
     Raises `DeviceError`, `ShapeMismatchError` or `UnsupportedDtypeError`, which name the argument.
     """
     eps = real("rmsnorm", "eps", eps)
-    if direct(x, weight):
-        return _run(x, weight, eps)
-    return _OP(x, weight, eps)
-
-
-def _run(x, weight, eps):
-    """Run on real tensors. Tensors of a layout that came before cost one look-up."""
-    key = layout(x), layout(weight)
-    plan = _PLANS.get(key) or _PLANS.keep(key, _plan(x, weight))
-    return plan((x, weight), (eps,))
-
-
-def _fake(x, weight, eps):
-    """What `_run` returns, without the data."""
-    return empties(_outputs(*_extents(x, weight)), x.device)
+    return _OP((x, weight), (eps,))
 
 
 def _extents(x, weight):
@@ -149,5 +122,11 @@ def _plan(x, weight):
     )
 
 
-_PLANS = Plans()
-_OP = register("rmsnorm(Tensor x, Tensor weight, float eps) -> Tensor", _run, _fake)
+_OP = Op(
+    "rmsnorm(Tensor x, Tensor weight, float eps) -> Tensor",
+    tensors=2,
+    scalars=1,
+    extents=_extents,
+    outputs=_outputs,
+    plan=_plan,
+)

@@ -12,21 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import (
-    Buffer,
-    Checker,
-    Launch,
-    OpModule,
-    Plan,
-    Plans,
-    direct,
-    empties,
-    gain,
-    layout,
-    real,
-    register,
-    squeeze,
-)
+from fusec.runtime import Buffer, Checker, Launch, Op, OpModule, Plan, gain, real, squeeze
 
 __all__ = ["RopeLike", "rope_like"]
 
@@ -127,21 +113,7 @@ def rope_like(
     T is float16, bfloat16 or float32; C is float16, bfloat16 or float32; D is even.
     """
     eps = real("rope_like", "eps", eps)
-    if direct(x, weight, cos, sin, bias):
-        return _run(x, weight, cos, sin, bias, activation, eps, num_heads)
-    return _OP(x, weight, cos, sin, bias, activation, eps, num_heads)
-
-
-def _run(x, weight, cos, sin, bias, activation, eps, num_heads):
-    """Run on real tensors. Tensors of a layout that came before cost one look-up."""
-    key = layout(x), layout(weight), layout(cos), layout(sin), layout(bias), activation, num_heads
-    plan = _PLANS.get(key) or _PLANS.keep(key, _plan(x, weight, cos, sin, bias, activation, num_heads))
-    return plan((x, weight, cos, sin, bias), (eps,))
-
-
-def _fake(x, weight, cos, sin, bias, activation, eps, num_heads):
-    """What `_run` returns, without the data."""
-    return empties(_outputs(*_extents(x, weight, cos, sin, bias, activation, num_heads)), x.device)
+    return _OP((x, weight, cos, sin, bias), (eps,), (activation, num_heads))
 
 
 def _extents(x, weight, cos, sin, bias, activation, num_heads):
@@ -215,12 +187,14 @@ def _plan(x, weight, cos, sin, bias, activation, num_heads):
     )
 
 
-_PLANS = Plans()
-_OP = register(
-    "rope_like(Tensor x, Tensor weight, Tensor cos, Tensor sin, Tensor? bias, str activation, float eps, "
+_OP = Op(
+    "rope_like(Tensor x, Tensor weight, Tensor cos, Tensor sin, Tensor? bias, float eps, str activation, "
     "SymInt? num_heads) -> Tensor",
-    _run,
-    _fake,
+    tensors=5,
+    scalars=1,
+    extents=_extents,
+    outputs=_outputs,
+    plan=_plan,
 )
 
 

@@ -1,0 +1,78 @@
+"""A generated op as one object: it recognises a call, finds or makes its plan, and runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fusec.runtime.dispatch import plain, watched
+from fusec.runtime.kept import Kept
+from fusec.runtime.launch import Value
+from fusec.runtime.layout import layout
+from fusec.runtime.plan import Buffer, Plan, Results
+from fusec.runtime.recent import Recent, Settings, Tensors
+from fusec.runtime.register import empties, register
+
+
+class Op:
+    """The way from the arguments of a call to its kernels.
+
+    `schema` is PyTorch's, with the arguments in the order tensors, run-time scalars, settings (choices and dims);
+    `tensors` and `scalars` count them. `extents(*tensors, *settings)` checks the arguments and solves the extents,
+    `outputs(*extents)` says what comes out; both must do for fake tensors and symbolic sizes. `plan(*tensors,
+    *settings)` decides how, once for every layout of the tensors and every setting.
+    """
+
+    def __init__(
+        self,
+        schema: str,
+        *,
+        tensors: int,
+        scalars: int = 0,
+        extents: Callable[..., tuple[Any, ...]],
+        outputs: Callable[..., tuple[Buffer, ...]],
+        plan: Callable[..., Plan],
+    ) -> None:
+        self._tensors = slice(tensors)
+        self._scalars = slice(tensors, tensors + scalars)
+        self._settings = slice(tensors + scalars, None)
+        self._extents = extents
+        self._outputs = outputs
+        self._plan = plan
+        self._known: Kept[Recent] = Kept()
+        self._recent: Recent | None = None
+        self.operator = register(schema, self._run, self._fake, source=plan.__code__.co_filename)
+
+    def __call__(self, tensors: Tensors, scalars: tuple[Value, ...] = (), settings: Settings = ()) -> Results:
+        """Run on these arguments: at once where only the kernels need to know, else through PyTorch's dispatcher."""
+        if not watched():
+            recent = self._recent
+            if recent is not None:
+                addresses = recent.addresses(tensors, settings)
+                if addresses is not None:
+                    return recent.plan.run(tensors, scalars, addresses)
+            if plain(tensors):
+                return self._find(tensors, settings)(tensors, scalars)
+        results: Results = self.operator(*tensors, *scalars, *settings)
+        return results
+
+    def _find(self, tensors: Tensors, settings: Settings) -> Plan:
+        key = (settings, *map(layout, tensors))
+        known = self._known.get(key)
+        if known is None:
+            known = self._known.keep(key, Recent(tensors, settings, self._plan(*tensors, *settings)))
+        elif known is self._recent:
+            # It was not recognised although its key is: the check was made in another mode, say inference mode.
+            known = self._known.keep(key, Recent(tensors, settings, known.plan))
+        if not any(tensor is not None and tensor.data_ptr() & 15 for tensor in tensors):
+            self._recent = known
+        return known.plan
+
+    def _run(self, *args: Any) -> Results:
+        tensors, settings = args[self._tensors], args[self._settings]
+        return self._find(tensors, settings)(tensors, args[self._scalars])
+
+    def _fake(self, *args: Any) -> Results:
+        tensors = args[self._tensors]
+        device = next(tensor.device for tensor in tensors if tensor is not None)
+        return empties(self._outputs(*self._extents(*tensors, *args[self._settings])), device)

@@ -1,0 +1,54 @@
+"""Recognising a call that looks like an earlier one, by one check in C instead of a key built in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import reduce
+from operator import or_
+from typing import Any, TypeAlias
+
+import torch
+
+from fusec.runtime.plan import Plan
+
+Tensors: TypeAlias = tuple[torch.Tensor | None, ...]
+Settings: TypeAlias = tuple[Hashable, ...]
+
+_data_ptr: Any = torch.Tensor.data_ptr
+# What torch.compile guarded its inputs with: class, dtype, device, sizes, strides, views that negate.
+_TensorGuards: Any = getattr(torch._C._dynamo.guards, "TensorGuards", None)
+
+
+class Recent:
+    """What the arguments of a call looked like, addresses apart, and the plan it ran."""
+
+    __slots__ = ("_check", "_differentiable", "_omitted", "_settings", "plan")
+
+    def __init__(self, tensors: Tensors, settings: Settings, plan: Plan) -> None:
+        omitted = [tensor is None for tensor in tensors]
+        self._omitted = omitted if any(omitted) else None
+        given = [tensor for tensor in tensors if tensor is not None]
+        self._check = _TensorGuards and _TensorGuards(*given, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
+        self._differentiable = any(tensor.requires_grad for tensor in given)
+        self._settings = settings
+        self.plan = plan
+
+    def addresses(self, tensors: Tensors, settings: Settings) -> list[int] | None:
+        """The addresses of `tensors` if the plan is right for them; None if it is not, or may not be.
+
+        It is for plain tensors that look the same, no gradient asked for, all at multiples of 16. One tensor passed
+        twice is never recognised, nor is anything where PyTorch lacks the check.
+        """
+        if settings != self._settings or self._check is None or (self._differentiable and torch.is_grad_enabled()):
+            return None
+        if self._omitted is None:
+            if not self._check(*tensors):
+                return None
+            addresses = [*map(_data_ptr, tensors)]
+        else:
+            if [tensor is None for tensor in tensors] != self._omitted:
+                return None
+            if not self._check(*[tensor for tensor in tensors if tensor is not None]):
+                return None
+            addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+        return None if reduce(or_, addresses) & 15 else addresses
