@@ -60,8 +60,8 @@ LAYERS = (
 )
 """The first entry whose place fits a module is its layer. `codegen.gate_worker` is a process of its own."""
 
-VERIFYING = ("commands.verify_worker",)
-"""The one part of the command line that runs tests on ops."""
+CALLING = ("commands.bench", "commands.sizes", "commands.verify_worker")
+"""The parts of the command line that call ops, on arguments that `testing` draws."""
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -91,15 +91,17 @@ def imports(path: Path) -> Iterator[str]:
 def forbidden(module: str, path: Path) -> list[str]:
     layer = layer_of(module)
     allowed = (*layer.fusec, layer.place) if layer.place else layer.fusec
-    if module in VERIFYING:
+    outside = layer.outside
+    if module in CALLING:
         allowed += ("testing",)
+        outside += ("hypothesis",)
     found = []
     for name in imports(path):
         top, _, rest = name.partition(".")
         if top == "fusec":
             fine = any(within(rest, place) for place in allowed)
         else:
-            fine = top in sys.stdlib_module_names or top in layer.outside
+            fine = top in sys.stdlib_module_names or top in outside
         if not fine:
             found.append(name)
     return found
