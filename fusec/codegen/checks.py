@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy
 
 from fusec.codegen.signature import TORCH_DTYPES, dims_text, dtype_options, sequence
-from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Output, Solve, TensorParam
+from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Output, Solve
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Dim, DTypeVar, Lead, product_extent
 
@@ -32,9 +32,14 @@ def extent_names(graph: Graph) -> tuple[str, ...]:
     return (*lead, *(solve.name for solve in graph.solves), *(variable.name for variable in graph.variables))
 
 
+def settings(graph: Graph) -> tuple[str, ...]:
+    """The parameters besides tensors that a plan depends on: choices and extents."""
+    return tuple(param.name for param in graph.params if isinstance(param, ChoiceParam | DimParam))
+
+
 def layout_arguments(graph: Graph) -> tuple[str, ...]:
-    """The parameters a plan depends on: tensors, choices and extents; run-time scalars are not among them."""
-    return tuple(p.name for p in graph.params if isinstance(p, TensorParam | ChoiceParam | DimParam))
+    """The parameters a plan depends on, tensors first; run-time scalars are not among them."""
+    return (*(tensor.name for tensor in graph.tensors), *settings(graph))
 
 
 def extents_lines(graph: Graph) -> list[str]:

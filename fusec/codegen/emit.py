@@ -9,9 +9,9 @@ from textwrap import dedent
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fusec.codegen.checks import extent_names, extents_lines, layout_arguments, outputs_lines
+from fusec.codegen.checks import extent_names, extents_lines, layout_arguments, outputs_lines, settings
 from fusec.codegen.launcher import PlanWriter, scalar_names
-from fusec.codegen.signature import documentation, parameter, returns, schema
+from fusec.codegen.signature import documentation, parameter, returns, schema, sequence
 from fusec.codegen.triton import kernel_lines
 from fusec.codegen.wrap import wrapped
 from fusec.ir.graph import Graph, ScalarParam
@@ -22,8 +22,8 @@ from fusec.ir.sizes import symbols_in
 from fusec.ir.types import Kind, extent, without
 
 _IMPORTS = (
-    *("Buffer", "Checker", "Launch", "Plan", "Plans", "collapse", "contiguous", "device", "direct", "empties"),
-    *("flag", "integer", "layout", "real", "register", "squeeze", "tiles"),
+    *("Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "device", "flag", "integer", "real"),
+    *("squeeze", "tiles"),
 )
 """What a generated file may take from `fusec.runtime`; it imports what it uses."""
 
@@ -50,12 +50,11 @@ class OpView:
     parameters: tuple[str, ...]
     returns: str
     doc: tuple[str, ...]
-    names: str
     layout: str
     extent_names: str
     call: tuple[str, ...]
-    run: tuple[str, ...]
-    fake: tuple[str, ...]
+    tensors: int
+    scalars: int
     extents: tuple[str, ...]
     outputs: tuple[str, ...]
     plan: tuple[str, ...]
@@ -83,8 +82,6 @@ def emit(programs: tuple[Program, ...], references: tuple[str, ...], spec_name: 
 def _op_view(program: Program, reference: str) -> OpView:
     graph = program.graph
     writer = PlanWriter(program)
-    names = ", ".join(param.name for param in graph.params)
-    tensors = [tensor.name for tensor in graph.tensors]
     return OpView(
         name=graph.name,
         constant=graph.name.upper(),
@@ -93,17 +90,11 @@ def _op_view(program: Program, reference: str) -> OpView:
         parameters=tuple(parameter(param) for param in graph.params),
         returns=returns(graph),
         doc=tuple(_quoted(documentation(graph)).split("\n")),
-        names=names,
         layout=", ".join(layout_arguments(graph)),
         extent_names=", ".join(extent_names(graph)),
-        call=(
-            *_scalar_lines(graph),
-            f"if direct({', '.join(tensors)}):",
-            f"    return _run_{graph.name}({names})",
-            f"return _OP_{graph.name.upper()}({names})",
-        ),
-        run=_fitted(_run_lines(graph)),
-        fake=_fitted(_fake_lines(graph)),
+        call=_fitted(_call_lines(graph)),
+        tensors=len(graph.tensors),
+        scalars=len(scalar_names(graph)),
         extents=_fitted(extents_lines(graph)),
         outputs=_fitted(outputs_lines(graph)),
         plan=_fitted(_suffixed(line, graph) for line in writer.lines()),
@@ -120,35 +111,20 @@ def _suffixed(line: str, graph: Graph) -> str:
     return line.replace(" _extents(", f" _extents_{graph.name}(").replace(" _outputs(", f" _outputs_{graph.name}(")
 
 
-def _scalar_lines(graph: Graph) -> tuple[str, ...]:
+def _call_lines(graph: Graph) -> list[str]:
+    """The body of the public function: scalars as numbers, then the op."""
     lines: list[str] = []
     for param in graph.params:
         if isinstance(param, ScalarParam):
             check = {Kind.REAL: "real", Kind.INT: "integer", Kind.BOOL: "flag"}[param.dtype.kind]
             bits = f", {param.dtype.bits}" if param.dtype.kind is Kind.INT else ""
             lines.append(f'{param.name} = {check}("{graph.name}", "{param.name}", {param.name}{bits})')
-    return tuple(lines)
-
-
-def _run_lines(graph: Graph) -> tuple[str, ...]:
-    about = layout_arguments(graph)
-    tensors = [tensor.name for tensor in graph.tensors]
-    keys = ", ".join(f"layout({name})" if name in tensors else name for name in about)
-    plans, comma = f"_PLANS_{graph.name.upper()}", "," if len(about) == 1 else ""
-    given = f"({', '.join(tensors)}{',' if len(tensors) == 1 else ''})"
-    scalars = scalar_names(graph)
-    rest = f", ({', '.join(scalars)}{',' if len(scalars) == 1 else ''})" if scalars else ""
-    return (
-        f"key = {keys}{comma}",
-        f"plan = {plans}.get(key) or {plans}.keep(key, _plan_{graph.name}({', '.join(about)}))",
-        f"return plan({given}{rest})",
-    )
-
-
-def _fake_lines(graph: Graph) -> tuple[str, ...]:
-    first = next(tensor.name for tensor in graph.tensors if not tensor.optional)
-    extents = f"_extents_{graph.name}({', '.join(layout_arguments(graph))})"
-    return (f"return empties(_outputs_{graph.name}(*{extents}), {first}.device)",)
+    given = [sequence(tensor.name for tensor in graph.tensors)]
+    if scalar_names(graph) or settings(graph):
+        given.append(sequence(scalar_names(graph)))
+    if settings(graph):
+        given.append(sequence(settings(graph)))
+    return [*lines, f"return _OP_{graph.name.upper()}({', '.join(given)})"]
 
 
 def _kernel_views(program: Program, wide: bool) -> tuple[KernelView, ...]:
@@ -227,12 +203,10 @@ def _used_imports(views: tuple[OpView, ...]) -> list[str]:
         for line in (
             *(line for kernel in view.kernels for line in kernel.body),
             *view.call,
-            *view.run,
-            *view.fake,
             *view.extents,
             *view.outputs,
             *view.plan,
-            "Plans register",
+            "Op",
         )
     )
     words = set(text.replace("(", " ").replace(".", " ").replace(",", " ").replace("[", " ").split())

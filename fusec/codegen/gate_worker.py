@@ -57,7 +57,7 @@ def resources(kernel: Any, variant: dict[str, Any], capability: int) -> dict[str
         {name: _constexpr(value) for name, value in variant["constexprs"]},
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in variant["divisible"]},
     )
-    options = {name: variant[name] for name in ("num_warps", "num_stages", "maxnreg")}
+    options = {"num_warps": variant["num_warps"], "num_stages": variant["num_stages"]}
     # Each time through the assembler, whose report is what we are after, also for a kernel that was met before.
     triton.knobs.compilation.always_compile = True
     triton.knobs.nvidia.dump_ptxas_log = True

@@ -9,14 +9,15 @@ import sympy
 from fusec.codegen.checks import LEAD, extent_names, has_lead, layout_arguments, squeeze_line, squeezed
 from fusec.codegen.signature import is_wide, sequence
 from fusec.ir.flow import LEAD_AXES, Affine, Load, Position, Size
-from fusec.ir.graph import ChoiceParam, Graph, Index, TensorParam
-from fusec.ir.kernel import Kernel, Loop
+from fusec.ir.graph import ChoiceParam, Graph, Index, ScalarParam, TensorParam
+from fusec.ir.kernel import Kernel
 from fusec.ir.layout import stored_dims, strides
 from fusec.ir.plan import Shape, Stage, known_extent
 from fusec.ir.program import BuiltGroup, BuiltPlan, Program
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis, Dim, Kind, product_extent
 from fusec.passes.kernel.grid import block_name
+from fusec.passes.plan.account import row_facts
 
 _LEADS = ("lead1", "lead0")
 
@@ -217,16 +218,19 @@ class PlanWriter:
     def _resident(self, plan: BuiltPlan) -> _Choice:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
         first, *rest = stage.tile
-        inner = self._padded(tuple(rest))
+        facts = row_facts(stage)
+        size = f"{_text(stage.tile)}, {self._itemsize(facts.widest)}, {facts.inputs}"
         sizing = [f"head, tail = tiles.head_and_tail({_text((first,))})"]
-        row = "head + tail" if not rest else f"(head + tail) * {_factor(inner)}"
-        sizing.append(f"warps = tiles.warps({row})")
+        sizing.append(f"warps = tiles.row_warps({size})")
         blocks = self._tile_blocks(tuple(rest))
         if block_name(first) in kernel.blocks:
             blocks[block_name(first)] = "head"
         blocks[block_name(first, "TAIL")] = "tail"
-        launch = self._launch(kernel, _text(stage.rows) or "1", blocks, "warps")
-        return _Choice(f"{self._padded(stage.tile)} <= tiles.RESIDENT_ROW", plan.plan.words, sizing, launch)
+        count = _text(stage.rows) or "1"
+        launch = self._launch(kernel, count, blocks, "warps")
+        longest = f"tiles.resident_row({count}, {self._itemsize(facts.widest)}, {facts.inputs})"
+        condition = f"{self._padded(tuple(rest))} * {_text((first,))}" if rest else _text((first,))
+        return _Choice(f"{condition} <= {longest}", plan.plan.words, sizing, launch)
 
     def _streamed(self, plan: BuiltPlan) -> _Choice:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
@@ -240,9 +244,8 @@ class PlanWriter:
             blocks[block_name(stage.block)] = "wide"
             grid = f"{grid} * tiles.cdiv({_text((stage.block,))}, wide)"
             inner = "wide" if inner == "1" else f"wide * {inner}"
-        chunk = "tiles.CHUNK" if inner == "1" else f"max(tiles.CHUNK // {_factor(inner)}, 1)"
-        sizing.append(f"chunk = min(tiles.padded({_text(stage.stream)}), {chunk})")
-        sizing.append(f"warps = tiles.warps({'chunk' if inner == '1' else f'chunk * {inner}'})")
+        sizing.append(f"chunk = {_chunk(_text(stage.stream), inner)}")
+        sizing.append(f"warps = tiles.warps({'chunk' if inner == '1' else f'chunk * {inner}'}, thread=8)")
         blocks[block_name(stage.stream[-1])] = "chunk"
         launch = self._launch(kernel, grid, blocks, "warps")
         rows = _text((*stage.rows, *((stage.block,) if stage.block else ())))
@@ -268,8 +271,7 @@ class PlanWriter:
                 grid = " * ".join(filter(None, [_factor(grid), f"tiles.cdiv({_text((stage.block,))}, wide)"]))
                 inner = "wide" if inner == "1" else f"wide * {inner}"
             last = stage.stream[-1:]
-            chunk = "tiles.CHUNK" if inner == "1" else f"max(tiles.CHUNK // {_factor(inner)}, 1)"
-            lines.append(f"chunk = min(tiles.padded({_text(last)}), {chunk})")
+            lines.append(f"chunk = {_chunk(_text(last), inner)}")
             blocks[block_name(last[0])] = "chunk"
             if not splits_known:
                 outer = _text(stage.stream[:-1])
@@ -277,7 +279,7 @@ class PlanWriter:
                 lines.append(f"splits = tiles.split_count({grid or '1'}, {steps})")
                 splits_known = True
             blocks["SPLITS"] = "splits"
-            lines.append(f"warps = tiles.warps({'chunk' if inner == '1' else f'chunk * {inner}'})")
+            lines.append(f"warps = tiles.warps({'chunk' if inner == '1' else f'chunk * {inner}'}, thread=8)")
             lines += self._scratch(stage)
             launches += [
                 *lines,
@@ -365,6 +367,9 @@ class PlanWriter:
                 parts.append(str(1 << max(known - 1, 0).bit_length()))
         return " * ".join(parts) or "1"
 
+    def _itemsize(self, tensor: str) -> str:
+        return "4" if self._graph.tensor(tensor).optional else f"{tensor}.element_size()"
+
     def _launch(self, kernel: Kernel, grid: str, blocks: dict[str, str], warps: str) -> list[str]:
         named = {name: text for name, text in blocks.items() if name in kernel.blocks}
         named["INDEX"] = "index"
@@ -378,7 +383,7 @@ class PlanWriter:
             f"    {kernel.name},",
             f"    grid=({grid},),",
             f"    arguments=tiles.arguments({kernel.name}, sizes, {given}),",
-            f'    options={{"num_warps": {warps}, "num_stages": {3 if _loops(kernel) else 1}}},',
+            f'    options={{"num_warps": {warps}, "num_stages": 1}},',
         ]
         offsets = [n for n in (*self._lead_tensors, *self._lead_outputs) if n in kernel.pointers]
         scratch = [name for name in kernel.pointers if name.startswith("partial") and name not in self._tensor_names()]
@@ -424,7 +429,7 @@ class PlanWriter:
 
 def scalar_names(graph: Graph) -> list[str]:
     """The run-time scalars of an op, in order."""
-    return [p.name for p in graph.params if not isinstance(p, TensorParam) and p.name not in layout_arguments(graph)]
+    return [param.name for param in graph.params if isinstance(param, ScalarParam)]
 
 
 def _chain(choices: list[_Choice]) -> list[str]:
@@ -468,8 +473,11 @@ def _store_axes(stage: Stage, place: int) -> tuple[Axis, ...]:
     return tuple(axis for position in store.positions for axis in getattr(position, "axes", ()))
 
 
-def _loops(kernel: Kernel) -> bool:
-    return any(isinstance(statement, Loop) for statement in kernel.body)
+def _chunk(size: str, inner: str) -> str:
+    """The step of a loop over `size` positions of `inner` elements each."""
+    if inner == "1":
+        return f"tiles.chunk_size({size})"
+    return f"min(tiles.padded({size}), max(tiles.CHUNK // {_factor(inner)}, 1))"
 
 
 def _quoted(name: str) -> str:

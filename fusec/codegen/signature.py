@@ -64,9 +64,11 @@ def returns(graph: Graph) -> str:
 
 
 def schema(graph: Graph) -> str:
-    """The schema that registers the op with PyTorch."""
+    """The schema that registers the op with PyTorch: tensors, then run-time scalars, then choices and extents."""
     aliases = iter("abcdefghijklmnopqrstuvwxyz")
-    given = [_schema_param(param, aliases) for param in graph.params]
+    kinds = (TensorParam, ScalarParam, ChoiceParam | DimParam)
+    ordered = [param for kind in kinds for param in graph.params if isinstance(param, kind)]
+    given = [_schema_param(param, aliases) for param in ordered]
     count = len(graph.outputs)
     result = "()" if count == 0 else "Tensor" if count == 1 else f"({', '.join(['Tensor'] * count)})"
     return f"{graph.name}({', '.join(given)}) -> {result}"

@@ -250,4 +250,4 @@ def _imported(module: str, text: str) -> Iterator[ModuleType]:
 
 def _spelled(dtype: Any) -> str:
     """The name of a Triton dtype in `triton.language`."""
-    return {"fp64": "float64", "fp32": "float32"}.get(dtype.name, dtype.name)
+    return {"fp64": "float64", "fp32": "float32"}.get(str(dtype.name), str(dtype.name))

@@ -74,7 +74,8 @@ class _Runner:
 
 
 def _build(groups: tuple[Group, ...], target: Target) -> tuple[BuiltGroup, ...]:
-    return tuple(_build_group(group, target, f"_{place}" if len(groups) > 1 else "") for place, group in enumerate(groups))
+    suffixes = [f"_{place}" for place in range(len(groups))] if len(groups) > 1 else [""]
+    return tuple(_build_group(group, target, suffix) for group, suffix in zip(groups, suffixes, strict=True))
 
 
 def _build_group(group: Group, target: Target, suffix: str) -> BuiltGroup:

@@ -56,6 +56,11 @@ class Op:
         results: Results = self.operator(*tensors, *scalars, *settings)
         return results
 
+    def forget(self) -> None:
+        """Drop every plan, so that the next call makes its own anew."""
+        self._known = Kept()
+        self._recent = None
+
     def _find(self, tensors: Tensors, settings: Settings) -> Plan:
         key = (settings, *map(layout, tensors))
         known = self._known.get(key)

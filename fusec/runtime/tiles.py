@@ -1,12 +1,12 @@
 """Tiles: how many elements a program holds, in which pieces, and with how many warps.
 
-The figures behind the limits were measured on an H200; benchmarks/rows has the script and the raw results.
+The figures behind the limits were measured on an H200; docs/row-tiles.md tells how.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import floor, log2, prod
 from typing import Any
 
 import torch
@@ -16,14 +16,17 @@ from fusec.runtime.errors import ShapeMismatchError
 from fusec.runtime.layout import Lead
 from fusec.runtime.plan import Buffer
 
-SHORT_ROW = 1024
-"""Rows up to this many padded elements share a program with others."""
+SHORT_ROW = 512
+"""Rows up to this many padded elements share a program with others: a program should move 4 KB or more."""
+
+SMALL_ROW = 8192
+"""The longest row that registers hold with enough rows under way on a multiprocessor to hide the wait for memory."""
 
 RESIDENT_ROW = 32768
-"""The longest padded row a program keeps in registers: 32 elements of each of 1024 threads."""
+"""The longest row of 16-bit elements that registers hold at all."""
 
 CHUNK = 4096
-"""Elements of one step of a loop over a long row."""
+"""Elements of one step of a loop over a long row; twice as many for the longest rows."""
 
 FEW_ROWS = 264
 """With fewer long rows than this (two for each multiprocessor) a row is worth several programs."""
@@ -31,6 +34,17 @@ FEW_ROWS = 264
 MOST_SPLITS = 256
 _PROGRAMS = 1056
 """Programs that fill the chip when a row is split: eight for each multiprocessor."""
+
+
+def resident_row(rows: int, itemsize: int, inputs: int) -> int:
+    """The longest row, in elements, that is better held in registers than read again from the cache.
+
+    With two inputs or more, reading again costs twice; with few rows one pass is the shortest way, for most of the
+    chip is idle. Otherwise a loop keeps more rows under way.
+    """
+    if inputs > 1 or rows <= FEW_ROWS // 2:
+        return RESIDENT_ROW * 2 // itemsize
+    return min(SMALL_ROW, RESIDENT_ROW)
 
 
 def padded(size: int) -> int:
@@ -46,14 +60,25 @@ def head_and_tail(size: int) -> tuple[int, int]:
     return (head, tail) if tail and head + tail <= 0.8 * whole else (whole, 0)
 
 
-def warps(elements: int) -> int:
-    """Warps for a tile of this many elements: 32 elements a thread, at least one warp and at most 32."""
-    return min(max(padded(elements) // 1024, 1), 32)
+def row_warps(size: int, itemsize: int, inputs: int) -> int:
+    """Warps for a row of `size` elements in registers: about 64 bytes of an input a thread."""
+    share = max(log2(max(size, 1) * itemsize / 2048), 1)
+    return min(1 << (round(share) if inputs == 1 else floor(share)), 32 if inputs > 1 else 16)
+
+
+def warps(elements: int, thread: int = 16) -> int:
+    """Warps for a tile of this many elements, `thread` of them a thread; at least 1 and at most 32."""
+    return min(max(padded(elements) // (32 * thread), 1), 32)
+
+
+def chunk_size(size: int) -> int:
+    """Elements of one step of the loop over a row of `size`."""
+    return min(padded(size), CHUNK if size <= 5 * CHUNK else 2 * CHUNK)
 
 
 def lanes(rows: int, row: int) -> int:
     """How many rows of `row` padded elements one program takes."""
-    return max(1, min(padded(rows), 2 * SHORT_ROW // row))
+    return max(1, min(padded(rows), 1024 // row))
 
 
 def split_count(programs: int, steps: int) -> int:

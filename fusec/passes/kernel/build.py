@@ -81,6 +81,8 @@ from fusec.passes.plan.survey import depths, store_axes
 
 _MERGE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
 _REDUCED = {"sum": "total", "amax": "largest", "amin": "smallest"}
+_EARLY_LOADS = 2
+"""More tiles than this, loaded before they are needed, cost more registers than their latency is worth."""
 _INLINE = 4
 """Operations that may stand in one expression before it gets a line of its own."""
 
@@ -135,6 +137,7 @@ class _KernelBuilder:
 
     def build(self, name: str, doc: str) -> Kernel:
         self._root.statements += self._grid.prologue(self._root)
+        self._load_early()
         if self._loop_axes:
             self._sweeps()
         for store in self._flow.stores:
@@ -143,6 +146,23 @@ class _KernelBuilder:
         for partial in self._stage.partials:
             self._store_partial(partial.reduction, partial.value, partial.axes)
         return self._finished(name, doc)
+
+    def _load_early(self) -> None:
+        """Load a short list of whole tiles before anything else, so that they arrive together."""
+        loads = [n for n in sorted(self._live) if isinstance(self._flow.nodes[n].expr, Load)]
+        wide = [n for n in loads if self._flow.nodes[n].type.axes]
+        if self._stage.stream or len(wide) > _EARLY_LOADS or any(self._depends(n) for n in loads):
+            return
+        scope = self._piece_scopes()[0] if self._loop_axes else self._root
+        for number in wide:
+            self._value(number, scope)
+
+    def _depends(self, load: NodeId) -> bool:
+        """Whether a load waits for another value, or stands in one case of a choice."""
+        chosen = (node.expr for node in self._flow.nodes if isinstance(node.expr, Choose))
+        return bool(flow_operands(self._flow.nodes[load].expr)) or any(
+            load == case for choose in chosen for _, case in choose.cases
+        )
 
     # Sweeps
 
@@ -460,12 +480,13 @@ class _KernelBuilder:
         return name
 
     def _cache(self, load: Load, scope: Scope) -> str | None:
-        """Rows are read once and leave the cache first, unless a later sweep reads them again."""
+        """What a later sweep reads again stays in the cache; measured, it pays for rows that are read once, too."""
         axes = self._position_axes(load.positions)
         row_axes = (*self._stage.rows, *((self._stage.block,) if self._stage.block else ()))
         if not set(row_axes) <= set(axes) or not row_axes or any(isinstance(p, Lookup) for p in load.positions):
             return None
-        return "evict_first" if scope.last_read or not self._in_loop(axes) else "evict_last"
+        again = not scope.last_read or not (self._stage.stream and self._in_loop(axes))
+        return "evict_last" if again else "evict_first"
 
     def _store(self, store: Store, scope: Scope) -> None:
         if store.pair is not None and store.pair.index == 1 and self._mate(store, 0) is not None:

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from fusec.ir.flow import Load, flow_operands, flow_reachable, store_operands
 from fusec.ir.graph import NodeId, Reduce
 from fusec.ir.plan import Plan, Stage
 from fusec.passes.plan.survey import depths
+
+
+@dataclass(frozen=True, slots=True)
+class RowFacts:
+    """What decides how long a row stays in registers: how many tensors hold a value for every element of every row,
+    and the name of one of them."""
+
+    inputs: int
+    widest: str
+
+
+def row_facts(stage: Stage) -> RowFacts:
+    """The facts of a resident stage."""
+    flow = stage.flow
+    roots = tuple(n for store in flow.stores for n in store_operands(store))
+    loads = [flow.nodes[n] for n in sorted(flow_reachable(flow.nodes, roots)) if isinstance(flow.nodes[n].expr, Load)]
+    full = max((len(node.type.axes) for node in loads), default=0)
+    wide = dict.fromkeys(n.expr.param for n in loads if isinstance(n.expr, Load) and len(n.type.axes) == full)
+    return RowFacts(len(wide), next(iter(wide), ""))
 
 
 def traffic(plan: Plan) -> str:
