@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from random import Random
 from typing import TypeVar
 
 from hypothesis import assume
@@ -45,7 +46,8 @@ class Budget:
 @st.composite
 def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
     """Calls of the op `graph` that satisfy its signature."""
-    extents, lead = _extents(draw, graph, budget)
+    seed = draw(st.integers(0, 2**31))
+    extents, lead = _extents(draw, graph, budget, Random(seed))
     tensors = graph.tensors
     found = positions(graph)
     layouts = {param.name: draw(st.sampled_from(_layouts(param, found))) for param in tensors}
@@ -54,7 +56,7 @@ def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
     dropped = [name for name in _may_be_omitted(graph) if draw(st.booleans())]
     return Case(
         op=graph.name,
-        seed=draw(st.integers(0, 2**31)),
+        seed=seed,
         extents=extents,
         lead=lead,
         dtypes={variable.name: draw(st.sampled_from(variable.options)).name for variable in graph.variables},
@@ -68,7 +70,7 @@ def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
     )
 
 
-def _extents(draw: st.DrawFn, graph: Graph, budget: Budget) -> tuple[dict[str, int], tuple[int, ...]]:
+def _extents(draw: st.DrawFn, graph: Graph, budget: Budget, random: Random) -> tuple[dict[str, int], tuple[int, ...]]:
     signature = _signature(graph)
     room = Room(signature, budget.rows, budget.elements)
     lead: tuple[int, ...] = ()
@@ -77,7 +79,8 @@ def _extents(draw: st.DrawFn, graph: Graph, budget: Budget) -> tuple[dict[str, i
         room.extents[LEAD] = prod(lead)
         assume(prod(lead) <= budget.rows)
     empty = draw(st.sampled_from(_often(None, [name for name in signature.free if name not in signature.positive], 15)))
-    for name in signature.free:
+    # In any order, so that it is not always the first axis which uses the budget up.
+    for name in random.sample(signature.free, len(signature.free)):
         pool = (0,) if name == empty else INNER if name in signature.inner else OUTER
         allowed = room.allowed(name, pool)
         assume(allowed)
