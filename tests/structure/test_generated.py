@@ -1,0 +1,44 @@
+"""`generated/` is the result of building `specs/`, down to the last byte, whoever builds it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from fusec.codegen import package
+from fusec.driver.build import package_files
+from fusec.driver.compile import compile_file
+from fusec.driver.specs import compile_all, read_specs
+from fusec.driver.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def fresh(specs: Path) -> dict[str, str]:
+    """The package that the specs of a folder make, nothing reused."""
+    files = compile_all(read_specs(specs), compile_file, Store(None), 1, lambda _done, _total: None)
+    return package_files(files)
+
+
+def test_the_committed_package_is_a_fresh_build() -> None:
+    assert package.compare(ROOT / "generated", fresh(ROOT / "specs")) == package.Changes(), "run `make build`, commit"
+
+
+def test_a_build_does_not_depend_on_where_or_when(tmp_path: Path) -> None:
+    """Another folder, another process, another order of every set."""
+    (tmp_path / "elsewhere").symlink_to(ROOT / "specs")
+    code = (
+        "import sys, json; from pathlib import Path; from test_generated import fresh;"
+        "json.dump(fresh(Path('elsewhere')), sys.stdout)"
+    )
+    texts = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parent)}
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        texts.add(result.stdout)
+    assert len(texts) == 1

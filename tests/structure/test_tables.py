@@ -1,0 +1,41 @@
+"""Each layer has a table of its own over the same keys; what is missing in one is named here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+
+from fusec.codegen.signature import TORCH_DTYPES
+from fusec.codegen.triton import SPELLED, TRITON_DTYPES
+from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
+from fusec.ir.types import DTYPES
+from fusec.numerics.operations import OPERATIONS
+from fusec.numerics.precision import ERRORS
+from fusec.reference import rounding
+from fusec.reference.emit.spelling import SPELLINGS
+from fusec.reference.meaning import ELEMENTWISE_MEANING, REDUCTION_MEANING
+
+STORED = {name for name, dtype in DTYPES.items() if not dtype.packed}
+"""Packed types have no tensor type of their own."""
+
+
+@pytest.mark.parametrize(
+    ("layer", "table", "keys"),
+    [
+        ("reference: meaning", ELEMENTWISE_MEANING, ELEMENTWISE),
+        ("reference: reductions", REDUCTION_MEANING, REDUCTIONS),
+        ("reference: PyTorch text", SPELLINGS, ELEMENTWISE),
+        ("numerics: intervals", OPERATIONS, ELEMENTWISE),
+        ("codegen: Triton text", SPELLED, ELEMENTWISE),
+        ("reference: torch dtypes", rounding.TORCH_DTYPES, STORED),
+        ("codegen: torch dtypes", TORCH_DTYPES, STORED),
+        ("codegen: Triton dtypes", TRITON_DTYPES, STORED),
+    ],
+)
+def test_tables_have_the_same_keys(layer: str, table: Collection[str], keys: Collection[str]) -> None:
+    assert set(table) == set(keys), layer
+
+
+def test_every_rounding_error_is_of_an_operation() -> None:
+    assert set(ERRORS) <= set(ELEMENTWISE)
