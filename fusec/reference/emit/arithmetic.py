@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
+import torch
+
 from fusec.ir.ops import ELEMENTWISE, Result
 from fusec.ir.types import Kind, ValueType
 from fusec.reference.emit.context import Context
@@ -51,7 +53,7 @@ def _on_tensors(context: Context, op: str, args: list[Value]) -> Text:
             if limit is None:
                 return call(name, *(arg.text.code for arg in args))
             tensor = next(arg for arg in args if not arg.number)
-            return tensor.text.then(f".clamp({keyword}={limit.text.code})")
+            return _clamped(tensor.text, keyword, limit.text.code)
         case Function(name):
             if name.startswith("."):
                 return args[0].text.then(f"{name}()")
@@ -62,9 +64,28 @@ def _on_tensors(context: Context, op: str, args: list[Value]) -> Text:
             assert_never(spelling)
 
 
+def _clamped(text: Text, keyword: str, limit: str) -> Text:
+    inner, found, low = text.code.rpartition(".clamp(min=")
+    if keyword == "max" and found and low.count(")") == 1:
+        return Text(f"{inner}.clamp({low[:-1]}, {limit})")
+    return text.then(f".clamp({keyword}={limit})")
+
+
 def _where(context: Context, args: list[Value]) -> Text:
     condition, *cases = args
-    if all(case.number for case in cases):
-        # Between two Python numbers torch.where would choose the dtype itself.
-        cases = [cases[0].tensor(context), cases[1]]
-    return call("torch.where", condition.tensor(context).text.code, *(case.text.code for case in cases))
+    suffix = ""
+    if all(case.number and case.kind is Kind.REAL for case in cases):
+        # Between two Python numbers torch.where chooses the dtype itself: f32.
+        if all(_is_short(case.text.code) for case in cases):
+            suffix = context.widening()
+        else:
+            cases = [cases[0].tensor(context), cases[1]]
+    return call("torch.where", condition.tensor(context).text.code, *(case.text.code for case in cases)).then(suffix)
+
+
+def _is_short(code: str) -> bool:
+    """Whether `code` is a literal that f32 holds exactly."""
+    try:
+        return torch.tensor(float(code)).item() == float(code)
+    except ValueError:
+        return False

@@ -173,20 +173,17 @@ class Body:
         if not self._is_plain(expr.arg):
             self._assign(expr.arg)
         whole = self.values[expr.arg]
-        each, together = parts(self.context, expr, self._node(siblings[0]).type, whole)
+        each, suffixes, together = parts(self.context, expr, self._node(siblings[0]).type, whole)
         names = [
             self.context.names.new(self._node(number).name or f"{whole.text.code}_{place + 1}")
             for place, number in enumerate(siblings)
         ]
-        code = together.code if together else ", ".join(value.text.code for value in each)
-        line = f"{', '.join(names)} = {code}"
-        if len(self.indent + line) <= WIDTH:
-            layouts = list(dict.fromkeys(_axes_text(value.layout) for value in each))
-            self._say(line, f"{'each ' * (len(layouts) == 1)}{', '.join(layouts)}")
-        else:
-            for name, value in zip(names, each, strict=True):
-                self._say(f"{name} = {value.text.code}", _axes_text(value.layout))
-        for number, name, value in zip(siblings, names, each, strict=True):
+        layouts = list(dict.fromkeys(_axes_text(value.layout) for value in each))
+        comment = "" if any(suffixes) else f"{'each ' * (len(layouts) == 1)}{', '.join(layouts)}"
+        self._say(f"{', '.join(names)} = {together.code}", comment)
+        for number, name, value, suffix in zip(siblings, names, each, suffixes, strict=True):
+            if suffix:
+                self._say(f"{name} = {name}{suffix}", _axes_text(value.layout))
             self.values[number] = value.called(name)
 
     def _choice(self, number: NodeId, expr: Choose) -> None:

@@ -23,7 +23,7 @@ from fusec.ir.graph import (
     Scalar,
     Segment,
 )
-from fusec.ir.types import Axis, DType, DTypeVar, Kind, Lead, Storage, union, without
+from fusec.ir.types import DTYPES, Axis, DType, DTypeVar, Kind, Lead, Storage, union, without
 from fusec.reference.emit.arithmetic import apply
 from fusec.reference.emit.context import Context, saturates
 from fusec.reference.emit.layout import split_axes
@@ -83,7 +83,7 @@ def parameter(context: Context, name: str) -> Value:
 
 def cast(context: Context, value: Value, storage: Storage) -> Value:
     """A tensor rounded to a storage type; 8-bit floats and integers saturate."""
-    if value.stored == storage:
+    if value.stored == storage or value.kind is storage.kind is Kind.BOOL:
         return value
     kind = Kind.REAL if storage.kind is Kind.REAL or value.kind is Kind.REAL else value.kind
     value = value.of_kind(kind, context)
@@ -93,7 +93,10 @@ def cast(context: Context, value: Value, storage: Storage) -> Value:
     if isinstance(storage, DTypeVar) and saturates(storage):
         context.prelude.add("_round_to")
         return Value(call("_round_to", value.text.code, dtype), value.layout, storage.kind, stored=storage)
-    nearest = ".round()" if storage.kind is Kind.INT and value.kind is Kind.REAL else ""
+    nearest = ""
+    if storage.kind is Kind.INT and value.kind is Kind.REAL:
+        # i32 has more digits than f32: its upper limit would be rounded up, out of range.
+        nearest = ".double().round()" if storage == DTYPES["i32"] else ".round()"
     rounded = value.then(f"{nearest}{_limits(storage)}.to({dtype})")
     return Value(rounded.text, value.layout, storage.kind, stored=storage)
 
@@ -103,8 +106,7 @@ def _limits(storage: Storage) -> str:
         return ""
     high = largest(storage)
     low = -high if storage.kind is Kind.REAL else -high - 1 if storage.name != "u8" else 0
-    # i32 has more digits than f32: its upper limit would be rounded up, out of range.
-    return f"{'.double()' if storage.bits == 32 else ''}.clamp({low}, {high})"
+    return f".clamp({low}, {high})"
 
 
 def _widened(context: Context, name: str) -> Value:

@@ -29,8 +29,8 @@ def solved_text(value: sympy.Expr, name: Callable[[str], str], size: str = "") -
         case sympy.Integer():
             return Text(str(int(value)), ATOM)
         case sympy.Add():
-            terms = [solved_text(term, name, size) for term in value.as_ordered_terms()]
-            return Text(_signed([term.within(SUM) for term in terms]), SUM)
+            terms = sorted(value.as_ordered_terms(), key=lambda term: (not term.has(SIZE), str(term).startswith("-")))
+            return Text(_signed([solved_text(term, name, size).within(SUM) for term in terms]), SUM)
         case sympy.Mul():
             over, under = value.as_numer_denom()
             if under != 1:

@@ -14,24 +14,29 @@ def part(context: Context, expr: Part, type: ValueType, whole: Value) -> Value:
     return parts(context, expr, type, whole)[0][expr.index]
 
 
-def parts(context: Context, expr: Part, type: ValueType, whole: Value) -> tuple[list[Value], Text | None]:
-    """Every part of `whole` along the axis of `expr`, and the expression for all of them at once, if there is one."""
+def parts(context: Context, expr: Part, type: ValueType, whole: Value) -> tuple[list[Value], list[str], Text]:
+    """Every part of `whole` along the axis of `expr`.
+
+    Also as a tuple of all of them in one expression, and what each of its elements has to be followed by.
+    """
     place = whole.place(expr.axis)
     own = expr.axis.parts if isinstance(expr.axis, Sum) else (without(type.axes, whole.axes),) * 2
     layouts = [_replaced(whole, expr.axis, axes) for axes in own]
     if expr.layout is Layout.PAIRS:
         behind = ", :" * (-place - 1)
-        return [whole.then(f"[..., {index}::2{behind}]", layout) for index, layout in enumerate(layouts)], None
+        each = [whole.then(f"[..., {index}::2{behind}]", layout) for index, layout in enumerate(layouts)]
+        return each, ["", ""], Text(", ".join(value.text.code for value in each))
     if expr.layout is Layout.HALVES:
         together = whole.then(f".chunk(2, dim={place})")
     else:
         sizes = ", ".join(context.extent(dim).code for dim in own)
         together = whole.then(f".split(({sizes}), dim={place})")
+    behind_each = [f".unflatten({place}, ({context.sizes(axes)}))" if len(axes) > 1 else "" for axes in own]
     each = [
-        together.then(f"[{index}]{unflattened(context, axes, place)}", layout)
-        for index, (axes, layout) in enumerate(zip(own, layouts, strict=True))
+        together.then(f"[{index}]{suffix}", layout)
+        for index, (suffix, layout) in enumerate(zip(behind_each, layouts, strict=True))
     ]
-    return each, together.text if all(len(axes) == 1 for axes in own) else None
+    return each, behind_each, together.text
 
 
 def merge(context: Context, expr: Merge, type: ValueType, args: list[Value]) -> Value:
@@ -51,11 +56,6 @@ def merge(context: Context, expr: Merge, type: ValueType, args: list[Value]) -> 
         for arg, new in zip(placed, own, strict=True)
     ]
     return Value(call("torch.cat", f"({', '.join(arg.text.code for arg in flat)})", f"dim={place}"), axes, type.kind)
-
-
-def unflattened(context: Context, axes: tuple[Axis, ...], place: int) -> str:
-    """What splits dimension `place` (counted from the end) into `axes`."""
-    return f".unflatten({place}, ({context.sizes(axes)}))" if len(axes) > 1 else ""
 
 
 def _range(start: int, end: int) -> str:

@@ -26,8 +26,10 @@ def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
 def _look_up(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
     """`table[index]`, with NaN (0 in a table of integers) where the index is out of range."""
     valid = _inside(table, *index)
-    found = table[tuple(torch.where(valid, i, 0) for i in index)]
     missing = torch.nan if table.is_floating_point() else 0
+    if 0 in table.shape[: len(index)]:
+        return table.new_full((*valid.shape, *table.shape[len(index) :]), missing)
+    found = table[tuple(torch.where(valid, i, 0) for i in index)]
     return torch.where(valid[(...,) + (None,) * (found.dim() - valid.dim())], found, missing)
 ''',
         "_write": '''

@@ -1,0 +1,83 @@
+"""Graphs for the tests of the reference: the specs of the repository, the examples of the language, and the rest."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fusec.diagnostics import Source
+from fusec.ir.graph import Graph
+from fusec.lang.load import load
+from fusec.passes.graph.elaborate import elaborate
+
+ROOT = Path(__file__).parents[2]
+
+CONSTRUCTS = """
+op layouts(x: T[A, B*C, D], w: f32[D, A], v: T[C, B]) -> (y: T[D, A, B*C], z: f32[C, A], s: T[])
+where T in {f32, f64, bf16}:
+    y = x * w + v
+    z = mean(x, over=(B, D)) - amin(x, over=(A, B, C, D))
+    s = sum(x * v, over=(A, B, C, D))
+
+op leading(x: T[..., M, N], row: T[M], every: T[...]) -> (y: T[..., N, M], z: T[..., N], top: T[M, N])
+where T in {f32, f64}:
+    y = x * row + every
+    z = sum(x * row, over=M)
+    top = amax(x, over=...)
+
+op functions(x: T[N], y: T[N], n: i32 = 3) -> (a: T[N], b: T[N], c: i32[N], d: bool[N])
+where T in {f32, f64, f16}:
+    a = where(x < y, exp2(minimum(x, 3)), sqrt(abs(y))) + erf(x) - sigmoid(y) * tanh(x)
+    b = clamp(log(abs(x) + 1), 0.25, 2.5) + sin(x) * cos(y) + x // (abs(y) + 1) + (x % 3) + floor(x) - round(y)
+    c = (index(N) * n - 7) // 3 + index(N) % 4 + where(n > 2, n, 0)
+    d = x <= y and not (x == y) or index(N) >= n
+
+op casts(x: T[M, N], k: i8[M, N]) -> (a: T[M, N], b: i8[M, N], c: f8e5m2[M, N], d: u8[M, N], e: f32[M, N])
+where T in {f32, bf16, f8e4m3}:
+    a = cast(x * 3, T) * 2
+    b = cast(x * 50, i8) - k
+    c = cast(x, bf16) * cast(k, f32)
+    d = abs(k)
+    e = cast(cast(x, f16), f8e4m3) * (max_of(T) / max_of(f16)) + cast(x > 0, f32)
+
+op parts(x: T[M, A*B + 2 + A], y: T[M, D], z: T[M, A]) -> (p: T[M, A, B], q: T[M, A + D], r: T[D, M], h: T[M, D])
+where T in {f32, f64}, D % 2 == 0:
+    first, two, last = split(x, A*B, 2, A)
+    p = first * last + sum(two, over=2)
+    q = concat(last + z, y)
+    a, b = pairs(y, over=D)
+    r = interleave(b, -a, over=D)
+    lo, hi = halves(y, over=D)
+    h = join(hi * 2, lo, over=D)
+
+op renamed(x: T[S, D], m: i32[S]) -> (scores: T[S, U], own: f32[S, U])
+where T in {f32, bf16}, U == S:
+    scores = dot(x, rename(x, S -> U), over=D)
+    own = where(index(S) >= rename(index(S), S -> U), 1.0, 0.5) * m
+
+op looked_up(table: C[P, H*D], rows: f32[B + 1], offsets: i32[B + 1], at: i64[N, K], heads: dim(H),
+             idx: i32[N] = index(N))
+  -> (a: f32[N, K, H*D], b: f32[N, D], c: i32[N], d: f32[N])
+where C in {f32, f16, f8e4m3}:
+    a = table[at] * 2
+    b = sum(table[idx], over=H)
+    c = offsets[segment(offsets, N)]
+    d = rows[idx]
+"""
+
+
+def _graphs(text: str) -> tuple[Graph, ...]:
+    return elaborate(load(Source("spec.fuse", text), None))
+
+
+def _examples() -> list[str]:
+    return re.findall(r"^```fuse\n(.*?)^```", (ROOT / "docs" / "language.md").read_text(), re.DOTALL | re.MULTILINE)
+
+
+def _specs() -> list[str]:
+    return [path.read_text() for path in sorted((ROOT / "specs").glob("*.fuse"))]
+
+
+def graphs() -> dict[str, Graph]:
+    """By name; where an example of the language has the name of a spec, the example is left out."""
+    return {graph.name: graph for text in (*_examples(), *_specs(), CONSTRUCTS) for graph in _graphs(text)}

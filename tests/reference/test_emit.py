@@ -1,0 +1,168 @@
+"""The emitted reference computes what the graph means, and reads like something a person wrote."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import symtable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from reference_specs import graphs
+
+from fusec.ir.graph import ChoiceParam, DimParam, Elementwise, Graph, Reduce, ScalarParam, TensorParam
+from fusec.ir.ops import ELEMENTWISE
+from fusec.numerics.check import check
+from fusec.numerics.envelope import envelope
+from fusec.reference.emit import emit, emit_all
+from fusec.reference.emit.spelling import NUMBER_SPELLINGS, SPELLINGS
+from fusec.testing.cases import Argument, Case, build
+from fusec.testing.strategies import cases
+
+GRAPHS = graphs()
+
+ROPE = '''
+def reference(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    eps: float = 1e-6,
+    num_heads: int | None = None,
+) -> torch.Tensor:
+    """RMSNorm over the hidden dimension, then rotary embedding (pairs i, i + D/2) of every head, in one pass.
+
+    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
+    """
+    T, C = x.dtype, cos.dtype
+    real = torch.float64 if torch.float64 in (T, C) else torch.float32
+    D = cos.shape[1]
+    H = x.shape[2] // D if num_heads is None else num_heads
+    x = x.to(real).unflatten(-1, (H, D))  # [B, S, H, D]
+    weight = weight.to(real).unflatten(-1, (H, D))  # [H, D]
+    cos = cos.to(real)[:, None, :]  # [S, 1, D]
+    sin = sin.to(real)[:, None, :]  # [S, 1, D]
+    n = x * torch.rsqrt((x * x).mean((-2, -1), keepdim=True) + eps) * weight  # [B, S, H, D]
+    a, b = n.chunk(2, dim=-1)  # each [B, S, H, D/2]
+    ca, cb = cos.chunk(2, dim=-1)  # each [S, 1, D/2]
+    sa, sb = sin.chunk(2, dim=-1)  # each [S, 1, D/2]
+    y = torch.cat((a * ca - b * sa, b * cb + a * sb), dim=-1)  # [B, S, H, D]
+    return y.flatten(-2).to(T)
+'''
+
+
+def compiled(graph: Graph) -> Callable[..., torch.Tensor | tuple[torch.Tensor, ...] | None]:
+    space: dict[str, object] = {"torch": torch}
+    exec(emit(graph), space)
+    function = space["reference"]
+    assert callable(function)
+    return function
+
+
+def run(graph: Graph, arguments: Mapping[str, Argument]) -> dict[str, torch.Tensor]:
+    """The results of the emitted function by name, those it writes in place included."""
+    given = {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in arguments.items()}
+    returned = compiled(graph)(**given)
+    outputs = returned if isinstance(returned, tuple) else () if returned is None else (returned,)
+    named = {output.name: tensor for output, tensor in zip(graph.outputs, outputs, strict=True)}
+    return named | {param.name: given[param.name] for param in graph.tensors if param.mutable}
+
+
+def torch_refuses(graph: Graph, case: Case) -> bool:
+    """The maximum of nothing, and an integer over an extent of 0, mean something in the language but not in torch."""
+    refused = ("amax", "amin", "floordiv", "mod")
+    ops = {node.expr.op for node in graph.nodes if isinstance(node.expr, Reduce | Elementwise)}
+    return (0 in case.lead or 0 in case.extents.values()) and not ops.isdisjoint(refused)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_it_computes_what_the_graph_means(name: str, data: st.DataObject) -> None:
+    """In f32, or f64, as good as the bound for kernels of that precision asks."""
+    graph = GRAPHS[name]
+    case = data.draw(cases(graph))
+    assume(not torch_refuses(graph, case))
+    arguments = build(graph, case).arguments
+    bounds, results = envelope(graph, arguments), run(graph, arguments)
+    assert results.keys() == bounds.keys()
+    for key, bound in bounds.items():
+        verdict = check(bound, results[key])
+        assert verdict.passes, f"{key}: {verdict}\n{case}\n{emit(graph)}"
+
+
+def test_it_is_as_accurate_as_f64_on_f64() -> None:
+    graph = GRAPHS["layouts"]
+    case = Case(op="layouts", seed=3, extents={"A": 3, "B": 5, "C": 2, "D": 65}, dtypes={"T": "f64"})
+    arguments = build(graph, case).arguments
+    result = run(graph, arguments)["y"]
+    assert check(envelope(graph, arguments)["y"], result).passes
+    assert not check(envelope(graph, arguments)["y"], result.float().double()).passes
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_text_is_deterministic_and_fits(name: str) -> None:
+    text = emit(GRAPHS[name])
+    assert text == emit(GRAPHS[name])
+    assert max(map(len, text.splitlines())) <= 120
+    assert text == text.rstrip() + "\n"
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_text_needs_torch_alone(name: str) -> None:
+    table = symtable.symtable(emit(GRAPHS[name]), name, "exec")
+    own = set(table.get_identifiers())
+    used = {symbol.get_name() for each in table.get_children() for symbol in each.get_symbols() if symbol.is_global()}
+    assert used <= own | {"torch"} | set(dir(builtins))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_parameters_are_those_of_the_op(name: str) -> None:
+    graph = GRAPHS[name]
+    signature = inspect.signature(compiled(graph))
+    assert list(signature.parameters) == [param.name for param in graph.params]
+    for param, seen in zip(graph.params, signature.parameters.values(), strict=True):
+        match param:
+            case TensorParam(optional=optional):
+                expected = None if optional else inspect.Parameter.empty
+            case DimParam(inferred=inferred):
+                expected = None if inferred else inspect.Parameter.empty
+            case ScalarParam(default=default) | ChoiceParam(default=default):
+                expected = inspect.Parameter.empty if default is None else default
+        assert seen.default == expected
+
+
+def test_reads_like_this() -> None:
+    assert emit(GRAPHS["fused_rmsnorm_rope"]) == ROPE.lstrip()
+
+
+def test_functions_stand_once_above_their_first_caller() -> None:
+    pair = (GRAPHS["rope_qk"], GRAPHS["rope_qk_half"])
+    first, second = emit_all(pair, ("one", "two"))
+    assert "def _look_up(" in first
+    assert "def _look_up(" not in second
+    assert [node.name for node in ast.parse(first + second).body if isinstance(node, ast.FunctionDef)][-1] == "two"
+
+
+def test_an_unknown_option_is_refused() -> None:
+    graph = GRAPHS["gated_activation"]
+    with pytest.raises(ValueError, match="activation"):
+        compiled(graph)(torch.zeros(2, 3), torch.zeros(2, 3), activation="swish")
+
+
+@pytest.mark.parametrize("doc", ['"""; import os', 'ends with "', "back\\slash \\", '{{ x }} {% raw %} """ "'])
+def test_a_hostile_docstring_stays_text(doc: str) -> None:
+    text = emit(replace(GRAPHS["softmax"], doc=doc))
+    (function,) = ast.parse(text).body
+    assert isinstance(function, ast.FunctionDef)
+    assert (ast.get_docstring(function) or "").startswith(doc)
+
+
+def test_every_operation_has_a_spelling() -> None:
+    assert SPELLINGS.keys() == ELEMENTWISE.keys()
+    assert NUMBER_SPELLINGS.keys() <= ELEMENTWISE.keys()
