@@ -219,7 +219,8 @@ class PlanWriter:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
         first, *rest = stage.tile
         facts = row_facts(stage)
-        size = f"{_text(stage.tile)}, {self._itemsize(facts.widest)}, {facts.inputs}"
+        parts = f"{facts.parts} * " if facts.parts > 1 else ""
+        size = f"{parts}{_factor(_text(stage.tile))}, {self._itemsize(facts.widest)}, {facts.inputs}"
         sizing = [f"head, tail = tiles.head_and_tail({_text((first,))})"]
         sizing.append(f"warps = tiles.row_warps({size})")
         blocks = self._tile_blocks(tuple(rest))
@@ -228,9 +229,9 @@ class PlanWriter:
         blocks[block_name(first, "TAIL")] = "tail"
         count = _text(stage.rows) or "1"
         launch = self._launch(kernel, count, blocks, "warps")
-        longest = f"tiles.resident_row({count}, {self._itemsize(facts.widest)}, {facts.inputs})"
-        condition = f"{self._padded(tuple(rest))} * {_text((first,))}" if rest else _text((first,))
-        return _Choice(f"{condition} <= {longest}", plan.plan.words, sizing, launch)
+        longest = f"tiles.resident_row({count}, {self._itemsize(facts.widest)}, {facts.inputs}, {facts.held})"
+        row = f"{self._padded(tuple(rest))} * {_text((first,))}" if rest else _text((first,))
+        return _Choice(f"{parts}{row} <= {longest}", plan.plan.words, sizing, launch)
 
     def _streamed(self, plan: BuiltPlan) -> _Choice:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]

@@ -36,14 +36,14 @@ _PROGRAMS = 1056
 """Programs that fill the chip when a row is split: eight for each multiprocessor."""
 
 
-def resident_row(rows: int, itemsize: int, inputs: int) -> int:
+def resident_row(rows: int, itemsize: int, inputs: int, held: int) -> int:
     """The longest row, in elements, that is better held in registers than read again from the cache.
 
     With two inputs or more, reading again costs twice; with few rows one pass is the shortest way, for most of the
-    chip is idle. Otherwise a loop keeps more rows under way.
+    chip is idle. Otherwise a loop keeps more rows under way. `held` tensors share the registers.
     """
     if inputs > 1 or rows <= FEW_ROWS // 2:
-        return RESIDENT_ROW * 2 // itemsize
+        return RESIDENT_ROW * 2 // itemsize // (2 if held > 2 else 1)
     return min(SMALL_ROW, RESIDENT_ROW)
 
 

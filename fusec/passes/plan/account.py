@@ -13,21 +13,45 @@ from fusec.passes.plan.survey import depths
 
 @dataclass(frozen=True, slots=True)
 class RowFacts:
-    """What decides how long a row stays in registers: how many tensors hold a value for every element of every row,
-    and the name of one of them."""
+    """What decides how long a row stays in registers.
+
+    `inputs` tensors have a value for every element of every row, one of them is `widest` and comes in `parts` equal
+    parts; `held` tensors are read before the last reduction and needed again after it.
+    """
 
     inputs: int
     widest: str
+    parts: int
+    held: int
 
 
 def row_facts(stage: Stage) -> RowFacts:
     """The facts of a resident stage."""
     flow = stage.flow
     roots = tuple(n for store in flow.stores for n in store_operands(store))
-    loads = [flow.nodes[n] for n in sorted(flow_reachable(flow.nodes, roots)) if isinstance(flow.nodes[n].expr, Load)]
-    full = max((len(node.type.axes) for node in loads), default=0)
-    wide = dict.fromkeys(n.expr.param for n in loads if isinstance(n.expr, Load) and len(n.type.axes) == full)
-    return RowFacts(len(wide), next(iter(wide), ""))
+    live = sorted(flow_reachable(flow.nodes, roots))
+    loads = [(node.expr.param, node.type.axes) for n in live if isinstance((node := flow.nodes[n]).expr, Load)]
+    full = max((len(axes) for _, axes in loads), default=0)
+    wide = Counter(param for param, axes in loads if len(axes) == full)
+    before = _params(stage, tuple(n for n in live if isinstance(flow.nodes[n].expr, Reduce)), through=True)
+    held = before & _params(stage, roots, through=False)
+    widest = next(iter(wide), "")
+    return RowFacts(len(wide), widest, max(wide[widest], 1), len(held))
+
+
+def _params(stage: Stage, roots: tuple[NodeId, ...], through: bool) -> set[str]:
+    """The tensors with tile axes below `roots`; reductions are looked `through` or stopped at."""
+    nodes, found, stack, seen = stage.flow.nodes, set[str](), list(roots), set[NodeId]()
+    while stack:
+        number = stack.pop()
+        expr = nodes[number].expr
+        if number in seen or (isinstance(expr, Reduce) and not through):
+            continue
+        seen.add(number)
+        if isinstance(expr, Load) and any(axis in stage.tile for axis in nodes[number].type.axes):
+            found.add(expr.param)
+        stack.extend(flow_operands(expr))
+    return found
 
 
 def traffic(plan: Plan) -> str:
