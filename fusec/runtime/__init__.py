@@ -5,7 +5,6 @@ Needs torch and triton only.
 
 from fusec.runtime import allocate, device, errors, tiles
 from fusec.runtime.checks import Checker, flag, integer, real
-from fusec.runtime.dispatch import direct
 from fusec.runtime.errors import (
     ArgumentError,
     DeviceError,
@@ -17,11 +16,10 @@ from fusec.runtime.errors import (
     UnsupportedDtypeError,
 )
 from fusec.runtime.launch import Launch
-from fusec.runtime.layout import Lead, collapse, contiguous, layout, squeeze
+from fusec.runtime.layout import Lead, collapse, contiguous, squeeze
 from fusec.runtime.modules import OpModule, gain, shift
 from fusec.runtime.op import Op
-from fusec.runtime.plan import Buffer, Plan, Plans
-from fusec.runtime.register import empties, register
+from fusec.runtime.plan import Buffer, Plan
 
 __all__ = [
     "ArgumentError",
@@ -36,7 +34,6 @@ __all__ = [
     "Op",
     "OpModule",
     "Plan",
-    "Plans",
     "ShapeMismatchError",
     "TuningFailedError",
     "UnsupportedDtypeError",
@@ -44,15 +41,11 @@ __all__ = [
     "collapse",
     "contiguous",
     "device",
-    "direct",
-    "empties",
     "errors",
     "flag",
     "gain",
     "integer",
-    "layout",
     "real",
-    "register",
     "shift",
     "squeeze",
     "tiles",

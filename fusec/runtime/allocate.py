@@ -13,7 +13,7 @@ def empty(shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype, 
 
     Callers rely on an address that is a multiple of 16: a compiled kernel is reused for every result of this function.
     """
-    if device.type == "cuda" and _on_this_gpu is not None:
+    if device.index is not None and _on_this_gpu is not None:  # only a GPU has an index, and to ask for it is quicker
         tensor: torch.Tensor = _on_this_gpu(shape, strides, dtype)
         return tensor
     return torch.empty_strided(shape, strides, dtype=dtype, device=device)

@@ -31,8 +31,3 @@ def plain(tensors: tuple[torch.Tensor | None, ...]) -> bool:
         ):
             return False
     return True
-
-
-def direct(*tensors: torch.Tensor | None) -> bool:
-    """Whether nothing but the kernels needs to see this call; else the registered operator has to be called."""
-    return not watched() and plain(tensors)

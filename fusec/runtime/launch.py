@@ -51,7 +51,8 @@ class Launcher:
         self._kernel = launch.kernel
         x, y, z, *_ = (*launch.grid, 1, 1)
         self._grid = (x, y, z)
-        self._options = dict(launch.options)
+        # Triton 3.10 changes the default of this one, and with it the rounding of a kernel.
+        self._options = {"enable_fp_fusion": True, **launch.options}
         self._rest = tuple(launch.arguments[name] for name in names[len(given) :])
         self._pick = _picker([places[name] for name in given])
         self._offsets = tuple(launch.offsets.get(name.removesuffix("_ptr"), 0) for name in given)
@@ -71,7 +72,7 @@ class Launcher:
         self._compiled = self._kernel[self._grid](*given, *self._rest, **self._options)
         if self._compiled is None:
             return False
-        self._straight = straight(self._compiled, self._grid)
+        self._straight = straight(self._compiled, self._grid, self._rest)
         return True
 
     def launch(self, stream: int, values: Sequence[Any]) -> None:
@@ -82,7 +83,7 @@ class Launcher:
         enter, leave = _knobs.launch_enter_hook, _knobs.launch_exit_hook
         # Triton keeps two chains of hooks, empty at first; somebody may have put something else in their place.
         if enter is _ENTER and leave is _LEAVE and not enter.calls and not leave.calls:
-            self._straight(stream, (*given, *self._rest))
+            self._straight(stream, given)
         else:
             self._observed(stream, (*given, *self._rest), enter, leave)
 

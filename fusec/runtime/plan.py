@@ -1,4 +1,4 @@
-"""A plan: what one call allocates and launches. Plans are kept by the layout of the arguments they were made for."""
+"""A plan: what one call allocates and launches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import triton
 
 from fusec.runtime import allocate
 from fusec.runtime.errors import DeviceError
-from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Launch, Launcher, Value
 from fusec.runtime.layout import contiguous
 
@@ -90,10 +89,6 @@ class Plan:
         for place in self._mutated:
             _changed(tensors[place])
         return fresh[0] if self._results == 1 else tuple(fresh[: self._results]) or None
-
-
-class Plans(Kept[Plan]):
-    """The plans of an op by the layout of their arguments."""
 
 
 def _changed(tensor: torch.Tensor | None) -> None:

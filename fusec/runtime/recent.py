@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import reduce
 from operator import or_
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ class Recent:
         omitted = [tensor is None for tensor in tensors]
         self._omitted = omitted if any(omitted) else None
         given = [tensor for tensor in tensors if tensor is not None]
-        self._check = _TensorGuards and _TensorGuards(*given, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
+        self._check = _check(given)
         self._differentiable = any(tensor.requires_grad for tensor in given)
         self._settings = settings
         self.plan = plan
@@ -39,7 +39,7 @@ class Recent:
         It is for plain tensors that look the same, no gradient asked for, all at multiples of 16. One tensor passed
         twice is never recognised, nor is anything where PyTorch lacks the check.
         """
-        if settings != self._settings or self._check is None or (self._differentiable and torch.is_grad_enabled()):
+        if settings != self._settings or (self._differentiable and torch.is_grad_enabled()):
             return None
         if self._omitted is None:
             if not self._check(*tensors):
@@ -52,3 +52,10 @@ class Recent:
                 return None
             addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
         return None if reduce(or_, addresses) & 15 else addresses
+
+
+def _check(tensors: list[torch.Tensor]) -> Callable[..., bool]:
+    if _TensorGuards is None:
+        return lambda *tensors: False
+    check: Callable[..., bool] = _TensorGuards(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
+    return check

@@ -22,17 +22,16 @@ _lock = Lock()
 _known: dict[str, dict[str, Any]] = {}
 
 
-def register(schema: str, run: Callable[..., Results], fake: Callable[..., Results], source: str | None = None) -> Any:
+def register(schema: str, run: Callable[..., Results], fake: Callable[..., Results], source: str) -> Any:
     """The operator of a generated file, to be called in its place where a call is traced or differentiated.
 
     `schema` is `name(Tensor x, float eps) -> Tensor` in PyTorch's notation; `run` takes its arguments on a GPU (or on
     the CPU under the interpreter), `fake` tells the shapes and dtypes of its results. Once per text of the file
-    `source` (that of `run`): the same text again gives the same operator, another one that defines the same name gets
+    `source`: the same text again gives the same operator, another one that defines the same name gets
     an operator with a suffix of its own.
     """
     name, arguments = schema.split("(", 1)
-    file = Path(source or run.__code__.co_filename)
-    text = sha256(file.read_bytes() + schema.encode()).hexdigest()
+    text = sha256(Path(source).read_bytes() + schema.encode()).hexdigest()
     with _lock:
         versions = _known.setdefault(name, {})
         if text not in versions:

@@ -42,7 +42,7 @@ class Wrapped:
 
 def launched(run: Any, recorder: Recorder) -> list[tuple[Any, ...]]:
     compiled = SimpleNamespace(run=run, function="function", packed_metadata="packed")
-    straight(compiled, (3, 2, 1))(7, (11, 0.5, 4096))
+    straight(compiled, (3, 2, 1), (4096,))(7, (11, 0.5))
     return recorder.calls
 
 

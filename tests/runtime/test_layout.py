@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusec.runtime import collapse, contiguous, layout, squeeze
+from fusec.runtime import collapse, contiguous, squeeze
+from fusec.runtime.layout import layout
 
 
 @st.composite
