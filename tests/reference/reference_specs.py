@@ -65,6 +65,41 @@ where C in {f32, f16, f8e4m3}:
     d = rows[idx]
 """
 
+CONTRACTIONS = """
+op gated_mlp(x: T[..., K], weight gate_weight: T[N, K], weight up_weight: T[N, K],
+             activation: {silu, gelu, gelu_tanh, relu} = silu) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    gate = dot(x, gate_weight, over=K)
+    up = dot(x, up_weight, over=K)
+    y = activation(gate) * up
+
+op rmsnorm_linear(x: T[..., K], weight gain: T[K], weight proj: T[N, K], weight bias: T[N] = 0,
+                  eps: f32 = 1e-6) -> y: T[..., N]
+where T in {f16, bf16}:
+    y = dot(rmsnorm(x, gain, eps, over=K), proj, over=K) + bias
+
+op fp8_linear(x: T[..., K], weight w: T[N, K], weight bias: T[N] = 0) -> y: T[..., N]
+where T in {f16, bf16}:
+    xq, xs = quantize(x, f8e4m3, over=K)
+    wq, ws = quantize(w, f8e4m3, over=K)
+    y = dot(xq, wq, over=K) * xs * ws + bias
+
+op int8_linear(x: T[..., K], weight w: i8[N, K], weight ws: f32[N]) -> y: T[..., N]
+where T in {f16, bf16}:
+    xq, xs = quantize(x, i8, over=K)
+    y = dot(xq, w, over=K) * xs * ws
+
+op block_scaled_mm(a: f8e4m3[M, G*L], a_scale: f32[M, G],
+                   b: f8e4m3[P*Q, G*L], b_scale: f32[P, G]) -> y: bf16[M, P*Q]
+where Q == 4, L == 8:
+    y = sum(dot(a, b, over=L) * a_scale * b_scale, over=G)
+
+op attention(q: T[B, Sq, Hk*R, D], k: T[B, Sk, Hk, D], v: T[B, Sk, Hk, E], scale: f32) -> o: T[B, Sq, Hk*R, E]
+where T in {f16, bf16}:
+    p = softmax(dot(q, k, over=D) * scale, over=Sk)
+    o = dot(p, v, over=Sk)
+"""
+
 
 def _graphs(text: str) -> tuple[Graph, ...]:
     return elaborate(load(Source("spec.fuse", text), None))
@@ -80,4 +115,6 @@ def _specs() -> list[str]:
 
 def graphs() -> dict[str, Graph]:
     """By name; where an example of the language has the name of a spec, the example is left out."""
-    return {graph.name: graph for text in (*_examples(), *_specs(), CONSTRUCTS) for graph in _graphs(text)}
+    return {
+        graph.name: graph for text in (*_examples(), *_specs(), CONSTRUCTS, CONTRACTIONS) for graph in _graphs(text)
+    }
