@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +16,10 @@ from fusec.commands.outline import outline
 from fusec.driver.compile import plan_records
 from fusec.driver.record import PlanRecord
 from fusec.ir.graph import Graph
-from fusec.ir.program import BuiltGroup, Program
+from fusec.ir.program import BuiltGroup, BuiltPlan, Program
 from fusec.ir.show import show_graph
 from fusec.passes.pipeline import StepReport, compile_graph
+from fusec.passes.plan.justify import Placement, justify, live_registers
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -45,7 +46,9 @@ def run(
         _, _, graph = find_op(op, specs)
         steps = [StepReport("elaborate", graph, 0.0)]
         program = compile_graph(graph, steps.append)
-        plans = plan_records(program)
+        plans = [
+            explain(built, record, steps) for built, record in zip(_built(program), plan_records(program), strict=True)
+        ]
         shown = chosen(steps, ir)
         if as_json:
             print_json({**to_json(graph, plans), "ir": {step.name: show(step.result) for step in shown}})
@@ -53,7 +56,7 @@ def run(
             for step in shown:
                 print(f"--- {step.name} ({step.seconds * 1e3:.1f} ms)\n{show(step.result)}\n")
         else:
-            print("\n".join(explanation(program, plans)))
+            print("\n".join(explanation(graph, plans)))
 
 
 def chosen(steps: Sequence[StepReport], ir: str | None) -> list[StepReport]:
@@ -66,23 +69,44 @@ def chosen(steps: Sequence[StepReport], ir: str | None) -> list[StepReport]:
     return found
 
 
-def explanation(program: Program, plans: Sequence[PlanRecord]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A plan, where its reductions went, and for each kernel how many registers its tiles are expected to take."""
+
+    plan: PlanRecord
+    reductions: tuple[Placement, ...]
+    registers: tuple[str, ...]
+
+
+def explain(built: BuiltPlan, record: PlanRecord, steps: Sequence[StepReport]) -> Explanation:
+    """The explanation of one plan, from the plan and what the steps before it made."""
+    made = {step.name: step.result for step in steps}
+    registers = tuple(f"{stage.name}: {live_registers(stage)}" for stage in built.plan.stages)
+    return Explanation(record, justify(built.plan, made["simplify"], made["commute"]), registers)
+
+
+def explanation(graph: Graph, plans: Sequence[Explanation]) -> list[str]:
     """The plans of an op, in words."""
-    graph = program.graph
-    lines = [f"{graph.name}: {graph.doc.strip().splitlines()[0] if graph.doc.strip() else 'no description'}", ""]
+    lines = [f"{graph.name}: {graph.doc.strip().splitlines()[0] if graph.doc.strip() else 'no description'}"]
     for number, plan in enumerate(plans, 1):
-        lines += [
-            f"plan {number}, {plan.name}: {plan.words}",
-            f"    kernels  {', '.join(plan.kernels)}",
-            f"    moves    {plan.moved}",
-            f"    least    {plan.least}",
-        ]
+        lines += ["", f"plan {number}, {plan.plan.name}: {plan.plan.words}"]
+        lines += [f"    kernel     {kernel}" for kernel in plan.plan.kernels]
+        lines += [f"    moves      {plan.plan.moved} (least possible: {plan.plan.least})"]
+        lines += [f"    registers  {text}" for text in plan.registers]
+        for placement in plan.reductions:
+            lines.append(f"    {placement.reduction}  ->  {placement.place}")
+            lines += [f"        {rule}" for rule in placement.applied]
+            lines += [f"        refused: {rule}" for rule in placement.refused]
     return lines
 
 
-def to_json(graph: Graph, plans: Sequence[PlanRecord]) -> dict[str, Any]:
+def to_json(graph: Graph, plans: Sequence[Explanation]) -> dict[str, Any]:
     """The explanation as plain values."""
     return {"op": graph.name, "plans": [asdict(plan) for plan in plans]}
+
+
+def _built(program: Program) -> list[BuiltPlan]:
+    return [built for group in program.groups for built in group.all_plans()]
 
 
 def show(result: Any) -> str:

@@ -131,7 +131,7 @@ class _Factoring:
         return axis in self._builder[value].type.axes
 
 
-def reduces_over(builder: GraphBuilder, value: NodeId, axes: tuple[Axis, ...]) -> bool:
+def reduces_over(builder: GraphBuilder | tuple[Node, ...], value: NodeId, axes: tuple[Axis, ...]) -> bool:
     """Whether `value` depends on a reduction over one of `axes`."""
     stack, seen = [value], set()
     while stack:
@@ -146,7 +146,7 @@ def reduces_over(builder: GraphBuilder, value: NodeId, axes: tuple[Axis, ...]) -
     return False
 
 
-def is_positive(builder: GraphBuilder, value: NodeId) -> bool:
+def is_positive(builder: GraphBuilder | tuple[Node, ...], value: NodeId) -> bool:
     """Whether `value` is proved greater than 0 wherever it is not NaN."""
     match builder[value].expr:
         case Const(number):
