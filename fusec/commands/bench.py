@@ -56,7 +56,7 @@ def run(
         case = sizes.choose(graph, size or [], dict(_pair(text) for text in dtype or []))
         arguments = build(graph, case, "cuda").arguments
         function = getattr(module, op)
-        calls = peers(op, lambda: function(**arguments), module.reference, arguments)
+        calls = peers(op, lambda: function(**arguments), getattr(module, f"reference_{op}"), arguments)
         moved = traffic(arguments, function(**arguments))
         calls["copy of as many bytes"] = copy_of(moved)
         timings = time_calls(calls, rounds)
