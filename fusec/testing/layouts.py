@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -22,18 +23,18 @@ class Layout:
     offset: int = 0
 
 
-def strides_of(shape: Shape, order: tuple[int, ...] | None = None, step: int = 1, gap: int = 0) -> tuple[int, ...]:
+def strides_of(shape: Shape, order: tuple[int, ...] | None = None, step: int = 1, gaps: Shape = ()) -> tuple[int, ...]:
     """Strides of a tensor whose dimensions vary in memory from the first of `order`, slowest, to the last.
 
-    The fastest one takes every `step`-th element; each run along it is followed by `gap` elements of another tensor.
+    The fastest one takes every `step`-th element. A tensor of which this is a part is larger by `gaps`: by the first
+    number along the fastest dimension, by the second along the next one.
     """
     strides = [0] * len(shape)
     pitch = step
-    for count, dim in enumerate(reversed(order if order is not None else tuple(range(len(shape))))):
+    fastest_first = reversed(order if order is not None else tuple(range(len(shape))))
+    for dim, gap in zip_longest(fastest_first, gaps[: len(shape)], fillvalue=0):
         strides[dim] = pitch
-        pitch *= max(shape[dim], 1)
-        if count == 0:
-            pitch += gap
+        pitch *= max(shape[dim], 1) + gap
     return tuple(strides)
 
 
@@ -46,7 +47,12 @@ def _stepped(shape: Shape) -> Layout:
 
 
 def _sliced(shape: Shape) -> Layout:
-    return Layout(strides_of(shape, gap=3), shape, offset=3)
+    return Layout(strides_of(shape, gaps=(3,)), shape, offset=3)
+
+
+def _sliced_all_over(shape: Shape) -> Layout:
+    """Of a tensor that is larger along every dimension: no two of them can be taken for one."""
+    return Layout(strides_of(shape, gaps=(8, 1, 2, 1, 1)), shape)
 
 
 def _transposed(shape: Shape) -> Layout:
@@ -80,6 +86,7 @@ LAYOUTS: MappingProxyType[str, Callable[[Shape], Layout]] = MappingProxyType(
         "contiguous": _contiguous,
         "stepped": _stepped,
         "sliced": _sliced,
+        "sliced_all_over": _sliced_all_over,
         "transposed": _transposed,
         "reversed": _reversed,
         "misaligned": _misaligned,
