@@ -19,7 +19,7 @@ _DTYPE_OF = {torch_dtype: DTYPES[name] for name, torch_dtype in TORCH_DTYPES.ite
 class Verdict:
     """The worst ratio of error and bound over all elements, and the element that has it.
 
-    A ratio of at most 1 passes. `violations` counts the elements above 1. `place` is the index of the worst element, None
+    A ratio of at most 1 passes; `violations` counts the elements above. `place` is the index of the worst element, None
     for a tensor without elements; `value`, `low`, `high` and `actual` are what stands there.
     """
 
@@ -47,10 +47,10 @@ class Verdict:
 def check(interval: Interval, actual: Tensor) -> Verdict:
     """The worst of |actual - value| / bound, where the bound is the distance to the end of the interval on that side.
 
-    `actual` is the stored result, in its own dtype. The bound is at least half the distance between neighbouring numbers
-    of that dtype, so that a result outside of an interval of no width has a ratio of 2 for every number it is off. Where
-    the exact value is NaN or infinite, or the interval says that it must be, anything else is infinitely wrong; where the
-    interval says nothing everything is right.
+    `actual` is the stored result, in its own dtype. The bound is at least half the distance between neighbouring
+    numbers of that dtype: outside of an interval of no width, every number further away adds 2 to the ratio. Where the
+    exact value is NaN or infinite anything else is infinitely wrong; where the interval says nothing all is right.
+    Raises `ValueError` for a result of another shape.
     """
     if actual.shape != interval.value.shape:
         raise ValueError(f"the result has shape {list(actual.shape)}, its interval {list(interval.value.shape)}")

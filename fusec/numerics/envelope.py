@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import TypeAlias, assert_never
 
 import torch
@@ -234,14 +234,15 @@ class _Walk:
         a, b = self.known[expr.a], self.known[expr.b]
         axes = without(union(a.axes, b.axes), expr.axes)
         if node.type.kind is Kind.INT:
-            whole = dot_interval((as_real(a.interval), a.axes), (as_real(b.interval), b.axes), expr.axes, 0.0)
+            whole = dot_interval((as_real(a.interval), a.axes), (as_real(b.interval), b.axes), expr.axes, 0.0, inf)
             return _Known(as_integer(whole), axes, None)
         precision = _joined((a, b)) or F32
         left, right = (self._operand(part, Kind.REAL, precision) for part in (a, b))
         left, right = self._in_storage(expr.a, left, expr.b), self._in_storage(expr.b, right, expr.a)
         count = prod(self.binding.extent(axis) for axis in expr.axes)
         gamma = dot_error(self.additions(number, count), expr.accum, precision)
-        return _Known(dot_interval((left, a.axes), (right, b.axes), expr.axes, gamma), axes, precision)
+        sums = dot_interval((left, a.axes), (right, b.axes), expr.axes, gamma, precision.largest)
+        return _Known(sums, axes, precision)
 
     def _in_storage(self, number: NodeId, operand: Interval, other: NodeId) -> Interval:
         """A computed operand of a dot may be held in the storage type of the other one."""

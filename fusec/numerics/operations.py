@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fusec.numerics.interval import Interval, either, enclose
-from fusec.numerics.precision import ERRORS, EXACT, ROUNDED, Precision, flushed, rounded
+from fusec.numerics.precision import ERRORS, EXACT, Precision, flushed, rounded
 from fusec.reference.meaning import ELEMENTWISE_MEANING
 
 Operation: TypeAlias = Callable[[tuple[Interval, ...], Precision], Interval]
@@ -47,8 +47,11 @@ def _mul(args: tuple[Interval, ...], precision: Precision) -> Interval:
 
 
 def _div(args: tuple[Interval, ...], precision: Precision) -> Interval:
+    """A quotient; that by 0 has either sign, for the sign of a computed 0 depends on how it is computed."""
     _, b = args
-    return _at_corners("div")(args, precision).forget((b.low <= 0) & (b.high >= 0) & (b.low < b.high))
+    result = _at_corners("div")(args, precision)
+    straddles = (b.low <= 0) & (b.high >= 0)
+    return result.forget(straddles & ((b.low < b.high) | ~result.low.isnan()))
 
 
 def _floordiv(args: tuple[Interval, ...], precision: Precision) -> Interval:
@@ -68,7 +71,10 @@ def _mod(args: tuple[Interval, ...], precision: Precision) -> Interval:
         return Interval(value, low, high).forget((b.low <= 0) & (b.high >= 0) | a.unknown | b.unknown)
     whole = _floordiv(args, precision)
     rest = _sub((a, _mul((whole, b), precision)), precision)
-    return Interval(value, rest.low, rest.high)
+    # The remainder by infinity is the number itself, where 0 * inf is NaN: either may come out. So may anything where
+    # the quotient overflows.
+    doubtful = (rest.low.isnan() & ~value.isnan()) | whole.low.isinf() | whole.high.isinf()
+    return Interval(value, rest.low, rest.high).forget(doubtful)
 
 
 def _abs(args: tuple[Interval, ...], precision: Precision) -> Interval:
@@ -83,14 +89,15 @@ def _abs(args: tuple[Interval, ...], precision: Precision) -> Interval:
 def _pow(args: tuple[Interval, ...], precision: Precision) -> Interval:
     a, b = args
     result = _at_corners("pow")(args, precision)
-    straddles = (a.low < 0) & (a.high > 0)
-    if not bool(straddles.any()):
-        return result
-    # A whole positive power is monotone on each side of 0, where it is 0; of any other nothing is known.
+    inexact = (a.low < a.high) | (b.low < b.high)
+    # pow(nan, 0) and pow(1, nan) are 1. A negative number has whole powers alone. A positive power is 0 at 0, a
+    # negative one infinite, of the sign that the 0 has.
+    doubtful = (result.low.isnan() & inexact) | ((a.low < 0) & (b.low < b.high))
+    straddles = (a.low <= 0) & (a.high >= 0) & ((a.low < 0) | (b.low < 0))
     whole = (b.low == b.high) & (b.value == b.value.floor()) & (b.value > 0)
     low = torch.where(straddles, result.low.clamp(max=0.0), result.low)
     high = torch.where(straddles, result.high.clamp(min=0.0), result.high)
-    return Interval(result.value, low, high).forget(straddles & ~whole)
+    return Interval(result.value, low, high).forget(doubtful | (straddles & ~whole))
 
 
 def _sigmoid(args: tuple[Interval, ...], precision: Precision) -> Interval:
@@ -100,14 +107,6 @@ def _sigmoid(args: tuple[Interval, ...], precision: Precision) -> Interval:
     growth = _at_corners("exp")((_neg(args, precision),), precision)
     result = _div((one, _add((one, growth), precision)), precision)
     return Interval(torch.sigmoid(a.value), result.low, result.high)
-
-
-def _tanh(args: tuple[Interval, ...], precision: Precision) -> Interval:
-    """2 sigmoid(2x) - 1: its error is absolute; a direct tanh of libdevice (2 ulp) is inside."""
-    (a,) = args
-    half = _sigmoid((a.map(lambda end: 2 * end),), precision)
-    result = rounded(half.map(lambda end: 2 * end - 1), ROUNDED, precision)
-    return Interval(torch.tanh(a.value), result.low, result.high)
 
 
 def _wave(op: str) -> Operation:
@@ -211,7 +210,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "sqrt": _at_corners("sqrt"),
         "rsqrt": _at_corners("rsqrt"),
         "sigmoid": _sigmoid,
-        "tanh": _tanh,
+        "tanh": _at_corners("tanh"),
         "erf": _at_corners("erf"),
         "sin": _wave("sin"),
         "cos": _wave("cos"),

@@ -44,12 +44,17 @@ def reduce_interval(op: str, terms: Interval, dims: list[int], additions: int, p
 
 
 def dot_interval(
-    a: tuple[Interval, tuple[Axis, ...]], b: tuple[Interval, tuple[Axis, ...]], over: tuple[Axis, ...], gamma: float
+    a: tuple[Interval, tuple[Axis, ...]],
+    b: tuple[Interval, tuple[Axis, ...]],
+    over: tuple[Axis, ...],
+    gamma: float,
+    largest: float,
 ) -> Interval:
-    """Sum over the axes `over` of the product of two real operands with named axes, with a relative error of `gamma`.
+    """Sum over the axes `over` of the product of two real operands with named axes.
 
-    With the operands at most r and s off their values, the sum is off by at most the sum of r|b| + |a|s + rs, and by
-    `gamma` times that of the sizes of the products.
+    Computed with a relative error of `gamma`, in a type whose largest number is `largest`. With the operands at most r
+    and s off their values, the sum is off by at most the sum of r|b| + |a|s + rs, and by `gamma` times the sum of the
+    sizes of the products. Where operands are infinite or NaN the result is settled, unless the rest may overflow.
     """
     (left, left_axes), (right, right_axes) = a, b
 
@@ -61,13 +66,14 @@ def dot_interval(
     if exact and gamma == 0.0:
         return Interval.exact(value)
     size = dot(left.value.abs() + _radius(left), right.value.abs() + _radius(right))
-    off = torch.zeros_like(value)
+    error = gamma * size
     if not exact:
-        off = dot(_radius(left), right.value.abs() + _radius(right)) + dot(left.value.abs(), _radius(right))
-    error = (off + gamma * size).nan_to_num(nan=inf)
-    settled = ~value.isfinite() & exact
+        error += dot(_radius(left), right.value.abs() + _radius(right)) + dot(left.value.abs(), _radius(right))
+    error = error.nan_to_num(nan=inf)
+    rest = dot(*(operand.value.abs().nan_to_num(nan=0.0, posinf=0.0) for operand in (left, right)))
+    settled = (value.isnan() | (value.isinf() & (rest <= largest))) & exact
     low, high = torch.where(settled, value, value - error), torch.where(settled, value, value + error)
-    return Interval(value, low, high).forget(~settled & (error.isinf() | (size > F32.largest) & (gamma > 0)))
+    return Interval(value, low, high).forget(~settled & (error.isinf() | (size > largest) & (gamma > 0)))
 
 
 def dot_error(additions: int, accum: str, precision: Precision) -> float:

@@ -14,14 +14,14 @@ from fusec.reference.rounding import MEANING_DTYPES
 
 
 def _floordiv(a: Tensor, b: Tensor) -> Tensor:
-    if a.dtype == torch.float64:
+    if a.is_floating_point():
         return torch.floor(a / b)
     zero = b == 0
     return torch.where(zero, 0, torch.div(a, torch.where(zero, 1, b), rounding_mode="floor"))
 
 
 def _mod(a: Tensor, b: Tensor) -> Tensor:
-    if a.dtype == torch.float64:
+    if a.is_floating_point():
         return torch.remainder(a, b)
     zero = b == 0
     return torch.where(zero, 0, torch.remainder(a, torch.where(zero, 1, b)))

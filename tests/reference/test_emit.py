@@ -81,7 +81,7 @@ def torch_refuses(graph: Graph, case: Case) -> bool:
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_it_computes_what_the_graph_means(name: str, data: st.DataObject) -> None:
     """In f32, or f64, as good as the bound for kernels of that precision asks."""
