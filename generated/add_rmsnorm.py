@@ -120,7 +120,6 @@ def _add_rmsnorm_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
-    TAIL_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -139,37 +138,14 @@ def _add_rmsnorm_resident(
         eviction_policy="evict_last",
     ).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
-    if TAIL_N > 0:
-        n_tail = BLOCK_N + tl.arange(0, TAIL_N).to(INDEX)
-        n_tail_mask = n_tail < N
-        x_tail = tl.load(
-            x_row + n_tail * x_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        residual_tail = tl.load(
-            residual_row + n_tail * residual_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total_tail = (x_tail + residual_tail).to(x_ptr.dtype.element_ty)
-        total_2 += tl.sum(total_tail.to(tl.float32) * total_tail.to(tl.float32), 0)
-        tl.store(total_row + n_tail * total_stride_N, total_tail, mask=n_tail_mask)
+    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     y = mul_value * weight
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-    if TAIL_N > 0:
-        mul_value_tail = total_tail.to(tl.float32) * tl.rsqrt(total_2 / N + eps)
-        weight_tail = tl.load(weight_ptr + n_tail * weight_stride_N, mask=n_tail_mask, other=0.0).to(tl.float32)
-        y_tail = mul_value_tail * weight_tail
-        tl.store(y_row + n_tail * y_stride_N, y_tail, mask=n_tail_mask)
 
 
 @triton.jit
@@ -206,7 +182,14 @@ def _add_rmsnorm_streamed(
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_last").to(tl.float32)
+        total = (x + residual).to(x_ptr.dtype.element_ty)
+        total_acc += total.to(tl.float32) * total.to(tl.float32)
+        tl.store(total_row + n * total_stride_N, total)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -222,7 +205,15 @@ def _add_rmsnorm_streamed(
     total_2 = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
+        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_first").to(tl.float32)
+        total = (x + residual).to(x_ptr.dtype.element_ty)
+        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
+        y = total.to(tl.float32) * rsqrt_value * weight
+        tl.store(y_row + n * y_stride_N, y)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -471,21 +462,19 @@ def _plan_add_rmsnorm(x, residual, weight):
                 _add_rmsnorm_rows,
                 grid=(tiles.cdiv(lead0 * lead1, lanes),),
                 arguments=tiles.arguments(_add_rmsnorm_rows, sizes, BLOCK_N=tiles.padded(N), ROWS=lanes, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
             )
             for at in rows.offsets
         ]
     elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 2, 2):
         # one program per ..., N in registers
-        head, tail = tiles.head_and_tail(N)
-        warps = tiles.row_warps(N, x.element_size(), 2)
         launches += [
             Launch(
                 _add_rmsnorm_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_add_rmsnorm_resident, sizes, BLOCK_N=head, TAIL_N=tail, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                arguments=tiles.arguments(_add_rmsnorm_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 2),),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
             )
             for at in rows.offsets
@@ -499,7 +488,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                 _add_rmsnorm_streamed,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_add_rmsnorm_streamed, sizes, BLOCK_N=chunk, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
             )
             for at in rows.offsets
@@ -516,7 +505,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                 _add_rmsnorm_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(_add_rmsnorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -535,7 +524,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)

@@ -124,17 +124,16 @@ def _add_rmsnorm_quantize_resident(
     residual_stride_lead1,
     residual_stride_lead0,
     residual_stride_N,
-    weight_stride_N,
     total_stride_lead1,
     total_stride_lead0,
     total_stride_N,
+    weight_stride_N,
     q_stride_lead1,
     q_stride_lead0,
     q_stride_N,
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
-    TAIL_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -153,46 +152,16 @@ def _add_rmsnorm_quantize_resident(
         eviction_policy="evict_last",
     ).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    largest = tl.reduce(tl.where(n_mask, tl.abs(total.to(tl.float32) * weight), float("-inf")), 0, device.nan_max)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
-    if TAIL_N > 0:
-        n_tail = BLOCK_N + tl.arange(0, TAIL_N).to(INDEX)
-        n_tail_mask = n_tail < N
-        x_tail = tl.load(
-            x_row + n_tail * x_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        residual_tail = tl.load(
-            residual_row + n_tail * residual_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total_tail = (x_tail + residual_tail).to(x_ptr.dtype.element_ty)
-        total_2 += tl.sum(total_tail.to(tl.float32) * total_tail.to(tl.float32), 0)
-        weight_tail = tl.load(weight_ptr + n_tail * weight_stride_N, mask=n_tail_mask, other=0.0).to(tl.float32)
-        largest = device.maximum(
-            largest,
-            tl.reduce(
-                tl.where(n_tail_mask, tl.abs(total_tail.to(tl.float32) * weight_tail), float("-inf")),
-                0,
-                device.nan_max,
-            ),
-        )
-        tl.store(total_row + n_tail * total_stride_N, total_tail, mask=n_tail_mask)
+    total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    largest = tl.reduce(tl.where(n_mask, tl.abs(total.to(tl.float32) * weight), float("-inf")), 0, device.nan_max)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q = device.round_to(total.to(tl.float32) * rsqrt_value * weight / scale, tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
-    if TAIL_N > 0:
-        q_tail = device.round_to(total_tail.to(tl.float32) * rsqrt_value * weight_tail / scale, tl.float8e4nv)
-        tl.store(q_row + n_tail * q_stride_N, q_tail, mask=n_tail_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
 
@@ -235,7 +204,16 @@ def _add_rmsnorm_quantize_streamed(
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_last").to(tl.float32)
+        total = (x + residual).to(x_ptr.dtype.element_ty)
+        total_acc += total.to(tl.float32) * total.to(tl.float32)
+        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
+        largest_acc = device.maximum(largest_acc, tl.abs(total.to(tl.float32) * weight))
+        tl.store(total_row + n * total_stride_N, total)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -258,7 +236,15 @@ def _add_rmsnorm_quantize_streamed(
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
+        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_first").to(tl.float32)
+        total = (x + residual).to(x_ptr.dtype.element_ty)
+        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
+        q = device.round_to(total.to(tl.float32) * rsqrt_value * weight / scale, tl.float8e4nv)
+        tl.store(q_row + n * q_stride_N, q)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -546,15 +532,13 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     ROWS=lanes,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
             )
             for at in rows.offsets
         ]
     elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 2, 3):
         # one program per ..., N in registers
-        head, tail = tiles.head_and_tail(N)
-        warps = tiles.row_warps(N, x.element_size(), 2)
         launches += [
             Launch(
                 _add_rmsnorm_quantize_resident,
@@ -562,11 +546,10 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                 arguments=tiles.arguments(
                     _add_rmsnorm_quantize_resident,
                     sizes,
-                    BLOCK_N=head,
-                    TAIL_N=tail,
+                    BLOCK_N=tiles.padded(N),
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 2),),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
             )
             for at in rows.offsets
@@ -580,7 +563,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                 _add_rmsnorm_quantize_streamed,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_add_rmsnorm_quantize_streamed, sizes, BLOCK_N=chunk, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
             )
             for at in rows.offsets
@@ -605,7 +588,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)
@@ -624,7 +607,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={
                     "x": at[0],
                     "residual": at[1],

@@ -163,7 +163,7 @@ def _plan_dequantize_fp8(q, scale):
                 BLOCK_N=block.size,
                 INDEX=index,
             ),
-            options={"num_warps": warps, "num_stages": 1},
+            options=({"num_warps": warps, "num_stages": 1},),
             offsets={"q": at[0], "y": at[1]},
         )
         for at in rows.offsets
@@ -316,7 +316,7 @@ def _plan_dequantize_fp8_rows(q, scale):
                 BLOCK_N=block.size,
                 INDEX=index,
             ),
-            options={"num_warps": warps, "num_stages": 1},
+            options=({"num_warps": warps, "num_stages": 1},),
             offsets={"q": at[0], "scale": at[1], "y": at[2]},
         )
         for at in rows.offsets
@@ -480,7 +480,7 @@ def _plan_dequantize_fp8_groups(q, scale):
                 BLOCK_L=block.size,
                 INDEX=index,
             ),
-            options={"num_warps": warps, "num_stages": 1},
+            options=({"num_warps": warps, "num_stages": 1},),
             offsets={"q": at[0], "scale": at[1], "y": at[2]},
         )
         for at in rows.offsets

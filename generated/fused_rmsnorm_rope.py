@@ -150,7 +150,6 @@ def _fused_rmsnorm_rope_resident(
     y_stride_HD,
     BLOCK_H: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
-    TAIL_H: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
@@ -176,23 +175,6 @@ def _fused_rmsnorm_rope_resident(
         eviction_policy="evict_last",
     ).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
-    if TAIL_H > 0:
-        h_tail = BLOCK_H + tl.arange(0, TAIL_H).to(INDEX)
-        h_tail_mask = h_tail < H
-        mask_h_tail_d = h_tail_mask[:, None] & d_mask[None, :]
-        x_tail = tl.load(
-            x_row + (h_tail[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=mask_h_tail_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        x_tail_2 = tl.load(
-            x_row + (h_tail[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=mask_h_tail_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total += tl.sum(tl.sum(x_tail * x_tail + x_tail_2 * x_tail_2, 1), 0)
     rsqrt_value = tl.rsqrt(total / (D * H) + eps)
     weight = tl.load(
         weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
@@ -223,29 +205,6 @@ def _fused_rmsnorm_rope_resident(
         n_2 * cos_2[None, :] + n * sin_2[None, :],
         mask=mask_h_d,
     )
-    if TAIL_H > 0:
-        weight_tail = tl.load(
-            weight_ptr + (h_tail[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_tail_d,
-            other=0.0,
-        ).to(tl.float32)
-        n_tail = x_tail * rsqrt_value * weight_tail
-        weight_tail_2 = tl.load(
-            weight_ptr + (h_tail[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_tail_d,
-            other=0.0,
-        ).to(tl.float32)
-        n_tail_2 = x_tail_2 * rsqrt_value * weight_tail_2
-        tl.store(
-            y_row + (h_tail[:, None] * D + d[None, :]) * y_stride_HD,
-            n_tail * cos[None, :] - n_tail_2 * sin[None, :],
-            mask=mask_h_tail_d,
-        )
-        tl.store(
-            y_row + (h_tail[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-            n_tail_2 * cos_2[None, :] + n_tail * sin_2[None, :],
-            mask=mask_h_tail_d,
-        )
 
 
 @triton.jit(do_not_specialize=["S"])
@@ -282,7 +241,22 @@ def _fused_rmsnorm_rope_streamed(
     d_mask = d < D // 2
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     total_acc = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
-    for start in range(0, H, BLOCK_H):
+    for start in range(0, H // BLOCK_H * BLOCK_H, BLOCK_H):
+        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+        x = tl.load(
+            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
+            mask=d_mask[None, :],
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        x_2 = tl.load(
+            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
+            mask=d_mask[None, :],
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        total_acc += x * x + x_2 * x_2
+    for start in range(H // BLOCK_H * BLOCK_H, H, BLOCK_H):
         h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
         h_mask = h < H
         mask_h_d = h_mask[:, None] & d_mask[None, :]
@@ -308,7 +282,43 @@ def _fused_rmsnorm_rope_streamed(
     y_row = y_ptr + b * y_stride_B + s * y_stride_S
     cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    for start in range(0, H, BLOCK_H):
+    for start in range(0, H // BLOCK_H * BLOCK_H, BLOCK_H):
+        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+        x = tl.load(
+            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
+            mask=d_mask[None, :],
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        weight = tl.load(
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
+            mask=d_mask[None, :],
+            other=0.0,
+        ).to(tl.float32)
+        n = x * rsqrt_value * weight
+        x_2 = tl.load(
+            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
+            mask=d_mask[None, :],
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        weight_2 = tl.load(
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
+            mask=d_mask[None, :],
+            other=0.0,
+        ).to(tl.float32)
+        n_2 = x_2 * rsqrt_value * weight_2
+        tl.store(
+            y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
+            n * cos[None, :] - n_2 * sin[None, :],
+            mask=d_mask[None, :],
+        )
+        tl.store(
+            y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+            n_2 * cos_2[None, :] + n * sin_2[None, :],
+            mask=d_mask[None, :],
+        )
+    for start in range(H // BLOCK_H * BLOCK_H, H, BLOCK_H):
         h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
         h_mask = h < H
         mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
@@ -604,13 +614,11 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     ROWS=lanes,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     elif 2 * tiles.padded(D // 2) * H <= tiles.resident_row(B * S, x.element_size(), 1, 1):
         # one program per B, S, H, D/2 in registers
-        head, tail = tiles.head_and_tail(H)
-        warps = tiles.row_warps(2 * (H * (D // 2)), x.element_size(), 1)
         launches.append(
             Launch(
                 _fused_rmsnorm_rope_resident,
@@ -618,12 +626,11 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                 arguments=tiles.arguments(
                     _fused_rmsnorm_rope_resident,
                     sizes,
+                    BLOCK_H=tiles.padded(H),
                     BLOCK_D_2=tiles.padded(D // 2),
-                    BLOCK_H=head,
-                    TAIL_H=tail,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=(*tiles.row_options(B * S, 2 * (H * (D // 2)), x.element_size(), 1),),
             )
         )
     elif B * S >= tiles.FEW_ROWS and tiles.padded(D // 2) <= tiles.CHUNK:
@@ -641,7 +648,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     BLOCK_H=chunk,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     else:
@@ -662,7 +669,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
         block = tiles.blocks(B * H * S, D // 2)
@@ -679,7 +686,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     return Plan(

@@ -119,7 +119,6 @@ def _gated_activation_quantize_resident(
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
-    TAIL_N: tl.constexpr,
     INDEX: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
@@ -145,45 +144,10 @@ def _gated_activation_quantize_resident(
         by_activation = device.maximum(gate, 0.0)
     mul_value_3 = by_activation * up
     largest = tl.reduce(tl.where(n_mask, tl.abs(mul_value_3), float("-inf")), 0, device.nan_max)
-    if TAIL_N > 0:
-        n_tail = BLOCK_N + tl.arange(0, TAIL_N).to(INDEX)
-        n_tail_mask = n_tail < N
-        gate_tail = tl.load(
-            gate_row + n_tail * gate_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        mul_value_tail = gate_tail * 0.5
-        if ACTIVATION == "silu":
-            by_activation_tail = gate_tail * tl.sigmoid(gate_tail)
-        elif ACTIVATION == "gelu":
-            by_activation_tail = mul_value_tail * (1.0 + tl.erf(gate_tail * 0.7071067811865476))
-        elif ACTIVATION == "gelu_tanh":
-            mul_value_tail_2 = tl.sqrt(2.0 / 3.141592653589793) * (
-                gate_tail + 0.044715 * gate_tail * gate_tail * gate_tail,
-            )
-            by_activation_tail = mul_value_tail * (1.0 + device.tanh(mul_value_tail_2))
-        else:
-            by_activation_tail = device.maximum(gate_tail, 0.0)
-        up_tail = tl.load(
-            up_row + n_tail * up_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        mul_value_tail_3 = by_activation_tail * up_tail
-        largest = device.maximum(
-            largest,
-            tl.reduce(tl.where(n_tail_mask, tl.abs(mul_value_tail_3), float("-inf")), 0, device.nan_max),
-        )
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(mul_value_3 / scale, tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
-    if TAIL_N > 0:
-        q_tail = device.round_to(mul_value_tail_3 / scale, tl.float8e4nv)
-        tl.store(q_row + n_tail * q_stride_N, q_tail, mask=n_tail_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
 
@@ -218,7 +182,24 @@ def _gated_activation_quantize_streamed(
     gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
     up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        gate = tl.load(gate_row + n * gate_stride_N, eviction_policy="evict_last").to(tl.float32)
+        mul_value = gate * 0.5
+        if ACTIVATION == "silu":
+            by_activation = gate * tl.sigmoid(gate)
+        elif ACTIVATION == "gelu":
+            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        elif ACTIVATION == "gelu_tanh":
+            sqrt_value = tl.sqrt(2.0 / 3.141592653589793)
+            mul_value_2 = sqrt_value * (gate + 0.044715 * gate * gate * gate)
+            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        else:
+            by_activation = device.maximum(gate, 0.0)
+        up = tl.load(up_row + n * up_stride_N, eviction_policy="evict_last").to(tl.float32)
+        mul_value_3 = by_activation * up
+        largest_acc = device.maximum(largest_acc, tl.abs(mul_value_3))
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         gate = tl.load(
@@ -244,7 +225,25 @@ def _gated_activation_quantize_streamed(
     largest = tl.reduce(largest_acc, 0, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        gate = tl.load(gate_row + n * gate_stride_N, eviction_policy="evict_first").to(tl.float32)
+        mul_value = gate * 0.5
+        if ACTIVATION == "silu":
+            by_activation = gate * tl.sigmoid(gate)
+        elif ACTIVATION == "gelu":
+            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        elif ACTIVATION == "gelu_tanh":
+            sqrt_value = tl.sqrt(2.0 / 3.141592653589793)
+            mul_value_2 = sqrt_value * (gate + 0.044715 * gate * gate * gate)
+            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        else:
+            by_activation = device.maximum(gate, 0.0)
+        up = tl.load(up_row + n * up_stride_N, eviction_policy="evict_first").to(tl.float32)
+        mul_value_3 = by_activation * up
+        q = device.round_to(mul_value_3 / scale, tl.float8e4nv)
+        tl.store(q_row + n * q_stride_N, q)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         gate = tl.load(
@@ -519,15 +518,13 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3]},
             )
             for at in rows.offsets
         ]
     elif N <= tiles.resident_row(lead0 * lead1, gate.element_size(), 2, 2):
         # one program per ..., N in registers
-        head, tail = tiles.head_and_tail(N)
-        warps = tiles.row_warps(N, gate.element_size(), 2)
         launches += [
             Launch(
                 _gated_activation_quantize_resident,
@@ -535,12 +532,11 @@ def _plan_gated_activation_quantize(gate, up, activation):
                 arguments=tiles.arguments(
                     _gated_activation_quantize_resident,
                     sizes,
-                    BLOCK_N=head,
-                    TAIL_N=tail,
+                    BLOCK_N=tiles.padded(N),
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=(*tiles.row_options(lead0 * lead1, N, gate.element_size(), 2),),
                 offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3]},
             )
             for at in rows.offsets
@@ -560,7 +556,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3]},
             )
             for at in rows.offsets
@@ -584,7 +580,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"gate": at[0], "up": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -604,7 +600,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)

@@ -103,7 +103,6 @@ def _layernorm_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
-    TAIL_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -115,21 +114,8 @@ def _layernorm_resident(
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     total = tl.sum(x, 0)
-    if TAIL_N > 0:
-        n_tail = BLOCK_N + tl.arange(0, TAIL_N).to(INDEX)
-        n_tail_mask = n_tail < N
-        x_tail = tl.load(
-            x_row + n_tail * x_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total += tl.sum(x_tail, 0)
     centred = x - total / N
     total_2 = tl.sum(tl.where(n_mask, centred * centred, 0.0), 0)
-    if TAIL_N > 0:
-        centred_tail = x_tail - total / N
-        total_2 += tl.sum(tl.where(n_tail_mask, centred_tail * centred_tail, 0.0), 0)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     mul_value = centred * tl.rsqrt(total_2 / N + eps) * weight
     if bias_ptr is not None:
@@ -140,16 +126,6 @@ def _layernorm_resident(
     y = mul_value + by_bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-    if TAIL_N > 0:
-        weight_tail = tl.load(weight_ptr + n_tail * weight_stride_N, mask=n_tail_mask, other=0.0).to(tl.float32)
-        mul_value_tail = centred_tail * tl.rsqrt(total_2 / N + eps) * weight_tail
-        if bias_ptr is not None:
-            bias_tail = tl.load(bias_ptr + n_tail * bias_stride_N, mask=n_tail_mask, other=0.0).to(tl.float32)
-            by_bias_tail = bias_tail
-        else:
-            by_bias_tail = tl.full([TAIL_N], 0.0, tl.float32) + 0.0
-        y_tail = mul_value_tail + by_bias_tail
-        tl.store(y_row + n_tail * y_stride_N, y_tail, mask=n_tail_mask)
 
 
 @triton.jit
@@ -178,7 +154,11 @@ def _layernorm_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        total_acc += x
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -186,7 +166,12 @@ def _layernorm_streamed(
     total = tl.sum(total_acc, 0)
     div_value = total / N
     total_acc_2 = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        centred = x - div_value
+        total_acc_2 += centred * centred
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -195,7 +180,19 @@ def _layernorm_streamed(
     total_2 = tl.sum(total_acc_2, 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
+        centred = x - div_value
+        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
+        if bias_ptr is not None:
+            bias = tl.load(bias_ptr + n * bias_stride_N).to(tl.float32)
+            by_bias = bias
+        else:
+            by_bias = tl.full([BLOCK_N], 0.0, tl.float32) + 0.0
+        y = centred * rsqrt_value * weight + by_bias
+        tl.store(y_row + n * y_stride_N, y)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -444,21 +441,19 @@ def _plan_layernorm(x, weight, bias):
                 _layernorm_rows,
                 grid=(tiles.cdiv(lead0 * lead1, lanes),),
                 arguments=tiles.arguments(_layernorm_rows, sizes, BLOCK_N=tiles.padded(N), ROWS=lanes, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
     elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
         # one program per ..., N in registers
-        head, tail = tiles.head_and_tail(N)
-        warps = tiles.row_warps(N, x.element_size(), 1)
         launches += [
             Launch(
                 _layernorm_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_layernorm_resident, sizes, BLOCK_N=head, TAIL_N=tail, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                arguments=tiles.arguments(_layernorm_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -472,7 +467,7 @@ def _plan_layernorm(x, weight, bias):
                 _layernorm_streamed,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_layernorm_streamed, sizes, BLOCK_N=chunk, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -489,7 +484,7 @@ def _plan_layernorm(x, weight, bias):
                 _layernorm_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(_layernorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -503,7 +498,7 @@ def _plan_layernorm(x, weight, bias):
                 _layernorm_partial1,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(_layernorm_partial1, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)
@@ -522,7 +517,7 @@ def _plan_layernorm(x, weight, bias):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)

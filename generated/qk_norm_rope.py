@@ -886,7 +886,10 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
+        warps = tiles.warps(
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
+            thread=8,
+        )
         launches.append(
             Launch(
                 _qk_norm_rope_joint,
@@ -899,7 +902,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                     BLOCK_D_2=tiles.padded(D // 2),
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     else:
@@ -920,7 +923,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         ROWS=lanes,
                         INDEX=index,
                     ),
-                    options={"num_warps": warps, "num_stages": 1},
+                    options=({"num_warps": warps, "num_stages": 1},),
                 )
             )
         else:
@@ -941,7 +944,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         SPLITS=splits,
                         INDEX=index,
                     ),
-                    options={"num_warps": warps, "num_stages": 1},
+                    options=({"num_warps": warps, "num_stages": 1},),
                 )
             )
             block = tiles.blocks(B * Hq * S, D // 2)
@@ -958,7 +961,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         SPLITS=splits,
                         INDEX=index,
                     ),
-                    options={"num_warps": warps, "num_stages": 1},
+                    options=({"num_warps": warps, "num_stages": 1},),
                 )
             )
         if tiles.padded(D // 2) <= tiles.SHORT_ROW:
@@ -977,7 +980,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         ROWS=lanes,
                         INDEX=index,
                     ),
-                    options={"num_warps": warps, "num_stages": 1},
+                    options=({"num_warps": warps, "num_stages": 1},),
                 )
             )
         else:
@@ -998,7 +1001,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         SPLITS=splits,
                         INDEX=index,
                     ),
-                    options={"num_warps": warps, "num_stages": 1},
+                    options=({"num_warps": warps, "num_stages": 1},),
                 )
             )
             block = tiles.blocks(B * Hk * S, D // 2)
@@ -1015,7 +1018,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         SPLITS=splits,
                         INDEX=index,
                     ),
-                    options={"num_warps": warps, "num_stages": 1},
+                    options=({"num_warps": warps, "num_stages": 1},),
                 )
             )
     return Plan(

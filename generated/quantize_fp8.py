@@ -59,7 +59,6 @@ def _quantize_fp8_resident(
     BLOCK_LEAD1: tl.constexpr,
     BLOCK_LEAD0: tl.constexpr,
     BLOCK_N: tl.constexpr,
-    TAIL_LEAD1: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per launch, ..., N in registers."""
@@ -96,39 +95,6 @@ def _quantize_fp8_resident(
         0,
         device.nan_max,
     )
-    if TAIL_LEAD1 > 0:
-        i1_tail = BLOCK_LEAD1 + tl.arange(0, TAIL_LEAD1).to(INDEX)
-        i1_tail_mask = i1_tail < lead1
-        mask_i1_tail_i0_n = i1_tail_mask[:, None, None] & i0_mask[None, :, None] & n_mask[None, None, :]
-        x_tail = tl.load(
-            x_ptr + i1_tail[
-                :,
-                None,
-                None,
-            ] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0 + n[None, None, :] * x_stride_N,
-            mask=mask_i1_tail_i0_n,
-            other=0.0,
-        ).to(tl.float32)
-        largest = device.maximum(
-            largest,
-            tl.reduce(
-                tl.reduce(
-                    tl.reduce(
-                        tl.where(
-                            i1_tail_mask[:, None, None] & i0_mask[None, :, None] & n_mask[None, None, :],
-                            tl.abs(x_tail),
-                            float("-inf"),
-                        ),
-                        2,
-                        device.nan_max,
-                    ),
-                    1,
-                    device.nan_max,
-                ),
-                0,
-                device.nan_max,
-            ),
-        )
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x / scale, tl.float8e4nv)
     tl.store(
@@ -140,17 +106,6 @@ def _quantize_fp8_resident(
         q,
         mask=mask_i1_i0_n,
     )
-    if TAIL_LEAD1 > 0:
-        q_tail = device.round_to(x_tail / scale, tl.float8e4nv)
-        tl.store(
-            q_ptr + i1_tail[
-                :,
-                None,
-                None,
-            ] * q_stride_lead1 + i0[None, :, None] * q_stride_lead0 + n[None, None, :] * q_stride_N,
-            q_tail,
-            mask=mask_i1_tail_i0_n,
-        )
     tl.store(scale_ptr, scale)
 
 
@@ -307,8 +262,6 @@ def _plan_quantize_fp8(x):
     launches = []
     if tiles.padded(lead0) * tiles.padded(N) * lead1 <= tiles.resident_row(1, x.element_size(), 1, 1):
         # one program per launch, ..., N in registers
-        head, tail = tiles.head_and_tail(lead1)
-        warps = tiles.row_warps(N * lead0 * lead1, x.element_size(), 1)
         launches += [
             Launch(
                 _quantize_fp8_resident,
@@ -316,13 +269,12 @@ def _plan_quantize_fp8(x):
                 arguments=tiles.arguments(
                     _quantize_fp8_resident,
                     sizes,
+                    BLOCK_LEAD1=tiles.padded(lead1),
                     BLOCK_LEAD0=tiles.padded(lead0),
                     BLOCK_N=tiles.padded(N),
-                    BLOCK_LEAD1=head,
-                    TAIL_LEAD1=tail,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=(*tiles.row_options(1, N * lead0 * lead1, x.element_size(), 1),),
                 offsets={"x": at[0], "q": at[1]},
             )
             for at in rows.offsets
@@ -339,7 +291,7 @@ def _plan_quantize_fp8(x):
                 _quantize_fp8_partial0,
                 grid=(splits,),
                 arguments=tiles.arguments(_quantize_fp8_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -358,7 +310,7 @@ def _plan_quantize_fp8(x):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "q": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -443,7 +395,6 @@ def _quantize_fp8_rows_resident(
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
-    TAIL_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -455,26 +406,10 @@ def _quantize_fp8_rows_resident(
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     largest = tl.reduce(tl.where(n_mask, tl.abs(x), float("-inf")), 0, device.nan_max)
-    if TAIL_N > 0:
-        n_tail = BLOCK_N + tl.arange(0, TAIL_N).to(INDEX)
-        n_tail_mask = n_tail < N
-        x_tail = tl.load(
-            x_row + n_tail * x_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        largest = device.maximum(
-            largest,
-            tl.reduce(tl.where(n_tail_mask, tl.abs(x_tail), float("-inf")), 0, device.nan_max),
-        )
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x / scale, tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
-    if TAIL_N > 0:
-        q_tail = device.round_to(x_tail / scale, tl.float8e4nv)
-        tl.store(q_row + n_tail * q_stride_N, q_tail, mask=n_tail_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
 
@@ -503,7 +438,11 @@ def _quantize_fp8_rows_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        largest_acc = device.maximum(largest_acc, tl.abs(x))
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -511,7 +450,12 @@ def _quantize_fp8_rows_streamed(
     largest = tl.reduce(largest_acc, 0, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
+        q = device.round_to(x / scale, tl.float8e4nv)
+        tl.store(q_row + n * q_stride_N, q)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -699,21 +643,19 @@ def _plan_quantize_fp8_rows(x):
                     ROWS=lanes,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
         ]
     elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
         # one program per ..., N in registers
-        head, tail = tiles.head_and_tail(N)
-        warps = tiles.row_warps(N, x.element_size(), 1)
         launches += [
             Launch(
                 _quantize_fp8_rows_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_quantize_fp8_rows_resident, sizes, BLOCK_N=head, TAIL_N=tail, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                arguments=tiles.arguments(_quantize_fp8_rows_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
@@ -727,7 +669,7 @@ def _plan_quantize_fp8_rows(x):
                 _quantize_fp8_rows_streamed,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_quantize_fp8_rows_streamed, sizes, BLOCK_N=chunk, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
@@ -750,7 +692,7 @@ def _plan_quantize_fp8_rows(x):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -769,7 +711,7 @@ def _plan_quantize_fp8_rows(x):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "q": at[1], "scale": at[2], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -930,7 +872,7 @@ def _plan_quantize_fp8_groups(x):
             _quantize_fp8_groups_rows,
             grid=(tiles.cdiv(G * lead0 * lead1, lanes),),
             arguments=tiles.arguments(_quantize_fp8_groups_rows, sizes, ROWS=lanes, INDEX=index),
-            options={"num_warps": warps, "num_stages": 1},
+            options=({"num_warps": warps, "num_stages": 1},),
             offsets={"x": at[0], "q": at[1], "scale": at[2]},
         )
         for at in rows.offsets

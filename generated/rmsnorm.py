@@ -107,7 +107,6 @@ def _rmsnorm_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
-    TAIL_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -120,23 +119,9 @@ def _rmsnorm_resident(
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 0)
-    if TAIL_N > 0:
-        n_tail = BLOCK_N + tl.arange(0, TAIL_N).to(INDEX)
-        n_tail_mask = n_tail < N
-        x_tail = tl.load(
-            x_row + n_tail * x_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total += tl.sum(x_tail * x_tail, 0)
     y = x * tl.rsqrt(total / N + eps) * weight
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-    if TAIL_N > 0:
-        weight_tail = tl.load(weight_ptr + n_tail * weight_stride_N, mask=n_tail_mask, other=0.0).to(tl.float32)
-        y_tail = x_tail * tl.rsqrt(total / N + eps) * weight_tail
-        tl.store(y_row + n_tail * y_stride_N, y_tail, mask=n_tail_mask)
 
 
 @triton.jit
@@ -163,7 +148,11 @@ def _rmsnorm_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        total_acc += x * x
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -171,7 +160,13 @@ def _rmsnorm_streamed(
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
+        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
+        y = x * rsqrt_value * weight
+        tl.store(y_row + n * y_stride_N, y)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -350,21 +345,19 @@ def _plan_rmsnorm(x, weight):
                 _rmsnorm_rows,
                 grid=(tiles.cdiv(lead0 * lead1, lanes),),
                 arguments=tiles.arguments(_rmsnorm_rows, sizes, BLOCK_N=tiles.padded(N), ROWS=lanes, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
     elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
         # one program per ..., N in registers
-        head, tail = tiles.head_and_tail(N)
-        warps = tiles.row_warps(N, x.element_size(), 1)
         launches += [
             Launch(
                 _rmsnorm_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_resident, sizes, BLOCK_N=head, TAIL_N=tail, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                arguments=tiles.arguments(_rmsnorm_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -378,7 +371,7 @@ def _plan_rmsnorm(x, weight):
                 _rmsnorm_streamed,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_rmsnorm_streamed, sizes, BLOCK_N=chunk, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -395,7 +388,7 @@ def _plan_rmsnorm(x, weight):
                 _rmsnorm_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(_rmsnorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -414,7 +407,7 @@ def _plan_rmsnorm(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -499,7 +492,6 @@ def _rmsnorm_unit_offset_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
-    TAIL_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -512,23 +504,9 @@ def _rmsnorm_unit_offset_resident(
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 0)
-    if TAIL_N > 0:
-        n_tail = BLOCK_N + tl.arange(0, TAIL_N).to(INDEX)
-        n_tail_mask = n_tail < N
-        x_tail = tl.load(
-            x_row + n_tail * x_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total += tl.sum(x_tail * x_tail, 0)
     y = x * tl.rsqrt(total / N + eps) * (1.0 + weight)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-    if TAIL_N > 0:
-        weight_tail = tl.load(weight_ptr + n_tail * weight_stride_N, mask=n_tail_mask, other=0.0).to(tl.float32)
-        y_tail = x_tail * tl.rsqrt(total / N + eps) * (1.0 + weight_tail)
-        tl.store(y_row + n_tail * y_stride_N, y_tail, mask=n_tail_mask)
 
 
 @triton.jit
@@ -555,7 +533,11 @@ def _rmsnorm_unit_offset_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        total_acc += x * x
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -563,7 +545,13 @@ def _rmsnorm_unit_offset_streamed(
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
+        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
+        y = x * rsqrt_value * (1.0 + weight)
+        tl.store(y_row + n * y_stride_N, y)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -748,27 +736,19 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     ROWS=lanes,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
     elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
         # one program per ..., N in registers
-        head, tail = tiles.head_and_tail(N)
-        warps = tiles.row_warps(N, x.element_size(), 1)
         launches += [
             Launch(
                 _rmsnorm_unit_offset_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_unit_offset_resident,
-                    sizes,
-                    BLOCK_N=head,
-                    TAIL_N=tail,
-                    INDEX=index,
-                ),
-                options={"num_warps": warps, "num_stages": 1},
+                arguments=tiles.arguments(_rmsnorm_unit_offset_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -782,7 +762,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                 _rmsnorm_unit_offset_streamed,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_rmsnorm_unit_offset_streamed, sizes, BLOCK_N=chunk, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -805,7 +785,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -824,7 +804,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -910,7 +890,6 @@ def _rmsnorm_rounded_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
-    TAIL_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -923,25 +902,10 @@ def _rmsnorm_rounded_resident(
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 0)
-    if TAIL_N > 0:
-        n_tail = BLOCK_N + tl.arange(0, TAIL_N).to(INDEX)
-        n_tail_mask = n_tail < N
-        x_tail = tl.load(
-            x_row + n_tail * x_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total += tl.sum(x_tail * x_tail, 0)
     value = (x * tl.rsqrt(total / N + eps)).to(x_ptr.dtype.element_ty)
     y = value.to(tl.float32) * weight
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-    if TAIL_N > 0:
-        value_tail = (x_tail * tl.rsqrt(total / N + eps)).to(x_ptr.dtype.element_ty)
-        weight_tail = tl.load(weight_ptr + n_tail * weight_stride_N, mask=n_tail_mask, other=0.0).to(tl.float32)
-        y_tail = value_tail.to(tl.float32) * weight_tail
-        tl.store(y_row + n_tail * y_stride_N, y_tail, mask=n_tail_mask)
 
 
 @triton.jit
@@ -968,7 +932,11 @@ def _rmsnorm_rounded_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        total_acc += x * x
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -976,7 +944,14 @@ def _rmsnorm_rounded_streamed(
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
+        value = (x * rsqrt_value).to(x_ptr.dtype.element_ty)
+        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
+        y = value.to(tl.float32) * weight
+        tl.store(y_row + n * y_stride_N, y)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -1163,21 +1138,19 @@ def _plan_rmsnorm_rounded(x, weight):
                     ROWS=lanes,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
     elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
         # one program per ..., N in registers
-        head, tail = tiles.head_and_tail(N)
-        warps = tiles.row_warps(N, x.element_size(), 1)
         launches += [
             Launch(
                 _rmsnorm_rounded_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_rounded_resident, sizes, BLOCK_N=head, TAIL_N=tail, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                arguments=tiles.arguments(_rmsnorm_rounded_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -1191,7 +1164,7 @@ def _plan_rmsnorm_rounded(x, weight):
                 _rmsnorm_rounded_streamed,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_rmsnorm_rounded_streamed, sizes, BLOCK_N=chunk, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -1214,7 +1187,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -1233,7 +1206,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)

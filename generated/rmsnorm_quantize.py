@@ -102,7 +102,6 @@ def _rmsnorm_quantize_resident(
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
-    TAIL_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -115,30 +114,12 @@ def _rmsnorm_quantize_resident(
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 0)
-    largest = tl.reduce(tl.where(n_mask, tl.abs(x * weight), float("-inf")), 0, device.nan_max)
-    if TAIL_N > 0:
-        n_tail = BLOCK_N + tl.arange(0, TAIL_N).to(INDEX)
-        n_tail_mask = n_tail < N
-        x_tail = tl.load(
-            x_row + n_tail * x_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total += tl.sum(x_tail * x_tail, 0)
-        weight_tail = tl.load(weight_ptr + n_tail * weight_stride_N, mask=n_tail_mask, other=0.0).to(tl.float32)
-        largest = device.maximum(
-            largest,
-            tl.reduce(tl.where(n_tail_mask, tl.abs(x_tail * weight_tail), float("-inf")), 0, device.nan_max),
-        )
     rsqrt_value = tl.rsqrt(total / N + eps)
+    largest = tl.reduce(tl.where(n_mask, tl.abs(x * weight), float("-inf")), 0, device.nan_max)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * rsqrt_value * weight / scale, tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
-    if TAIL_N > 0:
-        q_tail = device.round_to(x_tail * rsqrt_value * weight_tail / scale, tl.float8e4nv)
-        tl.store(q_row + n_tail * q_stride_N, q_tail, mask=n_tail_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
 
@@ -171,7 +152,13 @@ def _rmsnorm_quantize_streamed(
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        total_acc += x * x
+        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
+        largest_acc = device.maximum(largest_acc, tl.abs(x * weight))
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
@@ -183,7 +170,13 @@ def _rmsnorm_quantize_streamed(
     rsqrt_value = tl.rsqrt(total / N + eps)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
+        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
+        q = device.round_to(x * rsqrt_value * weight / scale, tl.float8e4nv)
+        tl.store(q_row + n * q_stride_N, q)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -402,21 +395,19 @@ def _plan_rmsnorm_quantize(x, weight):
                     ROWS=lanes,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
         ]
     elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 2):
         # one program per ..., N in registers
-        head, tail = tiles.head_and_tail(N)
-        warps = tiles.row_warps(N, x.element_size(), 1)
         launches += [
             Launch(
                 _rmsnorm_quantize_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_quantize_resident, sizes, BLOCK_N=head, TAIL_N=tail, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                arguments=tiles.arguments(_rmsnorm_quantize_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
@@ -430,7 +421,7 @@ def _plan_rmsnorm_quantize(x, weight):
                 _rmsnorm_quantize_streamed,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_rmsnorm_quantize_streamed, sizes, BLOCK_N=chunk, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
@@ -455,7 +446,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)
@@ -474,7 +465,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={
                     "x": at[0],
                     "q": at[1],

@@ -519,7 +519,10 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
+        warps = tiles.warps(
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
+            thread=8,
+        )
         launches.append(
             Launch(
                 _rope_qk_joint,
@@ -532,7 +535,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     BLOCK_D_2=tiles.padded(D // 2),
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     else:
@@ -551,7 +554,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
         # blocks of B, S, Hk, D/2
@@ -568,7 +571,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     return Plan(
@@ -1012,7 +1015,10 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
+        warps = tiles.warps(
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
+            thread=8,
+        )
         launches.append(
             Launch(
                 _rope_qk_half_joint,
@@ -1025,7 +1031,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     BLOCK_D_2=tiles.padded(D // 2),
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     else:
@@ -1044,7 +1050,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
         # blocks of B, S, Hk, D/2
@@ -1061,7 +1067,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     return Plan(
@@ -1509,7 +1515,10 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
+        warps = tiles.warps(
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
+            thread=8,
+        )
         launches.append(
             Launch(
                 _rope_qk_interleaved_joint,
@@ -1522,7 +1531,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     BLOCK_D_2=tiles.padded(D // 2),
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     else:
@@ -1541,7 +1550,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
         # blocks of B, S, Hk, D/2
@@ -1558,7 +1567,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     return Plan(
@@ -2042,7 +2051,10 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
+        warps = tiles.warps(
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
+            thread=8,
+        )
         launches.append(
             Launch(
                 _rope_qk_interleaved_full_joint,
@@ -2055,7 +2067,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     BLOCK_D_2=tiles.padded(D // 2),
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     else:
@@ -2074,7 +2086,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
         # blocks of B, S, Hk, D/2
@@ -2091,7 +2103,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
             )
         )
     return Plan(

@@ -67,7 +67,7 @@ def _softmax_rows(
     largest = tl.reduce(tl.where(n_mask[None, :], x, float("-inf")), 1, device.nan_max)
     e = tl.exp(x - largest[:, None])
     total = tl.sum(tl.where(n_mask[None, :], e, 0.0), 1)
-    y = e / total[:, None]
+    y = e * (1.0 / total)[:, None]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -85,7 +85,6 @@ def _softmax_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
-    TAIL_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -97,27 +96,11 @@ def _softmax_resident(
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     largest = tl.reduce(tl.where(n_mask, x, float("-inf")), 0, device.nan_max)
-    if TAIL_N > 0:
-        n_tail = BLOCK_N + tl.arange(0, TAIL_N).to(INDEX)
-        n_tail_mask = n_tail < N
-        x_tail = tl.load(
-            x_row + n_tail * x_stride_N,
-            mask=n_tail_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        largest = device.maximum(largest, tl.reduce(tl.where(n_tail_mask, x_tail, float("-inf")), 0, device.nan_max))
     e = tl.exp(x - largest)
     total = tl.sum(tl.where(n_mask, e, 0.0), 0)
-    if TAIL_N > 0:
-        e_tail = tl.exp(x_tail - largest)
-        total += tl.sum(tl.where(n_tail_mask, e_tail, 0.0), 0)
-    y = e / total
+    y = e * (1.0 / total)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
-    if TAIL_N > 0:
-        y_tail = e_tail / total
-        tl.store(y_row + n_tail * y_stride_N, y_tail, mask=n_tail_mask)
 
 
 @triton.jit
@@ -141,27 +124,43 @@ def _softmax_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        largest_acc = device.maximum(largest_acc, x)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         largest_acc = device.maximum(largest_acc, tl.where(n_mask, x, float("-inf")))
     largest = tl.reduce(largest_acc, 0, device.nan_max)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
+        e = tl.exp(x - largest)
+        total_acc += e
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         e = tl.exp(x - largest)
         total_acc += tl.where(n_mask, e, 0.0)
     total = tl.sum(total_acc, 0)
+    div_value = 1.0 / total
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N, BLOCK_N):
+    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
+        e = tl.exp(x - largest)
+        y = e * div_value
+        tl.store(y_row + n * y_stride_N, y)
+    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         e = tl.exp(x - largest)
-        y = e / total
+        y = e * div_value
         tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -281,7 +280,7 @@ def _softmax_finish(
         other=0.0,
     ).to(tl.float32)
     total = tl.sum(total_parts, 1)
-    y = e / total[:, None]
+    y = e * (1.0 / total)[:, None]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -366,21 +365,19 @@ def _plan_softmax(x):
                 _softmax_rows,
                 grid=(tiles.cdiv(lead0 * lead1, lanes),),
                 arguments=tiles.arguments(_softmax_rows, sizes, BLOCK_N=tiles.padded(N), ROWS=lanes, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
     elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
         # one program per ..., N in registers
-        head, tail = tiles.head_and_tail(N)
-        warps = tiles.row_warps(N, x.element_size(), 1)
         launches += [
             Launch(
                 _softmax_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_softmax_resident, sizes, BLOCK_N=head, TAIL_N=tail, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                arguments=tiles.arguments(_softmax_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -394,7 +391,7 @@ def _plan_softmax(x):
                 _softmax_streamed,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_softmax_streamed, sizes, BLOCK_N=chunk, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -411,7 +408,7 @@ def _plan_softmax(x):
                 _softmax_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(_softmax_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -425,7 +422,7 @@ def _plan_softmax(x):
                 _softmax_partial1,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(_softmax_partial1, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)
@@ -444,7 +441,7 @@ def _plan_softmax(x):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options={"num_warps": warps, "num_stages": 1},
+                options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)

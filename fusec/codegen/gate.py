@@ -34,6 +34,8 @@ class Variant:
     divisible: tuple[str, ...] = ()
     num_warps: int = 4
     num_stages: int = 1
+    maxnreg: int | None = None
+    otherwise: tuple[tuple[int, int | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

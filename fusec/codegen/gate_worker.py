@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,7 @@ _REGISTERS = re.compile(r"Used (\d+) registers")
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 
 
-def figures(job: dict[str, Any], folder: Path) -> dict[str, object]:
+def figures(job: dict[str, Any], folder: Path) -> Mapping[str, object]:
     """The figures of one job, or `{"error": why}` when the kernel does not compile."""
     try:
         module = load(job["module"], job["text"], folder)
@@ -48,7 +49,7 @@ def load(name: str, text: str, folder: Path) -> ModuleType:
     return sys.modules[unique]
 
 
-def resources(kernel: Any, variant: dict[str, Any], capability: int) -> dict[str, object]:
+def resources(kernel: Any, variant: dict[str, Any], capability: int) -> dict[str, int]:
     """Registers, spilled bytes, stack and shared memory of a kernel variant on a compute capability."""
     names = [name for name, _ in variant["signature"]]
     source = ASTSource(
@@ -57,12 +58,22 @@ def resources(kernel: Any, variant: dict[str, Any], capability: int) -> dict[str
         {name: _constexpr(value) for name, value in variant["constexprs"]},
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in variant["divisible"]},
     )
-    options = {"num_warps": variant["num_warps"], "num_stages": variant["num_stages"]}
+    target = GPUTarget("cuda", capability, 32)
+    ways = [(variant["num_warps"], variant["maxnreg"]), *variant["otherwise"]]
+    for warps, registers in ways:
+        options = {"num_warps": warps, "num_stages": variant["num_stages"], "maxnreg": registers}
+        found = _compiled(source, target, options)
+        if not found["spills"]:
+            break
+    return found
+
+
+def _compiled(source: ASTSource, target: GPUTarget, options: dict[str, object]) -> dict[str, int]:
     # Each time through the assembler, whose report is what we are after, also for a kernel that was met before.
     triton.knobs.compilation.always_compile = True
     triton.knobs.nvidia.dump_ptxas_log = True
     with redirect_stdout(io.StringIO()) as log:
-        compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+        compiled = triton.compile(source, target=target, options={**options, "enable_fp_fusion": True})
     return {**usage(log.getvalue()), "shared": compiled.metadata.shared}
 
 

@@ -19,6 +19,8 @@ from fusec.ir.types import Axis, Dim, Kind, product_extent
 from fusec.passes.kernel.grid import block_name
 from fusec.passes.plan.account import row_facts
 
+_WARPS = '{"num_warps": warps, "num_stages": 1}'
+_ONE_WARP = '{"num_warps": 1, "num_stages": 1}'
 _LEADS = ("lead1", "lead0")
 
 
@@ -211,27 +213,25 @@ class PlanWriter:
             grid = f"tiles.cdiv({count}, lanes)"
             limit = "tiles.SHORT_ROW"
         blocks["ROWS"] = "lanes"
-        launch = self._launch(kernel, grid, blocks, "warps")
+        launch = self._launch(kernel, grid, blocks, _WARPS)
         condition = None if fixed and stage.block is None else f"{row} <= {limit}"
         return _Choice(condition, plan.plan.words, sizing, launch)
 
     def _resident(self, plan: BuiltPlan) -> _Choice:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
-        first, *rest = stage.tile
         facts = row_facts(stage)
         parts = f"{facts.parts} * " if facts.parts > 1 else ""
         size = f"{parts}{_factor(_text(stage.tile))}, {self._itemsize(facts.widest)}, {facts.inputs}"
-        sizing = [f"head, tail = tiles.head_and_tail({_text((first,))})"]
-        sizing.append(f"warps = tiles.row_warps({size})")
-        blocks = self._tile_blocks(tuple(rest))
-        if block_name(first) in kernel.blocks:
-            blocks[block_name(first)] = "head"
-        blocks[block_name(first, "TAIL")] = "tail"
         count = _text(stage.rows) or "1"
-        launch = self._launch(kernel, count, blocks, "warps")
+        options = f"*tiles.row_options({count}, {size})"
+        launch = self._launch(kernel, count, self._tile_blocks(stage.tile), options)
         longest = f"tiles.resident_row({count}, {self._itemsize(facts.widest)}, {facts.inputs}, {facts.held})"
-        row = f"{self._padded(tuple(rest))} * {_text((first,))}" if rest else _text((first,))
-        return _Choice(f"{parts}{row} <= {longest}", plan.plan.words, sizing, launch)
+        return _Choice(f"{parts}{self._row_length(stage.tile)} <= {longest}", plan.plan.words, [], launch)
+
+    def _row_length(self, axes: tuple[Axis, ...]) -> str:
+        """Elements of a row: the first axis as it is, the others padded as their tiles are."""
+        first, *rest = axes
+        return f"{self._padded(tuple(rest))} * {_text((first,))}" if rest else _text((first,))
 
     def _streamed(self, plan: BuiltPlan) -> _Choice:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
@@ -248,14 +248,15 @@ class PlanWriter:
         sizing.append(f"chunk = {_chunk(_text(stage.stream), inner)}")
         sizing.append(f"warps = tiles.warps({'chunk' if inner == '1' else f'chunk * {inner}'}, thread=8)")
         blocks[block_name(stage.stream[-1])] = "chunk"
-        launch = self._launch(kernel, grid, blocks, "warps")
+        launch = self._launch(kernel, grid, blocks, _WARPS)
         rows = _text((*stage.rows, *((stage.block,) if stage.block else ())))
         many = f"{_factor(rows)} >= tiles.FEW_ROWS" if rows else "False"
         condition = many if limit == "1" else f"{many} and {limit} <= tiles.CHUNK"
         return _Choice(condition, plan.plan.words, sizing, launch)
 
     def _split(self, plan: BuiltPlan) -> _Choice:
-        sizing, launches = [], []
+        sizing: list[str] = []
+        launches: list[str] = []
         splits_known = False
         for stage, kernel in zip(plan.plan.stages, plan.kernels, strict=True):
             if not stage.split:
@@ -284,7 +285,7 @@ class PlanWriter:
             lines += self._scratch(stage)
             launches += [
                 *lines,
-                *self._launch(kernel, " * ".join(filter(None, [_factor(grid), "splits"])), blocks, "warps"),
+                *self._launch(kernel, " * ".join(filter(None, [_factor(grid), "splits"])), blocks, _WARPS),
             ]
         return _Choice(None, plan.plan.words, sizing, launches)
 
@@ -324,13 +325,13 @@ class PlanWriter:
             sizing.append("warps = block.warps")
         if "SPLITS" in kernel.blocks:
             blocks["SPLITS"] = "splits"
-        return sizing, self._launch(kernel, grid, blocks, "warps")
+        return sizing, self._launch(kernel, grid, blocks, _WARPS)
 
     def _tiled(self, plan: BuiltPlan) -> _Choice:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
         total = self._joint_size(stage)
-        sizing = [f"warps = tiles.warps({total})"]
-        launch = self._launch(kernel, _text(stage.rows) or "1", self._tile_blocks(stage.tile), "warps")
+        sizing = [f"warps = tiles.warps({total}, thread=8)"]
+        launch = self._launch(kernel, _text(stage.rows) or "1", self._tile_blocks(stage.tile), _WARPS)
         return _Choice(f"{total} <= tiles.RESIDENT_ROW // 2", plan.plan.words, sizing, launch)
 
     def _joint_size(self, stage: Stage) -> str:
@@ -344,7 +345,7 @@ class PlanWriter:
 
     def _blocked(self, plan: BuiltPlan) -> _Choice:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
-        sizing, launch = self._finish(stage, kernel) if stage.block else ([], self._launch(kernel, "1", {}, "1"))
+        sizing, launch = self._finish(stage, kernel) if stage.block else ([], self._launch(kernel, "1", {}, _ONE_WARP))
         return _Choice(None, plan.plan.words, sizing, launch)
 
     def _tile_blocks(self, axes: tuple[Axis, ...]) -> dict[str, str]:
@@ -371,7 +372,7 @@ class PlanWriter:
     def _itemsize(self, tensor: str) -> str:
         return "4" if self._graph.tensor(tensor).optional else f"{tensor}.element_size()"
 
-    def _launch(self, kernel: Kernel, grid: str, blocks: dict[str, str], warps: str) -> list[str]:
+    def _launch(self, kernel: Kernel, grid: str, blocks: dict[str, str], options: str) -> list[str]:
         named = {name: text for name, text in blocks.items() if name in kernel.blocks}
         named["INDEX"] = "index"
         if self.wide:
@@ -384,7 +385,7 @@ class PlanWriter:
             f"    {kernel.name},",
             f"    grid=({grid},),",
             f"    arguments=tiles.arguments({kernel.name}, sizes, {given}),",
-            f'    options={{"num_warps": {warps}, "num_stages": 1}},',
+            f"    options=({options},),",
         ]
         offsets = [n for n in (*self._lead_tensors, *self._lead_outputs) if n in kernel.pointers]
         scratch = [name for name in kernel.pointers if name.startswith("partial") and name not in self._tensor_names()]

@@ -120,7 +120,7 @@ def _extents(program: Program, length: int, count: int) -> dict[str, int]:
     """Extents with about `count` rows of `length` elements, as the first plan of each group sees rows."""
     known = dict(program.known)
     names = [solve.name for solve in program.graph.solves]
-    extents = {name: 1 for name in names}
+    extents = dict.fromkeys(names, 1)
     for group in program.groups:
         stage = group.plans[0].plan.stages[0] if group.plans else next(group.all_plans()).plan.stages[0]
         inner = [axis for axis in stage.order if axis not in stage.rows]
@@ -198,7 +198,7 @@ def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> V
             constexprs.append((name, value))
         elif kind.startswith("*") or (name in launch.arguments and name not in fixed and not value % 16):
             divisible.append(name)
-    options = launch.options
+    first, *others = launch.options
     tiles = ", ".join(f"{n}={v}" for n, v in constexprs if isinstance(v, int) and not isinstance(v, bool) and v > 1)
     types = "/".join(dict.fromkeys(kind[1:] for _, kind in signature if kind.startswith("*")))
     return Variant(
@@ -207,8 +207,10 @@ def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> V
         signature=tuple(signature),
         constexprs=tuple(constexprs),
         divisible=tuple(divisible),
-        num_warps=int(options["num_warps"]),
-        num_stages=int(options["num_stages"]),
+        num_warps=int(first["num_warps"]),
+        num_stages=int(first["num_stages"]),
+        maxnreg=first.get("maxnreg"),
+        otherwise=tuple((int(way["num_warps"]), way.get("maxnreg")) for way in others),
     )
 
 

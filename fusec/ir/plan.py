@@ -43,8 +43,8 @@ class Stage:
     """One kernel. `order` holds its axes, outermost in memory first.
 
     `rows` are linearised, outermost first; `lanes` puts several rows in one program. `block` is cut over programs.
-    `tile` axes are whole in registers; with `pieces` the first of them as a head and a tail tile. `stream` axes are
-    walked in a loop, the last in chunks; with `split` the steps are dealt out to several programs.
+    `tile` axes are whole in registers. `stream` axes are walked in a loop, the last in chunks; with `split` the steps
+    are dealt out to several programs.
     """
 
     name: str
@@ -55,7 +55,6 @@ class Stage:
     block: Axis | None = None
     tile: tuple[Axis, ...] = ()
     stream: tuple[Axis, ...] = ()
-    pieces: bool = False
     split: bool = False
     partials: tuple[PartialResult, ...] = ()
 

@@ -18,6 +18,7 @@ from fusec.passes.graph.simplify import simplify
 from fusec.passes.kernel.build import Target, build_kernel
 from fusec.passes.plan.commute import commute
 from fusec.passes.plan.place import place
+from fusec.passes.plan.reciprocate import reciprocate
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class StepReport:
     seconds: float
 
 
-GRAPH_STEPS: tuple[Callable[[Graph], Graph], ...] = (simplify, commute)
+GRAPH_STEPS: tuple[Callable[[Graph], Graph], ...] = (simplify, commute, reciprocate)
 """The rewrites of a graph. Each keeps what `reference.evaluate` computes, which the tests hold it to."""
 
 

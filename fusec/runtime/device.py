@@ -68,9 +68,10 @@ def round_even(x):
 @triton.jit
 def round_to(x, dtype: tl.constexpr):
     """`x` in a storage type: to nearest even, saturating in 8-bit floats and integers; NaN kept, 0 in integers."""
-    if dtype == tl.float8e4nv or dtype == tl.float8e5:
-        limit: tl.constexpr = 448.0 if dtype == tl.float8e4nv else 57344.0
-        return minimum(maximum(x, -limit), limit).to(tl.float32).to(dtype)
+    if dtype == tl.float8e4nv:
+        return x.to(tl.float32).to(dtype)  # the conversion instruction saturates
+    elif dtype == tl.float8e5:
+        return minimum(maximum(x, -57344.0), 57344.0).to(tl.float32).to(dtype)
     elif dtype.is_int() and x.dtype.is_floating():
         rounded = tl.where(x == x, round_even(x), 0.0)
         if dtype == tl.int8:
@@ -101,18 +102,20 @@ def tanh(x):
     far = (1.0 - e) / (1.0 + e)
     square = x * x
     near = x * (1.0 - square * (0.3333333333333333 - square * (0.13333333333333333 - square * 0.05396825396825397)))
-    return tl.where(tl.abs(x) < 0.0625, near, tl.where(x < 0, -far, far))
+    # As far as the next term of the series, 62/2835 x^9, is below the last place.
+    reach: tl.constexpr = 0.0078125 if x.dtype == tl.float64 else 0.0625
+    return tl.where(tl.abs(x) < reach, near, tl.where(x < 0, -far, far))
 
 
 @triton.jit
 def power(x, y):
-    """`x ** y`: by exp2 and log2 of |x|; negative for a negative base and an odd exponent, NaN for a fractional one."""
+    """`x ** y`: by exp2 and log2 of |x|; for a negative base negative if y is odd, NaN if y is a fraction."""
     size = tl.exp2(y * tl.log2(tl.abs(x)))
     size = tl.where(x == 0, tl.where(y > 0, 0.0, float("inf")), size)
-    size = tl.where(y == 0, 1.0, size)
+    size = tl.where((y == 0) | (tl.abs(x) == 1), 1.0, size)
     whole = tl.floor(y) == y
     odd = whole & (tl.floor(y * 0.5) * 2.0 != y)
-    signed = tl.where(odd, -size, tl.where(whole, size, float("nan")))
+    signed = tl.where(odd, -size, tl.where(whole | (x == float("-inf")), size, float("nan")))
     return tl.where(x < 0, signed, size)
 
 

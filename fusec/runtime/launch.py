@@ -23,14 +23,15 @@ class Launch:
     """A launch with everything decided but its buffers and its run-time scalars.
 
     A kernel takes pointers and run-time scalars first, then the rest. The pointer to buffer `x` is called `x_ptr`, a
-    scalar as the op calls it; `arguments` names all others. `options` are Triton's (`num_warps`, `num_stages`, ...).
-    `offsets` moves the pointer to a buffer, by elements.
+    scalar as the op calls it; `arguments` names all others. `options` are Triton's (`num_warps`, `num_stages`,
+    `maxnreg`), several ways in order of preference: the first for which the compiler spills no registers is taken, the
+    last in any case. `offsets` moves the pointer to a buffer, by elements.
     """
 
     kernel: Any
     grid: tuple[int, ...]
     arguments: Mapping[str, int | float | bool]
-    options: Mapping[str, int | bool]
+    options: Sequence[Mapping[str, int | bool]]
     offsets: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -52,7 +53,7 @@ class Launcher:
         x, y, z, *_ = (*launch.grid, 1, 1)
         self._grid = (x, y, z)
         # Triton 3.10 changes the default of this one, and with it the rounding of a kernel.
-        self._options = {"enable_fp_fusion": True, **launch.options}
+        self._options = [{"enable_fp_fusion": True, **way} for way in launch.options]
         self._rest = tuple(launch.arguments[name] for name in names[len(given) :])
         self._pick = _picker([places[name] for name in given])
         self._offsets = tuple(launch.offsets.get(name.removesuffix("_ptr"), 0) for name in given)
@@ -69,11 +70,19 @@ class Launcher:
         if any(self._offsets):
             self._shifts = tuple(map(_bytes, given, self._offsets))
             given = tuple(map(_moved, given, self._offsets))
-        self._compiled = self._kernel[self._grid](*given, *self._rest, **self._options)
+        while len(self._options) > 1 and (_knobs.interpret or self._spills(given)):
+            del self._options[0]
+        self._compiled = self._kernel[self._grid](*given, *self._rest, **self._options[0])
         if self._compiled is None:
             return False
         self._straight = straight(self._compiled, self._grid, self._rest)
         return True
+
+    def _spills(self, given: tuple[Value, ...]) -> bool:
+        """Whether the kernel, compiled the way that is first now, would keep registers in memory."""
+        compiled = self._kernel.warmup(*given, *self._rest, grid=self._grid, **self._options[0])
+        compiled._init_handles()
+        return bool(compiled.n_spills)
 
     def launch(self, stream: int, values: Sequence[Any]) -> None:
         """Launch the compiled kernel on addresses and numbers. Valid for the argument layout of `first` alone."""

@@ -6,7 +6,7 @@ The figures behind the limits were measured on an H200; docs/row-tiles.md tells 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, log2, prod
+from math import ceil, floor, log2, prod
 from typing import Any
 
 import torch
@@ -52,18 +52,27 @@ def padded(size: int) -> int:
     return int(triton.next_power_of_2(max(size, 1)))
 
 
-def head_and_tail(size: int) -> tuple[int, int]:
-    """Two powers of two that cover `size` with few idle lanes; the second is 0 where one alone is as good."""
-    whole = padded(size)
-    head = whole // 2
-    tail = padded(size - head) if 0 < head < size else 0
-    return (head, tail) if tail and head + tail <= 0.8 * whole else (whole, 0)
-
-
 def row_warps(size: int, itemsize: int, inputs: int) -> int:
     """Warps for a row of `size` elements in registers: about 64 bytes of an input a thread."""
     share = max(log2(max(size, 1) * itemsize / 2048), 1)
-    return min(1 << (round(share) if inputs == 1 else floor(share)), 32 if inputs > 1 else 16)
+    if inputs > 1:
+        return 32 if size > SMALL_ROW else min(1 << floor(share), 32)
+    return min(1 << round(share), 16)
+
+
+def row_options(rows: int, size: int, itemsize: int, inputs: int) -> tuple[dict[str, int], ...]:
+    """Launch options for rows of `size` elements in registers: the first that does not spill is taken.
+
+    With many rows, registers are limited so that 64 KB of rows are under way on a multiprocessor; where the compiler
+    would spill for that, half as many warps have twice the registers each. With few rows there is nothing to limit.
+    """
+    warps = row_warps(size, itemsize, inputs)
+    plain = {"num_warps": warps, "num_stages": 1}
+    if rows <= FEW_ROWS // 2:
+        return (plain,)
+    programs = max(1, min(24, 64 // warps, ceil(65536 / max(size * itemsize * inputs, 1))))
+    limits = [(count, 65536 // (32 * count * programs) // 8 * 8) for count in (warps, warps // 2) if count]
+    return (*({"num_warps": count, "num_stages": 1, "maxnreg": min(limit, 248)} for count, limit in limits), plain)
 
 
 def warps(elements: int, thread: int = 16) -> int:

@@ -141,6 +141,6 @@ def test_the_oldest_value_is_forgotten() -> None:
     ],
 )
 def test_a_launch_names_every_argument_once(wrong: dict[str, int], device: torch.device) -> None:
-    launch = Launch(accumulating._accumulate, (1,), wrong, options={})
+    launch = Launch(accumulating._accumulate, (1,), wrong, options=({},))
     with pytest.raises(TypeError, match="takes its pointers and scalars first and each argument once"):
         Plan("op", device, tensors=("total", "x"), scalars=("factor", "count"), outputs={}, launches=(launch,))

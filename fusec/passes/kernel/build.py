@@ -1,8 +1,8 @@
 """Build the kernel of a stage: sweeps over its loop axes, each with the loads, arithmetic and reductions it needs.
 
 Before: a `Stage` (what to compute, which axis goes where); after: a `Kernel` with every name, address and mask.
-A reduction over a loop axis ends a sweep; what depends on it waits for the next one. Resident rows are the same thing
-with the loop unrolled into one or two pieces whose values stay. Relies on resolved views and a checked plan.
+A reduction over a loop axis ends a sweep; what depends on it waits for the next one. A row in registers needs
+no sweeps: every value is computed once. Relies on resolved views and a checked plan.
 """
 
 from __future__ import annotations
@@ -125,15 +125,14 @@ class _KernelBuilder:
         self._names = Names(_argument_names(stage, target))
         self._grid = Grid(stage, target.known, self._names)
         self._root = Scope(None)
-        self._pieces: tuple[Scope, Scope] | None = None
-        self._loop_axes = stage.stream or (stage.tile[:1] if stage.pieces else ())
+        self._loop_axes = stage.stream
         roots = [n for store in self._flow.stores for n in store_operands(store)]
         roots += [partial.value for partial in stage.partials]
         self._live = flow_reachable(self._flow.nodes, tuple(roots))
         self._uses = self._count_uses(roots)
         self._read_in_loop = self._find_loop_reads()
         self._scratch: list[str] = []
-        self._node_names: dict[tuple[NodeId, str, str], str] = {}
+        self._node_names: dict[tuple[NodeId, bool], str] = {}
 
     def build(self, name: str, doc: str) -> Kernel:
         self._root.statements += self._grid.prologue(self._root)
@@ -153,9 +152,8 @@ class _KernelBuilder:
         wide = [n for n in loads if self._flow.nodes[n].type.axes]
         if self._stage.stream or len(wide) > _EARLY_LOADS or any(self._depends(n) for n in loads):
             return
-        scope = self._piece_scopes()[0] if self._loop_axes else self._root
         for number in wide:
-            self._value(number, scope)
+            self._value(number, self._root)
 
     def _depends(self, load: NodeId) -> bool:
         """Whether a load waits for another value, or stands in one case of a choice."""
@@ -175,62 +173,38 @@ class _KernelBuilder:
         for sweep in sorted({depth[n] - 1 for n in reductions} | set(wait.values())):
             ends = [n for n in reductions if depth[n] == sweep + 1]
             outs = [s for s in stores if wait[id(s)] == sweep]
-            if self._stage.stream:
-                self._streamed_sweep(ends, outs, sweep == reads)
-            else:
-                self._resident_sweep(ends, outs)
+            self._sweep(ends, outs, sweep == reads)
 
     def _last_reads(
         self, depth: dict[NodeId, int], reductions: list[NodeId], stores: list[Store], wait: dict[int, int]
     ) -> int:
         return max([depth[n] - 1 for n in reductions] + [wait[id(s)] for s in stores])
 
-    def _resident_sweep(self, ends: list[NodeId], outs: list[Store]) -> None:
-        for scope in self._piece_scopes():
-            first = scope.statements is self._root.statements
+    def _sweep(self, ends: list[NodeId], outs: list[Store], last: bool) -> None:
+        """One pass over the loop axes: whole chunks without masks first, then what is left."""
+        accumulators: dict[NodeId, Name] = {}
+        for header in self._grid.loop_headers():
+            body = Scope(self._root, axes=self._loop_axes, last_read=last)
+            self._grid.loop_indices(header, body)
             for number in ends:
-                part = self._fold(number, scope)
-                if first:
-                    self._root.values[number] = self._assign(number, part, self._root)
-                else:
-                    total = self._root.values[number]
-                    assert isinstance(total, Name)
-                    scope.statements.append(Assign(total, _merged(self._op(number), total, part)))
+                value = self._reduced_value(number, body)
+                if number not in accumulators:
+                    accumulators[number] = self._accumulator(number, value)
+                total = accumulators[number]
+                body.statements.append(Assign(total, _merged(self._op(number), total, value)))
             for store in outs:
-                self._store(store, scope)
-            if not first:
-                body = tuple(scope.statements)
-                scope.statements.clear()
-                self._root.statements.append(Branch(((f"{self._grid.tail_name} > 0", body),)))
+                self._store(store, body)
+            loop = Loop(header.var, header.start, header.stop, header.step, header.sizes, tuple(body.statements))
+            self._root.statements.append(loop)
+        for number, total in accumulators.items():
+            self._root.values[number] = self._assign(number, self._folded(number, total), self._root)
 
-    def _piece_scopes(self) -> tuple[Scope, Scope]:
-        """The head, whose statements are the kernel's own, and the conditional tail. Both last through all sweeps."""
-        if self._pieces is None:
-            head = Scope(self._root, axes=self._loop_axes, statements=self._root.statements)
-            tail = Scope(self._root, axes=self._loop_axes, suffix="_tail")
-            self._grid.tail_indices(tail)
-            self._pieces = (head, tail)
-        return self._pieces
-
-    def _streamed_sweep(self, ends: list[NodeId], outs: list[Store], last: bool) -> None:
-        body = Scope(self._root, axes=self._loop_axes, last_read=last)
-        header = self._grid.loop_header(body)
-        accumulators: list[tuple[NodeId, Name]] = []
-        for number in ends:
-            value = self._reduced_value(number, body)
-            kind = self._flow.nodes[number].type.kind
-            total = Name(self._names.fresh(f"{self._hint(number)}_acc"), value.dims, kind)
-            fill = REDUCTIONS[self._op(number)].identity
-            self._root.statements.append(Assign(total, Filled(value.dims, self._grid.shape(value.dims), fill, kind)))
-            body.statements.append(Assign(total, _merged(self._op(number), total, value)))
-            accumulators.append((number, total))
-        for store in outs:
-            self._store(store, body)
-        loop = Loop(header.var, header.start, header.stop, header.step, header.sizes, tuple(body.statements))
-        self._root.statements.append(loop)
-        for number, total in accumulators:
-            folded = self._folded(number, total)
-            self._root.values[number] = self._assign(number, folded, self._root)
+    def _accumulator(self, number: NodeId, value: Value) -> Name:
+        kind = self._flow.nodes[number].type.kind
+        total = Name(self._names.fresh(f"{self._hint(number)}_acc"), value.dims, kind)
+        fill = REDUCTIONS[self._op(number)].identity
+        self._root.statements.append(Assign(total, Filled(value.dims, self._grid.shape(value.dims), fill, kind)))
+        return total
 
     def _ends_sweep(self, number: NodeId) -> bool:
         expr = self._flow.nodes[number].expr
@@ -330,14 +304,14 @@ class _KernelBuilder:
         """One name, assigned in the branch of each case; what only one case needs is computed in its branch."""
         branches: list[tuple[Scope, Value]] = []
         for _, case in expr.cases:
-            branch = Scope(scope, only=self._only_for(case, number), suffix=scope.suffix, last_read=scope.last_read)
+            branch = Scope(scope, only=self._only_for(case, number), last_read=scope.last_read)
             branches.append((branch, self._widened(self._value(case, branch))))
         dims = self._order({dim for _, value in branches for dim in value.dims})
         name = Name(self._fresh(number, scope), dims, self._flow.nodes[number].type.kind)
         cases: list[tuple[str, tuple[Statement, ...]]] = []
         for (case_name, _), (branch, value) in zip(expr.cases, branches, strict=True):
             if name.dims and not value.dims:
-                shape = self._grid.shape(dims, tail=bool(scope.suffix))
+                shape = self._grid.shape(dims)
                 value = Apply("add", (Filled(dims, shape, 0.0, name.kind), value), dims, name.kind)
             branch.statements.append(Assign(name, value))
             cases.append((_condition(expr.selector, case_name), tuple(branch.statements)))
@@ -376,9 +350,9 @@ class _KernelBuilder:
 
     def _fresh(self, number: NodeId, scope: Scope) -> str:
         # A sweep that computes a value again calls it by the same name.
-        key = (number, scope.suffix, "loop" if scope.axes else "")
+        key = (number, bool(scope.axes))
         if key not in self._node_names:
-            self._node_names[key] = self._names.fresh(self._hint(number) + scope.suffix)
+            self._node_names[key] = self._names.fresh(self._hint(number))
         return self._node_names[key]
 
     def _hint(self, number: NodeId) -> str:
@@ -449,9 +423,7 @@ class _KernelBuilder:
             text = self._names.fresh(f"{load.param}_{('even', 'odd')[index]}") if twin is None else None
             if twin is not None:
                 hint = self._flow.nodes[twin].name or f"{load.param}_{('even', 'odd')[index]}"
-                text = self._node_names.setdefault(
-                    (twin, scope.suffix, "loop" if scope.axes else ""), self._names.fresh(hint + scope.suffix)
-                )
+                text = self._node_names.setdefault((twin, bool(scope.axes)), self._names.fresh(hint))
             assert text is not None
             both.append(Name(text, address.dims, self._flow.nodes[number].type.kind))
         fill = _fill(both[0].kind) if mask or looked else None

@@ -16,13 +16,14 @@ from fusec.passes.kernel.scope import Names, Scope
 
 @dataclass(frozen=True, slots=True)
 class LoopHeader:
-    """`for var in range(start, stop, step)`, with the sizes it uses."""
+    """`for var in range(start, stop, step)`, with the sizes it uses; `whole` when every chunk is inside of the row."""
 
     var: str
     start: str
     stop: str
     step: str
     sizes: tuple[sympy.Expr, ...]
+    whole: bool
 
 
 class Grid:
@@ -35,7 +36,6 @@ class Grid:
         self.dims: Dims = ("row", *(str(axis) for axis in without(stage.order, stage.rows)), "split")
         self.blocks = self._blocks()
         self.row_mask: MaskName | None = None
-        self.tail_name = block_name(stage.tile[0], "TAIL") if stage.pieces and stage.tile else ""
         self.split_index = Name("split", (), Kind.INT)
         self._block_index = Name("block", (), Kind.INT)
         self._split_lanes: Name | None = None
@@ -69,30 +69,41 @@ class Grid:
             lines += self._axis(axis, scope, f"tl.arange(0, {self._block_of(axis)}).to(INDEX)")
         return lines
 
-    def tail_indices(self, scope: Scope) -> None:
-        """The index of the first resident axis in its tail piece."""
-        axis = self._stage.tile[0]
-        text = f"{self._block_of(axis)} + tl.arange(0, {self.tail_name}).to(INDEX)"
-        scope.statements += self._axis(axis, scope, text, "_tail")
+    def loop_headers(self) -> list[LoopHeader]:
+        """The loops that make one sweep over the streamed axes: of whole chunks, and of the rest of the row.
 
-    def loop_header(self, body: Scope) -> LoopHeader:
-        """The loop over the streamed axes; defines their indices in `body`."""
+        A sweep dealt out to several programs, or over several axes, is one loop with masks.
+        """
+        *outer, inner = self._stage.stream
+        block, size = self._block_of(inner), extent(inner)
+        text = size_text(size)
+        if outer:
+            total = product_extent(tuple(outer))
+            start, step = (self.split_index.text, "SPLITS") if self._stage.split else ("0", "1")
+            stop = f"{size_text(total)} * tl.cdiv({text}, {block})"
+            return [LoopHeader(self.loop_name("step"), start, stop, step, (total, size), whole=False)]
+        var = self.loop_name("start")
+        if self._stage.split:
+            first = f"{self.split_index.text} * {block}"
+            return [LoopHeader(var, first, text, f"SPLITS * {block}", (size,), whole=False)]
+        whole = f"{_atom(text)} // {block} * {block}"
+        return [
+            LoopHeader(var, "0", whole, block, (size,), whole=True),
+            LoopHeader(var, whole, text, block, (size,), whole=False),
+        ]
+
+    def loop_indices(self, header: LoopHeader, body: Scope) -> None:
+        """Define the indices of the streamed axes in the body of a loop."""
         *outer, inner = self._stage.stream
         block, size = self._block_of(inner), extent(inner)
         if not outer:
-            var = self.loop_name("start")
-            body.statements += self._axis(inner, body, f"({var} + tl.arange(0, {block})).to(INDEX)")
-            if self._stage.split:
-                first = f"{self.split_index.text} * {block}"
-                return LoopHeader(var, first, size_text(size), f"SPLITS * {block}", (size,))
-            return LoopHeader(var, "0", size_text(size), block, (size,))
-        var = self.loop_name("step")
+            lines = self._axis(inner, body, f"({header.var} + tl.arange(0, {block})).to(INDEX)", header.whole)
+            body.statements += lines
+            return
         chunks = f"tl.cdiv({size_text(size)}, {block})"
-        body.statements += self._decomposed(f"{var} // {chunks}", tuple(outer), body, (), (size,))
-        body.statements += self._axis(inner, body, f"({var} % {chunks} * {block} + tl.arange(0, {block})).to(INDEX)")
-        total = product_extent(tuple(outer))
-        start, step = (self.split_index.text, "SPLITS") if self._stage.split else ("0", "1")
-        return LoopHeader(var, start, f"{size_text(total)} * {chunks}", step, (total, size))
+        body.statements += self._decomposed(f"{header.var} // {chunks}", tuple(outer), body, (), (size,))
+        text = f"({header.var} % {chunks} * {block} + tl.arange(0, {block})).to(INDEX)"
+        body.statements += self._axis(inner, body, text)
 
     def split_lanes(self, scope: Scope) -> Name:
         """The index over the partial results of one row."""
@@ -116,11 +127,9 @@ class Grid:
         """Whether a store has no row axis although rows are lanes: then one program makes it, under an `if`."""
         return self._stage.lanes and not any(axis in axes for axis in self._stage.rows)
 
-    def shape(self, dims: Dims, tail: bool = False) -> tuple[str, ...]:
+    def shape(self, dims: Dims) -> tuple[str, ...]:
         """The compile-time size of each dimension of a tile."""
         sizes = {str(axis): self._block_of(axis) for axis in self._stage.order} | {"row": "ROWS", "split": "SPLITS"}
-        if tail:
-            sizes[str(self._stage.tile[0])] = self.tail_name
         return tuple(sizes[dim] for dim in dims)
 
     def integers(self, body: list[Statement]) -> tuple[str, ...]:
@@ -179,13 +188,13 @@ class Grid:
             scope.masks[axis] = None
         return lines
 
-    def _axis(self, axis: Axis, scope: Scope, text: str, suffix: str = "") -> list[Statement]:
-        name = Name(self.loop_name(index_name(axis) + suffix), (str(axis),), Kind.INT)
+    def _axis(self, axis: Axis, scope: Scope, text: str, whole: bool = False) -> list[Statement]:
+        name = Name(self.loop_name(index_name(axis)), (str(axis),), Kind.INT)
         scope.indices[axis] = name
         lines: list[Statement] = [Define(name, text)]
         known = known_extent(axis, self._known)
-        whole = axis in self._stage.tile and known is not None and _is_power_of_two(known)
-        if whole:
+        exact = axis in self._stage.tile and known is not None and _is_power_of_two(known)
+        if whole or exact:
             scope.masks[axis] = None
         else:
             mask = MaskName(self.loop_name(f"{name.text}_mask"), (str(axis),))
@@ -204,24 +213,22 @@ class Grid:
         names = ["ROWS"] if stage.lanes else []
         cut = [axis for axis in (stage.block, *stage.stream[-1:], *stage.tile) if axis is not None]
         names += [name for axis in cut if not (name := self._block_of(axis)).isdigit()]
-        if stage.pieces and stage.tile:
-            names.append(block_name(stage.tile[0], "TAIL"))
         if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
             names.append("SPLITS")
         return (*names, "INDEX")
 
 
-def block_name(axis: Axis, word: str = "BLOCK") -> str:
+def block_name(axis: Axis) -> str:
     """`BLOCK_N`, the compile-time tile size of an axis."""
     match axis:
         case Quotient(of, by):
-            return f"{word}_{of.name}_{by}".upper()
+            return f"BLOCK_{of.name}_{by}".upper()
         case Named(name):
-            return f"{word}_{name}".upper()
+            return f"BLOCK_{name}".upper()
         case Fixed(value):
-            return f"{word}_{value}"
+            return f"BLOCK_{value}"
         case _:
-            return f"{word}_{index_name(axis)}".upper()
+            return f"BLOCK_{index_name(axis)}".upper()
 
 
 def index_name(axis: Axis) -> str:

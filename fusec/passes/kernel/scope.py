@@ -38,7 +38,6 @@ class Scope:
     parent: Scope | None
     axes: tuple[Axis, ...] = ()
     only: frozenset[NodeId] | None = None
-    suffix: str = ""
     last_read: bool = True
     statements: list[Statement] = field(default_factory=list)
     values: dict[NodeId, Value] = field(default_factory=dict)

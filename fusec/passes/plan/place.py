@@ -71,7 +71,7 @@ def _reducing_plans(facts: Survey, known: dict[str, int]) -> tuple[Plan, ...]:
     if length is not None and length <= SHORT_ROW and plans:
         return tuple(plans)
     if block is None:
-        stage = Stage("resident", facts.flow, facts.order, rows, tile=facts.inner, pieces=True)
+        stage = Stage("resident", facts.flow, facts.order, rows, tile=facts.inner)
         plans.append(Plan(Shape.RESIDENT, (stage,), f"one program per {row}, {inner} in registers"))
     outer = next(axis for axis in facts.inner if axis in facts.reduced)
     rest = without(facts.inner, (outer,))

@@ -55,7 +55,7 @@ def _plan(total, x):
         _accumulate,
         grid=(triton.cdiv(N, 64),),
         arguments={"n": N, "total_n": total.stride(0), "x_n": x.stride(0), "BLOCK": 64},
-        options={"num_warps": 4},
+        options=({"num_warps": 4},),
     )
     return Plan(
         "accumulate",

@@ -89,7 +89,7 @@ def _plan(x):
         _quantize_per_tensor_partial,
         grid=(partials,),
         arguments={"m": M, "n": N, "x_m": x_m, "x_n": x_n, "BLOCK_N": block_n, "ROWS": rows},
-        options={"num_warps": 4, "num_stages": 1},
+        options=({"num_warps": 4, "num_stages": 1},),
     )
     combine = Launch(
         _quantize_per_tensor_combine,
@@ -103,7 +103,7 @@ def _plan(x):
             "BLOCK_N": block_n,
             "BLOCK_P": triton.next_power_of_2(max(partials, 1)),
         },
-        options={"num_warps": 4, "num_stages": 1},
+        options=({"num_warps": 4, "num_stages": 1},),
     )
     return Plan(
         "quantize_per_tensor",

@@ -107,7 +107,7 @@ def _plan(x, weight):
                 "BLOCK_N": triton.next_power_of_2(max(N, 1)),
                 "COMPUTE": tl.float64 if T is torch.float64 else tl.float32,
             },
-            options={"num_warps": 4, "num_stages": 1},
+            options=({"num_warps": 4, "num_stages": 1},),
             offsets={"x": x_offset, "y": y_offset},
         )
         for x_offset, y_offset in rows.offsets

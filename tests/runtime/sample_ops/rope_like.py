@@ -175,7 +175,7 @@ def _plan(x, weight, cos, sin, bias, activation, num_heads):
             "HALF_D": triton.next_power_of_2(max(D // 2, 1)),
             "ACTIVATION": activation,
         },
-        options={"num_warps": 4, "num_stages": 1},
+        options=({"num_warps": 4, "num_stages": 1},),
     )
     return Plan(
         "rope_like",

@@ -1,0 +1,89 @@
+"""Reciprocate: a division of every element by a value they share becomes one division and a product.
+
+Before: `x / scale` with `x` over `[M, N]` and `scale` over `[M]`; after: `x * (1 / scale)`, a tenth of the arithmetic.
+
+Obligations, checked here: the divisor lacks an axis of the dividend, and is proved to stay clear of the numbers whose
+reciprocal overflows (its lower bound is a normal number of f32). The product has one rounding more than the quotient,
+which the error bound of the rewritten graph has in it.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from fusec.ir.graph import (
+    Choose,
+    Const,
+    Elementwise,
+    Graph,
+    GraphBuilder,
+    Node,
+    NodeId,
+    Reduce,
+    keep,
+    rebuild,
+)
+from fusec.ir.types import REAL, Axis, Kind, ValueType
+
+_SMALLEST = 2.0**-126
+_UNKNOWN = float("-inf")
+
+
+def reciprocate(graph: Graph) -> Graph:
+    """The graph with divisions by shared, safely large values as products."""
+    return rebuild(graph, _reciprocated)
+
+
+def _reciprocated(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
+    if not isinstance(node.expr, Elementwise) or node.expr.op != "div":
+        return keep(builder, node, args)
+    above, below = args
+    shared = set(builder[below].type.axes) < set(builder[above].type.axes)
+    if not shared or builder[below].type.kind is not Kind.REAL or lower_bound(builder, below) < _SMALLEST:
+        return keep(builder, node, args)
+    one = builder.add(Const(1.0), ValueType(REAL))
+    inverse = builder.add(Elementwise("div", (one, below)), ValueType(REAL, builder[below].type.axes), span=node.span)
+    return builder.add(Elementwise("mul", (above, inverse)), node.type, node.name, node.span)
+
+
+def lower_bound(builder: GraphBuilder, value: NodeId) -> float:
+    """A number that `value` is proved not to lie below wherever it is not NaN; minus infinity when nothing is known."""
+    match builder[value].expr:
+        case Const(number):
+            return float(number)
+        case Elementwise(op="maximum", args=args):
+            return max(lower_bound(builder, arg) for arg in args)
+        case Elementwise(op="minimum", args=args):
+            return min(lower_bound(builder, arg) for arg in args)
+        case Elementwise(op="add", args=args):
+            return sum(lower_bound(builder, arg) for arg in args)
+        case Elementwise(op="exp" | "exp2" | "abs" | "sigmoid" | "sqrt" | "rsqrt"):
+            return 0.0
+        case Elementwise(op="mul", args=args):
+            factors = [lower_bound(builder, arg) for arg in args]
+            return prod(factors) if min(factors) >= 0 else _UNKNOWN
+        case Elementwise(op="div", args=(above, below)):
+            divisor = builder[below].expr
+            if isinstance(divisor, Const) and divisor.value > 0:
+                return lower_bound(builder, above) / divisor.value
+            return _UNKNOWN
+        case Reduce(op="sum", arg=arg, axes=axes):
+            return 1.0 if _peaks_at_one(builder, arg, axes) else 0.0 if lower_bound(builder, arg) >= 0 else _UNKNOWN
+        case Reduce(op="amax" | "amin", arg=arg):
+            return lower_bound(builder, arg)
+        case Choose(cases=cases):
+            return min(lower_bound(builder, case) for _, case in cases)
+        case _:
+            return _UNKNOWN
+
+
+def _peaks_at_one(builder: GraphBuilder, value: NodeId, axes: tuple[Axis, ...]) -> bool:
+    """Whether `value` is exp(a - amax(a)) over the same axes: positive, and 1 at the largest `a`."""
+    expr = builder[value].expr
+    if not isinstance(expr, Elementwise) or expr.op not in ("exp", "exp2"):
+        return False
+    difference = builder[expr.args[0]].expr
+    if not isinstance(difference, Elementwise) or difference.op != "sub":
+        return False
+    peak = builder[difference.args[1]].expr
+    return isinstance(peak, Reduce) and peak.op == "amax" and peak.arg == difference.args[0] and peak.axes == axes
