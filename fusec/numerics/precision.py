@@ -102,7 +102,7 @@ ERRORS: Mapping[str, Error] = MappingProxyType(
         # for (1 - e) / (1 + e). Seen on sm_90: 2 ulp of 1.
         "tanh": Error(2.0, absolute=5.0, flushes=True),
         # erff, sinf, cosf: 2 ulp (CUDA C++ Programming Guide, as above); libdevice flushes subnormal numbers.
-        "erf": Error(2.0, flushes=True),
+        "erf": Error(2.0, flushes=True, flushes_operand=True),
         "sin": Error(2.0, flushes=True),
         "cos": Error(2.0, flushes=True),
         # cvt.rmi.ftz: a subnormal operand below 0 is taken for 0, and its floor is not -1.

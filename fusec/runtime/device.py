@@ -111,7 +111,7 @@ def tanh(x):
 def power(x, y):
     """`x ** y`: by exp2 and log2 of |x|; for a negative base negative if y is odd, NaN if y is a fraction."""
     size = tl.exp2(y * tl.log2(tl.abs(x)))
-    size = tl.where(x == 0, tl.where(y > 0, 0.0, float("inf")), size)
+    size = tl.where(x == 0, tl.where(y > 0, 0.0, tl.where(y < 0, float("inf"), y)), size)
     size = tl.where((y == 0) | (tl.abs(x) == 1), 1.0, size)
     whole = tl.floor(y) == y
     odd = whole & (tl.floor(y * 0.5) * 2.0 != y)
