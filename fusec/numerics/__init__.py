@@ -1,0 +1,1 @@
+"""How far a right kernel may be from what an op means."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf, prod
+from math import prod
 from typing import TypeAlias, assert_never
 
 import torch
@@ -47,7 +47,7 @@ from fusec.ir.types import DTYPES, Axis, Computed, DType, Kind, union, without
 from fusec.numerics.interval import Interval, as_integer, as_real, either, together
 from fusec.numerics.operations import operate
 from fusec.numerics.precision import F32, F64, Precision
-from fusec.numerics.reductions import dot_error, dot_interval, reduce_interval
+from fusec.numerics.reductions import EXACT_DOT, dot_error, dot_interval, reduce_interval
 from fusec.reference.axes import Array, gather, scatter, segment, store
 from fusec.reference.bind import Binding, bind
 from fusec.reference.evaluate import chosen, dims_of, picked, rearranged, source
@@ -234,15 +234,14 @@ class _Walk:
         a, b = self.known[expr.a], self.known[expr.b]
         axes = without(union(a.axes, b.axes), expr.axes)
         if node.type.kind is Kind.INT:
-            whole = dot_interval((as_real(a.interval), a.axes), (as_real(b.interval), b.axes), expr.axes, 0.0, inf)
+            whole = dot_interval((as_real(a.interval), a.axes), (as_real(b.interval), b.axes), expr.axes, EXACT_DOT)
             return _Known(as_integer(whole), axes, None)
         precision = _joined((a, b)) or F32
         left, right = (self._operand(part, Kind.REAL, precision) for part in (a, b))
         left, right = self._in_storage(expr.a, left, expr.b), self._in_storage(expr.b, right, expr.a)
         count = prod(self.binding.extent(axis) for axis in expr.axes)
-        gamma = dot_error(self.additions(number, count), expr.accum, precision)
-        sums = dot_interval((left, a.axes), (right, b.axes), expr.axes, gamma, precision.largest)
-        return _Known(sums, axes, precision)
+        error = dot_error(count, self.additions(number, count), expr.accum, precision)
+        return _Known(dot_interval((left, a.axes), (right, b.axes), expr.axes, error), axes, precision)
 
     def _in_storage(self, number: NodeId, operand: Interval, other: NodeId) -> Interval:
         """A computed operand of a dot may be held in the storage type of the other one."""

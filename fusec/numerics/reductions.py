@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 
 import torch
@@ -43,18 +44,38 @@ def reduce_interval(op: str, terms: Interval, dims: list[int], additions: int, p
     return rounded(Interval(value, total.low / count, total.high / count), MEAN, precision)
 
 
+@dataclass(frozen=True, slots=True)
+class DotError:
+    """Error of a dot: relative to the sizes of its products, and absolute; beyond `largest` it may overflow."""
+
+    relative: float
+    absolute: float
+    largest: float
+
+
+EXACT_DOT = DotError(0.0, 0.0, inf)
+"""That of integers."""
+
+
+def dot_error(count: int, additions: int, accum: str, precision: Precision) -> DotError:
+    """The error of a dot of `count` products, none of which passes through more than `additions` additions.
+
+    Every product rounds too, and may lose what is below the least number. In f64 the reference is as inexact itself.
+    """
+    if precision is F32:
+        relative = _gamma(additions + 1, _UNITS[accum])
+    else:
+        relative = _gamma(additions + count + 1, 2 * precision.unit)
+    return DotError(relative, count * precision.least, precision.largest)
+
+
 def dot_interval(
-    a: tuple[Interval, tuple[Axis, ...]],
-    b: tuple[Interval, tuple[Axis, ...]],
-    over: tuple[Axis, ...],
-    gamma: float,
-    largest: float,
+    a: tuple[Interval, tuple[Axis, ...]], b: tuple[Interval, tuple[Axis, ...]], over: tuple[Axis, ...], error: DotError
 ) -> Interval:
     """Sum over the axes `over` of the product of two real operands with named axes.
 
-    Computed with a relative error of `gamma`, in a type whose largest number is `largest`. With the operands at most r
-    and s off their values, the sum is off by at most the sum of r|b| + |a|s + rs, and by `gamma` times the sum of the
-    sizes of the products. Where operands are infinite or NaN the result is settled, unless the rest may overflow.
+    With the operands at most r and s off their values, the exact sum is off by at most the sum of r|b| + |a|s + rs.
+    Where operands are infinite or NaN the result is settled, unless the rest may overflow.
     """
     (left, left_axes), (right, right_axes) = a, b
 
@@ -63,22 +84,17 @@ def dot_interval(
 
     value = dot(left.value, right.value)
     exact = left.is_exact and right.is_exact
-    if exact and gamma == 0.0:
+    if exact and error == EXACT_DOT:
         return Interval.exact(value)
     size = dot(left.value.abs() + _radius(left), right.value.abs() + _radius(right))
-    error = gamma * size
+    off = error.relative * size + error.absolute
     if not exact:
-        error += dot(_radius(left), right.value.abs() + _radius(right)) + dot(left.value.abs(), _radius(right))
-    error = error.nan_to_num(nan=inf)
+        off += dot(_radius(left), right.value.abs() + _radius(right)) + dot(left.value.abs(), _radius(right))
+    off = off.nan_to_num(nan=inf)
     rest = dot(*(operand.value.abs().nan_to_num(nan=0.0, posinf=0.0) for operand in (left, right)))
-    settled = (value.isnan() | (value.isinf() & (rest <= largest))) & exact
-    low, high = torch.where(settled, value, value - error), torch.where(settled, value, value + error)
-    return Interval(value, low, high).forget(~settled & (error.isinf() | (size > largest) & (gamma > 0)))
-
-
-def dot_error(additions: int, accum: str, precision: Precision) -> float:
-    """The relative error of a dot whose terms pass through at most `additions` additions, and one product each."""
-    return _gamma(additions + 1, _UNITS[accum] if precision is F32 else 4 * precision.unit)
+    settled = (value.isnan() | (value.isinf() & (rest <= error.largest))) & exact
+    low, high = torch.where(settled, value, value - off), torch.where(settled, value, value + off)
+    return Interval(value, low, high).forget(~settled & (off.isinf() | (size > error.largest)))
 
 
 def _sum(terms: Interval, dims: list[int], additions: int, precision: Precision) -> Interval:
