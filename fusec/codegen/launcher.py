@@ -17,7 +17,7 @@ from fusec.ir.program import BuiltGroup, BuiltPlan, Program
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis, Dim, Kind, product_extent
 from fusec.passes.kernel.grid import block_name
-from fusec.passes.plan.account import row_facts
+from fusec.passes.plan.account import row_facts, sweeps
 
 _WARPS = '{"num_warps": warps, "num_stages": 1}'
 _ONE_WARP = '{"num_warps": 1, "num_stages": 1}'
@@ -199,7 +199,7 @@ class PlanWriter:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
         row = self._padded(stage.tile)
         fixed = self._is_fixed(stage.tile)
-        count = _text(stage.rows)
+        count = _text(stage.rows) or "1"
         blocks = self._tile_blocks(stage.tile)
         if stage.block is not None:
             wide = f"min(tiles.padded({_text((stage.block,))}), 64)"
@@ -221,7 +221,7 @@ class PlanWriter:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
         facts = row_facts(stage)
         parts = f"{facts.parts} * " if facts.parts > 1 else ""
-        size = f"{parts}{_factor(_text(stage.tile))}, {self._itemsize(facts.widest)}, {facts.inputs}"
+        size = f"{parts}{self._padded(stage.tile)}, {self._itemsize(facts.widest)}, {facts.inputs}"
         count = _text(stage.rows) or "1"
         options = f"*tiles.row_options({count}, {size})"
         launch = self._launch(kernel, count, self._tile_blocks(stage.tile), options)
@@ -245,9 +245,11 @@ class PlanWriter:
             blocks[block_name(stage.block)] = "wide"
             grid = f"{grid} * tiles.cdiv({_text((stage.block,))}, wide)"
             inner = "wide" if inner == "1" else f"wide * {inner}"
-        sizing.append(f"chunk = {_chunk(_text(stage.stream), inner)}")
+        sizing.append(f"chunk = {_chunk(_text(stage.stream), inner, sweeps(stage))}")
         sizing.append(f"warps = tiles.warps({'chunk' if inner == '1' else f'chunk * {inner}'}, thread=8)")
         blocks[block_name(stage.stream[-1])] = "chunk"
+        blocks["CHUNKS"] = f"{_factor(_text(stage.stream))} // chunk"
+        blocks["REST"] = f"{_factor(_text(stage.stream))} % chunk != 0"
         launch = self._launch(kernel, grid, blocks, _WARPS)
         rows = _text((*stage.rows, *((stage.block,) if stage.block else ())))
         many = f"{_factor(rows)} >= tiles.FEW_ROWS" if rows else "False"
@@ -273,7 +275,7 @@ class PlanWriter:
                 grid = " * ".join(filter(None, [_factor(grid), f"tiles.cdiv({_text((stage.block,))}, wide)"]))
                 inner = "wide" if inner == "1" else f"wide * {inner}"
             last = stage.stream[-1:]
-            lines.append(f"chunk = {_chunk(_text(last), inner)}")
+            lines.append(f"chunk = {_chunk(_text(last), inner, 1)}")
             blocks[block_name(last[0])] = "chunk"
             if not splits_known:
                 outer = _text(stage.stream[:-1])
@@ -330,7 +332,7 @@ class PlanWriter:
     def _tiled(self, plan: BuiltPlan) -> _Choice:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
         total = self._joint_size(stage)
-        sizing = [f"warps = tiles.warps({total}, thread=8)"]
+        sizing = [f"warps = tiles.warps({total})"]
         launch = self._launch(kernel, _text(stage.rows) or "1", self._tile_blocks(stage.tile), _WARPS)
         return _Choice(f"{total} <= tiles.RESIDENT_ROW // 2", plan.plan.words, sizing, launch)
 
@@ -475,10 +477,10 @@ def _store_axes(stage: Stage, place: int) -> tuple[Axis, ...]:
     return tuple(axis for position in store.positions for axis in getattr(position, "axes", ()))
 
 
-def _chunk(size: str, inner: str) -> str:
-    """The step of a loop over `size` positions of `inner` elements each."""
+def _chunk(size: str, inner: str, sweeps: int) -> str:
+    """The step of a loop over `size` positions of `inner` elements each, walked `sweeps` times."""
     if inner == "1":
-        return f"tiles.chunk_size({size})"
+        return f"tiles.chunk_size({size}, {sweeps})"
     return f"min(tiles.padded({size}), max(tiles.CHUNK // {_factor(inner)}, 1))"
 
 

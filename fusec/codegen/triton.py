@@ -296,7 +296,9 @@ class _Printer:
         if kind is Kind.REAL and value.kind is Kind.INT:
             if isinstance(value, Number):
                 return _number(float(value.value), Kind.REAL)
-            if not isinstance(value, SizeExpr):
+            if isinstance(value, Largest) and not isinstance(value.dtype, ElementOf):
+                return f"{_LARGEST[value.dtype.name]}.0"
+            if not isinstance(value, SizeExpr | Largest):
                 return _expanded(f"{self._value(value, _ATOM)}.to({self._real})", value.dims, dims)
         if value.dims and value.dims != dims:
             return _expanded(self._value(value, _ATOM), value.dims, dims)

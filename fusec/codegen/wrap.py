@@ -21,7 +21,7 @@ def wrapped(line: str, depth: int = 0) -> list[str]:
 
 
 def _outermost(line: str) -> tuple[int, int] | None:
-    """The longest bracket pair of the line that stands in no other one and holds something."""
+    """The longest argument list, tuple, list or dict of the line that stands in no other one."""
     best: tuple[int, int] | None = None
     stack: list[int] = []
     for place, char in _code(line):
@@ -29,9 +29,18 @@ def _outermost(line: str) -> tuple[int, int] | None:
             stack.append(place)
         elif char in _CLOSING.values() and stack:
             start = stack.pop()
-            if not stack and place - start > 1 and (best is None or place - start > best[1] - best[0]):
+            longer = best is None or place - start > best[1] - best[0]
+            if not stack and longer and _takes_commas(line, start, place):
                 best = (start, place)
     return best
+
+
+def _takes_commas(line: str, start: int, end: int) -> bool:
+    """Whether a comma may follow the last item of a bracket: not in a parenthesised expression, nor in an index."""
+    called = start > 0 and (line[start - 1].isalnum() or line[start - 1] in "_)]")
+    if line[start] == "(":
+        return called or len(_items(line[start + 1 : end])) > 1
+    return line[start] == "{" or not called
 
 
 def _items(text: str) -> list[str]:

@@ -6,7 +6,7 @@ The figures behind the limits were measured on an H200; docs/row-tiles.md tells 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor, log2, prod
+from math import ceil, prod
 from typing import Any
 
 import torch
@@ -52,12 +52,12 @@ def padded(size: int) -> int:
     return int(triton.next_power_of_2(max(size, 1)))
 
 
-def row_warps(size: int, itemsize: int, inputs: int) -> int:
-    """Warps for a row of `size` elements in registers: about 64 bytes of an input a thread."""
-    share = max(log2(max(size, 1) * itemsize / 2048), 1)
-    if inputs > 1:
-        return 32 if size > SMALL_ROW else min(1 << floor(share), 32)
-    return min(1 << round(share), 16)
+def row_warps(rows: int, size: int, itemsize: int, inputs: int) -> int:
+    """Warps for a padded row of `size` elements in registers: about 64 bytes of an input a thread, 32 for few rows."""
+    few = rows <= FEW_ROWS // 2
+    share = padded(size) * itemsize // (1024 if few else 2048)
+    most = 32 if inputs > 1 and size > SMALL_ROW else 16
+    return min(max(share, 2), most)
 
 
 def row_options(rows: int, size: int, itemsize: int, inputs: int) -> tuple[dict[str, int], ...]:
@@ -66,7 +66,7 @@ def row_options(rows: int, size: int, itemsize: int, inputs: int) -> tuple[dict[
     With many rows, registers are limited so that 64 KB of rows are under way on a multiprocessor; where the compiler
     would spill for that, half as many warps have twice the registers each. With few rows there is nothing to limit.
     """
-    warps = row_warps(size, itemsize, inputs)
+    warps = row_warps(rows, size, itemsize, inputs)
     plain = {"num_warps": warps, "num_stages": 1}
     if rows <= FEW_ROWS // 2:
         return (plain,)
@@ -80,9 +80,9 @@ def warps(elements: int, thread: int = 16) -> int:
     return min(max(padded(elements) // (32 * thread), 1), 32)
 
 
-def chunk_size(size: int) -> int:
-    """Elements of one step of the loop over a row of `size`."""
-    return min(padded(size), CHUNK if size <= 5 * CHUNK else 2 * CHUNK)
+def chunk_size(size: int, sweeps: int) -> int:
+    """Elements of one step of the loop over a row of `size` that is walked `sweeps` times."""
+    return min(padded(size), CHUNK if size <= (5 if sweeps > 2 else 4) * CHUNK else 2 * CHUNK)
 
 
 def lanes(rows: int, row: int) -> int:

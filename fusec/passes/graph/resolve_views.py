@@ -37,6 +37,7 @@ from fusec.ir.graph import (
     Cast,
     Choose,
     Const,
+    Constraint,
     Dot,
     Elementwise,
     Extent,
@@ -64,6 +65,7 @@ from fusec.ir.types import (
     Axis,
     Computed,
     Dim,
+    Fixed,
     Lead,
     Named,
     Quotient,
@@ -279,8 +281,25 @@ class _Resolver:
         if value.layout is layout:
             return value.parts[k]
         # Halves of an interleaved value are the interleaved halves of its parts, and the other way round.
+        self._require_quarters(axis)
         inner = part_axis(axis)
         return Split(inner, value.layout, tuple(self._part(part, inner, layout, k) for part in value.parts))
+
+    def _require_quarters(self, axis: Axis) -> None:
+        """That the spec promises an extent whose halves have halves."""
+        named = axis.of if isinstance(axis, Quotient) else axis
+        parts = 4 * (axis.by if isinstance(axis, Quotient) else 1)
+        if any(_divides(rule, extent(named), parts) for rule in self._graph.constraints):
+            return
+        if isinstance(axis, Fixed) and axis.extent % 4 == 0:
+            return
+        places = (n.span for n in self._graph.nodes if isinstance(n.expr, Part) and n.expr.axis == axis)
+        span = next((span for span in places if span), None)
+        if span is None:
+            raise InternalError("resolve_views", f"`{axis}` is taken apart in two ways and nowhere in the spec")
+        message = f"this takes `{axis}` apart in two ways, halves and pairs, which needs quarters of it"
+        help = f"add `where {named} % {parts} == 0`"
+        raise SpecError((Diagnostic(message, span, help=help),))
 
     def _push(self, number: NodeId, axis: Axis, layout: Layout, k: int) -> NodeId:
         """Part `k` of a plain value, made by taking the part of everything it is made of."""
@@ -334,6 +353,19 @@ class _Resolver:
         message = f"no kernel can be built for this yet: {what}"
         help = "the reference of the op works; take this part out of the spec to build the rest"
         return SpecError((Diagnostic(message, node.span, help=help),))
+
+
+def _divides(rule: Constraint, size: sympy.Expr, parts: int) -> bool:
+    """Whether a constraint promises that `size` is a multiple of `parts`."""
+    if rule.relation != "==" or not rule.right.is_Integer:
+        return False
+    if rule.left == size:
+        return bool(rule.right % parts == 0)
+    return (
+        rule.right == 0
+        and isinstance(rule.left, sympy.Mod)
+        and bool(rule.left.args[0] == size and rule.left.args[1] % parts == 0)
+    )
 
 
 def _split_axes(graph: Graph) -> dict[Axis, Layout]:

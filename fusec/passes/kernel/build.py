@@ -74,14 +74,14 @@ from fusec.ir.ops import REDUCTIONS
 from fusec.ir.plan import Stage
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import Axis, DType, Kind, Storage, extent, product_extent
-from fusec.passes.kernel.grid import Grid
-from fusec.passes.kernel.padding import is_zero_outside
+from fusec.passes.kernel.grid import Grid, LoopHeader
+from fusec.passes.kernel.padding import is_size, is_zero_outside
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.plan.survey import depths, store_axes
 
 _MERGE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
 _REDUCED = {"sum": "total", "amax": "largest", "amin": "smallest"}
-_EARLY_LOADS = 2
+_EARLY_LOADS = 3
 """More tiles than this, loaded before they are needed, cost more registers than their latency is worth."""
 _INLINE = 4
 """Operations that may stand in one expression before it gets a line of its own."""
@@ -147,20 +147,22 @@ class _KernelBuilder:
         return self._finished(name, doc)
 
     def _load_early(self) -> None:
-        """Load a short list of whole tiles before anything else, so that they arrive together."""
-        loads = [n for n in sorted(self._live) if isinstance(self._flow.nodes[n].expr, Load)]
-        wide = [n for n in loads if self._flow.nodes[n].type.axes]
-        if self._stage.stream or len(wide) > _EARLY_LOADS or any(self._depends(n) for n in loads):
+        """Load small tiles, and a short list of whole ones, before anything else, so that they arrive together."""
+        if self._stage.stream:
             return
-        for number in wide:
-            self._value(number, self._root)
+        loads = [n for n in sorted(self._live) if isinstance(self._flow.nodes[n].expr, Load) and self._is_free(n)]
+        size = {n: sum(axis in self._stage.tile for axis in self._flow.nodes[n].type.axes) for n in loads}
+        full = max(size.values(), default=0)
+        whole = [n for n in loads if size[n] == full]
+        for number in loads:
+            if size[number] < full or len(whole) <= _EARLY_LOADS:
+                self._value(number, self._root)
 
-    def _depends(self, load: NodeId) -> bool:
-        """Whether a load waits for another value, or stands in one case of a choice."""
-        chosen = (node.expr for node in self._flow.nodes if isinstance(node.expr, Choose))
-        return bool(flow_operands(self._flow.nodes[load].expr)) or any(
-            load == case for choose in chosen for _, case in choose.cases
-        )
+    def _is_free(self, load: NodeId) -> bool:
+        """Whether a load waits for no other value and stands in no case of a choice."""
+        chosen = (self._flow.nodes[n].expr for n in self._live)
+        cases = {case for expr in chosen if isinstance(expr, Choose) for _, case in expr.cases}
+        return not flow_operands(self._flow.nodes[load].expr) and load not in cases
 
     # Sweeps
 
@@ -194,8 +196,7 @@ class _KernelBuilder:
                 body.statements.append(Assign(total, _merged(self._op(number), total, value)))
             for store in outs:
                 self._store(store, body)
-            loop = Loop(header.var, header.start, header.stop, header.step, header.sizes, tuple(body.statements))
-            self._root.statements.append(loop)
+            self._root.statements.append(_looped(header, tuple(body.statements)))
         for number, total in accumulators.items():
             self._root.values[number] = self._assign(number, self._folded(number, total), self._root)
 
@@ -229,11 +230,16 @@ class _KernelBuilder:
         assert isinstance(expr, Reduce)
         value = self._widened(self._value(expr.arg, scope))
         masks = tuple(m for axis in expr.axes if (m := scope.mask(axis)) is not None)
-        if not masks or (expr.op == "sum" and is_zero_outside(self._flow, expr.arg, expr.axes)):
+        if not masks or self._is_unmasked(expr):
             return value
         fill = REDUCTIONS[expr.op].identity
         dims = self._order({*value.dims, *(d for mask in masks for d in mask.dims)})
         return Masked(value, masks, fill, dims, value.kind)
+
+    def _is_unmasked(self, expr: Reduce) -> bool:
+        """Whether the zeros outside of the extents leave the result alone: in a sum, and in a maximum of sizes."""
+        zero = is_zero_outside(self._flow, expr.arg, expr.axes)
+        return zero and (expr.op == "sum" or (expr.op == "amax" and is_size(self._flow, expr.arg)))
 
     def _folded(self, number: NodeId, value: Value) -> Value:
         expr = self._flow.nodes[number].expr
@@ -242,7 +248,13 @@ class _KernelBuilder:
         if not over:
             return value
         kept = tuple(dim for dim in value.dims if dim not in over)
-        return Fold(expr.op, value, over, kept, self._flow.nodes[number].type.kind)
+        kind = self._flow.nodes[number].type.kind
+        folded = Fold(expr.op, value, over, kept, kind)
+        if expr.op == "amax" and self._is_unmasked(expr):
+            # The maximum of no element is not zero.
+            some = InRange(Number(0, (), Kind.INT), product_extent(expr.axes))
+            return Masked(folded, (some,), REDUCTIONS["amax"].identity, kept, kind)
+        return folded
 
     # Values
 
@@ -653,6 +665,12 @@ def _argument_names(stage: Stage, target: Target) -> set[str]:
     tensors = [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
     scalars = [param.name for param in graph.params if not isinstance(param, TensorParam)]
     return {*(f"{name}_ptr" for name in tensors), *scalars, *symbols_in([extent(axis) for axis in stage.order])}
+
+
+def _looped(header: LoopHeader, body: tuple[Statement, ...]) -> Statement:
+    if header.condition:
+        return Branch(((header.condition, body),))
+    return Loop(header.var, header.start, header.stop, header.step, header.sizes, body)
 
 
 def _merged(op: str, total: Name, value: Value) -> Value:

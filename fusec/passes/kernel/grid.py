@@ -16,7 +16,10 @@ from fusec.passes.kernel.scope import Names, Scope
 
 @dataclass(frozen=True, slots=True)
 class LoopHeader:
-    """`for var in range(start, stop, step)`, with the sizes it uses; `whole` when every chunk is inside of the row."""
+    """`for var in range(start, stop, step)`, with the sizes it uses; `whole` when every chunk is inside of the row.
+
+    With a `condition` it is no loop: one step at `var`, if that compile-time argument says so.
+    """
 
     var: str
     start: str
@@ -24,6 +27,7 @@ class LoopHeader:
     step: str
     sizes: tuple[sympy.Expr, ...]
     whole: bool
+    condition: str = ""
 
 
 class Grid:
@@ -40,7 +44,7 @@ class Grid:
         self._block_index = Name("block", (), Kind.INT)
         self._split_lanes: Name | None = None
         self.pid = "pid"
-        self._loop_names: dict[str, str] = {}
+        self._loop_names: dict[tuple[str, str], str] = {}
 
     def prologue(self, scope: Scope) -> list[Statement]:
         """The statements that give a program its rows, block and split, and every resident axis its index."""
@@ -86,10 +90,10 @@ class Grid:
         if self._stage.split:
             first = f"{self.split_index.text} * {block}"
             return [LoopHeader(var, first, text, f"SPLITS * {block}", (size,), whole=False)]
-        whole = f"{_atom(text)} // {block} * {block}"
+        whole = f"CHUNKS * {block}"
         return [
-            LoopHeader(var, "0", whole, block, (size,), whole=True),
-            LoopHeader(var, whole, text, block, (size,), whole=False),
+            LoopHeader(var, "0", whole, block, (), whole=True),
+            LoopHeader(whole, "", "", "", (size,), whole=False, condition="REST"),
         ]
 
     def loop_indices(self, header: LoopHeader, body: Scope) -> None:
@@ -137,11 +141,11 @@ class Grid:
         used = [name for name in symbols_in(body) if name not in self.blocks]
         return (*(n for n in used if "_stride_" not in n), *(n for n in used if "_stride_" in n))
 
-    def loop_name(self, wanted: str) -> str:
-        """A name that every sweep of a loop uses again."""
-        if wanted not in self._loop_names:
-            self._loop_names[wanted] = self._names.fresh(wanted)
-        return self._loop_names[wanted]
+    def loop_name(self, wanted: str, owner: str = "") -> str:
+        """A name like `wanted` that every sweep of a loop uses again, for what `owner` stands for."""
+        if (wanted, owner) not in self._loop_names:
+            self._loop_names[wanted, owner] = self._names.fresh(wanted)
+        return self._loop_names[wanted, owner]
 
     def _needs_pid(self) -> bool:
         return self._stage.lanes
@@ -178,7 +182,7 @@ class Grid:
             lines.append(Define(row, value, sizes))
             value, sizes = row.text, ()
         for place, axis in enumerate(axes):
-            name = Name(self.loop_name(index_name(axis)), dims, Kind.INT)
+            name = Name(self.loop_name(index_name(axis), str(axis)), dims, Kind.INT)
             inner = product_extent(axes[place + 1 :])
             text = value if inner == 1 else f"{value} // {_atom(size_text(inner))}"
             if place:
@@ -189,7 +193,7 @@ class Grid:
         return lines
 
     def _axis(self, axis: Axis, scope: Scope, text: str, whole: bool = False) -> list[Statement]:
-        name = Name(self.loop_name(index_name(axis)), (str(axis),), Kind.INT)
+        name = Name(self.loop_name(index_name(axis), str(axis)), (str(axis),), Kind.INT)
         scope.indices[axis] = name
         lines: list[Statement] = [Define(name, text)]
         known = known_extent(axis, self._known)
@@ -215,6 +219,8 @@ class Grid:
         names += [name for axis in cut if not (name := self._block_of(axis)).isdigit()]
         if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
             names.append("SPLITS")
+        if len(stage.stream) == 1 and not stage.split:
+            names += ["CHUNKS", "REST"]
         return (*names, "INDEX")
 
 

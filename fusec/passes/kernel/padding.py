@@ -37,6 +37,23 @@ def is_zero_outside(flow: Flow, number: NodeId, axes: tuple[Axis, ...]) -> bool:
             return False
 
 
+def is_size(flow: Flow, number: NodeId) -> bool:
+    """Whether a node is proved to be at least zero wherever it is not NaN."""
+    match flow.nodes[number].expr:
+        case Const(value):
+            return value >= 0
+        case Elementwise(op="abs" | "sqrt" | "exp" | "exp2"):
+            return True
+        case Elementwise(op="mul", args=(a, b)):
+            return a == b or (is_size(flow, a) and is_size(flow, b))
+        case Elementwise(op="add" | "div" | "minimum", args=args):
+            return all(is_size(flow, arg) for arg in args)
+        case Elementwise(op="maximum", args=args):
+            return any(is_size(flow, arg) for arg in args)
+        case _:
+            return False
+
+
 def _is_finite(flow: Flow, number: NodeId) -> bool:
     """Whether a node is a literal that is neither zero nor infinite, so that zero times or over it is zero."""
     expr = flow.nodes[number].expr

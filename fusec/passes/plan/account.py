@@ -39,6 +39,12 @@ def row_facts(stage: Stage) -> RowFacts:
     return RowFacts(len(wide), widest, max(wide[widest], 1), len(held))
 
 
+def sweeps(stage: Stage) -> int:
+    """How often a streamed stage walks a row."""
+    depth = depths(stage.flow, stage.stream)
+    return 1 + max((depth[n] for store in stage.flow.stores for n in store_operands(store)), default=0)
+
+
 def _params(stage: Stage, roots: tuple[NodeId, ...], through: bool) -> set[str]:
     """The tensors with tile axes below `roots`; reductions are looked `through` or stopped at."""
     nodes, found, stack, seen = stage.flow.nodes, set[str](), list(roots), set[NodeId]()
