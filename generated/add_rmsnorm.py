@@ -51,10 +51,10 @@ def _add_rmsnorm_rows(
     residual_stride_lead1,
     residual_stride_lead0,
     residual_stride_N,
+    weight_stride_N,
     total_stride_lead1,
     total_stride_lead0,
     total_stride_N,
-    weight_stride_N,
     y_stride_lead1,
     y_stride_lead0,
     y_stride_N,
@@ -85,12 +85,12 @@ def _add_rmsnorm_rows(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)[:, None]
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     y = mul_value * weight[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
@@ -112,10 +112,10 @@ def _add_rmsnorm_resident(
     residual_stride_lead1,
     residual_stride_lead0,
     residual_stride_N,
+    weight_stride_N,
     total_stride_lead1,
     total_stride_lead0,
     total_stride_N,
-    weight_stride_N,
     y_stride_lead1,
     y_stride_lead0,
     y_stride_N,
@@ -137,12 +137,12 @@ def _add_rmsnorm_resident(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     y = mul_value * weight
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
@@ -172,6 +172,8 @@ def _add_rmsnorm_streamed(
     weight_stride_N,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
@@ -182,15 +184,15 @@ def _add_rmsnorm_streamed(
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_last").to(tl.float32)
         total = (x + residual).to(x_ptr.dtype.element_ty)
         total_acc += total.to(tl.float32) * total.to(tl.float32)
         tl.store(total_row + n * total_stride_N, total)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         residual = tl.load(
@@ -205,7 +207,7 @@ def _add_rmsnorm_streamed(
     total_2 = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
         residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_first").to(tl.float32)
@@ -213,8 +215,8 @@ def _add_rmsnorm_streamed(
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
         y = total.to(tl.float32) * rsqrt_value * weight
         tl.store(y_row + n * y_stride_N, y)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         residual = tl.load(
@@ -289,10 +291,10 @@ def _add_rmsnorm_finish(
     residual_stride_lead1,
     residual_stride_lead0,
     residual_stride_N,
+    weight_stride_N,
     total_stride_lead1,
     total_stride_lead0,
     total_stride_N,
-    weight_stride_N,
     y_stride_lead1,
     y_stride_lead0,
     y_stride_N,
@@ -325,6 +327,7 @@ def _add_rmsnorm_finish(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
@@ -336,7 +339,6 @@ def _add_rmsnorm_finish(
     ).to(tl.float32)
     total_2 = tl.sum(total_parts, 1)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)[:, None]
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     y = mul_value * weight[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
@@ -467,27 +469,34 @@ def _plan_add_rmsnorm(x, residual, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 2, 2):
+    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 2, True):
         # one program per ..., N in registers
         launches += [
             Launch(
                 _add_rmsnorm_resident,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_add_rmsnorm_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
-                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 2),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
             )
             for at in rows.offsets
         ]
-    elif lead0 * lead1 >= tiles.FEW_ROWS:
+    elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 2, 2)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
                 _add_rmsnorm_streamed,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_add_rmsnorm_streamed, sizes, BLOCK_N=chunk, INDEX=index),
+                arguments=tiles.arguments(
+                    _add_rmsnorm_streamed,
+                    sizes,
+                    BLOCK_N=chunk,
+                    CHUNKS=N // chunk,
+                    REST=N % chunk != 0,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
             )
@@ -495,7 +504,7 @@ def _plan_add_rmsnorm(x, residual, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits

@@ -52,10 +52,10 @@ def _add_rmsnorm_quantize_rows(
     residual_stride_lead1,
     residual_stride_lead0,
     residual_stride_N,
+    weight_stride_N,
     total_stride_lead1,
     total_stride_lead0,
     total_stride_N,
-    weight_stride_N,
     q_stride_lead1,
     q_stride_lead0,
     q_stride_N,
@@ -88,16 +88,16 @@ def _add_rmsnorm_quantize_rows(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    largest = tl.reduce(
-        tl.where(n_mask[None, :], tl.abs(total.to(tl.float32) * weight[None, :]), float("-inf")),
-        1,
-        device.nan_max,
+    largest = tl.where(
+        0 < N,
+        tl.reduce(tl.abs(total.to(tl.float32) * weight[None, :]), 1, device.nan_max),
+        float("-inf"),
     )
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q = device.round_to(total.to(tl.float32) * rsqrt_value[:, None] * weight[None, :] / scale[:, None], tl.float8e4nv)
@@ -124,10 +124,10 @@ def _add_rmsnorm_quantize_resident(
     residual_stride_lead1,
     residual_stride_lead0,
     residual_stride_N,
+    weight_stride_N,
     total_stride_lead1,
     total_stride_lead0,
     total_stride_N,
-    weight_stride_N,
     q_stride_lead1,
     q_stride_lead0,
     q_stride_N,
@@ -151,13 +151,13 @@ def _add_rmsnorm_quantize_resident(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    largest = tl.reduce(tl.where(n_mask, tl.abs(total.to(tl.float32) * weight), float("-inf")), 0, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(total.to(tl.float32) * weight), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q = device.round_to(total.to(tl.float32) * rsqrt_value * weight / scale, tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
@@ -193,6 +193,8 @@ def _add_rmsnorm_quantize_streamed(
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
@@ -204,7 +206,7 @@ def _add_rmsnorm_quantize_streamed(
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_last").to(tl.float32)
@@ -213,8 +215,8 @@ def _add_rmsnorm_quantize_streamed(
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
         largest_acc = device.maximum(largest_acc, tl.abs(total.to(tl.float32) * weight))
         tl.store(total_row + n * total_stride_N, total)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         residual = tl.load(
@@ -226,17 +228,14 @@ def _add_rmsnorm_quantize_streamed(
         total = (x + residual).to(x_ptr.dtype.element_ty)
         total_acc += total.to(tl.float32) * total.to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        largest_acc = device.maximum(
-            largest_acc,
-            tl.where(n_mask, tl.abs(total.to(tl.float32) * weight), float("-inf")),
-        )
+        largest_acc = device.maximum(largest_acc, tl.abs(total.to(tl.float32) * weight))
         tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     total_2 = tl.sum(total_acc, 0)
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
         residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_first").to(tl.float32)
@@ -244,8 +243,8 @@ def _add_rmsnorm_quantize_streamed(
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
         q = device.round_to(total.to(tl.float32) * rsqrt_value * weight / scale, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         residual = tl.load(
@@ -305,12 +304,9 @@ def _add_rmsnorm_quantize_partial0(
         total = (x + residual).to(x_ptr.dtype.element_ty)
         total_acc += total.to(tl.float32) * total.to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        largest_acc = device.maximum(
-            largest_acc,
-            tl.where(n_mask, tl.abs(total.to(tl.float32) * weight), float("-inf")),
-        )
+        largest_acc = device.maximum(largest_acc, tl.abs(total.to(tl.float32) * weight))
     total_2 = tl.sum(total_acc, 0)
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_2)
     tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
@@ -335,10 +331,10 @@ def _add_rmsnorm_quantize_finish(
     residual_stride_lead1,
     residual_stride_lead0,
     residual_stride_N,
+    weight_stride_N,
     total_stride_lead1,
     total_stride_lead0,
     total_stride_N,
-    weight_stride_N,
     q_stride_lead1,
     q_stride_lead0,
     q_stride_N,
@@ -373,6 +369,7 @@ def _add_rmsnorm_quantize_finish(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
@@ -384,7 +381,6 @@ def _add_rmsnorm_quantize_finish(
     ).to(tl.float32)
     total_2 = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     largest_parts = tl.load(
         partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
@@ -537,7 +533,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 2, 3):
+    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 2, False):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -549,20 +545,27 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     BLOCK_N=tiles.padded(N),
                     INDEX=index,
                 ),
-                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 2),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
             )
             for at in rows.offsets
         ]
-    elif lead0 * lead1 >= tiles.FEW_ROWS:
+    elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 2, 2)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
                 _add_rmsnorm_quantize_streamed,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_add_rmsnorm_quantize_streamed, sizes, BLOCK_N=chunk, INDEX=index),
+                arguments=tiles.arguments(
+                    _add_rmsnorm_quantize_streamed,
+                    sizes,
+                    BLOCK_N=chunk,
+                    CHUNKS=N // chunk,
+                    REST=N % chunk != 0,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
             )
@@ -570,7 +573,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits

@@ -43,14 +43,14 @@ def _fused_rmsnorm_rope_rows(
     S,
     H,
     D,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    weight_stride_HD,
     cos_stride_S,
     cos_stride_D,
     sin_stride_S,
     sin_stride_D,
+    x_stride_B,
+    x_stride_S,
+    x_stride_HD,
+    weight_stride_HD,
     y_stride_B,
     y_stride_S,
     y_stride_HD,
@@ -69,6 +69,21 @@ def _fused_rmsnorm_rope_rows(
     h_mask = h < H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = d < D // 2
+    cos_row = cos_ptr + s * cos_stride_S
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
+    sin_row = sin_ptr + s * sin_stride_S
+    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
+    cos_2 = tl.load(
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+    ).to(tl.float32)
+    sin_2 = tl.load(
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+    ).to(tl.float32)
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
     x = tl.load(
@@ -92,33 +107,18 @@ def _fused_rmsnorm_rope_rows(
         other=0.0,
     ).to(tl.float32)
     n = x * rsqrt_value[:, None, None] * weight[None, :, :]
-    cos_row = cos_ptr + s * cos_stride_S
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
     weight_2 = tl.load(
         weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
         mask=mask_h_d,
         other=0.0,
     ).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
-    sin_row = sin_ptr + s * sin_stride_S
-    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
     y_row = y_ptr + b * y_stride_B + s * y_stride_S
     tl.store(
         y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
         n * cos[:, None, :] - n_2 * sin[:, None, :],
         mask=mask_row_h_d,
     )
-    cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-    ).to(tl.float32)
     tl.store(
         y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
         n_2 * cos_2[:, None, :] + n * sin_2[:, None, :],
@@ -137,14 +137,14 @@ def _fused_rmsnorm_rope_resident(
     S,
     H,
     D,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    weight_stride_HD,
     cos_stride_S,
     cos_stride_D,
     sin_stride_S,
     sin_stride_D,
+    x_stride_B,
+    x_stride_S,
+    x_stride_HD,
+    weight_stride_HD,
     y_stride_B,
     y_stride_S,
     y_stride_HD,
@@ -160,6 +160,12 @@ def _fused_rmsnorm_rope_resident(
     h_mask = h < H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = d < D // 2
+    cos_row = cos_ptr + s * cos_stride_S
+    cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    sin_row = sin_ptr + s * sin_stride_S
+    sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(
@@ -182,24 +188,18 @@ def _fused_rmsnorm_rope_resident(
         other=0.0,
     ).to(tl.float32)
     n = x * rsqrt_value * weight
-    cos_row = cos_ptr + s * cos_stride_S
-    cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     weight_2 = tl.load(
         weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
         mask=mask_h_d,
         other=0.0,
     ).to(tl.float32)
     n_2 = x_2 * rsqrt_value * weight_2
-    sin_row = sin_ptr + s * sin_stride_S
-    sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     y_row = y_ptr + b * y_stride_B + s * y_stride_S
     tl.store(
         y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
         n * cos[None, :] - n_2 * sin[None, :],
         mask=mask_h_d,
     )
-    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     tl.store(
         y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
         n_2 * cos_2[None, :] + n * sin_2[None, :],
@@ -231,6 +231,8 @@ def _fused_rmsnorm_rope_streamed(
     y_stride_HD,
     BLOCK_H: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
@@ -241,7 +243,7 @@ def _fused_rmsnorm_rope_streamed(
     d_mask = d < D // 2
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     total_acc = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
-    for start in range(0, H // BLOCK_H * BLOCK_H, BLOCK_H):
+    for start in range(0, CHUNKS * BLOCK_H, BLOCK_H):
         h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
         x = tl.load(
             x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
@@ -256,8 +258,8 @@ def _fused_rmsnorm_rope_streamed(
             eviction_policy="evict_last",
         ).to(tl.float32)
         total_acc += x * x + x_2 * x_2
-    for start in range(H // BLOCK_H * BLOCK_H, H, BLOCK_H):
-        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+    if REST:
+        h = (CHUNKS * BLOCK_H + tl.arange(0, BLOCK_H)).to(INDEX)
         h_mask = h < H
         mask_h_d = h_mask[:, None] & d_mask[None, :]
         x = tl.load(
@@ -282,7 +284,7 @@ def _fused_rmsnorm_rope_streamed(
     y_row = y_ptr + b * y_stride_B + s * y_stride_S
     cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    for start in range(0, H // BLOCK_H * BLOCK_H, BLOCK_H):
+    for start in range(0, CHUNKS * BLOCK_H, BLOCK_H):
         h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
         x = tl.load(
             x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
@@ -318,8 +320,8 @@ def _fused_rmsnorm_rope_streamed(
             n_2 * cos_2[None, :] + n * sin_2[None, :],
             mask=d_mask[None, :],
         )
-    for start in range(H // BLOCK_H * BLOCK_H, H, BLOCK_H):
-        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+    if REST:
+        h = (CHUNKS * BLOCK_H + tl.arange(0, BLOCK_H)).to(INDEX)
         h_mask = h < H
         mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
         x = tl.load(
@@ -617,7 +619,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                 options=({"num_warps": warps, "num_stages": 1},),
             )
         )
-    elif 2 * tiles.padded(D // 2) * H <= tiles.resident_row(B * S, x.element_size(), 1, 1):
+    elif 2 * tiles.padded(D // 2) * H <= tiles.resident_row(B * S, x.element_size(), 1, False):
         # one program per B, S, H, D/2 in registers
         launches.append(
             Launch(
@@ -630,10 +632,10 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     BLOCK_D_2=tiles.padded(D // 2),
                     INDEX=index,
                 ),
-                options=(*tiles.row_options(B * S, 2 * (H * (D // 2)), x.element_size(), 1),),
+                options=(*tiles.row_options(B * S, 2 * tiles.padded(H) * tiles.padded(D // 2), x.element_size(), 1),),
             )
         )
-    elif B * S >= tiles.FEW_ROWS and tiles.padded(D // 2) <= tiles.CHUNK:
+    elif tiles.prefers_loop(B * S, tiles.padded(D // 2) * H) and tiles.padded(D // 2) <= tiles.CHUNK:
         # one program per B, S, H in a loop
         chunk = min(tiles.padded(H), max(tiles.CHUNK // (tiles.padded(D // 2)), 1))
         warps = tiles.warps(chunk * tiles.padded(D // 2), thread=8)
@@ -646,6 +648,8 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     sizes,
                     BLOCK_D_2=tiles.padded(D // 2),
                     BLOCK_H=chunk,
+                    CHUNKS=H // chunk,
+                    REST=H % chunk != 0,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -653,7 +657,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
         )
     else:
         # each B, S over several programs, combined in fixed order
-        chunk = tiles.chunk_size(D // 2)
+        chunk = tiles.chunk_size(D // 2, 1, 1)
         splits = tiles.split_count(B * S, H * tiles.cdiv(D // 2, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = B * S * splits

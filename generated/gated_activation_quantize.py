@@ -172,6 +172,8 @@ def _gated_activation_quantize_streamed(
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
@@ -182,7 +184,7 @@ def _gated_activation_quantize_streamed(
     gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
     up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         gate = tl.load(gate_row + n * gate_stride_N, eviction_policy="evict_last").to(tl.float32)
         mul_value = gate * 0.5
@@ -199,8 +201,8 @@ def _gated_activation_quantize_streamed(
         up = tl.load(up_row + n * up_stride_N, eviction_policy="evict_last").to(tl.float32)
         mul_value_3 = by_activation * up
         largest_acc = device.maximum(largest_acc, tl.abs(mul_value_3))
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         gate = tl.load(
             gate_row + n * gate_stride_N,
@@ -225,7 +227,7 @@ def _gated_activation_quantize_streamed(
     largest = tl.reduce(largest_acc, 0, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         gate = tl.load(gate_row + n * gate_stride_N, eviction_policy="evict_first").to(tl.float32)
         mul_value = gate * 0.5
@@ -243,8 +245,8 @@ def _gated_activation_quantize_streamed(
         mul_value_3 = by_activation * up
         q = device.round_to(mul_value_3 / scale, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         gate = tl.load(
             gate_row + n * gate_stride_N,
@@ -523,7 +525,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, gate.element_size(), 2, 2):
+    elif N <= tiles.resident_row(lead0 * lead1, gate.element_size(), 2, True):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -536,14 +538,14 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options=(*tiles.row_options(lead0 * lead1, N, gate.element_size(), 2),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), gate.element_size(), 2),),
                 offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3]},
             )
             for at in rows.offsets
         ]
-    elif lead0 * lead1 >= tiles.FEW_ROWS:
+    elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 2, 2)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
@@ -553,6 +555,8 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     _gated_activation_quantize_streamed,
                     sizes,
                     BLOCK_N=chunk,
+                    CHUNKS=N // chunk,
+                    REST=N % chunk != 0,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -563,7 +567,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits

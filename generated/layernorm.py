@@ -70,10 +70,10 @@ def _layernorm_rows(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = tl.sum(x, 1)
     centred = x - (total / N)[:, None]
     total_2 = tl.sum(tl.where(n_mask[None, :], centred * centred, 0.0), 1)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     mul_value = centred * tl.rsqrt(total_2 / N + eps)[:, None] * weight[None, :]
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -113,10 +113,10 @@ def _layernorm_resident(
     n_mask = n < N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = tl.sum(x, 0)
     centred = x - total / N
     total_2 = tl.sum(tl.where(n_mask, centred * centred, 0.0), 0)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     mul_value = centred * tl.rsqrt(total_2 / N + eps) * weight
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -146,6 +146,8 @@ def _layernorm_streamed(
     bias_stride_N,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
@@ -154,25 +156,25 @@ def _layernorm_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         total_acc += x
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         total_acc += x
     total = tl.sum(total_acc, 0)
     div_value = total / N
     total_acc_2 = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         centred = x - div_value
         total_acc_2 += centred * centred
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         centred = x - div_value
@@ -180,7 +182,7 @@ def _layernorm_streamed(
     total_2 = tl.sum(total_acc_2, 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
         centred = x - div_value
@@ -192,8 +194,8 @@ def _layernorm_streamed(
             by_bias = tl.full([BLOCK_N], 0.0, tl.float32) + 0.0
         y = centred * rsqrt_value * weight + by_bias
         tl.store(y_row + n * y_stride_N, y)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         centred = x - div_value
@@ -315,6 +317,7 @@ def _layernorm_finish(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
@@ -329,7 +332,6 @@ def _layernorm_finish(
         other=0.0,
     ).to(tl.float32)
     total_2 = tl.sum(total_parts_2, 1)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     mul_value = centred * tl.rsqrt(total_2 / N + eps)[:, None] * weight[None, :]
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -446,27 +448,34 @@ def _plan_layernorm(x, weight, bias):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
+    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, False):
         # one program per ..., N in registers
         launches += [
             Launch(
                 _layernorm_resident,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_layernorm_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
-                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
-    elif lead0 * lead1 >= tiles.FEW_ROWS:
+    elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 3, 1)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
                 _layernorm_streamed,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_layernorm_streamed, sizes, BLOCK_N=chunk, INDEX=index),
+                arguments=tiles.arguments(
+                    _layernorm_streamed,
+                    sizes,
+                    BLOCK_N=chunk,
+                    CHUNKS=N // chunk,
+                    REST=N % chunk != 0,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -474,7 +483,7 @@ def _plan_layernorm(x, weight, bias):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -489,7 +498,7 @@ def _plan_layernorm(x, weight, bias):
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         warps = tiles.warps(chunk, thread=8)
         partial1 = lead0 * lead1 * splits
         scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)

@@ -49,11 +49,12 @@ def _qk_norm_rope_joint(
     Hk,
     D,
     P,
+    q_weight_stride_D,
+    k_weight_stride_D,
     q_stride_B,
     q_stride_S,
     q_stride_Hq,
     q_stride_D,
-    q_weight_stride_D,
     position_ids_stride_B,
     position_ids_stride_S,
     cos_stride_P,
@@ -68,7 +69,6 @@ def _qk_norm_rope_joint(
     k_stride_S,
     k_stride_Hk,
     k_stride_D,
-    k_weight_stride_D,
     k_rotated_stride_B,
     k_rotated_stride_S,
     k_rotated_stride_Hk,
@@ -88,6 +88,10 @@ def _qk_norm_rope_joint(
     hk_mask = hk < Hk
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = d < D // 2
+    q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     q_row = q_ptr + b * q_stride_B + s * q_stride_S
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q = tl.load(
@@ -104,7 +108,6 @@ def _qk_norm_rope_joint(
     ).to(tl.float32)
     total = tl.sum(q * q + q_2 * q_2, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
-    q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
@@ -119,7 +122,6 @@ def _qk_norm_rope_joint(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), c, float("nan"))
-    q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
@@ -167,9 +169,7 @@ def _qk_norm_rope_joint(
     ).to(tl.float32)
     total_2 = tl.sum(k * k + k_2 * k_2, 1)
     rsqrt_value_2 = tl.rsqrt(total_2 / D + eps)
-    k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_3 = k * rsqrt_value_2[:, None] * k_weight[None, :]
-    k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_4 = k_2 * rsqrt_value_2[:, None] * k_weight_2[None, :]
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
     tl.store(
@@ -385,9 +385,7 @@ def _qk_norm_rope_finish_q_rotated(
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
-        partial0_ptr + b[:, None] * (
-            Hq * S * SPLITS,
-        ) + s[:, None] * (Hq * SPLITS) + hq[:, None] * SPLITS + splits[None, :],
+        partial0_ptr + b[:, None] * (Hq * S * SPLITS) + s[:, None] * (Hq * SPLITS) + hq[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
     ).to(tl.float32)
@@ -649,9 +647,7 @@ def _qk_norm_rope_finish_k_rotated(
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
-        partial0_ptr + b[:, None] * (
-            Hk * S * SPLITS,
-        ) + s[:, None] * (Hk * SPLITS) + hk[:, None] * SPLITS + splits[None, :],
+        partial0_ptr + b[:, None] * (Hk * S * SPLITS) + s[:, None] * (Hk * SPLITS) + hk[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
     ).to(tl.float32)
@@ -886,10 +882,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=8,
-        )
+        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
         launches.append(
             Launch(
                 _qk_norm_rope_joint,
@@ -928,7 +921,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
             )
         else:
             # each B, S, Hq over several programs, combined in fixed order
-            chunk = tiles.chunk_size(D // 2)
+            chunk = tiles.chunk_size(D // 2, 1, 1)
             splits = tiles.split_count(B * Hq * S, tiles.cdiv(D // 2, chunk))
             warps = tiles.warps(chunk, thread=8)
             partial0 = B * Hq * S * splits
@@ -985,7 +978,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
             )
         else:
             # each B, S, Hk over several programs, combined in fixed order
-            chunk = tiles.chunk_size(D // 2)
+            chunk = tiles.chunk_size(D // 2, 1, 1)
             splits = tiles.split_count(B * Hk * S, tiles.cdiv(D // 2, chunk))
             warps = tiles.warps(chunk, thread=8)
             partial0 = B * Hk * S * splits

@@ -70,39 +70,19 @@ def _quantize_fp8_resident(
     n_mask = n < N
     mask_i1_i0_n = i1_mask[:, None, None] & i0_mask[None, :, None] & n_mask[None, None, :]
     x = tl.load(
-        x_ptr + i1[
-            :,
-            None,
-            None,
-        ] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0 + n[None, None, :] * x_stride_N,
+        x_ptr + i1[:, None, None] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0 + n[None, None, :] * x_stride_N,
         mask=mask_i1_i0_n,
         other=0.0,
     ).to(tl.float32)
-    largest = tl.reduce(
-        tl.reduce(
-            tl.reduce(
-                tl.where(
-                    i1_mask[:, None, None] & i0_mask[None, :, None] & n_mask[None, None, :],
-                    tl.abs(x),
-                    float("-inf"),
-                ),
-                2,
-                device.nan_max,
-            ),
-            1,
-            device.nan_max,
-        ),
-        0,
-        device.nan_max,
+    largest = tl.where(
+        0 < N * lead0 * lead1,
+        tl.reduce(tl.reduce(tl.reduce(tl.abs(x), 2, device.nan_max), 1, device.nan_max), 0, device.nan_max),
+        float("-inf"),
     )
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x / scale, tl.float8e4nv)
     tl.store(
-        q_ptr + i1[
-            :,
-            None,
-            None,
-        ] * q_stride_lead1 + i0[None, :, None] * q_stride_lead0 + n[None, None, :] * q_stride_N,
+        q_ptr + i1[:, None, None] * q_stride_lead1 + i0[None, :, None] * q_stride_lead0 + n[None, None, :] * q_stride_N,
         q,
         mask=mask_i1_i0_n,
     )
@@ -135,8 +115,8 @@ def _quantize_fp8_partial0(
         n_mask = n < N
         x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.where(n_mask, tl.abs(x), float("-inf")))
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
+        largest_acc = device.maximum(largest_acc, tl.abs(x))
+    largest = tl.where(0 < N * lead0 * lead1, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     tl.store(partial0_ptr + split, largest)
 
 
@@ -260,7 +240,7 @@ def _plan_quantize_fp8(x):
     index = tiles.index_type(x, q, scale)
     scratch = {}
     launches = []
-    if tiles.padded(lead0) * tiles.padded(N) * lead1 <= tiles.resident_row(1, x.element_size(), 1, 1):
+    if tiles.padded(lead0) * tiles.padded(N) * lead1 <= tiles.resident_row(1, x.element_size(), 1, True):
         # one program per launch, ..., N in registers
         launches += [
             Launch(
@@ -274,14 +254,14 @@ def _plan_quantize_fp8(x):
                     BLOCK_N=tiles.padded(N),
                     INDEX=index,
                 ),
-                options=(*tiles.row_options(1, N * lead0 * lead1, x.element_size(), 1),),
+                options=(*tiles.row_options(1, tiles.padded(lead1) * tiles.padded(lead0) * tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "q": at[1]},
             )
             for at in rows.offsets
         ]
     else:
         # each launch over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(1, lead0 * lead1 * tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = splits
@@ -370,7 +350,7 @@ def _quantize_fp8_rows_rows(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    largest = tl.reduce(tl.where(n_mask[None, :], tl.abs(x), float("-inf")), 1, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(x), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x / scale[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
@@ -405,7 +385,7 @@ def _quantize_fp8_rows_resident(
     n_mask = n < N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    largest = tl.reduce(tl.where(n_mask, tl.abs(x), float("-inf")), 0, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(x), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x / scale, tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
@@ -430,6 +410,8 @@ def _quantize_fp8_rows_streamed(
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
@@ -438,25 +420,25 @@ def _quantize_fp8_rows_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         largest_acc = device.maximum(largest_acc, tl.abs(x))
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.where(n_mask, tl.abs(x), float("-inf")))
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
+        largest_acc = device.maximum(largest_acc, tl.abs(x))
+    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
         q = device.round_to(x / scale, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         q = device.round_to(x / scale, tl.float8e4nv)
@@ -490,8 +472,8 @@ def _quantize_fp8_rows_partial0(
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.where(n_mask, tl.abs(x), float("-inf")))
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
+        largest_acc = device.maximum(largest_acc, tl.abs(x))
+    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 
@@ -648,27 +630,34 @@ def _plan_quantize_fp8_rows(x):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
+    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, True):
         # one program per ..., N in registers
         launches += [
             Launch(
                 _quantize_fp8_rows_resident,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_quantize_fp8_rows_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
-                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
         ]
-    elif lead0 * lead1 >= tiles.FEW_ROWS:
+    elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 2, 1)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
                 _quantize_fp8_rows_streamed,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_quantize_fp8_rows_streamed, sizes, BLOCK_N=chunk, INDEX=index),
+                arguments=tiles.arguments(
+                    _quantize_fp8_rows_streamed,
+                    sizes,
+                    BLOCK_N=chunk,
+                    CHUNKS=N // chunk,
+                    REST=N % chunk != 0,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
@@ -676,7 +665,7 @@ def _plan_quantize_fp8_rows(x):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -771,7 +760,7 @@ def _quantize_fp8_groups_rows(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    largest = tl.reduce(tl.abs(x), 1, device.nan_max)
+    largest = tl.where(0 < L, tl.reduce(tl.abs(x), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x / scale[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0 + g * L * q_stride_GL

@@ -140,6 +140,8 @@ def _rmsnorm_streamed(
     weight_stride_N,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
@@ -148,26 +150,26 @@ def _rmsnorm_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         total_acc += x * x
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
         y = x * rsqrt_value * weight
         tl.store(y_row + n * y_stride_N, y)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -350,27 +352,34 @@ def _plan_rmsnorm(x, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
+    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, True):
         # one program per ..., N in registers
         launches += [
             Launch(
                 _rmsnorm_resident,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_rmsnorm_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
-                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
-    elif lead0 * lead1 >= tiles.FEW_ROWS:
+    elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 2, 1)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
                 _rmsnorm_streamed,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_streamed, sizes, BLOCK_N=chunk, INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_streamed,
+                    sizes,
+                    BLOCK_N=chunk,
+                    CHUNKS=N // chunk,
+                    REST=N % chunk != 0,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -378,7 +387,7 @@ def _plan_rmsnorm(x, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -525,6 +534,8 @@ def _rmsnorm_unit_offset_streamed(
     weight_stride_N,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
@@ -533,26 +544,26 @@ def _rmsnorm_unit_offset_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         total_acc += x * x
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
         y = x * rsqrt_value * (1.0 + weight)
         tl.store(y_row + n * y_stride_N, y)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -741,27 +752,34 @@ def _plan_rmsnorm_unit_offset(x, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
+    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, True):
         # one program per ..., N in registers
         launches += [
             Launch(
                 _rmsnorm_unit_offset_resident,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_rmsnorm_unit_offset_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
-                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
-    elif lead0 * lead1 >= tiles.FEW_ROWS:
+    elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 2, 1)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
                 _rmsnorm_unit_offset_streamed,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_unit_offset_streamed, sizes, BLOCK_N=chunk, INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_unit_offset_streamed,
+                    sizes,
+                    BLOCK_N=chunk,
+                    CHUNKS=N // chunk,
+                    REST=N % chunk != 0,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -769,7 +787,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -924,6 +942,8 @@ def _rmsnorm_rounded_streamed(
     weight_stride_N,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
@@ -932,27 +952,27 @@ def _rmsnorm_rounded_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         total_acc += x * x
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
         value = (x * rsqrt_value).to(x_ptr.dtype.element_ty)
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
         y = value.to(tl.float32) * weight
         tl.store(y_row + n * y_stride_N, y)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         value = (x * rsqrt_value).to(x_ptr.dtype.element_ty)
@@ -1143,27 +1163,34 @@ def _plan_rmsnorm_rounded(x, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
+    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, True):
         # one program per ..., N in registers
         launches += [
             Launch(
                 _rmsnorm_rounded_resident,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_rmsnorm_rounded_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
-                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
-    elif lead0 * lead1 >= tiles.FEW_ROWS:
+    elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 2, 1)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
                 _rmsnorm_rounded_streamed,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_rounded_streamed, sizes, BLOCK_N=chunk, INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_rounded_streamed,
+                    sizes,
+                    BLOCK_N=chunk,
+                    CHUNKS=N // chunk,
+                    REST=N % chunk != 0,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -1171,7 +1198,7 @@ def _plan_rmsnorm_rounded(x, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits

@@ -74,7 +74,7 @@ def _rmsnorm_quantize_rows(
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 1)
     rsqrt_value = tl.rsqrt(total / N + eps)
-    largest = tl.reduce(tl.where(n_mask[None, :], tl.abs(x * weight[None, :]), float("-inf")), 1, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(x * weight[None, :]), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * rsqrt_value[:, None] * weight[None, :] / scale[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
@@ -115,7 +115,7 @@ def _rmsnorm_quantize_resident(
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
-    largest = tl.reduce(tl.where(n_mask, tl.abs(x * weight), float("-inf")), 0, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(x * weight), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * rsqrt_value * weight / scale, tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
@@ -143,6 +143,8 @@ def _rmsnorm_quantize_streamed(
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
@@ -152,32 +154,32 @@ def _rmsnorm_quantize_streamed(
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         total_acc += x * x
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
         largest_acc = device.maximum(largest_acc, tl.abs(x * weight))
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         total_acc += x * x
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.where(n_mask, tl.abs(x * weight), float("-inf")))
+        largest_acc = device.maximum(largest_acc, tl.abs(x * weight))
     total = tl.sum(total_acc, 0)
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     rsqrt_value = tl.rsqrt(total / N + eps)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
         q = device.round_to(x * rsqrt_value * weight / scale, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -218,9 +220,9 @@ def _rmsnorm_quantize_partial0(
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         total_acc += x * x
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.where(n_mask, tl.abs(x * weight), float("-inf")))
+        largest_acc = device.maximum(largest_acc, tl.abs(x * weight))
     total = tl.sum(total_acc, 0)
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
     tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
@@ -400,27 +402,34 @@ def _plan_rmsnorm_quantize(x, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 2):
+    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, False):
         # one program per ..., N in registers
         launches += [
             Launch(
                 _rmsnorm_quantize_resident,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_rmsnorm_quantize_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
-                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
         ]
-    elif lead0 * lead1 >= tiles.FEW_ROWS:
+    elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 2, 1)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
                 _rmsnorm_quantize_streamed,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_quantize_streamed, sizes, BLOCK_N=chunk, INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_quantize_streamed,
+                    sizes,
+                    BLOCK_N=chunk,
+                    CHUNKS=N // chunk,
+                    REST=N % chunk != 0,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
@@ -428,7 +437,7 @@ def _plan_rmsnorm_quantize(x, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits

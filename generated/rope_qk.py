@@ -233,6 +233,12 @@ def _rope_qk_blocked_q_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    q_2 = tl.load(
+        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
@@ -246,12 +252,6 @@ def _rope_qk_blocked_q_rotated(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    q_2 = tl.load(
-        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
@@ -328,6 +328,12 @@ def _rope_qk_blocked_k_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    k_2 = tl.load(
+        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
@@ -341,12 +347,6 @@ def _rope_qk_blocked_k_rotated(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    k_2 = tl.load(
-        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
@@ -519,10 +519,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=8,
-        )
+        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
         launches.append(
             Launch(
                 _rope_qk_joint,
@@ -763,6 +760,12 @@ def _rope_qk_half_blocked_q_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    q_2 = tl.load(
+        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
@@ -776,12 +779,6 @@ def _rope_qk_half_blocked_q_rotated(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    q_2 = tl.load(
-        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
@@ -842,6 +839,12 @@ def _rope_qk_half_blocked_k_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    k_2 = tl.load(
+        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
@@ -855,12 +858,6 @@ def _rope_qk_half_blocked_k_rotated(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    k_2 = tl.load(
-        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
@@ -1015,10 +1012,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=8,
-        )
+        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
         launches.append(
             Launch(
                 _rope_qk_half_joint,
@@ -1143,11 +1137,10 @@ def _rope_qk_interleaved_joint(
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(
         tl.load(
-            q_row + hq[
-                :,
-                None,
-                None,
-            ] * q_stride_Hq + d[None, :, None] * 2 * q_stride_D + tl.arange(0, 2)[None, None, :] * q_stride_D,
+            q_row + hq[:, None, None] * q_stride_Hq + d[None, :, None] * 2 * q_stride_D + tl.arange(
+                0,
+                2,
+            )[None, None, :] * q_stride_D,
             mask=mask_hq_d[:, :, None],
             other=0.0,
             eviction_policy="evict_last",
@@ -1175,11 +1168,10 @@ def _rope_qk_interleaved_joint(
     s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
     tl.store(
-        q_rotated_row + hq[
-            :,
-            None,
-            None,
-        ] * q_rotated_stride_Hq + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D,
+        q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(
+            0,
+            2,
+        )[None, None, :] * q_rotated_stride_D,
         tl.join(q * c[None, :] - q_2 * s_2[None, :], q_2 * c[None, :] + q * s_2[None, :]),
         mask=mask_hq_d[:, :, None],
     )
@@ -1187,11 +1179,10 @@ def _rope_qk_interleaved_joint(
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k, k_2 = tl.split(
         tl.load(
-            k_row + hk[
-                :,
-                None,
-                None,
-            ] * k_stride_Hk + d[None, :, None] * 2 * k_stride_D + tl.arange(0, 2)[None, None, :] * k_stride_D,
+            k_row + hk[:, None, None] * k_stride_Hk + d[None, :, None] * 2 * k_stride_D + tl.arange(
+                0,
+                2,
+            )[None, None, :] * k_stride_D,
             mask=mask_hk_d[:, :, None],
             other=0.0,
             eviction_policy="evict_last",
@@ -1199,11 +1190,10 @@ def _rope_qk_interleaved_joint(
     )
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
     tl.store(
-        k_rotated_row + hk[
-            :,
-            None,
-            None,
-        ] * k_rotated_stride_Hk + d[None, :, None] * 2 * k_rotated_stride_D + tl.arange(0, 2)[None, None, :] * k_rotated_stride_D,
+        k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + d[None, :, None] * 2 * k_rotated_stride_D + tl.arange(
+            0,
+            2,
+        )[None, None, :] * k_rotated_stride_D,
         tl.join(k * c[None, :] - k_2 * s_2[None, :], k_2 * c[None, :] + k * s_2[None, :]),
         mask=mask_hk_d[:, :, None],
     )
@@ -1281,11 +1271,10 @@ def _rope_qk_interleaved_blocked_q_rotated(
     s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
     tl.store(
-        q_rotated_row[
-            :,
-            None,
-            None,
-        ] + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D,
+        q_rotated_row[:, None, None] + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(
+            0,
+            2,
+        )[None, None, :] * q_rotated_stride_D,
         tl.join(q * c - q_2 * s_2, q_2 * c + q * s_2),
         mask=mask_row_d[:, :, None],
     )
@@ -1363,11 +1352,10 @@ def _rope_qk_interleaved_blocked_k_rotated(
     s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
     tl.store(
-        k_rotated_row[
-            :,
-            None,
-            None,
-        ] + d[None, :, None] * 2 * k_rotated_stride_D + tl.arange(0, 2)[None, None, :] * k_rotated_stride_D,
+        k_rotated_row[:, None, None] + d[None, :, None] * 2 * k_rotated_stride_D + tl.arange(
+            0,
+            2,
+        )[None, None, :] * k_rotated_stride_D,
         tl.join(k * c - k_2 * s_2, k_2 * c + k * s_2),
         mask=mask_row_d[:, :, None],
     )
@@ -1515,10 +1503,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=8,
-        )
+        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
         launches.append(
             Launch(
                 _rope_qk_interleaved_joint,
@@ -1643,11 +1628,10 @@ def _rope_qk_interleaved_full_joint(
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(
         tl.load(
-            q_row + hq[
-                :,
-                None,
-                None,
-            ] * q_stride_Hq + d[None, :, None] * 2 * q_stride_D + tl.arange(0, 2)[None, None, :] * q_stride_D,
+            q_row + hq[:, None, None] * q_stride_Hq + d[None, :, None] * 2 * q_stride_D + tl.arange(
+                0,
+                2,
+            )[None, None, :] * q_stride_D,
             mask=mask_hq_d[:, :, None],
             other=0.0,
             eviction_policy="evict_last",
@@ -1681,11 +1665,10 @@ def _rope_qk_interleaved_full_joint(
     s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), s_3, float("nan"))
     q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
     tl.store(
-        q_rotated_row + hq[
-            :,
-            None,
-            None,
-        ] * q_rotated_stride_Hq + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D,
+        q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(
+            0,
+            2,
+        )[None, None, :] * q_rotated_stride_D,
         tl.join(q * c[None, :] - q_2 * s_2[None, :], q_2 * c_2[None, :] + q * s_3[None, :]),
         mask=mask_hq_d[:, :, None],
     )
@@ -1693,11 +1676,10 @@ def _rope_qk_interleaved_full_joint(
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k, k_2 = tl.split(
         tl.load(
-            k_row + hk[
-                :,
-                None,
-                None,
-            ] * k_stride_Hk + d[None, :, None] * 2 * k_stride_D + tl.arange(0, 2)[None, None, :] * k_stride_D,
+            k_row + hk[:, None, None] * k_stride_Hk + d[None, :, None] * 2 * k_stride_D + tl.arange(
+                0,
+                2,
+            )[None, None, :] * k_stride_D,
             mask=mask_hk_d[:, :, None],
             other=0.0,
             eviction_policy="evict_last",
@@ -1705,11 +1687,10 @@ def _rope_qk_interleaved_full_joint(
     )
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
     tl.store(
-        k_rotated_row + hk[
-            :,
-            None,
-            None,
-        ] * k_rotated_stride_Hk + d[None, :, None] * 2 * k_rotated_stride_D + tl.arange(0, 2)[None, None, :] * k_rotated_stride_D,
+        k_rotated_row + hk[:, None, None] * k_rotated_stride_Hk + d[None, :, None] * 2 * k_rotated_stride_D + tl.arange(
+            0,
+            2,
+        )[None, None, :] * k_rotated_stride_D,
         tl.join(k * c[None, :] - k_2 * s_2[None, :], k_2 * c_2[None, :] + k * s_3[None, :]),
         mask=mask_hk_d[:, :, None],
     )
@@ -1774,11 +1755,10 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
     cos_row = cos_ptr + by_position_ids * cos_stride_P
     c, c_2 = tl.split(
         tl.load(
-            cos_row[
-                :,
-                None,
-                None,
-            ] + d[None, :, None] * 2 * cos_stride_D + tl.arange(0, 2)[None, None, :] * cos_stride_D,
+            cos_row[:, None, None] + d[None, :, None] * 2 * cos_stride_D + tl.arange(
+                0,
+                2,
+            )[None, None, :] * cos_stride_D,
             mask=mask_row_d[:, :, None] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None, None],
             other=0.0,
         ).to(tl.float32),
@@ -1788,11 +1768,10 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2, s_3 = tl.split(
         tl.load(
-            sin_row[
-                :,
-                None,
-                None,
-            ] + d[None, :, None] * 2 * sin_stride_D + tl.arange(0, 2)[None, None, :] * sin_stride_D,
+            sin_row[:, None, None] + d[None, :, None] * 2 * sin_stride_D + tl.arange(
+                0,
+                2,
+            )[None, None, :] * sin_stride_D,
             mask=mask_row_d[:, :, None] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None, None],
             other=0.0,
         ).to(tl.float32),
@@ -1801,11 +1780,10 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
     s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
     q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
     tl.store(
-        q_rotated_row[
-            :,
-            None,
-            None,
-        ] + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D,
+        q_rotated_row[:, None, None] + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(
+            0,
+            2,
+        )[None, None, :] * q_rotated_stride_D,
         tl.join(q * c - q_2 * s_2, q_2 * c_2 + q * s_3),
         mask=mask_row_d[:, :, None],
     )
@@ -1870,11 +1848,10 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
     cos_row = cos_ptr + by_position_ids * cos_stride_P
     c, c_2 = tl.split(
         tl.load(
-            cos_row[
-                :,
-                None,
-                None,
-            ] + d[None, :, None] * 2 * cos_stride_D + tl.arange(0, 2)[None, None, :] * cos_stride_D,
+            cos_row[:, None, None] + d[None, :, None] * 2 * cos_stride_D + tl.arange(
+                0,
+                2,
+            )[None, None, :] * cos_stride_D,
             mask=mask_row_d[:, :, None] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None, None],
             other=0.0,
         ).to(tl.float32),
@@ -1884,11 +1861,10 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2, s_3 = tl.split(
         tl.load(
-            sin_row[
-                :,
-                None,
-                None,
-            ] + d[None, :, None] * 2 * sin_stride_D + tl.arange(0, 2)[None, None, :] * sin_stride_D,
+            sin_row[:, None, None] + d[None, :, None] * 2 * sin_stride_D + tl.arange(
+                0,
+                2,
+            )[None, None, :] * sin_stride_D,
             mask=mask_row_d[:, :, None] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None, None],
             other=0.0,
         ).to(tl.float32),
@@ -1897,11 +1873,10 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
     s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
     tl.store(
-        k_rotated_row[
-            :,
-            None,
-            None,
-        ] + d[None, :, None] * 2 * k_rotated_stride_D + tl.arange(0, 2)[None, None, :] * k_rotated_stride_D,
+        k_rotated_row[:, None, None] + d[None, :, None] * 2 * k_rotated_stride_D + tl.arange(
+            0,
+            2,
+        )[None, None, :] * k_rotated_stride_D,
         tl.join(k * c - k_2 * s_2, k_2 * c_2 + k * s_3),
         mask=mask_row_d[:, :, None],
     )
@@ -2051,10 +2026,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=8,
-        )
+        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
         launches.append(
             Launch(
                 _rope_qk_interleaved_full_joint,

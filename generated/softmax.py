@@ -116,6 +116,8 @@ def _softmax_streamed(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
@@ -124,24 +126,24 @@ def _softmax_streamed(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         largest_acc = device.maximum(largest_acc, x)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         largest_acc = device.maximum(largest_acc, tl.where(n_mask, x, float("-inf")))
     largest = tl.reduce(largest_acc, 0, device.nan_max)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         e = tl.exp(x - largest)
         total_acc += e
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         e = tl.exp(x - largest)
@@ -149,14 +151,14 @@ def _softmax_streamed(
     total = tl.sum(total_acc, 0)
     div_value = 1.0 / total
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, N // BLOCK_N * BLOCK_N, BLOCK_N):
+    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
         e = tl.exp(x - largest)
         y = e * div_value
         tl.store(y_row + n * y_stride_N, y)
-    for start in range(N // BLOCK_N * BLOCK_N, N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+    if REST:
+        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         e = tl.exp(x - largest)
@@ -370,27 +372,34 @@ def _plan_softmax(x):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, 1):
+    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, True):
         # one program per ..., N in registers
         launches += [
             Launch(
                 _softmax_resident,
                 grid=(lead0 * lead1,),
                 arguments=tiles.arguments(_softmax_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
-                options=(*tiles.row_options(lead0 * lead1, N, x.element_size(), 1),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
-    elif lead0 * lead1 >= tiles.FEW_ROWS:
+    elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 3, 1)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
                 _softmax_streamed,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_softmax_streamed, sizes, BLOCK_N=chunk, INDEX=index),
+                arguments=tiles.arguments(
+                    _softmax_streamed,
+                    sizes,
+                    BLOCK_N=chunk,
+                    CHUNKS=N // chunk,
+                    REST=N % chunk != 0,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -398,7 +407,7 @@ def _plan_softmax(x):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -413,7 +422,7 @@ def _plan_softmax(x):
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        chunk = tiles.chunk_size(N)
+        chunk = tiles.chunk_size(N, 1, 1)
         warps = tiles.warps(chunk, thread=8)
         partial1 = lead0 * lead1 * splits
         scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)

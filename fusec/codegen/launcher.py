@@ -225,7 +225,7 @@ class PlanWriter:
         count = _text(stage.rows) or "1"
         options = f"*tiles.row_options({count}, {size})"
         launch = self._launch(kernel, count, self._tile_blocks(stage.tile), options)
-        longest = f"tiles.resident_row({count}, {self._itemsize(facts.widest)}, {facts.inputs}, {facts.held})"
+        longest = f"tiles.resident_row({count}, {self._itemsize(facts.widest)}, {facts.inputs}, {facts.compact})"
         return _Choice(f"{parts}{self._row_length(stage.tile)} <= {longest}", plan.plan.words, [], launch)
 
     def _row_length(self, axes: tuple[Axis, ...]) -> str:
@@ -245,15 +245,16 @@ class PlanWriter:
             blocks[block_name(stage.block)] = "wide"
             grid = f"{grid} * tiles.cdiv({_text((stage.block,))}, wide)"
             inner = "wide" if inner == "1" else f"wide * {inner}"
-        sizing.append(f"chunk = {_chunk(_text(stage.stream), inner, sweeps(stage))}")
+        sizing.append(f"chunk = {_chunk(_text(stage.stream), inner, f'{sweeps(stage)}, {row_facts(stage).inputs}')}")
         sizing.append(f"warps = tiles.warps({'chunk' if inner == '1' else f'chunk * {inner}'}, thread=8)")
         blocks[block_name(stage.stream[-1])] = "chunk"
         blocks["CHUNKS"] = f"{_factor(_text(stage.stream))} // chunk"
         blocks["REST"] = f"{_factor(_text(stage.stream))} % chunk != 0"
         launch = self._launch(kernel, grid, blocks, _WARPS)
         rows = _text((*stage.rows, *((stage.block,) if stage.block else ())))
-        many = f"{_factor(rows)} >= tiles.FEW_ROWS" if rows else "False"
-        condition = many if limit == "1" else f"{many} and {limit} <= tiles.CHUNK"
+        length = self._row_length((*stage.stream, *stage.tile))
+        loop = f"tiles.prefers_loop({rows or 1}, {length})"
+        condition = loop if limit == "1" else f"{loop} and {limit} <= tiles.CHUNK"
         return _Choice(condition, plan.plan.words, sizing, launch)
 
     def _split(self, plan: BuiltPlan) -> _Choice:
@@ -275,7 +276,7 @@ class PlanWriter:
                 grid = " * ".join(filter(None, [_factor(grid), f"tiles.cdiv({_text((stage.block,))}, wide)"]))
                 inner = "wide" if inner == "1" else f"wide * {inner}"
             last = stage.stream[-1:]
-            lines.append(f"chunk = {_chunk(_text(last), inner, 1)}")
+            lines.append(f"chunk = {_chunk(_text(last), inner, '1, 1')}")
             blocks[block_name(last[0])] = "chunk"
             if not splits_known:
                 outer = _text(stage.stream[:-1])
@@ -477,10 +478,10 @@ def _store_axes(stage: Stage, place: int) -> tuple[Axis, ...]:
     return tuple(axis for position in store.positions for axis in getattr(position, "axes", ()))
 
 
-def _chunk(size: str, inner: str, sweeps: int) -> str:
-    """The step of a loop over `size` positions of `inner` elements each, walked `sweeps` times."""
+def _chunk(size: str, inner: str, facts: str) -> str:
+    """The step of a loop over `size` positions of `inner` elements each; `facts` are its sweeps and inputs."""
     if inner == "1":
-        return f"tiles.chunk_size({size}, {sweeps})"
+        return f"tiles.chunk_size({size}, {facts})"
     return f"min(tiles.padded({size}), max(tiles.CHUNK // {_factor(inner)}, 1))"
 
 

@@ -31,19 +31,22 @@ CHUNK = 4096
 FEW_ROWS = 264
 """With fewer long rows than this (two for each multiprocessor) a row is worth several programs."""
 
+LONG_ROW = 65536
+"""Rows up to this length are not worth a second kernel, however few."""
+
 MOST_SPLITS = 256
 _PROGRAMS = 1056
 """Programs that fill the chip when a row is split: eight for each multiprocessor."""
 
 
-def resident_row(rows: int, itemsize: int, inputs: int, held: int) -> int:
+def resident_row(rows: int, itemsize: int, inputs: int, compact: bool) -> int:
     """The longest row, in elements, that is better held in registers than read again from the cache.
 
     With two inputs or more, reading again costs twice; with few rows one pass is the shortest way, for most of the
-    chip is idle. Otherwise a loop keeps more rows under way. `held` tensors share the registers.
+    chip is idle. Otherwise a loop keeps more rows under way. A row that is not `compact` shares the registers.
     """
     if inputs > 1 or rows <= FEW_ROWS // 2:
-        return RESIDENT_ROW * 2 // itemsize // (2 if held > 2 else 1)
+        return RESIDENT_ROW * 2 // itemsize // (1 if compact else 2)
     return min(SMALL_ROW, RESIDENT_ROW)
 
 
@@ -80,9 +83,15 @@ def warps(elements: int, thread: int = 16) -> int:
     return min(max(padded(elements) // (32 * thread), 1), 32)
 
 
-def chunk_size(size: int, sweeps: int) -> int:
-    """Elements of one step of the loop over a row of `size` that is walked `sweeps` times."""
-    return min(padded(size), CHUNK if size <= (5 if sweeps > 2 else 4) * CHUNK else 2 * CHUNK)
+def prefers_loop(rows: int, size: int) -> bool:
+    """Whether one program walks a row of `size` elements in a loop, or several share it in several kernels."""
+    return rows >= FEW_ROWS or size <= LONG_ROW
+
+
+def chunk_size(size: int, sweeps: int, inputs: int) -> int:
+    """Elements of one step of the loop over a row of `size`, of which `inputs` tensors are walked `sweeps` times."""
+    short = size <= (5 if sweeps > 2 else 4) * CHUNK or inputs > 1
+    return min(padded(size), CHUNK if short else 2 * CHUNK)
 
 
 def lanes(rows: int, row: int) -> int:

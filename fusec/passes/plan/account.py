@@ -16,13 +16,15 @@ class RowFacts:
     """What decides how long a row stays in registers.
 
     `inputs` tensors have a value for every element of every row, one of them is `widest` and comes in `parts` equal
-    parts; `held` tensors are read before the last reduction and needed again after it.
+    parts; `held` tensors are needed both before and after the last reduction. A row is `compact` when little else
+    shares its registers: no parts, one tensor at most that all rows share, and nothing held but the inputs.
     """
 
     inputs: int
     widest: str
     parts: int
     held: int
+    compact: bool
 
 
 def row_facts(stage: Stage) -> RowFacts:
@@ -35,8 +37,11 @@ def row_facts(stage: Stage) -> RowFacts:
     wide = Counter(param for param, axes in loads if len(axes) == full)
     before = _params(stage, tuple(n for n in live if isinstance(flow.nodes[n].expr, Reduce)), through=True)
     held = before & _params(stage, roots, through=False)
+    shared = {param for param, axes in loads if set(stage.tile) <= set(axes)} - set(wide)
     widest = next(iter(wide), "")
-    return RowFacts(len(wide), widest, max(wide[widest], 1), len(held))
+    parts = max(wide[widest], 1)
+    compact = parts == 1 and len(shared) <= 1 and len(held) <= len(wide)
+    return RowFacts(len(wide), widest, parts, len(held), compact)
 
 
 def sweeps(stage: Stage) -> int:
