@@ -45,7 +45,7 @@ def loses_nan(x, bias=None):
 def knows_its_row(x, bias=None):
     """Adds a hair in the first row: within the bound, but rows are no longer alike."""
     p, q = right(x, bias)
-    p[:1] = torch.nextafter(p[:1].float(), torch.tensor(torch.inf)).to(p.dtype)
+    p[:1] = torch.nextafter(p[:1].float(), torch.tensor(torch.inf, device=x.device)).to(p.dtype)
     return p, q
 
 
