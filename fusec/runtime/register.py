@@ -36,7 +36,7 @@ def register(schema: str, run: Callable[..., Results], fake: Callable[..., Resul
         versions = _known.setdefault(name, {})
         if text not in versions:
             unique = f"{name}_{text[:8]}" if versions else name
-            versions[text] = _define(unique, arguments, run, fake)
+            versions[text] = _define(name, unique, arguments, run, fake)
         return versions[text]
 
 
@@ -46,13 +46,13 @@ def empties(outputs: Iterable[Buffer], device: torch.device) -> Results:
     return results[0] if len(results) == 1 else results or None
 
 
-def _define(name: str, arguments: str, run: Callable[..., Results], fake: Callable[..., Results]) -> Any:
-    _library.define(f"{name}({arguments}")
+def _define(name: str, unique: str, arguments: str, run: Callable[..., Results], fake: Callable[..., Results]) -> Any:
+    _library.define(f"{unique}({arguments}")
     for backend in ("CUDA", "CPU"):
-        _library.impl(name, run, backend)
-    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
-    op = getattr(getattr(torch.ops, NAMESPACE), name).default
-    _library.impl(name, _autograd(name, op), "Autograd", with_keyset=True)
+        _library.impl(unique, run, backend)
+    torch.library.register_fake(f"{NAMESPACE}::{unique}", fake, lib=_library)
+    op = getattr(getattr(torch.ops, NAMESPACE), unique).default
+    _library.impl(unique, _autograd(name, op), "Autograd", with_keyset=True)
     return op
 
 
