@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from textwrap import dedent
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fusec import __version__
 from fusec.codegen.checks import extent_names, extents_lines, layout_arguments, outputs_lines, settings
 from fusec.codegen.launcher import PlanWriter, scalar_names
 from fusec.codegen.signature import documentation, parameter, returns, schema, sequence
@@ -68,7 +68,7 @@ def emit(programs: tuple[Program, ...], references: tuple[str, ...], spec_name: 
         loader=PackageLoader("fusec.codegen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     body = environment.get_template("op.py.j2").render(
-        version=_version(),
+        version=__version__,
         spec_name=spec_name,
         spec_hash=spec_hash,
         docstring=_quoted(_summary(programs)),
@@ -211,10 +211,3 @@ def _used_imports(views: tuple[OpView, ...]) -> list[str]:
     )
     words = set(text.replace("(", " ").replace(".", " ").replace(",", " ").replace("[", " ").split())
     return [name for name in _IMPORTS if name in words]
-
-
-def _version() -> str:
-    try:
-        return version("fusec")
-    except PackageNotFoundError:
-        return "0"
