@@ -21,7 +21,8 @@ class Axes:
     composed: bool = False
     solving: tuple[str, ...] = ()
     """Parameters without which an extent would not be known."""
-    conditions: list[str] = field(default_factory=list)
+    fixed: dict[str, int] = field(default_factory=dict)
+    apart: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -41,13 +42,20 @@ class Axes:
             return ", ".join((*inner, *kept))
         return ", ".join((*kept, *inner))
 
-    def make_even(self, axis: str) -> bool:
-        """Require an even extent of `axis`; false if it has no halves."""
-        if not axis.isalnum():
-            return False
-        if f"{axis} % 2 == 0" not in self.conditions and not any(c.startswith(f"{axis} ==") for c in self.conditions):
-            self.conditions.append(f"{axis} % 2 == 0")
-        return True
+    def take_apart(self, axis: str, how: str) -> bool:
+        """Note that `axis` is taken in "halves" or "pairs"; false if it cannot be."""
+        if axis.isalnum():
+            self.apart.setdefault(axis, set()).add(how)
+        return axis.isalnum()
+
+    @property
+    def conditions(self) -> list[str]:
+        """What must hold of the extents: halves and pairs of one axis together need quarters of it."""
+        open_axes = {axis: how for axis, how in self.apart.items() if axis not in self.fixed}
+        return [
+            *(f"{axis} == {extent}" for axis, extent in self.fixed.items()),
+            *(f"{axis} % {2 * len(how)} == 0" for axis, how in open_axes.items()),
+        ]
 
 
 def random_axes(random: Random) -> Axes:
@@ -69,7 +77,7 @@ def _heads(kept: tuple[str, ...]) -> Axes:
 
 
 def _groups(kept: tuple[str, ...]) -> Axes:
-    return Axes(kept, ("G", "L"), composed=True, conditions=["L == 16"])
+    return Axes(kept, ("G", "L"), composed=True, fixed={"L": 16})
 
 
 def _sum(kept: tuple[str, ...]) -> Axes:

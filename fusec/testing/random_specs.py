@@ -250,8 +250,8 @@ def _halves(draft: Draft) -> None:
     """Halves or pairs of an axis, turned into each other and put together again."""
     axis = draft.random.choice(draft.axes.inner)
     value = draft.pick(needs=axis)
-    if value is not None and draft.axes.make_even(axis):
-        apart, together = draft.random.choice((("halves", "join"), ("pairs", "interleave")))
+    apart, together = draft.random.choice((("halves", "join"), ("pairs", "interleave")))
+    if value is not None and draft.axes.take_apart(axis, apart):
         number = len(draft.lines)
         draft.lines.append(f"a{number}, b{number} = {apart}({value.name}, over={axis})")
         first, second = draft.random.choice((("{0} - {1}", "{1} + {0}"), ("-{1}", "{0}"), ("{0} * tanh({1})", "{1}")))

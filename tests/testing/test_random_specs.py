@@ -49,7 +49,7 @@ def test_a_seed_always_gives_the_same_spec() -> None:
 @pytest.mark.parametrize(
     "construct",
     [
-        *("...", "H*D", "G*L", "P + Q", "dim(H)", "L == 16", "% 2 == 0"),
+        *("...", "H*D", "G*L", "P + Q", "dim(H)", "L == 16", "% 2 == 0", "% 4 == 0"),
         *("halves(", "pairs(", "join(", "interleave(", "split(", "concat(", "index(", "table", "weight "),
         *("cast(", "quantize(", "f8e4m3[", "i8[", "softmax(", "mean(", "sum(", "amax(", "amin(", "where("),
         *("{relu, silu}", " = 0", "over=(H, D)", "s2: f32", "-> (", "-> y0"),
