@@ -108,7 +108,7 @@ class Signature:
 class Room:
     """Extents chosen so far, and what is still allowed beside them.
 
-    `rows` limits the positions of all axes that are not inner together, `elements` the size of any one tensor.
+    `rows` limits the positions of all free axes that are not inner together, `elements` the size of any one tensor.
     """
 
     signature: Signature
@@ -133,7 +133,8 @@ class Room:
         return whole and self._fits(self.extents)
 
     def _fits(self, extents: dict[str, int]) -> bool:
-        outer = [max(extent, 1) for name, extent in extents.items() if name not in self.signature.inner]
+        bound_or_inner = self.signature.inner | self.signature.bound.keys()
+        outer = [max(extent, 1) for name, extent in extents.items() if name not in bound_or_inner]
         return (
             prod(outer) <= self.rows
             and all(condition.may_hold(extents) for condition in self.signature.conditions)
