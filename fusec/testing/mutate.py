@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Change: TypeAlias = Callable[[ast.AST], ast.AST | None]
-"""From a node of a kernel the faulty node, or None where the fault does not apply. May alter the node it is given."""
+"""From a node of a kernel the faulty node, which may be the same one altered; None where the fault does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,44 +34,40 @@ class Mutant:
 
 def mutants(source: str, names: tuple[str, ...] = ()) -> Iterator[Mutant]:
     """Every faulty version of `source` by the mutations in `names`, all of `MUTATIONS` when empty."""
-    for mutation in MUTATIONS:
-        if names and mutation.name not in names:
-            continue
-        place = 0
-        while (planted := _planted(source, mutation, place)) is not None:
-            yield planted
-            place += 1
+    planted: dict[str, list[Mutant]] = {mutation.name: [] for mutation in MUTATIONS}
+    for node in _places(source):
+        copy = deepcopy(node)
+        for mutation in MUTATIONS:
+            if names and mutation.name not in names:
+                continue
+            if (faulty := mutation.change(copy)) is not None:
+                planted[mutation.name].append(Mutant(mutation.name, node.lineno, _replaced(source, node, faulty)))
+                copy = deepcopy(node)
+    for found in planted.values():
+        yield from found
 
 
-def _planted(source: str, mutation: Mutation, place: int) -> Mutant | None:
-    tree = ast.parse(source)
-    planter = _Planter(mutation.change, place)
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and any("jit" in ast.unparse(each) for each in node.decorator_list):
-            planter.generic_visit(node)
-    if planter.line is None:
-        return None
-    return Mutant(mutation.name, planter.line, ast.unparse(ast.fix_missing_locations(tree)) + "\n")
+def _places(source: str) -> list[ast.expr | ast.stmt]:
+    """The expressions and statements within kernels, in the order of the text."""
+    kernels = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and any("jit" in ast.unparse(each) for each in node.decorator_list)
+    ]
+    nodes = [node for kernel in kernels for line in kernel.body for node in ast.walk(line)]
+    places = [node for node in nodes if isinstance(node, ast.expr | ast.stmt)]
+    return sorted(places, key=lambda node: (node.lineno, node.col_offset))
 
 
-class _Planter(ast.NodeTransformer):
-    """Applies a change at the place-th node that it fits."""
-
-    def __init__(self, change: Change, place: int) -> None:
-        self.change = change
-        self.place = place
-        self.line: int | None = None
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        faulty = self.change(deepcopy(node))
-        if faulty is not None:
-            if self.place == 0:
-                self.line = getattr(node, "lineno", 0)
-                self.place -= 1
-                return faulty
-            self.place -= 1
-        self.generic_visit(node)
-        return node
+def _replaced(source: str, node: ast.expr | ast.stmt, faulty: ast.AST) -> str:
+    """`source` with another node where `node` stood, and every other line as it was."""
+    text = ast.unparse(ast.fix_missing_locations(faulty))
+    text = f"({text})" if isinstance(node, ast.expr) else text.replace("\n", "\n" + " " * node.col_offset)
+    lines = source.encode().splitlines(keepends=True)
+    assert node.end_lineno is not None
+    before = b"".join(lines[: node.lineno - 1]) + lines[node.lineno - 1][: node.col_offset]
+    after = lines[node.end_lineno - 1][node.end_col_offset :] + b"".join(lines[node.end_lineno :])
+    return (before + text.encode() + after).decode()
 
 
 def _calls(node: ast.AST, *names: str) -> ast.Call | None:

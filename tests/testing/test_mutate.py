@@ -111,8 +111,8 @@ def test_a_mutant_differs_in_one_place_and_says_where() -> None:
     source = "import triton\n\n\n@triton.jit\ndef kernel(x, eps):\n    return x / (x + eps) - eps\n"
     wrong_epsilon = list(mutants(source, ("wrong epsilon",)))
     assert [mutant.line for mutant in wrong_epsilon] == [6, 6]
-    assert "x / (x + eps * 4) - eps\n" in wrong_epsilon[0].source
-    assert "x / (x + eps) - eps * 4\n" in wrong_epsilon[1].source
+    assert "x / (x + (eps * 4)) - eps\n" in wrong_epsilon[0].source
+    assert "x / (x + eps) - (eps * 4)\n" in wrong_epsilon[1].source
 
 
 def test_only_kernels_are_mutated() -> None:
