@@ -469,7 +469,7 @@ def _plan_add_rmsnorm(x, residual, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 2, True):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 2, True):
         # one program per ..., N in registers
         launches += [
             Launch(

@@ -92,15 +92,12 @@ def _add_rmsnorm_quantize_rows(
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
+    mul_value = total.to(tl.float32) * weight[None, :]
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    largest = tl.where(
-        0 < N,
-        tl.reduce(tl.abs(total.to(tl.float32) * weight[None, :]), 1, device.nan_max),
-        float("-inf"),
-    )
+    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
-    q = device.round_to(total.to(tl.float32) * rsqrt_value[:, None] * weight[None, :] / scale[:, None], tl.float8e4nv)
+    q = device.round_to(mul_value * rsqrt_value[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -155,11 +152,12 @@ def _add_rmsnorm_quantize_resident(
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
+    mul_value = total.to(tl.float32) * weight
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    largest = tl.where(0 < N, tl.reduce(tl.abs(total.to(tl.float32) * weight), 0, device.nan_max), float("-inf"))
+    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
-    q = device.round_to(total.to(tl.float32) * rsqrt_value * weight / scale, tl.float8e4nv)
+    q = device.round_to(mul_value * rsqrt_value * (1.0 / scale), tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -213,7 +211,8 @@ def _add_rmsnorm_quantize_streamed(
         total = (x + residual).to(x_ptr.dtype.element_ty)
         total_acc += total.to(tl.float32) * total.to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(total.to(tl.float32) * weight))
+        mul_value = total.to(tl.float32) * weight
+        largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
         tl.store(total_row + n * total_stride_N, total)
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
@@ -228,12 +227,14 @@ def _add_rmsnorm_quantize_streamed(
         total = (x + residual).to(x_ptr.dtype.element_ty)
         total_acc += total.to(tl.float32) * total.to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(total.to(tl.float32) * weight))
+        mul_value = total.to(tl.float32) * weight
+        largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
         tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     total_2 = tl.sum(total_acc, 0)
     largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
+    div_value = 1.0 / scale
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
@@ -241,7 +242,8 @@ def _add_rmsnorm_quantize_streamed(
         residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_first").to(tl.float32)
         total = (x + residual).to(x_ptr.dtype.element_ty)
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
-        q = device.round_to(total.to(tl.float32) * rsqrt_value * weight / scale, tl.float8e4nv)
+        mul_value = total.to(tl.float32) * weight
+        q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q)
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
@@ -255,7 +257,8 @@ def _add_rmsnorm_quantize_streamed(
         ).to(tl.float32)
         total = (x + residual).to(x_ptr.dtype.element_ty)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        q = device.round_to(total.to(tl.float32) * rsqrt_value * weight / scale, tl.float8e4nv)
+        mul_value = total.to(tl.float32) * weight
+        q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -388,7 +391,8 @@ def _add_rmsnorm_quantize_finish(
     ).to(tl.float32)
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
-    q = device.round_to(total.to(tl.float32) * rsqrt_value[:, None] * weight[None, :] / scale[:, None], tl.float8e4nv)
+    mul_value = total.to(tl.float32) * weight[None, :] * rsqrt_value[:, None] * (1.0 / scale)[:, None]
+    q = device.round_to(mul_value, tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -533,7 +537,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 2, False):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 2, False):
         # one program per ..., N in registers
         launches += [
             Launch(

@@ -43,14 +43,14 @@ def _fused_rmsnorm_rope_rows(
     S,
     H,
     D,
-    cos_stride_S,
-    cos_stride_D,
-    sin_stride_S,
-    sin_stride_D,
     x_stride_B,
     x_stride_S,
     x_stride_HD,
     weight_stride_HD,
+    cos_stride_S,
+    cos_stride_D,
+    sin_stride_S,
+    sin_stride_D,
     y_stride_B,
     y_stride_S,
     y_stride_HD,
@@ -69,21 +69,6 @@ def _fused_rmsnorm_rope_rows(
     h_mask = h < H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = d < D // 2
-    cos_row = cos_ptr + s * cos_stride_S
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
-    sin_row = sin_ptr + s * sin_stride_S
-    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
-    cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-    ).to(tl.float32)
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
     x = tl.load(
@@ -107,18 +92,33 @@ def _fused_rmsnorm_rope_rows(
         other=0.0,
     ).to(tl.float32)
     n = x * rsqrt_value[:, None, None] * weight[None, :, :]
+    cos_row = cos_ptr + s * cos_stride_S
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
     weight_2 = tl.load(
         weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
         mask=mask_h_d,
         other=0.0,
     ).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
+    sin_row = sin_ptr + s * sin_stride_S
+    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
     y_row = y_ptr + b * y_stride_B + s * y_stride_S
     tl.store(
         y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
         n * cos[:, None, :] - n_2 * sin[:, None, :],
         mask=mask_row_h_d,
     )
+    cos_2 = tl.load(
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+    ).to(tl.float32)
+    sin_2 = tl.load(
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+    ).to(tl.float32)
     tl.store(
         y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
         n_2 * cos_2[:, None, :] + n * sin_2[:, None, :],
@@ -137,14 +137,14 @@ def _fused_rmsnorm_rope_resident(
     S,
     H,
     D,
-    cos_stride_S,
-    cos_stride_D,
-    sin_stride_S,
-    sin_stride_D,
     x_stride_B,
     x_stride_S,
     x_stride_HD,
     weight_stride_HD,
+    cos_stride_S,
+    cos_stride_D,
+    sin_stride_S,
+    sin_stride_D,
     y_stride_B,
     y_stride_S,
     y_stride_HD,
@@ -160,12 +160,6 @@ def _fused_rmsnorm_rope_resident(
     h_mask = h < H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = d < D // 2
-    cos_row = cos_ptr + s * cos_stride_S
-    cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    sin_row = sin_ptr + s * sin_stride_S
-    sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(
@@ -188,18 +182,24 @@ def _fused_rmsnorm_rope_resident(
         other=0.0,
     ).to(tl.float32)
     n = x * rsqrt_value * weight
+    cos_row = cos_ptr + s * cos_stride_S
+    cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     weight_2 = tl.load(
         weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
         mask=mask_h_d,
         other=0.0,
     ).to(tl.float32)
     n_2 = x_2 * rsqrt_value * weight_2
+    sin_row = sin_ptr + s * sin_stride_S
+    sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     y_row = y_ptr + b * y_stride_B + s * y_stride_S
     tl.store(
         y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
         n * cos[None, :] - n_2 * sin[None, :],
         mask=mask_h_d,
     )
+    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     tl.store(
         y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
         n_2 * cos_2[None, :] + n * sin_2[None, :],
@@ -619,7 +619,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                 options=({"num_warps": warps, "num_stages": 1},),
             )
         )
-    elif 2 * tiles.padded(D // 2) * H <= tiles.resident_row(B * S, x.element_size(), 1, False):
+    elif tiles.holds_row(B * S, 2 * tiles.padded(D // 2) * H, x.element_size(), 1, False):
         # one program per B, S, H, D/2 in registers
         launches.append(
             Launch(

@@ -92,7 +92,7 @@ def _gated_activation_quantize_rows(
     mul_value_3 = by_activation * up
     largest = tl.reduce(tl.where(n_mask[None, :], tl.abs(mul_value_3), float("-inf")), 1, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(mul_value_3 / scale[:, None], tl.float8e4nv)
+    q = device.round_to(mul_value_3 * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -145,7 +145,7 @@ def _gated_activation_quantize_resident(
     mul_value_3 = by_activation * up
     largest = tl.reduce(tl.where(n_mask, tl.abs(mul_value_3), float("-inf")), 0, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(mul_value_3 / scale, tl.float8e4nv)
+    q = device.round_to(mul_value_3 * (1.0 / scale), tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -226,6 +226,7 @@ def _gated_activation_quantize_streamed(
         largest_acc = device.maximum(largest_acc, tl.where(n_mask, tl.abs(mul_value_3), float("-inf")))
     largest = tl.reduce(largest_acc, 0, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
+    div_value = 1.0 / scale
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
@@ -243,7 +244,7 @@ def _gated_activation_quantize_streamed(
             by_activation = device.maximum(gate, 0.0)
         up = tl.load(up_row + n * up_stride_N, eviction_policy="evict_first").to(tl.float32)
         mul_value_3 = by_activation * up
-        q = device.round_to(mul_value_3 / scale, tl.float8e4nv)
+        q = device.round_to(mul_value_3 * div_value, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q)
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
@@ -267,7 +268,7 @@ def _gated_activation_quantize_streamed(
             by_activation = device.maximum(gate, 0.0)
         up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         mul_value_3 = by_activation * up
-        q = device.round_to(mul_value_3 / scale, tl.float8e4nv)
+        q = device.round_to(mul_value_3 * div_value, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -395,7 +396,7 @@ def _gated_activation_quantize_finish(
     ).to(tl.float32)
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(by_activation * up / scale[:, None], tl.float8e4nv)
+    q = device.round_to(by_activation * up * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -525,7 +526,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, gate.element_size(), 2, True):
+    elif tiles.holds_row(lead0 * lead1, N, gate.element_size(), 2, True):
         # one program per ..., N in registers
         launches += [
             Launch(

@@ -448,7 +448,7 @@ def _plan_layernorm(x, weight, bias):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, False):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, False):
         # one program per ..., N in registers
         launches += [
             Launch(

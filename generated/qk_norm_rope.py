@@ -49,12 +49,11 @@ def _qk_norm_rope_joint(
     Hk,
     D,
     P,
-    q_weight_stride_D,
-    k_weight_stride_D,
     q_stride_B,
     q_stride_S,
     q_stride_Hq,
     q_stride_D,
+    q_weight_stride_D,
     position_ids_stride_B,
     position_ids_stride_S,
     cos_stride_P,
@@ -69,6 +68,7 @@ def _qk_norm_rope_joint(
     k_stride_S,
     k_stride_Hk,
     k_stride_D,
+    k_weight_stride_D,
     k_rotated_stride_B,
     k_rotated_stride_S,
     k_rotated_stride_Hk,
@@ -88,10 +88,6 @@ def _qk_norm_rope_joint(
     hk_mask = hk < Hk
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = d < D // 2
-    q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     q_row = q_ptr + b * q_stride_B + s * q_stride_S
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q = tl.load(
@@ -108,6 +104,7 @@ def _qk_norm_rope_joint(
     ).to(tl.float32)
     total = tl.sum(q * q + q_2 * q_2, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
+    q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
@@ -122,6 +119,7 @@ def _qk_norm_rope_joint(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), c, float("nan"))
+    q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
@@ -169,7 +167,9 @@ def _qk_norm_rope_joint(
     ).to(tl.float32)
     total_2 = tl.sum(k * k + k_2 * k_2, 1)
     rsqrt_value_2 = tl.rsqrt(total_2 / D + eps)
+    k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_3 = k * rsqrt_value_2[:, None] * k_weight[None, :]
+    k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_4 = k_2 * rsqrt_value_2[:, None] * k_weight_2[None, :]
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
     tl.store(
@@ -294,7 +294,7 @@ def _qk_norm_rope_rows_q_rotated(
 @triton.jit(do_not_specialize=["Hq", "S"])
 def _qk_norm_rope_partial0_q_rotated(
     q_ptr,
-    partial0_ptr,
+    partial0_q_rotated_ptr,
     Hq,
     S,
     D,
@@ -327,7 +327,7 @@ def _qk_norm_rope_partial0_q_rotated(
         ).to(tl.float32)
         total_acc += q * q + q_2 * q_2
     total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + b * (Hq * S * SPLITS) + s * (Hq * SPLITS) + hq * SPLITS + split, total)
+    tl.store(partial0_q_rotated_ptr + b * (Hq * S * SPLITS) + s * (Hq * SPLITS) + hq * SPLITS + split, total)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -338,7 +338,7 @@ def _qk_norm_rope_finish_q_rotated(
     sin_ptr,
     position_ids_ptr,
     q_rotated_ptr,
-    partial0_ptr,
+    partial0_q_rotated_ptr,
     eps,
     D,
     B,
@@ -385,7 +385,7 @@ def _qk_norm_rope_finish_q_rotated(
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
-        partial0_ptr + b[:, None] * (Hq * S * SPLITS) + s[:, None] * (Hq * SPLITS) + hq[:, None] * SPLITS + splits[None, :],
+        partial0_q_rotated_ptr + b[:, None] * (Hq * S * SPLITS) + s[:, None] * (Hq * SPLITS) + hq[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
     ).to(tl.float32)
@@ -556,7 +556,7 @@ def _qk_norm_rope_rows_k_rotated(
 @triton.jit(do_not_specialize=["Hk", "S"])
 def _qk_norm_rope_partial0_k_rotated(
     k_ptr,
-    partial0_ptr,
+    partial0_k_rotated_ptr,
     Hk,
     S,
     D,
@@ -589,7 +589,7 @@ def _qk_norm_rope_partial0_k_rotated(
         ).to(tl.float32)
         total_acc += k * k + k_2 * k_2
     total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + b * (Hk * S * SPLITS) + s * (Hk * SPLITS) + hk * SPLITS + split, total)
+    tl.store(partial0_k_rotated_ptr + b * (Hk * S * SPLITS) + s * (Hk * SPLITS) + hk * SPLITS + split, total)
 
 
 @triton.jit(do_not_specialize=["B", "Hk", "S"])
@@ -600,7 +600,7 @@ def _qk_norm_rope_finish_k_rotated(
     sin_ptr,
     position_ids_ptr,
     k_rotated_ptr,
-    partial0_ptr,
+    partial0_k_rotated_ptr,
     eps,
     D,
     B,
@@ -647,7 +647,7 @@ def _qk_norm_rope_finish_k_rotated(
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
-        partial0_ptr + b[:, None] * (Hk * S * SPLITS) + s[:, None] * (Hk * SPLITS) + hk[:, None] * SPLITS + splits[None, :],
+        partial0_k_rotated_ptr + b[:, None] * (Hk * S * SPLITS) + s[:, None] * (Hk * SPLITS) + hk[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
     ).to(tl.float32)
@@ -882,7 +882,10 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
+        warps = tiles.warps(
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
+            thread=32,
+        )
         launches.append(
             Launch(
                 _qk_norm_rope_joint,
@@ -924,8 +927,8 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
             chunk = tiles.chunk_size(D // 2, 1, 1)
             splits = tiles.split_count(B * Hq * S, tiles.cdiv(D // 2, chunk))
             warps = tiles.warps(chunk, thread=8)
-            partial0 = B * Hq * S * splits
-            scratch["partial0"] = Buffer((partial0,), torch.float32)
+            partial0_q_rotated = B * Hq * S * splits
+            scratch["partial0_q_rotated"] = Buffer((partial0_q_rotated,), torch.float32)
             launches.append(
                 Launch(
                     _qk_norm_rope_partial0_q_rotated,
@@ -981,8 +984,8 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
             chunk = tiles.chunk_size(D // 2, 1, 1)
             splits = tiles.split_count(B * Hk * S, tiles.cdiv(D // 2, chunk))
             warps = tiles.warps(chunk, thread=8)
-            partial0 = B * Hk * S * splits
-            scratch["partial0"] = Buffer((partial0,), torch.float32)
+            partial0_k_rotated = B * Hk * S * splits
+            scratch["partial0_k_rotated"] = Buffer((partial0_k_rotated,), torch.float32)
             launches.append(
                 Launch(
                     _qk_norm_rope_partial0_k_rotated,

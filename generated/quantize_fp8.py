@@ -80,7 +80,7 @@ def _quantize_fp8_resident(
         float("-inf"),
     )
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(x / scale, tl.float8e4nv)
+    q = device.round_to(x * (1.0 / scale), tl.float8e4nv)
     tl.store(
         q_ptr + i1[:, None, None] * q_stride_lead1 + i0[None, :, None] * q_stride_lead0 + n[None, None, :] * q_stride_N,
         q,
@@ -161,7 +161,7 @@ def _quantize_fp8_finish(
     largest_parts = tl.load(partial0_ptr + splits).to(tl.float32)
     largest = tl.reduce(largest_parts, 0, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(x / scale, tl.float8e4nv)
+    q = device.round_to(x * (1.0 / scale), tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     if pid == 0:
@@ -240,7 +240,7 @@ def _plan_quantize_fp8(x):
     index = tiles.index_type(x, q, scale)
     scratch = {}
     launches = []
-    if tiles.padded(lead0) * tiles.padded(N) * lead1 <= tiles.resident_row(1, x.element_size(), 1, True):
+    if tiles.holds_row(1, tiles.padded(lead0) * tiles.padded(N) * lead1, x.element_size(), 1, True):
         # one program per launch, ..., N in registers
         launches += [
             Launch(
@@ -352,7 +352,7 @@ def _quantize_fp8_rows_rows(
     ).to(tl.float32)
     largest = tl.where(0 < N, tl.reduce(tl.abs(x), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(x / scale[:, None], tl.float8e4nv)
+    q = device.round_to(x * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -387,7 +387,7 @@ def _quantize_fp8_rows_resident(
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     largest = tl.where(0 < N, tl.reduce(tl.abs(x), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(x / scale, tl.float8e4nv)
+    q = device.round_to(x * (1.0 / scale), tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -431,17 +431,18 @@ def _quantize_fp8_rows_streamed(
         largest_acc = device.maximum(largest_acc, tl.abs(x))
     largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
+    div_value = 1.0 / scale
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
-        q = device.round_to(x / scale, tl.float8e4nv)
+        q = device.round_to(x * div_value, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q)
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        q = device.round_to(x / scale, tl.float8e4nv)
+        q = device.round_to(x * div_value, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -524,7 +525,7 @@ def _quantize_fp8_rows_finish(
     ).to(tl.float32)
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(x / scale[:, None], tl.float8e4nv)
+    q = device.round_to(x * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -630,7 +631,7 @@ def _plan_quantize_fp8_rows(x):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, True):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -762,7 +763,7 @@ def _quantize_fp8_groups_rows(
     ).to(tl.float32)
     largest = tl.where(0 < L, tl.reduce(tl.abs(x), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(x / scale[:, None], tl.float8e4nv)
+    q = device.round_to(x * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0 + g * L * q_stride_GL
     tl.store(q_row[:, None] + l[None, :] * q_stride_GL, q, mask=row_mask[:, None])
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0 + g * scale_stride_G

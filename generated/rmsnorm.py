@@ -352,7 +352,7 @@ def _plan_rmsnorm(x, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, True):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -752,7 +752,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, True):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -1163,7 +1163,7 @@ def _plan_rmsnorm_rounded(x, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, True):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True):
         # one program per ..., N in registers
         launches += [
             Launch(

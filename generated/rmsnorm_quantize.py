@@ -72,11 +72,12 @@ def _rmsnorm_quantize_rows(
         eviction_policy="evict_last",
     ).to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    mul_value = x * weight[None, :]
     total = tl.sum(x * x, 1)
     rsqrt_value = tl.rsqrt(total / N + eps)
-    largest = tl.where(0 < N, tl.reduce(tl.abs(x * weight[None, :]), 1, device.nan_max), float("-inf"))
+    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
-    q = device.round_to(x * rsqrt_value[:, None] * weight[None, :] / scale[:, None], tl.float8e4nv)
+    q = device.round_to(mul_value * rsqrt_value[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -113,11 +114,12 @@ def _rmsnorm_quantize_resident(
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    mul_value = x * weight
     total = tl.sum(x * x, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
-    largest = tl.where(0 < N, tl.reduce(tl.abs(x * weight), 0, device.nan_max), float("-inf"))
+    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
-    q = device.round_to(x * rsqrt_value * weight / scale, tl.float8e4nv)
+    q = device.round_to(mul_value * rsqrt_value * (1.0 / scale), tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -159,31 +161,36 @@ def _rmsnorm_quantize_streamed(
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
         total_acc += x * x
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(x * weight))
+        mul_value = x * weight
+        largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
         total_acc += x * x
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(x * weight))
+        mul_value = x * weight
+        largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
     total = tl.sum(total_acc, 0)
     largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     rsqrt_value = tl.rsqrt(total / N + eps)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
+    div_value = 1.0 / scale
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
-        q = device.round_to(x * rsqrt_value * weight / scale, tl.float8e4nv)
+        mul_value = x * weight
+        q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q)
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        q = device.round_to(x * rsqrt_value * weight / scale, tl.float8e4nv)
+        mul_value = x * weight
+        q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -286,7 +293,7 @@ def _rmsnorm_quantize_finish(
     ).to(tl.float32)
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
-    q = device.round_to(x * rsqrt_value[:, None] * weight[None, :] / scale[:, None], tl.float8e4nv)
+    q = device.round_to(x * weight[None, :] * rsqrt_value[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -402,7 +409,7 @@ def _plan_rmsnorm_quantize(x, weight):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, False):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, False):
         # one program per ..., N in registers
         launches += [
             Launch(

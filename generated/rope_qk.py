@@ -519,7 +519,10 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
+        warps = tiles.warps(
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
+            thread=32,
+        )
         launches.append(
             Launch(
                 _rope_qk_joint,
@@ -1012,7 +1015,10 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
+        warps = tiles.warps(
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
+            thread=32,
+        )
         launches.append(
             Launch(
                 _rope_qk_half_joint,
@@ -1503,7 +1509,10 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
+        warps = tiles.warps(
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
+            thread=32,
+        )
         launches.append(
             Launch(
                 _rope_qk_interleaved_joint,
@@ -2026,7 +2035,10 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2))
+        warps = tiles.warps(
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
+            thread=32,
+        )
         launches.append(
             Launch(
                 _rope_qk_interleaved_full_joint,

@@ -372,7 +372,7 @@ def _plan_softmax(x):
             )
             for at in rows.offsets
         ]
-    elif N <= tiles.resident_row(lead0 * lead1, x.element_size(), 1, True):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True):
         # one program per ..., N in registers
         launches += [
             Launch(

@@ -225,8 +225,9 @@ class PlanWriter:
         count = _text(stage.rows) or "1"
         options = f"*tiles.row_options({count}, {size})"
         launch = self._launch(kernel, count, self._tile_blocks(stage.tile), options)
-        longest = f"tiles.resident_row({count}, {self._itemsize(facts.widest)}, {facts.inputs}, {facts.compact})"
-        return _Choice(f"{parts}{self._row_length(stage.tile)} <= {longest}", plan.plan.words, [], launch)
+        about = f"{self._itemsize(facts.widest)}, {facts.inputs}, {facts.compact}"
+        fits = f"tiles.holds_row({count}, {parts}{self._row_length(stage.tile)}, {about})"
+        return _Choice(fits, plan.plan.words, [], launch)
 
     def _row_length(self, axes: tuple[Axis, ...]) -> str:
         """Elements of a row: the first axis as it is, the others padded as their tiles are."""
@@ -299,7 +300,7 @@ class PlanWriter:
             count = " * ".join(filter(None, [_factor(_text(partial.axes)), "splits"]))
             kind = stage.flow.nodes[partial.value].type.kind
             dtype = "torch.int64" if kind is Kind.INT else self._real_dtype()
-            name = f"partial{partial.reduction}"
+            name = partial.scratch
             lines.append(f"{name} = {count}")
             lines.append(f'scratch["{name}"] = Buffer(({name}{walks},), {dtype})')
         return lines
@@ -333,7 +334,7 @@ class PlanWriter:
     def _tiled(self, plan: BuiltPlan) -> _Choice:
         stage, kernel = plan.plan.stages[0], plan.kernels[0]
         total = self._joint_size(stage)
-        sizing = [f"warps = tiles.warps({total})"]
+        sizing = [f"warps = tiles.warps({total}, thread=32)"]
         launch = self._launch(kernel, _text(stage.rows) or "1", self._tile_blocks(stage.tile), _WARPS)
         return _Choice(f"{total} <= tiles.RESIDENT_ROW // 2", plan.plan.words, sizing, launch)
 

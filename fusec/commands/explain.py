@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fusec.codegen.triton import kernel_lines
 from fusec.commands.find import OpArgument, SpecsOption, find_op
 from fusec.commands.outcome import DebugOption, JsonOption, UsageError, print_json, reporting
-from fusec.commands.outline import outline
 from fusec.driver.compile import plan_records
 from fusec.driver.record import PlanRecord
+from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph
-from fusec.ir.program import BuiltGroup, BuiltPlan, Program
+from fusec.ir.plan import Group
+from fusec.ir.program import BuiltGroup, BuiltPlan
 from fusec.ir.show import show_graph
+from fusec.ir.show_flow import show_flow
+from fusec.ir.show_kernel import show_kernel
+from fusec.ir.show_plan import show_groups
 from fusec.passes.pipeline import StepReport, compile_graph
-from fusec.passes.plan.justify import Placement, justify, live_registers
+from fusec.passes.plan.justify import Placement, Reduction, justify, placements
+from fusec.passes.plan.marks import marked
+from fusec.passes.plan.registers import residency, widest
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -45,18 +50,15 @@ def run(
     with reporting(as_json, debug):
         _, _, graph = find_op(op, specs)
         steps = [StepReport("elaborate", graph, 0.0)]
-        program = compile_graph(graph, steps.append)
-        plans = [
-            explain(built, record, steps) for built, record in zip(_built(program), plan_records(program), strict=True)
-        ]
-        shown = chosen(steps, ir)
+        compile_graph(graph, steps.append)
+        shown, explained = chosen(steps, ir), explain(graph)
         if as_json:
-            print_json({**to_json(graph, plans), "ir": {step.name: show(step.result) for step in shown}})
+            print_json({**asdict(explained), "ir": {step.name: show(step.result) for step in shown}})
         elif ir:
             for step in shown:
                 print(f"--- {step.name} ({step.seconds * 1e3:.1f} ms)\n{show(step.result)}\n")
         else:
-            print("\n".join(explanation(graph, plans)))
+            print("\n".join([title(graph), *lines(explained)]))
 
 
 def chosen(steps: Sequence[StepReport], ir: str | None) -> list[StepReport]:
@@ -70,55 +72,65 @@ def chosen(steps: Sequence[StepReport], ir: str | None) -> list[StepReport]:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """A plan, where its reductions went, and for each kernel how many registers its tiles are expected to take."""
+class PlanExplanation:
+    """A plan, where it puts the reductions, and by kernel how many registers a thread is expected to hold."""
 
     plan: PlanRecord
     reductions: tuple[Placement, ...]
-    registers: tuple[str, ...]
+    registers: dict[str, str]
 
 
-def explain(built: BuiltPlan, record: PlanRecord, steps: Sequence[StepReport]) -> Explanation:
-    """The explanation of one plan, from the plan and what the steps before it made."""
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The reductions of an op, with the rules applied to and refused for each, and its plans."""
+
+    op: str
+    reductions: tuple[Reduction, ...]
+    plans: tuple[PlanExplanation, ...]
+
+
+def explain(graph: Graph) -> Explanation:
+    """The explanation of an op that compiles."""
+    steps: list[StepReport] = []
+    program = compile_graph(marked(graph), steps.append)
     made = {step.name: step.result for step in steps}
-    registers = tuple(f"{stage.name}: {live_registers(stage)}" for stage in built.plan.stages)
-    return Explanation(record, justify(built.plan, made["simplify"], made["commute"]), registers)
+    built = [plan for group in program.groups for plan in group.all_plans()]
+    plans = (_plan(plan, record) for plan, record in zip(built, plan_records(program), strict=True))
+    reductions = justify(graph, made["simplify"], made["commute"], made["resolve_views"])
+    return Explanation(graph.name, reductions, tuple(plans))
 
 
-def explanation(graph: Graph, plans: Sequence[Explanation]) -> list[str]:
-    """The plans of an op, in words."""
-    lines = [f"{graph.name}: {graph.doc.strip().splitlines()[0] if graph.doc.strip() else 'no description'}"]
-    for number, plan in enumerate(plans, 1):
-        lines += ["", f"plan {number}, {plan.plan.name}: {plan.plan.words}"]
-        lines += [f"    kernel     {kernel}" for kernel in plan.plan.kernels]
-        lines += [f"    moves      {plan.plan.moved} (least possible: {plan.plan.least})"]
-        lines += [f"    registers  {text}" for text in plan.registers]
+def _plan(built: BuiltPlan, record: PlanRecord) -> PlanExplanation:
+    registers = {stage.name: str(residency(stage, widest)) for stage in built.plan.stages}
+    return PlanExplanation(record, placements(built.plan), registers)
+
+
+def title(graph: Graph) -> str:
+    """An op and the first line of its description."""
+    return f"{graph.name}: {graph.doc.strip().splitlines()[0] if graph.doc.strip() else 'no description'}"
+
+
+def lines(explained: Explanation) -> Iterator[str]:
+    """An explanation in words."""
+    for reduction in explained.reductions:
+        yield from ("", f"reduction {reduction.number}: {reduction.words}")
+        for rule in reduction.rules:
+            yield f"    {rule.name:<10} {'' if rule.applied else 'refused: '}{rule.reason}"
+    for number, plan in enumerate(explained.plans, 1):
+        yield from ("", f"plan {number}, {plan.plan.name}: {plan.plan.words}")
+        yield from (f"    kernel     {kernel}" for kernel in plan.plan.kernels)
+        yield f"    moves      {plan.plan.moved} (least possible: {plan.plan.least})"
+        yield from (f"    registers  {stage}: about {text} a thread" for stage, text in plan.registers.items())
         for placement in plan.reductions:
-            lines.append(f"    {placement.reduction}  ->  {placement.place}")
-            lines += [f"        {rule}" for rule in placement.applied]
-            lines += [f"        refused: {rule}" for rule in placement.refused]
-    return lines
+            yield f"    reduction {placement.reduction}  {placement.stage}: {placement.place}"
 
 
-def to_json(graph: Graph, plans: Sequence[Explanation]) -> dict[str, Any]:
-    """The explanation as plain values."""
-    return {"op": graph.name, "plans": [asdict(plan) for plan in plans]}
-
-
-def _built(program: Program) -> list[BuiltPlan]:
-    return [built for group in program.groups for built in group.all_plans()]
-
-
-def show(result: Any) -> str:
-    """A representation as text: a graph line by line, kernels as the Triton they become, others by their fields."""
+def show(result: Graph | Flow | tuple[Group, ...] | tuple[BuiltGroup, ...]) -> str:
+    """What a step made, as text."""
     match result:
         case Graph():
             return show_graph(result)
-        case (BuiltGroup(), *_):
-            kernels = {k.name: k for group in result for plan in group.all_plans() for k in plan.kernels}
-            return "\n\n".join(
-                "\n".join([f"kernel {kernel.name}", *(f"    {line}" for line in kernel_lines(kernel, "tl.float32"))])
-                for kernel in kernels.values()
-            )
-        case _:
-            return outline(result)
+        case Flow():
+            return show_flow(result)
+    kernels = {k.name: k for group in result if isinstance(group, BuiltGroup) for p in group.all_plans() for k in p.kernels}
+    return "\n\n".join(map(show_kernel, kernels.values())) if kernels else show_groups(result)

@@ -85,9 +85,9 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The result of reduction `reduction` of an earlier kernel: partial results in scratch, combined when read."""
+    """The result of a reduction of an earlier kernel: partial results in the buffer `scratch`, combined when read."""
 
-    reduction: int
+    scratch: str
     op: str
     axes: tuple[Axis, ...]
 

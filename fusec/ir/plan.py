@@ -30,9 +30,9 @@ class Shape(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PartialResult:
-    """A reduction (node `value` of the stage) whose partial results go to scratch, over `axes` and the splits."""
+    """A reduction (node `value` of the stage) whose partial results go to `scratch`, over `axes` and the splits."""
 
-    reduction: int
+    scratch: str
     op: str
     value: NodeId
     axes: tuple[Axis, ...]

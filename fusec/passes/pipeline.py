@@ -11,6 +11,7 @@ import sympy
 
 from fusec.diagnostics import InternalError, SpecError
 from fusec.ir.graph import Graph
+from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Group, Stage
 from fusec.ir.program import BuiltGroup, BuiltPlan, Program
 from fusec.passes.graph.resolve_views import resolve_views
@@ -75,18 +76,15 @@ class _Runner:
 
 
 def _build(groups: tuple[Group, ...], target: Target) -> tuple[BuiltGroup, ...]:
-    suffixes = [f"_{place}" for place in range(len(groups))] if len(groups) > 1 else [""]
-    return tuple(_build_group(group, target, suffix) for group, suffix in zip(groups, suffixes, strict=True))
+    return tuple(_build_group(group, target) for group in groups)
 
 
-def _build_group(group: Group, target: Target, suffix: str) -> BuiltGroup:
+def _build_group(group: Group, target: Target) -> BuiltGroup:
     plans = tuple(
-        BuiltPlan(plan, tuple(_kernel(stage, target, suffix, plan.words) for stage in plan.stages))
-        for plan in group.plans
+        BuiltPlan(plan, tuple(_kernel(stage, target, plan.words) for stage in plan.stages)) for plan in group.plans
     )
-    apart = tuple(_build_group(g, target, f"{suffix}_{'_'.join(g.outputs)}") for g in group.apart)
-    return BuiltGroup(group.outputs, plans, apart)
+    return BuiltGroup(group.outputs, plans, _build(group.apart, target))
 
 
-def _kernel(stage: Stage, target: Target, suffix: str, words: str) -> Any:
-    return build_kernel(stage, target, f"_{target.graph.name}_{stage.name}{suffix}", words)
+def _kernel(stage: Stage, target: Target, words: str) -> Kernel:
+    return build_kernel(stage, target, f"_{target.graph.name}_{stage.name}", words)

@@ -39,15 +39,17 @@ _PROGRAMS = 1056
 """Programs that fill the chip when a row is split: eight for each multiprocessor."""
 
 
-def resident_row(rows: int, itemsize: int, inputs: int, compact: bool) -> int:
-    """The longest row, in elements, that is better held in registers than read again from the cache.
+def holds_row(rows: int, size: int, itemsize: int, inputs: int, compact: bool) -> bool:
+    """Whether a row of `size` elements is better held in registers than read again from the cache.
 
     With two inputs or more, reading again costs twice; with few rows one pass is the shortest way, for most of the
-    chip is idle. Otherwise a loop keeps more rows under way. A row that is not `compact` shares the registers.
+    chip is idle. Otherwise a loop keeps more rows under way, and wastes no lanes on a row far from a power of two. A
+    row that is not `compact` shares the registers.
     """
     if inputs > 1 or rows <= FEW_ROWS // 2:
-        return RESIDENT_ROW * 2 // itemsize // (1 if compact else 2)
-    return min(SMALL_ROW, RESIDENT_ROW)
+        return size <= RESIDENT_ROW * 2 // itemsize // (1 if compact else 2)
+    wasteful = size > SMALL_ROW // 2 and padded(size) - size > size // 4
+    return size <= min(SMALL_ROW, RESIDENT_ROW) and not wasteful
 
 
 def padded(size: int) -> int:
@@ -56,11 +58,10 @@ def padded(size: int) -> int:
 
 
 def row_warps(rows: int, size: int, itemsize: int, inputs: int) -> int:
-    """Warps for a padded row of `size` elements in registers: about 64 bytes of an input a thread, 32 for few rows."""
+    """Warps for a padded row of `size` elements in registers: about 64 bytes of an input a thread, 16 for few rows."""
     few = rows <= FEW_ROWS // 2
-    share = padded(size) * itemsize // (1024 if few else 2048)
-    most = 32 if inputs > 1 and size > SMALL_ROW else 16
-    return min(max(share, 2), most)
+    share = padded(size) * itemsize // (512 if few else 2048)
+    return min(max(share, 2), 32 if few or (inputs > 1 and size > SMALL_ROW) else 16)
 
 
 def row_options(rows: int, size: int, itemsize: int, inputs: int) -> tuple[dict[str, int], ...]:
@@ -90,6 +91,8 @@ def prefers_loop(rows: int, size: int) -> bool:
 
 def chunk_size(size: int, sweeps: int, inputs: int) -> int:
     """Elements of one step of the loop over a row of `size`, of which `inputs` tensors are walked `sweeps` times."""
+    if size <= SMALL_ROW:
+        return min(padded(size), CHUNK // 2)
     short = size <= (5 if sweeps > 2 else 4) * CHUNK or inputs > 1
     return min(padded(size), CHUNK if short else 2 * CHUNK)
 

@@ -143,20 +143,19 @@ class _KernelBuilder:
             if not self._in_loop(store_axes(self._flow, store)):
                 self._store(store, self._root)
         for partial in self._stage.partials:
-            self._store_partial(partial.reduction, partial.value, partial.axes)
+            self._store_partial(partial.scratch, partial.value, partial.axes)
         return self._finished(name, doc)
 
     def _load_early(self) -> None:
-        """Load small tiles, and a short list of whole ones, before anything else, so that they arrive together."""
+        """Load everything first where that is a short list of whole tiles, so that it arrives together."""
         if self._stage.stream:
             return
         loads = [n for n in sorted(self._live) if isinstance(self._flow.nodes[n].expr, Load) and self._is_free(n)]
         size = {n: sum(axis in self._stage.tile for axis in self._flow.nodes[n].type.axes) for n in loads}
         full = max(size.values(), default=0)
         whole = [n for n in loads if size[n] == full]
-        for number in loads:
-            if size[number] < full or len(whole) <= _EARLY_LOADS:
-                self._value(number, self._root)
+        for number in loads if len(whole) <= _EARLY_LOADS else ():
+            self._value(number, self._root)
 
     def _is_free(self, load: NodeId) -> bool:
         """Whether a load waits for no other value and stands in no case of a choice."""
@@ -600,7 +599,7 @@ class _KernelBuilder:
 
     def _load_partial(self, number: NodeId, partial: Partial, scope: Scope) -> Value:
         node = self._flow.nodes[number]
-        scratch = self._scratch_name(partial.reduction)
+        scratch = self._scratch_name(partial.scratch)
         row = [(scope.index(a), factor) for a, factor in self._scratch_terms(partial.axes)]
         lane = self._grid.split_lanes(self._root)
         along = Along((*row, (lane, sympy.S.One)), sympy.S.Zero, sympy.S.One)
@@ -614,9 +613,9 @@ class _KernelBuilder:
         kept = tuple(dim for dim in dims if dim != "split")
         return self._assign(number, Fold(op, parts, ("split",), kept, node.type.kind), scope)
 
-    def _store_partial(self, reduction: int, number: NodeId, axes: tuple[Axis, ...]) -> None:
+    def _store_partial(self, name: str, number: NodeId, axes: tuple[Axis, ...]) -> None:
         value = self._value(number, self._root)
-        scratch = self._scratch_name(reduction)
+        scratch = self._scratch_name(name)
         terms = [(self._root.index(a), factor) for a, factor in self._scratch_terms(axes)]
         split = self._grid.split_index
         along = Along((*terms, (split, sympy.S.One)), sympy.S.Zero, sympy.S.One)
@@ -629,8 +628,7 @@ class _KernelBuilder:
         splits = sympy.Symbol("SPLITS", integer=True, positive=True)
         return [(axis, product_extent(axes[place + 1 :]) * splits) for place, axis in enumerate(axes)]
 
-    def _scratch_name(self, reduction: int) -> str:
-        name = f"partial{reduction}"
+    def _scratch_name(self, name: str) -> str:
         if name not in self._scratch:
             self._scratch.append(name)
         return name

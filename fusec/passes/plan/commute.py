@@ -6,6 +6,7 @@ After:  `amax(abs(x * w), over=N) * r`: both reductions share one sweep.
 Obligations, all checked here: the factor has none of the reduced axes; for `amax` and `amin` it is proved positive
 (`sum` takes any sign); no declared cast stands between factor and reduction. A factor is moved only when it waits for
 a reduction over one of the same axes: otherwise nothing is gained and the spec's own order of rounding is kept.
+What comes after uses the product that was reduced, `(x * w) * r`, so that `x` and `w` need not both be kept for it.
 """
 
 from __future__ import annotations
@@ -35,20 +36,43 @@ from fusec.ir.types import REAL, Axis, Computed, Kind, ValueType, union
 
 def commute(graph: Graph) -> Graph:
     """The graph with factors moved out of the reductions that would wait for them."""
-    return rebuild(graph, _commuted)
+    products: dict[NodeId, _Product] = {}
+
+    def change(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
+        if isinstance(node.expr, Reduce) and node.expr.op in ("sum", "amax", "amin"):
+            return _commuted(builder, node, node.expr, args, products)
+        if not isinstance(node.expr, Elementwise):
+            return keep(builder, node, args)
+        return keep(builder, node, tuple(_multiplied(builder, arg, products) for arg in args))
+
+    return rebuild(graph, change)
 
 
-def _commuted(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
-    if not isinstance(node.expr, Reduce) or node.expr.op not in ("sum", "amax", "amin"):
-        return keep(builder, node, args)
-    found = _Factoring(builder, node.expr.axes, needs_positive=node.expr.op != "sum").split(args[0])
+def _commuted(
+    builder: GraphBuilder, node: Node, reduce: Reduce, args: tuple[NodeId, ...], products: dict[NodeId, _Product]
+) -> NodeId:
+    factoring = _Factoring(builder, reduce.axes, needs_positive=reduce.op != "sum")
+    found = factoring.split(args[0])
     if not found.factors:
         return keep(builder, node, args)
-    inner = builder.add(Reduce(node.expr.op, found.rest, node.expr.axes), node.type, span=node.span)
+    products |= factoring.products
+    inner = builder.add(Reduce(reduce.op, found.rest, reduce.axes), node.type, span=node.span)
     for factor in found.factors:
         axes = union(builder[inner].type.axes, builder[factor].type.axes)
         inner = builder.add(Elementwise("mul", (inner, factor)), ValueType(REAL, axes), node.name, node.span)
     return inner
+
+
+def _multiplied(builder: GraphBuilder, value: NodeId, products: dict[NodeId, _Product]) -> NodeId:
+    """`value` as the product it was found to be, written with the factors last."""
+    product = products.get(value)
+    if product is None:
+        return value
+    node, result = builder[value], product.rest
+    for factor in product.factors:
+        axes = union(builder[result].type.axes, builder[factor].type.axes)
+        result = builder.add(Elementwise("mul", (result, factor)), ValueType(REAL, axes), node.name, node.span)
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +90,8 @@ class _Factoring:
         self._builder = builder
         self._axes = axes
         self._needs_positive = needs_positive
+        self.products: dict[NodeId, _Product] = {}
+        """Every product of a chain of multiplications that a factor was moved out of."""
 
     def split(self, value: NodeId) -> _Product:
         node = self._builder[value]
@@ -93,10 +119,16 @@ class _Factoring:
         for kept, moved in ((a, b), (b, a)):
             if self._movable(moved):
                 inner = self.split(kept)
-                return _Product(inner.rest, (*inner.factors, moved))
+                return self._found(value, _Product(inner.rest, (*inner.factors, moved)))
         left, right = self.split(a), self.split(b)
         factors = (*left.factors, *right.factors)
-        return self._rebuilt(node, factors, (left.rest, right.rest)) if factors else _Product(value)
+        if not factors:
+            return _Product(value)
+        return self._found(value, self._rebuilt(node, factors, (left.rest, right.rest)))
+
+    def _found(self, value: NodeId, product: _Product) -> _Product:
+        self.products[value] = product
+        return product
 
     def _common(self, value: NodeId, node: Node, args: tuple[NodeId, ...]) -> _Product:
         """The factors that every operand has: `r * a - r * b` is `r * (a - b)`."""

@@ -21,24 +21,34 @@ SHORT_ROW = 1024
 
 def place(flow: Flow, known: dict[str, int]) -> tuple[Group, ...]:
     """The groups of an op. `known` holds the extents that constraints fix."""
-    return tuple(_group(Flow(flow.nodes, stores), known) for stores in _connected(flow))
+    sets = _connected(flow)
+    labels = _labels(sets) if len(sets) > 1 else [""]
+    return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
 
 
-def _group(flow: Flow, known: dict[str, int]) -> Group:
+def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
+    """A suffix for the kernels of each set of stores: its outputs, counted where sets share them."""
+    names = [before + "".join(f"_{target}" for target in dict.fromkeys(store.target for store in s)) for s in sets]
+    return [name if names.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(names)]
+
+
+def _group(flow: Flow, known: dict[str, int], label: str) -> Group:
     facts = survey(flow)
     outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
     if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
-        apart = tuple(_apart(Flow(flow.nodes, stores), known) for stores in _by_major(facts))
+        sets = _by_major(facts)
+        labels = _labels(sets, label)
+        apart = tuple(_apart(Flow(flow.nodes, s), known, name) for s, name in zip(sets, labels, strict=True))
         rows = _common_rows(facts)
-        return Group(outputs, (_joint(facts, rows),) if rows else (), apart)
+        return Group(outputs, (_joint(facts, rows, label),) if rows else (), apart)
     if facts.reduced:
-        return Group(outputs, _reducing_plans(facts, known))
-    return Group(outputs, _elementwise_plans(facts))
+        return Group(outputs, _reducing_plans(facts, known, label))
+    return Group(outputs, _elementwise_plans(facts, label))
 
 
-def _apart(flow: Flow, known: dict[str, int]) -> Group:
+def _apart(flow: Flow, known: dict[str, int], label: str) -> Group:
     """What a joint launch falls back to when its tile is too large: one plan for short rows, one without limits."""
-    group = _group(flow, known)
+    group = _group(flow, known, label)
     kept = tuple(plan for plan in group.plans if plan.shape in (Shape.ROWS, Shape.SPLIT, Shape.BLOCKED))
     return Group(group.outputs, kept)
 
@@ -53,45 +63,45 @@ def _common_rows(facts: Survey) -> tuple[Axis, ...]:
     return tuple(rows)
 
 
-def _joint(facts: Survey, rows: tuple[Axis, ...]) -> Plan:
+def _joint(facts: Survey, rows: tuple[Axis, ...], label: str) -> Plan:
     inner = without(facts.order, rows)
-    stage = Stage("joint", facts.flow, facts.order, rows, tile=inner)
+    stage = Stage(f"joint{label}", facts.flow, facts.order, rows, tile=inner)
     return Plan(Shape.JOINT, (stage,), f"one program per {names(rows)}, {names(inner)} in registers")
 
 
-def _reducing_plans(facts: Survey, known: dict[str, int]) -> tuple[Plan, ...]:
+def _reducing_plans(facts: Survey, known: dict[str, int], label: str) -> tuple[Plan, ...]:
     rows, block = _rows_and_block(facts)
     row, inner = names(rows) or "launch", names(facts.inner)
     sizes = [known_extent(axis, known) for axis in facts.inner]
     length = prod(size for size in sizes if size is not None) if None not in sizes else None
     plans: list[Plan] = []
     if rows or block:
-        stage = Stage("rows", facts.flow, facts.order, rows, lanes=bool(rows), block=block, tile=facts.inner)
+        stage = Stage(f"rows{label}", facts.flow, facts.order, rows, lanes=bool(rows), block=block, tile=facts.inner)
         plans.append(Plan(Shape.ROWS, (stage,), f"several rows ({row}) per program, {inner} in registers"))
     if length is not None and length <= SHORT_ROW and plans:
         return tuple(plans)
     if block is None:
-        stage = Stage("resident", facts.flow, facts.order, rows, tile=facts.inner)
+        stage = Stage(f"resident{label}", facts.flow, facts.order, rows, tile=facts.inner)
         plans.append(Plan(Shape.RESIDENT, (stage,), f"one program per {row}, {inner} in registers"))
     outer = next(axis for axis in facts.inner if axis in facts.reduced)
     rest = without(facts.inner, (outer,))
     if rows or block:
-        stage = Stage("streamed", facts.flow, facts.order, rows, block=block, tile=rest, stream=(outer,))
+        stage = Stage(f"streamed{label}", facts.flow, facts.order, rows, block=block, tile=rest, stream=(outer,))
         plans.append(Plan(Shape.STREAMED, (stage,), f"one program per {row}, {names((outer,))} in a loop"))
-    stages = split_stages(facts, known)
+    stages = split_stages(facts, known, label)
     plans.append(Plan(Shape.SPLIT, stages, f"each {row} over several programs, combined in fixed order"))
     return tuple(plans)
 
 
-def _elementwise_plans(facts: Survey) -> tuple[Plan, ...]:
+def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:
     plans: list[Plan] = []
     reused = _reused_tail(facts)
     if reused:
         rows = without(facts.order, reused)
-        stage = Stage("tiled", facts.flow, facts.order, rows, tile=reused)
+        stage = Stage(f"tiled{label}", facts.flow, facts.order, rows, tile=reused)
         plans.append(Plan(Shape.TILED, (stage,), f"one program per {names(rows)}, {names(reused)} in registers"))
     rows, block = facts.order[:-1], facts.order[-1] if facts.order else None
-    stage = Stage("blocked", facts.flow, facts.order, rows, lanes=bool(rows), block=block)
+    stage = Stage(f"blocked{label}", facts.flow, facts.order, rows, lanes=bool(rows), block=block)
     plans.append(Plan(Shape.BLOCKED, (stage,), f"blocks of {names(facts.order) or 'one element'}"))
     return tuple(plans)
 

@@ -9,7 +9,7 @@ which the error bound of the rewritten graph has in it.
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 
 from fusec.ir.graph import (
     Choose,
@@ -17,16 +17,19 @@ from fusec.ir.graph import (
     Elementwise,
     Graph,
     GraphBuilder,
+    MaxOf,
     Node,
     NodeId,
     Reduce,
     keep,
     rebuild,
 )
-from fusec.ir.types import REAL, Axis, Kind, ValueType
+from fusec.ir.types import REAL, Axis, DTypeVar, Kind, ValueType
 
 _SMALLEST = 2.0**-126
 _UNKNOWN = float("-inf")
+_LARGEST = {"f8e4m3": 448.0, "f8e5m2": 57344.0, "i8": 127.0, "u8": 255.0}
+"""What `max_of` is for the types one scales to; of wider ones nothing is assumed."""
 
 
 def reciprocate(graph: Graph) -> Graph:
@@ -63,10 +66,7 @@ def lower_bound(builder: GraphBuilder, value: NodeId) -> float:
             factors = [lower_bound(builder, arg) for arg in args]
             return prod(factors) if min(factors) >= 0 else _UNKNOWN
         case Elementwise(op="div", args=(above, below)):
-            divisor = builder[below].expr
-            if isinstance(divisor, Const) and divisor.value > 0:
-                return lower_bound(builder, above) / divisor.value
-            return _UNKNOWN
+            return lower_bound(builder, above) / largest if (largest := _upper_bound(builder, below)) else _UNKNOWN
         case Reduce(op="sum", arg=arg, axes=axes):
             return 1.0 if _peaks_at_one(builder, arg, axes) else 0.0 if lower_bound(builder, arg) >= 0 else _UNKNOWN
         case Reduce(op="amax" | "amin", arg=arg):
@@ -75,6 +75,18 @@ def lower_bound(builder: GraphBuilder, value: NodeId) -> float:
             return min(lower_bound(builder, case) for _, case in cases)
         case _:
             return _UNKNOWN
+
+
+def _upper_bound(builder: GraphBuilder, value: NodeId) -> float | None:
+    """A positive number that the positive `value` does not exceed, if one is known."""
+    match builder[value].expr:
+        case Const(number) if number > 0:
+            return float(number)
+        case MaxOf(dtype):
+            options = dtype.options if isinstance(dtype, DTypeVar) else (dtype,)
+            return max(_LARGEST.get(option.name, inf) for option in options)
+        case _:
+            return None
 
 
 def _peaks_at_one(builder: GraphBuilder, value: NodeId, axes: tuple[Axis, ...]) -> bool:

@@ -7,6 +7,7 @@ plan has no limit on any extent.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from math import prod
 
 from fusec.ir.flow import (
@@ -25,12 +26,21 @@ from fusec.ir.plan import PartialResult, Stage, known_extent
 from fusec.ir.types import Axis, ValueType, union, without
 from fusec.passes.plan.survey import Survey, depths, survey
 
+
+@dataclass(frozen=True, slots=True)
+class _Scratch:
+    """Where the partial results of each long reduction go, and which are `done` before a stage starts."""
+
+    names: dict[NodeId, str]
+    done: frozenset[NodeId] = field(default=frozenset())
+
+
 SMALL = 1024
 """A reduction over axes known to hold at most this many positions stays inside of whatever kernel needs it."""
 
 
-def split_stages(facts: Survey, known: dict[str, int]) -> tuple[Stage, ...]:
-    """The stages, in launch order."""
+def split_stages(facts: Survey, known: dict[str, int], label: str) -> tuple[Stage, ...]:
+    """The stages, in launch order. `label` sets their names apart from those of other groups."""
     flow = facts.flow
     live = flow_reachable(flow.nodes, tuple(n for store in flow.stores for n in store_operands(store)))
     long = [n for n in sorted(live) if _is_long(flow, n, known)]
@@ -42,14 +52,14 @@ def split_stages(facts: Survey, known: dict[str, int]) -> tuple[Stage, ...]:
         shapes = dict.fromkeys((_reduce(flow, n).axes, frozenset(flow.nodes[n].type.axes)) for n in now)
         for axes, kept in shapes:
             members = [n for n in now if (_reduce(flow, n).axes, frozenset(flow.nodes[n].type.axes)) == (axes, kept)]
-            stages.append(_partial_stage(facts, members, _numbered(long, done), f"partial{len(stages)}", long))
-    stages.append(_final_stage(facts, _numbered(long, frozenset(long))))
+            stages.append(_partial_stage(facts, members, _numbered(long, done, label), f"partial{len(stages)}{label}"))
+    stages.append(_final_stage(facts, _numbered(long, frozenset(long), label), f"finish{label}"))
     return tuple(stages)
 
 
-def _numbered(long: list[NodeId], done: frozenset[NodeId]) -> dict[NodeId, int]:
-    """The number that each finished reduction has among the scratch buffers."""
-    return {number: place for place, number in enumerate(long) if number in done}
+def _numbered(long: list[NodeId], done: frozenset[NodeId], label: str) -> _Scratch:
+    """The scratch buffer of every long reduction, and which of them are finished."""
+    return _Scratch({number: f"partial{place}{label}" for place, number in enumerate(long)}, done)
 
 
 def _reduce(flow: Flow, number: NodeId) -> Reduce:
@@ -66,14 +76,12 @@ def _is_long(flow: Flow, number: NodeId, known: dict[str, int]) -> bool:
     return None in sizes or prod(size for size in sizes if size is not None) > SMALL
 
 
-def _partial_stage(
-    facts: Survey, members: list[NodeId], done: dict[NodeId, int], name: str, long: list[NodeId]
-) -> Stage:
+def _partial_stage(facts: Survey, members: list[NodeId], scratch: _Scratch, name: str) -> Stage:
     flow = facts.flow
     axes = _reduce(flow, members[0]).axes
-    cut, moved = _without_reductions(facts, done, tuple(members), ())
+    cut, moved = _without_reductions(facts, scratch, tuple(members), ())
     kept = _kept_axes(facts, members[0])
-    partials = tuple(PartialResult(long.index(n), _reduce(flow, n).op, moved[n], kept) for n in members)
+    partials = tuple(PartialResult(scratch.names[n], _reduce(flow, n).op, moved[n], kept) for n in members)
     inner = _inner_axes(cut, tuple(_reduce(cut, partial.value).arg for partial in partials))
     stream = tuple(axis for axis in facts.order if axis in axes and axis not in inner)
     block = facts.order[-1] if facts.order[-1] in kept else None
@@ -86,18 +94,18 @@ def _kept_axes(facts: Survey, number: NodeId) -> tuple[Axis, ...]:
     return tuple(axis for axis in facts.order if axis in facts.flow.nodes[number].type.axes)
 
 
-def _final_stage(facts: Survey, done: dict[NodeId, int]) -> Stage:
+def _final_stage(facts: Survey, scratch: _Scratch, name: str) -> Stage:
     flow = facts.flow
     roots = tuple(n for store in flow.stores for n in store_operands(store))
-    cut, _ = _without_reductions(facts, done, roots, flow.stores)
+    cut, _ = _without_reductions(facts, scratch, roots, flow.stores)
     rest = survey(cut)
     last = facts.order[-1]
     if rest.reduced:
         block = last if last in rest.kept else None
         rows = without(rest.kept, (block,)) if block else rest.kept
-        return Stage("finish", cut, facts.order, rows, lanes=bool(rows), block=block, tile=rest.inner)
+        return Stage(name, cut, facts.order, rows, lanes=bool(rows), block=block, tile=rest.inner)
     rows = rest.order[:-1]
-    return Stage("finish", cut, facts.order, rows, lanes=bool(rows), block=rest.order[-1] if rest.order else None)
+    return Stage(name, cut, facts.order, rows, lanes=bool(rows), block=rest.order[-1] if rest.order else None)
 
 
 def _inner_axes(flow: Flow, roots: tuple[NodeId, ...]) -> tuple[Axis, ...]:
@@ -107,7 +115,7 @@ def _inner_axes(flow: Flow, roots: tuple[NodeId, ...]) -> tuple[Axis, ...]:
 
 
 def _without_reductions(
-    facts: Survey, done: dict[NodeId, int], roots: tuple[NodeId, ...], stores: tuple[Store, ...]
+    facts: Survey, scratch: _Scratch, roots: tuple[NodeId, ...], stores: tuple[Store, ...]
 ) -> tuple[Flow, dict[NodeId, NodeId]]:
     """The flow below `roots` with the reductions `done` read from scratch, and where each node went."""
     flow = facts.flow
@@ -118,8 +126,8 @@ def _without_reductions(
         if number not in moved:
             node = flow.nodes[number]
             expr: FlowExpr
-            if number in done:
-                expr = Partial(done[number], _reduce(flow, number).op, _kept_axes(facts, number))
+            if number in scratch.done:
+                expr = Partial(scratch.names[number], _reduce(flow, number).op, _kept_axes(facts, number))
             else:
                 expr = flow_with_operands(node.expr, tuple(move(n) for n in flow_operands(node.expr)))
             moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)

@@ -1,0 +1,83 @@
+"""A flow as text: what `show` is for graphs, with addresses in the place of views."""
+
+from __future__ import annotations
+
+import sympy
+
+from fusec.ir.flow import (
+    Affine,
+    Flow,
+    FlowExpr,
+    FlowNode,
+    Load,
+    Lookup,
+    Pair,
+    Partial,
+    Position,
+    Size,
+    Store,
+    flow_reachable,
+    store_operands,
+)
+from fusec.ir.graph import NodeId
+from fusec.ir.show import show_expr
+from fusec.ir.sizes import size_text
+from fusec.ir.types import Axis
+
+
+def show_flow(flow: Flow) -> str:
+    """The whole flow, a line per store and per node that some store needs.
+
+    `load x[S, i(H)*D + i(D/2) + D // 2]` reads by position: a plain axis stands for its index, `i(D/2)` is the index
+    along an axis in a sum, `%4 < P` an index read from memory, which has to be below `P`.
+    """
+    return "\n".join(["flow", *(f"  {line}" for line in flow_lines(flow))])
+
+
+def flow_lines(flow: Flow, roots: tuple[NodeId, ...] = ()) -> list[str]:
+    """The lines of a flow, of which `roots` are needed beside what its stores read."""
+    stored = tuple(n for store in flow.stores for n in store_operands(store))
+    live = sorted(flow_reachable(flow.nodes, (*stored, *roots)))
+    return [*(_node(number, flow.nodes[number]) for number in live), *map(_store, flow.stores)]
+
+
+def _node(number: NodeId, node: FlowNode) -> str:
+    name = f" {node.name}" if node.name else ""
+    return f"%{number}{name} = {_expr(node.expr)} : {node.type}"
+
+
+def _store(store: Store) -> str:
+    return f"store {store.target}{_access(store.positions, store.pair)} as {store.element} = %{store.value}"
+
+
+def _expr(expr: FlowExpr) -> str:
+    match expr:
+        case Load(param, positions, pair):
+            return f"load {param}{_access(positions, pair)}"
+        case Partial(scratch, op, axes):
+            return f"{op} of {scratch}[{', '.join(map(str, axes))}]"
+        case Size(value):
+            return f"size {size_text(value)}"
+        case _:
+            return show_expr(expr)
+
+
+def _access(positions: tuple[Position, ...], pair: Pair | None) -> str:
+    text = f"[{', '.join(map(_position, positions))}]"
+    return text if pair is None else f"{text} neighbour {pair.index} of dim {pair.dim}"
+
+
+def _position(position: Position) -> str:
+    match position:
+        case Lookup(index, size):
+            return f"%{index} < {size_text(size)}"
+        case Affine(((axis, coefficient),), offset) if coefficient == 1 and offset == 0:
+            return str(axis)
+        case Affine(terms, offset):
+            texts = [_term(axis, coefficient) for axis, coefficient in terms]
+            return " + ".join([*texts, *([size_text(offset)] if offset != 0 else [])]) or "0"
+
+
+def _term(axis: Axis, coefficient: sympy.Expr) -> str:
+    text = size_text(coefficient)
+    return f"i({axis})" if coefficient == 1 else f"i({axis})*{f'({text})' if ' ' in text else text}"

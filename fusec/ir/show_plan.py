@@ -1,0 +1,57 @@
+"""Plans as text: which axis of each stage goes where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fusec.ir.flow import Flow
+from fusec.ir.plan import Group, Plan, Stage
+from fusec.ir.show_flow import flow_lines
+from fusec.ir.types import Axis
+
+INDENT = "  "
+
+
+def show_groups(groups: tuple[Group, ...]) -> str:
+    """Every group with its plans and their stages; a stage shows its nodes where they are not those of the group."""
+    return "\n".join(line for group in groups for line in _group(group))
+
+
+def _group(group: Group) -> Iterator[str]:
+    yield f"group {', '.join(group.outputs)}"
+    whole = group.plans[0].stages[0].flow if group.plans else None
+    for plan in group.plans:
+        yield from (INDENT + line for line in _plan(plan, whole))
+    for part in group.apart:
+        yield from (INDENT + line for line in ["where that does not fit:", *_group(part)])
+
+
+def _plan(plan: Plan, whole: Flow | None) -> Iterator[str]:
+    yield f"plan {plan.shape.value}: {plan.words}"
+    for stage in plan.stages:
+        yield from (INDENT + line for line in _stage(stage, whole))
+
+
+def _stage(stage: Stage, whole: Flow | None) -> Iterator[str]:
+    yield f"stage {stage.name}: {'; '.join(_places(stage))}"
+    if stage.flow != whole:
+        results = tuple(partial.value for partial in stage.partials)
+        yield from (INDENT + line for line in flow_lines(stage.flow, results))
+    for partial in stage.partials:
+        yield f"{INDENT}{partial.scratch}[{_axes(partial.axes)}] = {partial.op} so far, %{partial.value}"
+
+
+def _places(stage: Stage) -> Iterator[str]:
+    """Where each axis goes, `in memory` their order."""
+    yield f"in memory {_axes(stage.order)}"
+    yield f"{'lanes' if stage.lanes else 'programs'} {_axes(stage.rows)}"
+    if stage.block is not None:
+        yield f"blocks {stage.block}"
+    if stage.tile:
+        yield f"registers {_axes(stage.tile)}"
+    if stage.stream:
+        yield f"loop {_axes(stage.stream)}{', dealt out' if stage.split else ''}"
+
+
+def _axes(axes: tuple[Axis, ...]) -> str:
+    return ", ".join(map(str, axes)) or "-"

@@ -1,0 +1,153 @@
+"""Registers: how many each thread of a stage is expected to hold at the fullest point, from the plan alone.
+
+A reduction is a point that every thread waits at: what is computed before it and needed after it has to stay. Between
+two reductions a thread has the tiles it loads there under way; what it computes from them it computes element by
+element. A loop keeps only its accumulators from one step to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from fusec.ir.flow import FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_operands
+from fusec.ir.graph import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
+from fusec.ir.plan import Stage
+from fusec.ir.types import Axis, Computed, DType, Element, Kind, union
+from fusec.passes.plan.survey import depths
+
+_OVERHEAD = 16
+"""Registers for addresses, indices and the element being computed."""
+
+_REDUCED_ARGUMENTS = 32
+"""The same where sine or cosine is computed, which first bring their argument into one period."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Tiles of the same shape that a thread holds: their dimensions, and 32-bit words for each of their elements."""
+
+    dims: tuple[str, ...]
+    words: float
+
+    def __str__(self) -> str:
+        return " * ".join([*([f"{self.words:g}"] if self.words != 1 else []), *self.dims]) or "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Residency:
+    """What a thread holds between each two reductions of a stage, and the registers it needs beside."""
+
+    points: tuple[tuple[Held, ...], ...]
+    overhead: int
+
+    def registers(self, sizes: Mapping[str, int], threads: int) -> int:
+        """The registers of a thread when the tile has these sizes by dimension (`row` for the rows of a program)."""
+        return self.overhead + max(
+            (sum(_registers(held, sizes, threads) for held in point) for point in self.points), default=0
+        )
+
+    def __str__(self) -> str:
+        fullest = max(self.points, key=lambda point: sorted(((len(h.dims), h.words) for h in point), reverse=True))
+        tiles = " + ".join(map(str, fullest))
+        return f"({tiles}) / threads + {self.overhead}" if tiles else str(self.overhead)
+
+
+def residency(stage: Stage, bits: Callable[[Element], int]) -> Residency:
+    """The residency of a stage whose elements take so many `bits` in memory, computed values in registers."""
+    live = _live(stage)
+    nodes = stage.flow.nodes
+    library = any(isinstance(node := nodes[n].expr, Elementwise) and node.op in ("sin", "cos") for n in live)
+    return Residency(tuple(_points(stage, live, bits)), _REDUCED_ARGUMENTS if library else _OVERHEAD)
+
+
+def widest(element: Element) -> int:
+    """The bits of an element where the caller's choice is the widest: 32 for a computed number."""
+    match element:
+        case Computed(kind):
+            return 8 if kind is Kind.BOOL else 32
+        case DType(bits=bits):
+            return bits
+        case _:
+            return max(option.bits for option in element.options)
+
+
+def _points(stage: Stage, live: list[NodeId], bits: Callable[[Element], int]) -> Iterator[tuple[Held, ...]]:
+    """What is held between each two reductions, in order."""
+    nodes = stage.flow.nodes
+    depth = depths(stage.flow, union(*(expr.axes for n in live if isinstance(expr := nodes[n].expr, Reduce))))
+    needed = _needed(stage, live, depth)
+    for point in range(max(depth[n] for n in live) + 1 if live else 0):
+        words: dict[tuple[str, ...], float] = {}
+        for number in live:
+            dims, count = _held(stage, number, point, depth[number], needed[number], bits)
+            if dims and count:
+                words[dims] = words.get(dims, 0) + count
+        yield tuple(Held(dims, count) for dims, count in words.items())
+
+
+def _held(
+    stage: Stage, number: NodeId, point: int, depth: int, needed: set[int], bits: Callable[[Element], int]
+) -> tuple[tuple[str, ...], float]:
+    """The tile and words an element that node `number` takes at a point; `needed` are the points that read it."""
+    node: FlowNode = stage.flow.nodes[number]
+    looped = _spans(stage, node.type.axes)
+    match node.expr:
+        case Reduce(arg=arg, axes=axes) if _spans(stage, axes):
+            # Before it is folded, the result of a loop is a tile of accumulators.
+            tile = stage.flow.nodes[arg].type.axes if point == depth - 1 else node.type.axes
+            return _dims(stage, tile), float(point == depth - 1 or depth <= point <= max(needed, default=-1))
+        case Load() if looped or needed == {point}:
+            return _dims(stage, node.type.axes), bits(node.type.element) / 32 if point in needed else 0.0
+        case Load():
+            return _dims(stage, node.type.axes), float(min(needed) <= point <= max(needed))
+        case expr if _is_free(expr) or looped:
+            return (), 0.0
+        case _:
+            stays = bool(needed) and depth <= point <= max(needed) and max(needed) > depth
+            return _dims(stage, node.type.axes), float(stays)
+
+
+def _is_free(expr: FlowExpr) -> bool:
+    """Whether a value costs nothing to make again."""
+    return isinstance(expr, Scalar | Const | Size | MaxOf | Index)
+
+
+def _needed(stage: Stage, live: list[NodeId], depth: dict[NodeId, int]) -> dict[NodeId, set[int]]:
+    """For each node, the points at which something reads it."""
+    found: dict[NodeId, set[int]] = {number: set() for number in live}
+    for number in live:
+        expr = stage.flow.nodes[number].expr
+        for operand in flow_operands(expr):
+            found[operand].add(depth[number] - isinstance(expr, Reduce))
+    for store in stage.flow.stores:
+        for number in store_operands(store):
+            found[number].add(max(depth[n] for n in store_operands(store)))
+    for partial in stage.partials:
+        found[partial.value].add(depth[partial.value])
+    return found
+
+
+def _live(stage: Stage) -> list[NodeId]:
+    roots = [n for store in stage.flow.stores for n in store_operands(store)]
+    roots += [partial.value for partial in stage.partials]
+    return sorted(flow_reachable(stage.flow.nodes, tuple(roots)))
+
+
+def _spans(stage: Stage, axes: tuple[Axis, ...]) -> bool:
+    return any(axis in stage.stream for axis in axes)
+
+
+def _dims(stage: Stage, axes: tuple[Axis, ...]) -> tuple[str, ...]:
+    """The dimensions of a tile, each once; axes that are one position to a program have none."""
+    rows = ["row"] if stage.lanes and any(axis in stage.rows for axis in axes) else []
+    inner = (*stage.stream[-1:], *stage.tile, *((stage.block,) if stage.block else ()))
+    return (*rows, *(str(axis) for axis in stage.order if axis in axes and axis in inner))
+
+
+def _registers(held: Held, sizes: Mapping[str, int], threads: int) -> int:
+    elements = 1
+    for dim in held.dims:
+        elements *= sizes[dim]
+    return ceil(max(elements / threads, 1) * held.words)
