@@ -20,7 +20,7 @@ from fusec.ir.program import BuiltGroup, BuiltPlan
 from fusec.ir.show import show_graph
 from fusec.ir.show_flow import show_flow
 from fusec.ir.show_kernel import show_kernel
-from fusec.ir.show_plan import show_groups
+from fusec.ir.show_plan import show_group
 from fusec.passes.pipeline import StepReport, compile_graph
 from fusec.passes.plan.justify import Placement, Reduction, justify, placements
 from fusec.passes.plan.marks import marked
@@ -120,17 +120,21 @@ def lines(explained: Explanation) -> Iterator[str]:
         yield from ("", f"plan {number}, {plan.plan.name}: {plan.plan.words}")
         yield from (f"    kernel     {kernel}" for kernel in plan.plan.kernels)
         yield f"    moves      {plan.plan.moved} (least possible: {plan.plan.least})"
-        yield from (f"    registers  {stage}: about {text} a thread" for stage, text in plan.registers.items())
+        yield from (f"    registers  {stage}: about {text}, by the tile" for stage, text in plan.registers.items())
         for placement in plan.reductions:
-            yield f"    reduction {placement.reduction}  {placement.stage}: {placement.place}"
+            stage = f" ({placement.stage})" if len(plan.registers) > 1 else ""
+            yield f"    reduction {placement.reduction}  {placement.place}{stage}"
 
 
-def show(result: Graph | Flow | tuple[Group, ...] | tuple[BuiltGroup, ...]) -> str:
+def show(result: Graph | Flow | tuple[Group | BuiltGroup, ...]) -> str:
     """What a step made, as text."""
     match result:
         case Graph():
             return show_graph(result)
         case Flow():
             return show_flow(result)
-    kernels = {k.name: k for group in result if isinstance(group, BuiltGroup) for p in group.all_plans() for k in p.kernels}
-    return "\n\n".join(map(show_kernel, kernels.values())) if kernels else show_groups(result)
+    plans = [plan for group in result if isinstance(group, BuiltGroup) for plan in group.all_plans()]
+    kernels = {kernel.name: kernel for plan in plans for kernel in plan.kernels}
+    return "\n\n".join(
+        [show_group(group) for group in result if isinstance(group, Group)] + [*map(show_kernel, kernels.values())]
+    )

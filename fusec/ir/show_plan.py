@@ -12,9 +12,9 @@ from fusec.ir.types import Axis
 INDENT = "  "
 
 
-def show_groups(groups: tuple[Group, ...]) -> str:
-    """Every group with its plans and their stages; a stage shows its nodes where they are not those of the group."""
-    return "\n".join(line for group in groups for line in _group(group))
+def show_group(group: Group) -> str:
+    """A group with its plans and their stages; a stage shows its nodes where they are not those of the group."""
+    return "\n".join(_group(group))
 
 
 def _group(group: Group) -> Iterator[str]:

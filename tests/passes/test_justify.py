@@ -2,101 +2,134 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from fusec.diagnostics import Source
-from fusec.ir.program import BuiltPlan
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.pipeline import StepReport, compile_graph
-from fusec.passes.plan.justify import Placement, justify, live_registers
+from fusec.passes.plan.justify import Placement, Reduction, justify, placements
+from fusec.passes.plan.marks import marked
 
-SPEC = """op f(x: T[..., N], w: T[N]) -> y: f32[...]
-where T in {{f16, f32}}:
+SPEC = """op f(x: T[M, N], w: T[N], b: T[N]) -> y: f32[M{kept}]
+where T in {{f16, f32}}{constraint}:
     s = {earlier}
     y = {body}
 """
 
-LAYERNORM = """op f(x: T[..., N], w: T[N], b: T[N], eps: f32 = 1e-5) -> y: T[..., N]
-where T in {f16, f32}:
-    y = layernorm(x, w, b, eps, over=N)
-"""
+
+@dataclass(frozen=True)
+class Justified:
+    """The reductions of an op, and where each shape of plan puts them."""
+
+    reductions: tuple[Reduction, ...]
+    plans: dict[str, tuple[Placement, ...]]
+
+    def rules(self, number: int, name: str) -> list[tuple[bool, str]]:
+        return [(rule.applied, rule.reason) for rule in self.reductions[number - 1].rules if rule.name == name]
+
+    def places(self, shape: str) -> dict[int, str]:
+        return {placement.reduction: placement.place for placement in self.plans[shape]}
 
 
-def plans(body: str, earlier: str = "mean(x * x, over=N)") -> dict[str, tuple[BuiltPlan, tuple[Placement, ...]]]:
-    """The plans of an op that reduces `body`, which may use an earlier reduction `s`, by their shape."""
-    (graph,) = elaborate(load(Source("f.fuse", SPEC.format(body=body, earlier=earlier)), None))
+def justified(body: str, earlier: str = "mean(x * x, over=N)", kept: str = "", constraint: str = "") -> Justified:
+    """An op that reduces twice: `s`, and `body`, which may use `s`."""
+    text = SPEC.format(body=body, earlier=earlier, kept=kept, constraint=constraint)
+    (graph,) = elaborate(load(Source("f.fuse", text), None))
     steps: list[StepReport] = []
-    program = compile_graph(graph, steps.append)
+    program = compile_graph(marked(graph), steps.append)
     made = {step.name: step.result for step in steps}
-    built = [plan for group in program.groups for plan in group.all_plans()]
-    return {plan.plan.shape.value: (plan, justify(plan.plan, made["simplify"], made["commute"])) for plan in built}
-
-
-def placed(body: str, earlier: str = "mean(x * x, over=N)", shape: str = "resident") -> Placement:
-    """The placement of the reduction that `body` is."""
-    return next(found for found in plans(body, earlier)[shape][1] if found.reduction == body)
+    plans = [built.plan for group in program.groups for built in group.all_plans()]
+    reductions = justify(graph, made["simplify"], made["commute"], made["resolve_views"])
+    return Justified(reductions, {plan.shape.value: placements(plan) for plan in plans})
 
 
 def test_reductions_that_wait_for_nothing_are_merged() -> None:
-    first, second = plans("s + amax(x, over=N)")["streamed"][1]
-    assert (first.reduction, second.reduction) == ("sum in mean(x * x, over=N)", "amax(x, over=N)")
-    assert second.place == "streamed: streamed along N, sweep 1 of 1"
-    assert second.applied == ("merge: one sweep with sum in mean(x * x, over=N)",)
-    assert first.applied == ("merge: one sweep with amax(x, over=N)",)
-    assert (first.refused, second.refused) == ((), ())
+    op = justified("s + amax(x, over=N)")
+    assert [reduction.words for reduction in op.reductions] == ["mean(x * x, over=N)", "amax(x, over=N)"]
+    assert op.rules(1, "merge") == [(True, "one sweep with reduction 2")]
+    assert op.rules(2, "merge") == [(True, "one sweep with reduction 1")]
+    assert op.rules(2, "commute") == [(False, "it waits for no other reduction over N")]
+    assert op.rules(2, "online") == [(False, "it waits for no other reduction over N")]
+    assert op.places("streamed") == dict.fromkeys((1, 2), "streamed along N, sweep 1 of 1")
 
 
 def test_a_positive_factor_is_commuted() -> None:
-    placement = placed("amax(abs(x * rsqrt(s + 1) * w), over=N)", shape="streamed")
-    assert placement.applied[-1].startswith("commute: ")
-    assert placement.place == "streamed: streamed along N, sweep 1 of 1"
-    assert placement.refused == ()
+    op = justified("amax(abs(x * rsqrt(s + 1) * w), over=N)")
+    assert op.rules(2, "commute") == [(True, "rsqrt(s + 1) is positive, has no axis N, and left it")]
+    assert op.rules(2, "merge") == [(True, "one sweep with reduction 1")]
+    assert op.places("streamed")[2] == "streamed along N, sweep 1 of 1"
+
+
+def test_a_factor_of_a_sum_may_have_any_sign() -> None:
+    op = justified("sum(x * s * w, over=N)", earlier="sum(x, over=N)")
+    assert op.rules(2, "commute") == [(True, "reduction 1 has no axis N, and left it")]
+
+
+def test_of_two_factors_one_may_leave() -> None:
+    op = justified("amax(x * s * sigmoid(s), over=N)", earlier="sum(x, over=N)")
+    assert op.rules(2, "commute") == [
+        (True, "sigmoid(s) is positive, has no axis N, and left it"),
+        (False, "reduction 1 is not proved positive"),
+    ]
+    assert op.places("streamed")[2] == "streamed along N, sweep 2 of 2"
 
 
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("amax(x * s, over=N)", "div in mean(x * x, over=N) is not proved positive"),
+        ("amax(x * s, over=N)", "reduction 1 is not proved positive"),
+        ("sum(-(x * s), over=N)", "reduction 1 is not proved positive"),
+        ("sum(maximum(x * s, w * s), over=N)", "reduction 1 is not proved positive"),
         ("sum(cast(x * s, T) * w, over=N)", "the declared cast to T stands in between"),
         ("sum(exp(x * s), over=N)", "a factor does not pass through exp(x * s)"),
+        ("sum(x / (s + 1), over=N)", "it is divided by add in s + 1, and only a factor can leave"),
         ("sum(x - s, over=N)", "sub in x - s does not multiply all of it, and only a factor can leave"),
-        ("sum(abs(x * rsqrt(s + 1) + w), over=N)", "add in x * rsqrt(s + 1) + w does not multiply all of it"),
+        ("sum(x * s + b, over=N)", "add in x * s + b does not multiply all of it, and only a factor can leave"),
+        ("sum(x * s + b * exp(s), over=N)", "not all that meets in add in x * s + b * exp(s) has the factor"),
     ],
 )
 def test_a_refused_rule_names_the_first_condition_that_fails(body: str, reason: str) -> None:
-    placement = placed(body, shape="streamed")
-    assert placement.place == "streamed: streamed along N, sweep 2 of 2"
-    assert not any(rule.startswith("commute") for rule in placement.applied)
-    assert len(placement.refused) == 1
-    assert placement.refused[0].startswith(f"commute: {reason}")
+    op = justified(body)
+    assert op.rules(2, "commute") == [(False, reason)]
+    assert op.rules(2, "online") == [(False, "not built: what it waits for is finished first")]
+    assert op.rules(1, "merge") == [(False, "reduction 2 needs a later sweep")]
+    assert op.rules(2, "merge") == [(False, "reduction 1 needs an earlier sweep")]
+    assert op.places("streamed") == {number: f"streamed along N, sweep {number} of 2" for number in (1, 2)}
+
+
+def test_a_factor_whose_axis_a_view_takes_apart_stays() -> None:
+    earlier = "sum(x, over=M)\n    a, c = halves(x * s, over=N)"
+    op = justified("sum(a * c, over=M)", earlier, kept=", N/2", constraint=", N % 2 == 0")
+    assert op.rules(2, "commute") == [(False, "a view takes an axis of the factor apart")]
 
 
 def test_where_a_row_goes() -> None:
-    found = plans("amax(x, over=N)", earlier="1.0")
-    assert {shape: placements[-1].place.split(" along")[0] for shape, (_, placements) in found.items()} == {
-        "rows": "rows: in registers",
-        "resident": "resident: in registers",
-        "streamed": "streamed: streamed",
-        "split": "partial0: split over programs",
+    op = justified("amax(x, over=N)", earlier="1.0")
+    assert {shape: op.places(shape)[1] for shape in op.plans} == {
+        "rows": "in registers, several rows to a program",
+        "resident": "in registers",
+        "streamed": "streamed along N, sweep 1 of 1",
+        "split": "split over programs along N, combined in fixed order by the stages after it",
     }
 
 
-def test_a_row_that_is_needed_twice_takes_more_registers() -> None:
-    once, _ = plans("amax(x, over=N)", earlier="1.0")["resident"]
-    twice, _ = plans("sum(exp(x - s), over=N)", earlier="amax(x, over=N)")["resident"]
-    (needs_one,), (needs_two,) = (map(live_registers, plan.plan.stages) for plan in (once, twice))
-    assert needs_one == "about 1 * N / threads + 16"
-    assert needs_two.endswith("* N / threads + 32")
+def test_each_stage_of_a_split_has_its_own_reduction() -> None:
+    op = justified("sum(exp(x - s), over=N)", earlier="amax(x, over=N)")
+    assert [(placed.reduction, placed.stage) for placed in op.plans["split"]] == [(1, "partial0"), (2, "partial1")]
 
 
 def test_reductions_of_one_function_are_told_apart() -> None:
-    first, second = plans("sum(softmax(x, over=N), over=N)")["resident"][1][:2]
-    assert [first.reduction, second.reduction] == [f"{op} in softmax(x, over=N)" for op in ("amax", "sum")]
-    (graph,) = elaborate(load(Source("f.fuse", LAYERNORM), None))
-    steps: list[StepReport] = []
-    program = compile_graph(graph, steps.append)
-    made = {step.name: step.result for step in steps}
-    mean, variance = justify(program.groups[0].plans[0].plan, made["simplify"], made["commute"])
-    assert mean.reduction == variance.reduction == "sum in layernorm(x, w, b, eps, over=N)"
-    assert (len(mean.refused), len(variance.refused)) == (0, 1)
+    op = justified("sum(layernorm(x, w, b, 0.1, over=N), over=N)", earlier="1.0")
+    words = "mean over N in layernorm(x, w, b, 0.1, over=N)"
+    assert [reduction.words for reduction in op.reductions[:2]] == [words, words]
+    assert op.rules(1, "commute") == [(False, "it waits for no other reduction over N")]
+    assert op.rules(2, "commute")[0][1].startswith("sub in layernorm(x, w, b, 0.1, over=N) does not multiply all")
+
+
+def test_reductions_that_become_equal_are_one() -> None:
+    op = justified("s + sum(x * x, over=N)")
+    assert op.rules(2, "share") == [(True, "equal to another reduction, computed once")]
+    assert op.places("streamed").keys() == {1}

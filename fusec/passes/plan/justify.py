@@ -74,29 +74,38 @@ _DEFER = Rule("defer", False, "it is no sum of products of two tensors (`dot`)")
 
 
 def _rules(number: int, before: Graph, after: Graph, flow: Flow) -> tuple[Rule, ...]:
-    merged, old, new = _merge(number, flow), _reduce(number, before.nodes), _reduce(number, after.nodes)
-    if merged is None or old is None or new is None:
+    old, new, met = (_reduce(number, form.nodes) for form in (before, after, flow))
+    if old is None or new is None or met is None:
         return (Rule("share", True, "equal to another reduction, computed once"),)
-    return (merged, *_commute(before, old, after, new), _DEFER, _online(after, new))
+    return (_merge(number, new, flow), *_commute(before, old, after, new), _DEFER, _online(after, new))
 
 
-def _merge(number: int, flow: Flow) -> Rule | None:
+def _merge(number: int, new: Reduce, flow: Flow) -> Rule:
     live = flow_reachable(flow.nodes, tuple(n for store in flow.stores for n in store_operands(store)))
     places = {mark: found[0] for mark, found in marked_reductions(flow.nodes, live).items()}
-    reduce = _reduce(number, flow.nodes)
-    if reduce is None or number not in places:
-        return None
-    same = {m for m, n in places.items() if m != number and _axes(flow.nodes[n].expr) == set(reduce.axes)}
-    depth = depths(flow, reduce.axes)
-    together = {mark for mark in same if depth[places[mark]] == depth[places[number]]}
+    mine = places.pop(number)
+    depth = depths(flow, _axes(flow, mine))
+    sweeps = {mark: depth[n] for mark, n in places.items() if _slices(flow, n) == _slices(flow, mine)}
+    together = [mark for mark, sweep in sweeps.items() if sweep == depth[mine]]
     if together:
-        return Rule("merge", True, f"one sweep with {_listed(together)}")
-    if same:
-        return Rule("merge", False, f"{_listed(same)} comes before or after it, with a path between them")
-    return Rule("merge", False, f"no other reduction over {_names(reduce.axes)}")
+        return Rule("merge", True, f"one sweep with reduction {' and '.join(map(str, together))}")
+    if sweeps:
+        order = {mark: "an earlier" if sweep < depth[mine] else "a later" for mark, sweep in sweeps.items()}
+        return Rule("merge", False, ", ".join(f"reduction {mark} needs {word} sweep" for mark, word in order.items()))
+    return Rule("merge", False, f"no other reduction of the same rows over {_names(new.axes)}")
 
 
-def _reduce(number: int, nodes: Sequence[Node] | Sequence[FlowNode]) -> Reduce | None:
+def _axes(flow: Flow, number: NodeId) -> tuple[Axis, ...]:
+    expr = flow.nodes[number].expr
+    return expr.axes if isinstance(expr, Reduce) else ()
+
+
+def _slices(flow: Flow, number: NodeId) -> tuple[frozenset[Axis], frozenset[Axis]]:
+    """The axes a reduction removes, and those it keeps."""
+    return frozenset(_axes(flow, number)), frozenset(flow.nodes[number].type.axes)
+
+
+def _reduce(number: int, nodes: Sequence[Node | FlowNode]) -> Reduce | None:
     """What a pass made of a reduction, if it is still there: any of its parts."""
     places = marked_reductions(nodes).get(number)
     expr = nodes[places[0]].expr if places else None
@@ -154,14 +163,6 @@ def _title(node: Node) -> str:
     assert isinstance(node.expr, Reduce)
     op, text = node.expr.op, words(node)
     return text if text.startswith(f"{op}(") else text.replace(op, f"{op} over {_names(node.expr.axes)}", 1)
-
-
-def _axes(expr: object) -> set[Axis]:
-    return set(expr.axes) if isinstance(expr, Reduce) else set()
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return "reduction " + " and ".join(map(str, sorted(numbers)))
 
 
 def _names(axes: Iterable[Axis]) -> str:

@@ -31,7 +31,7 @@ def mark_of(node: Node | FlowNode) -> int | None:
 
 
 def marked_reductions(
-    nodes: Sequence[Node] | Sequence[FlowNode], live: frozenset[NodeId] | None = None
+    nodes: Sequence[Node | FlowNode], live: frozenset[NodeId] | None = None
 ) -> dict[int, list[NodeId]]:
     """The reductions made of each number, of those that are `live`: several where an axis has parts."""
     found: dict[int, list[NodeId]] = {}
