@@ -164,19 +164,21 @@ class Memory:
             self._written.append(addresses)
 
     def _find_races(self) -> None:
+        """Note the first element that is stored twice: by which of two threads last, nobody knows."""
         if not self._stores:
             return
         sizes = [addresses.size for _, _, addresses in self._stores]
-        number = {program: i for i, program in enumerate(dict.fromkeys(program for program, _, _ in self._stores))}
-        programs = np.repeat([number[program] for program, _, _ in self._stores], sizes)
-        addresses = np.concatenate([addresses for _, _, addresses in self._stores])
         owner = np.repeat(np.arange(len(self._stores)), sizes)
-        rank = np.lexsort((programs, addresses))
-        twice = (np.diff(addresses[rank]) == 0) & (np.diff(programs[rank]) != 0)
+        addresses = np.concatenate([addresses for _, _, addresses in self._stores])
+        rank = np.lexsort((owner, addresses))
+        twice = (np.diff(addresses[rank]) == 0) & (np.diff(owner[rank]) != 0)
         for at in np.flatnonzero(twice)[:1]:
             one, other = (self._stores[owner[rank[place]]] for place in (at, at + 1))
             place = one[1].position(addresses[rank[at]])
-            text = f"`{self._kernel}`: programs {one[0]} and {other[0]} both store {place}"
+            if one[0] == other[0]:
+                text = f"`{self._kernel}`: program {one[0]} stores {place} twice"
+            else:
+                text = f"`{self._kernel}`: programs {one[0]} and {other[0]} both store {place}"
             self._note("race", one[1].name, text)
 
     def _where(self) -> str:

@@ -37,6 +37,15 @@ def wide_kernel(x_ptr, y_ptr, x_row):
 
 
 @triton.jit
+def repeated_store_kernel(x_ptr, y_ptr, BLOCK: tl.constexpr):
+    """Its two stores meet at the last element."""
+    place = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + place)
+    tl.store(y_ptr + place, x)
+    tl.store(y_ptr + place + BLOCK - 1, x, mask=place < 1)
+
+
+@triton.jit
 def shared_store_kernel(x_ptr, y_ptr):
     tl.store(y_ptr + tl.program_id(0) // 2, tl.load(x_ptr + tl.program_id(0)))
 

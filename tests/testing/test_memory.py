@@ -73,6 +73,14 @@ def test_a_store_by_two_programs_is_a_race() -> None:
     assert "programs (0, 0, 0) and (1, 0, 0) both store y_ptr[0]" in faults(run, {"x": x})
 
 
+def test_a_second_store_by_one_program_is_a_race_of_its_threads() -> None:
+    def run() -> None:
+        kernels.repeated_store_kernel[(1,)](x, kernels.fresh((4,), x), BLOCK=4)
+
+    x = torch.arange(4.0)
+    assert "program (0, 0, 0) stores y_ptr[3] twice" in faults(run, {"x": x})
+
+
 def test_atomic_updates_are_no_race() -> None:
     x = torch.ones(4)
     with watched({"x": x, "y": (y := torch.zeros(1))}, writable={"y"}):
