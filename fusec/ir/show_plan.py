@@ -42,9 +42,10 @@ def _stage(stage: Stage, whole: Flow | None) -> Iterator[str]:
 
 
 def _places(stage: Stage) -> Iterator[str]:
-    """Where each axis goes, `in memory` their order."""
-    yield f"in memory {_axes(stage.order)}"
-    yield f"{'lanes' if stage.lanes else 'programs'} {_axes(stage.rows)}"
+    """Where each axis goes, after their order in memory."""
+    yield f"in memory {_axes(stage.order)}" if stage.order else "no axes"
+    if stage.rows:
+        yield f"{'lanes' if stage.lanes else 'programs'} {_axes(stage.rows)}"
     if stage.block is not None:
         yield f"blocks {stage.block}"
     if stage.tile:
@@ -54,4 +55,4 @@ def _places(stage: Stage) -> Iterator[str]:
 
 
 def _axes(axes: tuple[Axis, ...]) -> str:
-    return ", ".join(map(str, axes)) or "-"
+    return ", ".join(map(str, axes))
