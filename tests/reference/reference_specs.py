@@ -105,16 +105,16 @@ def _graphs(text: str) -> tuple[Graph, ...]:
     return elaborate(load(Source("spec.fuse", text), None))
 
 
-def _examples() -> list[str]:
+def examples() -> list[str]:
+    """The example files of the language document."""
     return re.findall(r"^```fuse\n(.*?)^```", (ROOT / "docs" / "language.md").read_text(), re.DOTALL | re.MULTILINE)
 
 
-def _specs() -> list[str]:
+def specs() -> list[str]:
+    """The specs of the repository."""
     return [path.read_text() for path in sorted((ROOT / "specs").glob("*.fuse"))]
 
 
 def graphs() -> dict[str, Graph]:
     """By name; where an example of the language has the name of a spec, the example is left out."""
-    return {
-        graph.name: graph for text in (*_examples(), *_specs(), CONSTRUCTS, CONTRACTIONS) for graph in _graphs(text)
-    }
+    return {graph.name: graph for text in (*examples(), *specs(), CONSTRUCTS, CONTRACTIONS) for graph in _graphs(text)}

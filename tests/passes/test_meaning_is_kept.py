@@ -1,0 +1,114 @@
+"""Graph passes rewrite what an op computes and never change it: the results before and after are the same numbers.
+
+Two graphs that mean the same have the same exact result, and the error bound of each encloses it, so the two intervals
+meet. In f64 they are a few units in the last place wide.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from reference_specs import CONSTRUCTS, CONTRACTIONS, examples, specs
+
+from fusec.diagnostics import InternalError, Source
+from fusec.ir.graph import Const, Graph
+from fusec.ir.verify import verify_graph
+from fusec.lang.load import load
+from fusec.numerics.envelope import envelope
+from fusec.numerics.interval import Interval
+from fusec.passes.graph.elaborate import elaborate
+from fusec.passes.pipeline import GRAPH_STEPS
+from fusec.testing.cases import Case as Call
+from fusec.testing.cases import build
+from fusec.testing.golden import Case
+from fusec.testing.random_specs import text as random_spec
+from fusec.testing.strategies import Budget, cases
+
+RANDOM = 15
+CASES = sorted(Path(__file__).parent.glob("*/*.case"))
+
+brief = settings(
+    max_examples=6,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def texts() -> dict[str, str]:
+    found = {f"{path.parent.name}-{path.stem}": Case.read(path).sections["spec.fuse"] for path in CASES}
+    found |= {f"spec{place}": text for place, text in enumerate([*specs(), *examples(), CONSTRUCTS, CONTRACTIONS])}
+    return found | {f"random{seed}": random_spec(seed) for seed in range(RANDOM)}
+
+
+def in_f64(text: str) -> str:
+    """The spec with every type variable of reals as f64, so that bounds are as narrow as they get."""
+    return re.sub(r"\b([A-Z]) in \{[^}i]*\}", r"\1 in {f64}", text)
+
+
+def differ(one: Interval, other: Interval) -> torch.Tensor:
+    """Where two intervals have no number in common; NaN meets NaN."""
+    meet = (one.low <= other.high) & (other.low <= one.high)
+    meet |= one.low.isnan() & other.low.isnan() if one.low.is_floating_point() else False
+    return ~(meet | one.unknown | other.unknown)
+
+
+def check(graph: Graph) -> None:
+    lowered = [graph]
+    for step in GRAPH_STEPS:
+        lowered.append(step(lowered[-1]))
+        verify_graph(lowered[-1], step.__name__)
+
+    @brief
+    @given(cases(graph, Budget(rows=4, elements=300)))
+    def holds(call: Call) -> None:
+        arguments = build(graph, call).arguments
+        bounds = [envelope(form, arguments) for form in lowered]
+        for step, before, after in zip(GRAPH_STEPS, bounds[:-1], bounds[1:], strict=True):
+            assert before.keys() == after.keys()
+            wrong = [name for name in before if differ(before[name], after[name]).any()]
+            assert not wrong, f"{step.__name__} changes {wrong} of {call!r}"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        holds()
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in texts().items()])
+def test_meaning_is_kept(text: str) -> None:
+    for form in dict.fromkeys((text, in_f64(text))):
+        for graph in elaborate(load(Source("spec.fuse", form), None)):
+            check(graph)
+
+
+WRONG: dict[str, tuple[str, object]] = {
+    "the sign of a factor is taken for granted": ("fusec.passes.plan.commute.is_positive", lambda nodes, value: True),
+    "every factor may leave": ("fusec.passes.plan.commute._Factoring._movable", lambda self, value: True),
+    "a mean is a sum": ("fusec.passes.graph.simplify.Extent", lambda axes: Const(1)),
+    "a power has one factor too few": ("fusec.passes.graph.simplify.range", lambda count: range(count - 1)),
+}
+
+SEEN_IN = """op f(x: T[M, N], w: T[M, N]) -> (a: f32[M], b: f32[M], c: f32[M], d: T[M, N])
+where T in {f32}:
+    s = sum(x, over=N)
+    a = amax(x * s, over=N)
+    b = sum(x * exp(w), over=N)
+    c = mean(x, over=N)
+    d = x ** 3
+"""
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_wrong_rewrite_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, wrong = WRONG[fault]
+    monkeypatch.setattr(place, wrong, raising=False)
+    (graph,) = elaborate(load(Source("spec.fuse", SEEN_IN), None))
+    with pytest.raises((AssertionError, InternalError)):
+        check(graph)
