@@ -98,15 +98,14 @@ def _held(
             # Before it is folded, the result of a loop is a tile of accumulators.
             tile = stage.flow.nodes[arg].type.axes if point == depth - 1 else node.type.axes
             return _dims(stage, tile), float(point == depth - 1 or depth <= point <= max(needed, default=-1))
-        case Load() if looped or needed == {point}:
+        case Load() if looped or point == min(needed):
             return _dims(stage, node.type.axes), bits(node.type.element) / 32 if point in needed else 0.0
         case Load():
-            return _dims(stage, node.type.axes), float(min(needed) <= point <= max(needed))
+            return _dims(stage, node.type.axes), float(min(needed) < point <= max(needed))
         case expr if _is_free(expr) or looped:
             return (), 0.0
         case _:
-            stays = bool(needed) and depth <= point <= max(needed) and max(needed) > depth
-            return _dims(stage, node.type.axes), float(stays)
+            return _dims(stage, node.type.axes), float(depth < point <= max(needed))
 
 
 def _is_free(expr: FlowExpr) -> bool:

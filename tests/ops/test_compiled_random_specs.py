@@ -15,7 +15,7 @@ from fusec.testing.limits import LIMITS, limited
 from fusec.testing.random_specs import text
 from fusec.testing.strategies import Budget, cases
 
-REPRODUCE = "reproduce with pytest tests/ops/test_random_specs.py --spec-seed {}"
+REPRODUCE = "reproduce with pytest tests/ops/test_compiled_random_specs.py --spec-seed {}"
 
 # The specs are random already: a failing call is not made smaller, so that it is the one which is reported.
 few = settings(
