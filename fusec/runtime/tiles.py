@@ -119,8 +119,9 @@ def index_type(*tensors: torch.Tensor | Buffer | None) -> Any:
 
 
 def is_flat(*tensors: torch.Tensor | None) -> bool:
-    """Whether every tensor is one gapless run of memory in row-major order."""
-    return all(tensor is None or tensor.is_contiguous() for tensor in tensors)
+    """Whether every tensor is one gapless run of memory in row-major order, walked by its last stride."""
+    # An axis of one element may have any stride, also where the tensor counts as contiguous.
+    return all(tensor is None or (tensor.is_contiguous() and tensor.stride(-1) == 1) for tensor in tensors)
 
 
 def require_one_walk(op: str, rows: Lead) -> None:
