@@ -111,6 +111,7 @@ def _excerpt(span: Span) -> str:
     line, column = span.source.position(span.start)
     text = span.source.line(line)
     width = max(1, min(span.end - span.start, len(text) - column + 1))
+    text = "".join(char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
     indent = "".join("\t" if char == "\t" else " " for char in text[: column - 1])
     margin = " " * len(str(line))
     return f" {line} | {text}\n {margin} | {indent}{'^' * width}"

@@ -34,6 +34,13 @@ _CHARACTERS = {
     ".": "a function is called as `f(x)`, there are no methods",
     '"': 'a docstring stands between `"""`',
     "'": 'a docstring stands between `"""`',
+    "^": "a power is written `a ** b`",
+    "@": "a product of matrices is written `dot(a, b, over=K)`",
+    "&": "conditions are joined with `and`",
+    "|": "conditions are joined with `or`",
+    "!": "a condition is turned around with `not`",
+    "~": "a condition is turned around with `not`",
+    ";": "every statement has a line of its own",
 }
 
 _VALUE = {"NAME", "NUMBER", "LPAR", "_DOTS"}
@@ -57,7 +64,8 @@ def explain(error: UnexpectedInput, source: Source, start: int, end: int) -> Dia
         case UnexpectedCharacters(char=char):
             at = start + (error.pos_in_stream or 0)
             help = "names are made of the letters a-z, digits and `_`" if char.isalpha() else _CHARACTERS.get(char)
-            return Diagnostic(f"`{char}` has no place in a spec", Span(source, at, at + 1), help=help)
+            shown = char if char.isprintable() else f"\\x{ord(char):02x}"
+            return Diagnostic(f"`{shown}` has no place in a spec", Span(source, at, at + 1), help=help)
         case _:
             raise error
 
@@ -81,10 +89,20 @@ def _token(error: UnexpectedToken, token: Token, source: Source, start: int, end
         case _:
             above = bracket is not None and "\n" in source.text[bracket.start : at]
             notes = (Note(f"this `{bracket.text}` is still open", bracket),) if bracket and above else ()
-            help = _python_word(source, at, token)
-            if token == "[" and set(error.accepts) == {"COLON"}:
-                help = "a parameter and an output are written as `name: type`"
+            help = _habit(error, token, source, at)
             return Diagnostic(f"`{token}` cannot stand here{expected}", Span(source, at, at + len(token)), notes, help)
+
+
+def _habit(error: UnexpectedToken, token: Token, source: Source, at: int) -> str | None:
+    """What to write in the place of something that another language would have here."""
+    before = source.text[:at].rstrip()[-1:]
+    if token in ("[", "=") and set(error.accepts) <= {"COLON", "NAME"}:
+        return "a parameter and an output are written as `name: type`"
+    if token.type == "COMPARES":
+        return "comparisons do not chain: write `a < b and b < c`"
+    if token == "=" and before and before in "+-*/%":
+        return "a name is assigned once: give the new value a name of its own"
+    return _python_word(source, at, token)
 
 
 def _open_bracket(source: Source, start: int, end: int) -> Span | None:

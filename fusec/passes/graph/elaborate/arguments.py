@@ -8,6 +8,9 @@ from fusec.diagnostics import Note, Span
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.report import did_you_mean, listing
 
+_OVER = ("axes", "axis", "dim", "dims")
+"""What other libraries call the parameter `over`."""
+
 
 class ArgumentFault(Exception):
     """Arguments that do not fit the parameters."""
@@ -40,11 +43,11 @@ def bind(
             keyword_seen = True
             place = argument.keyword.text
             if place not in found or place == gathering:
-                help = did_you_mean(place, places) or _parameters(places)
+                help = _keyword_help(place, places)
                 raise ArgumentFault(f"`{name}` has no parameter `{place}`", argument.keyword.span, help)
             if found[place]:
                 first = Note(f"`{place}` is first given here", found[place][0].span)
-                raise ArgumentFault(f"`{place}` is given twice", argument.span, notes=(first,))
+                raise ArgumentFault(f"`{place}` is given twice", argument.span, "leave one of them out", (first,))
         found[place] = (*found[place], argument.value)
     missing = [place for place in places if place in required and not found[place]]
     if missing:
@@ -59,6 +62,12 @@ def _too_many(name: str, places: Sequence[str], argument: syntax.Argument) -> Ar
         argument.span,
         _parameters(places),
     )
+
+
+def _keyword_help(word: str, places: Sequence[str]) -> str | None:
+    if word in _OVER and "over" in places:
+        return "axes are given by name, as in `over=N`"
+    return did_you_mean(word, places) or _parameters(places)
 
 
 def _parameters(places: Sequence[str]) -> str | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import builtins
 import keyword
+from collections.abc import Iterable
 
+from fusec.diagnostics import Note
 from fusec.ir.types import DTYPES
 from fusec.lang.syntax import Name
 from fusec.passes.graph.elaborate.constants import CONSTANTS
@@ -16,6 +18,25 @@ MAX_NAME = 60
 _PYTHON = frozenset(dir(builtins))
 _GENERATED = frozenset({"tl", "torch", "triton", "fusec", "libdevice", "math", "self"})
 _EXTENTS = frozenset({"lead", "lead0", "lead1", "size"})
+
+
+def check_op_names(names: Iterable[Name], report: Report) -> None:
+    """The names of the ops of a file, each of which brings some names of its own into the generated file."""
+    owners: dict[str, Name] = {}
+    for name in names:
+        text = name.text
+        words = (text, f"reference_{text}", f"_OP_{text.upper()}")
+        first = next((owners[word] for word in words if word in owners), None)
+        if check_name(name, report) and text.startswith("_"):
+            report.add("the name of an op may not begin with an underscore", name.span, help="it would be private")
+        if first and first.text == text:
+            note = Note("it is first here", first.span)
+            report.add(f"op `{text}` is defined twice", name.span, note, help="give one of them another name")
+        elif first:
+            note = Note("the other is here", first.span)
+            message = f"ops `{first.text}` and `{text}` would share names in the generated file"
+            report.add(message, name.span, note, help="give one of them another name")
+        owners = {**dict.fromkeys(words, name), **owners}
 
 
 def check_name(name: Name, report: Report) -> bool:

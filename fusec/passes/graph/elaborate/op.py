@@ -27,7 +27,7 @@ from fusec.passes.graph.elaborate.constraints import declared_constraints, impli
 from fusec.passes.graph.elaborate.context import Context
 from fusec.passes.graph.elaborate.extents import check_solved, used_axes
 from fusec.passes.graph.elaborate.frame import Frame
-from fusec.passes.graph.elaborate.identifiers import check_name
+from fusec.passes.graph.elaborate.identifiers import check_op_names
 from fusec.passes.graph.elaborate.outputs import find_output
 from fusec.passes.graph.elaborate.primitives import PRIMITIVES
 from fusec.passes.graph.elaborate.report import Report, did_you_mean
@@ -40,16 +40,8 @@ def elaborate(program: syntax.Program) -> tuple[Graph, ...]:
     """The graphs of all ops of a file. Raises `SpecError` with every mistake of the file and of those it uses."""
     report = Report()
     _check_functions(program, report)
-    seen: dict[str, Span] = {}
-    graphs = []
-    for op in program.module.ops:
-        check_name(op.name, report)
-        if op.name.text in seen:
-            report.add(
-                f"op `{op.name.text}` is defined twice", op.name.span, Note("it is first here", seen[op.name.text])
-            )
-        seen.setdefault(op.name.text, op.name.span)
-        graphs.append(_Op(program, op, report).graph())
+    check_op_names((op.name for op in program.module.ops), report)
+    graphs = [_Op(program, op, report).graph() for op in program.module.ops]
     found = (*program.faults, *report.diagnostics)
     if found:
         raise SpecError(tuple(sorted(found, key=lambda d: (d.span.source.name, d.span.start, d.span.end))))

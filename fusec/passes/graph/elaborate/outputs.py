@@ -16,7 +16,8 @@ def find_output(declared: Declared, body: Body, report: Report) -> Output | None
     binding = body.names.get(name.text)
     if binding is None:
         near = did_you_mean(name.text, [n for n, b in body.names.items() if not b.parameter])
-        report.add(f"output `{name.text}` is never assigned", name.span, help=near)
+        help = near or f"assign it in the body: `{name.text} = ...`"
+        report.add(f"output `{name.text}` is never assigned", name.span, help=help)
         return None
     node = None if binding.bound is None else body.as_value(binding.bound, binding.span)
     if node is None:
@@ -48,6 +49,13 @@ def _missing_help(extra: Axis, declared: tuple[Axis, ...], has: tuple[Axis, ...]
     """What to do about a value with an axis that its output lacks."""
     if isinstance(extra, Quotient) and extra.of in declared:
         return f"`join` or `interleave` makes `{extra.of}` of its parts"
+    if isinstance(extra, Sum):
+        turned = next((a for a in declared if isinstance(a, Sum) and set(a.parts) == set(extra.parts)), None)
+        if turned:
+            return f"the parts are declared in the order `{turned}`"
+    same = next((axis for axis in declared if str(axis).lower() == str(extra).lower()), None)
+    if same:
+        return f"`{same}` is declared, and capitals matter"
     whole = next(
         (axis for axis in declared if isinstance(axis, Sum) and any(extra in part for part in axis.parts)), None
     )

@@ -158,7 +158,8 @@ class Scope:
                 case None:
                     raise _Silent
                 case _:
-                    raise DimFault(f"an axis is needed here, and `{name.text}` is none", name.span)
+                    help = f"the axes here: {listing(self._axis_names())}" if self._axis_names() else None
+                    raise DimFault(f"an axis is needed here, and `{name.text}` is none", name.span, help)
         if name.text not in self._axis_names():
             near = did_you_mean(name.text, [*self._axis_names()])
             raise DimFault(f"there is no axis `{name.text}`", name.span, near)

@@ -160,7 +160,8 @@ class _Reader:
     def _declare(self, name: syntax.Name) -> None:
         first = self._names.setdefault(name.text, name.span)
         if first is not name.span:
-            self._report.add(f"the name `{name.text}` is taken", name.span, Note("it is taken here", first))
+            note = Note("it is taken here", first)
+            self._report.add(f"the name `{name.text}` is taken", name.span, note, help="give one of them another name")
         elif check_name(name, self._report) and name.text in self.signature.variables:
             note = Note("it is bound here", self.signature.variables[name.text].span)
             self._report.add(f"`{name.text}` is a type variable", name.span, note)

@@ -44,8 +44,11 @@ def check_variables(variables: Mapping[str, Variable], params: Iterable[Param], 
             report.add(f"no argument tells which dtype `{name}` is", variable.span, help=help)
 
 
-def element_of(name: syntax.Name, variables: Mapping[str, Variable], report: Report) -> Storage | None:
-    """The dtype or variable that `name` stands for, or None, which is reported."""
+def element_of(name: syntax.Name, variables: dict[str, Variable], report: Report) -> Storage | None:
+    """The dtype or variable that `name` stands for, or None, which is reported.
+
+    A variable that is not bound is reported where it first stands, and then taken for a real one.
+    """
     text = name.text
     if text in DTYPES:
         return DTYPES[text]
@@ -54,6 +57,8 @@ def element_of(name: syntax.Name, variables: Mapping[str, Variable], report: Rep
     if text[0].isupper():
         help = f"bind it with `where {text} in {{f16, bf16, f32}}`"
         report.add(f"type variable `{text}` is not bound", name.span, help=help)
+        variables[text] = Variable(DTypeVar(text, (DTYPES["f32"],)), name.span)
+        return variables[text].type
     else:
         report.add(f"there is no dtype `{text}`", name.span, help=_dtype_help(text))
     return None
