@@ -40,8 +40,8 @@ def main() -> None:
 def application(arguments: Sequence[str]) -> typer.Typer:
     """The command line, with the modules of only the command that `arguments` ask for: `check` waits for no torch."""
     app = typer.Typer(
-        help=HELP,
-        epilog=EPILOG,
+        help=paragraphs(HELP),
+        epilog=paragraphs(EPILOG),
         rich_markup_mode="rich",
         no_args_is_help=True,
         add_completion=False,
@@ -51,8 +51,13 @@ def application(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_top)
     for name in wanted(arguments):
         module = import_module(f"fusec.commands.{name}")
-        app.command(name, epilog=module.EPILOG)(module.run)
+        app.command(name, help=paragraphs(module.run.__doc__), epilog=paragraphs(module.EPILOG))(module.run)
     return app
+
+
+def paragraphs(text: str) -> str:
+    """A text whose paragraphs are a line each, for the terminal to break."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 def wanted(arguments: Sequence[str]) -> Sequence[str]:

@@ -29,7 +29,7 @@ fusec build specs/
 
 fusec build specs/ --out my_ops --target sm_90 --verify
 
-fusec build specs/ --check          fails when the committed package is stale
+fusec build specs/ --check [dim](fails when the committed package is stale)[/dim]
 
 [bold]Exit codes[/bold]
 
@@ -41,15 +41,14 @@ COMPILER = Compiler(compile_file, "fusec.driver.variants_worker")
 FAILURES_SHOWN = 20
 
 COLUMNS = (
-    ("op", False),
-    ("plan", False),
+    ("op, plan", False),
     ("kernels", True),
     ("bytes moved", False),
-    ("least possible", False),
+    ("above least", False),
     ("registers", True),
     ("spills", True),
-    ("shared", True),
-    ("error / bound", True),
+    ("shared\nmemory", True),
+    ("error\n/ bound", True),
 )
 
 
@@ -99,21 +98,15 @@ def parse_targets(text: str) -> tuple[Target, ...]:
 
 
 def rows(report: Report) -> Iterator[tuple[str, ...]]:
-    """The lines of the table: one per plan of every op, with the most that any variant needs on any target."""
-    errors = {check.op: "-" if check.worst is None else f"{check.worst:.2f}" for check in report.verifications}
+    """The lines of the table: every op with its worst error, then its plans with the most that any variant needs."""
+    errors = {check.op: "wrong" if check.worst is None else f"{check.worst:.2f}" for check in report.verifications}
     for record in report.files:
         for op in record.ops:
-            for number, plan in enumerate(op.plans):
+            yield (op.name, *[""] * (len(COLUMNS) - 2), errors.get(op.name, "-"))
+            for plan in op.plans:
                 figures = plan_figures(plan, report.verdicts[op.name])
-                yield (
-                    op.name if number == 0 else "",
-                    plan.name,
-                    str(len(plan.kernels)),
-                    plan.moved,
-                    "the same" if plan.least == plan.moved else plan.least,
-                    *(("-", "-", "-") if figures is None else map(str, figures)),
-                    errors.get(op.name, "-") if number == 0 else "",
-                )
+                measured = ("-", "-", "-") if figures is None else map(str, figures)
+                yield (f"  {plan.name}", str(len(plan.kernels)), plan.moved, plan.excess or "-", *measured, "")
 
 
 def plan_figures(plan: PlanRecord, verdicts: Sequence[Verdict]) -> tuple[int, int, int] | None:

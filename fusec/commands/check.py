@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from fusec.commands.outcome import DebugOption, JsonOption, print_json, reporting
 from fusec.diagnostics import Diagnostic, Source, SpecError
-from fusec.driver.specs import read_specs
+from fusec.driver.specs import clashes, read_specs
 from fusec.ir.graph import Graph
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
@@ -32,22 +33,24 @@ def run(
 ) -> None:
     """Check specs for mistakes; compile nothing, write nothing."""
     with reporting(as_json, debug):
-        graphs: list[Graph] = []
-        faults: list[Diagnostic] = []
-        for folder in specs or [Path("specs")]:
-            for path, source in read_specs(folder).items():
-                try:
-                    graphs += check_source(source, path.parent)
-                except SpecError as error:
-                    faults += error.diagnostics
-        if faults:
-            raise SpecError(tuple(faults))
+        graphs = [graph for folder in specs or [Path("specs")] for graph in check_package(read_specs(folder))]
         if as_json:
             print_json({"ok": True, "ops": [graph.name for graph in graphs]})
         else:
             print(f"{len(graphs)} op{'s' * (len(graphs) != 1)}, no mistakes")
 
 
-def check_source(source: Source, folder: Path) -> tuple[Graph, ...]:
-    """The ops of a spec. Raises `SpecError` with all of its mistakes."""
-    return elaborate(load(source, folder))
+def check_package(sources: Mapping[Path, Source]) -> list[Graph]:
+    """The ops of specs that make one package. Raises `SpecError` with the mistakes of all of them."""
+    graphs: dict[Path, tuple[Graph, ...]] = {}
+    faults: list[Diagnostic] = []
+    for path, source in sources.items():
+        try:
+            graphs[path] = elaborate(load(source, path.parent))
+        except SpecError as error:
+            faults += error.diagnostics
+    names = [(sources[path], tuple(graph.name for graph in found)) for path, found in graphs.items()]
+    faults += clashes(names)
+    if faults:
+        raise SpecError(tuple(faults))
+    return [graph for found in graphs.values() for graph in found]

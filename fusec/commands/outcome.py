@@ -15,6 +15,7 @@ import typer
 
 from fusec.codegen.package import PackageError
 from fusec.diagnostics import Diagnostic, InternalError, SpecError
+from fusec.driver.specs import UnreadableError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error.")]
@@ -44,15 +45,19 @@ def reporting(as_json: bool, debug: bool) -> Iterator[None]:
     except SpecError as error:
         _report(as_json, "spec", str(error), [describe(fault) for fault in error.diagnostics])
         raise typer.Exit(Exit.SPEC) from None
-    except (UsageError, FileNotFoundError, NotADirectoryError) as error:
+    except (UsageError, UnreadableError) as error:
         _report(as_json, "usage", f"error: {error}")
         raise typer.Exit(Exit.USAGE) from None
     except BrokenPipeError:
         # Whoever read our output has gone, and Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(Exit.OUTPUT) from None
-    except (PackageError, OSError) as error:
+    except PackageError as error:
         _report(as_json, "output", f"error: {error}")
+        raise typer.Exit(Exit.OUTPUT) from None
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _report(as_json, "output", f"error: {place}{error.strerror or error}")
         raise typer.Exit(Exit.OUTPUT) from None
     except (typer.Exit, typer.Abort):
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from fusec.ir.program import Program
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.pipeline import compile_graph
-from fusec.passes.plan.account import least_traffic, traffic
+from fusec.passes.plan.account import excess_traffic, least_traffic, traffic
 from fusec.reference import emit as reference
 
 
@@ -55,7 +54,7 @@ def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
 def compile_file(source: Source, folder: Path | None) -> FileRecord:
     """What a build keeps of a spec: its generated file, and the figures of its ops. Raises as `compile_source` does."""
     compiled = compile_source(source, folder)
-    ops = tuple(_record(source, one) for one in compiled)
+    ops = tuple(OpRecord(one.graph.name, plan_records(one.program)) for one in compiled)
     return FileRecord(PurePath(source.name).stem, compiled[0].text, compiled[0].exports, ops)
 
 
@@ -79,14 +78,8 @@ def plan_records(program: Program) -> tuple[PlanRecord, ...]:
             kernels=tuple(kernel.name for kernel in built.kernels),
             moved=traffic(built.plan),
             least=least_traffic(built.plan),
+            excess=excess_traffic(built.plan),
         )
         for group in program.groups
         for built in group.all_plans()
     )
-
-
-def _record(source: Source, compiled: Compiled) -> OpRecord:
-    name = compiled.graph.name
-    defined = re.search(rf"^op\s+({name})\b", source.text, re.MULTILINE)
-    offset = defined.start(1) if defined else 0
-    return OpRecord(name, offset, plan_records(compiled.program))

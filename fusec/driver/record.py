@@ -10,21 +10,24 @@ from fusec.driver.store import Json
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """One plan of an op: its kernels by name, and the bytes it moves against the least possible, as formulas."""
+    """One plan of an op: its kernels by name, and the bytes it moves, the least possible, and those above, as formulas.
+
+    `excess` is empty where the plan moves no more than it must.
+    """
 
     name: str
     words: str
     kernels: tuple[str, ...]
     moved: str
     least: str
+    excess: str
 
 
 @dataclass(frozen=True, slots=True)
 class OpRecord:
-    """One op: where its spec defines it, and its plans."""
+    """One op and its plans."""
 
     name: str
-    offset: int
     plans: tuple[PlanRecord, ...]
 
 
@@ -52,4 +55,4 @@ def from_json(plain: Any) -> FileRecord:
 
 def _op(plain: Any) -> OpRecord:
     plans = tuple(PlanRecord(**{**plan, "kernels": tuple(plan["kernels"])}) for plan in plain["plans"])
-    return OpRecord(plain["name"], plain["offset"], plans)
+    return OpRecord(plain["name"], plans)

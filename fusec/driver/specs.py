@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -31,28 +32,38 @@ class Compiler:
 SPECS_PER_PROCESS = 20
 """Starting a process costs about as much as compiling so many specs."""
 
+
+class UnreadableError(Exception):
+    """The specs that were asked for are not there, or cannot be read."""
+
+
 Outcome: TypeAlias = FileRecord | SpecError | InternalError
 
 
 def read_specs(specs: Path) -> dict[Path, Source]:
     """The `.fuse` files of a folder, sorted by name, or the one file; each under the path the user knows it by.
 
-    Raises `FileNotFoundError` when there are none, and `SpecError` for a file that is no text or cannot be a module.
+    Raises `UnreadableError` when there are none or one cannot be read, and `SpecError` for a file that is no text or
+    cannot be a module.
     """
-    paths = sorted(specs.glob("*.fuse")) if specs.is_dir() else [specs]
+    if not specs.exists():
+        raise UnreadableError(f"there is no file or folder {specs}")
+    paths = sorted(path for path in specs.glob("*.fuse") if not path.is_dir()) if specs.is_dir() else [specs]
     if not paths:
-        raise FileNotFoundError(f"no .fuse files in {specs}")
+        raise UnreadableError(f"no .fuse files in {specs}")
     sources: dict[Path, Source] = {}
     faults: list[Diagnostic] = []
     for path in paths:
         try:
             sources[path] = Source(path.as_posix(), path.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
-            faults.append(_fault(Source(path.as_posix(), ""), f"not UTF-8 text: {error}", "save it as UTF-8"))
+            faults.append(_not_text(path, error))
             continue
+        except OSError as error:
+            raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
         if not is_identifier(path.stem) or path.stem.startswith("__"):
-            message = f"{path.stem!r} cannot name a module"
-            faults.append(_fault(sources[path], message, "name the file with letters, digits and underscores"))
+            help = "name it with letters, digits and underscores, and like nothing that Python itself has"
+            faults.append(_fault(sources[path], f"a file called {path.name} cannot become a module", help))
     if faults:
         raise SpecError(tuple(faults))
     return sources
@@ -86,9 +97,9 @@ def compile_all(
         raise SpecError(tuple(fault for path in sources if path in faults for fault in faults[path].diagnostics))
     if broken:
         raise next(broken[path] for path in sources if path in broken)
-    clashes = tuple(_clashes([(sources[path], records[path]) for path in sources]))
-    if clashes:
-        raise SpecError(clashes)
+    shared = tuple(clashes([(source, records[path].exports) for path, source in sources.items()]))
+    if shared:
+        raise SpecError(shared)
     return tuple(records[path] for path in sources)
 
 
@@ -138,12 +149,13 @@ def spec_key(source: Source, folder: Path | None) -> str:
     return digest(compiler_digest(), PurePath(source.name).name, source.text, used)
 
 
-def _clashes(files: Sequence[tuple[Source, FileRecord]]) -> Iterator[Diagnostic]:
+def clashes(files: Sequence[tuple[Source, Sequence[str]]]) -> Iterator[Diagnostic]:
+    """The mistakes of specs that are right one by one: names of a package that two of its files would bring."""
     first: dict[str, Span] = {}
-    homes = {record.module: source for source, record in files}
-    for source, record in files:
-        for name in record.exports:
-            span = _span(source, record, name)
+    homes = {PurePath(source.name).stem: source for source, _ in files}
+    for source, names in files:
+        for name in names:
+            span = _definition(source, name)
             if name in first:
                 note = Note(f"`{name}` is first defined here", first[name])
                 yield Diagnostic(f"`{name}` is defined in two files", span, (note,), "rename one of them")
@@ -153,9 +165,16 @@ def _clashes(files: Sequence[tuple[Source, FileRecord]]) -> Iterator[Diagnostic]
             first.setdefault(name, span)
 
 
-def _span(source: Source, record: FileRecord, name: str) -> Span:
-    op = next((op for op in record.ops if op.name == name), record.ops[0])
-    return Span(source, op.offset, op.offset + len(op.name))
+def _definition(source: Source, name: str) -> Span:
+    found = re.search(rf"^(?:op\s+)?({re.escape(name)})\b", source.text, re.MULTILINE)
+    return Span(source, *found.span(1)) if found else Span(source, 0, 0)
+
+
+def _not_text(path: Path, error: UnicodeDecodeError) -> Diagnostic:
+    """The mistake at its line; the text before it is text."""
+    start = len(error.object[: error.start].decode("utf-8"))
+    source = Source(path.as_posix(), error.object.decode("utf-8", errors="replace"))
+    return Diagnostic("this is not UTF-8", Span(source, start, start + 1), help="save the file as UTF-8")
 
 
 def _fault(source: Source, message: str, help: str) -> Diagnostic:

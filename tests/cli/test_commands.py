@@ -72,6 +72,14 @@ def test_checking_a_wrong_spec(fusec: Fusec, specs: Path) -> None:
     assert [error["line"] for error in told["errors"]] == [4, 4]
 
 
+def test_checking_finds_what_only_the_whole_package_has(fusec: Fusec, specs: Path) -> None:
+    (specs / "again.fuse").write_text(SPEC)
+    result = fusec("check", specs)
+    assert result.exit_code == Exit.SPEC
+    assert "scaled.fuse:1:4: error: `scaled` is defined in two files" in result.stderr
+    assert "again.fuse:1:4: note: `scaled` is first defined here" in result.stderr
+
+
 def test_checking_waits_for_no_torch(specs: Path) -> None:
     code = (
         "import sys; from fusec.cli import application\n"

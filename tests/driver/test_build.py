@@ -12,7 +12,7 @@ from fusec.codegen.gate import TARGETS
 from fusec.diagnostics import InternalError, SpecError
 from fusec.driver.build import Options, Phase, Report, Verification, build_folder
 from fusec.driver.record import FileRecord, from_json, to_json
-from fusec.driver.specs import read_specs
+from fusec.driver.specs import UnreadableError, read_specs
 from fusec.driver.store import Store
 
 
@@ -134,9 +134,9 @@ def test_a_compiler_process_that_dies_is_reported(specs: Path) -> None:
     [
         ("three", "alpha\n", "`alpha` is defined in two files"),
         ("three", "two\n", "`two` is also the name of another file"),
-        ("class", "delta\n", "'class' cannot name a module"),
-        ("a-b", "delta\n", "'a-b' cannot name a module"),
-        ("__init__", "delta\n", "'__init__' cannot name a module"),
+        ("class", "delta\n", "a file called class.fuse cannot become a module"),
+        ("a-b", "delta\n", "a file called a-b.fuse cannot become a module"),
+        ("__init__", "delta\n", "a file called __init__.fuse cannot become a module"),
     ],
 )
 def test_names_that_cannot_stand_in_one_package(specs: Path, name: str, text: str, message: str) -> None:
@@ -148,13 +148,25 @@ def test_names_that_cannot_stand_in_one_package(specs: Path, name: str, text: st
 
 
 def test_a_spec_that_is_no_text(specs: Path) -> None:
-    (specs / "one.fuse").write_bytes(b"op \xff\n")
-    with pytest.raises(SpecError, match="not UTF-8"):
+    (specs / "one.fuse").write_bytes("alpha\n# é".encode() + b" \xff\n")
+    with pytest.raises(SpecError) as caught:
         build(specs)
+    (fault,) = caught.value.diagnostics
+    assert fault.message == "this is not UTF-8"
+    assert fault.span.source.position(fault.span.start) == (2, 5)
 
 
 def test_a_folder_without_specs(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no \.fuse files"):
+    (tmp_path / "folder.fuse").mkdir()
+    with pytest.raises(UnreadableError, match=r"no \.fuse files"):
+        read_specs(tmp_path)
+
+
+def test_specs_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError, match=r"there is no file or folder .*nowhere"):
+        read_specs(tmp_path / "nowhere")
+    (tmp_path / "link.fuse").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UnreadableError, match=r"cannot read .*link\.fuse: No such file"):
         read_specs(tmp_path)
 
 

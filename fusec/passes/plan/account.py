@@ -67,18 +67,26 @@ def _params(stage: Stage, roots: tuple[NodeId, ...], through: bool) -> set[str]:
 
 def traffic(plan: Plan) -> str:
     """The tensors a plan moves, each as often as it crosses memory: `2 x + weight + y`."""
-    count: Counter[str] = Counter()
-    for stage in plan.stages:
-        count.update(_reads(stage))
-    count.update(dict.fromkeys((store.target for stage in plan.stages for store in stage.flow.stores), 1))
-    return _sum(count)
+    return _sum(_crossings(plan))
 
 
 def least_traffic(plan: Plan) -> str:
     """The same with every tensor once."""
-    loads = [param for stage in plan.stages for param in _reads(stage)]
-    stores = [store.target for stage in plan.stages for store in stage.flow.stores]
-    return _sum(Counter(dict.fromkeys([*loads, *stores], 1)))
+    return _sum(Counter(dict.fromkeys(_crossings(plan), 1)))
+
+
+def excess_traffic(plan: Plan) -> str:
+    """What a plan moves above the least: empty where every tensor crosses memory once."""
+    return _sum(Counter({name: times - 1 for name, times in _crossings(plan).items() if times > 1}))
+
+
+def _crossings(plan: Plan) -> Counter[str]:
+    """How often each tensor crosses memory; every result does so once."""
+    count: Counter[str] = Counter()
+    for stage in plan.stages:
+        count.update(_reads(stage))
+    count.update(dict.fromkeys((store.target for stage in plan.stages for store in stage.flow.stores), 1))
+    return count
 
 
 def _reads(stage: Stage) -> Counter[str]:
