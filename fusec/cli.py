@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from fusec import __version__
+from fusec.commands.outcome import Exit
 
 COMMANDS = ("build", "check", "explain", "bench", "doctor")
 
@@ -34,7 +35,11 @@ fusec explain rmsnorm_quantize
 
 def main() -> None:
     """The entry point of the command `fusec`."""
-    application(sys.argv[1:])()
+    try:
+        application(sys.argv[1:])()
+    except KeyboardInterrupt:  # while a command's modules were loading; a command that runs says so itself
+        print("interrupted", file=sys.stderr)
+        sys.exit(Exit.INTERRUPTED)
 
 
 def application(arguments: Sequence[str]) -> typer.Typer:

@@ -63,10 +63,11 @@ def write(folder: Path, files: Mapping[str, str]) -> Changes:
     the folder is then as it was.
     """
     folder = folder.resolve()
+    if folder == folder.parent:
+        raise PackageError(f"{folder} cannot be a package; name a folder, as in --out generated")
     with _locked(folder):
         changes = compare(folder, files)
         if changes:
-            folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=_staging_prefix(folder), dir=folder.parent) as staging:
                 _exchange(folder, files, changes, Path(staging))
     return changes
@@ -96,6 +97,7 @@ def _exchange(folder: Path, files: Mapping[str, str], changes: Changes, staging:
         _write_durably(new / name, files[name])
     for name in (*changes.changed, *changes.removed):
         shutil.copy2(folder / name, old / name)
+    folder.mkdir(exist_ok=True)
     with ExitStack() as undo:
         for name in _moves(changes):
             undo.callback(_restore, folder / name, old / name)
@@ -120,10 +122,14 @@ def _restore(path: Path, backup: Path) -> None:
 
 
 def _write_durably(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = error.filename or path.name
+        raise
 
 
 def _flush(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from fusec.codegen.gate import TARGETS, Target, Verdict
+from fusec.codegen.safety import is_identifier
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
 from fusec.commands.table import print_table, progress_bars
 from fusec.commands.verify import verify_package
@@ -137,6 +138,8 @@ def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
         return
     done = ", ".join(f"{len(names)} {kind}" for kind, names in asdict(report.changes).items() if names)
     yield f"{out}: {done or 'up to date'}{' (nothing was written)' if check and done else ''}"
+    if not is_identifier(out.resolve().name):
+        yield f"Python cannot import a package of the name {out.resolve().name!r}; letters, digits and underscores it can."
 
 
 def to_json(report: Report, check: bool) -> dict[str, Any]:

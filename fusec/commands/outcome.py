@@ -30,6 +30,7 @@ class Exit(IntEnum):
     FAILED = 3  # a kernel failed the resource gate, or an op its verification
     INTERNAL = 4  # a fault of fusec itself
     OUTPUT = 5  # the result could not be written
+    INTERRUPTED = 130  # ended with Ctrl-C
 
 
 class UsageError(Exception):
@@ -59,6 +60,9 @@ def reporting(as_json: bool, debug: bool) -> Iterator[None]:
         place = f"{error.filename}: " if error.filename else ""
         _report(as_json, "output", f"error: {place}{error.strerror or error}")
         raise typer.Exit(Exit.OUTPUT) from None
+    except KeyboardInterrupt:
+        _report(as_json, "interrupted", "interrupted")
+        raise typer.Exit(Exit.INTERRUPTED) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:

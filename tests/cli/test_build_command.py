@@ -51,6 +51,12 @@ def test_a_second_build_changes_nothing(fusec: Fusec, specs: Path) -> None:
     assert fusec("build", "--target", "none").stdout.splitlines()[-1] == "generated: up to date"
 
 
+def test_a_folder_that_python_cannot_import_is_told(fusec: Fusec, specs: Path) -> None:
+    *_, changes, note = fusec("build", "--target", "none", "--out", "my-ops").stdout.splitlines()
+    assert changes == "my-ops: 4 added"
+    assert note.startswith("Python cannot import a package of the name 'my-ops'")
+
+
 def test_json_holds_everything_and_nothing_else_is_printed(fusec: Fusec, specs: Path) -> None:
     result = fusec("build", "--json", "--target", "sm_90", "--report", "report.json")
     assert (result.exit_code, result.stderr) == (Exit.OK, "")

@@ -11,7 +11,7 @@ import pytest
 from conftest import Fusec
 
 from fusec import __version__
-from fusec.cli import COMMANDS
+from fusec.cli import COMMANDS, main
 from fusec.commands.outcome import Exit
 
 SPEC = """op scaled(x: T[..., N], factor: f32 = 2.0) -> y: T[..., N]
@@ -52,6 +52,19 @@ def test_an_unknown_command(fusec: Fusec) -> None:
     result = fusec("bild")
     assert result.exit_code == Exit.USAGE
     assert "bild" in result.stderr
+
+
+def test_a_command_that_is_interrupted(fusec: Fusec, specs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fusec.commands.check.read_specs", interrupt)
+    result = fusec("check", specs)
+    assert (result.exit_code, result.stderr) == (Exit.INTERRUPTED, "interrupted\n")
+    monkeypatch.setattr("fusec.cli.application", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == Exit.INTERRUPTED
 
 
 def test_checking_a_right_spec(fusec: Fusec, specs: Path) -> None:

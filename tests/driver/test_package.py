@@ -63,6 +63,19 @@ def test_a_first_build_makes_an_importable_package(tmp_path: Path) -> None:
     assert numbers(tmp_path / "deep" / "ops") == OLD
 
 
+def test_a_first_build_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", failing(os.fsync, 1))
+    with pytest.raises(OSError, match="planted") as caught:
+        package.write(tmp_path / "ops", files(OLD))
+    assert caught.value.filename == "alpha.py"
+    assert not (tmp_path / "ops").exists()
+
+
+def test_the_root_is_no_package() -> None:
+    with pytest.raises(package.PackageError, match="/ cannot be a package"):
+        package.write(Path("/"), files(OLD))
+
+
 def test_a_second_build_replaces_adds_and_removes(out: Path) -> None:
     changes = package.write(out, files(NEW))
     assert changes == package.Changes(("gamma.py",), ("__init__.py", "alpha.py"), ("beta.py",))
