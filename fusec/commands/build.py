@@ -139,7 +139,8 @@ def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
     done = ", ".join(f"{len(names)} {kind}" for kind, names in asdict(report.changes).items() if names)
     yield f"{out}: {done or 'up to date'}{' (nothing was written)' if check and done else ''}"
     if not is_identifier(out.resolve().name):
-        yield f"Python cannot import a package of the name {out.resolve().name!r}; letters, digits and underscores it can."
+        name = out.resolve().name
+        yield f"Python cannot import a package of the name {name!r}; letters, digits and underscores it can."
 
 
 def to_json(report: Report, check: bool) -> dict[str, Any]:

@@ -26,6 +26,9 @@ from fusec.passes.plan.justify import Placement, Reduction, justify, placements
 from fusec.passes.plan.marks import marked
 from fusec.passes.plan.registers import residency, widest
 
+ELEMENTS = 16
+"""Elements of a tile that a thread has, for an estimate of its registers: plans give it 8 to 32."""
+
 EPILOG = """[bold]Examples[/bold]
 
 fusec explain rmsnorm_quantize
@@ -72,12 +75,20 @@ def chosen(steps: Sequence[StepReport], ir: str | None) -> list[StepReport]:
 
 
 @dataclass(frozen=True, slots=True)
+class Registers:
+    """The registers of a thread: a formula of the tile's sizes, and their number at `ELEMENTS` elements a thread."""
+
+    formula: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlanExplanation:
-    """A plan, where it puts the reductions, and by kernel how many registers a thread is expected to hold."""
+    """A plan, where it puts the reductions, and by stage the registers that a thread is expected to hold."""
 
     plan: PlanRecord
     reductions: tuple[Placement, ...]
-    registers: dict[str, str]
+    registers: dict[str, Registers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +112,8 @@ def explain(graph: Graph) -> Explanation:
 
 
 def _plan(built: BuiltPlan, record: PlanRecord) -> PlanExplanation:
-    registers = {stage.name: str(residency(stage, widest)) for stage in built.plan.stages}
+    held = {stage.name: residency(stage, widest) for stage in built.plan.stages}
+    registers = {name: Registers(str(found), found.registers(ELEMENTS)) for name, found in held.items()}
     return PlanExplanation(record, placements(built.plan), registers)
 
 
@@ -119,11 +131,14 @@ def lines(explained: Explanation) -> Iterator[str]:
     for number, plan in enumerate(explained.plans, 1):
         yield from ("", f"plan {number}, {plan.plan.name}: {plan.plan.words}")
         yield from (f"    kernel     {kernel}" for kernel in plan.plan.kernels)
-        yield f"    moves      {plan.plan.moved} (least possible: {plan.plan.least})"
-        yield from (f"    registers  {stage}: about {text}, by the tile" for stage, text in plan.registers.items())
+        above = f"{plan.plan.excess} above the least" if plan.plan.excess else "the least possible"
+        yield f"    moves      {plan.plan.moved}: {above}"
+        several = len(plan.registers) > 1
+        for stage, held in plan.registers.items():
+            about = f"about {held.count} with {ELEMENTS} elements of a tile to a thread: {held.formula}"
+            yield f"    registers  {about}{f' ({stage})' if several else ''}"
         for placement in plan.reductions:
-            stage = f" ({placement.stage})" if len(plan.registers) > 1 else ""
-            yield f"    reduction {placement.reduction}  {placement.place}{stage}"
+            yield f"    reduction {placement.reduction}  {placement.place}{f' ({placement.stage})' if several else ''}"
 
 
 def show(result: Graph | Flow | tuple[Group | BuiltGroup, ...]) -> str:

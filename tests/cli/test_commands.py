@@ -106,8 +106,26 @@ def test_checking_waits_for_no_torch(specs: Path) -> None:
 def test_explaining_an_op(fusec: Fusec, specs: Path) -> None:
     result = fusec("explain", "scaled", "--specs", specs)
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.splitlines()[0] == "scaled: factor times x."
-    assert "x + y" in result.stdout
+    title, _, plan, *lines = result.stdout.splitlines()
+    assert title == "scaled: factor times x."
+    assert plan == "plan 1, blocked: blocks of ..., N"
+    assert [line.split(maxsplit=1) for line in lines] == [
+        ["kernel", "_scaled_blocked"],
+        ["moves", "x + y: the least possible"],
+        ["registers", "about 32 with 16 elements of a tile to a thread: (row * N) / threads + 16"],
+    ]
+
+
+def test_explaining_reductions(fusec: Fusec, specs: Path) -> None:
+    (specs / "normal.fuse").write_text("op normal(x: f32[..., N]) -> y: f32[..., N]:\n    y = softmax(x, over=N)\n")
+    told = fusec("explain", "normal", "--specs", specs).stdout
+    assert "reduction 2: sum over N in softmax(x, over=N)\n    merge      refused: reduction 1 needs an earlier" in told
+    assert "    moves      3 x + y: 2 x above the least\n" in told
+    plans = json.loads(fusec("explain", "normal", "--specs", specs, "--json").stdout)["plans"]
+    streamed = next(plan for plan in plans if plan["plan"]["name"] == "streamed")
+    assert streamed["plan"]["excess"] == "2 x"
+    assert [place["place"] for place in streamed["reductions"]] == [f"streamed along N, sweep {n} of 2" for n in (1, 2)]
+    assert streamed["registers"]["streamed"]["count"] > 16
 
 
 def test_explaining_every_step(fusec: Fusec, specs: Path) -> None:

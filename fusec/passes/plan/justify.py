@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fusec.ir.flow import Flow, FlowNode, flow_reachable, store_operands
+from fusec.ir.flow import LEAD_AXES, Flow, FlowNode, flow_reachable, store_operands
 from fusec.ir.graph import Graph, Node, NodeId, Reduce
 from fusec.ir.plan import Plan, Stage
-from fusec.ir.types import Axis
+from fusec.ir.types import Axis, Lead
 from fusec.passes.plan.commute import reduces_over
 from fusec.passes.plan.marks import marked_reductions, numbers
 from fusec.passes.plan.refuse import factors, why_not_commuted, words
@@ -166,5 +166,5 @@ def _title(node: Node) -> str:
 
 
 def _names(axes: Iterable[Axis]) -> str:
-    texts = ["..." if str(axis).startswith("lead") else str(axis) for axis in axes]
+    texts = ["..." if axis in LEAD_AXES or isinstance(axis, Lead) else str(axis) for axis in axes]
     return ", ".join(dict.fromkeys(texts))

@@ -7,11 +7,11 @@ element. A loop keeps only its accumulators from one step to the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from fusec.ir.flow import FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_operands
+from fusec.ir.flow import LEAD_AXES, FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_operands
 from fusec.ir.graph import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.plan import Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, union
@@ -42,11 +42,11 @@ class Residency:
     points: tuple[tuple[Held, ...], ...]
     overhead: int
 
-    def registers(self, sizes: Mapping[str, int], threads: int) -> int:
-        """The registers of a thread when the tile has these sizes by dimension (`row` for the rows of a program)."""
-        return self.overhead + max(
-            (sum(_registers(held, sizes, threads) for held in point) for point in self.points), default=0
-        )
+    def registers(self, elements: int) -> int:
+        """The registers of a thread that has so many elements of the largest tiles, and one of each smaller tile."""
+        largest = max((len(held.dims) for point in self.points for held in point), default=0)
+        counts = (sum(ceil(h.words * (elements if len(h.dims) == largest else 1)) for h in p) for p in self.points)
+        return self.overhead + max(counts, default=0)
 
     def __str__(self) -> str:
         fullest = max(self.points, key=lambda point: sorted(((len(h.dims), h.words) for h in point), reverse=True))
@@ -142,11 +142,5 @@ def _dims(stage: Stage, axes: tuple[Axis, ...]) -> tuple[str, ...]:
     """The dimensions of a tile, each once; axes that are one position to a program have none."""
     rows = ["row"] if stage.lanes and any(axis in stage.rows for axis in axes) else []
     inner = (*stage.stream[-1:], *stage.tile, *((stage.block,) if stage.block else ()))
-    return (*rows, *(str(axis) for axis in stage.order if axis in axes and axis in inner))
-
-
-def _registers(held: Held, sizes: Mapping[str, int], threads: int) -> int:
-    elements = 1
-    for dim in held.dims:
-        elements *= sizes[dim]
-    return ceil(max(elements / threads, 1) * held.words)
+    names = ("..." if axis in LEAD_AXES else str(axis) for axis in stage.order if axis in axes and axis in inner)
+    return (*rows, *dict.fromkeys(names))
