@@ -26,7 +26,6 @@ from fusec.runtime import (
     Plan,
     collapse,
     contiguous,
-    device,
     real,
     tiles,
 )

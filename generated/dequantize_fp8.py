@@ -31,7 +31,6 @@ from fusec.runtime import (
     Plan,
     collapse,
     contiguous,
-    device,
     tiles,
 )
 

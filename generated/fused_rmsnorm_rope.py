@@ -22,7 +22,6 @@ from fusec.runtime import (
     Launch,
     Op,
     Plan,
-    device,
     real,
     squeeze,
     tiles,

@@ -403,7 +403,11 @@ def _gated_activation_quantize_finish(
     tl.store(scale_row, scale, mask=row_mask & (block == 0))
 
 
-def reference_gated_activation_quantize(gate: torch.Tensor, up: torch.Tensor, activation: str = "silu") -> tuple[torch.Tensor, torch.Tensor]:
+def reference_gated_activation_quantize(
+    gate: torch.Tensor,
+    up: torch.Tensor,
+    activation: str = "silu",
+) -> tuple[torch.Tensor, torch.Tensor]:
     """activation(gate) * up in FP8 with one scale per row: the input of an FP8 down projection.
 
     Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.

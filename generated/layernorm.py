@@ -24,7 +24,6 @@ from fusec.runtime import (
     Plan,
     collapse,
     contiguous,
-    device,
     real,
     tiles,
 )

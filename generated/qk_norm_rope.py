@@ -23,7 +23,6 @@ from fusec.runtime import (
     Launch,
     Op,
     Plan,
-    device,
     real,
     squeeze,
     tiles,

@@ -40,7 +40,6 @@ from fusec.runtime import (
     Plan,
     collapse,
     contiguous,
-    device,
     real,
     tiles,
 )

@@ -300,7 +300,11 @@ def _rmsnorm_quantize_finish(
     tl.store(scale_row, scale, mask=row_mask & (block == 0))
 
 
-def reference_rmsnorm_quantize(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> tuple[torch.Tensor, torch.Tensor]:
+def reference_rmsnorm_quantize(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    eps: float = 1e-6,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """RMSNorm, then FP8 with one scale per row: q * scale is the normalised row.
 
     Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.

@@ -42,7 +42,6 @@ from fusec.runtime import (
     Launch,
     Op,
     Plan,
-    device,
     squeeze,
     tiles,
 )
@@ -873,22 +872,6 @@ def _rope_qk_half_blocked_k_rotated(
     tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c + k * s_2, mask=mask_row_d)
 
 
-def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
-    """Where `index` names an element of `table`; negative numbers do not."""
-    each = [(i >= 0) & (i < size) for i, size in zip(index, table.shape)]
-    return torch.stack(torch.broadcast_tensors(*each)).all(0)
-
-
-def _look_up(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
-    """`table[index]`, with NaN (0 in a table of integers) where the index is out of range."""
-    valid = _inside(table, *index)
-    missing = torch.nan if table.is_floating_point() else 0
-    if 0 in table.shape[: len(index)]:
-        return table.new_full((*valid.shape, *table.shape[len(index) :]), missing)
-    found = table[tuple(torch.where(valid, i, 0) for i in index)]
-    return torch.where(valid[(...,) + (None,) * (found.dim() - valid.dim())], found, missing)
-
-
 def reference_rope_qk_half(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -1365,22 +1348,6 @@ def _rope_qk_interleaved_blocked_k_rotated(
         tl.join(k * c - k_2 * s_2, k_2 * c + k * s_2),
         mask=mask_row_d[:, :, None],
     )
-
-
-def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
-    """Where `index` names an element of `table`; negative numbers do not."""
-    each = [(i >= 0) & (i < size) for i, size in zip(index, table.shape)]
-    return torch.stack(torch.broadcast_tensors(*each)).all(0)
-
-
-def _look_up(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
-    """`table[index]`, with NaN (0 in a table of integers) where the index is out of range."""
-    valid = _inside(table, *index)
-    missing = torch.nan if table.is_floating_point() else 0
-    if 0 in table.shape[: len(index)]:
-        return table.new_full((*valid.shape, *table.shape[len(index) :]), missing)
-    found = table[tuple(torch.where(valid, i, 0) for i in index)]
-    return torch.where(valid[(...,) + (None,) * (found.dim() - valid.dim())], found, missing)
 
 
 def reference_rope_qk_interleaved(
@@ -1889,22 +1856,6 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
         tl.join(k * c - k_2 * s_2, k_2 * c_2 + k * s_3),
         mask=mask_row_d[:, :, None],
     )
-
-
-def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
-    """Where `index` names an element of `table`; negative numbers do not."""
-    each = [(i >= 0) & (i < size) for i, size in zip(index, table.shape)]
-    return torch.stack(torch.broadcast_tensors(*each)).all(0)
-
-
-def _look_up(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
-    """`table[index]`, with NaN (0 in a table of integers) where the index is out of range."""
-    valid = _inside(table, *index)
-    missing = torch.nan if table.is_floating_point() else 0
-    if 0 in table.shape[: len(index)]:
-        return table.new_full((*valid.shape, *table.shape[len(index) :]), missing)
-    found = table[tuple(torch.where(valid, i, 0) for i in index)]
-    return torch.where(valid[(...,) + (None,) * (found.dim() - valid.dim())], found, missing)
 
 
 def reference_rope_qk_interleaved_full(

@@ -42,24 +42,26 @@ def layout_arguments(graph: Graph) -> tuple[str, ...]:
     return (*(tensor.name for tensor in graph.tensors), *settings(graph))
 
 
-def extents_lines(graph: Graph) -> list[str]:
-    """The body of `_extents`."""
-    tensors = graph.tensors
+def extents_lines(graph: Graph, face: Graph) -> list[str]:
+    """The body of `_extents`. `face` is the graph under the names that messages use."""
+    tensors = list(zip(graph.tensors, face.tensors, strict=True))
     lines = [squeeze_line(graph)] if squeezed(graph) else []
-    lines.append(f'check = Checker("{graph.name}", {", ".join(f"{t.name}={t.name}" for t in tensors)})')
-    for tensor in tensors:
-        lead = has_lead(tensor.dims)
-        rank = len(tensor.dims) - lead
-        lines.append(f'check.rank("{tensor.name}", "{dims_text(tensor.dims)}", {rank}{", lead=True" if lead else ""})')
-    lines += _dtype_lines(graph)
-    lines += [line for solve in graph.solves for line in _solve_lines(graph, solve)]
-    holder = next((tensor for tensor in tensors if has_lead(tensor.dims)), None)
+    given = ", ".join(f"{shown.name}={tensor.name}" for tensor, shown in tensors)
+    lines.append(f'check = Checker("{face.name}", {given})')
+    for _, shown in tensors:
+        lead = has_lead(shown.dims)
+        rank = len(shown.dims) - lead
+        lines.append(f'check.rank("{shown.name}", "{dims_text(shown.dims)}", {rank}{", lead=True" if lead else ""})')
+    lines += _dtype_lines(graph, face)
+    for solve, solved in zip(graph.solves, face.solves, strict=True):
+        lines += _solve_lines(graph, solve, solved)
+    holder = next((tensor for tensor in graph.tensors if has_lead(tensor.dims)), None)
     if holder is not None:
         after = len(holder.dims) - 1
         lines.append(f"{LEAD} = {holder.name}.shape[:-{after}]" if after else f"{LEAD} = {holder.name}.shape")
-    for tensor in tensors:
-        lines.append(f'check.shape("{tensor.name}", "{dims_text(tensor.dims)}", {shape_text(tensor.dims)})')
-    lines += _parameter_lines(graph)
+    for tensor, shown in tensors:
+        lines.append(f'check.shape("{shown.name}", "{dims_text(shown.dims)}", {shape_text(tensor.dims)})')
+    lines += _parameter_lines(graph, face)
     names = extent_names(graph)
     return [*lines, f"return {', '.join(names)}" if len(names) > 1 else f"return {sequence(names)}"]
 
@@ -86,20 +88,20 @@ def _output_dtype(output: Output) -> str:
     return output.element.name if isinstance(output.element, DTypeVar) else TORCH_DTYPES[output.element.name]
 
 
-def _dtype_lines(graph: Graph) -> list[str]:
+def _dtype_lines(graph: Graph, face: Graph) -> list[str]:
     lines: list[str] = []
-    for variable in graph.variables:
-        names = [f'"{tensor.name}"' for tensor in graph.tensors if tensor.element == variable]
-        arguments = ", ".join([f'"{variable.name}"', dtype_options(variable), *names])
+    for variable, shown in zip(graph.variables, face.variables, strict=True):
+        names = [f'"{tensor.name}"' for tensor in face.tensors if tensor.element == shown]
+        arguments = ", ".join([f'"{shown.name}"', dtype_options(variable), *names])
         lines.append(f"{variable.name} = check.dtype({arguments})")
-    for tensor in graph.tensors:
+    for tensor in face.tensors:
         if not isinstance(tensor.element, DTypeVar):
             options = dtype_options(tensor.element)
             lines.append(f'check.dtype("{tensor.element.name}", {options}, "{tensor.name}")')
     return lines
 
 
-def _solve_lines(graph: Graph, solve: Solve) -> list[str]:
+def _solve_lines(graph: Graph, solve: Solve, shown: Solve) -> list[str]:
     if solve.dim is None:
         param = next((p for p in graph.params if p.name == solve.param), None)
         return [
@@ -114,20 +116,21 @@ def _solve_lines(graph: Graph, solve: Solve) -> list[str]:
     if isinstance(solve.value, sympy.floor):
         dividend, divisor = sympy.fraction(sympy.together(solve.value.args[0]))
     place = solve.dim if solve.dim >= 0 else len(graph.tensor(solve.param).dims) + solve.dim
-    arguments = f'"{solve.name}", "{solve.param}", {place}, {size_text(dividend, names)}, {size_text(divisor, names)}'
+    arguments = f'"{shown.name}", "{shown.param}", {place}, {size_text(dividend, names)}, {size_text(divisor, names)}'
     return [f"{solve.name} = check.quotient({arguments})"]
 
 
-def _parameter_lines(graph: Graph) -> list[str]:
+def _parameter_lines(graph: Graph, face: Graph) -> list[str]:
     lines: list[str] = []
-    for param in graph.params:
-        if isinstance(param, DimParam):
-            lines.append(f'check.extent("{param.axis}", "{param.name}", {param.name}, {param.axis})')
+    for param, shown in zip(graph.params, face.params, strict=True):
+        if isinstance(param, DimParam) and isinstance(shown, DimParam):
+            lines.append(f'check.extent("{shown.axis}", "{shown.name}", {param.name}, {param.axis})')
         if isinstance(param, ChoiceParam):
-            lines.append(f'check.choice("{param.name}", {param.name}, {param.options!r})')
-    for rule in graph.constraints:
+            lines.append(f'check.choice("{shown.name}", {param.name}, {param.options!r})')
+    spelled = {shown.name: solve.name for solve, shown in zip(graph.solves, face.solves, strict=True)}
+    for rule in face.constraints:
         names = sorted(str(s) for s in rule.left.free_symbols | rule.right.free_symbols)
-        values = "".join(f", {name}={name}" for name in names)
-        condition = f"{size_text(rule.left)} {rule.relation} {size_text(rule.right)}"
+        values = "".join(f", {name}={spelled[name]}" for name in names)
+        condition = f"{size_text(rule.left, spelled)} {rule.relation} {size_text(rule.right, spelled)}"
         lines.append(f"check.require({condition}, {rule.text!r}{values})")
     return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from textwrap import dedent
 
@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fusec import __version__
 from fusec.codegen.checks import extent_names, extents_lines, layout_arguments, outputs_lines, settings
 from fusec.codegen.launcher import PlanWriter, scalar_names
+from fusec.codegen.names import FileNames, OpNames, respelled, words
 from fusec.codegen.signature import documentation, parameter, returns, schema, sequence
 from fusec.codegen.triton import kernel_lines
 from fusec.codegen.wrap import wrapped
@@ -20,12 +21,6 @@ from fusec.ir.plan import Stage
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import Kind, extent, without
-
-_IMPORTS = (
-    *("Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "device", "flag", "integer", "real"),
-    *("squeeze", "tiles"),
-)
-"""What a generated file may take from `fusec.runtime`; it imports what it uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +39,7 @@ class OpView:
     """One op as text, section by section."""
 
     name: str
-    constant: str
+    names: OpNames
     kernels: tuple[KernelView, ...]
     reference: str
     parameters: tuple[str, ...]
@@ -61,9 +56,14 @@ class OpView:
     schema: str
 
 
-def emit(programs: tuple[Program, ...], references: tuple[str, ...], spec_name: str, spec_hash: str) -> str:
+def emit(
+    programs: tuple[Program, ...], references: tuple[str, ...], names: FileNames, spec_name: str, spec_hash: str
+) -> str:
     """The generated file of a spec. `references` holds the PyTorch source of each op's reference."""
-    views = tuple(_op_view(program, text) for program, text in zip(programs, references, strict=True))
+    views = tuple(
+        _op_view(program, own, names.imports, text)
+        for program, own, text in zip(programs, names.ops, references, strict=True)
+    )
     environment = Environment(
         loader=PackageLoader("fusec.codegen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -72,51 +72,48 @@ def emit(programs: tuple[Program, ...], references: tuple[str, ...], spec_name: 
         spec_name=spec_name,
         spec_hash=spec_hash,
         docstring=_quoted(_summary(programs)),
-        imports=_used_imports(views),
+        imports=_used_imports(views, names.imports),
+        op_class=names.imports["Op"],
         exports=repr([view.name for view in views]).replace("'", '"'),
         ops=views,
     )
     return body.rstrip() + "\n"
 
 
-def _op_view(program: Program, reference: str) -> OpView:
-    graph = program.graph
-    writer = PlanWriter(program)
+def _op_view(program: Program, names: OpNames, imports: Mapping[str, str], reference: str) -> OpView:
+    graph, spelled = program.graph, program.spelled
+    writer = PlanWriter(program, names)
     return OpView(
         name=graph.name,
-        constant=graph.name.upper(),
-        kernels=_kernel_views(program, writer.wide),
-        reference=reference.replace("def reference(", f"def reference_{graph.name}(").rstrip() + "\n",
+        names=names,
+        kernels=_kernel_views(program, writer.wide, imports),
+        reference=reference.rstrip() + "\n",
         parameters=tuple(parameter(param) for param in graph.params),
         returns=returns(graph),
         doc=tuple(_quoted(documentation(graph)).split("\n")),
-        layout=", ".join(layout_arguments(graph)),
-        extent_names=", ".join(extent_names(graph)),
-        call=_fitted(_call_lines(graph)),
+        layout=", ".join(layout_arguments(spelled)),
+        extent_names=", ".join(extent_names(spelled)),
+        call=_fitted(_call_lines(graph, names, imports), {}),
         tensors=len(graph.tensors),
         scalars=len(scalar_names(graph)),
-        extents=_fitted(extents_lines(graph)),
-        outputs=_fitted(outputs_lines(graph)),
-        plan=_fitted(_suffixed(line, graph) for line in writer.lines()),
+        extents=_fitted(extents_lines(spelled, graph), imports),
+        outputs=_fitted(outputs_lines(spelled), imports),
+        plan=_fitted(writer.lines(), imports),
         schema=repr(schema(graph)).replace("'", '"'),
     )
 
 
-def _fitted(lines: Iterable[str]) -> tuple[str, ...]:
+def _fitted(lines: Iterable[str], imports: Mapping[str, str]) -> tuple[str, ...]:
     """The lines of a function's body, none longer than the page."""
-    return tuple(part for line in lines for part in wrapped(line, depth=1))
+    return tuple(part for line in lines for part in wrapped(respelled(line, imports), depth=1))
 
 
-def _suffixed(line: str, graph: Graph) -> str:
-    return line.replace(" _extents(", f" _extents_{graph.name}(").replace(" _outputs(", f" _outputs_{graph.name}(")
-
-
-def _call_lines(graph: Graph) -> list[str]:
+def _call_lines(graph: Graph, names: OpNames, imports: Mapping[str, str]) -> list[str]:
     """The body of the public function: scalars as numbers, then the op."""
     lines: list[str] = []
     for param in graph.params:
         if isinstance(param, ScalarParam):
-            check = {Kind.REAL: "real", Kind.INT: "integer", Kind.BOOL: "flag"}[param.dtype.kind]
+            check = imports[{Kind.REAL: "real", Kind.INT: "integer", Kind.BOOL: "flag"}[param.dtype.kind]]
             bits = f", {param.dtype.bits}" if param.dtype.kind is Kind.INT else ""
             lines.append(f'{param.name} = {check}("{graph.name}", "{param.name}", {param.name}{bits})')
     given = [sequence(tensor.name for tensor in graph.tensors)]
@@ -124,20 +121,22 @@ def _call_lines(graph: Graph) -> list[str]:
         given.append(sequence(scalar_names(graph)))
     if settings(graph):
         given.append(sequence(settings(graph)))
-    return [*lines, f"return _OP_{graph.name.upper()}({', '.join(given)})"]
+    return [*lines, f"return {names.constant}({', '.join(given)})"]
 
 
-def _kernel_views(program: Program, wide: bool) -> tuple[KernelView, ...]:
+def _kernel_views(program: Program, wide: bool, imports: Mapping[str, str]) -> tuple[KernelView, ...]:
     stages = {
         kernel.name: stage
         for group in program.groups
         for plan in group.all_plans()
         for stage, kernel in zip(plan.plan.stages, plan.kernels, strict=True)
     }
-    return tuple(_kernel_view(kernel, stages[kernel.name], program.graph, wide) for kernel in program.kernels)
+    return tuple(
+        _kernel_view(kernel, stages[kernel.name], program.spelled, wide, imports) for kernel in program.kernels
+    )
 
 
-def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> KernelView:
+def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool, imports: Mapping[str, str]) -> KernelView:
     varying = _row_extents(stage) & set(kernel.integers)
     scalars = [param for param in graph.params if isinstance(param, ScalarParam) and param.name in kernel.scalars]
     fixed = sorted(varying | {param.name for param in scalars if param.dtype.kind is Kind.INT})
@@ -155,7 +154,7 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> Kern
         f"(do_not_specialize=[{quoted}])" if fixed else "",
         parameters,
         _quoted(f"{kernel.doc[0].upper()}{kernel.doc[1:]}."),
-        _fitted(body),
+        _fitted(body, imports),
     )
 
 
@@ -196,18 +195,8 @@ def _plain(text: str) -> bool:
     return all(char == "\n" or char.isprintable() for char in text)
 
 
-def _used_imports(views: tuple[OpView, ...]) -> list[str]:
-    text = "\n".join(
-        line
-        for view in views
-        for line in (
-            *(line for kernel in view.kernels for line in kernel.body),
-            *view.call,
-            *view.extents,
-            *view.outputs,
-            *view.plan,
-            "Op",
-        )
-    )
-    words = set(text.replace("(", " ").replace(".", " ").replace(",", " ").replace("[", " ").split())
-    return [name for name in _IMPORTS if name in words]
+def _used_imports(views: tuple[OpView, ...], imports: Mapping[str, str]) -> list[str]:
+    bodies = [body for view in views for body in (view.call, view.extents, view.outputs, view.plan)]
+    bodies += [kernel.body for view in views for kernel in view.kernels]
+    used = words(line for body in bodies for line in body) | {imports["Op"]}
+    return [name if name == given else f"{name} as {given}" for name, given in imports.items() if given in used]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sympy
 
 from fusec.codegen.checks import LEAD, extent_names, has_lead, layout_arguments, squeeze_line, squeezed
+from fusec.codegen.names import OpNames
 from fusec.codegen.signature import is_wide, sequence
 from fusec.ir.flow import LEAD_AXES, Affine, Load, Position, Size
 from fusec.ir.graph import ChoiceParam, Graph, Index, ScalarParam, TensorParam
@@ -37,9 +38,10 @@ class _Choice:
 class PlanWriter:
     """Writes the body of `_plan` for one op."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, names: OpNames) -> None:
         self._program = program
-        self._graph: Graph = program.graph
+        self._names = names
+        self._graph: Graph = program.spelled
         self._known = dict(program.known)
         self._lead_tensors = [t.name for t in self._graph.tensors if has_lead(t.dims)]
         self._lead_outputs = [o.name for o in self._graph.outputs if has_lead(o.dims)]
@@ -55,12 +57,14 @@ class PlanWriter:
         lines: list[str] = []
         if names:
             left = ", ".join(names) if len(names) > 1 else sequence(names)
-            lines.append(f"{left} = extents = {self._call('_extents')}")
+            lines.append(f"{left} = extents = {self._extents()}")
         else:
-            lines.append(f"extents = {self._call('_extents')}")
+            lines.append(f"extents = {self._extents()}")
         outputs = [output.name for output in graph.outputs]
         if outputs:
-            lines.append(f"{', '.join(outputs) if len(outputs) > 1 else sequence(outputs)} = _outputs(*extents)")
+            lines.append(
+                f"{', '.join(outputs) if len(outputs) > 1 else sequence(outputs)} = {self._names.outputs}(*extents)"
+            )
         if squeezed(graph):
             lines.append(squeeze_line(graph))
         if self.leads:
@@ -84,8 +88,8 @@ class PlanWriter:
         """Whether some argument may be f64, so that the type reals are computed in is chosen at run time."""
         return any(is_wide(tensor.element) for tensor in self._graph.tensors)
 
-    def _call(self, function: str) -> str:
-        return f"{function}({', '.join(layout_arguments(self._graph))})"
+    def _extents(self) -> str:
+        return f"{self._names.extents}({', '.join(layout_arguments(self._graph))})"
 
     def _dtypes(self) -> str:
         names = dict.fromkeys(f"{t.name}.dtype" for t in self._graph.tensors if not t.optional and is_wide(t.element))

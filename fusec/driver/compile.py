@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 
 from fusec.codegen import safety
 from fusec.codegen.emit import emit
+from fusec.codegen.names import name_apart
 from fusec.diagnostics import InternalError, Source, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
 from fusec.ir.graph import Graph
@@ -18,7 +19,7 @@ from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.pipeline import compile_graph
 from fusec.passes.plan.account import excess_traffic, least_traffic, traffic
-from fusec.reference import emit as reference
+from fusec.reference.emit import emit_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,12 @@ def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
         graphs = elaborate(tree)
     with blamed("passes/pipeline"):
         programs = tuple(map(compile_graph, graphs))
+    with blamed("codegen/names"):
+        programs, names = name_apart(programs)
     with blamed("reference/emit"):
-        references = tuple(map(reference.emit, graphs))
+        references = emit_all(graphs, tuple(own.reference for own in names.ops), names.spec)
     with blamed("codegen/emit"):
-        text = emit(programs, references, name.name, sha256(source.text.encode()).hexdigest())
+        text = emit(programs, references, names, name.name, sha256(source.text.encode()).hexdigest())
     exports = safety.check(name.stem, text)
     return tuple(Compiled(graph, program, text, exports) for graph, program in zip(graphs, programs, strict=True))
 

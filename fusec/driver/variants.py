@@ -1,7 +1,8 @@
 """The kernel variants that stand for an op at the resource gate: what its own launcher asks for at telling extents.
 
-The generated `_plan_*` function is run on meta tensors for rows from a few elements to more than registers hold, in the
-op's first half-precision dtype and in f32, and every launch it makes is written down with the types Triton would see.
+The generated function that plans is run on meta tensors for rows from a few elements to more than registers hold, in
+the op's first half-precision dtype and in f32, and every launch it makes is written down with the types Triton would
+see.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorPara
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DType, Lead, Storage, product_extent
-from fusec.runtime import Launch, ShapeMismatchError
+from fusec.runtime import Launch, Op, Plan, ShapeMismatchError
 
 _ROW_LENGTHS = (128, 4096, 5120, 32768, 131072)
 _ROW_COUNTS = (512, 1)
@@ -62,7 +63,7 @@ _SCALARS = {"f64": "fp64", "i64": "i64", "i32": "i32", "i8": "i32", "u8": "i32",
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """The arguments of one `_plan_*` call, without data."""
+    """The arguments of one call that is planned, without data."""
 
     tensors: dict[str, torch.Tensor | None]
     choices: dict[str, str]
@@ -74,8 +75,8 @@ def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
     with _imported(module, text) as generated:
         for dtype in ("bf16", "f32"):
             for call in _calls(program, dtype):
-                for launch, buffers in _launches(generated, program.graph, call):
-                    variant = _variant(program.graph, launch, buffers)
+                for launch, buffers in _launches(generated, program.spelled, call):
+                    variant = _variant(program.spelled, launch, buffers)
                     found.setdefault(
                         (variant.kernel, variant.signature, variant.constexprs, variant.num_warps), variant
                     )
@@ -101,7 +102,7 @@ def _elements(variant: Variant) -> int:
 
 
 def _calls(program: Program, dtype: str) -> Iterator[_Call]:
-    graph = program.graph
+    graph = program.spelled
     choices = [p for p in graph.params if isinstance(p, ChoiceParam)]
     first = {p.name: p.options[0] for p in choices}
     for length in _ROW_LENGTHS:
@@ -119,7 +120,7 @@ def _calls(program: Program, dtype: str) -> Iterator[_Call]:
 def _extents(program: Program, length: int, count: int) -> dict[str, int]:
     """Extents with about `count` rows of `length` elements, as the first plan of each group sees rows."""
     known = dict(program.known)
-    names = [solve.name for solve in program.graph.solves]
+    names = [solve.name for solve in program.spelled.solves]
     extents = dict.fromkeys(names, 1)
     for group in program.groups:
         stage = group.plans[0].plan.stages[0] if group.plans else next(group.all_plans()).plan.stages[0]
@@ -174,13 +175,15 @@ def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[tuple[La
         arguments.append(call.tensors[name] if isinstance(param, TensorParam) else call.choices.get(name))
         if isinstance(param, DimParam) and not param.inferred:
             arguments[-1] = 1
-    kept, generated.Plan = generated.Plan, record  # type: ignore[attr-defined]
+    op = next(value for value in vars(generated).values() if isinstance(value, Op) and value.name == graph.name)
+    plan = next(name for name, value in vars(generated).items() if value is Plan)
+    setattr(generated, plan, record)
     try:
-        getattr(generated, f"_plan_{graph.name}")(*arguments)
+        op.plan(*arguments)
     except ShapeMismatchError:
         return []  # these extents break a constraint of the spec
     finally:
-        generated.Plan = kept  # type: ignore[attr-defined]
+        setattr(generated, plan, Plan)
     return made
 
 

@@ -35,10 +35,15 @@ class BuiltGroup:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """An op ready to be written down. `lowered` is the graph after every rewrite, which the error bound is for."""
+    """An op ready to be written down.
+
+    `lowered` is the graph after every rewrite, which the error bound is for; `spelled` the graph under the names that
+    kernels and the functions around them use, which are the spec's unless they clash with words of generated code.
+    """
 
     graph: Graph
     lowered: Graph
+    spelled: Graph
     groups: tuple[BuiltGroup, ...]
     known: tuple[tuple[str, int], ...] = ()
 

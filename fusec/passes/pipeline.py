@@ -14,6 +14,8 @@ from fusec.ir.graph import Graph
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Group, Stage
 from fusec.ir.program import BuiltGroup, BuiltPlan, Program
+from fusec.ir.rename import renamed
+from fusec.ir.words import step_aside
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.kernel.build import Target, build_kernel
@@ -41,11 +43,13 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     lowered = graph
     for step in GRAPH_STEPS:
         lowered = run(step.__name__, step, lowered)
-    known = fixed_extents(graph)
-    flow = run("resolve_views", resolve_views, lowered)
+    names = step_aside(graph)
+    spelled = renamed(graph, names)
+    known = fixed_extents(spelled)
+    flow = run("resolve_views", resolve_views, renamed(lowered, names))
     groups = run("place", lambda flow: place(flow, known), flow)
-    built = run("build_kernels", lambda groups: _build(groups, Target(graph, known)), groups)
-    return Program(graph, lowered, built, tuple(known.items()))
+    built = run("build_kernels", lambda groups: _build(groups, Target(spelled, known)), groups)
+    return Program(graph, lowered, spelled, built, tuple(known.items()))
 
 
 def fixed_extents(graph: Graph) -> dict[str, int]:

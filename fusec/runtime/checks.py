@@ -28,7 +28,7 @@ Size: TypeAlias = int
 class Checker:
     """Checks the arguments of one call of `op`. `tensors` gives all tensor arguments by name, None where omitted."""
 
-    def __init__(self, op: str, **tensors: torch.Tensor | None) -> None:
+    def __init__(self, op: str, /, **tensors: torch.Tensor | None) -> None:
         self._op = op
         self._tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         first, *others = self._tensors.items()
@@ -111,7 +111,7 @@ class Checker:
             ShapeMismatchError(f"{self._op}: `{name}` is {given}, but the tensors have {axis} = {solved}"),
         )
 
-    def require(self, condition: bool | torch.SymBool, text: str, **extents: Size) -> None:
+    def require(self, condition: bool | torch.SymBool, text: str, /, **extents: Size) -> None:
         """That a `where` condition of the spec holds. Raises `ShapeMismatchError`."""
         found = ", ".join(f"{axis} = {extent}" for axis, extent in extents.items())
         _require(condition, ShapeMismatchError(f"{self._op}: needs {text}, but {found}"))

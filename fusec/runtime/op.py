@@ -33,12 +33,13 @@ class Op:
         outputs: Callable[..., tuple[Buffer, ...]],
         plan: Callable[..., Plan],
     ) -> None:
+        self.name = schema.partition("(")[0]
         self._tensors = slice(tensors)
         self._scalars = slice(tensors, tensors + scalars)
         self._settings = slice(tensors + scalars, None)
         self._extents = extents
         self._outputs = outputs
-        self._plan = plan
+        self.plan = plan
         self._known: Kept[Recent] = Kept()
         self._recent: Recent | None = None
         self.operator = register(schema, self._run, self._fake, source=plan.__code__.co_filename)
@@ -65,7 +66,7 @@ class Op:
         key = (settings, *map(layout, tensors))
         known = self._known.get(key)
         if known is None:
-            known = self._known.keep(key, Recent(tensors, settings, self._plan(*tensors, *settings)))
+            known = self._known.keep(key, Recent(tensors, settings, self.plan(*tensors, *settings)))
         elif known is self._recent:
             # It was not recognised although its key is: the check was made in another mode, say inference mode.
             known = self._known.keep(key, Recent(tensors, settings, known.plan))

@@ -72,8 +72,7 @@ from fusec.ir.kernel import (
 from fusec.ir.layout import strides
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.plan import Stage
-from fusec.ir.sizes import symbols_in
-from fusec.ir.types import Axis, DType, Kind, Storage, extent, product_extent
+from fusec.ir.types import Axis, DType, Kind, Storage, product_extent
 from fusec.passes.kernel.grid import Grid, LoopHeader
 from fusec.passes.kernel.padding import is_size, is_zero_outside
 from fusec.passes.kernel.scope import Names, Scope
@@ -122,7 +121,7 @@ class _KernelBuilder:
         self._stage = stage
         self._target = target
         self._flow = stage.flow
-        self._names = Names(_argument_names(stage, target))
+        self._names = Names(_argument_names(target))
         self._grid = Grid(stage, target.known, self._names)
         self._root = Scope(None)
         self._loop_axes = stage.stream
@@ -657,12 +656,12 @@ class _KernelBuilder:
         )
 
 
-def _argument_names(stage: Stage, target: Target) -> set[str]:
+def _argument_names(target: Target) -> set[str]:
     """The names the kernel's arguments take, which no variable may have."""
     graph = target.graph
     tensors = [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
     scalars = [param.name for param in graph.params if not isinstance(param, TensorParam)]
-    return {*(f"{name}_ptr" for name in tensors), *scalars, *symbols_in([extent(axis) for axis in stage.order])}
+    return {*(f"{name}_ptr" for name in tensors), *scalars, *(solve.name for solve in graph.solves)}
 
 
 def _looped(header: LoopHeader, body: tuple[Statement, ...]) -> Statement:

@@ -9,20 +9,22 @@ from dataclasses import dataclass, field
 from fusec.ir.graph import NodeId
 from fusec.ir.kernel import MaskName, Name, Statement, Value
 from fusec.ir.types import Axis
+from fusec.ir.words import KERNEL, another, is_made_word
 
-_RESERVED = {"tl", "triton", "torch", "device", "range", "float", "int", "min", "max", "sum", "abs"}
+_BUILTINS = frozenset({"range", "float", "int", "min", "max", "sum", "abs"})
 
 
 class Names:
     """Hands out variable names, each once."""
 
     def __init__(self, taken: set[str]) -> None:
-        self._taken = taken | _RESERVED
+        self._taken = taken | KERNEL | _BUILTINS
 
     def fresh(self, wanted: str) -> str:
         """`wanted` as an identifier, with a number where it is taken."""
         text = re.sub(r"\W+", "_", wanted).strip("_") or "v"
         text = f"v{text}" if text[0].isdigit() else text
+        text = another(text) if is_made_word(text) else text
         candidate, count = text, 1
         while candidate in self._taken or keyword.iskeyword(candidate):
             count += 1

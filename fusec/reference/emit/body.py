@@ -264,9 +264,9 @@ class Body:
         written = self.context.ordered(without(union(*(each.axes for each in (*indices, value))), kept_axes))
         indices, _ = aligned(indices, written)
         rows = value.spread((*written, *kept_axes), self.context).then("".join(join_axes(kept)))
-        self.context.prelude.add("_write")
         index = ", ".join(each.text.code for each in indices) + "," * (len(indices) == 1)
-        self._say(f"_write({param.name}, ({index}), {cast(self.context, rows, param.element).text.code})")
+        rounded = cast(self.context, rows, param.element).text.code
+        self._say(f"{self.context.function('_write')}({param.name}, ({index}), {rounded})")
 
 
 def _axes_text(layout: Layout) -> str:

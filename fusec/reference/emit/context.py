@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fusec.ir.graph import Graph
@@ -18,10 +19,12 @@ class Context:
     """Names and needs of one reference.
 
     `real`, `lead`, `axes` and `types` are the variables of the compute type, of the sizes that `...` stands for, of the
-    extents and of the type variables. `needs` are those that the text has used, `prelude` the functions it calls.
+    extents and of the type variables. `needs` are those that the text has used, `prelude` the functions it calls, which
+    stand above it under the names in `functions`.
     """
 
     graph: Graph
+    functions: Mapping[str, str]
     names: Names = field(init=False)
     real: str = field(init=False)
     lead: str = field(init=False)
@@ -32,7 +35,7 @@ class Context:
     prelude: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.names = Names({param.name for param in self.graph.params})
+        self.names = Names({*(param.name for param in self.graph.params), *self.functions.values()})
         self.axes = {solve.name: self.names.new(solve.name) for solve in self.graph.solves}
         self.types = {variable.name: self.names.new(variable.name) for variable in self.graph.variables}
         self.real, self.lead = self.names.new("real"), self.names.new("lead")
@@ -63,6 +66,11 @@ class Context:
         if Lead() in axes:
             self.needs.add(self.lead)
         return ", ".join(f"*{self.lead}" if axis == Lead() else self.extent((axis,)).code for axis in axes)
+
+    def function(self, name: str) -> str:
+        """What a function of the prelude, which is needed from now on, is called."""
+        self.prelude.add(name)
+        return self.functions[name]
 
     def dtype(self, storage: Storage) -> str:
         """A storage type: the variable of a type variable, the torch dtype of any other."""

@@ -91,8 +91,9 @@ def cast(context: Context, value: Value, storage: Storage) -> Value:
     if storage.kind is Kind.BOOL:
         return Value(infix("!=", COMPARISON, value.text, Text("0")), value.layout, Kind.BOOL)
     if isinstance(storage, DTypeVar) and saturates(storage):
-        context.prelude.add("_round_to")
-        return Value(call("_round_to", value.text.code, dtype), value.layout, storage.kind, stored=storage)
+        return Value(
+            call(context.function("_round_to"), value.text.code, dtype), value.layout, storage.kind, stored=storage
+        )
     nearest = ""
     if storage.kind is Kind.INT and value.kind is Kind.REAL:
         # i32 has more digits than f32: its upper limit would be rounded up, out of range.
@@ -167,9 +168,8 @@ def _gather(context: Context, name: str, indices: list[Value]) -> Value:
     param = context.graph.tensor(name)
     indices = [index.tensor(context).of_kind(Kind.INT, context) for index in indices]
     indices, layout = aligned(indices, context.ordered(union(*(index.axes for index in indices))))
-    context.prelude.add("_look_up")
     table = _widened(context, name)
-    found = call("_look_up", table.text.code, *(index.text.code for index in indices))
+    found = call(context.function("_look_up"), table.text.code, *(index.text.code for index in indices))
     kept = param.dims[len(indices) :]
     split = "".join(split_axes(kept, context.sizes))
     return Value(found, (), table.kind).then(split, (*layout, *(axis for dim in kept for axis in dim)))

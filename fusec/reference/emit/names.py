@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from fusec.ir.graph import Cast, Elementwise, Expr, Gather, Reduce
-from fusec.reference.emit.prelude import PRELUDE
 
-_TAKEN = {"torch", "int", "float", "bool", "str", "abs", "min", "max", "round", "None", *PRELUDE}
+_TAKEN = {"torch", "int", "float", "bool", "str", "abs", "min", "max", "round", "None"}
 
 _NOUNS: Mapping[str, str] = MappingProxyType(
     {

@@ -10,7 +10,7 @@ from fusec.ir.types import DTypeVar, Kind, Lead
 from fusec.reference.emit.body import WIDTH, Body
 from fusec.reference.emit.context import Context
 from fusec.reference.emit.extents import solved_text
-from fusec.reference.emit.prelude import prelude, with_callees
+from fusec.reference.emit.prelude import PRELUDE, prelude, with_callees
 from fusec.reference.emit.readings import Readings
 from fusec.reference.emit.spelling import literal
 
@@ -26,16 +26,21 @@ def emit(graph: Graph, name: str = "reference") -> str:
     return emit_all((graph,), (name,))[0]
 
 
-def emit_all(graphs: tuple[Graph, ...], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The references of several ops that stand in one file in this order; what they call is above its first caller."""
+def emit_all(graphs: tuple[Graph, ...], names: tuple[str, ...], taken: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """The references of several ops that stand in one file in this order; what they call is above its first caller.
+
+    Nothing that they call is called as something in `taken` or as one of their parameters.
+    """
+    taken |= {param.name for graph in graphs for param in graph.params}
+    functions = {function: f"{function}_" if function in taken else function for function in PRELUDE}
     texts: list[str] = []
     there: set[str] = set()
     for graph, name in zip(graphs, names, strict=True):
-        context = Context(graph)
+        context = Context(graph, functions)
         body = Body(context, Readings(graph)).write()
         lines = [*_signature(graph, name), *_docstring(graph), *_definitions(context), *body]
         called = with_callees(context.prelude)
-        texts.append(prelude(called - there) + "\n".join(lines) + "\n")
+        texts.append(prelude(called - there, functions) + "\n".join(lines) + "\n")
         there |= called
     return tuple(texts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -47,6 +48,7 @@ def with_callees(names: set[str]) -> set[str]:
     return names | ({"_inside"} if names & {"_look_up", "_write"} else set())
 
 
-def prelude(names: set[str]) -> str:
-    """The text of the functions called `names`."""
-    return "".join(f"{text.lstrip()}\n\n" for name, text in PRELUDE.items() if name in names)
+def prelude(names: set[str], spelled: Mapping[str, str]) -> str:
+    """The text of the functions called `names`, under the names they have in `spelled`."""
+    text = "".join(f"{text.lstrip()}\n\n" for name, text in PRELUDE.items() if name in names)
+    return re.sub(r"\b_\w+", lambda found: spelled.get(found[0], found[0]), text)

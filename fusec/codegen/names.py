@@ -1,0 +1,106 @@
+"""The names of a generated file: what the spec calls something is taken first, everything else goes around it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from fusec.ir.program import BuiltGroup, Program
+
+IMPORTS = (
+    *("Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "device", "flag", "integer", "real"),
+    *("squeeze", "tiles"),
+)
+"""What a generated file may take from `fusec.runtime`; it imports what it uses."""
+
+_WORD = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?<![\w.])[A-Za-z_]\w*(?!\w|=[^=])""")
+"""A string, or a name that is no attribute and no keyword of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpNames:
+    """What belongs to an op at the top of its file, beside the op itself."""
+
+    extents: str
+    outputs: str
+    plan: str
+    constant: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileNames:
+    """The names at the top of a file: those of each op, and what it calls its imports where they are taken.
+
+    `spec` holds what callers see, the names of ops and parameters; nothing else may be called so.
+    """
+
+    spec: frozenset[str]
+    ops: tuple[OpNames, ...]
+    imports: Mapping[str, str]
+
+
+def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], FileNames]:
+    """The programs of a file, their kernels under names of their own, and the names of everything else."""
+    graphs = [program.graph for program in programs]
+    spec = {graph.name for graph in graphs} | {param.name for graph in graphs for param in graph.params}
+    names = _Free(spec.union(*map(_spelled, programs)))
+    imports = {name: names.new(name) for name in IMPORTS}
+    ops = tuple(
+        OpNames(
+            extents=names.new(f"_extents_{graph.name}"),
+            outputs=names.new(f"_outputs_{graph.name}"),
+            plan=names.new(f"_plan_{graph.name}"),
+            constant=names.new(f"_OP_{graph.name.upper()}"),
+            reference=names.new(f"reference_{graph.name}"),
+        )
+        for graph in graphs
+    )
+    kernels = [{kernel.name: names.new(kernel.name) for kernel in program.kernels} for program in programs]
+    named = tuple(
+        replace(program, groups=tuple(_with_kernels(group, new) for group in program.groups))
+        for program, new in zip(programs, kernels, strict=True)
+    )
+    return named, FileNames(frozenset(spec), ops, imports)
+
+
+def respelled(line: str, imports: Mapping[str, str]) -> str:
+    """A line of private code, whose other names are not those of imports, with the imports as the file calls them."""
+    return _WORD.sub(lambda found: imports.get(found[0], found[0]), line)
+
+
+def words(lines: Iterable[str]) -> set[str]:
+    """The names in lines of code, without attributes and keywords of calls."""
+    return {found[0] for line in lines for found in _WORD.finditer(line)}
+
+
+class _Free:
+    """Hands out names, each once."""
+
+    def __init__(self, taken: set[str]) -> None:
+        self._taken = taken
+
+    def new(self, wanted: str) -> str:
+        """`wanted`, or that with as many underscores behind it as it takes."""
+        while wanted in self._taken:
+            wanted += "_"
+        self._taken.add(wanted)
+        return wanted
+
+
+def _spelled(program: Program) -> set[str]:
+    """What the private functions of an op call the things of its spec."""
+    graph = program.spelled
+    return {named.name for named in (*graph.params, *graph.outputs, *graph.variables, *graph.solves)}
+
+
+def _with_kernels(group: BuiltGroup, names: Mapping[str, str]) -> BuiltGroup:
+    return replace(
+        group,
+        plans=tuple(
+            replace(plan, kernels=tuple(replace(kernel, name=names[kernel.name]) for kernel in plan.kernels))
+            for plan in group.plans
+        ),
+        apart=tuple(_with_kernels(inner, names) for inner in group.apart),
+    )

@@ -1,0 +1,76 @@
+"""The words that generated code has for things of its own, and the names of a spec that have to step aside for them.
+
+What the caller sees keeps its name: the op, its parameters, whatever a message quotes. Kernels and the private
+functions around them call a tensor, an axis or a choice as the spec does, unless the name is one of their own words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from fusec.ir.graph import ChoiceParam, Graph
+from fusec.ir.types import Quotient
+
+KERNEL = frozenset(
+    {"CHUNKS", "EARLY", "INDEX", "REAL", "REST", "ROWS", "SPLITS", "device", "tl", "torch", "triton"}
+    | {"debug", "enable_fp_fusion", "grid", "instrumentation_mode", "maxnreg", "num_ctas", "num_stages", "num_warps"}
+    | {"warmup", "backend", "options", "params", "specialization", "specialize_impl"}
+)
+"""Compile-time arguments of kernels besides tile sizes and choices, modules, options of Triton's launcher and the words
+of the function that it makes of a kernel's arguments."""
+
+HOST = frozenset(
+    {"Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "flag", "integer", "real", "squeeze"}
+    | {"at", "block", "check", "chunk", "extents", "index", "lanes", "launches", "lead", "lead0", "lead1", "row"}
+    | {"rows", "scratch", "sizes", "split", "splits", "tiles", "walk", "warps", "wide"}
+)
+"""Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""
+
+_MADE = re.compile(r"(BLOCK_.*|partial\d.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
+"""Words that are made of a name: tile sizes, scratch buffers, strides and pointers. With `_` behind it none is."""
+
+
+def is_made_word(name: str) -> bool:
+    """Whether `name` looks like a word that is made of another name."""
+    return bool(_MADE.fullmatch(name))
+
+
+def another(name: str) -> str:
+    """A name much like `name`, which after a few more of them is no word of generated code."""
+    return name.replace("_stride_", "_step_") if "_stride_" in name else f"{name}_"
+
+
+def is_word(name: str) -> bool:
+    """Whether generated code has a meaning of its own for `name`."""
+    return name in KERNEL or name in HOST or is_made_word(name)
+
+
+def step_aside(graph: Graph) -> Mapping[str, str]:
+    """What private code calls the names of an op that it cannot keep; all others it calls as the spec does."""
+    choices = {param.name for param in graph.params if isinstance(param, ChoiceParam)}
+    axes = {solve.name: None for solve in graph.solves}
+    values = (*graph.params, *graph.outputs, *graph.variables)
+    names = dict.fromkeys([*(value.name for value in values), *axes])
+    taken = {*names, *_quotient_blocks(graph)}
+    found: dict[str, str] = {}
+    for name in names:
+        # A choice is a compile-time argument in capitals, and an axis has one that is called after it.
+        capitals = str.upper if name in choices else _block if name in axes else str
+        taken.discard(name)
+        new = name
+        while is_word(new) or {new, capitals(new)} & (taken | KERNEL):
+            new = another(new)
+        taken |= {new, capitals(new)}
+        if new != name:
+            found[name] = new
+    return found
+
+
+def _block(name: str) -> str:
+    return f"BLOCK_{name}".upper()
+
+
+def _quotient_blocks(graph: Graph) -> set[str]:
+    axes = {axis for node in graph.nodes for axis in node.type.axes}
+    return {_block(f"{axis.of}_{axis.by}") for axis in axes if isinstance(axis, Quotient)}
