@@ -43,7 +43,7 @@ def load_module(source: Source, folder: Path | None, compile: Compile, cache: Pa
 
 def _source(spec: str | PathLike[str]) -> tuple[Source, Path | None]:
     """The text of a spec and the folder of the files it may use; a text stands in none."""
-    if isinstance(spec, str) and "\n" in spec:
+    if isinstance(spec, str) and ("\n" in spec or spec.startswith("op ")):
         return Source("text.fuse", spec), None
     path = Path(spec)
     if not path.is_file():

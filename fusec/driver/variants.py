@@ -27,24 +27,12 @@ from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorPara
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DType, Lead, Storage, product_extent
+from fusec.reference.rounding import TORCH_DTYPES
 from fusec.runtime import Launch, Op, Plan, ShapeMismatchError
 
 _ROW_LENGTHS = (128, 4096, 5120, 32768, 131072)
 _ROW_COUNTS = (512, 1)
 _HEAD = 128
-_TORCH = {
-    "f64": torch.float64,
-    "f32": torch.float32,
-    "f16": torch.float16,
-    "bf16": torch.bfloat16,
-    "f8e4m3": torch.float8_e4m3fn,
-    "f8e5m2": torch.float8_e5m2,
-    "i64": torch.int64,
-    "i32": torch.int32,
-    "i8": torch.int8,
-    "u8": torch.uint8,
-    "bool": torch.bool,
-}
 _POINTERS = {
     torch.float64: "*fp64",
     torch.float32: "*fp32",
@@ -155,9 +143,9 @@ def _tensors(graph: Graph, extents: dict[str, int], dtype: str, omit: bool) -> d
 
 def _dtype(storage: Storage, wanted: str) -> torch.dtype:
     if isinstance(storage, DType):
-        return _TORCH[storage.name]
+        return TORCH_DTYPES[storage.name]
     names = [option.name for option in storage.options]
-    return _TORCH[wanted if wanted in names else names[0]]
+    return TORCH_DTYPES[wanted if wanted in names else names[0]]
 
 
 def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[tuple[Launch, dict[str, torch.dtype]]]:

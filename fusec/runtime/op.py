@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from fusec.runtime.dispatch import plain, watched
+from fusec.runtime.errors import ArgumentError
 from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Value
 from fusec.runtime.layout import layout
@@ -34,6 +37,7 @@ class Op:
         plan: Callable[..., Plan],
     ) -> None:
         self.name = schema.partition("(")[0]
+        self._declared = [argument.split() for argument in _arguments(schema)[:tensors]]
         self._tensors = slice(tensors)
         self._scalars = slice(tensors, tensors + scalars)
         self._settings = slice(tensors + scalars, None)
@@ -52,10 +56,18 @@ class Op:
                 addresses = recent.addresses(tensors, settings)
                 if addresses is not None:
                     return recent.plan.run(tensors, scalars, addresses)
+            self._require_tensors(tensors)
             if plain(tensors):
                 return self._find(tensors, settings)(tensors, scalars)
         results: Results = self.operator(*tensors, *scalars, *settings)
         return results
+
+    def _require_tensors(self, given: tuple[Any, ...]) -> None:
+        """That every argument that is declared `Tensor NAME` is one, or None where it is `Tensor? NAME`."""
+        for (kind, name), value in zip(self._declared, given, strict=True):
+            if not isinstance(value, torch.Tensor) and not (value is None and kind.endswith("?")):
+                what = "None" if value is None else f"of type {type(value).__name__}"
+                raise ArgumentError(f"{self.name}: `{name}` should be a tensor, but is {what}")
 
     def forget(self) -> None:
         """Drop every plan, so that the next call makes its own anew."""
@@ -82,3 +94,8 @@ class Op:
         tensors = args[self._tensors]
         device = next(tensor.device for tensor in tensors if tensor is not None)
         return empties(self._outputs(*self._extents(*tensors, *args[self._settings])), device)
+
+
+def _arguments(schema: str) -> list[str]:
+    """`Tensor x` and so on, as PyTorch's schema of an operator declares them."""
+    return schema[schema.index("(") + 1 : schema.rindex(") ->")].split(", ")

@@ -111,7 +111,7 @@ def _no_backward_fake(grad: torch.Tensor, shape: list[int], op: str) -> torch.Te
     return grad.new_empty(shape)
 
 
-_ADVICE = "no backward is built yet; call it under torch.no_grad() or on detached tensors, or train with `reference`"
+_ADVICE = "no backward is built yet; call it under torch.no_grad() or on detached tensors, or train with its reference"
 
 _library.define("no_backward(Tensor grad, SymInt[] shape, str op) -> Tensor")
 _library.impl("no_backward", _no_backward, "CompositeExplicitAutograd")

@@ -74,6 +74,11 @@ def test_a_path_that_leads_nowhere(cache: Path) -> None:
         fusec.load("nowhere.fuse")
 
 
+def test_a_text_of_one_line_is_no_path(cache: Path) -> None:
+    with pytest.raises(SpecError, match="`y` cannot stand here; expected the end of the line"):
+        fusec.load("op f(x: f32[N]) -> y: f32[N]: y = x")
+
+
 def test_the_mistakes_of_a_text(cache: Path) -> None:
     with pytest.raises(SpecError) as caught:
         fusec.load(SPEC.replace("x + by", "x + bi"))

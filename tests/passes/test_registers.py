@@ -26,7 +26,6 @@ def held(body: str, kept: str = ", N") -> dict[str, Residency]:
     ("body", "formula"),
     [
         ("x / sum(x, over=N)", "(N) / threads + 16"),
-        ("h / sum(h, over=N)", "(0.5 * N) / threads + 16"),
         ("x / sum(h, over=N)", "(N) / threads + 16"),
         ("x * w / sum(x, over=N)", "(2 * N) / threads + 16"),
         ("sin(x) / sum(x, over=N)", "(N) / threads + 32"),

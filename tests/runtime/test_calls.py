@@ -11,7 +11,7 @@ from sample_ops import quantize_per_tensor as quantizing
 from sample_ops import rmsnorm as normalizing
 from sample_ops import rope_like as rotating
 
-from fusec.runtime import DeviceError, Launch, Plan, allocate
+from fusec.runtime import ArgumentError, DeviceError, Launch, Plan, allocate
 from fusec.runtime.kept import Kept
 
 LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -144,3 +144,13 @@ def test_a_launch_names_every_argument_once(wrong: dict[str, int], device: torch
     launch = Launch(accumulating._accumulate, (1,), wrong, options=({},))
     with pytest.raises(TypeError, match="takes its pointers and scalars first and each argument once"):
         Plan("op", device, tensors=("total", "x"), scalars=("factor", "count"), outputs={}, launches=(launch,))
+
+
+@pytest.mark.parametrize(("wrong", "words"), [(None, "None"), (1.0, "of type float"), ([1, 2], "of type list")])
+def test_what_is_no_tensor_is_named(wrong: object, words: str, device: torch.device) -> None:
+    x = torch.randn(3, 8, device=device)
+    normalizing.rmsnorm(x, torch.ones(8, device=device))
+    with pytest.raises(ArgumentError, match=f"rmsnorm: `weight` should be a tensor, but is {words}"):
+        normalizing.rmsnorm(x, wrong)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=f"rmsnorm: `x` should be a tensor, but is {words}"):
+        normalizing.rmsnorm(wrong, x)  # type: ignore[arg-type]
