@@ -59,6 +59,7 @@ def _add_rmsnorm_rows(
     y_stride_N,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
@@ -68,7 +69,7 @@ def _add_rmsnorm_rows(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
@@ -119,6 +120,7 @@ def _add_rmsnorm_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -126,7 +128,7 @@ def _add_rmsnorm_resident(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
@@ -326,7 +328,12 @@ def _add_rmsnorm_finish(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    weight = tl.load(
+        weight_ptr + n * weight_stride_N,
+        mask=n_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
@@ -462,7 +469,14 @@ def _plan_add_rmsnorm(x, residual, weight):
             Launch(
                 _add_rmsnorm_rows,
                 grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(_add_rmsnorm_rows, sizes, BLOCK_N=tiles.padded(N), ROWS=lanes, INDEX=index),
+                arguments=tiles.arguments(
+                    _add_rmsnorm_rows,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    ROWS=lanes,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
             )
@@ -474,7 +488,13 @@ def _plan_add_rmsnorm(x, residual, weight):
             Launch(
                 _add_rmsnorm_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_add_rmsnorm_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                arguments=tiles.arguments(
+                    _add_rmsnorm_resident,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    INDEX=index,
+                ),
                 options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
             )
@@ -503,8 +523,8 @@ def _plan_add_rmsnorm(x, residual, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N, 1, 1)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
+        chunk = tiles.split_chunk(N)
+        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)

@@ -223,7 +223,7 @@ def _dequantize_fp8_rows_blocked(
         eviction_policy="evict_last",
     ).to(tl.float32)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
-    scale = tl.load(scale_row, mask=row_mask, other=0.0).to(tl.float32)
+    scale = tl.load(scale_row, mask=row_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y = q * scale[:, None]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
@@ -379,7 +379,7 @@ def _dequantize_fp8_groups_blocked(
         eviction_policy="evict_last",
     ).to(tl.float32)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0 + g * scale_stride_G
-    scale = tl.load(scale_row, mask=row_mask, other=0.0).to(tl.float32)
+    scale = tl.load(scale_row, mask=row_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y = q * scale[:, None]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + g * L * y_stride_GL
     tl.store(y_row[:, None] + l[None, :] * y_stride_GL, y, mask=mask_row_l)

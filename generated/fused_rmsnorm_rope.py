@@ -41,22 +41,25 @@ def _fused_rmsnorm_rope_rows(
     B,
     S,
     H,
-    D,
     x_stride_B,
     x_stride_S,
     x_stride_HD,
-    weight_stride_HD,
     cos_stride_S,
     cos_stride_D,
     sin_stride_S,
     sin_stride_D,
+    weight_stride_HD,
     y_stride_B,
     y_stride_S,
     y_stride_HD,
+    D: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK_H: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    EVEN_H: tl.constexpr,
+    EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """Several rows (B, S) per program, H, D/2 in registers."""
     pid = tl.program_id(0)
@@ -65,59 +68,82 @@ def _fused_rmsnorm_rope_rows(
     b = row // S
     s = row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = h < H
+    h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = d < D // 2
+    d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
     x = tl.load(
         x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD,
         mask=mask_row_h_d,
         other=0.0,
-        eviction_policy="evict_last",
     ).to(tl.float32)
     x_2 = tl.load(
         x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
         mask=mask_row_h_d,
         other=0.0,
-        eviction_policy="evict_last",
     ).to(tl.float32)
-    total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
-    rsqrt_value = tl.rsqrt(total / (D * H) + eps)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    weight = tl.load(
-        weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-        mask=mask_h_d,
-        other=0.0,
-    ).to(tl.float32)
-    n = x * rsqrt_value[:, None, None] * weight[None, :, :]
     cos_row = cos_ptr + s * cos_stride_S
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
-    weight_2 = tl.load(
-        weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-        mask=mask_h_d,
+    cos = tl.load(
+        cos_row[:, None] + d[None, :] * cos_stride_D,
+        mask=mask_row_d,
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
-    n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
     sin_row = sin_ptr + s * sin_stride_S
-    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
+    sin = tl.load(
+        sin_row[:, None] + d[None, :] * sin_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    cos_2 = tl.load(
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    sin_2 = tl.load(
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    mask_h_d = h_mask[:, None] & d_mask[None, :]
+    if EARLY:
+        weight = tl.load(
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
+            mask=mask_h_d,
+            other=0.0,
+        ).to(tl.float32)
+        weight_2 = tl.load(
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
+            mask=mask_h_d,
+            other=0.0,
+        ).to(tl.float32)
+    total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
+    rsqrt_value = tl.rsqrt(total / (D * H) + eps)
+    if not EARLY:
+        weight = tl.load(
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
+            mask=mask_h_d,
+            other=0.0,
+        ).to(tl.float32)
+    n = x * rsqrt_value[:, None, None] * weight[None, :, :]
+    if not EARLY:
+        weight_2 = tl.load(
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
+            mask=mask_h_d,
+            other=0.0,
+        ).to(tl.float32)
+    n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
     y_row = y_ptr + b * y_stride_B + s * y_stride_S
     tl.store(
         y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
         n * cos[:, None, :] - n_2 * sin[:, None, :],
         mask=mask_row_h_d,
     )
-    cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-    ).to(tl.float32)
     tl.store(
         y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
         n_2 * cos_2[:, None, :] + n * sin_2[:, None, :],
@@ -135,70 +161,90 @@ def _fused_rmsnorm_rope_resident(
     eps,
     S,
     H,
-    D,
     x_stride_B,
     x_stride_S,
     x_stride_HD,
-    weight_stride_HD,
     cos_stride_S,
     cos_stride_D,
     sin_stride_S,
     sin_stride_D,
+    weight_stride_HD,
     y_stride_B,
     y_stride_S,
     y_stride_HD,
+    D: tl.constexpr,
     BLOCK_H: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    EVEN_H: tl.constexpr,
+    EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = h < H
+    h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = d < D // 2
+    d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x = tl.load(
-        x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-        mask=mask_h_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
     x_2 = tl.load(
         x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
         mask=mask_h_d,
         other=0.0,
+    ).to(tl.float32)
+    cos_row = cos_ptr + s * cos_stride_S
+    cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + s * sin_stride_S
+    sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    cos_2 = tl.load(
+        cos_row + (d + D // 2) * cos_stride_D,
+        mask=d_mask,
+        other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
+    sin_2 = tl.load(
+        sin_row + (d + D // 2) * sin_stride_D,
+        mask=d_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    if EARLY:
+        weight = tl.load(
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
+            mask=mask_h_d,
+            other=0.0,
+        ).to(tl.float32)
+        weight_2 = tl.load(
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
+            mask=mask_h_d,
+            other=0.0,
+        ).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
     rsqrt_value = tl.rsqrt(total / (D * H) + eps)
-    weight = tl.load(
-        weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-        mask=mask_h_d,
-        other=0.0,
-    ).to(tl.float32)
+    if not EARLY:
+        weight = tl.load(
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
+            mask=mask_h_d,
+            other=0.0,
+        ).to(tl.float32)
     n = x * rsqrt_value * weight
-    cos_row = cos_ptr + s * cos_stride_S
-    cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    weight_2 = tl.load(
-        weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-        mask=mask_h_d,
-        other=0.0,
-    ).to(tl.float32)
+    if not EARLY:
+        weight_2 = tl.load(
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
+            mask=mask_h_d,
+            other=0.0,
+        ).to(tl.float32)
     n_2 = x_2 * rsqrt_value * weight_2
-    sin_row = sin_ptr + s * sin_stride_S
-    sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     y_row = y_ptr + b * y_stride_B + s * y_stride_S
     tl.store(
         y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
         n * cos[None, :] - n_2 * sin[None, :],
         mask=mask_h_d,
     )
-    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     tl.store(
         y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
         n_2 * cos_2[None, :] + n * sin_2[None, :],
@@ -215,7 +261,6 @@ def _fused_rmsnorm_rope_streamed(
     y_ptr,
     eps,
     S,
-    D,
     H,
     x_stride_B,
     x_stride_S,
@@ -228,8 +273,10 @@ def _fused_rmsnorm_rope_streamed(
     y_stride_S,
     weight_stride_HD,
     y_stride_HD,
+    D: tl.constexpr,
     BLOCK_H: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    EVEN_D_2: tl.constexpr,
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
@@ -239,7 +286,7 @@ def _fused_rmsnorm_rope_streamed(
     b = row // S
     s = row % S
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = d < D // 2
+    d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     total_acc = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_H, BLOCK_H):
@@ -277,12 +324,22 @@ def _fused_rmsnorm_rope_streamed(
     total = tl.sum(tl.sum(total_acc, 1), 0)
     rsqrt_value = tl.rsqrt(total / (D * H) + eps)
     cos_row = cos_ptr + s * cos_stride_S
-    cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + s * sin_stride_S
-    sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y_row = y_ptr + b * y_stride_B + s * y_stride_S
-    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    cos_2 = tl.load(
+        cos_row + (d + D // 2) * cos_stride_D,
+        mask=d_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    sin_2 = tl.load(
+        sin_row + (d + D // 2) * sin_stride_D,
+        mask=d_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     for start in range(0, CHUNKS * BLOCK_H, BLOCK_H):
         h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
         x = tl.load(
@@ -365,10 +422,10 @@ def _fused_rmsnorm_rope_partial0(
     partial0_ptr,
     S,
     H,
-    D,
     x_stride_B,
     x_stride_S,
     x_stride_HD,
+    D: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
@@ -453,10 +510,20 @@ def _fused_rmsnorm_rope_finish(
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / (D * H) + eps)
     weight_row = weight_ptr + h * D * weight_stride_HD
-    weight = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0).to(tl.float32)
+    weight = tl.load(
+        weight_row[:, None] + d[None, :] * weight_stride_HD,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     n = x * rsqrt_value[:, None] * weight
     cos_row = cos_ptr + s * cos_stride_S
-    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
+    cos = tl.load(
+        cos_row[:, None] + d[None, :] * cos_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     x_2 = tl.load(
         x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD,
         mask=mask_row_d,
@@ -467,21 +534,29 @@ def _fused_rmsnorm_rope_finish(
         weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD,
         mask=mask_row_d,
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None] * weight_2
     sin_row = sin_ptr + s * sin_stride_S
-    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0).to(tl.float32)
+    sin = tl.load(
+        sin_row[:, None] + d[None, :] * sin_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     y_row = y_ptr + b * y_stride_B + s * y_stride_S + h * D * y_stride_HD
     tl.store(y_row[:, None] + d[None, :] * y_stride_HD, n * cos - n_2 * sin, mask=mask_row_d)
     cos_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
         mask=mask_row_d,
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
     sin_2 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
         mask=mask_row_d,
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_HD, n_2 * cos_2 + n * sin_2, mask=mask_row_d)
 
@@ -612,7 +687,10 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     sizes,
                     BLOCK_H=tiles.padded(H),
                     BLOCK_D_2=tiles.padded(D // 2),
+                    EVEN_H=tiles.padded(H) == H,
+                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     ROWS=lanes,
+                    EARLY=tiles.is_few(tiles.cdiv(B * S, lanes)),
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -629,6 +707,9 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     sizes,
                     BLOCK_H=tiles.padded(H),
                     BLOCK_D_2=tiles.padded(D // 2),
+                    EVEN_H=tiles.padded(H) == H,
+                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
+                    EARLY=tiles.is_few(B * S),
                     INDEX=index,
                 ),
                 options=(*tiles.row_options(B * S, 2 * tiles.padded(H) * tiles.padded(D // 2), x.element_size(), 1),),
@@ -646,6 +727,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     _fused_rmsnorm_rope_streamed,
                     sizes,
                     BLOCK_D_2=tiles.padded(D // 2),
+                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     BLOCK_H=chunk,
                     CHUNKS=H // chunk,
                     REST=H % chunk != 0,
@@ -656,8 +738,8 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
         )
     else:
         # each B, S over several programs, combined in fixed order
-        chunk = tiles.chunk_size(D // 2, 1, 1)
-        splits = tiles.split_count(B * S, H * tiles.cdiv(D // 2, chunk))
+        chunk = tiles.split_chunk(D // 2)
+        splits = tiles.split_count(B * S, H * tiles.cdiv(D // 2, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = B * S * splits
         scratch["partial0"] = Buffer((partial0,), torch.float32)

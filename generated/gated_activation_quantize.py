@@ -53,6 +53,7 @@ def _gated_activation_quantize_rows(
     scale_stride_lead0,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
@@ -63,7 +64,7 @@ def _gated_activation_quantize_rows(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     gate = tl.load(
@@ -119,6 +120,7 @@ def _gated_activation_quantize_resident(
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
@@ -127,7 +129,7 @@ def _gated_activation_quantize_resident(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
     gate = tl.load(gate_row + n * gate_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
@@ -521,6 +523,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     _gated_activation_quantize_rows,
                     sizes,
                     BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
                     INDEX=index,
                     ACTIVATION=activation,
@@ -540,10 +543,11 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     _gated_activation_quantize_resident,
                     sizes,
                     BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), gate.element_size(), 2),),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), gate.element_size(), 2, narrow=True),),
                 offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3]},
             )
             for at in rows.offsets
@@ -572,8 +576,8 @@ def _plan_gated_activation_quantize(gate, up, activation):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N, 1, 1)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
+        chunk = tiles.split_chunk(N)
+        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -594,7 +598,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N)
+        block = tiles.blocks(lead0 * lead1, N, thread=16)
         warps = block.warps
         launches += [
             Launch(

@@ -51,7 +51,9 @@ def _layernorm_rows(
     y_stride_N,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     pid = tl.program_id(0)
@@ -60,7 +62,7 @@ def _layernorm_rows(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
@@ -70,15 +72,22 @@ def _layernorm_rows(
         eviction_policy="evict_last",
     ).to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    if EARLY:
+        if bias_ptr is not None:
+            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            by_bias = bias
+        else:
+            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
     total = tl.sum(x, 1)
     centred = x - (total / N)[:, None]
     total_2 = tl.sum(tl.where(n_mask[None, :], centred * centred, 0.0), 1)
     mul_value = centred * tl.rsqrt(total_2 / N + eps)[:, None] * weight[None, :]
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32) + 0.0
+    if not EARLY:
+        if bias_ptr is not None:
+            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            by_bias = bias
+        else:
+            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
     y = mul_value + by_bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
@@ -102,26 +111,35 @@ def _layernorm_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    if EARLY:
+        if bias_ptr is not None:
+            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            by_bias = bias
+        else:
+            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
     total = tl.sum(x, 0)
     centred = x - total / N
     total_2 = tl.sum(tl.where(n_mask, centred * centred, 0.0), 0)
     mul_value = centred * tl.rsqrt(total_2 / N + eps) * weight
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32) + 0.0
+    if not EARLY:
+        if bias_ptr is not None:
+            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            by_bias = bias
+        else:
+            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
     y = mul_value + by_bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
@@ -190,7 +208,7 @@ def _layernorm_streamed(
             bias = tl.load(bias_ptr + n * bias_stride_N).to(tl.float32)
             by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32) + 0.0
+            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
         y = centred * rsqrt_value * weight + by_bias
         tl.store(y_row + n * y_stride_N, y)
     if REST:
@@ -203,7 +221,7 @@ def _layernorm_streamed(
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
             by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32) + 0.0
+            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
         y = centred * rsqrt_value * weight + by_bias
         tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
@@ -316,7 +334,22 @@ def _layernorm_finish(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    weight = tl.load(
+        weight_ptr + n * weight_stride_N,
+        mask=n_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    if bias_ptr is not None:
+        bias = tl.load(
+            bias_ptr + n * bias_stride_N,
+            mask=n_mask,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
@@ -332,11 +365,6 @@ def _layernorm_finish(
     ).to(tl.float32)
     total_2 = tl.sum(total_parts_2, 1)
     mul_value = centred * tl.rsqrt(total_2 / N + eps)[:, None] * weight[None, :]
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32) + 0.0
     y = mul_value + by_bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
@@ -441,7 +469,15 @@ def _plan_layernorm(x, weight, bias):
             Launch(
                 _layernorm_rows,
                 grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(_layernorm_rows, sizes, BLOCK_N=tiles.padded(N), ROWS=lanes, INDEX=index),
+                arguments=tiles.arguments(
+                    _layernorm_rows,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    ROWS=lanes,
+                    EARLY=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -453,7 +489,14 @@ def _plan_layernorm(x, weight, bias):
             Launch(
                 _layernorm_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_layernorm_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                arguments=tiles.arguments(
+                    _layernorm_resident,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    EARLY=tiles.is_few(lead0 * lead1),
+                    INDEX=index,
+                ),
                 options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -482,8 +525,8 @@ def _plan_layernorm(x, weight, bias):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N, 1, 1)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
+        chunk = tiles.split_chunk(N)
+        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -497,7 +540,7 @@ def _plan_layernorm(x, weight, bias):
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        chunk = tiles.chunk_size(N, 1, 1)
+        chunk = tiles.split_chunk(N)
         warps = tiles.warps(chunk, thread=8)
         partial1 = lead0 * lead1 * splits
         scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)

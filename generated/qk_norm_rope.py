@@ -52,22 +52,22 @@ def _qk_norm_rope_joint(
     q_stride_S,
     q_stride_Hq,
     q_stride_D,
-    q_weight_stride_D,
     position_ids_stride_B,
     position_ids_stride_S,
     cos_stride_P,
     cos_stride_D,
     sin_stride_P,
     sin_stride_D,
-    q_rotated_stride_B,
-    q_rotated_stride_S,
-    q_rotated_stride_Hq,
-    q_rotated_stride_D,
     k_stride_B,
     k_stride_S,
     k_stride_Hk,
     k_stride_D,
+    q_weight_stride_D,
     k_weight_stride_D,
+    q_rotated_stride_B,
+    q_rotated_stride_S,
+    q_rotated_stride_Hq,
+    q_rotated_stride_D,
     k_rotated_stride_B,
     k_rotated_stride_S,
     k_rotated_stride_Hk,
@@ -75,39 +75,33 @@ def _qk_norm_rope_joint(
     BLOCK_HQ: tl.constexpr,
     BLOCK_HK: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    EVEN_HQ: tl.constexpr,
+    EVEN_HK: tl.constexpr,
+    EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
     hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = hq < Hq
+    hq_mask = (hq < Hq) | EVEN_HQ
     hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = hk < Hk
+    hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = d < D // 2
+    d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * q_stride_B + s * q_stride_S
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q = tl.load(
-        q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D,
-        mask=mask_hq_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
     q_2 = tl.load(
         q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
         mask=mask_hq_d,
         other=0.0,
-        eviction_policy="evict_last",
     ).to(tl.float32)
-    total = tl.sum(q * q + q_2 * q_2, 1)
-    rsqrt_value = tl.rsqrt(total / D + eps)
-    q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
+        position_ids = tl.load(position_ids_row)
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -116,59 +110,70 @@ def _qk_norm_rope_joint(
         cos_row + d * cos_stride_D,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), c, float("nan"))
-    q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
+    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row + d * sin_stride_D,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), s_2, float("nan"))
+    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    c_2 = tl.load(
+        cos_row + (d + D // 2) * cos_stride_D,
+        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row + (d + D // 2) * sin_stride_D,
+        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
+    k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
+    k_2 = tl.load(
+        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
+        mask=mask_hk_d,
+        other=0.0,
+    ).to(tl.float32)
+    if EARLY:
+        q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+        q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+        k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+        k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    total = tl.sum(q * q + q_2 * q_2, 1)
+    rsqrt_value = tl.rsqrt(total / D + eps)
+    if not EARLY:
+        q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
+    if not EARLY:
+        q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
     q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
         mul_value * c[None, :] - mul_value_2 * s_2[None, :],
         mask=mask_hq_d,
     )
-    c_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
-        other=0.0,
-    ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), c_2, float("nan"))
-    s_3 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
-        other=0.0,
-    ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), s_3, float("nan"))
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
         mul_value_2 * c_2[None, :] + mul_value * s_3[None, :],
         mask=mask_hq_d,
     )
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
-    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D,
-        mask=mask_hk_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    k_2 = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_hk_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     total_2 = tl.sum(k * k + k_2 * k_2, 1)
     rsqrt_value_2 = tl.rsqrt(total_2 / D + eps)
-    k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    if not EARLY:
+        k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_3 = k * rsqrt_value_2[:, None] * k_weight[None, :]
-    k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    if not EARLY:
+        k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_4 = k_2 * rsqrt_value_2[:, None] * k_weight_2[None, :]
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
     tl.store(
@@ -214,6 +219,7 @@ def _qk_norm_rope_rows_q_rotated(
     q_rotated_stride_D,
     ROWS: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """Several rows (B, S, Hq) per program, D/2 in registers."""
@@ -224,7 +230,7 @@ def _qk_norm_rope_rows_q_rotated(
     s = row // Hq % S
     hq = row % Hq
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = d < D // 2
+    d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q = tl.load(
@@ -245,7 +251,7 @@ def _qk_norm_rope_rows_q_rotated(
     mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -390,11 +396,16 @@ def _qk_norm_rope_finish_q_rotated(
     ).to(tl.float32)
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
-    q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    q_weight = tl.load(
+        q_weight_ptr + d * q_weight_stride_D,
+        mask=d_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -411,7 +422,12 @@ def _qk_norm_rope_finish_q_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    q_weight_2 = tl.load(
+        q_weight_ptr + (d + D // 2) * q_weight_stride_D,
+        mask=d_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
@@ -476,6 +492,7 @@ def _qk_norm_rope_rows_k_rotated(
     k_rotated_stride_D,
     ROWS: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """Several rows (B, S, Hk) per program, D/2 in registers."""
@@ -486,7 +503,7 @@ def _qk_norm_rope_rows_k_rotated(
     s = row // Hk % S
     hk = row % Hk
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = d < D // 2
+    d_mask = (d < D // 2) | EVEN_D_2
     k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     k = tl.load(
@@ -507,7 +524,7 @@ def _qk_norm_rope_rows_k_rotated(
     mul_value = k * rsqrt_value[:, None] * k_weight[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -652,11 +669,16 @@ def _qk_norm_rope_finish_k_rotated(
     ).to(tl.float32)
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
-    k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    k_weight = tl.load(
+        k_weight_ptr + d * k_weight_stride_D,
+        mask=d_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     mul_value = k * rsqrt_value[:, None] * k_weight[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -673,7 +695,12 @@ def _qk_norm_rope_finish_k_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
+    k_weight_2 = tl.load(
+        k_weight_ptr + (d + D // 2) * k_weight_stride_D,
+        mask=d_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     mul_value_2 = k_2 * rsqrt_value[:, None] * k_weight_2[None, :]
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
@@ -895,6 +922,10 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                     BLOCK_HQ=tiles.padded(Hq),
                     BLOCK_HK=tiles.padded(Hk),
                     BLOCK_D_2=tiles.padded(D // 2),
+                    EVEN_HQ=tiles.padded(Hq) == Hq,
+                    EVEN_HK=tiles.padded(Hk) == Hk,
+                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
+                    EARLY=tiles.is_few(B * S),
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -915,6 +946,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         _qk_norm_rope_rows_q_rotated,
                         sizes,
                         BLOCK_D_2=tiles.padded(D // 2),
+                        EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                         ROWS=lanes,
                         INDEX=index,
                     ),
@@ -923,8 +955,8 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
             )
         else:
             # each B, S, Hq over several programs, combined in fixed order
-            chunk = tiles.chunk_size(D // 2, 1, 1)
-            splits = tiles.split_count(B * Hq * S, tiles.cdiv(D // 2, chunk))
+            chunk = tiles.split_chunk(D // 2)
+            splits = tiles.split_count(B * Hq * S, tiles.cdiv(D // 2, chunk), chunk)
             warps = tiles.warps(chunk, thread=8)
             partial0_q_rotated = B * Hq * S * splits
             scratch["partial0_q_rotated"] = Buffer((partial0_q_rotated,), torch.float32)
@@ -972,6 +1004,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         _qk_norm_rope_rows_k_rotated,
                         sizes,
                         BLOCK_D_2=tiles.padded(D // 2),
+                        EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                         ROWS=lanes,
                         INDEX=index,
                     ),
@@ -980,8 +1013,8 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
             )
         else:
             # each B, S, Hk over several programs, combined in fixed order
-            chunk = tiles.chunk_size(D // 2, 1, 1)
-            splits = tiles.split_count(B * Hk * S, tiles.cdiv(D // 2, chunk))
+            chunk = tiles.split_chunk(D // 2)
+            splits = tiles.split_count(B * Hk * S, tiles.cdiv(D // 2, chunk), chunk)
             warps = tiles.warps(chunk, thread=8)
             partial0_k_rotated = B * Hk * S * splits
             scratch["partial0_k_rotated"] = Buffer((partial0_k_rotated,), torch.float32)

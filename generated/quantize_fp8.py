@@ -59,15 +59,18 @@ def _quantize_fp8_resident(
     BLOCK_LEAD1: tl.constexpr,
     BLOCK_LEAD0: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    EVEN_LEAD1: tl.constexpr,
+    EVEN_LEAD0: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per launch, ..., N in registers."""
     i1 = tl.arange(0, BLOCK_LEAD1).to(INDEX)
-    i1_mask = i1 < lead1
+    i1_mask = (i1 < lead1) | EVEN_LEAD1
     i0 = tl.arange(0, BLOCK_LEAD0).to(INDEX)
-    i0_mask = i0 < lead0
+    i0_mask = (i0 < lead0) | EVEN_LEAD0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     mask_i1_i0_n = i1_mask[:, None, None] & i0_mask[None, :, None] & n_mask[None, None, :]
     x = tl.load(
         x_ptr + i1[:, None, None] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0 + n[None, None, :] * x_stride_N,
@@ -252,17 +255,20 @@ def _plan_quantize_fp8(x):
                     BLOCK_LEAD1=tiles.padded(lead1),
                     BLOCK_LEAD0=tiles.padded(lead0),
                     BLOCK_N=tiles.padded(N),
+                    EVEN_LEAD1=tiles.padded(lead1) == lead1,
+                    EVEN_LEAD0=tiles.padded(lead0) == lead0,
+                    EVEN_N=tiles.padded(N) == N,
                     INDEX=index,
                 ),
-                options=(*tiles.row_options(1, tiles.padded(lead1) * tiles.padded(lead0) * tiles.padded(N), x.element_size(), 1),),
+                options=(*tiles.row_options(1, tiles.padded(lead1) * tiles.padded(lead0) * tiles.padded(N), x.element_size(), 1, narrow=True),),
                 offsets={"x": at[0], "q": at[1]},
             )
             for at in rows.offsets
         ]
     else:
         # each launch over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N, 1, 1)
-        splits = tiles.split_count(1, lead0 * lead1 * tiles.cdiv(N, chunk))
+        chunk = tiles.split_chunk(N)
+        splits = tiles.split_count(1, lead0 * lead1 * tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = splits
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -276,7 +282,7 @@ def _plan_quantize_fp8(x):
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N)
+        block = tiles.blocks(lead0 * lead1, N, thread=16)
         warps = block.warps
         launches += [
             Launch(
@@ -332,6 +338,7 @@ def _quantize_fp8_rows_rows(
     scale_stride_lead0,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
@@ -341,7 +348,7 @@ def _quantize_fp8_rows_rows(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
@@ -375,6 +382,7 @@ def _quantize_fp8_rows_resident(
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -382,7 +390,7 @@ def _quantize_fp8_rows_resident(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     largest = tl.where(0 < N, tl.reduce(tl.abs(x), 0, device.nan_max), float("-inf"))
@@ -623,6 +631,7 @@ def _plan_quantize_fp8_rows(x):
                     _quantize_fp8_rows_rows,
                     sizes,
                     BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
                     INDEX=index,
                 ),
@@ -637,8 +646,14 @@ def _plan_quantize_fp8_rows(x):
             Launch(
                 _quantize_fp8_rows_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_quantize_fp8_rows_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
-                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
+                arguments=tiles.arguments(
+                    _quantize_fp8_rows_resident,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    INDEX=index,
+                ),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1, narrow=True),),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
@@ -666,8 +681,8 @@ def _plan_quantize_fp8_rows(x):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N, 1, 1)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
+        chunk = tiles.split_chunk(N)
+        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -687,7 +702,7 @@ def _plan_quantize_fp8_rows(x):
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N)
+        block = tiles.blocks(lead0 * lead1, N, thread=16)
         warps = block.warps
         launches += [
             Launch(

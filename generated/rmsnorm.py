@@ -65,6 +65,7 @@ def _rmsnorm_rows(
     y_stride_N,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
@@ -74,7 +75,7 @@ def _rmsnorm_rows(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
@@ -106,6 +107,7 @@ def _rmsnorm_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -113,7 +115,7 @@ def _rmsnorm_resident(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -245,7 +247,12 @@ def _rmsnorm_finish(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    weight = tl.load(
+        weight_ptr + n * weight_stride_N,
+        mask=n_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
@@ -345,7 +352,14 @@ def _plan_rmsnorm(x, weight):
             Launch(
                 _rmsnorm_rows,
                 grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(_rmsnorm_rows, sizes, BLOCK_N=tiles.padded(N), ROWS=lanes, INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_rows,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    ROWS=lanes,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -357,7 +371,13 @@ def _plan_rmsnorm(x, weight):
             Launch(
                 _rmsnorm_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_resident,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    INDEX=index,
+                ),
                 options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -386,8 +406,8 @@ def _plan_rmsnorm(x, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N, 1, 1)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
+        chunk = tiles.split_chunk(N)
+        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -459,6 +479,7 @@ def _rmsnorm_unit_offset_rows(
     y_stride_N,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
@@ -468,7 +489,7 @@ def _rmsnorm_unit_offset_rows(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
@@ -500,6 +521,7 @@ def _rmsnorm_unit_offset_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -507,7 +529,7 @@ def _rmsnorm_unit_offset_resident(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -639,7 +661,12 @@ def _rmsnorm_unit_offset_finish(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    weight = tl.load(
+        weight_ptr + n * weight_stride_N,
+        mask=n_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
@@ -743,6 +770,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     _rmsnorm_unit_offset_rows,
                     sizes,
                     BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
                     INDEX=index,
                 ),
@@ -757,7 +785,13 @@ def _plan_rmsnorm_unit_offset(x, weight):
             Launch(
                 _rmsnorm_unit_offset_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_unit_offset_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_unit_offset_resident,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    INDEX=index,
+                ),
                 options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -786,8 +820,8 @@ def _plan_rmsnorm_unit_offset(x, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N, 1, 1)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
+        chunk = tiles.split_chunk(N)
+        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -865,6 +899,7 @@ def _rmsnorm_rounded_rows(
     y_stride_N,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
@@ -874,7 +909,7 @@ def _rmsnorm_rounded_rows(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
@@ -907,6 +942,7 @@ def _rmsnorm_rounded_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -914,7 +950,7 @@ def _rmsnorm_rounded_resident(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -1049,7 +1085,12 @@ def _rmsnorm_rounded_finish(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    weight = tl.load(
+        weight_ptr + n * weight_stride_N,
+        mask=n_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
@@ -1154,6 +1195,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     _rmsnorm_rounded_rows,
                     sizes,
                     BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
                     INDEX=index,
                 ),
@@ -1168,7 +1210,13 @@ def _plan_rmsnorm_rounded(x, weight):
             Launch(
                 _rmsnorm_rounded_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_rounded_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_rounded_resident,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    INDEX=index,
+                ),
                 options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -1197,8 +1245,8 @@ def _plan_rmsnorm_rounded(x, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N, 1, 1)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
+        chunk = tiles.split_chunk(N)
+        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)

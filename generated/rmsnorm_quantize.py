@@ -53,6 +53,7 @@ def _rmsnorm_quantize_rows(
     scale_stride_lead0,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
@@ -62,7 +63,7 @@ def _rmsnorm_quantize_rows(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
@@ -103,6 +104,7 @@ def _rmsnorm_quantize_resident(
     scale_stride_lead1,
     scale_stride_lead0,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -110,7 +112,7 @@ def _rmsnorm_quantize_resident(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -277,7 +279,12 @@ def _rmsnorm_quantize_finish(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+    weight = tl.load(
+        weight_ptr + n * weight_stride_N,
+        mask=n_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
@@ -405,6 +412,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     _rmsnorm_quantize_rows,
                     sizes,
                     BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
                     INDEX=index,
                 ),
@@ -419,8 +427,14 @@ def _plan_rmsnorm_quantize(x, weight):
             Launch(
                 _rmsnorm_quantize_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_rmsnorm_quantize_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
-                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
+                arguments=tiles.arguments(
+                    _rmsnorm_quantize_resident,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    INDEX=index,
+                ),
+                options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1, narrow=True),),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
@@ -448,8 +462,8 @@ def _plan_rmsnorm_quantize(x, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N, 1, 1)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
+        chunk = tiles.split_chunk(N)
+        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -471,7 +485,7 @@ def _plan_rmsnorm_quantize(x, weight):
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N)
+        block = tiles.blocks(lead0 * lead1, N, thread=16)
         warps = block.warps
         launches += [
             Launch(

@@ -73,14 +73,14 @@ def _rope_qk_joint(
     cos_stride_D,
     sin_stride_P,
     sin_stride_D,
-    q_rotated_stride_B,
-    q_rotated_stride_S,
-    q_rotated_stride_Hq,
-    q_rotated_stride_D,
     k_stride_B,
     k_stride_S,
     k_stride_Hk,
     k_stride_D,
+    q_rotated_stride_B,
+    q_rotated_stride_S,
+    q_rotated_stride_Hq,
+    q_rotated_stride_D,
     k_rotated_stride_B,
     k_rotated_stride_S,
     k_rotated_stride_Hk,
@@ -88,6 +88,9 @@ def _rope_qk_joint(
     BLOCK_HQ: tl.constexpr,
     BLOCK_HK: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    EVEN_HQ: tl.constexpr,
+    EVEN_HK: tl.constexpr,
+    EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
@@ -95,22 +98,17 @@ def _rope_qk_joint(
     b = row // S
     s = row % S
     hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = hq < Hq
+    hq_mask = (hq < Hq) | EVEN_HQ
     hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = hk < Hk
+    hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = d < D // 2
+    d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * q_stride_B + s * q_stride_S
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q = tl.load(
-        q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D,
-        mask=mask_hq_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
+        position_ids = tl.load(position_ids_row)
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -119,58 +117,55 @@ def _rope_qk_joint(
         cos_row + d * cos_stride_D,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), c, float("nan"))
+    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
     q_2 = tl.load(
         q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
         mask=mask_hq_d,
         other=0.0,
-        eviction_policy="evict_last",
     ).to(tl.float32)
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row + d * sin_stride_D,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), s_2, float("nan"))
+    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    c_2 = tl.load(
+        cos_row + (d + D // 2) * cos_stride_D,
+        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row + (d + D // 2) * sin_stride_D,
+        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
+    k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
+    k_2 = tl.load(
+        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
+        mask=mask_hk_d,
+        other=0.0,
+    ).to(tl.float32)
     q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
         q * c[None, :] - q_2 * s_2[None, :],
         mask=mask_hq_d,
     )
-    c_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
-        other=0.0,
-    ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), c_2, float("nan"))
-    s_3 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
-        other=0.0,
-    ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), s_3, float("nan"))
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (d[None, :] + D // 2) * q_rotated_stride_D,
         q_2 * c_2[None, :] + q * s_3[None, :],
         mask=mask_hq_d,
     )
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
-    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D,
-        mask=mask_hk_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    k_2 = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_hk_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
     tl.store(
         k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
@@ -232,15 +227,9 @@ def _rope_qk_blocked_q_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    q_2 = tl.load(
-        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -251,6 +240,12 @@ def _rope_qk_blocked_q_rotated(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    q_2 = tl.load(
+        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
@@ -327,15 +322,9 @@ def _rope_qk_blocked_k_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    k_2 = tl.load(
-        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -346,6 +335,12 @@ def _rope_qk_blocked_k_rotated(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    k_2 = tl.load(
+        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
@@ -532,6 +527,9 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     BLOCK_HQ=tiles.padded(Hq),
                     BLOCK_HK=tiles.padded(Hk),
                     BLOCK_D_2=tiles.padded(D // 2),
+                    EVEN_HQ=tiles.padded(Hq) == Hq,
+                    EVEN_HK=tiles.padded(Hk) == Hk,
+                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -615,14 +613,14 @@ def _rope_qk_half_joint(
     cos_stride_D_2,
     sin_stride_P,
     sin_stride_D_2,
-    q_rotated_stride_B,
-    q_rotated_stride_S,
-    q_rotated_stride_Hq,
-    q_rotated_stride_D,
     k_stride_B,
     k_stride_S,
     k_stride_Hk,
     k_stride_D,
+    q_rotated_stride_B,
+    q_rotated_stride_S,
+    q_rotated_stride_Hq,
+    q_rotated_stride_D,
     k_rotated_stride_B,
     k_rotated_stride_S,
     k_rotated_stride_Hk,
@@ -630,6 +628,9 @@ def _rope_qk_half_joint(
     BLOCK_HQ: tl.constexpr,
     BLOCK_HK: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    EVEN_HQ: tl.constexpr,
+    EVEN_HK: tl.constexpr,
+    EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
@@ -637,22 +638,17 @@ def _rope_qk_half_joint(
     b = row // S
     s = row % S
     hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = hq < Hq
+    hq_mask = (hq < Hq) | EVEN_HQ
     hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = hk < Hk
+    hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = d < D // 2
+    d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * q_stride_B + s * q_stride_S
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
-    q = tl.load(
-        q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D,
-        mask=mask_hq_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
+        position_ids = tl.load(position_ids_row)
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -661,21 +657,30 @@ def _rope_qk_half_joint(
         cos_row + d * cos_stride_D_2,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), c, float("nan"))
+    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
     q_2 = tl.load(
         q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
         mask=mask_hq_d,
         other=0.0,
-        eviction_policy="evict_last",
     ).to(tl.float32)
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row + d * sin_stride_D_2,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), s_2, float("nan"))
+    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
+    k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
+    k_2 = tl.load(
+        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
+        mask=mask_hk_d,
+        other=0.0,
+    ).to(tl.float32)
     q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
@@ -687,20 +692,6 @@ def _rope_qk_half_joint(
         q_2 * c[None, :] + q * s_2[None, :],
         mask=mask_hq_d,
     )
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
-    mask_hk_d = hk_mask[:, None] & d_mask[None, :]
-    k = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D,
-        mask=mask_hk_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    k_2 = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_hk_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
     tl.store(
         k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
@@ -762,15 +753,9 @@ def _rope_qk_half_blocked_q_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    q_2 = tl.load(
-        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -781,6 +766,12 @@ def _rope_qk_half_blocked_q_rotated(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    q_2 = tl.load(
+        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
@@ -805,16 +796,16 @@ def _rope_qk_half_blocked_k_rotated(
     Hk,
     S,
     P,
-    k_stride_B,
-    k_stride_S,
-    k_stride_Hk,
-    k_stride_D,
     position_ids_stride_B,
     position_ids_stride_S,
     cos_stride_P,
     cos_stride_D_2,
     sin_stride_P,
     sin_stride_D_2,
+    k_stride_B,
+    k_stride_S,
+    k_stride_Hk,
+    k_stride_D,
     k_rotated_stride_B,
     k_rotated_stride_S,
     k_rotated_stride_Hk,
@@ -833,27 +824,14 @@ def _rope_qk_half_blocked_k_rotated(
     hk = row % Hk
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    k = tl.load(
-        k_row[:, None] + d[None, :] * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    k_2 = tl.load(
-        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
     cos_row = cos_ptr + by_position_ids * cos_stride_P
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -867,6 +845,19 @@ def _rope_qk_half_blocked_k_rotated(
         other=0.0,
     ).to(tl.float32)
     s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    k = tl.load(
+        k_row[:, None] + d[None, :] * k_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    k_2 = tl.load(
+        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
+        mask=mask_row_d,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
     tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
     tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c + k * s_2, mask=mask_row_d)
@@ -1012,6 +1003,9 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     BLOCK_HQ=tiles.padded(Hq),
                     BLOCK_HK=tiles.padded(Hk),
                     BLOCK_D_2=tiles.padded(D // 2),
+                    EVEN_HQ=tiles.padded(Hq) == Hq,
+                    EVEN_HK=tiles.padded(Hk) == Hk,
+                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -1095,14 +1089,14 @@ def _rope_qk_interleaved_joint(
     cos_stride_D_2,
     sin_stride_P,
     sin_stride_D_2,
-    q_rotated_stride_B,
-    q_rotated_stride_S,
-    q_rotated_stride_Hq,
-    q_rotated_stride_D,
     k_stride_B,
     k_stride_S,
     k_stride_Hk,
     k_stride_D,
+    q_rotated_stride_B,
+    q_rotated_stride_S,
+    q_rotated_stride_Hq,
+    q_rotated_stride_D,
     k_rotated_stride_B,
     k_rotated_stride_S,
     k_rotated_stride_Hk,
@@ -1110,6 +1104,9 @@ def _rope_qk_interleaved_joint(
     BLOCK_HQ: tl.constexpr,
     BLOCK_HK: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    EVEN_HQ: tl.constexpr,
+    EVEN_HK: tl.constexpr,
+    EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
@@ -1117,11 +1114,11 @@ def _rope_qk_interleaved_joint(
     b = row // S
     s = row % S
     hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = hq < Hq
+    hq_mask = (hq < Hq) | EVEN_HQ
     hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = hk < Hk
+    hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = d < D // 2
+    d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * q_stride_B + s * q_stride_S
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(
@@ -1132,12 +1129,11 @@ def _rope_qk_interleaved_joint(
             )[None, None, :] * q_stride_D,
             mask=mask_hq_d[:, :, None],
             other=0.0,
-            eviction_policy="evict_last",
         ).to(tl.float32),
     )
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
+        position_ids = tl.load(position_ids_row)
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -1146,24 +1142,17 @@ def _rope_qk_interleaved_joint(
         cos_row + d * cos_stride_D_2,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), c, float("nan"))
+    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2 = tl.load(
         sin_row + d * sin_stride_D_2,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
         other=0.0,
+        eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), s_2, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
-    tl.store(
-        q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(
-            0,
-            2,
-        )[None, None, :] * q_rotated_stride_D,
-        tl.join(q * c[None, :] - q_2 * s_2[None, :], q_2 * c[None, :] + q * s_2[None, :]),
-        mask=mask_hq_d[:, :, None],
-    )
+    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
     k_row = k_ptr + b * k_stride_B + s * k_stride_S
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k, k_2 = tl.split(
@@ -1174,8 +1163,16 @@ def _rope_qk_interleaved_joint(
             )[None, None, :] * k_stride_D,
             mask=mask_hk_d[:, :, None],
             other=0.0,
-            eviction_policy="evict_last",
         ).to(tl.float32),
+    )
+    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
+    tl.store(
+        q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(
+            0,
+            2,
+        )[None, None, :] * q_rotated_stride_D,
+        tl.join(q * c[None, :] - q_2 * s_2[None, :], q_2 * c[None, :] + q * s_2[None, :]),
+        mask=mask_hq_d[:, :, None],
     )
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
     tl.store(
@@ -1240,7 +1237,7 @@ def _rope_qk_interleaved_blocked_q_rotated(
     )
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -1281,16 +1278,16 @@ def _rope_qk_interleaved_blocked_k_rotated(
     Hk,
     S,
     P,
-    k_stride_B,
-    k_stride_S,
-    k_stride_Hk,
-    k_stride_D,
     position_ids_stride_B,
     position_ids_stride_S,
     cos_stride_P,
     cos_stride_D_2,
     sin_stride_P,
     sin_stride_D_2,
+    k_stride_B,
+    k_stride_S,
+    k_stride_Hk,
+    k_stride_D,
     k_rotated_stride_B,
     k_rotated_stride_S,
     k_rotated_stride_Hk,
@@ -1309,23 +1306,14 @@ def _rope_qk_interleaved_blocked_k_rotated(
     hk = row % Hk
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    k, k_2 = tl.split(
-        tl.load(
-            k_row[:, None, None] + d[None, :, None] * 2 * k_stride_D + tl.arange(0, 2)[None, None, :] * k_stride_D,
-            mask=mask_row_d[:, :, None],
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32),
-    )
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
     cos_row = cos_ptr + by_position_ids * cos_stride_P
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -1339,6 +1327,15 @@ def _rope_qk_interleaved_blocked_k_rotated(
         other=0.0,
     ).to(tl.float32)
     s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    k, k_2 = tl.split(
+        tl.load(
+            k_row[:, None, None] + d[None, :, None] * 2 * k_stride_D + tl.arange(0, 2)[None, None, :] * k_stride_D,
+            mask=mask_row_d[:, :, None],
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32),
+    )
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
     tl.store(
         k_rotated_row[:, None, None] + d[None, :, None] * 2 * k_rotated_stride_D + tl.arange(
@@ -1490,6 +1487,9 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     BLOCK_HQ=tiles.padded(Hq),
                     BLOCK_HK=tiles.padded(Hk),
                     BLOCK_D_2=tiles.padded(D // 2),
+                    EVEN_HQ=tiles.padded(Hq) == Hq,
+                    EVEN_HK=tiles.padded(Hk) == Hk,
+                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -1573,14 +1573,14 @@ def _rope_qk_interleaved_full_joint(
     cos_stride_D,
     sin_stride_P,
     sin_stride_D,
-    q_rotated_stride_B,
-    q_rotated_stride_S,
-    q_rotated_stride_Hq,
-    q_rotated_stride_D,
     k_stride_B,
     k_stride_S,
     k_stride_Hk,
     k_stride_D,
+    q_rotated_stride_B,
+    q_rotated_stride_S,
+    q_rotated_stride_Hq,
+    q_rotated_stride_D,
     k_rotated_stride_B,
     k_rotated_stride_S,
     k_rotated_stride_Hk,
@@ -1588,6 +1588,9 @@ def _rope_qk_interleaved_full_joint(
     BLOCK_HQ: tl.constexpr,
     BLOCK_HK: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
+    EVEN_HQ: tl.constexpr,
+    EVEN_HK: tl.constexpr,
+    EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
@@ -1595,11 +1598,11 @@ def _rope_qk_interleaved_full_joint(
     b = row // S
     s = row % S
     hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = hq < Hq
+    hq_mask = (hq < Hq) | EVEN_HQ
     hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = hk < Hk
+    hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = d < D // 2
+    d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * q_stride_B + s * q_stride_S
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(
@@ -1610,12 +1613,11 @@ def _rope_qk_interleaved_full_joint(
             )[None, None, :] * q_stride_D,
             mask=mask_hq_d[:, :, None],
             other=0.0,
-            eviction_policy="evict_last",
         ).to(tl.float32),
     )
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
+        position_ids = tl.load(position_ids_row)
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -1625,29 +1627,22 @@ def _rope_qk_interleaved_full_joint(
             cos_row + d[:, None] * 2 * cos_stride_D + tl.arange(0, 2)[None, :] * cos_stride_D,
             mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P)),
             other=0.0,
+            eviction_policy="evict_last",
         ).to(tl.float32),
     )
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), c, float("nan"))
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), c_2, float("nan"))
+    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
     sin_row = sin_ptr + by_position_ids * sin_stride_P
     s_2, s_3 = tl.split(
         tl.load(
             sin_row + d[:, None] * 2 * sin_stride_D + tl.arange(0, 2)[None, :] * sin_stride_D,
             mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P)),
             other=0.0,
+            eviction_policy="evict_last",
         ).to(tl.float32),
     )
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), s_2, float("nan"))
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P)), s_3, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
-    tl.store(
-        q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(
-            0,
-            2,
-        )[None, None, :] * q_rotated_stride_D,
-        tl.join(q * c[None, :] - q_2 * s_2[None, :], q_2 * c_2[None, :] + q * s_3[None, :]),
-        mask=mask_hq_d[:, :, None],
-    )
+    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
     k_row = k_ptr + b * k_stride_B + s * k_stride_S
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k, k_2 = tl.split(
@@ -1658,8 +1653,16 @@ def _rope_qk_interleaved_full_joint(
             )[None, None, :] * k_stride_D,
             mask=mask_hk_d[:, :, None],
             other=0.0,
-            eviction_policy="evict_last",
         ).to(tl.float32),
+    )
+    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
+    tl.store(
+        q_rotated_row + hq[:, None, None] * q_rotated_stride_Hq + d[None, :, None] * 2 * q_rotated_stride_D + tl.arange(
+            0,
+            2,
+        )[None, None, :] * q_rotated_stride_D,
+        tl.join(q * c[None, :] - q_2 * s_2[None, :], q_2 * c_2[None, :] + q * s_3[None, :]),
+        mask=mask_hq_d[:, :, None],
     )
     k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
     tl.store(
@@ -1724,7 +1727,7 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
     )
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -1817,7 +1820,7 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
     )
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0)
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
         by_position_ids = position_ids
     else:
         by_position_ids = s
@@ -2000,6 +2003,9 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     BLOCK_HQ=tiles.padded(Hq),
                     BLOCK_HK=tiles.padded(Hk),
                     BLOCK_D_2=tiles.padded(D // 2),
+                    EVEN_HQ=tiles.padded(Hq) == Hq,
+                    EVEN_HK=tiles.padded(Hk) == Hk,
+                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),

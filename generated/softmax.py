@@ -46,6 +46,7 @@ def _softmax_rows(
     y_stride_N,
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
@@ -55,18 +56,18 @@ def _softmax_rows(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
         x_row[:, None] + n[None, :] * x_stride_N,
         mask=mask_row_n,
-        other=0.0,
+        other=float("-inf"),
         eviction_policy="evict_last",
     ).to(tl.float32)
-    largest = tl.reduce(tl.where(n_mask[None, :], x, float("-inf")), 1, device.nan_max)
+    largest = tl.reduce(x, 1, device.nan_max)
     e = tl.exp(x - largest[:, None])
-    total = tl.sum(tl.where(n_mask[None, :], e, 0.0), 1)
+    total = tl.sum(e, 1)
     y = e * (1.0 / total)[:, None]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
@@ -85,6 +86,7 @@ def _softmax_resident(
     y_stride_lead0,
     y_stride_N,
     BLOCK_N: tl.constexpr,
+    EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
 ):
     """One program per ..., N in registers."""
@@ -92,12 +94,12 @@ def _softmax_resident(
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = n < N
+    n_mask = (n < N) | EVEN_N
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    largest = tl.reduce(tl.where(n_mask, x, float("-inf")), 0, device.nan_max)
+    x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=float("-inf"), eviction_policy="evict_last").to(tl.float32)
+    largest = tl.reduce(x, 0, device.nan_max)
     e = tl.exp(x - largest)
-    total = tl.sum(tl.where(n_mask, e, 0.0), 0)
+    total = tl.sum(e, 0)
     y = e * (1.0 / total)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
@@ -133,8 +135,13 @@ def _softmax_streamed(
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.where(n_mask, x, float("-inf")))
+        x = tl.load(
+            x_row + n * x_stride_N,
+            mask=n_mask,
+            other=float("-inf"),
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        largest_acc = device.maximum(largest_acc, x)
     largest = tl.reduce(largest_acc, 0, device.nan_max)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
@@ -145,9 +152,14 @@ def _softmax_streamed(
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+        x = tl.load(
+            x_row + n * x_stride_N,
+            mask=n_mask,
+            other=float("-inf"),
+            eviction_policy="evict_last",
+        ).to(tl.float32)
         e = tl.exp(x - largest)
-        total_acc += tl.where(n_mask, e, 0.0)
+        total_acc += e
     total = tl.sum(total_acc, 0)
     div_value = 1.0 / total
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -160,7 +172,12 @@ def _softmax_streamed(
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+        x = tl.load(
+            x_row + n * x_stride_N,
+            mask=n_mask,
+            other=float("-inf"),
+            eviction_policy="evict_first",
+        ).to(tl.float32)
         e = tl.exp(x - largest)
         y = e * div_value
         tl.store(y_row + n * y_stride_N, y, mask=n_mask)
@@ -190,8 +207,13 @@ def _softmax_partial0(
     for start in range(split * BLOCK_N, N, SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.where(n_mask, x, float("-inf")))
+        x = tl.load(
+            x_row + n * x_stride_N,
+            mask=n_mask,
+            other=float("-inf"),
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        largest_acc = device.maximum(largest_acc, x)
     largest = tl.reduce(largest_acc, 0, device.nan_max)
     tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
@@ -366,7 +388,14 @@ def _plan_softmax(x):
             Launch(
                 _softmax_rows,
                 grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(_softmax_rows, sizes, BLOCK_N=tiles.padded(N), ROWS=lanes, INDEX=index),
+                arguments=tiles.arguments(
+                    _softmax_rows,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    ROWS=lanes,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -378,7 +407,13 @@ def _plan_softmax(x):
             Launch(
                 _softmax_resident,
                 grid=(lead0 * lead1,),
-                arguments=tiles.arguments(_softmax_resident, sizes, BLOCK_N=tiles.padded(N), INDEX=index),
+                arguments=tiles.arguments(
+                    _softmax_resident,
+                    sizes,
+                    BLOCK_N=tiles.padded(N),
+                    EVEN_N=tiles.padded(N) == N,
+                    INDEX=index,
+                ),
                 options=(*tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),),
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -407,8 +442,8 @@ def _plan_softmax(x):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.chunk_size(N, 1, 1)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk))
+        chunk = tiles.split_chunk(N)
+        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -422,7 +457,7 @@ def _plan_softmax(x):
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        chunk = tiles.chunk_size(N, 1, 1)
+        chunk = tiles.split_chunk(N)
         warps = tiles.warps(chunk, thread=8)
         partial1 = lead0 * lead1 * splits
         scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)

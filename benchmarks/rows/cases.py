@@ -14,6 +14,8 @@ import generated
 
 EPS = 1e-6
 WIDE_ROWS = (4096, 5120, 8192, 18944)
+AWKWARD = (1001, 3000, 6144, 11008)
+"""Row lengths far from a power of two, in the first case with rows that are not aligned."""
 
 
 @dataclass
@@ -35,6 +37,8 @@ def all_cases() -> Iterator[Case]:
         yield rmsnorm_quantize(16384, columns)
     for columns in WIDE_ROWS:
         yield from (op(16384, columns) for op in (rmsnorm, add_rmsnorm, softmax, layernorm))
+    for columns in AWKWARD:
+        yield from (op(8192, columns) for op in (rmsnorm, add_rmsnorm, softmax, layernorm))
     yield quantize_rows(16384, 8192)
     yield quantize_tensor(16384, 8192)
     yield gated(16384, 14336)

@@ -141,7 +141,7 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool, imports
     scalars = [param for param in graph.params if isinstance(param, ScalarParam) and param.name in kernel.scalars]
     fixed = sorted(varying | {param.name for param in scalars if param.dtype.kind is Kind.INT})
     quoted = ", ".join(f'"{name}"' for name in fixed)
-    constexprs = [*kernel.blocks, *kernel.flags, *(["REAL"] if wide else [])]
+    constexprs = [*kernel.structure, *kernel.blocks, *kernel.flags, *(["REAL"] if wide else [])]
     parameters = (
         *(f"{name}_ptr" for name in kernel.pointers),
         *(_scalar_parameter(param) for param in scalars),

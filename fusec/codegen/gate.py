@@ -25,6 +25,7 @@ class Variant:
 
     `signature` gives every parameter in order and its Triton type (`*bf16`, `i32`, `fp32`, `constexpr`);
     `constexprs` the values of those, a type as text (`tl.int64`); `divisible` what is known to be a multiple of 16.
+    `options` are those of a `Launch`, several ways in order of preference.
     """
 
     label: str
@@ -32,10 +33,7 @@ class Variant:
     signature: tuple[tuple[str, str], ...]
     constexprs: tuple[tuple[str, bool | int | float | str], ...]
     divisible: tuple[str, ...] = ()
-    num_warps: int = 4
-    num_stages: int = 1
-    maxnreg: int | None = None
-    otherwise: tuple[tuple[int, int | None], ...] = ()
+    options: tuple[tuple[tuple[str, int], ...], ...] = ((("num_warps", 4), ("num_stages", 1)),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from fusec import crew
+from fusec.runtime.launch import fits
 
 _REGISTERS = re.compile(r"Used (\d+) registers")
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -59,16 +60,16 @@ def resources(kernel: Any, variant: dict[str, Any], capability: int) -> dict[str
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in variant["divisible"]},
     )
     target = GPUTarget("cuda", capability, 32)
-    ways = [(variant["num_warps"], variant["maxnreg"]), *variant["otherwise"]]
-    for warps, registers in ways:
-        options = {"num_warps": warps, "num_stages": variant["num_stages"], "maxnreg": registers}
+    for way in variant["options"]:
+        options = dict(way)
+        most = options.pop("most_registers", None)
         found = _compiled(source, target, options)
-        if not found["spills"]:
+        if fits(found["spills"], found["registers"], most):
             break
     return found
 
 
-def _compiled(source: ASTSource, target: GPUTarget, options: dict[str, object]) -> dict[str, int]:
+def _compiled(source: ASTSource, target: GPUTarget, options: dict[str, int]) -> dict[str, int]:
     # Each time through the assembler, whose report is what we are after, also for a kernel that was met before.
     triton.knobs.compilation.always_compile = True
     triton.knobs.nvidia.dump_ptxas_log = True

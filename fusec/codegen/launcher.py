@@ -16,8 +16,9 @@ from fusec.ir.layout import stored_dims, strides
 from fusec.ir.plan import Shape, Stage, known_extent
 from fusec.ir.program import BuiltGroup, BuiltPlan, Program
 from fusec.ir.sizes import size_text
-from fusec.ir.types import Axis, Dim, Kind, product_extent
-from fusec.passes.kernel.grid import block_name
+from fusec.ir.types import Axis, Dim, DType, Kind, product_extent
+from fusec.passes.kernel.build import EARLY
+from fusec.passes.kernel.grid import block_name, even_name
 from fusec.passes.plan.account import row_facts, sweeps
 
 _WARPS = '{"num_warps": warps, "num_stages": 1}'
@@ -142,7 +143,7 @@ class PlanWriter:
         return axes if len(axes) > 1 and named and all(_is_uniform(stage, axes) for stage in stages) else ()
 
     def _sizes(self) -> list[str]:
-        used = dict.fromkeys(name for kernel in self._program.kernels for name in kernel.integers)
+        used = dict.fromkeys(name for kernel in self._program.kernels for name in (*kernel.integers, *kernel.structure))
         entries = [f'"{name}": {name},' for name in used if "_stride_" not in name]
         for tensor in self._graph.tensors:
             entries += [f'"{n}": {text},' for n, text in self._tensor_strides(tensor) if n in used]
@@ -227,7 +228,7 @@ class PlanWriter:
         parts = f"{facts.parts} * " if facts.parts > 1 else ""
         size = f"{parts}{self._padded(stage.tile)}, {self._itemsize(facts.widest)}, {facts.inputs}"
         count = _text(stage.rows) or "1"
-        options = f"*tiles.row_options({count}, {size})"
+        options = f"*tiles.row_options({count}, {size}{', narrow=True' if _stores_bytes(stage) else ''})"
         launch = self._launch(kernel, count, self._tile_blocks(stage.tile), options)
         about = f"{self._itemsize(facts.widest)}, {facts.inputs}, {facts.compact}"
         fits = f"tiles.holds_row({count}, {parts}{self._row_length(stage.tile)}, {about})"
@@ -281,15 +282,16 @@ class PlanWriter:
                 grid = " * ".join(filter(None, [_factor(grid), f"tiles.cdiv({_text((stage.block,))}, wide)"]))
                 inner = "wide" if inner == "1" else f"wide * {inner}"
             last = stage.stream[-1:]
-            lines.append(f"chunk = {_chunk(_text(last), inner, '1, 1')}")
+            lines.append(f"chunk = {_split_chunk(_text(last), inner)}")
+            step = "chunk" if inner == "1" else f"chunk * {inner}"
             blocks[block_name(last[0])] = "chunk"
             if not splits_known:
                 outer = _text(stage.stream[:-1])
                 steps = " * ".join(filter(None, [_factor(outer), f"tiles.cdiv({_text(last)}, chunk)"]))
-                lines.append(f"splits = tiles.split_count({grid or '1'}, {steps})")
+                lines.append(f"splits = tiles.split_count({grid or '1'}, {steps}, {step})")
                 splits_known = True
             blocks["SPLITS"] = "splits"
-            lines.append(f"warps = tiles.warps({'chunk' if inner == '1' else f'chunk * {inner}'}, thread=8)")
+            lines.append(f"warps = tiles.warps({step}, thread=8)")
             lines += self._scratch(stage)
             launches += [
                 *lines,
@@ -324,7 +326,8 @@ class PlanWriter:
                 grid, sizing = count or "1", ["warps = 4"]
         else:
             size = _text((stage.block,))
-            sizing = [f"block = tiles.blocks({count or 1}, {size})"]
+            thread = ", thread=16" if _stores_bytes(stage) else ""
+            sizing = [f"block = tiles.blocks({count or 1}, {size}{thread})"]
             grid = f"tiles.cdiv({size}, block.size)"
             if stage.lanes:
                 grid = f"tiles.cdiv({count}, block.lanes) * {grid}"
@@ -357,7 +360,9 @@ class PlanWriter:
         return _Choice(None, plan.plan.words, sizing, launch)
 
     def _tile_blocks(self, axes: tuple[Axis, ...]) -> dict[str, str]:
-        return {block_name(a): f"tiles.padded({_text((a,))})" for a in axes if not self._power_of_two(a)}
+        blocks = {block_name(a): f"tiles.padded({_text((a,))})" for a in axes if not self._power_of_two(a)}
+        sizes = {even_name(a): _text((a,)) for a in axes if known_extent(a, self._known) is None}
+        return blocks | {name: f"tiles.padded({size}) == {_factor(size)}" for name, size in sizes.items()}
 
     def _power_of_two(self, axis: Axis) -> bool:
         known = known_extent(axis, self._known)
@@ -382,6 +387,8 @@ class PlanWriter:
 
     def _launch(self, kernel: Kernel, grid: str, blocks: dict[str, str], options: str) -> list[str]:
         named = {name: text for name, text in blocks.items() if name in kernel.blocks}
+        if EARLY in kernel.blocks:
+            named[EARLY] = f"tiles.is_few({grid})"
         named["INDEX"] = "index"
         if self.wide:
             named["REAL"] = "real"
@@ -472,6 +479,17 @@ def _is_uniform(stage: Stage, axes: tuple[Axis, ...]) -> bool:
     return all(store.pair is None and _is_whole(store.positions, axes) for store in stores)
 
 
+def _stores_bytes(stage: Stage) -> bool:
+    """Whether the outputs that have most axes are of 8 bits."""
+    axes = {store.target: _store_axes(stage, place) for place, store in enumerate(stage.flow.stores)}
+    full = max(map(len, axes.values()), default=0)
+    return all(
+        isinstance(store.element, DType) and store.element.bits == 8
+        for store in stage.flow.stores
+        if len(axes[store.target]) == full
+    )
+
+
 def _is_whole(positions: tuple[Position, ...], axes: tuple[Axis, ...]) -> bool:
     affine = [position for position in positions if isinstance(position, Affine)]
     walked = tuple(axis for position in affine for axis in position.axes)
@@ -481,6 +499,13 @@ def _is_whole(positions: tuple[Position, ...], axes: tuple[Axis, ...]) -> bool:
 def _store_axes(stage: Stage, place: int) -> tuple[Axis, ...]:
     store = stage.flow.stores[place]
     return tuple(axis for position in store.positions for axis in getattr(position, "axes", ()))
+
+
+def _split_chunk(size: str, inner: str) -> str:
+    """The step of a loop that several programs share."""
+    if inner == "1":
+        return f"tiles.split_chunk({size})"
+    return f"min(tiles.padded({size}), max(tiles.CHUNK // {_factor(inner)}, 1))"
 
 
 def _chunk(size: str, inner: str, facts: str) -> str:

@@ -218,7 +218,8 @@ class _Printer:
 
     def _mask(self, conditions: tuple[Condition, ...], dims: Dims, pair: bool = False) -> str:
         texts = [_expanded(self._condition(c), c.dims, dims, pair) for c in conditions]
-        alone = len(texts) == 1 and texts[0].startswith("(") and texts[0].endswith(")") and texts[0].count("(") == 1
+        # Every condition but a name stands in parentheses, which it does not need alone.
+        alone = len(texts) == 1 and texts[0].startswith("(") and texts[0].endswith(")")
         return texts[0][1:-1] if alone else " & ".join(texts)
 
     def _condition(self, condition: Condition) -> str:
@@ -227,9 +228,11 @@ class _Printer:
                 return text
             case IsZero(index):
                 return f"({index.text} == 0)"
-            case InRange(index, size, looked_up):
+            case InRange(index, size, looked_up, even):
                 text = self._value(index, _ATOM)
                 above = f"{text} < {size_text(size)}"
+                if even:
+                    return f"(({above}) | {even})"
                 return f"(({text} >= 0) & ({above}))" if looked_up else f"({above})"
             case _:
                 assert_never(condition)

@@ -65,9 +65,7 @@ def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
             for call in _calls(program, dtype):
                 for launch, buffers in _launches(generated, program.spelled, call):
                     variant = _variant(program.spelled, launch, buffers)
-                    found.setdefault(
-                        (variant.kernel, variant.signature, variant.constexprs, variant.num_warps), variant
-                    )
+                    found.setdefault((variant.kernel, variant.signature, variant.constexprs, variant.options), variant)
     return tuple(_telling(list(found.values())))
 
 
@@ -189,7 +187,6 @@ def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> V
             constexprs.append((name, value))
         elif kind.startswith("*") or (name in launch.arguments and name not in fixed and not value % 16):
             divisible.append(name)
-    first, *others = launch.options
     tiles = ", ".join(f"{n}={v}" for n, v in constexprs if isinstance(v, int) and not isinstance(v, bool) and v > 1)
     types = "/".join(dict.fromkeys(kind[1:] for _, kind in signature if kind.startswith("*")))
     return Variant(
@@ -198,10 +195,7 @@ def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> V
         signature=tuple(signature),
         constexprs=tuple(constexprs),
         divisible=tuple(divisible),
-        num_warps=int(first["num_warps"]),
-        num_stages=int(first["num_stages"]),
-        maxnreg=first.get("maxnreg"),
-        otherwise=tuple((int(way["num_warps"]), way.get("maxnreg")) for way in others),
+        options=tuple(tuple((name, int(value)) for name, value in way.items()) for way in launch.options),
     )
 
 

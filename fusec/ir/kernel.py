@@ -121,11 +121,15 @@ Value: TypeAlias = Name | Number | SizeExpr | Largest | Apply | Rounded | Fold |
 
 @dataclass(frozen=True, slots=True)
 class InRange:
-    """`index < size`, and `0 <= index` when the index comes from memory."""
+    """`index < size`, and `0 <= index` when the index comes from memory.
+
+    `even` names the compile-time flag that says that no lane is outside.
+    """
 
     index: Value
     size: sympy.Expr
     looked_up: bool = False
+    even: str = ""
 
     @property
     def dims(self) -> Dims:
@@ -258,13 +262,17 @@ Statement: TypeAlias = Assign | Point | LoadTile | StoreTile | Define | Let | Lo
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One Triton kernel: pointers (tensor or scratch names), scalars, integers, compile-time blocks and flags."""
+    """One Triton kernel: pointers (tensor or scratch names), scalars, integers, compile-time extents, blocks and flags.
+
+    The extents in `structure` stand in addresses as factors: the head width in `h * D + d`.
+    """
 
     name: str
     doc: str
     pointers: tuple[str, ...]
     scalars: tuple[str, ...]
     integers: tuple[str, ...]
+    structure: tuple[str, ...]
     blocks: tuple[str, ...]
     flags: tuple[str, ...]
     body: tuple[Statement, ...]

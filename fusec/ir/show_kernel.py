@@ -46,7 +46,7 @@ def show_kernel(kernel: Kernel) -> str:
         "pointers": kernel.pointers,
         "scalars": kernel.scalars,
         "integers": kernel.integers,
-        "compile time": (*kernel.blocks, *kernel.flags),
+        "compile time": (*kernel.structure, *kernel.blocks, *kernel.flags),
     }
     lines = [f"kernel {kernel.name}", *(f"  {kind} {', '.join(names)}" for kind, names in kinds.items() if names)]
     return "\n".join([*lines, *(f"  {line}" for line in _body(kernel.body))])
@@ -150,8 +150,9 @@ def _masked(mask: tuple[Condition, ...]) -> list[str]:
 
 def _condition(condition: Condition) -> str:
     match condition:
-        case InRange(index, size, looked_up):
-            return f"{'0 <= ' if looked_up else ''}{_value(index)} < {size_text(size)}"
+        case InRange(index, size, looked_up, even):
+            inside = f"{'0 <= ' if looked_up else ''}{_value(index)} < {size_text(size)}"
+            return f"({inside} or {even})" if even else inside
         case IsZero(index):
             return f"{index.text} == 0"
         case MaskName(text):

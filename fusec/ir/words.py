@@ -27,7 +27,7 @@ HOST = frozenset(
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""
 
-_MADE = re.compile(r"(BLOCK_.*|partial\d.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
+_MADE = re.compile(r"(BLOCK_.*|EVEN_.*|partial\d.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
 """Words that are made of a name: tile sizes, scratch buffers, strides and pointers. With `_` behind it none is."""
 
 

@@ -24,8 +24,9 @@ class Launch:
 
     A kernel takes pointers and run-time scalars first, then the rest. The pointer to buffer `x` is called `x_ptr`, a
     scalar as the op calls it; `arguments` names all others. `options` are Triton's (`num_warps`, `num_stages`,
-    `maxnreg`), several ways in order of preference: the first for which the compiler spills no registers is taken, the
-    last in any case. `offsets` moves the pointer to a buffer, by elements.
+    `maxnreg`), several ways in order of preference: the first is taken for which the compiler spills no registers and
+    uses `most_registers` at most, where a way names that; the last in any case. `offsets` moves the pointer to a
+    buffer, by elements.
     """
 
     kernel: Any
@@ -38,7 +39,18 @@ class Launch:
 class Launcher:
     """A launch that knows where in a call's list of values its own stand, and keeps its compiled kernel."""
 
-    __slots__ = ("_compiled", "_grid", "_kernel", "_offsets", "_options", "_pick", "_rest", "_shifts", "_straight")
+    __slots__ = (
+        "_compiled",
+        "_grid",
+        "_kernel",
+        "_most",
+        "_offsets",
+        "_options",
+        "_pick",
+        "_rest",
+        "_shifts",
+        "_straight",
+    )
 
     def __init__(self, launch: Launch, places: Mapping[str, int]) -> None:
         """`places` gives the position of every pointer and scalar by its name in the kernel."""
@@ -54,6 +66,7 @@ class Launcher:
         self._grid = (x, y, z)
         # Triton 3.10 changes the default of this one, and with it the rounding of a kernel.
         self._options = [{"enable_fp_fusion": True, **way} for way in launch.options]
+        self._most = [way.pop("most_registers", None) for way in self._options]
         self._rest = tuple(launch.arguments[name] for name in names[len(given) :])
         self._pick = _picker([places[name] for name in given])
         self._offsets = tuple(launch.offsets.get(name.removesuffix("_ptr"), 0) for name in given)
@@ -70,19 +83,19 @@ class Launcher:
         if any(self._offsets):
             self._shifts = tuple(map(_bytes, given, self._offsets))
             given = tuple(map(_moved, given, self._offsets))
-        while len(self._options) > 1 and (_knobs.interpret or self._spills(given)):
-            del self._options[0]
+        while len(self._options) > 1 and (_knobs.interpret or not self._fits(given)):
+            del self._options[0], self._most[0]
         self._compiled = self._kernel[self._grid](*given, *self._rest, **self._options[0])
         if self._compiled is None:
             return False
         self._straight = straight(self._compiled, self._grid, self._rest)
         return True
 
-    def _spills(self, given: tuple[Value, ...]) -> bool:
-        """Whether the kernel, compiled the way that is first now, would keep registers in memory."""
+    def _fits(self, given: tuple[Value, ...]) -> bool:
+        """Whether the kernel, compiled the way that is first now, has the registers it needs."""
         compiled = self._kernel.warmup(*given, *self._rest, grid=self._grid, **self._options[0])
         compiled._init_handles()
-        return bool(compiled.n_spills)
+        return fits(compiled.n_spills, compiled.n_regs, self._most[0])
 
     def launch(self, stream: int, values: Sequence[Any]) -> None:
         """Launch the compiled kernel on addresses and numbers. Valid for the argument layout of `first` alone."""
@@ -100,6 +113,11 @@ class Launcher:
         compiled = self._compiled
         about = compiled.launch_metadata(self._grid, stream, *arguments)
         compiled.run(*self._grid, stream, compiled.function, compiled.packed_metadata, about, enter, leave, *arguments)
+
+
+def fits(spills: int, registers: int, most: int | None) -> bool:
+    """Whether a compiled kernel keeps all its values in registers, `most` of them at most."""
+    return not spills and (most is None or registers <= most)
 
 
 def _picker(places: list[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:

@@ -34,9 +34,9 @@ FEW_ROWS = 264
 LONG_ROW = 65536
 """Rows up to this length are not worth a second kernel, however few."""
 
-MOST_SPLITS = 256
-_PROGRAMS = 1056
-"""Programs that fill the chip when a row is split: eight for each multiprocessor."""
+MOST_SPLITS = 1024
+_SPLIT_ELEMENTS = 4 * 2**20
+"""Elements under way when rows are split over programs: 8 MB of them hide the wait for memory of the whole chip."""
 
 
 def holds_row(rows: int, size: int, itemsize: int, inputs: int, compact: bool) -> bool:
@@ -46,7 +46,7 @@ def holds_row(rows: int, size: int, itemsize: int, inputs: int, compact: bool) -
     chip is idle. Otherwise a loop keeps more rows under way, and wastes no lanes on a row far from a power of two. A
     row that is not `compact` shares the registers.
     """
-    if inputs > 1 or rows <= FEW_ROWS // 2:
+    if inputs > 1 or is_few(rows):
         return size <= RESIDENT_ROW * 2 // itemsize // (1 if compact else 2)
     wasteful = size > SMALL_ROW // 2 and padded(size) - size > size // 4
     return size <= min(SMALL_ROW, RESIDENT_ROW) and not wasteful
@@ -59,24 +59,41 @@ def padded(size: int) -> int:
 
 def row_warps(rows: int, size: int, itemsize: int, inputs: int) -> int:
     """Warps for a padded row of `size` elements in registers: about 64 bytes of an input a thread, 16 for few rows."""
-    few = rows <= FEW_ROWS // 2
-    share = padded(size) * itemsize // (512 if few else 2048)
-    return min(max(share, 2), 32 if few or (inputs > 1 and size > SMALL_ROW) else 16)
+    share = padded(size) * itemsize // (1024 if is_few(rows) else 2048)
+    return min(max(share, 2), 32 if is_few(rows) or (inputs > 1 and size > SMALL_ROW) else 16)
 
 
-def row_options(rows: int, size: int, itemsize: int, inputs: int) -> tuple[dict[str, int], ...]:
+def row_options(rows: int, size: int, itemsize: int, inputs: int, narrow: bool = False) -> tuple[dict[str, int], ...]:
     """Launch options for rows of `size` elements in registers: the first that does not spill is taken.
 
-    With many rows, registers are limited so that 64 KB of rows are under way on a multiprocessor; where the compiler
-    would spill for that, half as many warps have twice the registers each. With few rows there is nothing to limit.
+    With many rows, registers are limited so that 64 KB of rows are under way on a multiprocessor, 80 KB where the
+    outputs are `narrow` and most of the traffic is reads. Where the compiler would spill for that, half as many warps
+    have twice the registers each. For the higher figure the compiler is told no limit, as it then needs fewer
+    registers than if told that very limit. With few rows there is nothing to limit but the threads of a program.
     """
     warps = row_warps(rows, size, itemsize, inputs)
     plain = {"num_warps": warps, "num_stages": 1}
-    if rows <= FEW_ROWS // 2:
-        return (plain,)
-    programs = max(1, min(24, 64 // warps, ceil(65536 / max(size * itemsize * inputs, 1))))
-    limits = [(count, 65536 // (32 * count * programs) // 8 * 8) for count in (warps, warps // 2) if count]
-    return (*({"num_warps": count, "num_stages": 1, "maxnreg": min(limit, 248)} for count, limit in limits), plain)
+    if is_few(rows):
+        return plain, {"num_warps": max(warps // 2, 1), "num_stages": 1}
+    row = max(size * itemsize * inputs, 1)
+    dense = [(count, _register_limit(count, warps, 81920 / row)) for count in (warps, warps // 2) if narrow]
+    loose = [(count, _register_limit(count, warps, 65536 / row)) for count in (warps, warps // 2)]
+    return (
+        *({"num_warps": count, "num_stages": 1, "most_registers": limit} for count, limit in dense),
+        *({"num_warps": count, "num_stages": 1, "maxnreg": limit} for count, limit in loose),
+        plain,
+    )
+
+
+def _register_limit(count: int, warps: int, programs: float) -> int:
+    """Registers of a thread so that a multiprocessor runs `programs` programs of `count` warps."""
+    programs = max(1, min(24, 64 // warps, ceil(programs)))
+    return min(65536 // (32 * count * programs) // 8 * 8, 248)
+
+
+def is_few(rows: int) -> bool:
+    """Whether so few rows leave the chip idle, so that registers are free and only the time of one row counts."""
+    return rows <= FEW_ROWS // 2
 
 
 def warps(elements: int, thread: int = 16) -> int:
@@ -97,14 +114,22 @@ def chunk_size(size: int, sweeps: int, inputs: int) -> int:
     return min(padded(size), CHUNK if short else 2 * CHUNK)
 
 
+def split_chunk(size: int) -> int:
+    """Elements of one step of the loop over a row of `size` that several programs share."""
+    return min(padded(size), 2 * CHUNK)
+
+
 def lanes(rows: int, row: int) -> int:
     """How many rows of `row` padded elements one program takes."""
     return max(1, min(padded(rows), 1024 // row))
 
 
-def split_count(programs: int, steps: int) -> int:
-    """Over how many programs each row goes: a power of two, so many that `programs` rows fill the chip."""
-    wanted = padded(_PROGRAMS // max(programs, 1))
+def split_count(programs: int, steps: int, step: int) -> int:
+    """Over how many programs each row goes, of `steps` steps of `step` elements: a power of two that fills the chip.
+
+    `programs` are there before rows are split.
+    """
+    wanted = padded(_SPLIT_ELEMENTS // max(programs * step, 1))
     return max(1, min(wanted, MOST_SPLITS, padded(steps) // 2 if padded(steps) > steps else padded(steps)))
 
 
@@ -155,8 +180,11 @@ class Block:
     warps: int
 
 
-def blocks(rows: int, size: int) -> Block:
-    """The tile for `rows` rows of `size` elements: about 2048 elements, wide before high."""
+def blocks(rows: int, size: int, thread: int = 8) -> Block:
+    """The tile for `rows` rows of `size` elements: about 2048 elements, wide before high, `thread` of them a thread.
+
+    A thread stores 16 bytes at once.
+    """
     wide = min(padded(size), 2048)
     high = max(1, min(padded(rows), 2048 // wide))
-    return Block(high, wide, min(max(wide * high // 256, 1), 8))
+    return Block(high, wide, max(wide * high // (32 * thread), 1))

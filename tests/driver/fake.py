@@ -85,7 +85,7 @@ def _variant(name: str, block: str = "256") -> Variant:
         (("x", "*fp32"), ("y", "*fp32"), ("n", "i32"), ("BLOCK", "constexpr")),
         (("BLOCK", int(block)),),
         ("x", "y"),
-        num_warps=1,
+        options=((("num_warps", 1), ("num_stages", 1)),),
     )
 
 

@@ -74,14 +74,16 @@ from fusec.ir.ops import REDUCTIONS
 from fusec.ir.plan import Stage
 from fusec.ir.types import Axis, DType, Kind, Storage, product_extent
 from fusec.passes.kernel.grid import Grid, LoopHeader
-from fusec.passes.kernel.padding import is_size, is_zero_outside
+from fusec.passes.kernel.padding import choose_padding
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.plan.survey import depths, store_axes
 
 _MERGE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
 _REDUCED = {"sum": "total", "amax": "largest", "amin": "smallest"}
-_EARLY_LOADS = 3
-"""More tiles than this, loaded before they are needed, cost more registers than their latency is worth."""
+_EARLY_OWN, _EARLY_LOADS = 4, 3
+"""More tiles than this, of the row and in all, loaded before they are needed, cost more than their latency is worth."""
+EARLY = "EARLY"
+"""The compile-time flag of a kernel that loads before its reductions what all rows share."""
 _INLINE = 4
 """Operations that may stand in one expression before it gets a line of its own."""
 
@@ -130,8 +132,14 @@ class _KernelBuilder:
         self._live = flow_reachable(self._flow.nodes, tuple(roots))
         self._uses = self._count_uses(roots)
         self._read_in_loop = self._find_loop_reads()
+        self._padding = choose_padding(self._flow, self._live, self._may_be_low)
         self._scratch: list[str] = []
         self._node_names: dict[tuple[NodeId, bool], str] = {}
+        self._deferred: dict[NodeId, tuple[tuple[Statement, ...], Value]] = {}
+        loads = [n for n in self._live if isinstance(self._flow.nodes[n].expr, Load)]
+        self._full = max(map(self._tile_axes, loads), default=0)
+        self._has_tables = any(0 < self._tile_axes(n) < self._full and self._is_of_row(n) for n in loads)
+        self._has_reduction = any(isinstance(self._flow.nodes[n].expr, Reduce) for n in self._live)
 
     def build(self, name: str, doc: str) -> Kernel:
         self._root.statements += self._grid.prologue(self._root)
@@ -146,21 +154,62 @@ class _KernelBuilder:
         return self._finished(name, doc)
 
     def _load_early(self) -> None:
-        """Load everything first where that is a short list of whole tiles, so that it arrives together."""
+        """Load first what waits for nothing, so that it arrives together.
+
+        What belongs to a row comes from memory, so it always goes first. What all rows share waits in the cache: it
+        goes first where that is a short list of whole tiles, and otherwise if few rows leave registers to spare.
+        """
         if self._stage.stream:
             return
-        loads = [n for n in sorted(self._live) if isinstance(self._flow.nodes[n].expr, Load) and self._is_free(n)]
-        size = {n: sum(axis in self._stage.tile for axis in self._flow.nodes[n].type.axes) for n in loads}
-        full = max(size.values(), default=0)
-        whole = [n for n in loads if size[n] == full]
-        for number in loads if len(whole) <= _EARLY_LOADS else ():
+        loads = self._free_loads()
+        own = [n for n in loads if self._is_of_row(n)]
+        shared = [n for n in loads if n not in own]
+        plain = [n for n in shared if isinstance(self._flow.nodes[n].expr, Load)]
+        if sum(map(self._is_whole, own)) > _EARLY_OWN:
+            return
+        if sum(map(self._is_whole, (*own, *plain))) <= _EARLY_LOADS:
+            own = sorted((*own, *plain))
+        for number in own:
             self._value(number, self._root)
+        late = [n for n in shared if n not in own] if self._has_reduction else []
+        if late:
+            self._load_early_if_few(late)
 
-    def _is_free(self, load: NodeId) -> bool:
-        """Whether a load waits for no other value and stands in no case of a choice."""
-        chosen = (self._flow.nodes[n].expr for n in self._live)
-        cases = {case for expr in chosen if isinstance(expr, Choose) for _, case in expr.cases}
-        return not flow_operands(self._flow.nodes[load].expr) and load not in cases
+    def _load_early_if_few(self, numbers: list[NodeId]) -> None:
+        """Load in a branch now; `_value` adds the opposite branch where a value is needed."""
+        bodies: list[Statement] = []
+        for number in numbers:
+            branch = Scope(self._root, only=frozenset({number, *flow_operands(self._flow.nodes[number].expr)}))
+            value = self._value(number, branch)
+            self._deferred[number] = (tuple(branch.statements), value)
+            bodies += branch.statements
+        self._root.statements.append(Branch(((EARLY, tuple(bodies)),)))
+
+    def _free_loads(self) -> list[NodeId]:
+        """Loads, and choices between loads and constants, that wait for no reduction and stand in no other choice."""
+        nodes = self._flow.nodes
+        choices = [n for n in self._live if isinstance(nodes[n].expr, Choose)]
+        inside: set[NodeId] = set()
+        for number in choices:
+            inside.update(*(self._only_for(case, number) for case in flow_operands(nodes[number].expr)))
+        found = [
+            n for n in choices if all(isinstance(nodes[c].expr, Load | Const) for c in flow_operands(nodes[n].expr))
+        ]
+        found += [n for n in self._live if isinstance(nodes[n].expr, Load)]
+        waits = [n for n in self._live if isinstance(nodes[n].expr, Reduce | Partial)]
+        return sorted(n for n in found if n not in inside and flow_reachable(nodes, (n,)).isdisjoint(waits))
+
+    def _is_of_row(self, number: NodeId) -> bool:
+        """Whether a value differs from row to row."""
+        own = (*self._stage.rows, self._stage.block)
+        return any(axis in own for axis in self._flow.nodes[number].type.axes)
+
+    def _is_whole(self, number: NodeId) -> bool:
+        """Whether a value has all the axes of the tile that any load has."""
+        return self._tile_axes(number) == self._full
+
+    def _tile_axes(self, number: NodeId) -> int:
+        return sum(axis in self._stage.tile for axis in self._flow.nodes[number].type.axes)
 
     # Sweeps
 
@@ -228,16 +277,11 @@ class _KernelBuilder:
         assert isinstance(expr, Reduce)
         value = self._widened(self._value(expr.arg, scope))
         masks = tuple(m for axis in expr.axes if (m := scope.mask(axis)) is not None)
-        if not masks or self._is_unmasked(expr):
+        if not masks or self._padding.suits(expr):
             return value
         fill = REDUCTIONS[expr.op].identity
         dims = self._order({*value.dims, *(d for mask in masks for d in mask.dims)})
         return Masked(value, masks, fill, dims, value.kind)
-
-    def _is_unmasked(self, expr: Reduce) -> bool:
-        """Whether the zeros outside of the extents leave the result alone: in a sum, and in a maximum of sizes."""
-        zero = is_zero_outside(self._flow, expr.arg, expr.axes)
-        return zero and (expr.op == "sum" or (expr.op == "amax" and is_size(self._flow, expr.arg)))
 
     def _folded(self, number: NodeId, value: Value) -> Value:
         expr = self._flow.nodes[number].expr
@@ -248,11 +292,17 @@ class _KernelBuilder:
         kept = tuple(dim for dim in value.dims if dim not in over)
         kind = self._flow.nodes[number].type.kind
         folded = Fold(expr.op, value, over, kept, kind)
-        if expr.op == "amax" and self._is_unmasked(expr):
-            # The maximum of no element is not zero.
+        neutral = not self._padding.suits(expr) or self._padding.suits_empty(expr)
+        if not neutral and self._shows_empty(expr.axes):
             some = InRange(Number(0, (), Kind.INT), product_extent(expr.axes))
-            return Masked(folded, (some,), REDUCTIONS["amax"].identity, kept, kind)
+            return Masked(folded, (some,), REDUCTIONS[expr.op].identity, kept, kind)
         return folded
+
+    def _shows_empty(self, axes: tuple[Axis, ...]) -> bool:
+        """Whether anything is stored when these axes have no element."""
+        stored = [store_axes(self._flow, store) for store in self._flow.stores]
+        stored += [partial.axes for partial in self._stage.partials]
+        return any(not set(axes) & set(others) for others in stored)
 
     # Values
 
@@ -261,7 +311,11 @@ class _KernelBuilder:
         if known is not None:
             return known
         home = scope.home(number, self._in_loop(self._flow.nodes[number].type.axes))
-        value = self._computed(number, home)
+        if number in self._deferred:
+            body, value = self._deferred[number]
+            home.statements.append(Branch(((f"not {EARLY}", body),)))
+        else:
+            value = self._computed(number, home)
         home.values[number] = value
         return value
 
@@ -322,7 +376,10 @@ class _KernelBuilder:
         for (case_name, _), (branch, value) in zip(expr.cases, branches, strict=True):
             if name.dims and not value.dims:
                 shape = self._grid.shape(dims)
-                value = Apply("add", (Filled(dims, shape, 0.0, name.kind), value), dims, name.kind)
+                if isinstance(value, Number):
+                    value = Filled(dims, shape, value.value, name.kind)
+                else:
+                    value = Apply("add", (Filled(dims, shape, 0.0, name.kind), value), dims, name.kind)
             branch.statements.append(Assign(name, value))
             cases.append((_condition(expr.selector, case_name), tuple(branch.statements)))
         cases[-1] = ("", cases[-1][1])
@@ -411,9 +468,17 @@ class _KernelBuilder:
         if load.pair is not None:
             return self._load_pair(number, load, address, mask, looked, scope)
         name = Name(self._fresh(number, scope), address.dims, node.type.kind)
-        fill = _fill(node.type.kind) if mask or looked else None
-        scope.statements.append(LoadTile((name,), address, (*mask, *looked), fill, self._cache(load, scope)))
+        fill = self._fill(number, node.type.kind) if mask or looked else None
+        scope.statements.append(LoadTile((name,), address, (*mask, *looked), fill, self._cache(number, scope)))
         return self._guarded(name, looked, scope)
+
+    def _fill(self, load: NodeId, kind: Kind) -> float | int | bool:
+        return self._padding.fill(load) if kind is Kind.REAL else 0 if kind is Kind.INT else False
+
+    def _may_be_low(self, tensor: str) -> bool:
+        element = self._target.graph.tensor(tensor).element
+        options = (element,) if isinstance(element, DType) else element.options
+        return all(option.kind is Kind.REAL and option.name != "f8e4m3" for option in options)
 
     def _load_pair(
         self,
@@ -436,8 +501,8 @@ class _KernelBuilder:
                 text = self._node_names.setdefault((twin, bool(scope.axes)), self._names.fresh(hint))
             assert text is not None
             both.append(Name(text, address.dims, self._flow.nodes[number].type.kind))
-        fill = _fill(both[0].kind) if mask or looked else None
-        scope.statements.append(LoadTile(tuple(both), wide, (*mask, *looked), fill, self._cache(load, scope)))
+        fill = self._fill(number, both[0].kind) if mask or looked else None
+        scope.statements.append(LoadTile(tuple(both), wide, (*mask, *looked), fill, self._cache(number, scope)))
         for index in (0, 1):
             twin = self._twin(load, index)
             if twin is not None:
@@ -461,14 +526,20 @@ class _KernelBuilder:
         scope.statements.append(Assign(name, Masked(name, looked, float("nan"), name.dims, name.kind)))
         return name
 
-    def _cache(self, load: Load, scope: Scope) -> str | None:
-        """What a later sweep reads again stays in the cache; measured, it pays for rows that are read once, too."""
-        axes = self._position_axes(load.positions)
-        row_axes = (*self._stage.rows, *((self._stage.block,) if self._stage.block else ()))
-        if not set(row_axes) <= set(axes) or not row_axes or any(isinstance(p, Lookup) for p in load.positions):
+    def _cache(self, number: NodeId, scope: Scope) -> str | None:
+        """What is read again stays in the cache; measured, it pays for rows that are read once, too.
+
+        The threads of a row in registers all read its tables, which are smaller than its tile: then these stay.
+        """
+        if not self._is_of_row(number):
             return None
-        again = not scope.last_read or not (self._stage.stream and self._in_loop(axes))
-        return "evict_last" if again else "evict_first"
+        if self._stage.stream:
+            again = not scope.last_read or not self._in_loop(self._flow.nodes[number].type.axes)
+            return "evict_last" if again else "evict_first"
+        if 0 < self._tile_axes(number) < self._full:
+            return "evict_last"
+        looked_up = bool(flow_operands(self._flow.nodes[number].expr))
+        return None if self._has_tables or looked_up else "evict_last"
 
     def _store(self, store: Store, scope: Scope) -> None:
         if store.pair is not None and store.pair.index == 1 and self._mate(store, 0) is not None:
@@ -650,7 +721,8 @@ class _KernelBuilder:
             (*pointers, *self._scratch),
             tuple(dict.fromkeys(scalars)),
             self._grid.integers(self._root.statements),
-            self._grid.blocks,
+            self._grid.structure,
+            (*self._grid.blocks, *([EARLY] if self._deferred else [])),
             tuple(flags),
             tuple(self._root.statements),
         )
@@ -678,10 +750,6 @@ def _outermost(scope: Scope) -> Scope:
     while scope.parent is not None:
         scope = scope.parent
     return scope
-
-
-def _fill(kind: Kind) -> float | int | bool:
-    return {Kind.REAL: 0.0, Kind.INT: 0, Kind.BOOL: False}[kind]
 
 
 def _condition(selector: str, case: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from fusec.ir.flow import Partial
+from fusec.ir.flow import Affine, Load, Partial
 from fusec.ir.kernel import Condition, Define, Dims, InRange, IsZero, Let, MaskName, Name, Statement
 from fusec.ir.plan import Stage, known_extent
 from fusec.ir.sizes import size_text, symbols_in
@@ -39,6 +39,7 @@ class Grid:
         self._names = names
         self.dims: Dims = ("row", *(str(axis) for axis in without(stage.order, stage.rows)), "split")
         self.blocks = self._blocks()
+        self.structure = self._structure()
         self.row_mask: MaskName | None = None
         self.split_index = Name("split", (), Kind.INT)
         self._block_index = Name("block", (), Kind.INT)
@@ -138,7 +139,8 @@ class Grid:
 
     def integers(self, body: list[Statement]) -> tuple[str, ...]:
         """The extents, then the strides, that the statements use."""
-        used = [name for name in symbols_in(body) if name not in self.blocks]
+        fixed = {*self.blocks, *self.structure}
+        used = [name for name in symbols_in(body) if name not in fixed]
         return (*(n for n in used if "_stride_" not in n), *(n for n in used if "_stride_" in n))
 
     def loop_name(self, wanted: str, owner: str = "") -> str:
@@ -203,7 +205,8 @@ class Grid:
         else:
             mask = MaskName(self.loop_name(f"{name.text}_mask"), (str(axis),))
             scope.masks[axis] = mask
-            lines.append(Let(mask, (InRange(name, extent(axis)),)))
+            even = even_name(axis) if axis in self._stage.tile and known is None else ""
+            lines.append(Let(mask, (InRange(name, extent(axis), even=even),)))
         return lines
 
     def _block_of(self, axis: Axis) -> str:
@@ -212,11 +215,21 @@ class Grid:
             return str(known)
         return block_name(axis)
 
+    def _structure(self) -> tuple[str, ...]:
+        """The extents that an index within a row is multiplied with to make an address."""
+        inner = without(self._stage.order, self._stage.rows)
+        flow = self._stage.flow
+        accesses = [node.expr.positions for node in flow.nodes if isinstance(node.expr, Load)]
+        accesses += [store.positions for store in flow.stores]
+        affine = [position for positions in accesses for position in positions if isinstance(position, Affine)]
+        return symbols_in([factor for position in affine for axis, factor in position.terms if axis in inner])
+
     def _blocks(self) -> tuple[str, ...]:
         stage = self._stage
         names = ["ROWS"] if stage.lanes else []
         cut = [axis for axis in (stage.block, *stage.stream[-1:], *stage.tile) if axis is not None]
         names += [name for axis in cut if not (name := self._block_of(axis)).isdigit()]
+        names += [even_name(axis) for axis in stage.tile if known_extent(axis, self._known) is None]
         if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
             names.append("SPLITS")
         if len(stage.stream) == 1 and not stage.split:
@@ -235,6 +248,11 @@ def block_name(axis: Axis) -> str:
             return f"BLOCK_{value}"
         case _:
             return f"BLOCK_{index_name(axis)}".upper()
+
+
+def even_name(axis: Axis) -> str:
+    """`EVEN_N`, the compile-time flag that no lane of a tile is outside of an axis."""
+    return block_name(axis).replace("BLOCK_", "EVEN_", 1)
 
 
 def index_name(axis: Axis) -> str:

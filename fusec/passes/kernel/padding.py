@@ -1,40 +1,124 @@
-"""Elide masks: prove that lanes outside of the extents hold zero, so that a sum need not mask them.
+"""Elide masks: choose what lanes outside of the extents hold, so that reductions need not mask them.
 
-Before: `tl.sum(tl.where(n_mask, x * x, 0))`; after: `tl.sum(x * x)`, because a masked load of `x` reads zero there.
-Relies on every load being masked along its own axes with a fill of zero.
+Before: `tl.sum(tl.where(n_mask, x * x, 0))`; after: `tl.sum(x * x)`, because a masked load of `x` reads zero there. A
+load that feeds a maximum and the exponentials below it reads minus infinity instead, which suits both.
+Relies on every load being masked along its own axes with the fill chosen here.
 """
 
 from __future__ import annotations
 
-from math import isfinite
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import inf, isfinite
 
-from fusec.ir.flow import Flow, Load, Lookup
-from fusec.ir.graph import Cast, Choose, Const, Elementwise, NodeId
+from fusec.ir.flow import Flow, Load, Lookup, flow_reachable
+from fusec.ir.graph import Cast, Choose, Const, Elementwise, NodeId, Reduce
 from fusec.ir.types import Axis
 
 
-def is_zero_outside(flow: Flow, number: NodeId, axes: tuple[Axis, ...]) -> bool:
-    """Whether node `number` is proved zero in every lane outside of the extents of any of `axes`."""
-    node = flow.nodes[number]
-    match node.expr:
-        case Load(positions=positions):
-            looked = any(isinstance(position, Lookup) for position in positions)
-            return not looked and all(axis in node.type.axes for axis in axes)
-        case Const(value):
-            return value == 0
-        case Elementwise(op="mul", args=(a, b)):
-            zero_a, zero_b = is_zero_outside(flow, a, axes), is_zero_outside(flow, b, axes)
-            return (zero_a and zero_b) or (zero_a and _is_finite(flow, b)) or (zero_b and _is_finite(flow, a))
-        case Elementwise(op="div", args=(a, b)):
-            return is_zero_outside(flow, a, axes) and _is_finite(flow, b)
-        case Elementwise(op="abs" | "neg" | "sqrt" | "add" | "sub" | "maximum" | "minimum", args=args):
-            return all(is_zero_outside(flow, arg, axes) for arg in args)
-        case Cast(arg=arg):
-            return is_zero_outside(flow, arg, axes)
-        case Choose(cases=cases):
-            return all(is_zero_outside(flow, case, axes) for _, case in cases)
-        case _:
-            return False
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """What loads read outside of the extents: minus infinity for those in `low`, zero for all others."""
+
+    flow: Flow
+    low: frozenset[NodeId] = frozenset()
+
+    def fill(self, load: NodeId) -> float:
+        """What a load reads outside."""
+        return -inf if load in self.low else 0.0
+
+    def suits(self, reduce: Reduce) -> bool:
+        """Whether lanes outside leave a reduction over at least one element alone."""
+        zero = self.is_zero(reduce.arg, reduce.axes)
+        match reduce.op:
+            case "sum":
+                return zero
+            case "amax":
+                return self.is_lowest(reduce.arg, reduce.axes) or (zero and is_size(self.flow, reduce.arg))
+            case _:
+                return False
+
+    def suits_empty(self, reduce: Reduce) -> bool:
+        """The same for a reduction over no element, where lanes outside are all there is: whether they are neutral."""
+        within = flow_reachable(self.flow.nodes, (reduce.arg,))
+        if reduce.op == "sum":
+            return self.low.isdisjoint(within)
+        waits = any(isinstance(self.flow.nodes[n].expr, Reduce) for n in within)
+        return self.is_lowest(reduce.arg, reduce.axes) and not waits
+
+    def is_zero(self, number: NodeId, axes: tuple[Axis, ...]) -> bool:
+        """Whether node `number` is proved zero in every lane outside of the extents of any of `axes`.
+
+        It may also be NaN there, where it is NaN in some lane inside.
+        """
+        node = self.flow.nodes[number]
+        match node.expr:
+            case Load(positions=positions):
+                looked = any(isinstance(position, Lookup) for position in positions)
+                return number not in self.low and not looked and all(axis in node.type.axes for axis in axes)
+            case Const(value):
+                return value == 0
+            case Elementwise(op="mul", args=(a, b)):
+                zero_a, zero_b = self.is_zero(a, axes), self.is_zero(b, axes)
+                return (zero_a and zero_b) or (zero_a and self._is_finite(b)) or (zero_b and self._is_finite(a))
+            case Elementwise(op="div", args=(a, b)):
+                return self.is_zero(a, axes) and self._is_finite(b)
+            case Elementwise(op="abs" | "neg" | "sqrt" | "add" | "sub" | "maximum" | "minimum", args=args):
+                return all(self.is_zero(arg, axes) for arg in args)
+            case Elementwise(op="exp" | "exp2", args=(arg,)):
+                return self.is_lowest(arg, axes)
+            case Cast(arg=arg):
+                return self.is_zero(arg, axes)
+            case Choose(cases=cases):
+                return all(self.is_zero(case, axes) for _, case in cases)
+            case _:
+                return False
+
+    def is_lowest(self, number: NodeId, axes: tuple[Axis, ...]) -> bool:
+        """The same for minus infinity."""
+        node = self.flow.nodes[number]
+        match node.expr:
+            case Load():
+                return number in self.low and all(axis in node.type.axes for axis in axes)
+            case Const(value):
+                return value == -inf
+            case Elementwise(op="sub", args=(a, b)):
+                return self.is_lowest(a, axes) and self._is_maximum(b, a, axes)
+            case Elementwise(op="where", args=(_, a, b)):
+                return self.is_lowest(a, axes) and self.is_lowest(b, axes)
+            case Cast(arg=arg):
+                return self.is_lowest(arg, axes)
+            case Choose(cases=cases):
+                return all(self.is_lowest(case, axes) for _, case in cases)
+            case _:
+                return False
+
+    def _is_maximum(self, number: NodeId, of: NodeId, axes: tuple[Axis, ...]) -> bool:
+        """Whether a node is the maximum of another over `axes`.
+
+        Minus infinity less that maximum stays what it is, or is NaN; then every lane inside less the maximum is NaN.
+        """
+        expr = self.flow.nodes[number].expr
+        return isinstance(expr, Reduce) and expr.op == "amax" and expr.arg == of and set(expr.axes) == set(axes)
+
+    def _is_finite(self, number: NodeId) -> bool:
+        """Whether a node is a literal that is neither zero nor infinite: zero times or over it is zero."""
+        expr = self.flow.nodes[number].expr
+        return isinstance(expr, Const) and isfinite(expr.value) and expr.value != 0
+
+
+def choose_padding(flow: Flow, live: Iterable[NodeId], may_be_low: Callable[[str], bool]) -> Padding:
+    """The padding that suits most reductions. `may_be_low` says which tensors have a type with an infinity."""
+    numbers = sorted(live)
+    reductions = [expr for n in numbers if isinstance(expr := flow.nodes[n].expr, Reduce)]
+    best = Padding(flow)
+    for number in numbers:
+        expr = flow.nodes[number].expr
+        if isinstance(expr, Load) and may_be_low(expr.param) and not any(isinstance(p, Lookup) for p in expr.positions):
+            other = Padding(flow, best.low | {number})
+            if sum(map(other.suits, reductions)) > sum(map(best.suits, reductions)):
+                best = other
+    return best
 
 
 def is_size(flow: Flow, number: NodeId) -> bool:
@@ -52,9 +136,3 @@ def is_size(flow: Flow, number: NodeId) -> bool:
             return any(is_size(flow, arg) for arg in args)
         case _:
             return False
-
-
-def _is_finite(flow: Flow, number: NodeId) -> bool:
-    """Whether a node is a literal that is neither zero nor infinite, so that zero times or over it is zero."""
-    expr = flow.nodes[number].expr
-    return isinstance(expr, Const) and isfinite(expr.value) and expr.value != 0

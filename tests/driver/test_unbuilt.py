@@ -1,0 +1,47 @@
+"""Specs that mean something, but for which no kernel can be built yet."""
+
+from __future__ import annotations
+
+import pytest
+
+from fusec.diagnostics import Source, SpecError
+from fusec.driver.compile import compile_source
+
+PACKED = """op unpack(x: i4[N]) -> y: f32[N]:
+    y = x
+
+op pack(x: T[N]) -> (y: i4[N], z: i8[N])
+where T in {f16, f32}:
+    y = cast(x, i8)
+    z = cast(cast(x, i4), i8)
+
+op fine(x: f32[N]) -> y: f32[N]:
+    y = x
+"""
+
+DOTS = """op product(a: f16[M, K], b: f16[N, K]) -> y: f16[M, N]:
+    y = dot(a, b, over=K)
+
+op requests(offsets: i32[B + 1], x: f32[N]) -> y: f32[N]:
+    y = x + segment(offsets, N)
+"""
+
+
+def faults(text: str) -> list[tuple[str, int, int]]:
+    """What is missing for each place of a spec."""
+    with pytest.raises(SpecError) as caught:
+        compile_source(Source("spec.fuse", text), None)
+    start = "no kernel can be built for this yet: "
+    assert all(fault.message.startswith(start) for fault in caught.value.diagnostics)
+    return [
+        (fault.message.removeprefix(start).split(":")[0], *fault.span.source.position(fault.span.start))
+        for fault in caught.value.diagnostics
+    ]
+
+
+def test_numbers_that_share_a_byte_are_named_wherever_they_stand() -> None:
+    assert faults(PACKED) == [("`i4`", 1, 11), ("`i4`", 4, 22), ("`i4`", 7, 14)]
+
+
+def test_all_ops_of_a_file_are_looked_at() -> None:
+    assert faults(DOTS) == [("`dot`", 2, 9), ("`segment`", 5, 13)]
