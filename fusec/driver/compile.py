@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,10 +11,11 @@ from pathlib import Path, PurePath
 from fusec.codegen import safety
 from fusec.codegen.emit import emit
 from fusec.codegen.names import name_apart
-from fusec.diagnostics import InternalError, Source, SpecError
+from fusec.diagnostics import Diagnostic, InternalError, Source, Span, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
-from fusec.ir.graph import Graph
+from fusec.ir.graph import Cast, Graph
 from fusec.ir.program import Program
+from fusec.ir.types import DType, Storage
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.pipeline import compile_graph
@@ -43,7 +44,7 @@ def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
     with blamed("passes/graph/elaborate"):
         graphs = elaborate(tree)
     with blamed("passes/pipeline"):
-        programs = tuple(map(compile_graph, graphs))
+        programs = compile_graphs(graphs)
     with blamed("codegen/names"):
         programs, names = name_apart(programs)
     with blamed("reference/emit"):
@@ -59,6 +60,36 @@ def compile_file(source: Source, folder: Path | None) -> FileRecord:
     compiled = compile_source(source, folder)
     ops = tuple(OpRecord(one.graph.name, plan_records(one.program)) for one in compiled)
     return FileRecord(PurePath(source.name).stem, compiled[0].text, compiled[0].exports, ops)
+
+
+def compile_graphs(graphs: Sequence[Graph]) -> tuple[Program, ...]:
+    """The kernels of all ops of a spec. Raises `SpecError` with everything in them that no kernel can be built for."""
+    programs: list[Program] = []
+    faults: list[Diagnostic] = []
+    for graph in graphs:
+        packed = tuple(_packed(graph))
+        faults += packed
+        if not packed:
+            try:
+                programs.append(compile_graph(graph))
+            except SpecError as error:
+                faults += error.diagnostics
+    if faults:
+        raise SpecError(tuple(faults))
+    return tuple(programs)
+
+
+def _packed(graph: Graph) -> Iterator[Diagnostic]:
+    """The places where an op holds several numbers to a byte, which neither PyTorch nor a kernel here can."""
+    places: list[tuple[Storage, Span | None]] = [(tensor.element, tensor.span) for tensor in graph.tensors]
+    places += [(output.element, output.span) for output in graph.outputs]
+    places += [(node.expr.dtype, node.span) for node in graph.nodes if isinstance(node.expr, Cast)]
+    for storage, span in places:
+        options = (storage,) if isinstance(storage, DType) else storage.options
+        for dtype in options:
+            if dtype.packed and span:
+                message = f"no kernel can be built for this yet: `{dtype}`: several numbers to a byte"
+                yield Diagnostic(message, span, help="`i8` holds the same numbers, one to a byte")
 
 
 @contextmanager

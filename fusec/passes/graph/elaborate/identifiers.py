@@ -21,22 +21,15 @@ _EXTENTS = frozenset({"lead", "lead0", "lead1", "size"})
 
 
 def check_op_names(names: Iterable[Name], report: Report) -> None:
-    """The names of the ops of a file, each of which brings some names of its own into the generated file."""
-    owners: dict[str, Name] = {}
+    """The names of the ops of a file: each once, and none private to the module it will stand in."""
+    seen: dict[str, Name] = {}
     for name in names:
-        text = name.text
-        words = (text, f"reference_{text}", f"_OP_{text.upper()}")
-        first = next((owners[word] for word in words if word in owners), None)
-        if check_name(name, report) and text.startswith("_"):
+        if check_name(name, report) and name.text.startswith("_"):
             report.add("the name of an op may not begin with an underscore", name.span, help="it would be private")
-        if first and first.text == text:
+        first = seen.setdefault(name.text, name)
+        if first is not name:
             note = Note("it is first here", first.span)
-            report.add(f"op `{text}` is defined twice", name.span, note, help="give one of them another name")
-        elif first:
-            note = Note("the other is here", first.span)
-            message = f"ops `{first.text}` and `{text}` would share names in the generated file"
-            report.add(message, name.span, note, help="give one of them another name")
-        owners = {**dict.fromkeys(words, name), **owners}
+            report.add(f"op `{name.text}` is defined twice", name.span, note, help="give one of them another name")
 
 
 def check_name(name: Name, report: Report) -> bool:
