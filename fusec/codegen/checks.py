@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sympy
 
-from fusec.codegen.signature import TORCH_DTYPES, dims_text, dtype_options, sequence
-from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Output, Solve
+from fusec.codegen.signature import TORCH_DTYPES, dims_text, dtype_options, literal, sequence
+from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Output, Solve, TensorParam
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Dim, DTypeVar, Lead, product_extent
 
@@ -53,14 +53,14 @@ def extents_lines(graph: Graph, face: Graph) -> list[str]:
         rank = len(shown.dims) - lead
         lines.append(f'check.rank("{shown.name}", "{dims_text(shown.dims)}", {rank}{", lead=True" if lead else ""})')
     lines += _dtype_lines(graph, face)
-    for solve, solved in zip(graph.solves, face.solves, strict=True):
-        lines += _solve_lines(graph, solve, solved)
+    lines += _solved_lines(graph, face)
     holder = next((tensor for tensor in graph.tensors if has_lead(tensor.dims)), None)
     if holder is not None:
         after = len(holder.dims) - 1
         lines.append(f"{LEAD} = {holder.name}.shape[:-{after}]" if after else f"{LEAD} = {holder.name}.shape")
     for tensor, shown in tensors:
-        lines.append(f'check.shape("{shown.name}", "{dims_text(shown.dims)}", {shape_text(tensor.dims)})')
+        if not _says_its_shape(graph, tensor, holder):
+            lines.append(f'check.shape("{shown.name}", "{dims_text(shown.dims)}", {shape_text(tensor.dims)})')
     lines += _parameter_lines(graph, face)
     names = extent_names(graph)
     return [*lines, f"return {', '.join(names)}" if len(names) > 1 else f"return {sequence(names)}"]
@@ -101,6 +101,42 @@ def _dtype_lines(graph: Graph, face: Graph) -> list[str]:
     return lines
 
 
+def _solved_lines(graph: Graph, face: Graph) -> list[str]:
+    """Every extent in order, all extents of a tensor in one line where the tensor gives them all."""
+    lines: list[str] = []
+    shown = {solve.name: named for solve, named in zip(graph.solves, face.solves, strict=True)}
+    done: set[str] = set()
+    for solve in graph.solves:
+        whole = _whole_shape(graph, solve)
+        if solve.name not in done:
+            lines += (
+                _solve_lines(graph, solve, shown[solve.name])
+                if len(whole) < 2
+                else [f"{', '.join(whole)} = {solve.param}.shape"]
+            )
+        done.update(whole)
+    return lines
+
+
+def _whole_shape(graph: Graph, solve: Solve) -> tuple[str, ...]:
+    """The extents that are the dimensions of the tensor an extent is solved from, if all of them are solved from it."""
+    same = [other for other in graph.solves if other.param == solve.param and other.dim is not None]
+    whole = [other.name for other in same if other.value == SIZE]
+    if solve.dim is None or [other.dim for other in same] != list(range(len(graph.tensor(solve.param).dims))):
+        return ()
+    return tuple(whole) if len(whole) == len(same) else ()
+
+
+def _says_its_shape(graph: Graph, tensor: TensorParam, holder: TensorParam | None) -> bool:
+    """Whether every dimension of a tensor is what an extent, or `...`, was solved from: nothing is left to check."""
+    own = {
+        solve.name
+        for solve in graph.solves
+        if solve.param == tensor.name and solve.dim is not None and solve.value == SIZE
+    }
+    return all(tensor == holder if dim == (Lead(),) else len(dim) == 1 and str(dim[0]) in own for dim in tensor.dims)
+
+
 def _solve_lines(graph: Graph, solve: Solve, shown: Solve) -> list[str]:
     if solve.dim is None:
         param = next((p for p in graph.params if p.name == solve.param), None)
@@ -126,11 +162,12 @@ def _parameter_lines(graph: Graph, face: Graph) -> list[str]:
         if isinstance(param, DimParam) and isinstance(shown, DimParam):
             lines.append(f'check.extent("{shown.axis}", "{shown.name}", {param.name}, {param.axis})')
         if isinstance(param, ChoiceParam):
-            lines.append(f'check.choice("{shown.name}", {param.name}, {param.options!r})')
+            options = sequence(map(literal, param.options))
+            lines.append(f'check.choice("{shown.name}", {param.name}, {options})')
     spelled = {shown.name: solve.name for solve, shown in zip(graph.solves, face.solves, strict=True)}
     for rule in face.constraints:
         names = sorted(str(s) for s in rule.left.free_symbols | rule.right.free_symbols)
         values = "".join(f", {name}={spelled[name]}" for name in names)
         condition = f"{size_text(rule.left, spelled)} {rule.relation} {size_text(rule.right, spelled)}"
-        lines.append(f"check.require({condition}, {rule.text!r}{values})")
+        lines.append(f"check.require({condition}, {literal(rule.text)}{values})")
     return lines

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from textwrap import dedent
+from textwrap import fill
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusec import __version__
 from fusec.codegen.checks import extent_names, extents_lines, layout_arguments, outputs_lines, settings
+from fusec.codegen.header import summary
 from fusec.codegen.launcher import PlanWriter, scalar_names
 from fusec.codegen.names import FileNames, OpNames, respelled, words
-from fusec.codegen.signature import documentation, parameter, returns, schema, sequence
+from fusec.codegen.signature import documentation, literal, parameter, returns, schema, sequence
 from fusec.codegen.triton import kernel_lines
-from fusec.codegen.wrap import wrapped
+from fusec.codegen.wrap import LIMIT, wrapped
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Stage
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import Kind, extent, without
+
+SCHEMA_WIDTH = 112
+"""Characters of a schema in one line: what is left of the page beside quotes and indentation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +46,15 @@ class OpView:
     names: OpNames
     kernels: tuple[KernelView, ...]
     reference: str
-    parameters: tuple[str, ...]
-    returns: str
+    signature: tuple[str, ...]
     doc: tuple[str, ...]
     layout: str
     extent_names: str
     call: tuple[str, ...]
-    tensors: int
-    scalars: int
     extents: tuple[str, ...]
     outputs: tuple[str, ...]
     plan: tuple[str, ...]
-    schema: str
+    registration: tuple[str, ...]
 
 
 def emit(
@@ -71,10 +72,9 @@ def emit(
         version=__version__,
         spec_name=spec_name,
         spec_hash=spec_hash,
-        docstring=_quoted(_summary(programs)),
-        imports=_used_imports(views, names.imports),
-        op_class=names.imports["Op"],
-        exports=repr([view.name for view in views]).replace("'", '"'),
+        docstring=_quoted(summary(programs)),
+        imports=_import_lines(views, names.imports),
+        exports=wrapped(f"__all__ = [{', '.join(sorted(map(literal, (view.name for view in views))))}]"),
         ops=views,
     )
     return body.rstrip() + "\n"
@@ -88,18 +88,15 @@ def _op_view(program: Program, names: OpNames, imports: Mapping[str, str], refer
         names=names,
         kernels=_kernel_views(program, writer.wide, imports),
         reference=reference.rstrip() + "\n",
-        parameters=tuple(parameter(param) for param in graph.params),
-        returns=returns(graph),
+        signature=tuple(wrapped(f"def {graph.name}({', '.join(map(parameter, graph.params))}) -> {returns(graph)}:")),
         doc=tuple(_quoted(documentation(graph)).split("\n")),
         layout=", ".join(layout_arguments(spelled)),
         extent_names=", ".join(extent_names(spelled)),
         call=_fitted(_call_lines(graph, names, imports), {}),
-        tensors=len(graph.tensors),
-        scalars=len(scalar_names(graph)),
         extents=_fitted(extents_lines(spelled, graph), imports),
         outputs=_fitted(outputs_lines(spelled), imports),
         plan=_fitted(writer.lines(), imports),
-        schema=repr(schema(graph)).replace("'", '"'),
+        registration=tuple(_registration(graph, names, imports["Op"])),
     )
 
 
@@ -149,13 +146,21 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool, imports
         *(f"{name}: tl.constexpr" for name in constexprs),
     )
     body = kernel_lines(kernel, "REAL" if wide else "tl.float32")
+    doc = _kernel_doc(kernel, stage)
     return KernelView(
         kernel.name,
         f"(do_not_specialize=[{quoted}])" if fixed else "",
         parameters,
-        _quoted(f"{kernel.doc[0].upper()}{kernel.doc[1:]}."),
+        _quoted(f"{doc[0].upper()}{doc[1:]}."),
         _fitted(body, imports),
     )
+
+
+def _kernel_doc(kernel: Kernel, stage: Stage) -> str:
+    """What a kernel does; of several that make up a plan, which part of it."""
+    if stage.split:
+        return f"partial results: {kernel.doc}"
+    return "the result, from the partial results" if "SPLITS" in kernel.blocks else kernel.doc
 
 
 def _row_extents(stage: Stage) -> set[str]:
@@ -170,20 +175,6 @@ def _scalar_parameter(param: ScalarParam) -> str:
     return f"{param.name}: {types[param.dtype.name]}" if param.dtype.name in types else param.name
 
 
-def _summary(programs: tuple[Program, ...]) -> str:
-    """The docstring of the file: each op with its plans in words."""
-    parts: list[str] = []
-    for program in programs:
-        doc = dedent(program.graph.doc).strip()
-        plans = [
-            f"  {plan.plan.shape.value:9} {plan.plan.words}" for group in program.groups for plan in group.all_plans()
-        ]
-        parts.append(
-            "\n".join([doc or program.graph.name, "", f"Plans of `{program.graph.name}`, the first that fits:", *plans])
-        )
-    return "\n\n".join(parts) + "\n"
-
-
 def _quoted(text: str) -> str:
     """A docstring: text as data, whatever it contains."""
     if "\\" in text or '"""' in text or text.endswith('"') or (not text.isprintable() and not _plain(text)):
@@ -195,8 +186,23 @@ def _plain(text: str) -> bool:
     return all(char == "\n" or char.isprintable() for char in text)
 
 
-def _used_imports(views: tuple[OpView, ...], imports: Mapping[str, str]) -> list[str]:
+def _registration(graph: Graph, names: OpNames, op: str) -> Iterator[str]:
+    """The statement that makes the op, its schema over several lines where it is long."""
+    *first, last = fill(schema(graph), SCHEMA_WIDTH, break_long_words=False, break_on_hyphens=False).split("\n")
+    yield f"{names.constant} = {op}("
+    yield from (f"    {literal(f'{line} ')}" for line in first)
+    yield f"    {literal(last)},"
+    yield f"    tensors={len(graph.tensors)},"
+    if scalar_names(graph):
+        yield f"    scalars={len(scalar_names(graph))},"
+    yield from (f"    {part}={getattr(names, part)}," for part in ("extents", "outputs", "plan"))
+    yield ")"
+
+
+def _import_lines(views: tuple[OpView, ...], imports: Mapping[str, str]) -> list[str]:
     bodies = [body for view in views for body in (view.call, view.extents, view.outputs, view.plan)]
     bodies += [kernel.body for view in views for kernel in view.kernels]
     used = words(line for body in bodies for line in body) | {imports["Op"]}
-    return [name if name == given else f"{name} as {given}" for name, given in imports.items() if given in used]
+    names = [name if name == given else f"{name} as {given}" for name, given in imports.items() if given in used]
+    line = f"from fusec.runtime import {', '.join(names)}"
+    return [line] if len(line) <= LIMIT else ["from fusec.runtime import (", *(f"    {name}," for name in names), ")"]

@@ -17,13 +17,14 @@ from fusec.ir.plan import Shape, Stage, known_extent
 from fusec.ir.program import BuiltGroup, BuiltPlan, Program
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis, Dim, DType, Kind, product_extent
-from fusec.passes.kernel.build import EARLY
 from fusec.passes.kernel.grid import block_name, even_name
 from fusec.passes.plan.account import row_facts, sweeps
 
-_WARPS = '{"num_warps": warps, "num_stages": 1}'
-_ONE_WARP = '{"num_warps": 1, "num_stages": 1}'
+_WARPS = '({"num_warps": warps, "num_stages": 1},)'
+_ONE_WARP = '({"num_warps": 1, "num_stages": 1},)'
 _LEADS = ("lead1", "lead0")
+LEFT = 100
+"""Characters that the left side of an assignment may have before it gets lines of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,12 @@ class PlanWriter:
         given += [f"contiguous({name}.shape)[: len({LEAD})]" for name in self._lead_outputs]
         names = [*self._lead_tensors, *self._lead_outputs]
         pairs = [f"({name}_lead1, {name}_lead0)" for name in names]
+        left = ", ".join(pairs) if len(pairs) > 1 else sequence(pairs)
         one = [f'tiles.require_one_walk("{self._graph.name}", rows)'] if self._reduces_lead() else []
         return [
             f"rows = collapse({', '.join([LEAD, *given])})",
             *one,
-            f"{', '.join(pairs) if len(pairs) > 1 else sequence(pairs)} = rows.strides",
+            f"{f'({left})' if len(left) > LEFT else left} = rows.strides",
             "lead1, lead0 = rows.count // rows.inner, rows.inner",
         ]
 
@@ -228,7 +230,7 @@ class PlanWriter:
         parts = f"{facts.parts} * " if facts.parts > 1 else ""
         size = f"{parts}{self._padded(stage.tile)}, {self._itemsize(facts.widest)}, {facts.inputs}"
         count = _text(stage.rows) or "1"
-        options = f"*tiles.row_options({count}, {size}{', narrow=True' if _stores_bytes(stage) else ''})"
+        options = f"tiles.row_options({count}, {size}{', narrow=True' if _stores_bytes(stage) else ''})"
         launch = self._launch(kernel, count, self._tile_blocks(stage.tile), options)
         about = f"{self._itemsize(facts.widest)}, {facts.inputs}, {facts.compact}"
         fits = f"tiles.holds_row({count}, {parts}{self._row_length(stage.tile)}, {about})"
@@ -387,8 +389,8 @@ class PlanWriter:
 
     def _launch(self, kernel: Kernel, grid: str, blocks: dict[str, str], options: str) -> list[str]:
         named = {name: text for name, text in blocks.items() if name in kernel.blocks}
-        if EARLY in kernel.blocks:
-            named[EARLY] = f"tiles.is_few({grid})"
+        if "EARLY" in kernel.blocks:
+            named["EARLY"] = f"tiles.is_few({grid})"
         named["INDEX"] = "index"
         if self.wide:
             named["REAL"] = "real"
@@ -400,7 +402,7 @@ class PlanWriter:
             f"    {kernel.name},",
             f"    grid=({grid},),",
             f"    arguments=tiles.arguments({kernel.name}, sizes, {given}),",
-            f"    options=({options},),",
+            f"    options={options},",
         ]
         offsets = [n for n in (*self._lead_tensors, *self._lead_outputs) if n in kernel.pointers]
         scratch = [name for name in kernel.pointers if name.startswith("partial") and name not in self._tensor_names()]

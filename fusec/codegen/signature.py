@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from textwrap import dedent, fill, indent
 
@@ -35,6 +36,11 @@ def dtype_options(storage: Storage) -> str:
     return sequence(TORCH_DTYPES[option.name] for option in options)
 
 
+def literal(text: str) -> str:
+    """A string as Python text."""
+    return json.dumps(text)
+
+
 def sequence(items: Iterable[str]) -> str:
     """A tuple as Python text."""
     listed = list(items)
@@ -48,11 +54,16 @@ def parameter(param: Param) -> str:
             return f"{name}: torch.Tensor | None = None" if optional else f"{name}: torch.Tensor"
         case ScalarParam(name, dtype, default):
             kind = {Kind.REAL: "float", Kind.INT: "int", Kind.BOOL: "bool"}[dtype.kind]
-            return f"{name}: {kind}" if default is None else f"{name}: {kind} = {default!r}"
+            return f"{name}: {kind}" if default is None else f"{name}: {kind} = {_number(default)}"
         case DimParam(name, _, inferred):
             return f"{name}: int | None = None" if inferred else f"{name}: int"
         case ChoiceParam(name, _, default):
-            return f"{name}: str" if default is None else f"{name}: str = {default!r}"
+            return f"{name}: str" if default is None else f"{name}: str = {literal(default)}"
+
+
+def _number(value: float | int | bool) -> str:
+    """A number as it is written by hand: `1e-6`."""
+    return repr(value).replace("e-0", "e-").replace("e+", "e")
 
 
 def returns(graph: Graph) -> str:
@@ -100,8 +111,9 @@ def documentation(graph: Graph) -> str:
     if rules:
         parts.append("where " + "; ".join(rules) + ".")
     parts.append(
-        "Raises:\n    DeviceError, UnsupportedDtypeError, ShapeMismatchError, ArgumentError: an argument does not fit; "
-        "the\n        message names it."
+        "Raises:\n"
+        "    ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.\n"
+        "    DeviceError: tensors on different devices, or on one where the kernels cannot run."
     )
     return "\n\n".join(parts)
 
@@ -117,7 +129,7 @@ def _argument(param: Param) -> str:
         case DimParam(axis=axis, inferred=inferred):
             text = f"extent {axis}" + (", solved from the tensors when None" if inferred else "")
         case ChoiceParam(options=options):
-            text = "one of " + ", ".join(map(repr, options))
+            text = "one of " + ", ".join(map(literal, options))
     return fill(f"{param.name}: {text}.", WIDTH - 4, initial_indent="    ", subsequent_indent="        ")
 
 

@@ -1,8 +1,8 @@
-"""Break lines that are too long, at the commas of their outermost brackets."""
+"""Break lines that are too long: at the commas of their outermost brackets, and sums in them at each `+`."""
 
 from __future__ import annotations
 
-LIMIT = 118
+LIMIT = 120
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -15,9 +15,18 @@ def wrapped(line: str, depth: int = 0) -> list[str]:
         return [line]
     start, end = opening
     indent = line[: len(line) - len(line.lstrip())]
-    items = _items(line[start + 1 : end])
-    inner = [part for item in items for part in wrapped(f"{indent}    {item},", depth)]
+    items = _split(line[start + 1 : end], ", ")
+    inner = [part for item in items for part in _item(f"{indent}    {item},", depth)]
     return [line[: start + 1], *inner, f"{indent}{line[end:]}"]
+
+
+def _item(line: str, depth: int) -> list[str]:
+    """An item of a bracket, whose brackets keep its lines together: a sum may be cut."""
+    terms = _split(line, " + ")
+    if len(line) + 4 * depth <= LIMIT or len(terms) == 1 or " = " in terms[0] or "=" in terms[0].partition("(")[0]:
+        return wrapped(line, depth)
+    indent = line[: len(line) - len(line.lstrip())]
+    return [f"{indent}{terms[0]}", *(f"{indent}+ {term}" for term in terms[1:])]
 
 
 def _outermost(line: str) -> tuple[int, int] | None:
@@ -39,19 +48,20 @@ def _takes_commas(line: str, start: int, end: int) -> bool:
     """Whether a comma may follow the last item of a bracket: not in a parenthesised expression, nor in an index."""
     called = start > 0 and (line[start - 1].isalnum() or line[start - 1] in "_)]")
     if line[start] == "(":
-        return called or len(_items(line[start + 1 : end])) > 1
+        return called or len(_split(line[start + 1 : end], ", ")) > 1
     return line[start] == "{" or not called
 
 
-def _items(text: str) -> list[str]:
-    """The comma-separated items of a bracket's contents."""
-    cuts, depth = [-1], 0
+def _split(text: str, separator: str) -> list[str]:
+    """The parts of `text` between separators that stand in no bracket and no string."""
+    cuts, depth = [], 0
     for place, char in _code(text):
         depth += (char in _CLOSING) - (char in _CLOSING.values())
-        if char == "," and depth == 0:
+        if depth == 0 and text.startswith(separator, place):
             cuts.append(place)
-    parts = [text[a + 1 : b].strip() for a, b in zip(cuts, [*cuts[1:], len(text)], strict=True)]
-    return [part for part in parts if part]
+    starts = [0, *(cut + len(separator) for cut in cuts)]
+    parts = [text[start:end].strip() for start, end in zip(starts, [*cuts, len(text)], strict=True)]
+    return [part.removesuffix(",") if separator == ", " else part for part in parts if part]
 
 
 def _code(text: str) -> list[tuple[int, str]]:

@@ -36,7 +36,7 @@ LAYERS = (
     Layer("passes.pipeline", ("diagnostics", "ir", "passes"), ("sympy",)),
     Layer("reference", ("diagnostics", "ir.types", "ir.ops", "ir.graph"), ("sympy", "torch")),
     Layer("numerics", ("diagnostics", "ir", "reference"), ("sympy", "torch")),
-    Layer("codegen.gate_worker", ("crew",), ("triton",)),
+    Layer("codegen.gate_worker", ("crew", "runtime.launch"), ("triton",)),
     Layer(
         "codegen",
         ("__version__", "diagnostics", "crew", "ir", "passes.kernel.grid", "passes.plan.account"),

@@ -20,7 +20,7 @@ def _round_to(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         "_inside": '''
 def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
     """Where `index` names an element of `table`; negative numbers do not."""
-    each = [(i >= 0) & (i < size) for i, size in zip(index, table.shape)]
+    each = [(i >= 0) & (i < size) for i, size in zip(index, table.shape, strict=False)]
     return torch.stack(torch.broadcast_tensors(*each)).all(0)
 ''',
         "_look_up": '''

@@ -1,0 +1,62 @@
+"""The docstring of a generated file: its ops, the plans of each, and what a plan moves against the least possible."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from textwrap import dedent, fill
+
+from fusec.ir.program import BuiltGroup, BuiltPlan, Program
+from fusec.passes.plan.account import excess_traffic, least_traffic
+
+WIDTH = 116
+_AGAIN = "What registers do not hold is read again after each reduction that the result waits for."
+
+
+def summary(programs: tuple[Program, ...]) -> str:
+    """The docstring as text, its first line alone."""
+    names = [f"`{program.graph.name}`" for program in programs]
+    title = [f"The ops {', '.join(names[:-1])} and {names[-1]}."] if len(programs) > 1 else []
+    return "\n\n".join([*title, *(part for program in programs for part in _op(program)), *_note(programs)])
+
+
+def _op(program: Program) -> Iterator[str]:
+    """What an op is for, and its plans: a paragraph each for plans that stand instead of one another."""
+    yield dedent(program.graph.doc).strip() or f"{program.graph.name}, as its spec says."
+    for group in program.groups:
+        yield from _group(group, f"Plans of `{program.graph.name}`")
+
+
+def _note(programs: tuple[Program, ...]) -> Iterator[str]:
+    plans = (plan for program in programs for group in program.groups for plan in group.all_plans())
+    if any(excess_traffic(plan.plan) for plan in plans):
+        yield _AGAIN
+
+
+def _group(group: BuiltGroup, title: str) -> Iterator[str]:
+    if group.plans:
+        least = least_traffic(group.plans[0].plan)
+        first = ", the first that fits," if len(group.plans) > 1 or group.apart else ""
+        words = f"{title}{first} and the bytes each moves; the least is {least}:"
+        yield "\n".join([fill(words, WIDTH), *_table(group.plans)])
+    if group.apart:
+        twice = _repeated(group)
+        yield fill(f"Else each output apart{f', which moves {twice} once more' if twice else ''}.", WIDTH)
+        for inner in group.apart:
+            yield from _group(inner, f"Plans for {' and '.join(inner.outputs)}")
+
+
+def _repeated(group: BuiltGroup) -> str:
+    """The tensors that several of the groups apart move."""
+    moved = Counter(name for inner in group.apart for name in least_traffic(inner.plans[0].plan).split(" + "))
+    return " + ".join(name if times == 2 else f"{times - 1} {name}" for name, times in moved.items() if times > 1)
+
+
+def _table(plans: tuple[BuiltPlan, ...]) -> list[str]:
+    wide = max(len(plan.plan.words) for plan in plans)
+    rows = []
+    for plan in plans:
+        excess = excess_traffic(plan.plan)
+        moved = f"the least + {excess}" if excess else "the least"
+        rows.append(f"  {plan.plan.shape.value:9} {plan.plan.words:{wide}}  {moved}")
+    return rows
