@@ -1,0 +1,39 @@
+"""The tour of the README shows what the compiler really says and writes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fusec.diagnostics import Source, SpecError
+from fusec.driver.compile import compile_source
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+BLOCKS = [text for _, text in re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)]
+
+SPEC = next(block for block in BLOCKS if block.startswith("op scaled_rmsnorm("))
+
+
+def block(start: str) -> str:
+    """The one block of the README that begins so."""
+    (found,) = (text for text in BLOCKS if text.lstrip().startswith(start))
+    return found
+
+
+def test_the_mistake_is_told_as_shown() -> None:
+    with pytest.raises(SpecError) as caught:
+        compile_source(Source("my_specs/scaled_rmsnorm.fuse", SPEC), None)
+    assert block("$ fusec check") == f"$ fusec check my_specs\n{caught.value}\n"
+
+
+def test_the_kernel_and_the_plans_are_those_of_the_corrected_spec() -> None:
+    corrected = re.sub(r"\bscal\b", "scale", SPEC)
+    (compiled,) = compile_source(Source("scaled_rmsnorm.fuse", corrected), None)
+    assert block('"""One program') in compiled.text
+    table = block("$ fusec build my_specs").splitlines()
+    shown = [line.split()[:2] for line in table if line.startswith("  ") and line.split()[0].isalpha()][1:]
+    plans = [plan for group in compiled.program.groups for plan in group.all_plans()]
+    assert shown == [[plan.plan.shape.value, str(len(plan.kernels))] for plan in plans]
