@@ -56,7 +56,8 @@ class Observer(Protocol):
 def launcher(order: Order = in_order, observer: Observer | None = None) -> Callable[..., None]:
     """A replacement of `GridExecutor.__call__`.
 
-    Unlike it, it passes a Python float as the GPU does, as an f32, and heeds the type a parameter is annotated with.
+    Unlike it, it passes a Python float as the GPU does, as an f32, and a bool at all, and heeds the type a parameter is
+    annotated with.
     """
 
     def launch(executor: Any, *device_args: Any, **device_kwargs: Any) -> None:
@@ -103,8 +104,8 @@ def _argument(executor: Any, observer: Observer | None, name: str, value: Any) -
     declared = str(_normalize_ty(executor.fn.__annotations__.get(name, "")))
     if isinstance(value, bool | int | float) and declared in _ANNOTATIONS:
         return _scalar(value, _ANNOTATIONS[declared])
-    if isinstance(value, float):
-        return _scalar(value, tl.float32)
+    if isinstance(value, bool | float):
+        return _scalar(value, tl.int1 if isinstance(value, bool) else tl.float32)
     if observer and isinstance(value, torch.Tensor):
         pointer = stock._implicit_cvt(value)
         pointer.handle.data = np.array([observer.address(name, value)], np.uint64)

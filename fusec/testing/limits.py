@@ -21,14 +21,14 @@ class Limits:
     CHUNK: int
     FEW_ROWS: int
     LONG_ROW: int
-    MOST_SPLITS: int = 256
+    MOST_SPLITS: int = 4
 
 
 LIMITS: dict[str, Limits] = {
     "rows": Limits(SHORT_ROW=1 << 20, SMALL_ROW=1 << 20, RESIDENT_ROW=1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64),
     "resident": Limits(SHORT_ROW=0, SMALL_ROW=1 << 20, RESIDENT_ROW=1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64),
     "streamed": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=64, FEW_ROWS=0, LONG_ROW=0),
-    "split": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=16, FEW_ROWS=1 << 20, LONG_ROW=0, MOST_SPLITS=4),
+    "split": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=16, FEW_ROWS=1 << 20, LONG_ROW=0),
 }
 """For each shape of plan, limits under which the launcher takes it wherever the op has it."""
 

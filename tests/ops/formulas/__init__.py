@@ -1,0 +1,16 @@
+"""Specs with formulas written by hand, by what they are about."""
+
+from . import activation, gradients, normalisation, probability, quantisation, rotary, structure
+from .table import TABLE, stored
+
+__all__ = [
+    "TABLE",
+    "activation",
+    "gradients",
+    "normalisation",
+    "probability",
+    "quantisation",
+    "rotary",
+    "stored",
+    "structure",
+]

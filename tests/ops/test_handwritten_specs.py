@@ -1,0 +1,91 @@
+"""Specs as users write them, under every shape of plan, against formulas that know nothing of the compiler.
+
+What the op returns and what the formula returns both have to lie within the bound that is derived for the op.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+from catalogue import Op
+from compiled import compiled
+from formulas import TABLE, stored
+from hypothesis import HealthCheck, Phase, given, settings
+from torch import Tensor
+
+from fusec.ir.graph import ScalarParam
+from fusec.numerics.envelope import envelope
+from fusec.reference.rounding import TORCH_DTYPES, round_to, widen
+from fusec.testing.cases import Case, build, storage
+from fusec.testing.compare import judge, run
+from fusec.testing.limits import LIMITS, limited
+from fusec.testing.strategies import Budget, cases
+
+EXAMPLES = int(os.environ.get("FUSEC_EXAMPLES", "4"))
+"""Drawn calls per op and shape of plan."""
+
+SPECIAL = ("inf", "nan", "huge")
+"""Values with which a formula may mean something else where it is written otherwise: inf - inf, or an overflow."""
+
+drawn = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module", params=TABLE)
+def op(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Op:
+    (only,) = compiled(TABLE[request.param].text, tmp_path_factory.mktemp("written"))
+    return only
+
+
+@pytest.mark.parametrize("shape", LIMITS)
+def test_op_and_formula_agree(op: Op, shape: str, device: torch.device) -> None:
+    @drawn
+    @given(cases(op.program.graph, Budget(rows=8, elements=600)))
+    def holds(case: Case) -> None:
+        plain = {name: kind for name, kind in case.values.items() if kind not in SPECIAL}
+        with limited(op.module, LIMITS[shape]):
+            compare(op, replace(case, values=plain), device)
+
+    holds()
+
+
+def compare(op: Op, case: Case, device: torch.device) -> None:
+    """Raise AssertionError unless op and formula lie within the bound of the op."""
+    graph = op.program.lowered
+    call = build(graph, case, device)
+    arguments = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in call.arguments.items()}
+    bounds = envelope(graph, arguments)
+    try:
+        found = run(op.call, graph, case, call)
+        wanted = by_formula(op, case, arguments)
+        for output in graph.outputs:
+            dtype = TORCH_DTYPES[storage(case, output.element).name]
+            judge(output.name, found[output.name], bounds[output.name])
+            judge(f"formula of {output.name}", stored(wanted[output.name], dtype), bounds[output.name])
+    except AssertionError as error:
+        error.add_note(f"reproduce with {case!r}")
+        raise
+
+
+def by_formula(op: Op, case: Case, arguments: dict[str, object]) -> dict[str, Tensor]:
+    """The outputs by name, before they are rounded to their dtypes."""
+    given = {name: widen(value) if isinstance(value, Tensor) else value for name, value in arguments.items()}
+    for param in op.program.graph.params:
+        if isinstance(param, ScalarParam) and isinstance(given[param.name], float):
+            exact = torch.tensor(given[param.name], dtype=torch.float64)
+            given[param.name] = round_to(exact, param.dtype).item()
+    formula = TABLE[op.name].formula
+    variables = set(formula.__code__.co_varnames[: formula.__code__.co_argcount]) & case.dtypes.keys()
+    given |= {name: TORCH_DTYPES[case.dtypes[name]] for name in variables}
+    results = formula(**given)
+    results = results if isinstance(results, tuple) else (results,)
+    return {output.name: result for output, result in zip(op.program.graph.outputs, results, strict=True)}
