@@ -334,7 +334,7 @@ def _add_rmsnorm_finish(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total_2 = tl.sum(total_parts, 1)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)[:, None]
     y = mul_value * weight[None, :]

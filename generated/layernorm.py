@@ -269,7 +269,7 @@ def _layernorm_partial1(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits).to(tl.float32)
+    total_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits)
     total = tl.sum(total_parts, 0)
     div_value = total / N
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
@@ -346,14 +346,14 @@ def _layernorm_finish(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total = tl.sum(total_parts, 1)
     centred = x - (total / N)[:, None]
     total_parts_2 = tl.load(
         partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total_2 = tl.sum(total_parts_2, 1)
     mul_value = centred * tl.rsqrt(total_2 / N + eps)[:, None] * weight[None, :]
     y = mul_value + by_bias[None, :]

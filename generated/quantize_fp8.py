@@ -71,7 +71,7 @@ def _quantize_fp8_resident(
         other=0.0,
     ).to(tl.float32)
     largest = tl.where(
-        0 < N * lead0 * lead1,
+        (0 < lead1) & (0 < lead0) & (0 < N),
         tl.reduce(tl.reduce(tl.reduce(tl.abs(x), 2, device.nan_max), 1, device.nan_max), 0, device.nan_max),
         float("-inf"),
     )
@@ -104,7 +104,7 @@ def _quantize_fp8_partial0(
     split = pid % SPLITS
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for step in range(split, lead0 * lead1 * tl.cdiv(N, BLOCK_N), SPLITS):
-        row = step // tl.cdiv(N, BLOCK_N)
+        row = tl.cast(step // tl.cdiv(N, BLOCK_N), INDEX)
         i1 = row // lead0
         i0 = row % lead0
         n = (step % tl.cdiv(N, BLOCK_N) * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
@@ -112,7 +112,7 @@ def _quantize_fp8_partial0(
         x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0).to(tl.float32)
         largest_acc = device.maximum(largest_acc, tl.abs(x))
-    largest = tl.where(0 < N * lead0 * lead1, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
+    largest = tl.where((0 < lead1) & (0 < lead0) & (0 < N), tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     tl.store(partial0_ptr + split, largest)
 
 
@@ -138,8 +138,9 @@ def _quantize_fp8_finish(
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(N, BLOCK_N)
-    row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
+    block = pid % blocks
+    row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
     i1 = row // lead0
     i0 = row % lead0
@@ -154,7 +155,7 @@ def _quantize_fp8_finish(
         eviction_policy="evict_last",
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    largest_parts = tl.load(partial0_ptr + splits).to(tl.float32)
+    largest_parts = tl.load(partial0_ptr + splits)
     largest = tl.reduce(largest_parts, 0, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale), tl.float8e4nv)
@@ -283,7 +284,7 @@ def _plan_quantize_fp8(x):
         launches += [
             Launch(
                 _quantize_fp8_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
+                grid=(max(tiles.cdiv(lead0 * lead1, block.lanes), 1) * max(tiles.cdiv(N, block.size), 1),),
                 arguments=tiles.arguments(
                     _quantize_fp8_finish,
                     sizes,
@@ -506,8 +507,9 @@ def _quantize_fp8_rows_finish(
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(N, BLOCK_N)
-    row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
+    block = pid % blocks
+    row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
     i1 = row // lead0
     i0 = row % lead0
@@ -526,7 +528,7 @@ def _quantize_fp8_rows_finish(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=float("-inf"),
-    ).to(tl.float32)
+    )
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale)[:, None], tl.float8e4nv)
@@ -700,7 +702,7 @@ def _plan_quantize_fp8_rows(x):
         launches += [
             Launch(
                 _quantize_fp8_rows_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
+                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * max(tiles.cdiv(N, block.size), 1),),
                 arguments=tiles.arguments(
                     _quantize_fp8_rows_finish,
                     sizes,

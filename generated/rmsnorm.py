@@ -251,7 +251,7 @@ def _rmsnorm_finish(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total = tl.sum(total_parts, 1)
     y = x * tl.rsqrt(total / N + eps)[:, None] * weight[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -660,7 +660,7 @@ def _rmsnorm_unit_offset_finish(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total = tl.sum(total_parts, 1)
     y = x * tl.rsqrt(total / N + eps)[:, None] * (1.0 + weight)[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -1079,7 +1079,7 @@ def _rmsnorm_rounded_finish(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total = tl.sum(total_parts, 1)
     value = (x * tl.rsqrt(total / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
     y = value.to(tl.float32) * weight[None, :]

@@ -254,8 +254,9 @@ def _rmsnorm_quantize_finish(
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(N, BLOCK_N)
-    row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
+    block = pid % blocks
+    row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
     i1 = row // lead0
     i0 = row % lead0
@@ -280,14 +281,14 @@ def _rmsnorm_quantize_finish(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / N + eps)
     largest_parts = tl.load(
         partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=float("-inf"),
-    ).to(tl.float32)
+    )
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest * rsqrt_value, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * weight[None, :] * rsqrt_value[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
@@ -469,7 +470,7 @@ def _plan_rmsnorm_quantize(x, weight):
         launches += [
             Launch(
                 _rmsnorm_quantize_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
+                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * max(tiles.cdiv(N, block.size), 1),),
                 arguments=tiles.arguments(
                     _rmsnorm_quantize_finish,
                     sizes,

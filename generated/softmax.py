@@ -231,7 +231,7 @@ def _softmax_partial1(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     splits = tl.arange(0, SPLITS)
-    largest_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits).to(tl.float32)
+    largest_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits)
     largest = tl.reduce(largest_parts, 0, device.nan_max)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, N, SPLITS * BLOCK_N):
@@ -286,14 +286,14 @@ def _softmax_finish(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=float("-inf"),
-    ).to(tl.float32)
+    )
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     e = tl.exp(x - largest[:, None])
     total_parts = tl.load(
         partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total = tl.sum(total_parts, 1)
     y = e * (1.0 / total)[:, None]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0

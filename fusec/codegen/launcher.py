@@ -185,7 +185,14 @@ class PlanWriter:
         if group.apart:
             lines = [line for inner in group.apart for line in self._group(inner)]
             choices.append(_Choice(None, "each output apart", [], lines))
-        return _chain(choices)
+        return [*_chain(choices), *self._alone(group)]
+
+    def _alone(self, group: BuiltGroup) -> list[str]:
+        """What is left to compute when the launches of a group are of no program."""
+        if group.alone is None:
+            return []
+        empty = " or ".join(f"{_text((axis,))} == 0" for axis in group.absent)
+        return [f"if {empty}:", *(f"    {line}" for line in self._group(group.alone))]
 
     def _choice(self, plan: BuiltPlan) -> _Choice:
         match plan.plan.shape:
@@ -212,12 +219,12 @@ class PlanWriter:
             wide = f"min(tiles.padded({_text((stage.block,))}), 64)"
             sizing = [f"row, wide = {row}, {wide}", f"lanes = tiles.lanes({count}, row * wide)"]
             blocks[block_name(stage.block)] = "wide"
-            grid = f"tiles.cdiv({count}, lanes) * tiles.cdiv({_text((stage.block,))}, wide)"
+            grid = f"{_row_programs(stage, count, 'lanes')} * {_block_programs(stage, 'wide')}"
             sizing.append("warps = tiles.warps(lanes * row * wide)")
             limit = "tiles.RESIDENT_ROW // 4"
         else:
             sizing = [f"row = {row}", f"lanes = tiles.lanes({count}, row)", "warps = tiles.warps(lanes * row)"]
-            grid = f"tiles.cdiv({count}, lanes)"
+            grid = _row_programs(stage, count, "lanes")
             limit = "tiles.SHORT_ROW"
         blocks["ROWS"] = "lanes"
         launch = self._launch(kernel, grid, blocks, _WARPS)
@@ -251,7 +258,7 @@ class PlanWriter:
         if stage.block is not None:
             sizing.append(f"wide = min(tiles.padded({_text((stage.block,))}), 64)")
             blocks[block_name(stage.block)] = "wide"
-            grid = f"{grid} * tiles.cdiv({_text((stage.block,))}, wide)"
+            grid = f"{grid} * {_block_programs(stage, 'wide')}"
             inner = "wide" if inner == "1" else f"wide * {inner}"
         sizing.append(f"chunk = {_chunk(_text(stage.stream), inner, f'{sweeps(stage)}, {row_facts(stage).inputs}')}")
         sizing.append(f"warps = tiles.warps({'chunk' if inner == '1' else f'chunk * {inner}'}, thread=8)")
@@ -322,7 +329,7 @@ class PlanWriter:
         if stage.block is None:
             sizing = [f"lanes = tiles.lanes({count or 1}, {self._padded(stage.tile)})", "warps = 4"]
             blocks["ROWS"] = "lanes"
-            grid = f"tiles.cdiv({count or 1}, lanes)"
+            grid = _row_programs(stage, count or "1", "lanes")
             if not stage.lanes:
                 blocks.pop("ROWS")
                 grid, sizing = count or "1", ["warps = 4"]
@@ -330,9 +337,9 @@ class PlanWriter:
             size = _text((stage.block,))
             thread = ", thread=16" if _stores_bytes(stage) else ""
             sizing = [f"block = tiles.blocks({count or 1}, {size}{thread})"]
-            grid = f"tiles.cdiv({size}, block.size)"
+            grid = _block_programs(stage, "block.size")
             if stage.lanes:
-                grid = f"tiles.cdiv({count}, block.lanes) * {grid}"
+                grid = f"{_row_programs(stage, count, 'block.lanes')} * {grid}"
                 blocks["ROWS"] = "block.lanes"
             blocks[block_name(stage.block)] = "block.size"
             sizing.append("warps = block.warps")
@@ -463,6 +470,19 @@ def _chain(choices: list[_Choice]) -> list[str]:
         if word == "else:":
             break
     return lines
+
+
+def _row_programs(stage: Stage, count: str, lanes: str) -> str:
+    """The programs for `count` rows, `lanes` to each."""
+    text = f"tiles.cdiv({count}, {lanes})"
+    return f"max({text}, 1)" if stage.lacks_rows else text
+
+
+def _block_programs(stage: Stage, size: str) -> str:
+    """The programs for the blocks of a row, of `size` elements each."""
+    assert stage.block is not None
+    text = f"tiles.cdiv({_text((stage.block,))}, {size})"
+    return f"max({text}, 1)" if stage.lacks_block else text
 
 
 def _is_uniform(stage: Stage, axes: tuple[Axis, ...]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from typing import assert_never
 
@@ -13,6 +14,7 @@ from fusec.ir.kernel import (
     Along,
     Apply,
     Assign,
+    AsWhole,
     Branch,
     Comment,
     Condition,
@@ -39,9 +41,11 @@ from fusec.ir.kernel import (
     Statement,
     StoreTile,
     Value,
+    Whole,
+    Widened,
 )
 from fusec.ir.sizes import size_text
-from fusec.ir.types import Kind
+from fusec.ir.types import DType, DTypeVar, Kind, Storage
 
 TRITON_DTYPES: dict[str, str] = {
     "f64": "tl.float64",
@@ -109,6 +113,8 @@ SPELLED = {*_INFIX, *_CALLS, *_BY_KIND, "neg", "not"}
 """The elementwise operations that have a Triton spelling: all of them, which a test asserts."""
 
 _ATOM, _UNARY = 9, 7
+_EITHER = "REAL"
+"""The type of reals where it is chosen at run time, f32 or f64."""
 _FOLDS = {"amax": "device.nan_max", "amin": "device.nan_min"}
 
 
@@ -172,12 +178,12 @@ class _Printer:
         arguments = [self._address(load.address)]
         if load.mask:
             arguments.append(f"mask={self._mask(load.mask, load.address.dims, pair)}")
-            arguments.append(f"other={_number(load.fill if load.fill is not None else 0.0, load.names[0].kind)}")
+            arguments.append(f"other={_fill(load.fill if load.fill is not None else 0, load.names[0].kind)}")
         if load.cache:
             arguments.append(f'eviction_policy="{load.cache}"')
         text = f"tl.load({', '.join(arguments)})"
-        if load.names[0].kind is Kind.REAL:
-            text += f".to({self._real})"
+        if load.storage is not None:
+            text = self._widened(text, load.storage)
         if pair:
             text = f"tl.split({text})"
         return f"{', '.join(name.text for name in load.names)} = {text}"
@@ -185,9 +191,8 @@ class _Printer:
     def _store(self, store: StoreTile) -> str:
         values = [self._fitted(value, store.address.dims) for value in store.values]
         text = values[0] if len(values) == 1 else f"tl.join({', '.join(values)})"
-        rounded = isinstance(store.values[0], Name) and store.values[0].narrow
-        if _saturates(store.dtype) and not rounded:
-            text = f"device.round_to({text}, {_element(store)})"
+        if _saturates(store.dtype) and not _is_stored_as(store.values[0], store.dtype):
+            text = f"device.round_to({text}, {_dtype(store.dtype)})"
         pair = store.address.pair is not None
         mask = f", mask={self._mask(store.mask, store.address.dims, pair)}" if store.mask else ""
         return f"tl.store({self._address(store.address)}, {text}{mask})"
@@ -199,7 +204,8 @@ class _Printer:
         if address.pair is not None:
             lanes = f"[{', '.join(['None'] * len(dims) + [':'])}]" if dims else ""
             step = size_text(address.pair)
-            parts.append(f"tl.arange(0, 2){lanes}" if step == "1" else f"tl.arange(0, 2){lanes} * {_bracket(step)}")
+            far = ".to(INDEX)" if " " in step else ""
+            parts.append(f"tl.arange(0, 2){far}{lanes}{f' * {step}' if step != '1' else ''}")
         return " + ".join(parts)
 
     def _along(self, along: Along, dims: Dims, pair: bool) -> str:
@@ -209,6 +215,8 @@ class _Printer:
         text = " + ".join(terms)
         if along.stride == 1:
             return text
+        if not along.terms and along.offset != 1:
+            text = f"tl.cast({text}, {Whole.INDEX.value})"
         return f"{f'({text})' if len(terms) > 1 or ' + ' in text else text} * {size_text(along.stride)}"
 
     def _term(self, value: Value, factor: sympy.Expr, dims: Dims, pair: bool) -> str:
@@ -246,7 +254,7 @@ class _Printer:
             case Number(number, kind=kind):
                 return _number(number, kind)
             case SizeExpr(size):
-                text = size_text(size)
+                text = _size(size)
                 return f"({text})" if outer and " " in text else text
             case Largest(dtype):
                 return _LARGEST[dtype.name] if not isinstance(dtype, ElementOf) else f"device.max_of({_dtype(dtype)})"
@@ -256,6 +264,10 @@ class _Printer:
                 if _saturates(dtype):
                     return f"device.round_to({self._value(arg)}, {_dtype(dtype)})"
                 return f"{self._value(arg, _ATOM)}.to({_dtype(dtype)})"
+            case Widened(arg, storage):
+                return self._widened(self._value(arg, _ATOM), storage)
+            case AsWhole(arg, type, dims):
+                return _cast(self._value(arg, _ATOM), type.value, dims)
             case Fold():
                 return self._fold(value)
             case Masked(arg, mask, fill, dims, kind):
@@ -272,8 +284,6 @@ class _Printer:
         operand: Callable[[int, int], str] = lambda place, strength: self._operand(  # noqa: E731
             value.args[place], value.dims, value.kind, strength
         )
-        if op == "widen":
-            return f"{self._value(value.args[0], _ATOM)}.to({self._real})"
         if op in _INFIX:
             sign, strength = _INFIX[op]
             kind = _operand_kind(value)
@@ -291,8 +301,19 @@ class _Printer:
         name = _BY_KIND[op][value.kind is Kind.INT] if op in _BY_KIND else _CALLS[op]
         if op == "where":
             condition = self._operand(value.args[0], value.dims, Kind.BOOL, 0)
-            return f"{name}({condition}, {operand(1, 0)}, {operand(2, 0)})"
-        return f"{name}({', '.join(operand(place, 0) for place in range(len(value.args)))})"
+            return f"{name}({condition}, {', '.join(self._argument(arg, value) for arg in value.args[1:])})"
+        return f"{name}({', '.join(self._argument(arg, value) for arg in value.args)})"
+
+    def _argument(self, arg: Value, call: Apply) -> str:
+        """An operand as a function takes it, which makes an f32 of every literal and refuses integers for reals."""
+        text = self._operand(arg, call.dims, call.kind, 0)
+        if call.kind is not Kind.REAL:
+            return text
+        if isinstance(arg, SizeExpr):
+            return f"tl.cast({text}, {self._real})"
+        if isinstance(arg, Number) and self._real == _EITHER and not _is_single(float(arg.value)):
+            return f"tl.full([], {text}, {self._real})"
+        return text
 
     def _operand(self, value: Value, dims: Dims, kind: Kind, strength: int) -> str:
         """An operand as its operation needs it: of the right kind, with all the dimensions of the result."""
@@ -302,7 +323,7 @@ class _Printer:
             if isinstance(value, Largest) and not isinstance(value.dtype, ElementOf):
                 return f"{_LARGEST[value.dtype.name]}.0"
             if not isinstance(value, SizeExpr | Largest):
-                return _expanded(f"{self._value(value, _ATOM)}.to({self._real})", value.dims, dims)
+                return _expanded(_cast(self._value(value, _ATOM), self._real, value.dims), value.dims, dims)
         if value.dims and value.dims != dims:
             return _expanded(self._value(value, _ATOM), value.dims, dims)
         return self._value(value, strength)
@@ -313,11 +334,22 @@ class _Printer:
             return _expanded(self._value(value, _ATOM), value.dims, dims)
         return self._value(value)
 
+    def _widened(self, text: str, storage: Storage) -> str:
+        """A text in a storage type as arithmetic takes it: reals in f32 or f64, integers in 32 bits or more."""
+        bits = [option.bits for option in (storage.options if isinstance(storage, DTypeVar) else (storage,))]
+        match storage.kind:
+            case Kind.REAL if self._real == _EITHER and min(bits) == 8:
+                return f"device.widen({text}, {self._real})"
+            case Kind.REAL:
+                return f"{text}.to({self._real})"
+            case Kind.INT if min(bits) < 32:
+                return f"{text}.to({'tl.int32' if max(bits) <= 32 else 'tl.int64'})"
+            case _:
+                return text
+
     def _fold(self, fold: Fold) -> str:
         dims = list(fold.arg.dims)
         text = self._value(fold.arg)
-        if fold.kind is Kind.INT:
-            text = f"({text}).to(tl.int64)" if " " in text else f"{text}.to(tl.int64)"
         for dim in reversed(fold.over):
             place = dims.index(dim)
             dims.remove(dim)
@@ -359,18 +391,40 @@ def _fill(value: float, kind: Kind) -> str:
     return f'float("{value}")'
 
 
+def _size(size: sympy.Expr) -> str:
+    """An extent as a number; how many elements several axes have may need 64 bits."""
+    symbols = sorted((factor for factor in size.args if factor.is_Symbol), key=str) if size.is_Mul else []
+    if len(size.free_symbols) < 2 or not symbols:
+        return size_text(size)
+    rest = size_text(size / symbols[0])
+    return f"tl.cast({symbols[0]}, {Whole.LONG.value}) * {_bracket(rest) if (size / symbols[0]).is_Add else rest}"
+
+
+def _is_single(value: float) -> bool:
+    """Whether a literal is a number of f32."""
+    return not math.isfinite(value) or struct.unpack("f", struct.pack("f", value))[0] == value
+
+
 def _dtype(dtype: DTypeRef) -> str:
     return f"{dtype.tensor}_ptr.dtype.element_ty" if isinstance(dtype, ElementOf) else TRITON_DTYPES[dtype.name]
 
 
-def _element(store: StoreTile) -> str:
-    return _dtype(store.dtype)
+def _is_stored_as(value: Value, dtype: DTypeRef) -> bool:
+    """Whether a value needs no rounding to be stored: it is in a storage type, or a truth value stored as one."""
+    if isinstance(dtype, DType) and dtype.kind is Kind.BOOL:
+        return value.kind is Kind.BOOL
+    return isinstance(value, Name) and value.storage is not None
 
 
 def _saturates(dtype: DTypeRef) -> bool:
     if isinstance(dtype, ElementOf):
         return dtype.saturates
-    return dtype.bits == 8 or dtype.kind is Kind.INT
+    return dtype.bits == 8 or dtype.kind is not Kind.REAL
+
+
+def _cast(text: str, type: str, dims: Dims) -> str:
+    """A scalar may be an argument that Triton made a constant of, which has no methods."""
+    return f"{text}.to({type})" if dims else f"tl.cast({text}, {type})"
 
 
 def _bracket(text: str) -> str:

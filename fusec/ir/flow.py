@@ -26,7 +26,7 @@ from fusec.ir.graph import (
     Scalar,
     with_operands,
 )
-from fusec.ir.types import Axis, Named, Storage
+from fusec.ir.types import Axis, Named, Storage, union
 
 LEAD_AXES = (Named("lead1"), Named("lead0"))
 """The axes a kernel walks `...` by: all leading dimensions, collapsed to two that have strides of their own."""
@@ -159,6 +159,17 @@ def with_lookups(positions: tuple[Position, ...], new: tuple[NodeId, ...]) -> tu
 def store_operands(store: Store) -> tuple[NodeId, ...]:
     """The nodes a store reads: its value and its looked-up positions."""
     return (store.value, *lookups(store.positions))
+
+
+def store_axes(flow: Flow, store: Store) -> tuple[Axis, ...]:
+    """The axes a store iterates over."""
+    values = (flow.nodes[n].type.axes for n in store_operands(store))
+    return union(position_axes(store.positions), *values)
+
+
+def position_axes(positions: tuple[Position, ...]) -> tuple[Axis, ...]:
+    """The iteration axes among the positions of an access, outermost first."""
+    return union(*(position.axes for position in positions if isinstance(position, Affine)))
 
 
 def flow_reachable(nodes: tuple[FlowNode, ...], roots: tuple[NodeId, ...]) -> frozenset[NodeId]:

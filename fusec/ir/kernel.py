@@ -7,11 +7,12 @@ Codegen prints this and decides nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
 
 import sympy
 
-from fusec.ir.types import DType, Kind
+from fusec.ir.types import DType, Kind, Storage
 
 Dims: TypeAlias = tuple[str, ...]
 
@@ -29,12 +30,12 @@ DTypeRef: TypeAlias = DType | ElementOf
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A variable of the kernel. `narrow` values are in a storage type and are widened where they are used."""
+    """A variable of the kernel. One that is still in a `storage` type is widened where it is used."""
 
     text: str
     dims: Dims = ()
     kind: Kind = Kind.REAL
-    narrow: bool = False
+    storage: Storage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,33 @@ class Rounded:
 
 
 @dataclass(frozen=True, slots=True)
+class Widened:
+    """`arg`, which is in a storage type, as arithmetic takes it."""
+
+    arg: Value
+    storage: Storage
+    dims: Dims
+    kind: Kind
+
+
+class Whole(Enum):
+    """Integer types that hold more than arithmetic in 32 bits: for any number, or for every offset into a tensor."""
+
+    LONG = "tl.int64"
+    INDEX = "INDEX"
+
+
+@dataclass(frozen=True, slots=True)
+class AsWhole:
+    """An integer in a type that holds what is made of it."""
+
+    arg: Value
+    type: Whole
+    dims: Dims
+    kind: Kind = Kind.INT
+
+
+@dataclass(frozen=True, slots=True)
 class Fold:
     """A reduction of a tile over some of its dimensions."""
 
@@ -116,7 +144,7 @@ class Filled:
     kind: Kind = Kind.REAL
 
 
-Value: TypeAlias = Name | Number | SizeExpr | Largest | Apply | Rounded | Fold | Masked | Filled
+Value: TypeAlias = Name | Number | SizeExpr | Largest | Apply | Rounded | Widened | AsWhole | Fold | Masked | Filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +223,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class LoadTile:
-    """Reads one tile, or two neighbouring ones (`names` has two) with one wide access."""
+    """Reads one tile, or two neighbouring ones (`names` has two) with one wide access, and widens it.
+
+    Scratch has no `storage`: its elements are what arithmetic takes.
+    """
 
     names: tuple[Name, ...]
     address: Address
     mask: tuple[Condition, ...]
     fill: float | int | bool | None
+    storage: Storage | None = None
     cache: str | None = None
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 
 import sympy
 
-from fusec.ir.flow import Flow
+from fusec.ir.flow import Flow, Store, store_axes
 from fusec.ir.graph import NodeId
 from fusec.ir.types import Axis, extent
 
@@ -58,6 +58,20 @@ class Stage:
     split: bool = False
     partials: tuple[PartialResult, ...] = ()
 
+    @property
+    def lacks_block(self) -> bool:
+        """Whether some store lacks the axis that is cut into blocks. It is made in the first block: there is one."""
+        return self.block is not None and any(self.block not in store_axes(self.flow, s) for s in self.flow.stores)
+
+    @property
+    def lacks_rows(self) -> bool:
+        """Whether some store has none of the rows that are lanes. The first programs make it: there are some."""
+        return any(self.is_without_rows(store) for store in self.flow.stores)
+
+    def is_without_rows(self, store: Store) -> bool:
+        """Whether a store has none of the rows of a stage whose rows are lanes."""
+        return self.lanes and not any(axis in self.rows for axis in store_axes(self.flow, store))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -72,12 +86,15 @@ class Plan:
 class Group:
     """Outputs computed together, and the plans for them in order of preference.
 
-    When no plan fits the extents, the groups of `apart` compute the same outputs one after another.
+    When no plan fits the extents, the groups of `apart` compute the same outputs one after another. When one of the
+    axes `absent` is empty, so is every launch, and the group `alone` computes the outputs that lack it.
     """
 
     outputs: tuple[str, ...]
     plans: tuple[Plan, ...]
     apart: tuple[Group, ...] = ()
+    absent: tuple[Axis, ...] = ()
+    alone: Group | None = None
 
 
 def known_extent(axis: Axis, known: dict[str, int]) -> int | None:

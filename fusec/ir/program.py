@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fusec.ir.graph import Graph
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Plan
+from fusec.ir.types import Axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +21,21 @@ class BuiltPlan:
 
 @dataclass(frozen=True, slots=True)
 class BuiltGroup:
-    """Outputs computed together: their plans in order of preference, or the groups to fall back to."""
+    """Outputs computed together: their plans in order of preference, or the groups to fall back to.
+
+    When one of the axes `absent` is empty, `alone` computes the outputs that lack it.
+    """
 
     outputs: tuple[str, ...]
     plans: tuple[BuiltPlan, ...]
     apart: tuple[BuiltGroup, ...] = ()
+    absent: tuple[Axis, ...] = ()
+    alone: BuiltGroup | None = None
 
     def all_plans(self) -> Iterator[BuiltPlan]:
-        """The plans of this group and of those apart."""
+        """The plans of this group, of those apart and of the one alone."""
         yield from self.plans
-        for group in self.apart:
+        for group in (*self.apart, *((self.alone,) if self.alone else ())):
             yield from group.all_plans()
 
 

@@ -10,6 +10,7 @@ from fusec.ir.kernel import (
     Along,
     Apply,
     Assign,
+    AsWhole,
     Branch,
     Comment,
     Condition,
@@ -35,6 +36,7 @@ from fusec.ir.kernel import (
     Statement,
     StoreTile,
     Value,
+    Widened,
 )
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.sizes import size_text
@@ -63,7 +65,7 @@ def _statement(statement: Statement) -> Iterator[str]:
             yield f"{_named(name)} = {_value(value)}"
         case Point(name, address):
             yield f"point {_named(name)} at {_address(address)}"
-        case LoadTile(names, address, mask, fill, cache):
+        case LoadTile(names, address, mask, fill, _, cache):
             words = [f"load {', '.join(map(_named, names))} from {_address(address)}", *_masked(mask)]
             words += [f"else {fill}"] if fill is not None else []
             yield " ".join([*words, *([f"({cache})"] if cache else [])])
@@ -101,6 +103,10 @@ def _value(value: Value) -> str:
             return _apply(op, args)
         case Rounded(arg, dtype):
             return f"cast({_value(arg)}, {_dtype(dtype)})"
+        case Widened(arg):
+            return _value(arg)
+        case AsWhole(arg, type):
+            return f"{type.name.lower()}({_value(arg)})"
         case Fold(op, arg, over):
             return f"{op}({_value(arg)} over {', '.join(over)})"
         case Masked(arg, mask, fill):
@@ -162,7 +168,7 @@ def _condition(condition: Condition) -> str:
 
 
 def _named(name: Name) -> str:
-    return f"{name.text}{_dims(name.dims)}{' narrow' if name.narrow else ''}"
+    return f"{name.text}{_dims(name.dims)}{f' {name.storage}' if name.storage else ''}"
 
 
 def _dims(dims: Dims) -> str:

@@ -24,6 +24,8 @@ def _group(group: Group) -> Iterator[str]:
         yield from (INDENT + line for line in _plan(plan, whole))
     for part in group.apart:
         yield from (INDENT + line for line in ["where that does not fit:", *_group(part)])
+    if group.alone is not None:
+        yield from (INDENT + line for line in [f"without any {_axes(group.absent)}:", *_group(group.alone)])
 
 
 def _plan(plan: Plan, whole: Flow | None) -> Iterator[str]:

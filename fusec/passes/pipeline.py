@@ -87,7 +87,8 @@ def _build_group(group: Group, target: Target) -> BuiltGroup:
     plans = tuple(
         BuiltPlan(plan, tuple(_kernel(stage, target, plan.words) for stage in plan.stages)) for plan in group.plans
     )
-    return BuiltGroup(group.outputs, plans, _build(group.apart, target))
+    alone = _build_group(group.alone, target) if group.alone else None
+    return BuiltGroup(group.outputs, plans, _build(group.apart, target), group.absent, alone)
 
 
 def _kernel(stage: Stage, target: Target, words: str) -> Kernel:

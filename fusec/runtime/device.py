@@ -66,12 +66,39 @@ def round_even(x):
 
 
 @triton.jit
+def widen(x, real: tl.constexpr):
+    """`x`, in any storage type, in the type of arithmetic."""
+    if x.dtype.is_fp8():
+        return x.to(tl.float32).to(real)  # there is no way from f8 to f64
+    else:
+        return x.to(real)
+
+
+@triton.jit
+def to_single(x):
+    """`x` in f32. What f64 has more is cut off and the last bit set for it, so that rounding again rounds rightly."""
+    if x.dtype == tl.float64:
+        near = x.to(tl.float32)
+        bits = near.to(tl.int32, bitcast=True)
+        bits = tl.where(tl.abs(near.to(tl.float64)) > tl.abs(x), bits - 1, bits)
+        bits = tl.where(near.to(tl.float64) != x, bits | 1, bits)
+        return bits.to(tl.float32, bitcast=True)
+    else:
+        return x.to(tl.float32)
+
+
+@triton.jit
 def round_to(x, dtype: tl.constexpr):
-    """`x` in a storage type: to nearest even, saturating in 8-bit floats and integers; NaN kept, 0 in integers."""
-    if dtype == tl.float8e4nv:
-        return x.to(tl.float32).to(dtype)  # the conversion instruction saturates
+    """`x` in a storage type: to nearest even, saturating in 8-bit floats and integers; NaN kept, 0 in integers.
+
+    As a truth value, all but 0 is true.
+    """
+    if dtype == tl.int1:
+        return x != 0
+    elif dtype == tl.float8e4nv:
+        return to_single(x).to(dtype)  # the conversion instruction saturates
     elif dtype == tl.float8e5:
-        return minimum(maximum(x, -57344.0), 57344.0).to(tl.float32).to(dtype)
+        return minimum(maximum(to_single(x), -57344.0), 57344.0).to(dtype)
     elif dtype.is_int() and x.dtype.is_floating():
         rounded = tl.where(x == x, round_even(x), 0.0)
         if dtype == tl.int8:
@@ -91,6 +118,8 @@ def round_to(x, dtype: tl.constexpr):
         return tl.minimum(tl.maximum(x, -128), 127).to(dtype)
     elif dtype == tl.uint8:
         return tl.minimum(tl.maximum(x, 0), 255).to(dtype)
+    elif dtype == tl.int32 and x.dtype == tl.int64:
+        return tl.minimum(tl.maximum(x, -2147483648), 2147483647).to(dtype)
     else:
         return x.to(dtype)
 

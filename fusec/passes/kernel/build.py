@@ -23,6 +23,7 @@ from fusec.ir.flow import (
     Store,
     flow_operands,
     flow_reachable,
+    store_axes,
     store_operands,
 )
 from fusec.ir.graph import (
@@ -45,6 +46,7 @@ from fusec.ir.kernel import (
     Along,
     Apply,
     Assign,
+    AsWhole,
     Branch,
     Condition,
     Dims,
@@ -68,15 +70,18 @@ from fusec.ir.kernel import (
     Statement,
     StoreTile,
     Value,
+    Whole,
+    Widened,
 )
 from fusec.ir.layout import strides
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.plan import Stage
-from fusec.ir.types import Axis, DType, Kind, Storage, product_extent
+from fusec.ir.types import Axis, DType, Kind, Storage, extent, product_extent
 from fusec.passes.kernel.grid import Grid, LoopHeader
+from fusec.passes.kernel.integers import long_values
 from fusec.passes.kernel.padding import choose_padding
 from fusec.passes.kernel.scope import Names, Scope
-from fusec.passes.plan.survey import depths, store_axes
+from fusec.passes.plan.survey import depths
 
 _MERGE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
 _REDUCED = {"sum": "total", "amax": "largest", "amin": "smallest"}
@@ -130,6 +135,7 @@ class _KernelBuilder:
         roots = [n for store in self._flow.stores for n in store_operands(store)]
         roots += [partial.value for partial in stage.partials]
         self._live = flow_reachable(self._flow.nodes, tuple(roots))
+        self._long = long_values(self._flow, target.graph)
         self._uses = self._count_uses(roots)
         self._read_in_loop = self._find_loop_reads()
         self._padding = choose_padding(self._flow, self._live, self._may_be_low)
@@ -276,6 +282,8 @@ class _KernelBuilder:
         expr = self._flow.nodes[number].expr
         assert isinstance(expr, Reduce)
         value = self._widened(self._value(expr.arg, scope))
+        if value.kind is Kind.INT:
+            value = AsWhole(value, Whole.LONG, value.dims)
         masks = tuple(m for axis in expr.axes if (m := scope.mask(axis)) is not None)
         if not masks or self._padding.suits(expr):
             return value
@@ -294,15 +302,15 @@ class _KernelBuilder:
         folded = Fold(expr.op, value, over, kept, kind)
         neutral = not self._padding.suits(expr) or self._padding.suits_empty(expr)
         if not neutral and self._shows_empty(expr.axes):
-            some = InRange(Number(0, (), Kind.INT), product_extent(expr.axes))
-            return Masked(folded, (some,), REDUCTIONS[expr.op].identity, kept, kind)
+            some = tuple(InRange(Number(0, (), Kind.INT), extent(axis)) for axis in expr.axes)
+            return Masked(folded, some, REDUCTIONS[expr.op].identity, kept, kind)
         return folded
 
     def _shows_empty(self, axes: tuple[Axis, ...]) -> bool:
-        """Whether anything is stored when these axes have no element."""
+        """Whether anything is stored when some of these axes have no element."""
         stored = [store_axes(self._flow, store) for store in self._flow.stores]
         stored += [partial.axes for partial in self._stage.partials]
-        return any(not set(axes) & set(others) for others in stored)
+        return any(not set(axes) <= set(others) for others in stored)
 
     # Values
 
@@ -342,7 +350,7 @@ class _KernelBuilder:
                 value = self._widened(self._value(arg, scope))
                 rounded = Rounded(value, self._target.dtype(dtype), value.dims, node.type.kind)
                 name = self._assign(number, rounded, scope)
-                return Name(name.text, name.dims, name.kind, narrow=True)
+                return Name(name.text, name.dims, name.kind, dtype)
             case Reduce():
                 return self._assign(number, self._fold(number, scope), scope)
             case Choose():
@@ -353,7 +361,11 @@ class _KernelBuilder:
     def _applied(self, number: NodeId, op: str, args: list[Value], scope: Scope) -> Value:
         node = self._flow.nodes[number]
         dims = self._order({dim for arg in args for dim in arg.dims})
-        value = Apply(op, tuple(self._widened(arg) for arg in args), dims, node.type.kind)
+        wide = [self._widened(arg) for arg in args]
+        if number in self._long:
+            first = next((place for place, arg in enumerate(wide) if not isinstance(arg, Number)), 0)
+            wide[first] = AsWhole(wide[first], Whole.LONG, wide[first].dims)
+        value = Apply(op, tuple(wide), dims, node.type.kind)
         if self._inlined(number) and _size(value) <= _INLINE:
             return value
         return self._assign(number, value, scope)
@@ -406,8 +418,8 @@ class _KernelBuilder:
 
     def _widened(self, value: Value) -> Value:
         """A value in a storage type, ready for arithmetic."""
-        if isinstance(value, Name) and value.narrow:
-            return Apply("widen", (Name(value.text, value.dims, value.kind),), value.dims, value.kind)
+        if isinstance(value, Name) and value.storage is not None:
+            return Widened(Name(value.text, value.dims, value.kind), value.storage, value.dims, value.kind)
         return value
 
     def _assign(self, number: NodeId, value: Value, scope: Scope) -> Name:
@@ -469,7 +481,8 @@ class _KernelBuilder:
             return self._load_pair(number, load, address, mask, looked, scope)
         name = Name(self._fresh(number, scope), address.dims, node.type.kind)
         fill = self._fill(number, node.type.kind) if mask or looked else None
-        scope.statements.append(LoadTile((name,), address, (*mask, *looked), fill, self._cache(number, scope)))
+        storage, cache = self._storage(load), self._cache(number, scope)
+        scope.statements.append(LoadTile((name,), address, (*mask, *looked), fill, storage, cache))
         return self._guarded(name, looked, scope)
 
     def _fill(self, load: NodeId, kind: Kind) -> float | int | bool:
@@ -479,6 +492,9 @@ class _KernelBuilder:
         element = self._target.graph.tensor(tensor).element
         options = (element,) if isinstance(element, DType) else element.options
         return all(option.kind is Kind.REAL and option.name != "f8e4m3" for option in options)
+
+    def _storage(self, load: Load) -> Storage:
+        return self._target.graph.tensor(load.param).element
 
     def _load_pair(
         self,
@@ -502,7 +518,8 @@ class _KernelBuilder:
             assert text is not None
             both.append(Name(text, address.dims, self._flow.nodes[number].type.kind))
         fill = self._fill(number, both[0].kind) if mask or looked else None
-        scope.statements.append(LoadTile(tuple(both), wide, (*mask, *looked), fill, self._cache(number, scope)))
+        storage, cache = self._storage(load), self._cache(number, scope)
+        scope.statements.append(LoadTile(tuple(both), wide, (*mask, *looked), fill, storage, cache))
         for index in (0, 1):
             twin = self._twin(load, index)
             if twin is not None:
@@ -544,10 +561,8 @@ class _KernelBuilder:
     def _store(self, store: Store, scope: Scope) -> None:
         if store.pair is not None and store.pair.index == 1 and self._mate(store, 0) is not None:
             return
-        values = [self._stored(store, scope)]
         mate = self._mate(store, 1) if store.pair is not None else None
-        if mate is not None:
-            values.append(self._stored(mate, scope))
+        values = self._stored((store,) if mate is None else (store, mate), scope)
         address, mask, looked = self._access(store.target, store.positions, scope)
         if store.pair is not None:
             step = store.pair.step * self._target.strides(store.target)[store.pair.dim]
@@ -558,17 +573,19 @@ class _KernelBuilder:
                 address = Address(address.pointer, address.along, address.dims, step)
         guards = self._grid.absent(store_axes(self._flow, store), scope)
         dtype = self._target.dtype(store.element)
-        if self._grid.by_first_program(store_axes(self._flow, store)):
+        first = self._grid.first_programs(store)
+        if first is not None:
             body = StoreTile(tuple(values), address, (*mask, *looked), dtype)
-            scope.statements.append(Branch(((f"{self._grid.pid} == 0", (body,)),)))
+            scope.statements.append(Branch(((first, (body,)),)))
             return
         scope.statements.append(StoreTile(tuple(values), address, (*mask, *looked, *guards), dtype))
 
-    def _stored(self, store: Store, scope: Scope) -> Value:
-        value = self._value(store.value, scope)
-        expr = self._flow.nodes[store.value].expr
-        same = isinstance(expr, Cast) and expr.dtype == store.element
-        return value if same else self._widened(value)
+    def _stored(self, stores: tuple[Store, ...], scope: Scope) -> list[Value]:
+        """The values of an access, all of them in the storage type it writes if a cast put them there, or none."""
+        values = [self._value(store.value, scope) for store in stores]
+        exprs = [self._flow.nodes[store.value].expr for store in stores]
+        done = all(isinstance(e, Cast) and e.dtype == s.element for e, s in zip(exprs, stores, strict=True))
+        return values if done else [self._widened(value) for value in values]
 
     def _mate(self, store: Store, index: int) -> Store | None:
         for other in self._flow.stores:
@@ -592,7 +609,8 @@ class _KernelBuilder:
             if isinstance(position, Lookup):
                 index = self._named(position.index, scope)
                 looked.append(InRange(index, position.size, looked_up=True))
-                (row if self._is_row(index) else tile).append(Along(((index, sympy.S.One),), sympy.S.Zero, stride))
+                offset = AsWhole(index, Whole.INDEX, index.dims)
+                (row if self._is_row(index) else tile).append(Along(((offset, sympy.S.One),), sympy.S.Zero, stride))
                 continue
             terms = [(scope.index(axis), factor) for axis, factor in position.terms]
             here = tuple(term for term in terms if self._is_row(term[0]))
@@ -640,6 +658,7 @@ class _KernelBuilder:
         return name
 
     def _defined_in_branch(self, value: Value, root: Scope) -> bool:
+        value = value.arg if isinstance(value, AsWhole) else value
         return value not in root.indices.values() and value not in root.values.values()
 
     def _is_optional(self, tensor: str) -> bool:
@@ -759,4 +778,10 @@ def _condition(selector: str, case: str) -> str:
 
 
 def _size(value: Value) -> int:
-    return 1 + sum(map(_size, value.args)) if isinstance(value, Apply) else 0
+    match value:
+        case Apply(args=args):
+            return 1 + sum(map(_size, args))
+        case Widened(arg) | AsWhole(arg):
+            return 1 + _size(arg)
+        case _:
+            return 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from fusec.ir.flow import Affine, Load, Partial
+from fusec.ir.flow import Affine, Load, Partial, Store, store_axes
 from fusec.ir.kernel import Condition, Define, Dims, InRange, IsZero, Let, MaskName, Name, Statement
 from fusec.ir.plan import Stage, known_extent
 from fusec.ir.sizes import size_text, symbols_in
@@ -45,6 +45,7 @@ class Grid:
         self._block_index = Name("block", (), Kind.INT)
         self._split_lanes: Name | None = None
         self.pid = "pid"
+        self._blocks_in_row = ""
         self._loop_names: dict[tuple[str, str], str] = {}
 
     def prologue(self, scope: Scope) -> list[Statement]:
@@ -63,6 +64,11 @@ class Grid:
         if stage.block is not None:
             size = extent(stage.block)
             count = f"tl.cdiv({size_text(size)}, {self._block_of(stage.block)})"
+            if stage.lacks_block:
+                blocks = Name(self._names.fresh("blocks"), (), Kind.INT)
+                lines.append(Define(blocks, f"tl.maximum({count}, 1)", (size,)))
+                count = blocks.text
+            self._blocks_in_row = count
             self._block_index = Name(self._names.fresh("block"), (), Kind.INT)
             lines.append(Define(self._block_index, f"{_atom(pid)} % {count}", (size,)))
             pid = f"{pid} // {count}"
@@ -106,7 +112,8 @@ class Grid:
             body.statements += lines
             return
         chunks = f"tl.cdiv({size_text(size)}, {block})"
-        body.statements += self._decomposed(f"{header.var} // {chunks}", tuple(outer), body, (), (size,))
+        first = f"tl.cast({header.var} // {chunks}, INDEX)"
+        body.statements += self._decomposed(first, tuple(outer), body, (), (size,))
         text = f"({header.var} % {chunks} * {block} + tl.arange(0, {block})).to(INDEX)"
         body.statements += self._axis(inner, body, text)
 
@@ -128,9 +135,12 @@ class Grid:
             guards.append(IsZero(self._block_index))
         return tuple(guards)
 
-    def by_first_program(self, axes: tuple[Axis, ...]) -> bool:
-        """Whether a store has no row axis although rows are lanes: then one program makes it, under an `if`."""
-        return self._stage.lanes and not any(axis in axes for axis in self._stage.rows)
+    def first_programs(self, store: Store) -> str | None:
+        """The condition under which a program makes a store that has none of the rows, when these are lanes."""
+        if not self._stage.is_without_rows(store):
+            return None
+        has_block = self._stage.block in store_axes(self._stage.flow, store)
+        return f"{self.pid} < {self._blocks_in_row}" if has_block else f"{self.pid} == 0"
 
     def shape(self, dims: Dims) -> tuple[str, ...]:
         """The compile-time size of each dimension of a tile."""

@@ -6,14 +6,16 @@ Relies on resolved views: every axis is an iteration axis, every access affine o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
-from fusec.ir.flow import Flow, Load, Store, flow_reachable, store_operands
+from fusec.ir.flow import Flow, Load, Store, flow_reachable, position_axes, store_axes, store_operands
 from fusec.ir.graph import NodeId, Reduce
 from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, Named, without
 from fusec.passes.plan.split_rows import split_stages
-from fusec.passes.plan.survey import Survey, live, position_axes, store_axes, survey
+from fusec.passes.plan.strand import stranded
+from fusec.passes.plan.survey import Survey, live, survey
 
 SHORT_ROW = 1024
 """Rows known to be at most this long never need a program of their own."""
@@ -35,22 +37,29 @@ def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
 def _group(flow: Flow, known: dict[str, int], label: str) -> Group:
     facts = survey(flow)
     outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
+    plans, apart = _plans(facts, known, label)
+    stores, absent = stranded(plans, flow)
+    alone = _apart(Flow(flow.nodes, stores), known, f"{label}_alone") if stores else None
+    return Group(outputs, plans, apart, absent, alone)
+
+
+def _plans(facts: Survey, known: dict[str, int], label: str) -> tuple[tuple[Plan, ...], tuple[Group, ...]]:
+    """The plans of a group, and the groups to fall back to when none of them fits."""
+    flow = facts.flow
     if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
         sets = _by_major(facts)
         labels = _labels(sets, label)
         apart = tuple(_apart(Flow(flow.nodes, s), known, name) for s, name in zip(sets, labels, strict=True))
         rows = _common_rows(facts)
-        return Group(outputs, (_joint(facts, rows, label),) if rows else (), apart)
-    if facts.reduced:
-        return Group(outputs, _reducing_plans(facts, known, label))
-    return Group(outputs, _elementwise_plans(facts, label))
+        return (_joint(facts, rows, label),) if rows else (), apart
+    return _reducing_plans(facts, known, label) if facts.reduced else _elementwise_plans(facts, label), ()
 
 
 def _apart(flow: Flow, known: dict[str, int], label: str) -> Group:
     """What a joint launch falls back to when its tile is too large: one plan for short rows, one without limits."""
     group = _group(flow, known, label)
     kept = tuple(plan for plan in group.plans if plan.shape in (Shape.ROWS, Shape.SPLIT, Shape.BLOCKED))
-    return Group(group.outputs, kept)
+    return replace(group, plans=kept)
 
 
 def _common_rows(facts: Survey) -> tuple[Axis, ...]:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fusec.ir.flow import Affine, Flow, FlowNode, Load, Position, Store, flow_operands, flow_reachable, store_operands
+from fusec.ir.flow import (
+    Flow,
+    FlowNode,
+    Load,
+    Store,
+    flow_operands,
+    flow_reachable,
+    position_axes,
+    store_axes,
+    store_operands,
+)
 from fusec.ir.graph import NodeId, Reduce
 from fusec.ir.types import Axis, union, without
 
@@ -40,17 +50,6 @@ def live(flow: Flow) -> list[FlowNode]:
     """The nodes some store depends on, in topological order."""
     roots = tuple(n for store in flow.stores for n in store_operands(store))
     return [flow.nodes[n] for n in sorted(flow_reachable(flow.nodes, roots))]
-
-
-def store_axes(flow: Flow, store: Store) -> tuple[Axis, ...]:
-    """The axes a store iterates over."""
-    values = (flow.nodes[n].type.axes for n in store_operands(store))
-    return union(position_axes(store.positions), *values)
-
-
-def position_axes(positions: tuple[Position, ...]) -> tuple[Axis, ...]:
-    """The iteration axes among the positions of an access, outermost first."""
-    return union(*(position.axes for position in positions if isinstance(position, Affine)))
 
 
 def depths(flow: Flow, axes: tuple[Axis, ...]) -> dict[NodeId, int]:

@@ -1,0 +1,225 @@
+"""Specs written for one difficulty each, compiled and compared with what they mean under every shape of plan."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from catalogue import Op
+from compiled import compiled
+from hypothesis import HealthCheck, Phase, given, settings
+
+from fusec.testing.cases import Case
+from fusec.testing.compare import run_and_compare
+from fusec.testing.limits import LIMITS, limited
+from fusec.testing.strategies import Budget, cases
+
+drawn = settings(
+    max_examples=8,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+INTEGERS = {
+    "extremes of integers, masked, in a loop and from partial results": """
+op extremes(q: i8[M, N], z: u8[M, N], k: i32[M, N]) -> (a: i64[M], b: i32[M], c: i8[M], d: u8[M], e: i64[M], f: f32[M]):
+    a = amax(q, over=N)
+    b = amin(z, over=N)
+    c = amin(q, over=N)
+    d = amax(z, over=N)
+    e = amax(k, over=N) - amin(k, over=N)
+    f = mean(z, over=N)
+""",
+    "the place of the first positive element": """
+op first(x: T[M, N]) -> (y: f32[M, N], first: i64[M])
+where T in {f16, f32}:
+    y = x
+    first = amin(where(x > 0, index(N), N), over=N)
+""",
+    "whether any element is NaN": """
+op counts(x: T[..., N]) -> any_nan: bool[...]
+where T in {f16, f32}:
+    any_nan = amax(where(x != x, 1, 0), over=N) > 0
+""",
+    "a difference of bytes has a sign": """
+op dequantize(q: u8[..., G*L], s: f16[..., G], zero: u8[..., G]) -> y: bf16[..., G*L]
+where L == 16:
+    y = (q - zero) * s
+""",
+    "squares of bytes and their sum": """
+op squares(y: i8[M, N]) -> t: i32[N]:
+    t = sum(y * y, over=M)
+""",
+    "products and sums of 32 bits need more": """
+op large(a: i32[M, N], b: i32[M, N], c: i8[M, N], u: u8[M, N])
+  -> (x: i64[M, N], y: i64[M, N], z: i64[M, N], w: i64[M, N])
+where N > 0:
+    x = a * b
+    y = a + b - c * u
+    z = abs(a) + (-b) * 2
+    w = a // 3 + c % 5 + u // 2
+""",
+    "integers that are cast stay integers": """
+op casts(x: T[M, N], k: i32[M, N]) -> (a: f32[M, N], b: f32[M], c: i64[M], d: i64[M, N])
+where T in {f16, f32}:
+    i = cast(x * 40, i8)
+    j = cast(x * 40, u8)
+    a = i * j + cast(k, i8)
+    b = sum(i * j, over=N)
+    c = amax(cast(k, i8), over=N)
+    d = cast(x * 1000000, i32) * cast(k, i64)
+""",
+    "the integer type is the caller's": """
+op choices(x: T[M, N], q: I[M, N], mode: {maximum, minimum} = maximum) -> (y: T[M, N], z: i64[M, N])
+where T in {f16, f32}, I in {i8, u8, i32, i64}:
+    y = mode(x, q)
+    z = mode(q, 3) * q
+""",
+    "a row looked up by bytes": """
+op table(t: T[K, N], i: i8[M], j: i32[M]) -> y: T[M, N]
+where T in {f16, f32}:
+    y = t[i + j]
+""",
+}
+
+ROUNDING = {
+    "integers saturate, truth values are what is not 0": """
+op saturates(x: T[M, N], k: i64[M, N])
+  -> (a: i8[M, N], b: u8[M, N], c: i32[M, N], d: i64[M, N], e: i8[M, N], f: u8[M, N], g: i32[M, N], h: bool[M, N])
+where T in {f16, f32, f64}:
+    a = cast(x * 100, i8)
+    b = cast(x * 100, u8)
+    c = cast(x, i32)
+    d = cast(x, i64)
+    e = k
+    f = k
+    g = k
+    h = cast(x, bool)
+""",
+    "f64 is rounded once, and meets 8 bits by way of f32": """
+op wide(x: T[M, N], z: f8e4m3[M, N], w: f8e5m2[N])
+  -> (y: T[M, N], q: f8e4m3[M, N], r: f8e5m2[M, N], h: f16[M, N], b: bf16[M, N])
+where T in {f32, f64}:
+    y = x * z + w
+    q = x * 0.1
+    r = x * 0.1
+    h = x * 0.1
+    b = x * 0.1
+""",
+    "literals are numbers of f64": """
+op literals(x: T[M, N], alpha: f64 = 0.1) -> y: T[M, N]
+where T in {f64}:
+    y = where(x > 0, 0.3, 0.7) * x + clamp(x, 0.1, 0.7) + x / sqrt(N) * alpha
+""",
+}
+
+PARTS = {
+    "parts of a transposed output": """
+op transposed_parts(x: T[M, P + Q], front: f32[P]) -> (y: T[P + Q, M], z: T[M, P + Q])
+where T in {f32}:
+    v = x / (1 + amax(abs(x), over=P + Q))
+    a, b = split(x, P, Q)
+    y = v
+    z = concat(relu(a), b)
+""",
+    "two groups of outputs with partial results each": """
+op spread(x: T[B, N], y: T[B, M]) -> (a: f32[B], b: T[B, M])
+where T in {f32}:
+    a = amax(x, over=N) - amin(x, over=N)
+    b = log_softmax(y, over=M)
+""",
+    "a product of axes as a part": """
+op parts_of_products(x: T[M, A*B + C], front: f32[A, B]) -> (y: T[M, A*B + C], s: f32[M, B])
+where T in {f16, f32}:
+    grid, rest = split(x, A*B, C)
+    s = sum(grid * front, over=A)
+    y = concat(grid - s, rest + mean(grid, over=(A, B)))
+""",
+}
+
+EMPTY = {
+    "a scale of every row": """
+op scales(x: T[M, N]) -> (y: f8e4m3[M, N], scale: f32[M])
+where T in {f32}:
+    y, scale = quantize(x, f8e4m3, over=N)
+""",
+    "an output without the columns": """
+op columns(x: T[M, N], z: f32[M]) -> (y: T[M, N], s: f32[M])
+where T in {f32}:
+    y = x * z
+    s = z + 1
+""",
+    "an output without the rows": """
+op rows(x: T[M, N], z: f32[N]) -> (y: T[M, N], s: f32[N])
+where T in {f32}:
+    y = x * z
+    s = z + 1
+""",
+    "an output with one axis of the rows": """
+op middle(x: T[M, B, N], g: f32[B]) -> (y: T[M, B, N], s: f32[M, B], h: f32[B])
+where T in {f32}:
+    s = sum(x * g, over=N)
+    y = x - s
+    h = g * 2
+""",
+    "an output with less than the finish of a split": """
+op statistics(x: T[M, K, N]) -> (y: T[M, K, N], s: f32[M, N], t: f32[M])
+where T in {f32}:
+    s = amax(abs(x), over=K)
+    y = x - s
+    t = amax(x, over=(K, N))
+""",
+    "parts": PARTS["a product of axes as a part"].replace("{f16, f32}", "{f32}"),
+}
+
+
+def hold(op: Op, shape: str, case: Case, device: torch.device) -> None:
+    with limited(op.module, LIMITS[shape]):
+        run_and_compare(op.call, op.program.lowered, case, device=device)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("shape", LIMITS)
+@pytest.mark.parametrize("text", [pytest.param(t, id=name) for name, t in (INTEGERS | ROUNDING | PARTS).items()])
+def test_a_spec_computes_what_it_means(text: str, shape: str, tmp_path: Path, device: torch.device) -> None:
+    (op,) = compiled(text, tmp_path)
+
+    @drawn
+    @given(cases(op.program.graph, Budget(elements=300)))
+    def holds(case: Case) -> None:
+        hold(op, shape, case, device)
+
+    holds()
+
+
+def test_f64_is_rounded_once(tmp_path: Path, device: torch.device) -> None:
+    """Just above the middle of two numbers, by less than f32 sees."""
+    (op,) = compiled(ROUNDING["f64 is rounded once, and meets 8 bits by way of f32"].replace("x * 0.1", "x"), tmp_path)
+    for place, mantissa in enumerate((3, 2, 10, 7), start=1):
+        half, little = 2.0 ** -(mantissa + 1), 2.0**-40
+        x = torch.tensor([[1 + half + little, -1 - half + little]], dtype=torch.float64, device=device)
+        found = op.call(x, x.to(torch.float8_e4m3fn), x[0].to(torch.float8_e5m2))[place]
+        assert found.double().tolist() == [[1 + 2 * half, -1.0]]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("text", [pytest.param(t, id=name) for name, t in EMPTY.items()])
+def test_every_output_is_stored_where_some_axis_is_empty(text: str, tmp_path: Path, device: torch.device) -> None:
+    (op,) = compiled(text, tmp_path)
+    axes = sorted(solve.name for solve in op.program.graph.solves)
+    for sizes in product((0, 3) if len(axes) > 3 else (0, 1, 3), repeat=len(axes)):
+        extents = dict(zip(axes, sizes, strict=True))
+        for shape in LIMITS if 0 in sizes else ("rows",):
+            case = Case(op=op.name, seed=1, extents=extents, dtypes={"T": "f32"})
+            hold(op, shape, case, device)
+
+
+def test_an_output_without_rows_is_stored_in_all_blocks(tmp_path: Path, device: torch.device) -> None:
+    (op,) = compiled(EMPTY["an output without the rows"], tmp_path)
+    case = Case(op=op.name, seed=1, extents={"M": 2, "N": 5000}, dtypes={"T": "f32"})
+    run_and_compare(op.call, op.program.lowered, case, device=device)
