@@ -116,7 +116,7 @@ def _fused_rmsnorm_rope_rows(
             other=0.0,
         ).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
-    rsqrt_value = tl.rsqrt(total / (D * H) + eps)
+    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     if not EARLY:
         weight = tl.load(
             weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
@@ -213,7 +213,7 @@ def _fused_rmsnorm_rope_resident(
             other=0.0,
         ).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
-    rsqrt_value = tl.rsqrt(total / (D * H) + eps)
+    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     if not EARLY:
         weight = tl.load(
             weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
@@ -307,7 +307,7 @@ def _fused_rmsnorm_rope_streamed(
         ).to(tl.float32)
         total_acc += x * x + x_2 * x_2
     total = tl.sum(tl.sum(total_acc, 1), 0)
-    rsqrt_value = tl.rsqrt(total / (D * H) + eps)
+    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     cos_row = cos_ptr + s * cos_stride_S
     cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + s * sin_stride_S
@@ -423,7 +423,7 @@ def _fused_rmsnorm_rope_partial0(
     s = row % S
     total_acc = tl.full([BLOCK_D_2], 0.0, tl.float32)
     for step in range(split, H * tl.cdiv(D // 2, BLOCK_D_2), SPLITS):
-        h = step // tl.cdiv(D // 2, BLOCK_D_2)
+        h = tl.cast(step // tl.cdiv(D // 2, BLOCK_D_2), INDEX)
         d = (step % tl.cdiv(D // 2, BLOCK_D_2) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)).to(INDEX)
         d_mask = d < D // 2
         x_row = x_ptr + b * x_stride_B + s * x_stride_S + h * D * x_stride_HD
@@ -491,9 +491,9 @@ def _fused_rmsnorm_rope_finish(
         partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total = tl.sum(total_parts, 1)
-    rsqrt_value = tl.rsqrt(total / (D * H) + eps)
+    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     weight_row = weight_ptr + h * D * weight_stride_HD
     weight = tl.load(
         weight_row[:, None] + d[None, :] * weight_stride_HD,

@@ -106,7 +106,7 @@ def _qk_norm_rope_joint(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
     c = tl.load(
         cos_row + d * cos_stride_D,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
@@ -114,7 +114,7 @@ def _qk_norm_rope_joint(
         eviction_policy="evict_last",
     ).to(tl.float32)
     c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row + d * sin_stride_D,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
@@ -256,7 +256,7 @@ def _qk_norm_rope_rows_q_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -265,7 +265,7 @@ def _qk_norm_rope_rows_q_rotated(
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
     q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -398,7 +398,7 @@ def _qk_norm_rope_finish_q_rotated(
         + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
     q_weight = tl.load(
@@ -414,7 +414,7 @@ def _qk_norm_rope_finish_q_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -434,7 +434,7 @@ def _qk_norm_rope_finish_q_rotated(
         eviction_policy="evict_last",
     ).to(tl.float32)
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -533,7 +533,7 @@ def _qk_norm_rope_rows_k_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -542,7 +542,7 @@ def _qk_norm_rope_rows_k_rotated(
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
     k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_2 = k_2 * rsqrt_value[:, None] * k_weight_2[None, :]
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -675,7 +675,7 @@ def _qk_norm_rope_finish_k_rotated(
         + splits[None, :],
         mask=row_mask[:, None],
         other=0.0,
-    ).to(tl.float32)
+    )
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
     k_weight = tl.load(
@@ -691,7 +691,7 @@ def _qk_norm_rope_finish_k_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -711,7 +711,7 @@ def _qk_norm_rope_finish_k_rotated(
         eviction_policy="evict_last",
     ).to(tl.float32)
     mul_value_2 = k_2 * rsqrt_value[:, None] * k_weight_2[None, :]
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],

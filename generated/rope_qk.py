@@ -133,7 +133,7 @@ def _rope_qk_joint(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
     c = tl.load(
         cos_row + d * cos_stride_D,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
@@ -146,7 +146,7 @@ def _rope_qk_joint(
         mask=mask_hq_d,
         other=0.0,
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row + d * sin_stride_D,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
@@ -254,7 +254,7 @@ def _rope_qk_blocked_q_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -267,7 +267,7 @@ def _rope_qk_blocked_q_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -345,7 +345,7 @@ def _rope_qk_blocked_k_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -358,7 +358,7 @@ def _rope_qk_blocked_k_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -661,7 +661,7 @@ def _rope_qk_half_joint(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
     c = tl.load(
         cos_row + d * cos_stride_D_2,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
@@ -674,7 +674,7 @@ def _rope_qk_half_joint(
         mask=mask_hq_d,
         other=0.0,
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row + d * sin_stride_D_2,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
@@ -768,7 +768,7 @@ def _rope_qk_half_blocked_q_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -781,7 +781,7 @@ def _rope_qk_half_blocked_q_rotated(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -839,7 +839,7 @@ def _rope_qk_half_blocked_k_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
@@ -847,7 +847,7 @@ def _rope_qk_half_blocked_k_rotated(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -1142,7 +1142,7 @@ def _rope_qk_interleaved_joint(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
     c = tl.load(
         cos_row + d * cos_stride_D_2,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
@@ -1150,7 +1150,7 @@ def _rope_qk_interleaved_joint(
         eviction_policy="evict_last",
     ).to(tl.float32)
     c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row + d * sin_stride_D_2,
         mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
@@ -1246,14 +1246,14 @@ def _rope_qk_interleaved_blocked_q_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -1316,7 +1316,7 @@ def _rope_qk_interleaved_blocked_k_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
@@ -1324,7 +1324,7 @@ def _rope_qk_interleaved_blocked_k_rotated(
         other=0.0,
     ).to(tl.float32)
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
         mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
@@ -1620,7 +1620,7 @@ def _rope_qk_interleaved_full_joint(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
     c, c_2 = tl.split(
         tl.load(
             cos_row + d[:, None] * 2 * cos_stride_D + tl.arange(0, 2)[None, :] * cos_stride_D,
@@ -1631,7 +1631,7 @@ def _rope_qk_interleaved_full_joint(
     )
     c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
     c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
     s_2, s_3 = tl.split(
         tl.load(
             sin_row + d[:, None] * 2 * sin_stride_D + tl.arange(0, 2)[None, :] * sin_stride_D,
@@ -1730,7 +1730,7 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     c, c_2 = tl.split(
         tl.load(
             cos_row[:, None, None]
@@ -1742,7 +1742,7 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
     )
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
     c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2, s_3 = tl.split(
         tl.load(
             sin_row[:, None, None]
@@ -1820,7 +1820,7 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
         by_position_ids = position_ids
     else:
         by_position_ids = s
-    cos_row = cos_ptr + by_position_ids * cos_stride_P
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
     c, c_2 = tl.split(
         tl.load(
             cos_row[:, None, None]
@@ -1832,7 +1832,7 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
     )
     c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
     c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
-    sin_row = sin_ptr + by_position_ids * sin_stride_P
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
     s_2, s_3 = tl.split(
         tl.load(
             sin_row[:, None, None]

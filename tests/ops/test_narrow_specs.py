@@ -174,6 +174,12 @@ where T in {f32}:
     y = x - s
     t = amax(x, over=(K, N))
 """,
+    "a reduction over more axes than an output lacks": """
+op column_weights(x: T[M, K, N], w: f32[N]) -> (y: T[M, N], z: T[M, N])
+where T in {f32}:
+    y = amax(abs(x), over=(K, N)) * w
+    z = sum(exp(x - amax(x, over=(K, N))), over=(K, N)) + w
+""",
     "parts": PARTS["a product of axes as a part"].replace("{f16, f32}", "{f32}"),
 }
 

@@ -77,7 +77,7 @@ from fusec.ir.layout import strides
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.plan import Stage
 from fusec.ir.types import Axis, DType, Kind, Storage, extent, product_extent
-from fusec.passes.kernel.grid import Grid, LoopHeader
+from fusec.passes.kernel.grid import EARLY, Grid, LoopHeader
 from fusec.passes.kernel.integers import long_values
 from fusec.passes.kernel.padding import choose_padding
 from fusec.passes.kernel.scope import Names, Scope
@@ -87,8 +87,6 @@ _MERGE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
 _REDUCED = {"sum": "total", "amax": "largest", "amin": "smallest"}
 _EARLY_OWN, _EARLY_LOADS = 4, 3
 """More tiles than this, of the row and in all, loaded before they are needed, cost more than their latency is worth."""
-EARLY = "EARLY"
-"""The compile-time flag of a kernel that loads before its reductions what all rows share."""
 _INLINE = 4
 """Operations that may stand in one expression before it gets a line of its own."""
 

@@ -13,6 +13,9 @@ from fusec.ir.sizes import size_text, symbols_in
 from fusec.ir.types import Axis, Fixed, Kind, Named, Quotient, extent, product_extent, without
 from fusec.passes.kernel.scope import Names, Scope
 
+EARLY = "EARLY"
+"""The compile-time flag of a kernel that loads before its reductions what all rows share."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoopHeader:

@@ -7,6 +7,10 @@ Obligations, all checked here: the factor has none of the reduced axes; for `ama
 (`sum` takes any sign); no declared cast stands between factor and reduction. A factor is moved only when it waits for
 a reduction over one of the same axes: otherwise nothing is gained and the spec's own order of rounding is kept.
 What comes after uses the product that was reduced, `(x * w) * r`, so that `x` and `w` need not both be kept for it.
+
+What the rule does not keep is the range: where `x * w` is beyond f32 and `(x * r) * w` is not, the result is infinite,
+or NaN where `r` is 0. That takes two numbers of f32 or bf16 whose product exceeds 3.4e38; numbers of f16 and of 8 bits
+cannot do it. The error bound of an op is that of the graph after this pass, and says nothing for such a result.
 """
 
 from __future__ import annotations
