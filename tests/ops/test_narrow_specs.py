@@ -133,6 +133,12 @@ where T in {f32}:
     a = amax(x, over=N) - amin(x, over=N)
     b = log_softmax(y, over=M)
 """,
+    "halves of heads under leading axes": """
+op heads_of_rows(x: T[..., H*D], heads: dim(H)) -> y: T[..., H*D]
+where T in {f32}, H % 2 == 0:
+    a, b = halves(x, over=H)
+    y = join(-b, a, over=H) * amax(abs(x), over=D)
+""",
     "a product of axes as a part": """
 op parts_of_products(x: T[M, A*B + C], front: f32[A, B]) -> (y: T[M, A*B + C], s: f32[M, B])
 where T in {f16, f32}:

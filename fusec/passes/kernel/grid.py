@@ -73,7 +73,7 @@ class Grid:
                 count = blocks.text
             self._blocks_in_row = count
             self._block_index = Name(self._names.fresh("block"), (), Kind.INT)
-            lines.append(Define(self._block_index, f"{_atom(pid)} % {count}", (size,)))
+            lines.append(Define(self._block_index, f"{_bracketed(pid)} % {count}", (size,)))
             pid = f"{pid} // {count}"
         lines += self._rows(pid, scope)
         if stage.block is not None:
@@ -169,7 +169,7 @@ class Grid:
         stage = self._stage
         if not stage.rows:
             return []
-        first = f"{_call(pid)}.to(tl.int64)"
+        first = f"{_bracketed(pid)}.to(tl.int64)"
         if not stage.lanes:
             return self._decomposed(first, stage.rows, scope, (), ())
         total = product_extent(stage.rows)
@@ -199,9 +199,9 @@ class Grid:
         for place, axis in enumerate(axes):
             name = Name(self.loop_name(index_name(axis), str(axis)), dims, Kind.INT)
             inner = product_extent(axes[place + 1 :])
-            text = value if inner == 1 else f"{value} // {_atom(size_text(inner))}"
+            text = value if inner == 1 else f"{value} // {_bracketed(size_text(inner))}"
             if place:
-                text = f"{text} % {_atom(size_text(extent(axis)))}"
+                text = f"{text} % {_bracketed(size_text(extent(axis)))}"
             lines.append(Define(name, text, (*sizes, inner, extent(axis) if place else sympy.S.One)))
             scope.indices[axis] = name
             scope.masks[axis] = None
@@ -285,9 +285,5 @@ def _is_power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
 
-def _atom(text: str) -> str:
-    return f"({text})" if " " in text and not text.startswith("(") else text
-
-
-def _call(text: str) -> str:
+def _bracketed(text: str) -> str:
     return f"({text})" if " " in text else text
