@@ -702,7 +702,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
         )
     elif tiles.prefers_loop(B * S, tiles.padded(D // 2) * H) and tiles.padded(D // 2) <= tiles.CHUNK:
         # one program per B, S, H in a loop
-        chunk = min(tiles.padded(H), max(tiles.CHUNK // (tiles.padded(D // 2)), 1))
+        chunk = min(tiles.padded(H), max(tiles.CHUNK // tiles.padded(D // 2), 1))
         warps = tiles.warps(chunk * tiles.padded(D // 2), thread=8)
         launches.append(
             Launch(

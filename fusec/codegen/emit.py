@@ -11,9 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fusec import __version__
 from fusec.codegen.checks import extent_names, extents_lines, layout_arguments, outputs_lines, settings
 from fusec.codegen.header import summary
-from fusec.codegen.launcher import PlanWriter, scalar_names
+from fusec.codegen.launcher import plan_lines, scalar_names
 from fusec.codegen.names import FileNames, OpNames, respelled, words
-from fusec.codegen.signature import documentation, literal, parameter, returns, schema, sequence
+from fusec.codegen.signature import chooses_real, documentation, literal, parameter, returns, schema, sequence
 from fusec.codegen.triton import kernel_lines
 from fusec.codegen.wrap import LIMIT, wrapped
 from fusec.ir.graph import Graph, ScalarParam
@@ -82,11 +82,10 @@ def emit(
 
 def _op_view(program: Program, names: OpNames, imports: Mapping[str, str], reference: str) -> OpView:
     graph, spelled = program.graph, program.spelled
-    writer = PlanWriter(program, names)
     return OpView(
         name=graph.name,
         names=names,
-        kernels=_kernel_views(program, writer.wide, imports),
+        kernels=_kernel_views(program, chooses_real(spelled), imports),
         reference=reference.rstrip() + "\n",
         signature=tuple(wrapped(f"def {graph.name}({', '.join(map(parameter, graph.params))}) -> {returns(graph)}:")),
         doc=tuple(_quoted(documentation(graph)).split("\n")),
@@ -95,7 +94,7 @@ def _op_view(program: Program, names: OpNames, imports: Mapping[str, str], refer
         call=_fitted(_call_lines(graph, names, imports), {}),
         extents=_fitted(extents_lines(spelled, graph), imports),
         outputs=_fitted(outputs_lines(spelled), imports),
-        plan=_fitted(writer.lines(), imports),
+        plan=_fitted(plan_lines(program, names), imports),
         registration=tuple(_registration(graph, names, imports["Op"])),
     )
 

@@ -44,6 +44,9 @@ def _group(group: BuiltGroup, title: str) -> Iterator[str]:
         yield fill(f"Else each output apart{f', which moves {twice} once more' if twice else ''}.", WIDTH)
         for inner in group.apart:
             yield from _group(inner, f"Plans for {' and '.join(inner.outputs)}")
+    if group.alone:
+        empty = " or ".join(map(str, group.absent))
+        yield from _group(group.alone, f"Plans for {' and '.join(group.alone.outputs)} where {empty} is empty")
 
 
 def _repeated(group: BuiltGroup) -> str:

@@ -103,4 +103,5 @@ def _with_kernels(group: BuiltGroup, names: Mapping[str, str]) -> BuiltGroup:
             for plan in group.plans
         ),
         apart=tuple(_with_kernels(inner, names) for inner in group.apart),
+        alone=_with_kernels(group.alone, names) if group.alone else None,
     )

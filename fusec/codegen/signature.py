@@ -146,3 +146,8 @@ def is_wide(storage: Storage) -> bool:
     """Whether a storage type may be f64."""
     options = (storage,) if isinstance(storage, DType) else storage.options
     return any(option.name == "f64" for option in options)
+
+
+def chooses_real(graph: Graph) -> bool:
+    """Whether some argument may be f64, so that the type reals are computed in is chosen at run time."""
+    return any(is_wide(tensor.element) for tensor in graph.tensors)

@@ -15,14 +15,14 @@ def wrapped(line: str, depth: int = 0) -> list[str]:
         return [line]
     start, end = opening
     indent = line[: len(line) - len(line.lstrip())]
-    items = _split(line[start + 1 : end], ", ")
+    items = split(line[start + 1 : end], ", ")
     inner = [part for item in items for part in _item(f"{indent}    {item},", depth)]
     return [line[: start + 1], *inner, f"{indent}{line[end:]}"]
 
 
 def _item(line: str, depth: int) -> list[str]:
     """An item of a bracket, whose brackets keep its lines together: a sum may be cut."""
-    terms = _split(line, " + ")
+    terms = split(line, " + ")
     if len(line) + 4 * depth <= LIMIT or len(terms) == 1 or " = " in terms[0] or "=" in terms[0].partition("(")[0]:
         return wrapped(line, depth)
     indent = line[: len(line) - len(line.lstrip())]
@@ -48,11 +48,11 @@ def _takes_commas(line: str, start: int, end: int) -> bool:
     """Whether a comma may follow the last item of a bracket: not in a parenthesised expression, nor in an index."""
     called = start > 0 and (line[start - 1].isalnum() or line[start - 1] in "_)]")
     if line[start] == "(":
-        return called or len(_split(line[start + 1 : end], ", ")) > 1
+        return called or len(split(line[start + 1 : end], ", ")) > 1
     return line[start] == "{" or not called
 
 
-def _split(text: str, separator: str) -> list[str]:
+def split(text: str, separator: str) -> list[str]:
     """The parts of `text` between separators that stand in no bracket and no string."""
     cuts, depth = [], 0
     for place, char in _code(text):

@@ -1,0 +1,207 @@
+"""A plan as a case of the launcher: the extents it is for, the sizes of its tiles, and its launches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusec.codegen.extents import Extents, count, divisor, factor, times
+from fusec.codegen.launches import ONE_WARP, WARPS, LaunchWriter
+from fusec.ir.flow import Store
+from fusec.ir.graph import Graph
+from fusec.ir.kernel import Kernel
+from fusec.ir.plan import Shape, Stage
+from fusec.ir.program import BuiltPlan
+from fusec.ir.types import Axis, DType, Kind
+from fusec.passes.kernel.grid import block_name
+from fusec.passes.plan.account import row_facts, sweeps
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A plan as code: when it is taken (always, without a condition), what it is in words, and what it does."""
+
+    condition: str | None
+    words: str
+    body: list[str]
+
+
+class ChoiceWriter:
+    """Writes each shape of plan for one op."""
+
+    def __init__(self, graph: Graph, extents: Extents, launches: LaunchWriter) -> None:
+        self._graph = graph
+        self._extents = extents
+        self._launches = launches
+
+    def choice(self, plan: BuiltPlan) -> Choice:
+        """The case of one plan."""
+        stage, kernel, words = plan.plan.stages[0], plan.kernels[0], plan.plan.words
+        match plan.plan.shape:
+            case Shape.ROWS:
+                return self._rows(stage, kernel, words)
+            case Shape.RESIDENT:
+                return self._resident(stage, kernel, words)
+            case Shape.STREAMED:
+                return self._streamed(stage, kernel, words)
+            case Shape.SPLIT:
+                return Choice(None, words, self._split(plan))
+            case Shape.TILED | Shape.JOINT:
+                return self._tiled(stage, kernel, words)
+            case Shape.BLOCKED if stage.block:
+                return Choice(None, words, self._finish(stage, kernel))
+            case Shape.BLOCKED:
+                return Choice(None, words, self._launches.lines(kernel, "1", {}, ONE_WARP))
+
+    def _rows(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
+        row, programs = self._extents.padded(stage.tile), count(stage.rows)
+        blocks = self._extents.tile_blocks(stage.tile) | {"ROWS": "lanes"}
+        sizing = [f"row = {row}", f"lanes = tiles.lanes({programs}, row)", "warps = tiles.warps(lanes * row)"]
+        grid, limit = _row_programs(stage, "lanes"), "tiles.SHORT_ROW"
+        if stage.block is not None:
+            size = count((stage.block,))
+            sizing = [f"row, wide = {row}, min(tiles.padded({size}), 64)"]
+            sizing += [f"lanes = tiles.lanes({programs}, row * wide)", "warps = tiles.warps(lanes * row * wide)"]
+            blocks[block_name(stage.block)] = "wide"
+            grid, limit = f"{grid} * {_block_programs(stage, 'wide')}", "tiles.RESIDENT_ROW // 4"
+        always = self._extents.is_fixed(stage.tile) and stage.block is None
+        launch = self._launches.lines(kernel, grid, blocks, WARPS)
+        return Choice(None if always else f"{row} <= {limit}", words, [*sizing, *launch])
+
+    def _resident(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
+        facts, programs = row_facts(stage), count(stage.rows)
+        parts = f"{facts.parts} * " if facts.parts > 1 else ""
+        about = f"{self._itemsize(facts.widest)}, {facts.inputs}"
+        narrow = ", narrow=True" if _stores_bytes(stage) else ""
+        options = f"tiles.row_options({programs}, {parts}{self._extents.padded(stage.tile)}, {about}{narrow})"
+        fits = f"tiles.holds_row({programs}, {parts}{self._extents.row_length(stage.tile)}, {about}, {facts.compact})"
+        return Choice(
+            fits, words, self._launches.lines(kernel, programs, self._extents.tile_blocks(stage.tile), options)
+        )
+
+    def _streamed(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
+        size, tile = count(stage.stream), self._extents.padded(stage.tile)
+        sizing, blocks, programs, inner = self._cut(stage)
+        chunk = f"tiles.chunk_size({size}, {sweeps(stage)}, {row_facts(stage).inputs})"
+        sizing += [f"chunk = {_chunk(chunk, size, inner)}", f"warps = tiles.warps({_step(inner)}, thread=8)"]
+        blocks |= {
+            block_name(stage.stream[-1]): "chunk",
+            "CHUNKS": f"{factor(size)} // chunk",
+            "REST": f"{factor(size)} % chunk != 0",
+        }
+        rows = count((*stage.rows, *((stage.block,) if stage.block else ())))
+        loop = f"tiles.prefers_loop({rows}, {self._extents.row_length((*stage.stream, *stage.tile))})"
+        condition = loop if tile == "1" else f"{loop} and {tile} <= tiles.CHUNK"
+        return Choice(condition, words, [*sizing, *self._launches.lines(kernel, programs, blocks, WARPS)])
+
+    def _cut(self, stage: Stage) -> tuple[list[str], dict[str, str], str, str]:
+        """For a stage with a loop: lines, compile-time arguments, programs before splits, elements of a position."""
+        blocks, tile = self._extents.tile_blocks(stage.tile), self._extents.padded(stage.tile)
+        if stage.block is None:
+            return [], blocks, count(stage.rows), tile
+        size = count((stage.block,))
+        programs = times(count(stage.rows), _block_programs(stage, "wide"))
+        inner = "wide" if tile == "1" else f"wide * {tile}"
+        return [f"wide = min(tiles.padded({size}), 64)"], blocks | {block_name(stage.block): "wide"}, programs, inner
+
+    def _split(self, plan: BuiltPlan) -> list[str]:
+        lines: list[str] = []
+        for place, (stage, kernel) in enumerate(zip(plan.plan.stages, plan.kernels, strict=True)):
+            lines += self._partial(stage, kernel, place == 0) if stage.split else self._finish(stage, kernel)
+        return lines
+
+    def _partial(self, stage: Stage, kernel: Kernel, first: bool) -> list[str]:
+        """The launch of a kernel that leaves partial results; the `first` of a plan says over how many programs."""
+        *outer, last = stage.stream
+        size = count((last,))
+        sizing, blocks, programs, inner = self._cut(stage)
+        sizing.append(f"chunk = {_chunk(f'tiles.split_chunk({size})', size, inner)}")
+        if first:
+            steps = times(count(tuple(outer)), f"tiles.cdiv({size}, chunk)")
+            sizing.append(f"splits = tiles.split_count({programs}, {steps}, {_step(inner)})")
+        sizing += [f"warps = tiles.warps({_step(inner)}, thread=8)", *self._scratch(stage)]
+        blocks |= {block_name(last): "chunk", "SPLITS": "splits"}
+        return [*sizing, *self._launches.lines(kernel, times(programs, "splits"), blocks, WARPS)]
+
+    def _scratch(self, stage: Stage) -> list[str]:
+        """A buffer for each partial result, as many times as there are walks."""
+        lines: list[str] = []
+        walks = " * len(rows.offsets)" if self._launches.walks else ""
+        real = "torch.float64 if real == tl.float64 else torch.float32" if self._launches.wide else "torch.float32"
+        for partial in stage.partials:
+            name = partial.scratch
+            dtype = "torch.int64" if stage.flow.nodes[partial.value].type.kind is Kind.INT else real
+            lines.append(f"{name} = {times(count(partial.axes), 'splits')}")
+            lines.append(f'scratch["{name}"] = Buffer(({name}{walks},), {dtype})')
+        return lines
+
+    def _finish(self, stage: Stage, kernel: Kernel) -> list[str]:
+        """The launch of a kernel without loops, whose tile is some rows by a block of the innermost axis."""
+        programs = count(stage.rows)
+        blocks = self._extents.tile_blocks(stage.tile)
+        sizing, warps, grid = [], "4", programs
+        if stage.block is not None:
+            size = count((stage.block,))
+            thread = ", thread=16" if _stores_bytes(stage) else ""
+            sizing.append(f"block = tiles.blocks({programs}, {size}{thread})")
+            warps, grid = "block.warps", _block_programs(stage, "block.size")
+            grid = f"{_row_programs(stage, 'block.lanes')} * {grid}" if stage.lanes else grid
+            blocks |= {"ROWS": "block.lanes", block_name(stage.block): "block.size"}
+        elif stage.lanes:
+            sizing.append(f"lanes = tiles.lanes({programs}, {self._extents.padded(stage.tile)})")
+            grid = _row_programs(stage, "lanes")
+            blocks["ROWS"] = "lanes"
+        blocks["SPLITS"] = "splits"
+        return [*sizing, f"warps = {warps}", *self._launches.lines(kernel, grid, blocks, WARPS)]
+
+    def _tiled(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
+        total = self._joint_size(stage)
+        launch = self._launches.lines(kernel, count(stage.rows), self._extents.tile_blocks(stage.tile), WARPS)
+        body = [f"warps = tiles.warps({total}, thread=32)", *launch]
+        return Choice(f"{total} <= tiles.RESIDENT_ROW // 2", words, body)
+
+    def _joint_size(self, stage: Stage) -> str:
+        """Elements in registers: the largest tile of any store, summed where stores have axes of their own."""
+        stored = [_store_axes(store) for store in stage.flow.stores]
+        tiles = dict.fromkeys(tuple(axis for axis in stage.tile if axis in axes) for axes in stored)
+        wide = [tile for tile in tiles if not any(set(tile) < set(other) for other in tiles)]
+        return " + ".join(map(self._extents.padded, wide))
+
+    def _itemsize(self, tensor: str) -> str:
+        return "4" if self._graph.tensor(tensor).optional else f"{tensor}.element_size()"
+
+
+def _row_programs(stage: Stage, lanes: str) -> str:
+    """The programs for the rows of a stage, `lanes` to each."""
+    text = f"tiles.cdiv({count(stage.rows)}, {lanes})"
+    return f"max({text}, 1)" if stage.lacks_rows else text
+
+
+def _block_programs(stage: Stage, size: str) -> str:
+    """The programs for the blocks of a row, of `size` elements each."""
+    assert stage.block is not None
+    text = f"tiles.cdiv({count((stage.block,))}, {size})"
+    return f"max({text}, 1)" if stage.lacks_block else text
+
+
+def _chunk(chunk: str, size: str, inner: str) -> str:
+    """The step of a loop over `size` positions: `chunk`, or where each is of `inner` elements so much fewer."""
+    return chunk if inner == "1" else f"min(tiles.padded({size}), max(tiles.CHUNK // {divisor(inner)}, 1))"
+
+
+def _step(inner: str) -> str:
+    """Elements of one step of a loop."""
+    return "chunk" if inner == "1" else f"chunk * {inner}"
+
+
+def _stores_bytes(stage: Stage) -> bool:
+    """Whether the outputs that have most axes are of 8 bits."""
+    full = max((len(_store_axes(store)) for store in stage.flow.stores), default=0)
+    return all(
+        isinstance(store.element, DType) and store.element.bits == 8
+        for store in stage.flow.stores
+        if len(_store_axes(store)) == full
+    )
+
+
+def _store_axes(store: Store) -> tuple[Axis, ...]:
+    return tuple(axis for position in store.positions for axis in getattr(position, "axes", ()))

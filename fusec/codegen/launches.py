@@ -1,0 +1,59 @@
+"""One launch of a kernel, as lines that add it to the launches of a plan."""
+
+from __future__ import annotations
+
+from fusec.codegen.signature import chooses_real
+from fusec.codegen.sizes import SizeWriter
+from fusec.ir.graph import ChoiceParam, Graph
+from fusec.ir.kernel import Kernel
+
+WARPS = '({"num_warps": warps, "num_stages": 1},)'
+"""The options of a launch that a variable `warps` was found for."""
+
+ONE_WARP = '({"num_warps": 1, "num_stages": 1},)'
+
+
+class LaunchWriter:
+    """Writes the launches of an op; where its tensors have leading axes, one for each walk over two of them."""
+
+    def __init__(self, graph: Graph, sizes: SizeWriter) -> None:
+        self._choices = {param.name.upper(): param.name for param in graph.params if isinstance(param, ChoiceParam)}
+        self._led = {name: place for place, name in enumerate((*sizes.lead_tensors, *sizes.lead_outputs))}
+        self._given = {*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)}
+        self.wide = chooses_real(graph)
+        self.walks = bool(sizes.lead_tensors)
+
+    def lines(self, kernel: Kernel, grid: str, blocks: dict[str, str], options: str) -> list[str]:
+        """The launch of `kernel` by `grid` programs; of `blocks` it gets the compile-time arguments that it has."""
+        scratch = [name for name in kernel.pointers if name not in self._given]
+        launch = [
+            "Launch(",
+            f"    {kernel.name},",
+            f"    grid=({grid},),",
+            f"    arguments=tiles.arguments({kernel.name}, sizes, {self._fixed(kernel, grid, blocks)}),",
+            f"    options={options},",
+            *self._offsets(kernel, scratch),
+            ")",
+        ]
+        inner = [f"    {line}" for line in launch]
+        if not self.walks:
+            return ["launches.append(", *inner, ")"]
+        walk = "walk, at in enumerate(rows.offsets)" if scratch else "at in rows.offsets"
+        return ["launches += [", *inner, f"    for {walk}", "]"]
+
+    def _fixed(self, kernel: Kernel, grid: str, blocks: dict[str, str]) -> str:
+        """The compile-time arguments by name."""
+        named = {name: text for name, text in blocks.items() if name in kernel.blocks}
+        if "EARLY" in kernel.blocks:
+            named["EARLY"] = f"tiles.is_few({grid})"
+        named["INDEX"] = "index"
+        if self.wide:
+            named["REAL"] = "real"
+        named |= {flag: self._choices[flag] for flag in kernel.flags}
+        return ", ".join(f"{name}={text}" for name, text in named.items())
+
+    def _offsets(self, kernel: Kernel, scratch: list[str]) -> list[str]:
+        """How far a walk moves each pointer; every walk has partial results of its own."""
+        led = [f'"{name}": at[{place}]' for name, place in self._led.items() if name in kernel.pointers]
+        pairs = [*led, *(f'"{name}": walk * {name}' for name in scratch)]
+        return [f"    offsets={{{', '.join(pairs)}}},"] if led else []
