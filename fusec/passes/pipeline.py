@@ -18,7 +18,8 @@ from fusec.ir.rename import renamed
 from fusec.ir.words import step_aside
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
-from fusec.passes.kernel.build import Target, build_kernel
+from fusec.passes.kernel.build import build_kernel
+from fusec.passes.kernel.target import Target
 from fusec.passes.plan.commute import commute
 from fusec.passes.plan.place import place
 from fusec.passes.plan.reciprocate import reciprocate

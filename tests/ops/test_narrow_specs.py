@@ -139,6 +139,13 @@ where T in {f32}, H % 2 == 0:
     a, b = halves(x, over=H)
     y = join(-b, a, over=H) * amax(abs(x), over=D)
 """,
+    "a result keeps an axis that is reduced inside of it": """
+op spreads(x: T[G*L, M]) -> (y: f32[L, M], z: T[G*L, M])
+where T in {f32}, L == 16:
+    v = x - mean(x, over=L)
+    y = mean(v * v, over=G)
+    z = v
+""",
     "a product of axes as a part": """
 op parts_of_products(x: T[M, A*B + C], front: f32[A, B]) -> (y: T[M, A*B + C], s: f32[M, B])
 where T in {f16, f32}:

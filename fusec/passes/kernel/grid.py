@@ -145,6 +145,10 @@ class Grid:
         has_block = self._stage.block in store_axes(self._stage.flow, store)
         return f"{self.pid} < {self._blocks_in_row}" if has_block else f"{self.pid} == 0"
 
+    def order(self, dims: set[str]) -> Dims:
+        """Dimensions in the order that every tile has them."""
+        return tuple(dim for dim in self.dims if dim in dims)
+
     def shape(self, dims: Dims) -> tuple[str, ...]:
         """The compile-time size of each dimension of a tile."""
         sizes = {str(axis): self._block_of(axis) for axis in self._stage.order} | {"row": "ROWS", "split": "SPLITS"}

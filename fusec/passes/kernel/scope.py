@@ -75,6 +75,20 @@ class Scope:
             scope = scope.parent
         return None
 
+    def pointer(self, key: object) -> Name | None:
+        """The pointer to a row if this scope or one around it has it."""
+        scope: Scope | None = self
+        while scope is not None:
+            if key in scope.pointers:
+                return scope.pointers[key]
+            scope = scope.parent
+        return None
+
+    @property
+    def outermost(self) -> Scope:
+        """The scope of the kernel itself."""
+        return self if self.parent is None else self.parent.outermost
+
     def home(self, number: NodeId, in_loop: bool) -> Scope:
         """The scope a node belongs to: the branch made for it, else the loop body, else the kernel itself."""
         scope = self

@@ -84,8 +84,10 @@ def _partial_stage(facts: Survey, members: list[NodeId], scratch: _Scratch, name
     partials = tuple(PartialResult(scratch.names[n], _reduce(flow, n).op, moved[n], kept) for n in members)
     inner = _inner_axes(cut, tuple(_reduce(cut, partial.value).arg for partial in partials))
     stream = tuple(axis for axis in facts.order if axis in axes and axis not in inner)
-    block = facts.order[-1] if facts.order[-1] in kept else None
-    rows = without(kept, (block,)) if block else kept
+    # An axis that some other reduction needs whole is in registers, also where the result keeps it.
+    across = without(kept, inner)
+    block = facts.order[-1] if facts.order[-1] in across else None
+    rows = without(across, (block,)) if block else across
     tile = tuple(axis for axis in facts.order if axis in inner)
     return Stage(name, cut, facts.order, rows, block=block, tile=tile, stream=stream, split=True, partials=partials)
 

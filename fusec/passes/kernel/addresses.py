@@ -1,0 +1,139 @@
+"""Addresses and masks: where the elements of an access are, and which of its lanes exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sympy
+
+from fusec.ir.flow import Affine, Lookup, Position, position_axes
+from fusec.ir.graph import NodeId
+from fusec.ir.kernel import (
+    Address,
+    Along,
+    AsWhole,
+    Condition,
+    Dims,
+    InRange,
+    Let,
+    MaskName,
+    Name,
+    Point,
+    Value,
+    Whole,
+)
+from fusec.ir.types import Axis, product_extent
+from fusec.passes.kernel.grid import Grid
+from fusec.passes.kernel.scope import Names, Scope
+from fusec.passes.kernel.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An address, the masks of its axes and the range checks of its looked-up positions."""
+
+    address: Address
+    mask: tuple[Condition, ...]
+    looked: tuple[Condition, ...]
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return (*self.mask, *self.looked)
+
+
+class Addresses:
+    """Makes addresses of positions. What all lanes of a program share becomes a pointer with a line of its own."""
+
+    def __init__(self, target: Target, grid: Grid, names: Names) -> None:
+        self._target = target
+        self._grid = grid
+        self._names = names
+        self.scratch: list[str] = []
+        """The scratch buffers met so far."""
+
+    def access(
+        self, tensor: str, positions: tuple[Position, ...], indices: Mapping[NodeId, Value], scope: Scope
+    ) -> Access:
+        """The access to a tensor at `positions`; `indices` holds the values of looked-up ones."""
+        row: list[Along] = []
+        tile: list[Along] = []
+        looked: list[Condition] = []
+        for position, stride in zip(positions, self._target.strides(tensor), strict=True):
+            match position:
+                case Lookup(number, size):
+                    index = indices[number]
+                    looked.append(InRange(index, size, looked_up=True))
+                    offset = AsWhole(index, Whole.INDEX, index.dims)
+                    (row if _is_row(index) else tile).append(Along(((offset, sympy.S.One),), sympy.S.Zero, stride))
+                case Affine(terms, offset):
+                    found = [(scope.index(axis), factor) for axis, factor in terms]
+                    here = tuple(term for term in found if _is_row(term[0]))
+                    rest = tuple(term for term in found if not _is_row(term[0]))
+                    if here:
+                        row.append(Along(here, sympy.S.Zero, stride))
+                    if rest or offset != 0:
+                        tile.append(Along(rest, offset, stride))
+        pointer = self._row_pointer(tensor, tuple(row), scope)
+        dims = self._grid.order({*pointer.dims, *_dims(tuple(tile))})
+        mask = self.mask(position_axes(positions), dims, scope)
+        return Access(Address(pointer, tuple(tile), dims), mask, tuple(looked))
+
+    def partial(self, scratch: str, axes: tuple[Axis, ...], lane: Name, scope: Scope) -> Access:
+        """The access to partial results over `axes`, of the split that `lane` counts."""
+        if scratch not in self.scratch:
+            self.scratch.append(scratch)
+        splits = sympy.Symbol("SPLITS", integer=True, positive=True)
+        terms = [(scope.index(a), product_extent(axes[place + 1 :]) * splits) for place, a in enumerate(axes)]
+        along = Along((*terms, (lane, sympy.S.One)), sympy.S.Zero, sympy.S.One)
+        dims = self._grid.order(_dims((along,)))
+        mask = self.mask(axes, dims, scope)
+        return Access(Address(Name(f"{scratch}_ptr"), (along,), dims), mask, ())
+
+    def mask(self, axes: tuple[Axis, ...], dims: Dims, scope: Scope) -> tuple[Condition, ...]:
+        """The mask of an access: those of its axes, under one name if they are several."""
+        masks = [m for axis in axes if (m := scope.mask(axis)) is not None]
+        if self._grid.row_mask is not None and "row" in dims:
+            masks.insert(0, self._grid.row_mask)
+        masks = list(dict.fromkeys(masks))
+        if len(masks) < 2:
+            return tuple(masks)
+        home = scope
+        while home.parent is not None and not any(m in home.masks.values() for m in masks):
+            home = home.parent
+        key = tuple(m.text for m in masks)
+        if key not in home.combined:
+            text = "mask_" + "_".join(m.text.removesuffix("_mask") for m in masks)
+            name = MaskName(self._names.fresh(text), self._grid.order({dim for m in masks for dim in m.dims}))
+            home.statements.append(Let(name, tuple(masks)))
+            home.combined[key] = name
+        return (home.combined[key],)
+
+    def _row_pointer(self, tensor: str, row: tuple[Along, ...], scope: Scope) -> Name:
+        pointer = Name(f"{tensor}_ptr")
+        if not row:
+            return pointer
+        known = scope.pointer((tensor, row))
+        if known is not None:
+            return known
+        home = scope if self._target.is_optional(tensor) else scope.outermost
+        if any(_is_made_inside(value, home) for along in row for value, _ in along.terms):
+            home = scope
+        name = Name(self._names.fresh(f"{tensor}_row"), self._grid.order(_dims(row)))
+        home.statements.append(Point(name, Address(pointer, row, name.dims)))
+        home.pointers[tensor, row] = name
+        return name
+
+
+def _is_row(index: Value) -> bool:
+    return set(index.dims) <= {"row"}
+
+
+def _is_made_inside(value: Value, home: Scope) -> bool:
+    """Whether a value is not yet there where `home` ends."""
+    index = value.arg if isinstance(value, AsWhole) else value
+    return index not in home.indices.values() and index not in home.values.values()
+
+
+def _dims(row: tuple[Along, ...]) -> set[str]:
+    return {dim for along in row for value, _ in along.terms for dim in value.dims}

@@ -1,0 +1,133 @@
+"""Facts about a stage that decide how its kernel is written: what is live, read where, and by how many."""
+
+from __future__ import annotations
+
+from fusec.ir.flow import Load, Partial, Store, flow_operands, flow_reachable, store_axes, store_operands
+from fusec.ir.graph import Choose, Const, NodeId, Reduce
+from fusec.ir.plan import Stage
+from fusec.ir.types import Axis
+from fusec.passes.kernel.integers import long_values
+from fusec.passes.kernel.padding import choose_padding
+from fusec.passes.kernel.target import Target
+
+
+class Facts:
+    """A stage and what follows from it. `live` nodes are needed; `long` ones are integers that need 64 bits.
+
+    `full` is the largest number of tile axes of any load; a `table` has some of them.
+    """
+
+    def __init__(self, stage: Stage, target: Target) -> None:
+        self.stage = stage
+        self.flow = stage.flow
+        self.nodes = stage.flow.nodes
+        self._roots = [n for store in stage.flow.stores for n in store_operands(store)]
+        roots = (*self._roots, *(partial.value for partial in stage.partials))
+        self.live = sorted(flow_reachable(self.nodes, roots))
+        self.long = long_values(stage.flow, target.graph)
+        self.padding = choose_padding(stage.flow, self.live, target.has_infinity)
+        self._uses = self._count_uses(roots)
+        self._read_in_loop = {m for n in self.live if self.is_looped(n) for m in flow_operands(self.nodes[n].expr)}
+        loads = [n for n in self.live if isinstance(self.nodes[n].expr, Load)]
+        self.full = max(map(self.tile_axes, loads), default=0)
+        self.has_tables = any(self.is_table(n) and self.is_of_row(n) for n in loads)
+        self.has_reduction = any(isinstance(self.nodes[n].expr, Reduce) for n in self.live)
+
+    # Where a value belongs
+
+    def in_loop(self, axes: tuple[Axis, ...]) -> bool:
+        """Whether one of the axes is walked in a loop."""
+        return any(axis in self.stage.stream for axis in axes)
+
+    def is_looped(self, number: NodeId) -> bool:
+        """Whether a value changes from one step of the loop to the next."""
+        return self.in_loop(self.nodes[number].type.axes)
+
+    def ends_sweep(self, number: NodeId) -> bool:
+        """Whether a node is a reduction over an axis of the loop."""
+        expr = self.nodes[number].expr
+        return isinstance(expr, Reduce) and self.in_loop(expr.axes)
+
+    def is_of_row(self, number: NodeId) -> bool:
+        """Whether a value differs from row to row."""
+        own = (*self.stage.rows, self.stage.block)
+        return any(axis in own for axis in self.nodes[number].type.axes)
+
+    def is_whole(self, number: NodeId) -> bool:
+        """Whether a value has all the axes of the tile that any load has."""
+        return self.tile_axes(number) == self.full
+
+    def is_table(self, number: NodeId) -> bool:
+        """Whether a value has some axes of the tile, and fewer than the largest load."""
+        return 0 < self.tile_axes(number) < self.full
+
+    def tile_axes(self, number: NodeId) -> int:
+        """How many axes of the tile a value has."""
+        return sum(axis in self.stage.tile for axis in self.nodes[number].type.axes)
+
+    def is_inlined(self, number: NodeId) -> bool:
+        """Whether an expression stands inside of its only user; what a loop needs from outside has a line outside."""
+        hoisted = self.stage.stream and not self.is_looped(number) and number in self._read_in_loop
+        return self._uses[number] == 1 and self.nodes[number].name is None and not hoisted
+
+    # What needs what
+
+    def free_loads(self) -> list[NodeId]:
+        """Loads, and choices between loads and constants, that wait for no reduction and stand in no other choice."""
+        nodes = self.nodes
+        choices = [n for n in self.live if isinstance(nodes[n].expr, Choose)]
+        inside = {m for n in choices for case in flow_operands(nodes[n].expr) for m in self.only_for(case, n)}
+        found = [
+            n for n in choices if all(isinstance(nodes[c].expr, Load | Const) for c in flow_operands(nodes[n].expr))
+        ]
+        found += [n for n in self.live if isinstance(nodes[n].expr, Load)]
+        waits = [n for n in self.live if isinstance(nodes[n].expr, Reduce | Partial)]
+        return sorted(n for n in found if n not in inside and flow_reachable(nodes, (n,)).isdisjoint(waits))
+
+    def only_for(self, case: NodeId, choose: NodeId) -> frozenset[NodeId]:
+        """The nodes that nothing but this case of the choice needs."""
+        inside = flow_reachable(self.nodes, (case,))
+        users: dict[NodeId, set[NodeId]] = {n: set() for n in inside}
+        for number in self.live:
+            for operand in flow_operands(self.nodes[number].expr):
+                if operand in users:
+                    users[operand].add(number)
+        twice = flow_operands(self.nodes[choose].expr).count(case) > 1
+        only: set[NodeId] = set() if twice or case in self._roots or users[case] - {choose} else {case}
+        for number in sorted(inside, reverse=True):
+            if number != case and number not in self._roots and users[number] and users[number] <= only:
+                only.add(number)
+        return frozenset(only)
+
+    def shows_empty(self, axes: tuple[Axis, ...]) -> bool:
+        """Whether anything is stored when some of these axes have no element."""
+        stored = [store_axes(self.flow, store) for store in self.flow.stores]
+        stored += [partial.axes for partial in self.stage.partials]
+        return any(not set(axes) <= set(others) for others in stored)
+
+    # Neighbours that one access moves
+
+    def twin(self, load: Load, index: int) -> NodeId | None:
+        """The live load of the neighbour `index` of a pair."""
+        for number in self.live:
+            expr = self.nodes[number].expr
+            if isinstance(expr, Load) and expr.pair is not None and load.pair is not None:
+                same = (expr.param, expr.positions, expr.pair.dim, expr.pair.step)
+                if same == (load.param, load.positions, load.pair.dim, load.pair.step) and expr.pair.index == index:
+                    return number
+        return None
+
+    def mate(self, store: Store, index: int) -> Store | None:
+        """The store of the neighbour `index` of a pair."""
+        for other in self.flow.stores:
+            if other.pair is not None and store.pair is not None and other.pair.index == index:
+                here = (store.target, store.positions, store.pair.dim)
+                if (other.target, other.positions, other.pair.dim) == here:
+                    return other
+        return None
+
+    def _count_uses(self, roots: tuple[NodeId, ...]) -> dict[NodeId, int]:
+        uses = dict.fromkeys(range(len(self.nodes)), 0)
+        for number in (*roots, *(m for n in self.live for m in flow_operands(self.nodes[n].expr))):
+            uses[number] += 1
+        return uses

@@ -1,0 +1,106 @@
+"""Loads: tiles of tensors, neighbours two at a time, and the partial results of an earlier kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fusec.ir.flow import Load, Partial, flow_operands
+from fusec.ir.graph import NodeId
+from fusec.ir.kernel import Address, Assign, Condition, Fold, LoadTile, Masked, Name, Value
+from fusec.ir.ops import REDUCTIONS
+from fusec.ir.types import Kind
+from fusec.passes.kernel.addresses import Access, Addresses
+from fusec.passes.kernel.facts import Facts
+from fusec.passes.kernel.grid import Grid
+from fusec.passes.kernel.naming import Naming
+from fusec.passes.kernel.scope import Scope
+from fusec.passes.kernel.target import Target
+
+_NEIGHBOURS = ("even", "odd")
+
+
+class Loads:
+    """Writes the loads of a kernel."""
+
+    def __init__(self, facts: Facts, target: Target, grid: Grid, naming: Naming, addresses: Addresses) -> None:
+        self._facts = facts
+        self._target = target
+        self._grid = grid
+        self._naming = naming
+        self._addresses = addresses
+
+    def load(self, number: NodeId, load: Load, indices: Mapping[NodeId, Value], scope: Scope) -> Value:
+        """The elements that node `number` loads, at looked-up positions whose values are `indices`."""
+        access = self._addresses.access(load.param, load.positions, indices, scope)
+        if load.pair is not None:
+            return self._pair(number, load, access, scope)
+        name = Name(self._naming.of(number, scope), access.address.dims, self._kind(number))
+        self._read(number, load, (name,), access.address, access, scope)
+        return _guarded(name, access.looked, scope)
+
+    def partial(self, number: NodeId, partial: Partial, scope: Scope) -> Value:
+        """The partial results of a reduction, combined."""
+        lanes = self._grid.split_lanes(scope.outermost)
+        access = self._addresses.partial(partial.scratch, partial.axes, lanes, scope)
+        dims, kind = access.address.dims, self._kind(number)
+        parts = Name(self._naming.names.fresh(f"{self._naming.hint(number)}_parts"), dims, kind)
+        fill = REDUCTIONS[partial.op].identity if access.mask else None
+        scope.statements.append(LoadTile((parts,), access.address, access.mask, fill))
+        kept = tuple(dim for dim in dims if dim != "split")
+        return self._naming.assign(number, Fold(partial.op, parts, ("split",), kept, kind), scope)
+
+    def _pair(self, number: NodeId, load: Load, access: Access, scope: Scope) -> Value:
+        """Two neighbours with one wide access: both are known from then on."""
+        assert load.pair is not None
+        at = access.address
+        wide = Address(at.pointer, at.along, at.dims, load.pair.step * self._target.strides(load.param)[load.pair.dim])
+        twins = [self._facts.twin(load, index) for index in (0, 1)]
+        hints = [f"{load.param}_{word}" for word in _NEIGHBOURS]
+        texts = [
+            self._naming.names.fresh(hint) if twin is None else self._naming.of(twin, scope, hint)
+            for twin, hint in zip(twins, hints, strict=True)
+        ]
+        both = tuple(Name(text, at.dims, self._kind(number)) for text in texts)
+        self._read(number, load, both, wide, access, scope)
+        for twin, name in zip(twins, both, strict=True):
+            if twin is not None:
+                scope.values[twin] = _guarded(name, access.looked, scope)
+        return scope.values[number]
+
+    def _read(
+        self, number: NodeId, load: Load, names: tuple[Name, ...], address: Address, access: Access, scope: Scope
+    ) -> None:
+        fill = self._fill(number) if access.conditions else None
+        storage = self._target.graph.tensor(load.param).element
+        cache = self._cache(number, scope)
+        scope.statements.append(LoadTile(names, address, access.conditions, fill, storage, cache))
+
+    def _kind(self, number: NodeId) -> Kind:
+        return self._facts.nodes[number].type.kind
+
+    def _fill(self, number: NodeId) -> float | int | bool:
+        kind = self._kind(number)
+        return self._facts.padding.fill(number) if kind is Kind.REAL else 0 if kind is Kind.INT else False
+
+    def _cache(self, number: NodeId, scope: Scope) -> str | None:
+        """What is read again stays in the cache; measured, it pays for rows that are read once, too.
+
+        The threads of a row in registers all read its tables, which are smaller than its tile: then these stay.
+        """
+        facts = self._facts
+        if not facts.is_of_row(number):
+            return None
+        if facts.stage.stream:
+            again = not scope.last_read or not facts.is_looped(number)
+            return "evict_last" if again else "evict_first"
+        if facts.is_table(number):
+            return "evict_last"
+        looked_up = bool(flow_operands(facts.nodes[number].expr))
+        return None if facts.has_tables or looked_up else "evict_last"
+
+
+def _guarded(name: Name, looked: tuple[Condition, ...], scope: Scope) -> Value:
+    """A value looked up out of range is NaN; an integer one stays 0, the fill of its load."""
+    if looked and name.kind is Kind.REAL:
+        scope.statements.append(Assign(name, Masked(name, looked, float("nan"), name.dims, name.kind)))
+    return name

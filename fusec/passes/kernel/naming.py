@@ -1,0 +1,49 @@
+"""Names of the values of a kernel, and the lines that give them."""
+
+from __future__ import annotations
+
+from fusec.ir.flow import FlowNode, Load, Partial
+from fusec.ir.graph import Choose, Elementwise, NodeId, Reduce
+from fusec.ir.kernel import Assign, Name, Value
+from fusec.passes.kernel.scope import Names, Scope
+
+_REDUCED = {"sum": "total", "amax": "largest", "amin": "smallest"}
+
+
+class Naming:
+    """Gives each node its name: the one of the spec where it has one. A sweep that computes it again uses it again."""
+
+    def __init__(self, nodes: tuple[FlowNode, ...], names: Names) -> None:
+        self._nodes = nodes
+        self.names = names
+        self._known: dict[tuple[NodeId, bool], str] = {}
+
+    def assign(self, number: NodeId, value: Value, scope: Scope) -> Name:
+        """A line of `scope` that gives `value` the name of a node."""
+        name = Name(self.of(number, scope), value.dims, self._nodes[number].type.kind)
+        scope.statements.append(Assign(name, value))
+        return name
+
+    def of(self, number: NodeId, scope: Scope, hint: str | None = None) -> str:
+        """The name of a node, made of `hint` where nothing better is known."""
+        key = (number, bool(scope.axes))
+        if key not in self._known:
+            self._known[key] = self.names.fresh(self._nodes[number].name or hint or self.hint(number))
+        return self._known[key]
+
+    def hint(self, number: NodeId) -> str:
+        """What a node might be called."""
+        node = self._nodes[number]
+        if node.name:
+            return node.name
+        match node.expr:
+            case Load(param=param):
+                return param
+            case Reduce(op=op) | Partial(op=op):
+                return _REDUCED[op]
+            case Elementwise(op=op):
+                return f"{op}_value"
+            case Choose(selector=selector):
+                return f"by_{selector}"
+            case _:
+                return "value"

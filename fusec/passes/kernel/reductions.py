@@ -1,0 +1,63 @@
+"""Reductions: what of a tile takes part in one, how steps of a loop add up, and the fold at the end."""
+
+from __future__ import annotations
+
+from fusec.ir.graph import NodeId, Reduce
+from fusec.ir.kernel import Apply, AsWhole, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
+from fusec.ir.ops import REDUCTIONS
+from fusec.ir.types import Kind, extent
+from fusec.passes.kernel.facts import Facts
+from fusec.passes.kernel.grid import Grid
+from fusec.passes.kernel.scope import Scope
+
+_MERGE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
+
+
+class Reductions:
+    """The expressions that make a reduction."""
+
+    def __init__(self, facts: Facts, grid: Grid) -> None:
+        self._facts = facts
+        self._grid = grid
+
+    def operand(self, number: NodeId, value: Value, scope: Scope) -> Value:
+        """What reduction `number` of `value` reduces: lanes outside of the extents leave it alone."""
+        reduce = self.expr(number)
+        if value.kind is Kind.INT:
+            value = AsWhole(value, Whole.LONG, value.dims)
+        masks = tuple(m for axis in reduce.axes if (m := scope.mask(axis)) is not None)
+        if not masks or self._facts.padding.suits(reduce):
+            return value
+        dims = self._grid.order({*value.dims, *(d for mask in masks for d in mask.dims)})
+        return Masked(value, masks, REDUCTIONS[reduce.op].identity, dims, value.kind)
+
+    def start(self, number: NodeId, value: Value) -> Value:
+        """The accumulator of a loop over tiles like `value`, before the first step."""
+        fill = REDUCTIONS[self.expr(number).op].identity
+        return Filled(value.dims, self._grid.shape(value.dims), fill, self._facts.nodes[number].type.kind)
+
+    def step(self, number: NodeId, total: Name, value: Value) -> Value:
+        """The accumulator after a step."""
+        return Apply(_MERGE[self.expr(number).op], (total, value), total.dims, total.kind)
+
+    def folded(self, number: NodeId, value: Value) -> Value:
+        """The result, from a tile of operands or of accumulators."""
+        reduce = self.expr(number)
+        over = tuple(dim for dim in value.dims if dim in {str(axis) for axis in reduce.axes})
+        if not over:
+            return value
+        kept = tuple(dim for dim in value.dims if dim not in over)
+        kind = self._facts.nodes[number].type.kind
+        folded = Fold(reduce.op, value, over, kept, kind)
+        padding = self._facts.padding
+        neutral = not padding.suits(reduce) or padding.suits_empty(reduce)
+        if not neutral and self._facts.shows_empty(reduce.axes):
+            some = tuple(InRange(Number(0, (), Kind.INT), extent(axis)) for axis in reduce.axes)
+            return Masked(folded, some, REDUCTIONS[reduce.op].identity, kept, kind)
+        return folded
+
+    def expr(self, number: NodeId) -> Reduce:
+        """The reduction that a node is."""
+        expr = self._facts.nodes[number].expr
+        assert isinstance(expr, Reduce)
+        return expr

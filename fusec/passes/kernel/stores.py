@@ -1,0 +1,68 @@
+"""Stores: outputs, neighbours two at a time, and partial results."""
+
+from __future__ import annotations
+
+import sympy
+
+from fusec.ir.flow import Store, lookups, store_axes
+from fusec.ir.graph import Cast
+from fusec.ir.kernel import Address, Along, Branch, ElementOf, StoreTile, Value
+from fusec.ir.plan import PartialResult
+from fusec.passes.kernel.addresses import Addresses
+from fusec.passes.kernel.facts import Facts
+from fusec.passes.kernel.grid import Grid
+from fusec.passes.kernel.scope import Scope
+from fusec.passes.kernel.target import Target
+from fusec.passes.kernel.values import Values, widened
+
+
+class Stores:
+    """Writes the stores of a kernel."""
+
+    def __init__(self, facts: Facts, target: Target, grid: Grid, addresses: Addresses, values: Values) -> None:
+        self._facts = facts
+        self._target = target
+        self._grid = grid
+        self._addresses = addresses
+        self._values = values
+
+    def store(self, store: Store, scope: Scope) -> None:
+        """Write a store, and that of its neighbour if one access makes both."""
+        if store.pair is not None and store.pair.index == 1 and self._facts.mate(store, 0) is not None:
+            return
+        mate = self._facts.mate(store, 1) if store.pair is not None else None
+        values = self._stored((store,) if mate is None else (store, mate), scope)
+        indices = self._values.indices(lookups(store.positions), scope)
+        access = self._addresses.access(store.target, store.positions, indices, scope)
+        address = self._shifted(store, access.address, alone=mate is None)
+        dtype = self._target.dtype(store.element)
+        first = self._grid.first_programs(store)
+        if first is not None:
+            body = StoreTile(values, address, access.conditions, dtype)
+            scope.statements.append(Branch(((first, (body,)),)))
+            return
+        guards = self._grid.absent(store_axes(self._facts.flow, store), scope)
+        scope.statements.append(StoreTile(values, address, (*access.conditions, *guards), dtype))
+
+    def partial(self, partial: PartialResult, scope: Scope) -> None:
+        """Write the partial results of a reduction to scratch."""
+        value = self._values.value(partial.value, scope)
+        access = self._addresses.partial(partial.scratch, partial.axes, self._grid.split_index, scope)
+        scope.statements.append(StoreTile((value,), access.address, access.mask, ElementOf(partial.scratch)))
+
+    def _stored(self, stores: tuple[Store, ...], scope: Scope) -> tuple[Value, ...]:
+        """The values of an access, all of them in the storage type it writes if a cast put them there, or none."""
+        values = [self._values.value(store.value, scope) for store in stores]
+        exprs = [self._facts.nodes[store.value].expr for store in stores]
+        done = all(isinstance(e, Cast) and e.dtype == s.element for e, s in zip(exprs, stores, strict=True))
+        return tuple(values if done else map(widened, values))
+
+    def _shifted(self, store: Store, address: Address, alone: bool) -> Address:
+        """The address of a store that is one of two neighbours: of both of them, or of itself `alone`."""
+        if store.pair is None:
+            return address
+        stride = self._target.strides(store.target)[store.pair.dim]
+        if not alone:
+            return Address(address.pointer, address.along, address.dims, store.pair.step * stride)
+        own = Along((), sympy.Integer(store.pair.index) * store.pair.step, stride)
+        return Address(address.pointer, (*address.along, own), address.dims)

@@ -1,0 +1,56 @@
+"""What the kernels of an op are built for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sympy
+
+from fusec.ir.graph import Graph, TensorParam
+from fusec.ir.kernel import DTypeRef, ElementOf
+from fusec.ir.layout import strides
+from fusec.ir.types import Axis, DType, Kind, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the kernels of an op are built for: its arguments and the storage type behind each type variable."""
+
+    graph: Graph
+    known: dict[str, int]
+
+    @property
+    def argument_names(self) -> set[str]:
+        """The names a kernel's arguments take, which no variable may have."""
+        graph = self.graph
+        tensors = [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
+        scalars = [param.name for param in graph.params if not isinstance(param, TensorParam)]
+        return {*(f"{name}_ptr" for name in tensors), *scalars, *(solve.name for solve in graph.solves)}
+
+    def strides(self, tensor: str) -> tuple[sympy.Symbol, ...]:
+        """The strides of a stored tensor, one for each stored dimension."""
+        return strides(tensor, self._dims(tensor))
+
+    def dtype(self, storage: Storage) -> DTypeRef:
+        """A storage type as a kernel can name it: a type variable is the element of an argument that has it."""
+        if isinstance(storage, DType):
+            return storage
+        saturates = any(option.bits == 8 or option.kind is Kind.INT for option in storage.options)
+        for param in self.graph.params:
+            if isinstance(param, TensorParam) and param.element == storage and not param.optional:
+                return ElementOf(param.name, saturates)
+        return ElementOf(next(o.name for o in self.graph.outputs if o.element == storage), saturates)
+
+    def has_infinity(self, tensor: str) -> bool:
+        """Whether a tensor is of reals that may be infinite, whatever type the caller chooses."""
+        element = self.graph.tensor(tensor).element
+        options = (element,) if isinstance(element, DType) else element.options
+        return all(option.kind is Kind.REAL and option.name != "f8e4m3" for option in options)
+
+    def is_optional(self, tensor: str) -> bool:
+        """Whether a tensor may be left out of a call."""
+        return any(param.name == tensor and param.optional for param in self.graph.tensors)
+
+    def _dims(self, tensor: str) -> tuple[tuple[Axis, ...], ...]:
+        output = next((output for output in self.graph.outputs if output.name == tensor), None)
+        return output.dims if output else self.graph.tensor(tensor).dims

@@ -1,0 +1,188 @@
+"""Values: every node as a name or an expression, each computed where it belongs and only once there."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from fusec.ir.flow import Load, Partial, Size, flow_operands, lookups
+from fusec.ir.graph import GIVEN, OMITTED, Cast, Choose, Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
+from fusec.ir.kernel import (
+    Apply,
+    Assign,
+    AsWhole,
+    Branch,
+    Filled,
+    Largest,
+    Name,
+    Number,
+    Rounded,
+    SizeExpr,
+    Statement,
+    Value,
+    Whole,
+    Widened,
+)
+from fusec.passes.kernel.facts import Facts
+from fusec.passes.kernel.grid import EARLY, Grid
+from fusec.passes.kernel.loads import Loads
+from fusec.passes.kernel.naming import Naming
+from fusec.passes.kernel.reductions import Reductions
+from fusec.passes.kernel.scope import Scope
+from fusec.passes.kernel.target import Target
+
+_INLINE = 4
+"""Operations that may stand in one expression before it gets a line of its own."""
+
+
+class Values:
+    """Computes the nodes of a stage, adding to scopes the lines that takes."""
+
+    def __init__(
+        self, facts: Facts, target: Target, grid: Grid, naming: Naming, loads: Loads, reductions: Reductions
+    ) -> None:
+        self._facts = facts
+        self._target = target
+        self._grid = grid
+        self._naming = naming
+        self._loads = loads
+        self._reductions = reductions
+        self._deferred: dict[NodeId, tuple[tuple[Statement, ...], Value]] = {}
+
+    @property
+    def has_deferred(self) -> bool:
+        """Whether the kernel has a flag that says when some of its loads are made."""
+        return bool(self._deferred)
+
+    def value(self, number: NodeId, scope: Scope) -> Value:
+        """A node in `scope`, maybe in a storage type."""
+        known = scope.known(number)
+        if known is not None:
+            return known
+        home = scope.home(number, self._facts.is_looped(number))
+        if number in self._deferred:
+            body, value = self._deferred[number]
+            home.statements.append(Branch(((f"not {EARLY}", body),)))
+        else:
+            value = self._computed(number, home)
+        home.values[number] = value
+        return value
+
+    def wide(self, number: NodeId, scope: Scope) -> Value:
+        """A node in `scope`, ready for arithmetic."""
+        return widened(self.value(number, scope))
+
+    def indices(self, numbers: tuple[NodeId, ...], scope: Scope) -> dict[NodeId, Value]:
+        """Looked-up positions, each under a name, for an index is used in an address and in a mask."""
+        return {number: self._index(number, scope) for number in numbers}
+
+    def reduced(self, number: NodeId, scope: Scope) -> Value:
+        """What a reduction reduces in `scope`."""
+        return self._reductions.operand(number, self.wide(self._reductions.expr(number).arg, scope), scope)
+
+    def load_if_few(self, numbers: list[NodeId], scope: Scope) -> None:
+        """Load in a branch now; `value` adds the opposite branch where one of them is needed."""
+        bodies: list[Statement] = []
+        for number in numbers:
+            branch = Scope(scope, only=frozenset({number, *flow_operands(self._facts.nodes[number].expr)}))
+            value = self.value(number, branch)
+            self._deferred[number] = (tuple(branch.statements), value)
+            bodies += branch.statements
+        scope.statements.append(Branch(((EARLY, tuple(bodies)),)))
+
+    def _computed(self, number: NodeId, scope: Scope) -> Value:
+        node = self._facts.nodes[number]
+        match node.expr:
+            case Load(positions=positions):
+                return self._loads.load(number, node.expr, self.indices(lookups(positions), scope), scope)
+            case Partial():
+                return self._loads.partial(number, node.expr, scope)
+            case Scalar(param):
+                return Name(param, (), node.type.kind)
+            case Const(value):
+                return Number(value, (), node.type.kind)
+            case Size(value):
+                return SizeExpr(value)
+            case MaxOf(dtype):
+                return Largest(self._target.dtype(dtype), (), node.type.kind)
+            case Index(axis):
+                return scope.index(axis)
+            case Elementwise(op, args):
+                return self._applied(number, op, [self.wide(arg, scope) for arg in args], scope)
+            case Cast(arg, dtype):
+                value = self.wide(arg, scope)
+                rounded = Rounded(value, self._target.dtype(dtype), value.dims, node.type.kind)
+                name = self._naming.assign(number, rounded, scope)
+                return Name(name.text, name.dims, name.kind, dtype)
+            case Reduce():
+                folded = self._reductions.folded(number, self.reduced(number, scope))
+                return self._naming.assign(number, folded, scope)
+            case Choose():
+                return self._chosen(number, node.expr, scope)
+            case _:
+                assert_never(node.expr)
+
+    def _applied(self, number: NodeId, op: str, args: list[Value], scope: Scope) -> Value:
+        dims = self._grid.order({dim for arg in args for dim in arg.dims})
+        if number in self._facts.long:
+            first = next((place for place, arg in enumerate(args) if not isinstance(arg, Number)), 0)
+            args[first] = AsWhole(args[first], Whole.LONG, args[first].dims)
+        value = Apply(op, tuple(args), dims, self._facts.nodes[number].type.kind)
+        if self._facts.is_inlined(number) and _operations(value) <= _INLINE:
+            return value
+        return self._naming.assign(number, value, scope)
+
+    def _chosen(self, number: NodeId, expr: Choose, scope: Scope) -> Value:
+        """One name, assigned in the branch of each case; what only one case needs is computed in its branch."""
+        branches: list[tuple[Scope, Value]] = []
+        for _, case in expr.cases:
+            branch = Scope(scope, only=self._facts.only_for(case, number), last_read=scope.last_read)
+            branches.append((branch, self.wide(case, branch)))
+        dims = self._grid.order({dim for _, value in branches for dim in value.dims})
+        name = Name(self._naming.of(number, scope), dims, self._facts.nodes[number].type.kind)
+        cases: list[tuple[str, tuple[Statement, ...]]] = []
+        for (case_name, _), (branch, value) in zip(expr.cases, branches, strict=True):
+            branch.statements.append(Assign(name, self._spread(value, name)))
+            cases.append((_condition(expr.selector, case_name), tuple(branch.statements)))
+        cases[-1] = ("", cases[-1][1])
+        scope.statements.append(Branch(tuple(cases)))
+        return name
+
+    def _spread(self, value: Value, name: Name) -> Value:
+        """A scalar over all lanes of the tile that other branches give the same name."""
+        if value.dims or not name.dims:
+            return value
+        shape = self._grid.shape(name.dims)
+        if isinstance(value, Number):
+            return Filled(name.dims, shape, value.value, name.kind)
+        return Apply("add", (Filled(name.dims, shape, 0.0, name.kind), value), name.dims, name.kind)
+
+    def _index(self, number: NodeId, scope: Scope) -> Value:
+        value = self.wide(number, scope)
+        if isinstance(value, Name):
+            return value
+        home = scope.home(number, self._facts.is_looped(number))
+        home.values[number] = self._naming.assign(number, value, home)
+        return home.values[number]
+
+
+def widened(value: Value) -> Value:
+    """A value that may be in a storage type, ready for arithmetic."""
+    if isinstance(value, Name) and value.storage is not None:
+        return Widened(Name(value.text, value.dims, value.kind), value.storage, value.dims, value.kind)
+    return value
+
+
+def _condition(selector: str, case: str) -> str:
+    if case in (GIVEN, OMITTED):
+        return f"{selector}_ptr is{'' if case == OMITTED else ' not'} None"
+    return f'{selector.upper()} == "{case}"'
+
+
+def _operations(value: Value) -> int:
+    match value:
+        case Apply(args=args):
+            return 1 + sum(map(_operations, args))
+        case Widened(arg) | AsWhole(arg):
+            return 1 + _operations(arg)
+        case _:
+            return 0
