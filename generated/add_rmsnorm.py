@@ -416,7 +416,7 @@ def _outputs_add_rmsnorm(lead, N, T):
 
 def _plan_add_rmsnorm(x, residual, weight):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_add_rmsnorm(x, residual, weight)
+    lead, N, *_ = extents = _extents_add_rmsnorm(x, residual, weight)
     total, y = _outputs_add_rmsnorm(*extents)
     rows = collapse(
         lead,
@@ -527,7 +527,6 @@ def _plan_add_rmsnorm(x, residual, weight):
             for walk, at in enumerate(rows.offsets)
         ]
         block = tiles.blocks(lead0 * lead1, N)
-        warps = block.warps
         launches += [
             Launch(
                 _add_rmsnorm_finish,
@@ -540,7 +539,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)

@@ -476,7 +476,7 @@ def _outputs_add_rmsnorm_quantize(lead, N, T):
 
 def _plan_add_rmsnorm_quantize(x, residual, weight):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_add_rmsnorm_quantize(x, residual, weight)
+    lead, N, *_ = extents = _extents_add_rmsnorm_quantize(x, residual, weight)
     total, q, scale = _outputs_add_rmsnorm_quantize(*extents)
     rows = collapse(
         lead,
@@ -604,7 +604,6 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
             for walk, at in enumerate(rows.offsets)
         ]
         block = tiles.blocks(lead0 * lead1, N)
-        warps = block.warps
         launches += [
             Launch(
                 _add_rmsnorm_quantize_finish,
@@ -617,7 +616,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
                 offsets={
                     "x": at[0],
                     "residual": at[1],

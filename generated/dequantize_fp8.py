@@ -137,7 +137,6 @@ def _plan_dequantize_fp8(q, scale):
     launches = []
     # blocks of ..., N
     block = tiles.blocks(lead0 * lead1, N)
-    warps = block.warps
     launches += [
         Launch(
             _dequantize_fp8_blocked,
@@ -149,7 +148,7 @@ def _plan_dequantize_fp8(q, scale):
                 BLOCK_N=block.size,
                 INDEX=index,
             ),
-            options=({"num_warps": warps, "num_stages": 1},),
+            options=({"num_warps": block.warps, "num_stages": 1},),
             offsets={"q": at[0], "y": at[1]},
         )
         for at in rows.offsets
@@ -286,7 +285,6 @@ def _plan_dequantize_fp8_rows(q, scale):
     launches = []
     # blocks of ..., N
     block = tiles.blocks(lead0 * lead1, N)
-    warps = block.warps
     launches += [
         Launch(
             _dequantize_fp8_rows_blocked,
@@ -298,7 +296,7 @@ def _plan_dequantize_fp8_rows(q, scale):
                 BLOCK_N=block.size,
                 INDEX=index,
             ),
-            options=({"num_warps": warps, "num_stages": 1},),
+            options=({"num_warps": block.warps, "num_stages": 1},),
             offsets={"q": at[0], "scale": at[1], "y": at[2]},
         )
         for at in rows.offsets
@@ -447,7 +445,6 @@ def _plan_dequantize_fp8_groups(q, scale):
     launches = []
     # blocks of ..., G, L
     block = tiles.blocks(G * lead0 * lead1, L)
-    warps = block.warps
     launches += [
         Launch(
             _dequantize_fp8_groups_blocked,
@@ -459,7 +456,7 @@ def _plan_dequantize_fp8_groups(q, scale):
                 BLOCK_L=block.size,
                 INDEX=index,
             ),
-            options=({"num_warps": warps, "num_stages": 1},),
+            options=({"num_warps": block.warps, "num_stages": 1},),
             offsets={"q": at[0], "scale": at[1], "y": at[2]},
         )
         for at in rows.offsets

@@ -635,7 +635,7 @@ def _outputs_fused_rmsnorm_rope(B, S, D, H, T, C):
 
 def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, D, H, T, C = extents = _extents_fused_rmsnorm_rope(x, weight, cos, sin, num_heads)
+    B, S, D, H, *_ = extents = _extents_fused_rmsnorm_rope(x, weight, cos, sin, num_heads)
     (y,) = _outputs_fused_rmsnorm_rope(*extents)
     weight, cos, sin = squeeze(weight, 1), squeeze(cos, 2), squeeze(sin, 2)
     sizes = {
@@ -743,7 +743,6 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
             )
         )
         block = tiles.blocks(B * H * S, D // 2)
-        warps = block.warps
         launches.append(
             Launch(
                 _fused_rmsnorm_rope_finish,
@@ -756,7 +755,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
             )
         )
     return Plan(

@@ -141,7 +141,7 @@ def _outputs_gated_activation(lead, N, T):
 
 def _plan_gated_activation(gate, up, activation):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_gated_activation(gate, up, activation)
+    lead, N, *_ = extents = _extents_gated_activation(gate, up, activation)
     (y,) = _outputs_gated_activation(*extents)
     rows = collapse(lead, gate.stride()[: len(lead)], up.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
     (gate_lead1, gate_lead0), (up_lead1, up_lead0), (y_lead1, y_lead0) = rows.strides
@@ -166,7 +166,6 @@ def _plan_gated_activation(gate, up, activation):
     launches = []
     # blocks of ..., N
     block = tiles.blocks(lead0 * lead1, N)
-    warps = block.warps
     launches += [
         Launch(
             _gated_activation_blocked,
@@ -179,7 +178,7 @@ def _plan_gated_activation(gate, up, activation):
                 INDEX=index,
                 ACTIVATION=activation,
             ),
-            options=({"num_warps": warps, "num_stages": 1},),
+            options=({"num_warps": block.warps, "num_stages": 1},),
             offsets={"gate": at[0], "up": at[1], "y": at[2]},
         )
         for at in rows.offsets

@@ -472,7 +472,7 @@ def _outputs_gated_activation_quantize(lead, N, T):
 
 def _plan_gated_activation_quantize(gate, up, activation):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_gated_activation_quantize(gate, up, activation)
+    lead, N, *_ = extents = _extents_gated_activation_quantize(gate, up, activation)
     q, scale = _outputs_gated_activation_quantize(*extents)
     rows = collapse(
         lead,
@@ -591,7 +591,6 @@ def _plan_gated_activation_quantize(gate, up, activation):
             for walk, at in enumerate(rows.offsets)
         ]
         block = tiles.blocks(lead0 * lead1, N, thread=16)
-        warps = block.warps
         launches += [
             Launch(
                 _gated_activation_quantize_finish,
@@ -605,7 +604,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
                 offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)

@@ -873,7 +873,7 @@ def _outputs_qk_norm_rope(B, S, Hq, D, Hk, P, T, C):
 
 def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, P, T, C = extents = _extents_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids)
+    B, S, Hq, D, Hk, P, *_ = extents = _extents_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids)
     q_rotated, k_rotated = _outputs_qk_norm_rope(*extents)
     q_weight, k_weight, cos, sin = squeeze(q_weight, 1), squeeze(k_weight, 1), squeeze(cos, 2), squeeze(sin, 2)
     sizes = {
@@ -980,7 +980,6 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                 )
             )
             block = tiles.blocks(B * Hq * S, D // 2)
-            warps = block.warps
             launches.append(
                 Launch(
                     _qk_norm_rope_finish_q_rotated,
@@ -993,7 +992,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         SPLITS=splits,
                         INDEX=index,
                     ),
-                    options=({"num_warps": warps, "num_stages": 1},),
+                    options=({"num_warps": block.warps, "num_stages": 1},),
                 )
             )
         if tiles.padded(D // 2) <= tiles.SHORT_ROW:
@@ -1038,7 +1037,6 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                 )
             )
             block = tiles.blocks(B * Hk * S, D // 2)
-            warps = block.warps
             launches.append(
                 Launch(
                     _qk_norm_rope_finish_k_rotated,
@@ -1051,7 +1049,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         SPLITS=splits,
                         INDEX=index,
                     ),
-                    options=({"num_warps": warps, "num_stages": 1},),
+                    options=({"num_warps": block.warps, "num_stages": 1},),
                 )
             )
     return Plan(

@@ -214,7 +214,7 @@ def _outputs_quantize_fp8(lead, N, T):
 
 def _plan_quantize_fp8(x):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_quantize_fp8(x)
+    lead, N, *_ = extents = _extents_quantize_fp8(x)
     q, scale = _outputs_quantize_fp8(*extents)
     rows = collapse(lead, x.stride()[: len(lead)], contiguous(q.shape)[: len(lead)])
     tiles.require_one_walk("quantize_fp8", rows)
@@ -280,7 +280,6 @@ def _plan_quantize_fp8(x):
             for walk, at in enumerate(rows.offsets)
         ]
         block = tiles.blocks(lead0 * lead1, N, thread=16)
-        warps = block.warps
         launches += [
             Launch(
                 _quantize_fp8_finish,
@@ -293,7 +292,7 @@ def _plan_quantize_fp8(x):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
                 offsets={"x": at[0], "q": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -587,7 +586,7 @@ def _outputs_quantize_fp8_rows(lead, N, T):
 
 def _plan_quantize_fp8_rows(x):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_quantize_fp8_rows(x)
+    lead, N, *_ = extents = _extents_quantize_fp8_rows(x)
     q, scale = _outputs_quantize_fp8_rows(*extents)
     rows = collapse(
         lead,
@@ -698,7 +697,6 @@ def _plan_quantize_fp8_rows(x):
             for walk, at in enumerate(rows.offsets)
         ]
         block = tiles.blocks(lead0 * lead1, N, thread=16)
-        warps = block.warps
         launches += [
             Launch(
                 _quantize_fp8_rows_finish,
@@ -711,7 +709,7 @@ def _plan_quantize_fp8_rows(x):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
                 offsets={"x": at[0], "q": at[1], "scale": at[2], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -834,7 +832,7 @@ def _outputs_quantize_fp8_groups(lead, L, G, T):
 
 def _plan_quantize_fp8_groups(x):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, L, G, T = extents = _extents_quantize_fp8_groups(x)
+    lead, L, G, *_ = extents = _extents_quantize_fp8_groups(x)
     q, scale = _outputs_quantize_fp8_groups(*extents)
     rows = collapse(
         lead,

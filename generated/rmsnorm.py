@@ -311,7 +311,7 @@ def _outputs_rmsnorm(lead, N, T):
 
 def _plan_rmsnorm(x, weight):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_rmsnorm(x, weight)
+    lead, N, *_ = extents = _extents_rmsnorm(x, weight)
     (y,) = _outputs_rmsnorm(*extents)
     rows = collapse(lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
     (x_lead1, x_lead0), (y_lead1, y_lead0) = rows.strides
@@ -410,7 +410,6 @@ def _plan_rmsnorm(x, weight):
             for walk, at in enumerate(rows.offsets)
         ]
         block = tiles.blocks(lead0 * lead1, N)
-        warps = block.warps
         launches += [
             Launch(
                 _rmsnorm_finish,
@@ -423,7 +422,7 @@ def _plan_rmsnorm(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -720,7 +719,7 @@ def _outputs_rmsnorm_unit_offset(lead, N, T):
 
 def _plan_rmsnorm_unit_offset(x, weight):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_rmsnorm_unit_offset(x, weight)
+    lead, N, *_ = extents = _extents_rmsnorm_unit_offset(x, weight)
     (y,) = _outputs_rmsnorm_unit_offset(*extents)
     rows = collapse(lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
     (x_lead1, x_lead0), (y_lead1, y_lead0) = rows.strides
@@ -825,7 +824,6 @@ def _plan_rmsnorm_unit_offset(x, weight):
             for walk, at in enumerate(rows.offsets)
         ]
         block = tiles.blocks(lead0 * lead1, N)
-        warps = block.warps
         launches += [
             Launch(
                 _rmsnorm_unit_offset_finish,
@@ -838,7 +836,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -1140,7 +1138,7 @@ def _outputs_rmsnorm_rounded(lead, N, T):
 
 def _plan_rmsnorm_rounded(x, weight):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_rmsnorm_rounded(x, weight)
+    lead, N, *_ = extents = _extents_rmsnorm_rounded(x, weight)
     (y,) = _outputs_rmsnorm_rounded(*extents)
     rows = collapse(lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
     (x_lead1, x_lead0), (y_lead1, y_lead0) = rows.strides
@@ -1239,7 +1237,6 @@ def _plan_rmsnorm_rounded(x, weight):
             for walk, at in enumerate(rows.offsets)
         ]
         block = tiles.blocks(lead0 * lead1, N)
-        warps = block.warps
         launches += [
             Launch(
                 _rmsnorm_rounded_finish,
@@ -1252,7 +1249,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)

@@ -358,7 +358,7 @@ def _outputs_rmsnorm_quantize(lead, N, T):
 
 def _plan_rmsnorm_quantize(x, weight):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_rmsnorm_quantize(x, weight)
+    lead, N, *_ = extents = _extents_rmsnorm_quantize(x, weight)
     q, scale = _outputs_rmsnorm_quantize(*extents)
     rows = collapse(
         lead,
@@ -466,7 +466,6 @@ def _plan_rmsnorm_quantize(x, weight):
             for walk, at in enumerate(rows.offsets)
         ]
         block = tiles.blocks(lead0 * lead1, N, thread=16)
-        warps = block.warps
         launches += [
             Launch(
                 _rmsnorm_quantize_finish,
@@ -479,7 +478,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
                 offsets={
                     "x": at[0],
                     "q": at[1],

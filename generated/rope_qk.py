@@ -485,7 +485,7 @@ def _outputs_rope_qk(B, S, Hq, D, Hk, P, T, C):
 
 def _plan_rope_qk(q, k, cos, sin, position_ids):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, P, T, C = extents = _extents_rope_qk(q, k, cos, sin, position_ids)
+    B, S, Hq, D, Hk, P, *_ = extents = _extents_rope_qk(q, k, cos, sin, position_ids)
     q_rotated, k_rotated = _outputs_rope_qk(*extents)
     cos, sin = squeeze(cos, 2), squeeze(sin, 2)
     sizes = {
@@ -548,7 +548,6 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
         # each output apart
         # blocks of B, S, Hq, D/2
         block = tiles.blocks(B * Hq * S, D // 2)
-        warps = block.warps
         launches.append(
             Launch(
                 _rope_qk_blocked_q_rotated,
@@ -560,12 +559,11 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
             )
         )
         # blocks of B, S, Hk, D/2
         block = tiles.blocks(B * Hk * S, D // 2)
-        warps = block.warps
         launches.append(
             Launch(
                 _rope_qk_blocked_k_rotated,
@@ -577,7 +575,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
             )
         )
     return Plan(
@@ -957,7 +955,7 @@ def _outputs_rope_qk_half(B, S, Hq, D, Hk, P, T, C):
 
 def _plan_rope_qk_half(q, k, cos, sin, position_ids):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, P, T, C = extents = _extents_rope_qk_half(q, k, cos, sin, position_ids)
+    B, S, Hq, D, Hk, P, *_ = extents = _extents_rope_qk_half(q, k, cos, sin, position_ids)
     q_rotated, k_rotated = _outputs_rope_qk_half(*extents)
     cos, sin = squeeze(cos, 2), squeeze(sin, 2)
     sizes = {
@@ -1020,7 +1018,6 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
         # each output apart
         # blocks of B, S, Hq, D/2
         block = tiles.blocks(B * Hq * S, D // 2)
-        warps = block.warps
         launches.append(
             Launch(
                 _rope_qk_half_blocked_q_rotated,
@@ -1032,12 +1029,11 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
             )
         )
         # blocks of B, S, Hk, D/2
         block = tiles.blocks(B * Hk * S, D // 2)
-        warps = block.warps
         launches.append(
             Launch(
                 _rope_qk_half_blocked_k_rotated,
@@ -1049,7 +1045,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
             )
         )
     return Plan(
@@ -1435,7 +1431,7 @@ def _outputs_rope_qk_interleaved(B, S, Hq, D, Hk, P, T, C):
 
 def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, P, T, C = extents = _extents_rope_qk_interleaved(q, k, cos, sin, position_ids)
+    B, S, Hq, D, Hk, P, *_ = extents = _extents_rope_qk_interleaved(q, k, cos, sin, position_ids)
     q_rotated, k_rotated = _outputs_rope_qk_interleaved(*extents)
     cos, sin = squeeze(cos, 2), squeeze(sin, 2)
     sizes = {
@@ -1498,7 +1494,6 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
         # each output apart
         # blocks of B, S, Hq, D/2
         block = tiles.blocks(B * Hq * S, D // 2)
-        warps = block.warps
         launches.append(
             Launch(
                 _rope_qk_interleaved_blocked_q_rotated,
@@ -1510,12 +1505,11 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
             )
         )
         # blocks of B, S, Hk, D/2
         block = tiles.blocks(B * Hk * S, D // 2)
-        warps = block.warps
         launches.append(
             Launch(
                 _rope_qk_interleaved_blocked_k_rotated,
@@ -1527,7 +1521,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
             )
         )
     return Plan(
@@ -1941,7 +1935,7 @@ def _outputs_rope_qk_interleaved_full(B, S, Hq, D, Hk, P, T, C):
 
 def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, P, T, C = extents = _extents_rope_qk_interleaved_full(q, k, cos, sin, position_ids)
+    B, S, Hq, D, Hk, P, *_ = extents = _extents_rope_qk_interleaved_full(q, k, cos, sin, position_ids)
     q_rotated, k_rotated = _outputs_rope_qk_interleaved_full(*extents)
     cos, sin = squeeze(cos, 2), squeeze(sin, 2)
     sizes = {
@@ -2004,7 +1998,6 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
         # each output apart
         # blocks of B, S, Hq, D/2
         block = tiles.blocks(B * Hq * S, D // 2)
-        warps = block.warps
         launches.append(
             Launch(
                 _rope_qk_interleaved_full_blocked_q_rotated,
@@ -2016,12 +2009,11 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
             )
         )
         # blocks of B, S, Hk, D/2
         block = tiles.blocks(B * Hk * S, D // 2)
-        warps = block.warps
         launches.append(
             Launch(
                 _rope_qk_interleaved_full_blocked_k_rotated,
@@ -2033,7 +2025,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     BLOCK_D_2=block.size,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
             )
         )
     return Plan(

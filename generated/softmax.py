@@ -348,7 +348,7 @@ def _outputs_softmax(lead, N, T):
 
 def _plan_softmax(x):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, T = extents = _extents_softmax(x)
+    lead, N, *_ = extents = _extents_softmax(x)
     (y,) = _outputs_softmax(*extents)
     rows = collapse(lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
     (x_lead1, x_lead0), (y_lead1, y_lead0) = rows.strides
@@ -445,8 +445,6 @@ def _plan_softmax(x):
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        chunk = tiles.split_chunk(N)
-        warps = tiles.warps(chunk, thread=8)
         partial1 = lead0 * lead1 * splits
         scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
         launches += [
@@ -460,7 +458,6 @@ def _plan_softmax(x):
             for walk, at in enumerate(rows.offsets)
         ]
         block = tiles.blocks(lead0 * lead1, N)
-        warps = block.warps
         launches += [
             Launch(
                 _softmax_finish,
@@ -473,7 +470,7 @@ def _plan_softmax(x):
                     SPLITS=splits,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=({"num_warps": block.warps, "num_stages": 1},),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusec.codegen.extents import Extents, count, divisor, factor, times
-from fusec.codegen.launches import ONE_WARP, WARPS, LaunchWriter
+from fusec.codegen.launches import LaunchWriter, with_warps
+from fusec.codegen.names import words
 from fusec.ir.flow import Store
 from fusec.ir.graph import Graph
 from fusec.ir.kernel import Kernel
@@ -50,7 +51,7 @@ class ChoiceWriter:
             case Shape.BLOCKED if stage.block:
                 return Choice(None, words, self._finish(stage, kernel))
             case Shape.BLOCKED:
-                return Choice(None, words, self._launches.lines(kernel, "1", {}, ONE_WARP))
+                return Choice(None, words, self._launches.lines(kernel, "1", {}, with_warps("1")))
 
     def _rows(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
         row, programs = self._extents.padded(stage.tile), count(stage.rows)
@@ -64,7 +65,7 @@ class ChoiceWriter:
             blocks[block_name(stage.block)] = "wide"
             grid, limit = f"{grid} * {_block_programs(stage, 'wide')}", "tiles.RESIDENT_ROW // 4"
         always = self._extents.is_fixed(stage.tile) and stage.block is None
-        launch = self._launches.lines(kernel, grid, blocks, WARPS)
+        launch = self._launches.lines(kernel, grid, blocks, with_warps("warps"))
         return Choice(None if always else f"{row} <= {limit}", words, [*sizing, *launch])
 
     def _resident(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
@@ -91,7 +92,7 @@ class ChoiceWriter:
         rows = count((*stage.rows, *((stage.block,) if stage.block else ())))
         loop = f"tiles.prefers_loop({rows}, {self._extents.row_length((*stage.stream, *stage.tile))})"
         condition = loop if tile == "1" else f"{loop} and {tile} <= tiles.CHUNK"
-        return Choice(condition, words, [*sizing, *self._launches.lines(kernel, programs, blocks, WARPS)])
+        return Choice(condition, words, [*sizing, *self._launches.lines(kernel, programs, blocks, with_warps("warps"))])
 
     def _cut(self, stage: Stage) -> tuple[list[str], dict[str, str], str, str]:
         """For a stage with a loop: lines, compile-time arguments, programs before splits, elements of a position."""
@@ -107,7 +108,7 @@ class ChoiceWriter:
         lines: list[str] = []
         for place, (stage, kernel) in enumerate(zip(plan.plan.stages, plan.kernels, strict=True)):
             lines += self._partial(stage, kernel, place == 0) if stage.split else self._finish(stage, kernel)
-        return lines
+        return _assigned_once(lines)
 
     def _partial(self, stage: Stage, kernel: Kernel, first: bool) -> list[str]:
         """The launch of a kernel that leaves partial results; the `first` of a plan says over how many programs."""
@@ -120,7 +121,7 @@ class ChoiceWriter:
             sizing.append(f"splits = tiles.split_count({programs}, {steps}, {_step(inner)})")
         sizing += [f"warps = tiles.warps({_step(inner)}, thread=8)", *self._scratch(stage)]
         blocks |= {block_name(last): "chunk", "SPLITS": "splits"}
-        return [*sizing, *self._launches.lines(kernel, times(programs, "splits"), blocks, WARPS)]
+        return [*sizing, *self._launches.lines(kernel, times(programs, "splits"), blocks, with_warps("warps"))]
 
     def _scratch(self, stage: Stage) -> list[str]:
         """A buffer for each partial result, as many times as there are walks."""
@@ -151,11 +152,13 @@ class ChoiceWriter:
             grid = _row_programs(stage, "lanes")
             blocks["ROWS"] = "lanes"
         blocks["SPLITS"] = "splits"
-        return [*sizing, f"warps = {warps}", *self._launches.lines(kernel, grid, blocks, WARPS)]
+        return [*sizing, *self._launches.lines(kernel, grid, blocks, with_warps(warps))]
 
     def _tiled(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
         total = self._joint_size(stage)
-        launch = self._launches.lines(kernel, count(stage.rows), self._extents.tile_blocks(stage.tile), WARPS)
+        launch = self._launches.lines(
+            kernel, count(stage.rows), self._extents.tile_blocks(stage.tile), with_warps("warps")
+        )
         body = [f"warps = tiles.warps({total}, thread=32)", *launch]
         return Choice(f"{total} <= tiles.RESIDENT_ROW // 2", words, body)
 
@@ -168,6 +171,20 @@ class ChoiceWriter:
 
     def _itemsize(self, tensor: str) -> str:
         return "4" if self._graph.tensor(tensor).optional else f"{tensor}.element_size()"
+
+
+def _assigned_once(lines: list[str]) -> list[str]:
+    """`lines` without assignments that give a variable what it holds already."""
+    held: dict[str, str] = {}
+    kept: list[str] = []
+    for line in lines:
+        name, equals, value = line.partition(" = ")
+        if equals and name.isidentifier():
+            if held.get(name) == value:
+                continue
+            held = {other: text for other, text in held.items() if name not in words([text])} | {name: value}
+        kept.append(line)
+    return kept
 
 
 def _row_programs(stage: Stage, lanes: str) -> str:

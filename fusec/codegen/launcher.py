@@ -41,8 +41,9 @@ def scalar_names(graph: Graph) -> list[str]:
 
 def _extents(graph: Graph, names: OpNames) -> list[str]:
     given = f"{names.extents}({', '.join(layout_arguments(graph))})"
-    found = extent_names(graph)
-    lines = [f"{_targets(found)} = extents = {given}" if found else f"extents = {given}"]
+    found = extent_names(graph)[: -len(graph.variables) or None]
+    left = [*found, *(["*_"] if graph.variables else [])]
+    lines = [f"{_targets(left)} = extents = {given}" if found else f"extents = {given}"]
     if graph.outputs:
         lines.append(f"{_targets(output.name for output in graph.outputs)} = {names.outputs}(*extents)")
     return [*lines, squeeze_line(graph)] if squeezed(graph) else lines

@@ -7,10 +7,10 @@ from fusec.codegen.sizes import SizeWriter
 from fusec.ir.graph import ChoiceParam, Graph
 from fusec.ir.kernel import Kernel
 
-WARPS = '({"num_warps": warps, "num_stages": 1},)'
-"""The options of a launch that a variable `warps` was found for."""
 
-ONE_WARP = '({"num_warps": 1, "num_stages": 1},)'
+def with_warps(warps: str) -> str:
+    """The options of a launch that there is one way for."""
+    return f'({{"num_warps": {warps}, "num_stages": 1}},)'
 
 
 class LaunchWriter:

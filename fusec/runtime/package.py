@@ -38,6 +38,8 @@ def serve(package: str, modules: Mapping[str, str]) -> None:
     """Let the imported package of that name load its public names on demand; `modules` says where each one lives."""
     module = sys.modules[package]
     vars(module)["_modules"] = dict(modules)
+    for name in modules:
+        vars(module).pop(name, None)  # an import of the package itself, `serve` say, would hide an op of that name
     module.__class__ = Package
 
 

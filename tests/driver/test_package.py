@@ -241,6 +241,12 @@ except AttributeError as error:
     ]
 
 
+def test_ops_may_have_the_names_of_what_the_package_imports(tmp_path: Path) -> None:
+    ops = {"TYPE_CHECKING": 2, "serve": 3}
+    package.write(tmp_path / "ops", files(ops))
+    assert numbers(tmp_path / "ops") == ops
+
+
 def test_a_package_without_ops_is_importable(tmp_path: Path) -> None:
     package.write(tmp_path / "ops", files({}))
     assert numbers(tmp_path / "ops") == {}
