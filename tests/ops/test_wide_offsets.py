@@ -1,0 +1,116 @@
+"""Offsets beyond 32 bits, without the memory: every op of specs/ under every shape of plan.
+
+Pages of a reserved tensor take memory only where they are written; of a launch over 2**31 elements few programs run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from catalogue import Op, all_ops
+from torch import Tensor
+
+from fusec.ir.graph import Graph, ScalarParam
+from fusec.ir.types import Lead
+from fusec.numerics.envelope import envelope
+from fusec.testing.buffers import guarded_allocations, reserved, reserved_allocations
+from fusec.testing.cases import Case, build
+from fusec.testing.compare import judge
+from fusec.testing.extents import Signature
+from fusec.testing.interpreter import interpreting
+from fusec.testing.layouts import strides_of
+from fusec.testing.limits import LIMITS, limited
+from fusec.testing.memory import watched
+from fusec.testing.metamorphic import independent_axes
+
+pytestmark = [
+    pytest.mark.skipif(not interpreting(), reason="needs tensors larger than the memory"),
+    pytest.mark.parametrize("shape", LIMITS),
+]
+
+every_op = pytest.mark.parametrize("op", all_ops(), ids=lambda op: op.name)
+
+FAR = 2**30
+"""A stride in elements: the third position along it is beyond 32 bits."""
+
+APART = [op for op in all_ops() if independent_axes(op.program.graph)]
+"""Ops whose rows do not know of each other, so that a few of them can be computed alone."""
+
+
+def small_case(graph: Graph) -> Case:
+    """A call with three positions along every axis, or as many as the signature asks for."""
+    signature = Signature.of(graph)
+    extents = {name: 3 * signature.divisors[name] for name in signature.free}
+    extents |= {name: value(extents) for name, value in signature.bound.items()}
+    scalars = {param.name: param.default for param in graph.params if isinstance(param, ScalarParam)}
+    dtypes = {variable.name: variable.options[-1].name for variable in graph.variables}
+    lead = (3, 3) if signature.has_lead else ()
+    return Case(op=graph.name, seed=1, extents=extents, lead=lead, dtypes=dtypes, scalars=scalars)
+
+
+def far_apart(contents: Tensor, dim: int) -> Tensor:
+    """`contents` where positions of the dimension `dim` are `FAR` apart, the others packed."""
+    others = [size if each != dim else 1 for each, size in enumerate(contents.shape)]
+    strides = [FAR if each == dim else stride for each, stride in enumerate(strides_of(tuple(others)))]
+    tensor = reserved(contents.shape, strides, contents.dtype)
+    return tensor.copy_(contents)
+
+
+@every_op
+def test_strides_of_2_30(op: Op, shape: str) -> None:
+    graph = op.program.lowered
+    case = small_case(graph)
+    arguments = build(graph, case).arguments
+    bounds = envelope(graph, arguments)
+    tensors = {name: value for name, value in arguments.items() if isinstance(value, Tensor)}
+    for name, contents in tensors.items():
+        for dim in range(contents.ndim):
+            given = {**arguments, name: far_apart(contents, dim)}
+            watch = watched({each: given[each] for each in tensors})
+            with limited(op.module, LIMITS[shape]), guarded_allocations(), watch as memory:
+                results = op.call(**given)
+            assert memory.highest[name] - memory.lowest[name] >= 2 * FAR * contents.element_size()
+            for (output, bound), result in zip(bounds.items(), listed(results), strict=True):
+                judge(f"{output}, with `{name}` far apart along {dim}", result, bound)
+
+
+@pytest.mark.parametrize("op", APART, ids=lambda op: op.name)
+def test_more_than_2_31_elements(op: Op, shape: str) -> None:
+    """The last row of very many is as it would be alone."""
+    graph = op.program.lowered
+    (axis, *_) = independent_axes(graph)
+    alone = small_case(graph)
+    alone = replace(alone, lead=(1,)) if axis == Lead() else replace(alone, extents={**alone.extents, str(axis): 1})
+    arguments = build(graph, alone).arguments
+    bounds = envelope(graph, arguments)
+    dims = {param.name: param.dims.index((axis,)) for param in graph.tensors if (axis,) in param.dims}
+    largest = max(arguments[name].numel() for name in dims)
+    given = arguments | {name: last_of_many(arguments[name], dim, 2**31 // largest + 3) for name, dim in dims.items()}
+    watch = watched({name: value for name, value in given.items() if isinstance(value, Tensor)}, order=last_ones)
+    with limited(op.module, LIMITS[shape]), reserved_allocations(), watch as memory:
+        results = op.call(**given)
+    spans = [memory.highest[name] - memory.lowest[name] for name in dims]
+    assert max(spans) >= 2**31
+    for (output, bound), result in zip(bounds.items(), listed(results), strict=True):
+        dim = next(o.dims.index((axis,)) for o in graph.outputs if o.name == output)
+        judge(output, result.narrow(dim, result.shape[dim] - 1, 1), bound)
+
+
+def last_of_many(row: Tensor, dim: int, count: int) -> Tensor:
+    """A tensor of `count` positions along `dim`, zeros but for the last one, which is `row`."""
+    shape = (*row.shape[:dim], count, *row.shape[dim + 1 :])
+    tensor = reserved(shape, strides_of(shape), row.dtype)
+    tensor.narrow(dim, count - 1, 1).copy_(row)
+    return tensor
+
+
+def last_ones(count: int) -> Sequence[int]:
+    """The first program, and the last ones of either half: a launch for two groups of outputs deals a half to each."""
+    ends = (count // 2, count)
+    return sorted({0, *(program for end in ends for program in range(max(end - 16, 0), end))})
+
+
+def listed(results: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return results if isinstance(results, tuple) else (results,)
