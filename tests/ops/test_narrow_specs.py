@@ -118,6 +118,21 @@ where T in {f64}:
 """,
 }
 
+TYPES = {
+    "a type that only a tensor of another kernel has": """
+op typed(x: f32[M, N], t: T[M]) -> (y: f32[M], z: T[M])
+where T in {f16, bf16}:
+    y = sum(cast(x, T) * 2, over=N)
+    z = t
+""",
+    "the largest number of such a type": """
+op measured(x: f32[M, N], t: T[M]) -> (y: f32[M, N], z: T[M])
+where T in {f8e4m3, bf16}:
+    y = x / max_of(T)
+    z = t
+""",
+}
+
 PARTS = {
     "parts of a transposed output": """
 op transposed_parts(x: T[M, P + Q], front: f32[P]) -> (y: T[P + Q, M], z: T[M, P + Q])
@@ -204,7 +219,9 @@ def hold(op: Op, shape: str, case: Case, device: torch.device) -> None:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("shape", LIMITS)
-@pytest.mark.parametrize("text", [pytest.param(t, id=name) for name, t in (INTEGERS | ROUNDING | PARTS).items()])
+@pytest.mark.parametrize(
+    "text", [pytest.param(t, id=name) for name, t in (INTEGERS | ROUNDING | TYPES | PARTS).items()]
+)
 def test_a_spec_computes_what_it_means(text: str, shape: str, tmp_path: Path, device: torch.device) -> None:
     (op,) = compiled(text, tmp_path)
 

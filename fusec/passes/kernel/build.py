@@ -7,9 +7,24 @@ no sweeps: every value is computed once. Relies on resolved views and a checked 
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
+from typing import Any
+
 from fusec.ir.flow import Load, Store, store_axes, store_operands
 from fusec.ir.graph import GIVEN, OMITTED, Choose, NodeId, Scalar
-from fusec.ir.kernel import Assign, Branch, Kernel, Loop, Name, Statement, Value
+from fusec.ir.kernel import (
+    Assign,
+    Branch,
+    ElementOf,
+    Kernel,
+    Largest,
+    Loop,
+    Name,
+    Rounded,
+    Statement,
+    StoreTile,
+    Value,
+)
 from fusec.ir.plan import Stage
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.facts import Facts
@@ -121,9 +136,9 @@ class _KernelBuilder:
     def _finished(self, name: str, doc: str) -> Kernel:
         graph, exprs = self._target.graph, [self._facts.nodes[n].expr for n in self._facts.live]
         stored = {store.target for store in self._facts.flow.stores}
-        used = {expr.param for expr in exprs if isinstance(expr, Load)} | stored
-        pointers = [tensor.name for tensor in graph.tensors if tensor.name in used]
-        pointers += [output.name for output in graph.outputs if output.name in stored]
+        used = {expr.param for expr in exprs if isinstance(expr, Load)} | stored | _types(self._root.statements)
+        tensors = [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
+        pointers = [name for name in tensors if name in used]
         choices = [expr for expr in exprs if isinstance(expr, Choose) and expr.cases[0][0] not in (GIVEN, OMITTED)]
         return Kernel(
             name,
@@ -136,6 +151,26 @@ class _KernelBuilder:
             tuple(dict.fromkeys(expr.selector.upper() for expr in choices)),
             tuple(self._root.statements),
         )
+
+
+def _types(tree: object) -> set[str]:
+    """The tensors whose element is the kernel's name for a type, that of a cast, a largest number or a rounding store.
+
+    They are arguments of the kernel even if it reads and writes none of their elements.
+    """
+    match tree:
+        case tuple() | list():
+            return {name for item in tree for name in _types(item)}
+        case Rounded(dtype=ElementOf(tensor)) | Largest(dtype=ElementOf(tensor)):
+            return {tensor} | _parts(tree)
+        case StoreTile(dtype=ElementOf(tensor, saturates=True)):
+            return {tensor} | _parts(tree)
+        case _:
+            return _parts(tree) if is_dataclass(tree) else set()
+
+
+def _parts(tree: Any) -> set[str]:
+    return _types([getattr(tree, field.name) for field in fields(tree)])
 
 
 def _looped(header: LoopHeader, body: tuple[Statement, ...]) -> Statement:
