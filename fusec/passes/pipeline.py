@@ -21,6 +21,7 @@ from fusec.passes.graph.simplify import simplify
 from fusec.passes.kernel.build import build_kernel
 from fusec.passes.kernel.target import Target
 from fusec.passes.plan.commute import commute
+from fusec.passes.plan.defer import defer
 from fusec.passes.plan.place import place
 from fusec.passes.plan.reciprocate import reciprocate
 
@@ -34,7 +35,7 @@ class StepReport:
     seconds: float
 
 
-GRAPH_STEPS: tuple[Callable[[Graph], Graph], ...] = (simplify, commute, reciprocate)
+GRAPH_STEPS: tuple[Callable[[Graph], Graph], ...] = (simplify, commute, defer, reciprocate)
 """The rewrites of a graph. Each keeps what `reference.evaluate` computes, which the tests hold it to."""
 
 

@@ -13,7 +13,7 @@ from fusec.ir.graph import Graph
 from fusec.ir.program import Program
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
-from fusec.passes.pipeline import StepReport, compile_graph
+from fusec.passes.pipeline import GRAPH_STEPS, StepReport, compile_graph
 from fusec.passes.plan.account import least_traffic, traffic
 from fusec.testing.golden import Case
 
@@ -22,6 +22,11 @@ CASES = sorted(Path(__file__).parent.glob("*/*.case"))
 
 def after(step: str, graph: Graph) -> str:
     """What the step made of an op, or the errors it stopped at."""
+    lowered = graph
+    for rewrite in GRAPH_STEPS:
+        lowered = rewrite(lowered)
+        if rewrite.__name__ == step:
+            return show(lowered)
     steps: list[StepReport] = []
     try:
         program = compile_graph(graph, steps.append)

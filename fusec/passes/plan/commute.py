@@ -10,7 +10,8 @@ What comes after uses the product that was reduced, `(x * w) * r`, so that `x` a
 
 What the rule does not keep is the range: where `x * w` is beyond f32 and `(x * r) * w` is not, the result is infinite,
 or NaN where `r` is 0. That takes two numbers of f32 or bf16 whose product exceeds 3.4e38; numbers of f16 and of 8 bits
-cannot do it. The error bound of an op is that of the graph after this pass, and says nothing for such a result.
+cannot do it. Along an axis of no elements the factor may be a mean or a maximum of nothing, and what it left NaN. The
+error bound of an op is that of the graph after this pass, and says nothing for a result beyond f32.
 """
 
 from __future__ import annotations

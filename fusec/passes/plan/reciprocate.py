@@ -68,7 +68,7 @@ def lower_bound(builder: GraphBuilder, value: NodeId) -> float:
         case Elementwise(op="div", args=(above, below)):
             return lower_bound(builder, above) / largest if (largest := _upper_bound(builder, below)) else _UNKNOWN
         case Reduce(op="sum", arg=arg, axes=axes):
-            return 1.0 if _peaks_at_one(builder, arg, axes) else 0.0 if lower_bound(builder, arg) >= 0 else _UNKNOWN
+            return 1.0 if peaks_at_one(builder, arg, axes) else 0.0 if lower_bound(builder, arg) >= 0 else _UNKNOWN
         case Reduce(op="amax" | "amin", arg=arg):
             return lower_bound(builder, arg)
         case Choose(cases=cases):
@@ -89,7 +89,7 @@ def _upper_bound(builder: GraphBuilder, value: NodeId) -> float | None:
             return None
 
 
-def _peaks_at_one(builder: GraphBuilder, value: NodeId, axes: tuple[Axis, ...]) -> bool:
+def peaks_at_one(builder: GraphBuilder | tuple[Node, ...], value: NodeId, axes: tuple[Axis, ...]) -> bool:
     """Whether `value` is exp(a - amax(a)) over the same axes: positive, and 1 at the largest `a`."""
     expr = builder[value].expr
     if not isinstance(expr, Elementwise) or expr.op not in ("exp", "exp2"):

@@ -1,15 +1,32 @@
-"""Refuse: the first condition that keeps a reduction from being rid of what it waits for.
+"""Refuse: the first condition that keeps a reduction from being rid of what it waits for, or a dot of a factor.
 
-Reads a graph after `commute` and walks the way a factor would have to take, from the reduction down to the factor.
+Reads a graph and walks the way a factor would have to take, from the reduction down to the factor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fusec.ir.graph import Cast, Elementwise, Merge, Node, NodeId, Part, Reduce, Rename, operands
-from fusec.ir.types import Axis, Kind
+from fusec.ir.graph import (
+    Cast,
+    Const,
+    Dot,
+    Elementwise,
+    Extent,
+    Input,
+    MaxOf,
+    Merge,
+    Node,
+    NodeId,
+    Part,
+    Reduce,
+    Rename,
+    Scalar,
+    operands,
+)
+from fusec.ir.types import Axis, Computed, Kind
 from fusec.passes.plan.commute import is_positive, reduces_over
+from fusec.passes.plan.factor import Nodes, product, spans
 from fusec.passes.plan.marks import mark_of
 
 _SIGNED = ("abs", "neg")
@@ -59,9 +76,16 @@ def why_not_commuted(nodes: tuple[Node, ...], reduce: Reduce) -> str:
     return f"not all that meets in {shared} has the factor" if shared else "a view takes an axis of the factor apart"
 
 
-def spans(nodes: tuple[Node, ...], value: NodeId, axes: tuple[Axis, ...]) -> bool:
-    """Whether a value has one of `axes`."""
-    return any(axis in nodes[value].type.axes for axis in axes)
+def why_nothing_leaves(nodes: Nodes, dot: Dot) -> str:
+    """The first condition that keeps what is constant along the contracted axes from leaving a dot."""
+    both = (dot.a, dot.b)
+    for operand in both:
+        for factor in product(nodes, operand, dot.axes).factors:
+            if (obstacle := _obstacle(nodes, factor.value, dot.axes)) is not None:
+                return obstacle
+    if all(not isinstance(nodes[operand].type.element, Computed) for operand in both):
+        return "both operands are stored tensors, and nothing multiplies them"
+    return f"every factor of the operands has the axis {' or '.join(map(str, dot.axes))}"
 
 
 def words(node: Node) -> str:
@@ -69,6 +93,11 @@ def words(node: Node) -> str:
     number, expr = mark_of(node), node.expr
     if number is not None:
         return f"reduction {number}"
+    match expr:
+        case Input(param) | Scalar(param):
+            return param
+        case Const(value):
+            return str(value)
     op = expr.op if isinstance(expr, Elementwise | Reduce) else type(expr).__name__.lower()
     text = " ".join(node.span.text.split()) if node.span else ""
     return text if text.startswith(f"{op}(") else f"{op} in {text}" if text else node.name or op
@@ -83,3 +112,27 @@ def _factors(nodes: tuple[Node, ...], value: NodeId, axes: tuple[Axis, ...], see
         return
     for operand in operands(nodes[value].expr):
         yield from _factors(nodes, operand, axes, seen)
+
+
+def _obstacle(nodes: Nodes, value: NodeId, axes: tuple[Axis, ...]) -> str | None:
+    """What a factor below `value` would have to pass, if there may be one."""
+    if not _covers(nodes, value, axes):
+        return None
+    match nodes[value].expr:
+        case Cast(dtype=dtype):
+            return f"the declared cast to {dtype} stands in between"
+        case Elementwise(op="add" | "sub"):
+            return f"{words(nodes[value])} is a sum, which is not taken apart"
+        case _:
+            return f"a factor does not pass through {words(nodes[value])}"
+
+
+def _covers(nodes: Nodes, value: NodeId, axes: tuple[Axis, ...]) -> bool:
+    """Whether arithmetic below `value` brings in something that has none of `axes` and is no literal."""
+    expr = nodes[value].expr
+    if not isinstance(expr, Elementwise | Cast | Part | Merge | Rename):
+        return False
+    along = [n for n in operands(expr) if spans(nodes, n, axes)]
+    others = (n for n in operands(expr) if n not in along)
+    literal = (Const, MaxOf, Extent)
+    return any(not isinstance(nodes[n].expr, literal) for n in others) or any(_covers(nodes, n, axes) for n in along)

@@ -1,0 +1,151 @@
+"""Factor: the operands of a dot as products, and what can be read off a product before it is written down.
+
+Decides nothing: `move` does, by what stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from fusec.ir.graph import (
+    Cast,
+    Choose,
+    Elementwise,
+    Extent,
+    Gather,
+    Graph,
+    GraphBuilder,
+    Index,
+    Input,
+    Node,
+    NodeId,
+    Scalar,
+    operands,
+)
+from fusec.ir.types import Axis, Computed, DType, DTypeVar, Kind, Storage, union
+
+Nodes: TypeAlias = GraphBuilder | tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A value that multiplies, or `divides`."""
+
+    value: NodeId
+    divides: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Factors, one after another, with the sign turned where `negative`."""
+
+    factors: tuple[Factor, ...] = ()
+    negative: bool = False
+
+    @property
+    def alone(self) -> NodeId | None:
+        """The value that the product is, where it is a single one."""
+        match self:
+            case Product((Factor(value, divides=False),), negative=False):
+                return value
+            case _:
+                return None
+
+
+def product(nodes: Nodes, value: NodeId, axes: tuple[Axis, ...]) -> Product:
+    """`value` as a product, taken apart until a factor has none of `axes` or is itself no product of reals."""
+    node = nodes[value]
+    if node.type.kind is not Kind.REAL or not spans(nodes, value, axes):
+        return Product((Factor(value),))
+    match node.expr:
+        case Elementwise(op="mul", args=(a, b)):
+            left, right = product(nodes, a, axes), product(nodes, b, axes)
+            return Product((*left.factors, *right.factors), left.negative != right.negative)
+        case Elementwise(op="div", args=(a, b)) if spans(nodes, a, axes):
+            above = product(nodes, a, axes)
+            return Product((*above.factors, Factor(b, divides=True)), above.negative)
+        case Elementwise(op="neg", args=(a,)):
+            inner = product(nodes, a, axes)
+            return Product(inner.factors, not inner.negative)
+        case _:
+            return Product((Factor(value),))
+
+
+def spans(nodes: Nodes, value: NodeId, axes: tuple[Axis, ...]) -> bool:
+    """Whether a value has one of `axes`."""
+    return any(axis in nodes[value].type.axes for axis in axes)
+
+
+def axes_of(nodes: Nodes, factors: tuple[Factor, ...]) -> tuple[Axis, ...]:
+    """The axes of a product."""
+    return union(*(nodes[factor.value].type.axes for factor in factors))
+
+
+def weights_of(graph: Graph) -> frozenset[str]:
+    """The tensors known before the call."""
+    return frozenset(tensor.name for tensor in graph.tensors if tensor.static)
+
+
+def follows_from(nodes: Nodes, value: NodeId, weights: frozenset[str]) -> bool:
+    """Whether a value follows from `weights` and numbers of the spec alone: no argument, extent or choice of a call."""
+    for number in _below(nodes, value):
+        match nodes[number].expr:
+            case Input(param) | Gather(param) | Choose(selector=param) if param not in weights:
+                return False
+            case Scalar() | Index() | Extent():
+                return False
+            case _:
+                pass
+    return True
+
+
+def reads(nodes: Nodes, value: NodeId, weights: frozenset[str]) -> bool:
+    """Whether a value is computed from one of `weights`, among others."""
+    exprs = (nodes[number].expr for number in _below(nodes, value))
+    return any(isinstance(expr, Input | Gather) and expr.param in weights for expr in exprs)
+
+
+def held_as(nodes: Nodes, operand: Product, other: Product) -> Storage | None:
+    """The storage type a dot rounds an operand to: that of the other one, if that is stored and this one computed."""
+    storage = stored_as(nodes, other)
+    if stored_as(nodes, operand) is not None or storage is None or storage.kind is not Kind.REAL:
+        return None
+    return storage
+
+
+def stored_as(nodes: Nodes, operand: Product) -> Storage | None:
+    """The storage type of an operand that needs no arithmetic; None where it has to be computed."""
+    if operand.alone is None:
+        return None
+    element = nodes[operand.alone].type.element
+    return None if isinstance(element, Computed) else element
+
+
+def in_f64(nodes: Nodes, factors: tuple[Factor, ...]) -> frozenset[Storage]:
+    """The storage types below some factors that make their arithmetic f64, always or for some callers."""
+    found: set[Storage] = set()
+    for factor in factors:
+        for number in _below(nodes, factor.value, into_casts=False):
+            element = nodes[number].type.element
+            if not isinstance(element, Computed) and any(dtype.name == "f64" for dtype in options(element)):
+                found.add(element)
+    return frozenset(found)
+
+
+def options(storage: Storage) -> tuple[DType, ...]:
+    """The storage types that callers may choose."""
+    return storage.options if isinstance(storage, DTypeVar) else (storage,)
+
+
+def _below(nodes: Nodes, value: NodeId, into_casts: bool = True) -> frozenset[NodeId]:
+    """A value and all that it is computed from."""
+    seen: set[NodeId] = set()
+    stack = [value]
+    while stack:
+        number = stack.pop()
+        if number not in seen:
+            seen.add(number)
+            expr = nodes[number].expr
+            stack.extend(operands(expr) if into_casts or not isinstance(expr, Cast) else ())
+    return frozenset(seen)
