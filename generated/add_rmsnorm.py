@@ -53,8 +53,19 @@ def _add_rmsnorm_rows(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
+    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
+    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
+    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
@@ -114,8 +125,19 @@ def _add_rmsnorm_resident(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
+    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
+    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
+    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -168,8 +190,19 @@ def _add_rmsnorm_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
+    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
+    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
+    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -240,8 +273,15 @@ def _add_rmsnorm_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
+    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -295,8 +335,19 @@ def _add_rmsnorm_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
+    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
+    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
+    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -445,6 +496,18 @@ def _plan_add_rmsnorm(x, residual, weight):
         "y_stride_lead0": y_lead0,
         "y_stride_N": 1,
     }
+    width = tiles.width(
+        sizes,
+        "N",
+        "x_stride_lead1",
+        "x_stride_lead0",
+        "residual_stride_lead1",
+        "residual_stride_lead0",
+        "total_stride_lead1",
+        "total_stride_lead0",
+        "y_stride_lead1",
+        "y_stride_lead0",
+    )
     index = tiles.index_type(x, residual, weight, total, y)
     scratch = {}
     launches = []
@@ -463,6 +526,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -481,6 +545,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),
@@ -502,6 +567,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     BLOCK_N=chunk,
                     CHUNKS=N // chunk,
                     REST=N % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -520,7 +586,14 @@ def _plan_add_rmsnorm(x, residual, weight):
             Launch(
                 _add_rmsnorm_partial0,
                 grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(_add_rmsnorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
+                arguments=tiles.arguments(
+                    _add_rmsnorm_partial0,
+                    sizes,
+                    BLOCK_N=chunk,
+                    SPLITS=splits,
+                    WIDTH=width,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "residual": at[1], "partial0": walk * partial0},
             )
@@ -537,6 +610,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),

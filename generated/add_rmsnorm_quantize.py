@@ -56,8 +56,19 @@ def _add_rmsnorm_quantize_rows(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
+    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
+    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
+    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
@@ -125,8 +136,19 @@ def _add_rmsnorm_quantize_resident(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
+    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
+    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
+    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -187,8 +209,19 @@ def _add_rmsnorm_quantize_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
+    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
+    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
+    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -276,8 +309,15 @@ def _add_rmsnorm_quantize_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
+    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -340,8 +380,19 @@ def _add_rmsnorm_quantize_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
+    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
+    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
+    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
     block = pid % blocks
@@ -514,6 +565,18 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
         "scale_stride_lead1": scale_lead1,
         "scale_stride_lead0": scale_lead0,
     }
+    width = tiles.width(
+        sizes,
+        "N",
+        "x_stride_lead1",
+        "x_stride_lead0",
+        "residual_stride_lead1",
+        "residual_stride_lead0",
+        "total_stride_lead1",
+        "total_stride_lead0",
+        "q_stride_lead1",
+        "q_stride_lead0",
+    )
     index = tiles.index_type(x, residual, weight, total, q, scale)
     scratch = {}
     launches = []
@@ -532,6 +595,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -550,6 +614,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),
@@ -571,6 +636,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     BLOCK_N=chunk,
                     CHUNKS=N // chunk,
                     REST=N % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -596,6 +662,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     sizes,
                     BLOCK_N=chunk,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -614,6 +681,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),

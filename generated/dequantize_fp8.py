@@ -46,8 +46,15 @@ def _dequantize_fp8_blocked(
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -133,6 +140,7 @@ def _plan_dequantize_fp8(q, scale):
         "y_stride_lead0": y_lead0,
         "y_stride_N": 1,
     }
+    width = tiles.width(sizes, "N", "q_stride_lead1", "q_stride_lead0", "y_stride_lead1", "y_stride_lead0")
     index = tiles.index_type(q, scale, y)
     launches = []
     # blocks of ..., N
@@ -146,6 +154,7 @@ def _plan_dequantize_fp8(q, scale):
                 sizes,
                 ROWS=block.lanes,
                 BLOCK_N=block.size,
+                WIDTH=width,
                 INDEX=index,
             ),
             options=({"num_warps": block.warps, "num_stages": 1},),
@@ -190,8 +199,15 @@ def _dequantize_fp8_rows_blocked(
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -281,6 +297,7 @@ def _plan_dequantize_fp8_rows(q, scale):
         "y_stride_lead0": y_lead0,
         "y_stride_N": 1,
     }
+    width = tiles.width(sizes, "N", "q_stride_lead1", "q_stride_lead0", "y_stride_lead1", "y_stride_lead0")
     index = tiles.index_type(q, scale, y)
     launches = []
     # blocks of ..., N
@@ -294,6 +311,7 @@ def _plan_dequantize_fp8_rows(q, scale):
                 sizes,
                 ROWS=block.lanes,
                 BLOCK_N=block.size,
+                WIDTH=width,
                 INDEX=index,
             ),
             options=({"num_warps": block.warps, "num_stages": 1},),
@@ -340,8 +358,15 @@ def _dequantize_fp8_groups_blocked(
     ROWS: tl.constexpr,
     BLOCK_L: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of ..., G, L."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    L = L // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(L, BLOCK_L)
     row = (pid // tl.cdiv(L, BLOCK_L)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -441,6 +466,7 @@ def _plan_dequantize_fp8_groups(q, scale):
         "y_stride_lead0": y_lead0,
         "y_stride_GL": 1,
     }
+    width = tiles.width(sizes, "L", "q_stride_lead1", "q_stride_lead0", "y_stride_lead1", "y_stride_lead0")
     index = tiles.index_type(q, scale, y)
     launches = []
     # blocks of ..., G, L
@@ -454,6 +480,7 @@ def _plan_dequantize_fp8_groups(q, scale):
                 sizes,
                 ROWS=block.lanes,
                 BLOCK_L=block.size,
+                WIDTH=width,
                 INDEX=index,
             ),
             options=({"num_warps": block.warps, "num_stages": 1},),

@@ -53,8 +53,16 @@ def _fused_rmsnorm_rope_rows(
     EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
     EARLY: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (B, S) per program, H, D/2 in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    x_stride_B = x_stride_B // WIDTH * WIDTH
+    x_stride_S = x_stride_S // WIDTH * WIDTH
+    cos_stride_S = cos_stride_S // WIDTH * WIDTH
+    sin_stride_S = sin_stride_S // WIDTH * WIDTH
+    y_stride_B = y_stride_B // WIDTH * WIDTH
+    y_stride_S = y_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < B * S
@@ -172,8 +180,16 @@ def _fused_rmsnorm_rope_resident(
     EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
     EARLY: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    x_stride_B = x_stride_B // WIDTH * WIDTH
+    x_stride_S = x_stride_S // WIDTH * WIDTH
+    cos_stride_S = cos_stride_S // WIDTH * WIDTH
+    sin_stride_S = sin_stride_S // WIDTH * WIDTH
+    y_stride_B = y_stride_B // WIDTH * WIDTH
+    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -265,8 +281,16 @@ def _fused_rmsnorm_rope_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    x_stride_B = x_stride_B // WIDTH * WIDTH
+    x_stride_S = x_stride_S // WIDTH * WIDTH
+    cos_stride_S = cos_stride_S // WIDTH * WIDTH
+    sin_stride_S = sin_stride_S // WIDTH * WIDTH
+    y_stride_B = y_stride_B // WIDTH * WIDTH
+    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -414,8 +438,12 @@ def _fused_rmsnorm_rope_partial0(
     BLOCK_D_2: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each B, S over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    x_stride_B = x_stride_B // WIDTH * WIDTH
+    x_stride_S = x_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -467,8 +495,16 @@ def _fused_rmsnorm_rope_finish(
     BLOCK_D_2: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    x_stride_B = x_stride_B // WIDTH * WIDTH
+    x_stride_S = x_stride_S // WIDTH * WIDTH
+    cos_stride_S = cos_stride_S // WIDTH * WIDTH
+    sin_stride_S = sin_stride_S // WIDTH * WIDTH
+    y_stride_B = y_stride_B // WIDTH * WIDTH
+    y_stride_S = y_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -655,6 +691,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
         "y_stride_S": D * H,
         "y_stride_HD": 1,
     }
+    width = tiles.width(sizes, "x_stride_B", "x_stride_S", "cos_stride_S", "sin_stride_S", "y_stride_B", "y_stride_S")
     index = tiles.index_type(x, weight, cos, sin, y)
     scratch = {}
     launches = []
@@ -676,6 +713,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     ROWS=lanes,
                     EARLY=tiles.is_few(tiles.cdiv(B * S, lanes)),
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -695,6 +733,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     EVEN_H=tiles.padded(H) == H,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     EARLY=tiles.is_few(B * S),
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(B * S, 2 * tiles.padded(H) * tiles.padded(D // 2), x.element_size(), 1),
@@ -716,6 +755,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     BLOCK_H=chunk,
                     CHUNKS=H // chunk,
                     REST=H % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -737,6 +777,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     sizes,
                     BLOCK_D_2=chunk,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -753,6 +794,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),

@@ -37,9 +37,18 @@ def _gated_activation_blocked(
     ROWS: tl.constexpr,
     BLOCK_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
+    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
+    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
+    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -162,6 +171,16 @@ def _plan_gated_activation(gate, up, activation):
         "y_stride_lead0": y_lead0,
         "y_stride_N": 1,
     }
+    width = tiles.width(
+        sizes,
+        "N",
+        "gate_stride_lead1",
+        "gate_stride_lead0",
+        "up_stride_lead1",
+        "up_stride_lead0",
+        "y_stride_lead1",
+        "y_stride_lead0",
+    )
     index = tiles.index_type(gate, up, y)
     launches = []
     # blocks of ..., N
@@ -175,6 +194,7 @@ def _plan_gated_activation(gate, up, activation):
                 sizes,
                 ROWS=block.lanes,
                 BLOCK_N=block.size,
+                WIDTH=width,
                 INDEX=index,
                 ACTIVATION=activation,
             ),

@@ -47,9 +47,18 @@ def _gated_activation_quantize_rows(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
+    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
+    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
+    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
@@ -114,9 +123,18 @@ def _gated_activation_quantize_resident(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
+    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
+    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
+    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -169,9 +187,18 @@ def _gated_activation_quantize_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
+    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
+    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
+    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -284,9 +311,16 @@ def _gated_activation_quantize_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
+    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
+    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
+    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -346,9 +380,18 @@ def _gated_activation_quantize_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
+    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
+    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
+    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
     block = pid % blocks
@@ -499,6 +542,16 @@ def _plan_gated_activation_quantize(gate, up, activation):
         "scale_stride_lead1": scale_lead1,
         "scale_stride_lead0": scale_lead0,
     }
+    width = tiles.width(
+        sizes,
+        "N",
+        "gate_stride_lead1",
+        "gate_stride_lead0",
+        "up_stride_lead1",
+        "up_stride_lead0",
+        "q_stride_lead1",
+        "q_stride_lead0",
+    )
     index = tiles.index_type(gate, up, q, scale)
     scratch = {}
     launches = []
@@ -517,6 +570,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
+                    WIDTH=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -536,6 +590,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
+                    WIDTH=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -558,6 +613,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     BLOCK_N=chunk,
                     CHUNKS=N // chunk,
                     REST=N % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -582,6 +638,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     sizes,
                     BLOCK_N=chunk,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -601,6 +658,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),

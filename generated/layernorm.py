@@ -45,8 +45,15 @@ def _layernorm_rows(
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
     EARLY: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
@@ -105,8 +112,15 @@ def _layernorm_resident(
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
     EARLY: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -157,8 +171,15 @@ def _layernorm_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -229,8 +250,13 @@ def _layernorm_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -260,8 +286,13 @@ def _layernorm_partial1(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -307,8 +338,15 @@ def _layernorm_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -447,6 +485,7 @@ def _plan_layernorm(x, weight, bias):
         "y_stride_lead0": y_lead0,
         "y_stride_N": 1,
     }
+    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "y_stride_lead1", "y_stride_lead0")
     index = tiles.index_type(x, weight, bias, y)
     scratch = {}
     launches = []
@@ -466,6 +505,7 @@ def _plan_layernorm(x, weight, bias):
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
                     EARLY=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -485,6 +525,7 @@ def _plan_layernorm(x, weight, bias):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     EARLY=tiles.is_few(lead0 * lead1),
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
@@ -506,6 +547,7 @@ def _plan_layernorm(x, weight, bias):
                     BLOCK_N=chunk,
                     CHUNKS=N // chunk,
                     REST=N % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -524,7 +566,14 @@ def _plan_layernorm(x, weight, bias):
             Launch(
                 _layernorm_partial0,
                 grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(_layernorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
+                arguments=tiles.arguments(
+                    _layernorm_partial0,
+                    sizes,
+                    BLOCK_N=chunk,
+                    SPLITS=splits,
+                    WIDTH=width,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
@@ -536,7 +585,14 @@ def _plan_layernorm(x, weight, bias):
             Launch(
                 _layernorm_partial1,
                 grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(_layernorm_partial1, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
+                arguments=tiles.arguments(
+                    _layernorm_partial1,
+                    sizes,
+                    BLOCK_N=chunk,
+                    SPLITS=splits,
+                    WIDTH=width,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
             )
@@ -553,6 +609,7 @@ def _plan_layernorm(x, weight, bias):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),

@@ -81,8 +81,20 @@ def _qk_norm_rope_joint(
     EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
     EARLY: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -222,8 +234,18 @@ def _qk_norm_rope_rows_q_rotated(
     BLOCK_D_2: tl.constexpr,
     EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (B, S, Hq) per program, D/2 in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < B * Hq * S
@@ -311,8 +333,13 @@ def _qk_norm_rope_partial0_q_rotated(
     BLOCK_D_2: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each B, S, Hq over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -370,8 +397,18 @@ def _qk_norm_rope_finish_q_rotated(
     BLOCK_D_2: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -499,8 +536,18 @@ def _qk_norm_rope_rows_k_rotated(
     BLOCK_D_2: tl.constexpr,
     EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (B, S, Hk) per program, D/2 in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < B * Hk * S
@@ -588,8 +635,13 @@ def _qk_norm_rope_partial0_k_rotated(
     BLOCK_D_2: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each B, S, Hk over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -647,8 +699,18 @@ def _qk_norm_rope_finish_k_rotated(
     BLOCK_D_2: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -908,6 +970,23 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
         "k_rotated_stride_Hk": D,
         "k_rotated_stride_D": 1,
     }
+    width = tiles.width(
+        sizes,
+        "q_stride_B",
+        "q_stride_S",
+        "cos_stride_P",
+        "sin_stride_P",
+        "k_stride_B",
+        "k_stride_S",
+        "q_rotated_stride_B",
+        "q_rotated_stride_S",
+        "k_rotated_stride_B",
+        "k_rotated_stride_S",
+        "q_stride_Hq",
+        "q_rotated_stride_Hq",
+        "k_stride_Hk",
+        "k_rotated_stride_Hk",
+    )
     index = tiles.index_type(q, k, q_weight, k_weight, cos, sin, position_ids, q_rotated, k_rotated)
     scratch = {}
     launches = []
@@ -931,6 +1010,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     EARLY=tiles.is_few(B * S),
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -953,6 +1033,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         BLOCK_D_2=tiles.padded(D // 2),
                         EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                         ROWS=lanes,
+                        WIDTH=width,
                         INDEX=index,
                     ),
                     options=({"num_warps": warps, "num_stages": 1},),
@@ -974,6 +1055,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         sizes,
                         BLOCK_D_2=chunk,
                         SPLITS=splits,
+                        WIDTH=width,
                         INDEX=index,
                     ),
                     options=({"num_warps": warps, "num_stages": 1},),
@@ -990,6 +1072,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         ROWS=block.lanes,
                         BLOCK_D_2=block.size,
                         SPLITS=splits,
+                        WIDTH=width,
                         INDEX=index,
                     ),
                     options=({"num_warps": block.warps, "num_stages": 1},),
@@ -1010,6 +1093,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         BLOCK_D_2=tiles.padded(D // 2),
                         EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                         ROWS=lanes,
+                        WIDTH=width,
                         INDEX=index,
                     ),
                     options=({"num_warps": warps, "num_stages": 1},),
@@ -1031,6 +1115,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         sizes,
                         BLOCK_D_2=chunk,
                         SPLITS=splits,
+                        WIDTH=width,
                         INDEX=index,
                     ),
                     options=({"num_warps": warps, "num_stages": 1},),
@@ -1047,6 +1132,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         ROWS=block.lanes,
                         BLOCK_D_2=block.size,
                         SPLITS=splits,
+                        WIDTH=width,
                         INDEX=index,
                     ),
                     options=({"num_warps": block.warps, "num_stages": 1},),

@@ -56,8 +56,11 @@ def _quantize_fp8_resident(
     EVEN_LEAD0: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per launch, ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
     i1 = tl.arange(0, BLOCK_LEAD1).to(INDEX)
     i1_mask = (i1 < lead1) | EVEN_LEAD1
     i0 = tl.arange(0, BLOCK_LEAD0).to(INDEX)
@@ -98,8 +101,11 @@ def _quantize_fp8_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
@@ -135,8 +141,15 @@ def _quantize_fp8_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
     block = pid % blocks
@@ -231,6 +244,7 @@ def _plan_quantize_fp8(x):
         "q_stride_lead0": q_lead0,
         "q_stride_N": 1,
     }
+    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "q_stride_lead1", "q_stride_lead0")
     index = tiles.index_type(x, q, scale)
     scratch = {}
     launches = []
@@ -249,6 +263,7 @@ def _plan_quantize_fp8(x):
                     EVEN_LEAD1=tiles.padded(lead1) == lead1,
                     EVEN_LEAD0=tiles.padded(lead0) == lead0,
                     EVEN_N=tiles.padded(N) == N,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(
@@ -273,7 +288,14 @@ def _plan_quantize_fp8(x):
             Launch(
                 _quantize_fp8_partial0,
                 grid=(splits,),
-                arguments=tiles.arguments(_quantize_fp8_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
+                arguments=tiles.arguments(
+                    _quantize_fp8_partial0,
+                    sizes,
+                    BLOCK_N=chunk,
+                    SPLITS=splits,
+                    WIDTH=width,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
@@ -290,6 +312,7 @@ def _plan_quantize_fp8(x):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -336,8 +359,15 @@ def _quantize_fp8_rows_rows(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
@@ -380,8 +410,15 @@ def _quantize_fp8_rows_resident(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -417,8 +454,15 @@ def _quantize_fp8_rows_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -464,8 +508,13 @@ def _quantize_fp8_rows_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -503,8 +552,15 @@ def _quantize_fp8_rows_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
     block = pid % blocks
@@ -609,6 +665,7 @@ def _plan_quantize_fp8_rows(x):
         "scale_stride_lead1": scale_lead1,
         "scale_stride_lead0": scale_lead0,
     }
+    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "q_stride_lead1", "q_stride_lead0")
     index = tiles.index_type(x, q, scale)
     scratch = {}
     launches = []
@@ -627,6 +684,7 @@ def _plan_quantize_fp8_rows(x):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -645,6 +703,7 @@ def _plan_quantize_fp8_rows(x):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1, narrow=True),
@@ -666,6 +725,7 @@ def _plan_quantize_fp8_rows(x):
                     BLOCK_N=chunk,
                     CHUNKS=N // chunk,
                     REST=N % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -689,6 +749,7 @@ def _plan_quantize_fp8_rows(x):
                     sizes,
                     BLOCK_N=chunk,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -707,6 +768,7 @@ def _plan_quantize_fp8_rows(x):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -753,8 +815,15 @@ def _quantize_fp8_groups_rows(
     scale_stride_G,
     ROWS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (..., G) per program, L in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    L = L // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < G * lead0 * lead1
@@ -857,6 +926,7 @@ def _plan_quantize_fp8_groups(x):
         "scale_stride_lead0": scale_lead0,
         "scale_stride_G": 1,
     }
+    width = tiles.width(sizes, "L", "x_stride_lead1", "x_stride_lead0", "q_stride_lead1", "q_stride_lead0")
     index = tiles.index_type(x, q, scale)
     launches = []
     # several rows (..., G) per program, L in registers
@@ -867,7 +937,7 @@ def _plan_quantize_fp8_groups(x):
         Launch(
             _quantize_fp8_groups_rows,
             grid=(tiles.cdiv(G * lead0 * lead1, lanes),),
-            arguments=tiles.arguments(_quantize_fp8_groups_rows, sizes, ROWS=lanes, INDEX=index),
+            arguments=tiles.arguments(_quantize_fp8_groups_rows, sizes, ROWS=lanes, WIDTH=width, INDEX=index),
             options=({"num_warps": warps, "num_stages": 1},),
             offsets={"x": at[0], "q": at[1], "scale": at[2]},
         )

@@ -60,8 +60,15 @@ def _rmsnorm_rows(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
@@ -102,8 +109,15 @@ def _rmsnorm_resident(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -137,8 +151,15 @@ def _rmsnorm_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -183,8 +204,13 @@ def _rmsnorm_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -222,8 +248,15 @@ def _rmsnorm_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -328,6 +361,7 @@ def _plan_rmsnorm(x, weight):
         "y_stride_lead0": y_lead0,
         "y_stride_N": 1,
     }
+    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "y_stride_lead1", "y_stride_lead0")
     index = tiles.index_type(x, weight, y)
     scratch = {}
     launches = []
@@ -346,6 +380,7 @@ def _plan_rmsnorm(x, weight):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -364,6 +399,7 @@ def _plan_rmsnorm(x, weight):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
@@ -385,6 +421,7 @@ def _plan_rmsnorm(x, weight):
                     BLOCK_N=chunk,
                     CHUNKS=N // chunk,
                     REST=N % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -403,7 +440,14 @@ def _plan_rmsnorm(x, weight):
             Launch(
                 _rmsnorm_partial0,
                 grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(_rmsnorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_partial0,
+                    sizes,
+                    BLOCK_N=chunk,
+                    SPLITS=splits,
+                    WIDTH=width,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
@@ -420,6 +464,7 @@ def _plan_rmsnorm(x, weight):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -468,8 +513,15 @@ def _rmsnorm_unit_offset_rows(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
@@ -510,8 +562,15 @@ def _rmsnorm_unit_offset_resident(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -545,8 +604,15 @@ def _rmsnorm_unit_offset_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -591,8 +657,13 @@ def _rmsnorm_unit_offset_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -630,8 +701,15 @@ def _rmsnorm_unit_offset_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -736,6 +814,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
         "y_stride_lead0": y_lead0,
         "y_stride_N": 1,
     }
+    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "y_stride_lead1", "y_stride_lead0")
     index = tiles.index_type(x, weight, y)
     scratch = {}
     launches = []
@@ -754,6 +833,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -772,6 +852,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
@@ -793,6 +874,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     BLOCK_N=chunk,
                     CHUNKS=N // chunk,
                     REST=N % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -816,6 +898,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     sizes,
                     BLOCK_N=chunk,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -834,6 +917,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -882,8 +966,15 @@ def _rmsnorm_rounded_rows(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
@@ -925,8 +1016,15 @@ def _rmsnorm_rounded_resident(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -961,8 +1059,15 @@ def _rmsnorm_rounded_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -1009,8 +1114,13 @@ def _rmsnorm_rounded_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -1048,8 +1158,15 @@ def _rmsnorm_rounded_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1155,6 +1272,7 @@ def _plan_rmsnorm_rounded(x, weight):
         "y_stride_lead0": y_lead0,
         "y_stride_N": 1,
     }
+    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "y_stride_lead1", "y_stride_lead0")
     index = tiles.index_type(x, weight, y)
     scratch = {}
     launches = []
@@ -1173,6 +1291,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -1191,6 +1310,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
@@ -1212,6 +1332,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     BLOCK_N=chunk,
                     CHUNKS=N // chunk,
                     REST=N % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -1230,7 +1351,14 @@ def _plan_rmsnorm_rounded(x, weight):
             Launch(
                 _rmsnorm_rounded_partial0,
                 grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(_rmsnorm_rounded_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_rounded_partial0,
+                    sizes,
+                    BLOCK_N=chunk,
+                    SPLITS=splits,
+                    WIDTH=width,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
@@ -1247,6 +1375,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),

@@ -45,8 +45,15 @@ def _rmsnorm_quantize_rows(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
@@ -96,8 +103,15 @@ def _rmsnorm_quantize_resident(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -140,8 +154,15 @@ def _rmsnorm_quantize_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -203,8 +224,13 @@ def _rmsnorm_quantize_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -251,8 +277,15 @@ def _rmsnorm_quantize_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
+    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
     block = pid % blocks
@@ -382,6 +415,7 @@ def _plan_rmsnorm_quantize(x, weight):
         "scale_stride_lead1": scale_lead1,
         "scale_stride_lead0": scale_lead0,
     }
+    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "q_stride_lead1", "q_stride_lead0")
     index = tiles.index_type(x, weight, q, scale)
     scratch = {}
     launches = []
@@ -400,6 +434,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -418,6 +453,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1, narrow=True),
@@ -439,6 +475,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     BLOCK_N=chunk,
                     CHUNKS=N // chunk,
                     REST=N % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -459,7 +496,14 @@ def _plan_rmsnorm_quantize(x, weight):
             Launch(
                 _rmsnorm_quantize_partial0,
                 grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(_rmsnorm_quantize_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
+                arguments=tiles.arguments(
+                    _rmsnorm_quantize_partial0,
+                    sizes,
+                    BLOCK_N=chunk,
+                    SPLITS=splits,
+                    WIDTH=width,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
             )
@@ -476,6 +520,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),

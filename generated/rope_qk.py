@@ -113,8 +113,20 @@ def _rope_qk_joint(
     EVEN_HK: tl.constexpr,
     EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -229,8 +241,18 @@ def _rope_qk_blocked_q_rotated(
     ROWS: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -320,8 +342,18 @@ def _rope_qk_blocked_k_rotated(
     ROWS: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -518,6 +550,23 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
         "k_rotated_stride_Hk": D,
         "k_rotated_stride_D": 1,
     }
+    width = tiles.width(
+        sizes,
+        "q_stride_B",
+        "q_stride_S",
+        "cos_stride_P",
+        "sin_stride_P",
+        "k_stride_B",
+        "k_stride_S",
+        "q_rotated_stride_B",
+        "q_rotated_stride_S",
+        "k_rotated_stride_B",
+        "k_rotated_stride_S",
+        "q_stride_Hq",
+        "q_rotated_stride_Hq",
+        "k_stride_Hk",
+        "k_rotated_stride_Hk",
+    )
     index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
@@ -539,6 +588,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     EVEN_HQ=tiles.padded(Hq) == Hq,
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -557,6 +607,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -573,6 +624,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -639,8 +691,20 @@ def _rope_qk_half_joint(
     EVEN_HK: tl.constexpr,
     EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -741,8 +805,18 @@ def _rope_qk_half_blocked_q_rotated(
     ROWS: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -820,8 +894,18 @@ def _rope_qk_half_blocked_k_rotated(
     ROWS: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -988,6 +1072,23 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
         "k_rotated_stride_Hk": D,
         "k_rotated_stride_D": 1,
     }
+    width = tiles.width(
+        sizes,
+        "q_stride_B",
+        "q_stride_S",
+        "cos_stride_P",
+        "sin_stride_P",
+        "k_stride_B",
+        "k_stride_S",
+        "q_rotated_stride_B",
+        "q_rotated_stride_S",
+        "k_rotated_stride_B",
+        "k_rotated_stride_S",
+        "q_stride_Hq",
+        "q_rotated_stride_Hq",
+        "k_stride_Hk",
+        "k_rotated_stride_Hk",
+    )
     index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
@@ -1009,6 +1110,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     EVEN_HQ=tiles.padded(Hq) == Hq,
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -1027,6 +1129,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -1043,6 +1146,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -1109,8 +1213,20 @@ def _rope_qk_interleaved_joint(
     EVEN_HK: tl.constexpr,
     EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -1215,8 +1331,18 @@ def _rope_qk_interleaved_blocked_q_rotated(
     ROWS: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1295,8 +1421,18 @@ def _rope_qk_interleaved_blocked_k_rotated(
     ROWS: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1464,6 +1600,23 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
         "k_rotated_stride_Hk": D,
         "k_rotated_stride_D": 1,
     }
+    width = tiles.width(
+        sizes,
+        "q_stride_B",
+        "q_stride_S",
+        "cos_stride_P",
+        "sin_stride_P",
+        "k_stride_B",
+        "k_stride_S",
+        "q_rotated_stride_B",
+        "q_rotated_stride_S",
+        "k_rotated_stride_B",
+        "k_rotated_stride_S",
+        "q_stride_Hq",
+        "q_rotated_stride_Hq",
+        "k_stride_Hk",
+        "k_rotated_stride_Hk",
+    )
     index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
@@ -1485,6 +1638,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     EVEN_HQ=tiles.padded(Hq) == Hq,
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -1503,6 +1657,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -1519,6 +1674,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -1585,8 +1741,20 @@ def _rope_qk_interleaved_full_joint(
     EVEN_HK: tl.constexpr,
     EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -1697,8 +1865,18 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
     ROWS: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_S = q_stride_S // WIDTH * WIDTH
+    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
+    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
+    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1787,8 +1965,18 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
     ROWS: tl.constexpr,
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_S = k_stride_S // WIDTH * WIDTH
+    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
+    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
+    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(D // 2, BLOCK_D_2)
     row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1968,6 +2156,23 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
         "k_rotated_stride_Hk": D,
         "k_rotated_stride_D": 1,
     }
+    width = tiles.width(
+        sizes,
+        "q_stride_B",
+        "q_stride_S",
+        "cos_stride_P",
+        "sin_stride_P",
+        "k_stride_B",
+        "k_stride_S",
+        "q_rotated_stride_B",
+        "q_rotated_stride_S",
+        "k_rotated_stride_B",
+        "k_rotated_stride_S",
+        "q_stride_Hq",
+        "q_rotated_stride_Hq",
+        "k_stride_Hk",
+        "k_rotated_stride_Hk",
+    )
     index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
     launches = []
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
@@ -1989,6 +2194,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     EVEN_HQ=tiles.padded(Hq) == Hq,
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -2007,6 +2213,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
@@ -2023,6 +2230,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),

@@ -39,8 +39,15 @@ def _softmax_rows(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < lead0 * lead1
@@ -79,8 +86,15 @@ def _softmax_resident(
     BLOCK_N: tl.constexpr,
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -112,8 +126,15 @@ def _softmax_streamed(
     CHUNKS: tl.constexpr,
     REST: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
@@ -186,8 +207,13 @@ def _softmax_partial0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -222,8 +248,13 @@ def _softmax_partial1(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -263,8 +294,15 @@ def _softmax_finish(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    N = N // WIDTH * WIDTH
+    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
+    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
+    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
+    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -364,6 +402,7 @@ def _plan_softmax(x):
         "y_stride_lead0": y_lead0,
         "y_stride_N": 1,
     }
+    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "y_stride_lead1", "y_stride_lead0")
     index = tiles.index_type(x, y)
     scratch = {}
     launches = []
@@ -382,6 +421,7 @@ def _plan_softmax(x):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -400,6 +440,7 @@ def _plan_softmax(x):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
@@ -421,6 +462,7 @@ def _plan_softmax(x):
                     BLOCK_N=chunk,
                     CHUNKS=N // chunk,
                     REST=N % chunk != 0,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
@@ -439,7 +481,14 @@ def _plan_softmax(x):
             Launch(
                 _softmax_partial0,
                 grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(_softmax_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
+                arguments=tiles.arguments(
+                    _softmax_partial0,
+                    sizes,
+                    BLOCK_N=chunk,
+                    SPLITS=splits,
+                    WIDTH=width,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
@@ -451,7 +500,14 @@ def _plan_softmax(x):
             Launch(
                 _softmax_partial1,
                 grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(_softmax_partial1, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index),
+                arguments=tiles.arguments(
+                    _softmax_partial1,
+                    sizes,
+                    BLOCK_N=chunk,
+                    SPLITS=splits,
+                    WIDTH=width,
+                    INDEX=index,
+                ),
                 options=({"num_warps": warps, "num_stages": 1},),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
             )
@@ -468,6 +524,7 @@ def _plan_softmax(x):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
+                    WIDTH=width,
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),

@@ -46,6 +46,8 @@ class LaunchWriter:
         named = {name: text for name, text in blocks.items() if name in kernel.blocks}
         if "EARLY" in kernel.blocks:
             named["EARLY"] = f"tiles.is_few({grid})"
+        if "WIDTH" in kernel.blocks:
+            named["WIDTH"] = "width"
         named["INDEX"] = "index"
         if self.wide:
             named["REAL"] = "real"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy
 
 from fusec.codegen.checks import LEAD, has_lead
-from fusec.codegen.signature import sequence
+from fusec.codegen.signature import literal, sequence
 from fusec.ir.flow import LEAD_AXES, Affine, Load, Position, Size
 from fusec.ir.graph import Index, TensorParam
 from fusec.ir.layout import stored_dims, strides
@@ -82,7 +82,9 @@ class SizeWriter:
         entries = [(name, name) for name in used if "_stride_" not in name]
         entries += [entry for tensor in self._graph.tensors for entry in _tensor_strides(tensor)]
         entries += [entry for output in self._graph.outputs for entry in _output_strides(output.name, output.dims)]
-        return ["sizes = {", *(f'    "{name}": {text},' for name, text in entries if name in used), "}"]
+        lines = ["sizes = {", *(f'    "{name}": {text},' for name, text in entries if name in used), "}"]
+        aligned = dict.fromkeys(name for kernel in self._kernels for name in kernel.aligned)
+        return [*lines, f"width = tiles.width(sizes, {', '.join(map(literal, aligned))})"] if aligned else lines
 
 
 def _tensor_strides(tensor: TensorParam) -> list[tuple[str, str]]:

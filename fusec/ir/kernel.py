@@ -296,7 +296,8 @@ Statement: TypeAlias = Assign | Point | LoadTile | StoreTile | Define | Let | Lo
 class Kernel:
     """One Triton kernel: pointers (tensor or scratch names), scalars, integers, compile-time extents, blocks and flags.
 
-    The extents in `structure` stand in addresses as factors: the head width in `h * D + d`.
+    The extents in `structure` stand in addresses as factors: the head width in `h * D + d`. The integers in `aligned`
+    say where rows begin and end, which decides how wide an access may be.
     """
 
     name: str
@@ -304,6 +305,7 @@ class Kernel:
     pointers: tuple[str, ...]
     scalars: tuple[str, ...]
     integers: tuple[str, ...]
+    aligned: tuple[str, ...]
     structure: tuple[str, ...]
     blocks: tuple[str, ...]
     flags: tuple[str, ...]

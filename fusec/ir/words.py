@@ -13,7 +13,7 @@ from fusec.ir.graph import ChoiceParam, Graph
 from fusec.ir.types import Quotient
 
 KERNEL = frozenset(
-    {"CHUNKS", "EARLY", "INDEX", "REAL", "REST", "ROWS", "SPLITS", "device", "tl", "torch", "triton"}
+    {"CHUNKS", "EARLY", "INDEX", "REAL", "REST", "ROWS", "SPLITS", "WIDTH", "device", "tl", "torch", "triton"}
     | {"debug", "enable_fp_fusion", "grid", "instrumentation_mode", "maxnreg", "num_ctas", "num_stages", "num_warps"}
     | {"warmup", "backend", "options", "params", "specialization", "specialize_impl"}
 )
@@ -23,7 +23,7 @@ of the function that it makes of a kernel's arguments."""
 HOST = frozenset(
     {"Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "flag", "integer", "real", "squeeze"}
     | {"at", "block", "check", "chunk", "extents", "index", "lanes", "launches", "lead", "lead0", "lead1", "row"}
-    | {"rows", "scratch", "sizes", "split", "splits", "tiles", "walk", "warps", "wide"}
+    | {"rows", "scratch", "sizes", "split", "splits", "tiles", "walk", "warps", "wide", "width"}
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""
 

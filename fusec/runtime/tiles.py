@@ -6,7 +6,7 @@ The figures behind the limits were measured on an H200; docs/row-tiles.md tells 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil, gcd, prod
 from typing import Any
 
 import torch
@@ -33,6 +33,9 @@ FEW_ROWS = 264
 
 LONG_ROW = 65536
 """Rows up to this length are not worth a second kernel, however few."""
+
+TILE = 2048
+"""Elements of a program that has nothing to reduce."""
 
 MOST_SPLITS = 1024
 _SPLIT_ELEMENTS = 4 * 2**20
@@ -87,7 +90,8 @@ def row_options(rows: int, size: int, itemsize: int, inputs: int, narrow: bool =
 
 def _register_limit(count: int, warps: int, programs: float) -> int:
     """Registers of a thread so that a multiprocessor runs `programs` programs of `count` warps."""
-    programs = max(1, min(24, 64 // warps, ceil(programs)))
+    # With two or more one program loads while another one stores.
+    programs = max(2, min(24, 64 // warps, ceil(programs)))
     return min(65536 // (32 * count * programs) // 8 * 8, 248)
 
 
@@ -143,6 +147,15 @@ def index_type(*tensors: torch.Tensor | Buffer | None) -> Any:
     return triton.language.int64 if any(_span(tensor) >= 2**31 for tensor in tensors) else triton.language.int32
 
 
+def width(sizes: dict[str, int], *names: str) -> int:
+    """A power of two that divides where rows begin and end, for accesses of several elements: 8 at most.
+
+    It is 1 if no such number is worth telling a kernel: Triton finds out by itself about multiples of 16.
+    """
+    common = gcd(*(sizes[name] for name in names))
+    return 1 if common % 16 == 0 else gcd(common, 8)
+
+
 def is_flat(*tensors: torch.Tensor | None) -> bool:
     """Whether every tensor is one gapless run of memory in row-major order, walked by its last stride."""
     # An axis of one element may have any stride, also where the tensor counts as contiguous.
@@ -181,10 +194,10 @@ class Block:
 
 
 def blocks(rows: int, size: int, thread: int = 8) -> Block:
-    """The tile for `rows` rows of `size` elements: about 2048 elements, wide before high, `thread` of them a thread.
+    """The tile for `rows` rows of `size` elements: about `TILE` elements, wide before high, `thread` of them a thread.
 
     A thread stores 16 bytes at once.
     """
-    wide = min(padded(size), 2048)
-    high = max(1, min(padded(rows), 2048 // wide))
+    wide = min(padded(size), TILE)
+    high = max(1, min(padded(rows), TILE // wide))
     return Block(high, wide, max(wide * high // (32 * thread), 1))

@@ -15,6 +15,8 @@ from fusec.ir.graph import GIVEN, OMITTED, Choose, NodeId, Scalar
 from fusec.ir.kernel import (
     Assign,
     Branch,
+    Comment,
+    Define,
     ElementOf,
     Kernel,
     Largest,
@@ -28,7 +30,7 @@ from fusec.ir.kernel import (
 from fusec.ir.plan import Stage
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.facts import Facts
-from fusec.passes.kernel.grid import EARLY, Grid, LoopHeader
+from fusec.passes.kernel.grid import EARLY, WIDTH, Grid, LoopHeader
 from fusec.passes.kernel.loads import Loads
 from fusec.passes.kernel.naming import Naming
 from fusec.passes.kernel.reductions import Reductions
@@ -53,7 +55,7 @@ class _KernelBuilder:
         self._facts = Facts(stage, target)
         self._root = Scope(None)
         names = Names(target.argument_names)
-        self._grid = Grid(stage, target.known, names)
+        self._grid = Grid(stage, target, names)
         self._naming = Naming(stage.flow.nodes, names)
         self._addresses = Addresses(target, self._grid, names)
         self._reductions = Reductions(self._facts, self._grid)
@@ -139,17 +141,23 @@ class _KernelBuilder:
         used = {expr.param for expr in exprs if isinstance(expr, Load)} | stored | _types(self._root.statements)
         tensors = [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
         pointers = [name for name in tensors if name in used]
+        integers = self._grid.integers(self._root.statements)
+        aligned = self._grid.aligned(integers)
+        rounded: list[Statement] = [Define(Name(name), f"{name} // {WIDTH} * {WIDTH}") for name in aligned]
+        if rounded:
+            rounded.insert(0, Comment(f"{WIDTH} divides these: so many neighbours may be read or written at once."))
         choices = [expr for expr in exprs if isinstance(expr, Choose) and expr.cases[0][0] not in (GIVEN, OMITTED)]
         return Kernel(
             name,
             doc,
             (*pointers, *self._addresses.scratch),
             tuple(dict.fromkeys(expr.param for expr in exprs if isinstance(expr, Scalar))),
-            self._grid.integers(self._root.statements),
+            integers,
+            aligned,
             self._grid.structure,
-            (*self._grid.blocks, *([EARLY] if self._values.has_deferred else [])),
+            (*self._grid.blocks, *([EARLY] if self._values.has_deferred else []), *([WIDTH] if aligned else [])),
             tuple(dict.fromkeys(expr.selector.upper() for expr in choices)),
-            tuple(self._root.statements),
+            (*rounded, *self._root.statements),
         )
 
 

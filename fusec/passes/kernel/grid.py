@@ -6,15 +6,19 @@ from dataclasses import dataclass
 
 import sympy
 
-from fusec.ir.flow import Affine, Load, Partial, Store, store_axes
+from fusec.ir.flow import Affine, Load, Lookup, Partial, Store, position_axes, store_axes
 from fusec.ir.kernel import Condition, Define, Dims, InRange, IsZero, Let, MaskName, Name, Statement
 from fusec.ir.plan import Stage, known_extent
 from fusec.ir.sizes import size_text, symbols_in
 from fusec.ir.types import Axis, Fixed, Kind, Named, Quotient, extent, product_extent, without
 from fusec.passes.kernel.scope import Names, Scope
+from fusec.passes.kernel.target import Target
 
 EARLY = "EARLY"
 """The compile-time flag of a kernel that loads before its reductions what all rows share."""
+
+WIDTH = "WIDTH"
+"""The compile-time number that divides where rows begin and end, if Triton does not see that itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,10 @@ class LoopHeader:
 class Grid:
     """Index arithmetic of one kernel. `dims` orders the dimensions of its tiles, `blocks` its compile-time sizes."""
 
-    def __init__(self, stage: Stage, known: dict[str, int], names: Names) -> None:
+    def __init__(self, stage: Stage, target: Target, names: Names) -> None:
         self._stage = stage
-        self._known = known
+        self._target = target
+        self._known = target.known
         self._names = names
         self.dims: Dims = ("row", *(str(axis) for axis in without(stage.order, stage.rows)), "split")
         self.blocks = self._blocks()
@@ -159,6 +164,23 @@ class Grid:
         fixed = {*self.blocks, *self.structure}
         used = [name for name in symbols_in(body) if name not in fixed]
         return (*(n for n in used if "_stride_" not in n), *(n for n in used if "_stride_" in n))
+
+    def aligned(self, integers: tuple[str, ...]) -> tuple[str, ...]:
+        """Of the integers of a kernel the extent that rows end at and the strides that rows begin at."""
+        flow, rows = self._stage.flow, self._stage.rows
+        inner = next((axis for axis in reversed(self._stage.order) if axis not in rows), None)
+        if inner is None:
+            return ()
+        accesses = [(node.expr.param, node.expr.positions) for node in flow.nodes if isinstance(node.expr, Load)]
+        accesses += [(store.target, store.positions) for store in flow.stores]
+        found = {str(extent(inner))}
+        for tensor, positions in accesses:
+            if inner not in position_axes(positions):
+                continue
+            for place, position in enumerate(positions):
+                if isinstance(position, Lookup) or (position.terms and set(position.axes) <= set(rows)):
+                    found.add(self._target.strides(tensor)[place].name)
+        return tuple(name for name in integers if name in found)
 
     def loop_name(self, wanted: str, owner: str = "") -> str:
         """A name like `wanted` that every sweep of a loop uses again, for what `owner` stands for."""
