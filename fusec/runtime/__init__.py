@@ -20,6 +20,8 @@ from fusec.runtime.layout import Lead, collapse, contiguous, squeeze
 from fusec.runtime.modules import OpModule, gain, shift
 from fusec.runtime.op import Op
 from fusec.runtime.plan import Buffer, Plan
+from fusec.runtime.prepare import Prepare, frozen_weights
+from fusec.runtime.product import Matrix, Product
 
 __all__ = [
     "ArgumentError",
@@ -29,11 +31,14 @@ __all__ = [
     "FusecError",
     "Launch",
     "Lead",
+    "Matrix",
     "NoBackwardError",
     "NumericalOverflowError",
     "Op",
     "OpModule",
     "Plan",
+    "Prepare",
+    "Product",
     "ShapeMismatchError",
     "TuningFailedError",
     "UnsupportedDtypeError",
@@ -43,6 +48,7 @@ __all__ = [
     "device",
     "errors",
     "flag",
+    "frozen_weights",
     "gain",
     "integer",
     "real",

@@ -35,6 +35,11 @@ class Launch:
     options: Sequence[Mapping[str, int | bool]]
     offsets: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def idle(self) -> bool:
+        """Whether there are no programs to run."""
+        return 0 in self.grid
+
 
 class Launcher:
     """A launch that knows where in a call's list of values its own stand, and keeps its compiled kernel."""
@@ -68,7 +73,7 @@ class Launcher:
         self._options = [{"enable_fp_fusion": True, **way} for way in launch.options]
         self._most = [way.pop("most_registers", None) for way in self._options]
         self._rest = tuple(launch.arguments[name] for name in names[len(given) :])
-        self._pick = _picker([places[name] for name in given])
+        self._pick = picker([places[name] for name in given])
         self._offsets = tuple(launch.offsets.get(name.removesuffix("_ptr"), 0) for name in given)
         self._shifts: tuple[int, ...] | None = None
         self._compiled: Any = None
@@ -120,7 +125,8 @@ def fits(spills: int, registers: int, most: int | None) -> bool:
     return not spills and (most is None or registers <= most)
 
 
-def _picker(places: list[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+def picker(places: list[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """The function that picks the values at these places."""
     match places:
         case []:
             return lambda values: ()

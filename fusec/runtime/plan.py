@@ -1,10 +1,9 @@
-"""A plan: what one call allocates and launches."""
+"""A plan: what one call allocates and runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import TypeAlias
 
 import torch
@@ -12,8 +11,10 @@ import triton
 
 from fusec.runtime import allocate
 from fusec.runtime.errors import DeviceError
-from fusec.runtime.launch import Launch, Launcher, Value
+from fusec.runtime.launch import Launch, Launcher, Value, picker
 from fusec.runtime.layout import contiguous
+from fusec.runtime.prepare import Prepared
+from fusec.runtime.product import Multiplier, Product
 
 Results: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...] | None
 
@@ -31,11 +32,12 @@ class Buffer:
 
 
 class Plan:
-    """The kernels of one call, for tensors of one layout.
+    """The kernels and products of one call, for tensors of one layout.
 
     `tensors` and `scalars` are the names of what a call passes, `mutated` those of the tensors it writes to, `outputs`
-    and `scratch` what it allocates. Launches run in order; those with an empty grid are left out, and all of them on
-    the meta device. Raises `DeviceError` where the kernels cannot run.
+    and `scratch` what it allocates; `prepared` has further tensors that depend on some of those passed alone. All that
+    is launched runs in order, but what is idle, and nothing on the meta device. Raises `DeviceError` where the kernels
+    cannot run.
     """
 
     def __init__(
@@ -48,19 +50,23 @@ class Plan:
         mutated: tuple[str, ...] = (),
         outputs: Mapping[str, Buffer],
         scratch: Mapping[str, Buffer] | None = None,
-        launches: Iterable[Launch],
+        prepared: Prepared | None = None,
+        launches: Iterable[Launch | Product],
     ) -> None:
         _check_device(op, device)
         allocated = {**outputs, **(scratch or {})}
-        names = [*(f"{name}_ptr" for name in (*tensors, *allocated)), *scalars]
+        known = () if prepared is None else prepared.names
+        names = [*(f"{name}_ptr" for name in (*tensors, *known, *allocated)), *scalars]
         places = {name: place for place, name in enumerate(names)}
         self._device = device.index
         self._several_gpus = device.type == "cuda" and torch.cuda.device_count() > 1
         self._allocated = [(b.shape, contiguous(b.shape), b.dtype, device) for b in allocated.values()]
         self._results = len(outputs)
         self._mutated = [tensors.index(name) for name in mutated]
-        real = [launch for launch in launches if prod(launch.grid) and device.type != "meta"]
-        self._launchers = tuple(Launcher(launch, places) for launch in real)
+        self._prepared = None if device.type == "meta" else prepared
+        self._weights = picker([tensors.index(name) for name in prepared.weights] if prepared else [])
+        real = [launch for launch in launches if not launch.idle and device.type != "meta"]
+        self._steps = tuple(_step(launch, places) for launch in real)
         self._compiled = False
 
     def __call__(self, tensors: tuple[torch.Tensor | None, ...], scalars: tuple[Value, ...] = ()) -> Results:
@@ -78,17 +84,26 @@ class Plan:
             with torch.cuda.device(self._device):
                 return self.run(tensors, scalars, addresses)
         fresh = [allocate.empty(*about) for about in self._allocated]
+        ready = None
+        if self._prepared is not None:
+            ready = self._prepared.of(self._weights(tensors), self._weights(addresses))
+            addresses = addresses + ready.addresses
         if self._compiled:
             values = [*addresses, *map(_data_ptr, fresh), *scalars]
             stream = _current_stream(self._device)
-            for launcher in self._launchers:
-                launcher.launch(stream, values)
+            for step in self._steps:
+                step.launch(stream, values)
         else:
-            compiled = [launcher.first([*tensors, *fresh, *scalars]) for launcher in self._launchers]
+            given = [*tensors, *(ready.values if ready else ()), *fresh, *scalars]
+            compiled = [step.first(given) for step in self._steps]
             self._compiled = bool(compiled) and all(compiled)
         for place in self._mutated:
             _changed(tensors[place])
         return fresh[0] if self._results == 1 else tuple(fresh[: self._results]) or None
+
+
+def _step(launch: Launch | Product, places: Mapping[str, int]) -> Launcher | Multiplier:
+    return Multiplier(launch, places) if isinstance(launch, Product) else Launcher(launch, places)
 
 
 def _changed(tensor: torch.Tensor | None) -> None:

@@ -12,7 +12,10 @@ import torch.nn.functional as F
 import triton
 from sample_ops import quantize_per_tensor as quantizing
 from sample_ops import rmsnorm as normalizing
+from sample_ops import rmsnorm_linear as projecting
 from sample_ops import rope_like as rotating
+
+from fusec.runtime import Buffer, Matrix, Plan, Product, frozen_weights
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -102,11 +105,12 @@ def test_launch_hooks_see_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_warm_call_waits_for_nothing() -> None:
     x, weight = arguments()
-    tables = torch.randn(16, 64, device="cuda")
+    tables, projection = torch.randn(16, 64, device="cuda"), torch.randn(48, 1024, device="cuda")
     calls: list[Callable[[], object]] = [
         lambda: normalizing.rmsnorm(x, weight),
         lambda: quantizing.quantize_per_tensor(x),
         lambda: rotating.rope_like(x[None], weight, tables, tables),
+        lambda: projecting.rmsnorm_linear(x, weight, projection),
     ]
     for call in calls:
         call()
@@ -140,6 +144,147 @@ def test_a_warm_call_costs_the_host_no_more_than_rms_norm() -> None:
             for name, call in calls.items():
                 times[name].append(_loop(call))
     assert statistics.median(times["ours"]) <= statistics.median(times["torch"])
+
+
+def linear_arguments(device: str = "cuda") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return (
+        torch.randn(16, 1024, device=device),
+        torch.randn(1024, device=device),
+        torch.randn(512, 1024, device=device) / 32,
+    )
+
+
+def linear_check(y: torch.Tensor, x: torch.Tensor, gain: torch.Tensor, proj: torch.Tensor) -> None:
+    torch.testing.assert_close(y, projecting.reference(x, gain, proj), rtol=1e-4, atol=1e-4)
+
+
+def test_a_graph_follows_its_weights() -> None:
+    x, gain, proj = linear_arguments()
+    projecting.rmsnorm_linear(x, gain, proj)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = projecting.rmsnorm_linear(x, gain, proj)
+    for _ in range(3):
+        x.normal_()
+        gain.normal_()
+        proj.neg_()
+        graph.replay()
+        linear_check(y, x, gain, proj)
+    linear_check(projecting.rmsnorm_linear(x, gain, proj), x, gain, proj)
+
+
+def test_a_graph_of_frozen_weights_reads_what_a_call_renews() -> None:
+    x, gain, proj = linear_arguments()
+    projecting.rmsnorm_linear(x, gain, proj)
+    graph, kernels = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+    with frozen_weights(), torch.cuda.graph(graph):
+        y = projecting.rmsnorm_linear(x, gain, proj)
+    graph.replay()
+    linear_check(y, x, gain, proj)
+    old = proj.clone()
+    proj.neg_()
+    graph.replay()
+    linear_check(y, x, gain, old)
+    with torch.cuda.graph(kernels):
+        fresh = projecting.rmsnorm_linear(x, gain, proj)
+    kernels.replay()
+    linear_check(fresh, x, gain, proj)
+    projecting.rmsnorm_linear(x, gain, proj)
+    graph.replay()
+    linear_check(y, x, gain, proj)
+
+
+def test_compiled_into_graphs() -> None:
+    torch._dynamo.reset()
+    x, gain, proj = linear_arguments()
+    compiled = torch.compile(lambda x: projecting.rmsnorm_linear(x + 1, gain, proj) * 2, mode="reduce-overhead")
+    for _ in range(3):
+        for _ in range(4):
+            torch.compiler.cudagraph_mark_step_begin()
+            linear_check(compiled(x) / 2, x + 1, gain, proj)
+        proj.neg_()
+
+
+def test_values_prepared_on_one_stream_serve_another() -> None:
+    x, gain, proj = linear_arguments()
+    streams = [torch.cuda.Stream() for _ in range(4)]
+    for _ in range(5):
+        torch.cuda.synchronize()
+        proj.neg_()
+        outs = []
+        for stream in streams:
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                outs.append(projecting.rmsnorm_linear(x, gain, proj))
+        torch.cuda.synchronize()
+        for y in outs:
+            linear_check(y, x, gain, proj)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs a second GPU")
+def test_values_and_products_on_several_devices() -> None:
+    calls = [linear_arguments(device) for device in ("cuda:1", "cuda:0")]
+    for _ in range(3):
+        for call in calls:
+            y = projecting.rmsnorm_linear(*call)
+            assert y.device == call[0].device
+            linear_check(y, *call)
+            call[2].neg_()
+    assert torch.cuda.current_device() == 0
+
+
+LOOSE: dict[str, Callable[[], None]] = {
+    "nothing": lambda: None,
+    "high": lambda: torch.set_float32_matmul_precision("high"),
+    "tf32": lambda: setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32"),
+    "f16 accumulation": lambda: setattr(torch.backends.cuda.matmul, "allow_fp16_accumulation", True),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("loose", LOOSE)
+@pytest.mark.parametrize("batch", [(), (3,)], ids=str)
+def test_products_add_in_f32(batch: tuple[int, ...], loose: str, dtype: torch.dtype) -> None:
+    rows, inner, columns = 16, 65536, 64  # few and long sums, which the library splits
+    a = torch.randn(*batch, rows, inner, device="cuda", dtype=dtype) / 64
+    b = torch.randn(*batch, columns, inner, device="cuda", dtype=dtype).transpose(-1, -2)
+    exact, terms = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    LOOSE[loose]()
+    try:
+        for out in {dtype, torch.float32}:
+            shape = (*batch, rows, columns)
+            matrices = [Matrix(name, tuple(t.shape), t.stride()) for name, t in (("a", a), ("b", b))]
+            strides = torch.empty(shape, device="meta").stride()
+            plan = Plan(
+                "multiply",
+                a.device,
+                tensors=("a", "b"),
+                outputs={"out": Buffer(shape, out)},
+                launches=(Product(*matrices, Matrix("out", shape, strides)),),
+            )
+            results = [plan((a, b)) for _ in range(3)]
+            assert all(torch.equal(results[0], result) for result in results[1:])
+            # One rounding to `out`, and additions in f32: of some hundreds in a row at the very most.
+            bound = torch.finfo(out).eps * exact.abs() + 512 * torch.finfo(torch.float32).eps * terms
+            assert ((results[0].double() - exact).abs() <= bound).all()
+    finally:
+        torch.backends.cuda.matmul.allow_fp16_accumulation = False
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_host_time_of_prepared_values_and_products(record_property: Callable[[str, object], None]) -> None:
+    x, gain, proj = (tensor.bfloat16() for tensor in linear_arguments())
+    calls: dict[str, Callable[[], object]] = {
+        "rmsnorm_linear": lambda: projecting.rmsnorm_linear(x, gain, proj, None, 1e-6),
+        "rmsnorm": lambda: normalizing.rmsnorm(x, gain, 1e-6),
+        "mm": lambda: torch.mm(x, proj.T),
+    }
+    with torch.no_grad():
+        times = {name: min(_loop(call) for _ in range(10)) for name, call in calls.items()}
+    for name, seconds in times.items():
+        record_property(name, f"{seconds * 1e6:.2f} us")
+    # Two kernels, a product, three allocations and a look at the weights, against one of each.
+    assert times["rmsnorm_linear"] <= 2 * times["rmsnorm"] + times["mm"]
 
 
 def _loop(call: Callable[[], object], count: int = 500) -> float:

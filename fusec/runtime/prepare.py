@@ -1,0 +1,170 @@
+"""Values that depend on weights alone: computed once, kept while the weights live, and again when they change.
+
+Kept values belong to the very tensors they were computed from, or to the tensors these are views of, with the memory
+they had and the version that PyTorch counts up at every write. So an in-place update, an optimizer step,
+`load_state_dict`, `.to` and `.half` are all noticed. What PyTorch does not count is not: after a write through `.data`,
+from a kernel of one's own or from another library, say so with `torch.autograd.graph.increment_version(weight)`.
+
+Where nobody could notice a change, values are not kept but computed in every call: for weights made in inference mode,
+which have no version, and while a CUDA graph is captured, for its replays do not come by here. The graph then holds
+the computation and follows the weights. `frozen_weights` is for those who know that the weights stay as they are.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import RLock
+from typing import Any, TypeAlias
+
+import torch
+
+Weights: TypeAlias = tuple[torch.Tensor, ...]
+Values: TypeAlias = tuple[torch.Tensor, ...]
+
+_capturing: Callable[[], bool] = getattr(torch._C, "_cuda_isCurrentStreamCapturing", lambda: False)
+_frozen = ContextVar("frozen", default=False)
+
+
+@contextmanager
+def frozen_weights() -> Iterator[None]:
+    """Within, weights are promised to stay as they are for as long as CUDA graphs that are captured here are replayed.
+
+    So graphs read the values that a call before the capture left, and values of inference tensors are kept. Should the
+    weights change in place after all, one call outside of a graph renews the values where they are.
+    """
+    token = _frozen.set(True)
+    try:
+        yield
+    finally:
+        _frozen.reset(token)
+
+
+class Prepare:
+    """The preparation of an op: `compute(*weights)` returns one tensor, or a tuple of them, by `names` in a plan.
+
+    `weights` are the names of the op's arguments it takes; an omitted one is None. It is plain PyTorch and must not
+    wait for the device. What it returns is kept row-major.
+    """
+
+    def __init__(self, compute: Callable[..., torch.Tensor | Values], weights: tuple[str, ...], names: tuple[str, ...]):
+        self.compute = compute
+        self.weights = weights
+        self.names = names
+        self._known: dict[object, Prepared] = {}
+
+    def like(self, *weights: torch.Tensor | None) -> Prepared:
+        """The values of weights that are laid out as these; every plan for such weights shares them."""
+        key = tuple(None if w is None else (w.shape, w.stride(), w.dtype, w.device) for w in weights)
+        return self._known.setdefault(key, Prepared(self, weights))
+
+
+class Prepared:
+    """The values of all weights of one layout."""
+
+    def __init__(self, prepare: Prepare, weights: tuple[torch.Tensor | None, ...]) -> None:
+        self.names = prepare.names
+        self.weights = tuple(name for name, w in zip(prepare.weights, weights, strict=True) if w is not None)
+        self._compute = prepare.compute
+        self._omitted = [place for place, weight in enumerate(weights) if weight is None]
+        self._device = next(weight.device for weight in weights if weight is not None)
+        self._captures = self._device.type == "cuda"
+        self._kept: dict[object, Entry] = {}
+        self._lock = RLock()  # a collection of garbage may run anything meanwhile
+
+    def of(self, weights: Weights, addresses: object) -> Entry:
+        """The values of the weights that were not omitted, which lie at `addresses`.
+
+        They are for use on the current stream of their device.
+        """
+        captured = self._captures and _capturing()
+        entry = self._kept.get(addresses)
+        if entry is None or not entry.holds(weights):
+            return Entry(self._values(weights)) if captured else self._renew(weights, addresses)
+        return Entry(self._values(weights)) if captured and not _frozen.get() else entry
+
+    def _renew(self, weights: Weights, addresses: object) -> Entry:
+        if not _frozen.get() and any(weight.is_inference() for weight in weights):
+            return Entry(self._values(weights))
+        with self._lock:
+            entry = self._kept.get(addresses)
+            if entry is None or not entry.holds(weights):
+                # A thread of its own starts without modes, autocast and the memory pool of somebody's graph.
+                with ThreadPoolExecutor(1) as thread:
+                    entry = thread.submit(self._entry, weights, addresses, entry, _stream(self._device)).result()
+                self._kept[addresses] = entry
+        return entry
+
+    def _entry(self, weights: Weights, addresses: object, old: Entry | None, stream: Any) -> Entry:
+        versions = [None if weight.is_inference() else weight._version for weight in weights]
+        with torch.cuda.stream(stream):
+            values = self._values(weights)
+            if old is not None and list(map(_form, old.values)) == list(map(_form, values)):
+                for kept, value in zip(old.values, values, strict=True):
+                    kept.copy_(value)  # a graph may have been captured with this address
+                values = old.values
+            if stream is not None:
+                stream.synchronize()  # the next call may be on another stream
+        return Entry(values, weights, versions, lambda _: self._kept.pop(addresses, None))
+
+    def _values(self, weights: Weights) -> Values:
+        arguments: list[torch.Tensor | None] = [*weights]
+        for place in self._omitted:
+            arguments.insert(place, None)
+        owners = {weight.untyped_storage()._cdata for weight in weights}
+        with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
+            values = self._compute(*arguments)
+            return tuple(_own(value, owners) for value in (values if isinstance(values, tuple) else (values,)))
+
+
+class Entry:
+    """Prepared values and, if they are kept, what they were computed from."""
+
+    __slots__ = ("_ids", "_sources", "_storages", "_versions", "addresses", "values")
+
+    def __init__(
+        self,
+        values: Values,
+        weights: Weights = (),
+        versions: Sequence[int | None] = (),
+        gone: Callable[[object], object] | None = None,
+    ) -> None:
+        """`gone` is called when a weight, or the memory it has now, is no more; the entry must not be used then."""
+        self.values = values
+        self.addresses = [value.data_ptr() for value in values]
+        self._versions = versions
+        self._ids = [id(_source(weight)) for weight in weights]
+        self._sources = [weakref.ref(_source(weight), gone) for weight in weights]
+        self._storages = [weakref.ref(weight.untyped_storage(), gone) for weight in weights]
+
+    def holds(self, weights: Weights) -> bool:
+        """Whether the values are those of `weights`, which lie at the addresses that they were computed from."""
+        if [*map(id, weights)] != self._ids and [id(_source(weight)) for weight in weights] != self._ids:
+            return False
+        try:
+            return [weight._version for weight in weights] == self._versions
+        except RuntimeError:  # an inference tensor has no version
+            return _frozen.get()
+
+
+def _source(weight: torch.Tensor) -> torch.Tensor:
+    """The tensor whose version counts the writes to `weight`, and that is still there in the next call."""
+    return weight if weight._base is None else weight._base
+
+
+def _own(value: torch.Tensor, owners: set[int]) -> torch.Tensor:
+    """`value` row-major, in memory of its own, at a multiple of 16."""
+    if value.is_contiguous() and value.untyped_storage()._cdata not in owners and not value.data_ptr() & 15:
+        return value
+    return value.clone(memory_format=torch.contiguous_format)
+
+
+def _form(value: torch.Tensor) -> object:
+    return value.shape, value.dtype
+
+
+def _stream(device: torch.device) -> Any:
+    return torch.cuda.current_stream(device) if device.type == "cuda" else None

@@ -1,0 +1,360 @@
+"""Prepared values: kept while nothing changes, renewed when anything does, gone with the weights."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from sample_ops import rmsnorm_linear as linear
+
+from fusec.runtime import Plan, Prepare, frozen_weights
+from fusec.runtime.prepare import Entry
+
+K, N = 24, 10
+
+
+class Layer(torch.nn.Module):
+    """The weights of one call of the op."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.randn(K, device=device, dtype=dtype))
+        self.proj = torch.nn.Parameter(torch.randn(N, K, device=device, dtype=dtype))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return linear.rmsnorm_linear(x.to(self.proj.dtype), self.gain, self.proj)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """The projections from which values were computed."""
+    made: list[torch.Tensor] = []
+
+    def compute(gain: torch.Tensor | None, proj: torch.Tensor) -> torch.Tensor:
+        made.append(proj.detach().clone())
+        return linear._prepare_rmsnorm_linear(gain, proj)
+
+    monkeypatch.setattr(linear, "_PREPARE", Prepare(compute, weights=("gain", "proj"), names=("folded",)))
+    linear._OP.forget()
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _plans_forgotten() -> Any:
+    yield
+    linear._OP.forget()
+
+
+def check(layer: Layer, y: torch.Tensor, x: torch.Tensor) -> None:
+    dtype = layer.proj.dtype
+    wanted = linear.reference(x.to(dtype).double(), layer.gain, layer.proj)
+    terms = linear.reference(x.to(dtype).double().abs(), layer.gain.abs(), layer.proj.abs())
+    # The gain times the weight and the result are rounded to the dtype; squares, a root and the sum over K to f32.
+    bound = terms * (torch.finfo(dtype).eps + 2 * K * torch.finfo(torch.float32).eps)
+    bound += wanted.abs() * torch.finfo(dtype).eps
+    assert y.dtype == dtype
+    assert ((y.double() - wanted).abs() <= bound).all()
+
+
+def _by_optimizer(layer: Layer) -> None:
+    for weight in layer.parameters():
+        weight.grad = torch.randn_like(weight)
+    torch.optim.SGD(layer.parameters(), lr=0.5).step()
+
+
+def _by_state_dict(layer: Layer) -> None:
+    layer.load_state_dict({name: torch.randn_like(weight) for name, weight in layer.state_dict().items()})
+
+
+def _through_data(layer: Layer) -> None:
+    layer.proj.data.neg_()
+    torch.autograd.graph.increment_version(layer.proj)
+
+
+def _rounded(layer: Layer) -> None:
+    layer.half().float()  # the memory of the first weights may be that of the last
+
+
+def _unequal(layer: Layer) -> None:
+    layer.proj.data = layer.proj.data.T.contiguous().T
+
+
+CHANGES: dict[str, Callable[[Layer], object]] = {
+    "in place": lambda layer: layer.proj.mul_(2),
+    "in place through a view": lambda layer: layer.proj.view(-1)[3].fill_(7),
+    "in place through a detached one": lambda layer: layer.proj.detach().mul_(2),
+    "the other weight": lambda layer: layer.gain.copy_(torch.randn(K)),
+    "optimizer": _by_optimizer,
+    "load_state_dict": _by_state_dict,
+    "half": lambda layer: layer.half(),
+    "half and back": _rounded,
+    "bfloat16": lambda layer: layer.to(torch.bfloat16),
+    "data": lambda layer: setattr(layer.proj, "data", torch.randn_like(layer.proj)),
+    "another layout": _unequal,
+    "another parameter": lambda layer: setattr(layer, "proj", torch.nn.Parameter(layer.proj * 2)),
+    "through data, and said so": _through_data,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_seen(change: str, computed: list[torch.Tensor], device: torch.device) -> None:
+    layer, x = Layer(device), torch.randn(3, K, device=device)
+    with torch.no_grad():
+        for _ in range(2):
+            check(layer, layer(x), x)
+        assert len(computed) == 1
+        for times in (2, 3):
+            CHANGES[change](layer)
+            for _ in range(3):
+                check(layer, layer(x), x)
+            assert len(computed) == times or change in ("half", "bfloat16", "another layout")
+
+
+@pytest.mark.parametrize("mode", [nullcontext, torch.no_grad, torch.inference_mode])
+def test_computed_once(mode: Callable[[], Any], computed: list[torch.Tensor], device: torch.device) -> None:
+    layer, x = Layer(device), torch.randn(2, 3, K, device=device)
+    for rows in (x, x[0], x[:, 1], x[:0], x.transpose(0, 1)) * 2:
+        with mode():
+            check(layer, layer(rows), rows)
+    assert len(computed) == 1
+
+
+def test_each_of_several_layers_once(computed: list[torch.Tensor], device: torch.device) -> None:
+    layers, x = [Layer(device) for _ in range(5)], torch.randn(3, K, device=device)
+    with torch.no_grad():
+        for layer in layers * 3:
+            check(layer, layer(x), x)
+        assert len(computed) == 5
+        layers[2].gain.neg_()
+        for layer in layers * 2:
+            check(layer, layer(x), x)
+    assert len(computed) == 6
+
+
+def test_views_of_a_weight(computed: list[torch.Tensor], device: torch.device) -> None:
+    gain, stacked = torch.randn(K, device=device), torch.randn(3, K, N, device=device)
+    x = torch.randn(4, K, device=device)
+    for times in (3, 6):
+        for part in (0, 1, 2, 1):
+            y = linear.rmsnorm_linear(x, gain, stacked[part].T)
+            torch.testing.assert_close(y, linear.reference(x, gain, stacked[part].T))
+        assert len(computed) == times
+        stacked.mul_(2)
+
+
+def test_one_memory_seen_in_two_ways(device: torch.device) -> None:
+    x, gain, proj = (torch.randn(shape, device=device) for shape in ((3, K), (K,), (K, K)))
+    for view in (proj, proj.T, proj, proj.T):
+        torch.testing.assert_close(linear.rmsnorm_linear(x, gain, view), linear.reference(x, gain, view))
+
+
+@pytest.mark.usefixtures("computed")
+def test_an_alias_that_counts_for_itself_is_not_trusted(device: torch.device) -> None:
+    layer, x = Layer(device), torch.randn(3, K, device=device)
+    aliases = []
+    with torch.no_grad():
+        for _ in range(3):
+            aliases.append((layer.gain.data, layer.proj.data))
+            check(layer, linear.rmsnorm_linear(x, *aliases[-1]), x)
+            layer.proj.mul_(2)
+    del aliases
+    assert not kept()
+
+
+def test_memory_of_somebody_else_is_not_trusted() -> None:
+    x, gain, shared = torch.randn(3, K), torch.randn(K), torch.randn(N, K).numpy()
+    tensors = [torch.from_numpy(shared) for _ in range(3)]
+    for proj in tensors:
+        torch.testing.assert_close(linear.rmsnorm_linear(x, gain, proj), linear.reference(x, gain, proj))
+        shared *= 2
+
+
+def test_an_omitted_weight(computed: list[torch.Tensor], device: torch.device) -> None:
+    x, proj = torch.randn(3, K, device=device), torch.randn(N, K, device=device)
+    for times in (1, 2):
+        for _ in range(2):
+            torch.testing.assert_close(linear.rmsnorm_linear(x, None, proj), linear.reference(x, None, proj))
+        assert len(computed) == times
+        proj.mul_(2)
+
+
+def kept() -> list[Entry]:
+    """What the sample op keeps at present."""
+    gc.collect()
+    return [entry for prepared in linear._PREPARE._known.values() for entry in prepared._kept.values()]
+
+
+@pytest.mark.usefixtures("computed")
+def test_values_go_with_the_weights(device: torch.device) -> None:
+    layers, x = [Layer(device) for _ in range(3)], torch.randn(3, K, device=device)
+    with torch.no_grad():
+        for layer in layers:
+            layer(x)
+        memory = [weakref.ref(entry.values[0].untyped_storage()) for entry in kept()]
+        assert len(memory) == 3
+        layers[0].half()  # other memory
+        layers[1].proj = torch.nn.Parameter(torch.ones(N, K))  # another tensor
+        assert len(kept()) == 1
+        assert [reference() is None for reference in memory] == [True, True, False]
+    del layer, layers
+    assert not kept()
+    assert memory[2]() is None
+
+
+@pytest.mark.usefixtures("computed")
+def test_a_value_that_is_a_weight_does_not_keep_it(device: torch.device) -> None:
+    x, proj = torch.randn(3, K, device=device), torch.randn(N, K, device=device)
+    linear.rmsnorm_linear(x, None, proj)
+    memory = weakref.ref(proj.untyped_storage())
+    del proj
+    assert memory() is None
+    assert not kept()
+
+
+@pytest.mark.usefixtures("computed")
+def test_values_are_renewed_where_they_are(device: torch.device) -> None:
+    layer, x = Layer(device), torch.randn(3, K, device=device)
+    with torch.no_grad():
+        layer(x)
+        (before,) = kept()
+        layer.proj.mul_(2)
+        layer(x)
+    (after,) = kept()
+    assert after is not before
+    assert after.addresses == before.addresses
+
+
+def test_inference_tensors_are_computed_every_time(computed: list[torch.Tensor], device: torch.device) -> None:
+    with torch.inference_mode():
+        layer, x = Layer(device), torch.randn(3, K, device=device)
+    for times in (1, 2):
+        with torch.inference_mode():
+            check(layer, layer(x), x)
+            layer.proj.mul_(2)
+        assert len(computed) == times
+    assert not kept()
+    with torch.inference_mode(), frozen_weights():
+        for _ in range(3):
+            check(layer, layer(x), x)
+    assert len(computed) == 3
+    with torch.inference_mode():
+        layer.proj.mul_(2)
+        check(layer, layer(x), x)
+
+
+def test_several_threads(computed: list[torch.Tensor], device: torch.device) -> None:
+    layer, rows = Layer(device), [torch.randn(count, K, device=device) for count in (1, 2, 3, 4)]
+    values = linear._PREPARE.like(layer.gain, layer.proj)
+    addresses = layer.gain.data_ptr(), layer.proj.data_ptr()
+
+    with ThreadPoolExecutor(4) as threads:
+        for times in (1, 2, 3):
+            entries = list(threads.map(lambda _: values.of((layer.gain, layer.proj), addresses), rows * 3))
+            assert len(computed) == times
+            assert len(set(map(id, entries))) == 1
+            with torch.no_grad():
+                layer.proj.mul_(2)
+
+
+def test_several_ops_share_a_weight(device: torch.device) -> None:
+    weight = torch.randn(4, 4, device=device)
+    doubled, negated = (
+        Prepare(function, weights=("weight",), names=("value",)) for function in (lambda w: w * 2, lambda w: -w)
+    )
+    for _ in range(2):
+        for prepare, factor in ((doubled, 2), (negated, -1)):
+            (value,) = prepare.like(weight).of((weight,), (weight.data_ptr(),)).values
+            assert torch.equal(value, weight * factor)
+        weight.add_(1)
+
+
+def test_preparation_knows_nothing_of_the_modes_around_it(device: torch.device) -> None:
+    seen = []
+
+    def compute(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append((torch.is_grad_enabled(), torch.is_inference_mode_enabled()))
+        return weight @ weight, weight.T
+
+    prepare = Prepare(compute, weights=("weight",), names=("square", "transposed"))
+    weight = torch.nn.Parameter(torch.randn(4, 4, device=device))
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16), torch.device("meta"):
+        entry = prepare.like(weight).of((weight,), (weight.data_ptr(),))
+    assert seen == [(False, False)]
+    assert all(value.is_contiguous() and not value.requires_grad for value in entry.values)
+    torch.testing.assert_close(entry.values, (weight.detach() @ weight.detach(), weight.detach().T))
+
+
+def test_autocast_does_not_reach_what_is_captured(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fusec.runtime.prepare._capturing", lambda: True)
+    weight = torch.randn(4, 4, device=device)
+    prepared = Prepare(lambda weight: weight @ weight, weights=("weight",), names=("square",)).like(weight)
+    prepared._captures = True
+    with torch.autocast(device.type, torch.bfloat16):
+        (value,) = prepared.of((weight,), (weight.data_ptr(),)).values
+    assert value.dtype == torch.float32
+
+
+def test_an_error_of_the_preparation_is_the_caller_s(device: torch.device) -> None:
+    prepare = Prepare(lambda weight: weight @ weight, weights=("weight",), names=("square",))
+    weight = torch.randn(2, 3, device=device)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            prepare.like(weight).of((weight,), (weight.data_ptr(),))
+
+
+def test_what_is_captured_is_computed_in_the_graph(
+    computed: list[torch.Tensor], device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x = Layer(device), torch.randn(3, K, device=device)
+    monkeypatch.setattr("fusec.runtime.prepare._capturing", lambda: True)
+    with torch.no_grad():
+        linear._PREPARE.like(layer.gain, layer.proj)._captures = True
+        for times in (1, 2):
+            check(layer, layer(x), x)
+            assert len(computed) == times
+        assert not kept()
+        monkeypatch.setattr("fusec.runtime.prepare._capturing", lambda: False)
+        layer(x)
+        monkeypatch.setattr("fusec.runtime.prepare._capturing", lambda: True)
+        assert len(computed) == 3
+        with frozen_weights():
+            check(layer, layer(x), x)
+            assert len(computed) == 3
+            layer.proj.mul_(2)
+            check(layer, layer(x), x)
+            assert len(computed) == 4
+        check(layer, layer(x), x)
+        assert len(computed) == 5
+
+
+def test_the_meta_device_prepares_nothing() -> None:
+    prepare = Prepare(lambda weight: weight.item(), weights=("weight",), names=("value",))
+    weight = torch.empty(3, device="meta")
+    plan = Plan("op", weight.device, tensors=("weight",), outputs={}, prepared=prepare.like(weight), launches=())
+    assert plan((weight,)) is None
+
+
+def test_compiled(computed: list[torch.Tensor], device: torch.device) -> None:
+    torch._dynamo.reset()
+    layer, x = Layer(device), torch.randn(3, K, device=device)
+    compiled = torch.compile(layer, fullgraph=True)
+    with torch.no_grad():
+        for times in (1, 2, 3):
+            for _ in range(3):
+                check(layer, compiled(x), x)
+            assert len(computed) == times
+            layer.proj.mul_(2)
+    layer.half()
+    with torch.no_grad():
+        check(layer, compiled(x), x)
+
+
+def test_opcheck(device: torch.device) -> None:
+    layer, x = Layer(device), torch.randn(2, 3, K, device=device)
+    torch.library.opcheck(linear._OP.operator, (x, layer.gain.detach(), layer.proj.detach(), None, 1e-6))
