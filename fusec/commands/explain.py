@@ -22,7 +22,7 @@ from fusec.ir.show_flow import show_flow
 from fusec.ir.show_kernel import show_kernel
 from fusec.ir.show_plan import show_group
 from fusec.passes.pipeline import StepReport, compile_graph
-from fusec.passes.plan.justify import Placement, Reduction, justify, placements
+from fusec.passes.plan.justify import Contraction, Placement, Reduction, contractions, justify, placements
 from fusec.passes.plan.marks import marked
 from fusec.passes.plan.registers import residency, widest
 
@@ -93,10 +93,11 @@ class PlanExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The reductions of an op, with the rules applied to and refused for each, and its plans."""
+    """The reductions and dots of an op, with the rules applied to and refused for each, and its plans."""
 
     op: str
     reductions: tuple[Reduction, ...]
+    dots: tuple[Contraction, ...]
     plans: tuple[PlanExplanation, ...]
 
 
@@ -108,7 +109,7 @@ def explain(graph: Graph) -> Explanation:
     built = [plan for group in program.groups for plan in group.all_plans()]
     plans = (_plan(plan, record) for plan, record in zip(built, plan_records(program), strict=True))
     reductions = justify(graph, made["simplify"], made["commute"], made["resolve_views"])
-    return Explanation(graph.name, reductions, tuple(plans))
+    return Explanation(graph.name, reductions, contractions(graph, made["commute"]), tuple(plans))
 
 
 def _plan(built: BuiltPlan, record: PlanRecord) -> PlanExplanation:
@@ -124,9 +125,11 @@ def title(graph: Graph) -> str:
 
 def lines(explained: Explanation) -> Iterator[str]:
     """An explanation in words."""
-    for reduction in explained.reductions:
-        yield from ("", f"reduction {reduction.number}: {reduction.words}")
-        for rule in reduction.rules:
+    parts = [(f"reduction {found.number}: {found.words}", found.rules) for found in explained.reductions]
+    parts += [(f"dot {found.number}: {found.words}", found.rules) for found in explained.dots]
+    for head, rules in parts:
+        yield from ("", head)
+        for rule in rules:
             yield f"    {rule.name:<10} {'' if rule.applied else 'refused: '}{rule.reason}"
     for number, plan in enumerate(explained.plans, 1):
         yield from ("", f"plan {number}, {plan.plan.name}: {plan.plan.words}")

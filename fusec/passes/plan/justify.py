@@ -1,7 +1,7 @@
 """Justify: for every reduction of an op where each plan puts it, the rules that put it there, and those refused.
 
-Decides nothing. The graph with its reductions `marked` goes through all passes, and what they made of each mark is said
-in words.
+Decides nothing. The graph with its reductions and dots `marked` goes through all passes, and what they made of each
+mark is said in words.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fusec.ir.flow import LEAD_AXES, Flow, FlowNode, flow_reachable, store_operands
-from fusec.ir.graph import Graph, Node, NodeId, Reduce
+from fusec.ir.graph import Dot, Graph, GraphBuilder, Node, NodeId, Reduce
 from fusec.ir.plan import Plan, Stage
 from fusec.ir.types import Axis, Lead
 from fusec.passes.plan.commute import reduces_over
-from fusec.passes.plan.marks import marked_reductions, numbers
+from fusec.passes.plan.defer import deferred
+from fusec.passes.plan.factor import Factor
+from fusec.passes.plan.marks import dot_mark_of, dot_numbers, marked_reductions, numbers
+from fusec.passes.plan.move import Moves
 from fusec.passes.plan.refuse import factors, why_not_commuted, words
 from fusec.passes.plan.survey import depths
 
@@ -31,6 +34,15 @@ class Rule:
 @dataclass(frozen=True, slots=True)
 class Reduction:
     """A reduction of an op, counted from 1, in the words of its spec."""
+
+    number: int
+    words: str
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """A dot of an op, counted from 1, in the words of its spec."""
 
     number: int
     words: str
@@ -55,6 +67,21 @@ def justify(graph: Graph, before: Graph, after: Graph, flow: Flow) -> tuple[Redu
     return tuple(
         Reduction(number, _title(graph.nodes[node]), _rules(number, before, after, flow))
         for node, number in numbers(graph).items()
+    )
+
+
+def contractions(graph: Graph, before: Graph) -> tuple[Contraction, ...]:
+    """The dots of `graph` with the rules of each. `before` is what `commute` made of `marked(graph)`."""
+    rules: dict[int | None, tuple[Rule, ...]] = {}
+
+    def told(builder: GraphBuilder, node: Node, found: Moves) -> None:
+        rules[dot_mark_of(node)] = (*_defer(builder, node, found), _fold(builder, found))
+
+    deferred(before, told)
+    shared = (Rule("share", True, "equal to another dot, computed once"),)
+    return tuple(
+        Contraction(number, words(graph.nodes[node]), rules.get(number, shared))
+        for node, number in dot_numbers(graph).items()
     )
 
 
@@ -123,6 +150,31 @@ def _commute(before: Graph, old: Reduce, after: Graph, new: Reduce) -> Iterator[
         yield Rule("commute", False, why_not_commuted(after.nodes, new))
     if not left:
         yield Rule("commute", False, f"it waits for no other reduction over {_names(old.axes)}")
+
+
+def _defer(builder: GraphBuilder, node: Node, found: Moves) -> Iterator[Rule]:
+    assert isinstance(node.expr, Dot)
+    if found.left.factors:
+        verb = "has" if len(found.left.factors) == 1 else "have"
+        yield Rule(
+            "defer", True, f"{_all(builder, found.left.factors)} {verb} no axis {_names(node.expr.axes)}, and left"
+        )
+    if found.left.negative:
+        yield Rule("defer", True, "the sign left")
+    if found.kept:
+        yield Rule("defer", False, found.kept)
+
+
+def _fold(builder: GraphBuilder, found: Moves) -> Rule:
+    if found.onto is None:
+        return Rule("fold", False, found.unfolded or "")
+    weight = words(builder[found.operands[found.onto].factors[0].value])
+    verb = "follows" if len(found.folded) == 1 else "follow"
+    return Rule("fold", True, f"{_all(builder, found.folded)} {verb} from weights alone, and joined {weight}")
+
+
+def _all(builder: GraphBuilder, factors: tuple[Factor, ...]) -> str:
+    return " and ".join(dict.fromkeys(words(builder[factor.value]) for factor in factors))
 
 
 def _online(after: Graph, new: Reduce) -> Rule:

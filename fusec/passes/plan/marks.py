@@ -1,4 +1,4 @@
-"""Marks: the reductions of an op, followed through the passes by the number each has in the spec's graph."""
+"""Marks: the reductions and dots of an op, followed through the passes by their numbers in the spec's graph."""
 
 from __future__ import annotations
 
@@ -7,27 +7,45 @@ from dataclasses import replace
 
 from fusec.diagnostics import Source, Span
 from fusec.ir.flow import FlowNode
-from fusec.ir.graph import Graph, Node, NodeId, Reduce, reachable
+from fusec.ir.graph import Dot, Graph, Node, NodeId, Reduce, reachable
 
-_MARKS = Source("the reductions of an op", "")
+_REDUCTIONS = Source("the reductions of an op", "")
+_DOTS = Source("the dots of an op", "")
+_NAMES = {_REDUCTIONS: "reduction", _DOTS: "dot"}
 
 
 def marked(graph: Graph) -> Graph:
-    """The same graph with the number of each reduction in the place of its span, which every pass hands on."""
-    marks = {node: Span(_MARKS, number, number) for node, number in numbers(graph).items()}
+    """The same graph with the number of each reduction and dot in the place of its span, which every pass hands on."""
+    marks = {node: Span(_REDUCTIONS, number, number) for node, number in numbers(graph).items()}
+    marks |= {node: Span(_DOTS, number, number) for node, number in dot_numbers(graph).items()}
     nodes = (replace(node, span=marks.get(n, node.span)) for n, node in enumerate(graph.nodes))
     return replace(graph, nodes=tuple(nodes))
 
 
 def numbers(graph: Graph) -> dict[NodeId, int]:
     """The reductions that something depends on, counted from 1."""
-    live = sorted(reachable(graph.nodes, graph.roots))
-    return {n: count for count, n in enumerate((n for n in live if isinstance(graph.nodes[n].expr, Reduce)), 1)}
+    return _counted(graph, Reduce)
+
+
+def dot_numbers(graph: Graph) -> dict[NodeId, int]:
+    """The dots that something depends on, counted from 1."""
+    return _counted(graph, Dot)
 
 
 def mark_of(node: Node | FlowNode) -> int | None:
     """The number of the reduction that a node was made of."""
-    return node.span.start if node.span and node.span.source is _MARKS else None
+    return node.span.start if node.span and node.span.source is _REDUCTIONS else None
+
+
+def dot_mark_of(node: Node) -> int | None:
+    """The number of the dot that a node was made of."""
+    return node.span.start if node.span and node.span.source is _DOTS else None
+
+
+def mark_words(node: Node) -> str | None:
+    """`reduction 2`, `dot 1`: what the marked node was made of."""
+    name = _NAMES.get(node.span.source) if node.span else None
+    return f"{name} {node.span.start}" if name and node.span else None
 
 
 def marked_reductions(
@@ -40,3 +58,8 @@ def marked_reductions(
         if isinstance(node.expr, Reduce) and number is not None and (live is None or place in live):
             found.setdefault(number, []).append(place)
     return found
+
+
+def _counted(graph: Graph, form: type[Reduce | Dot]) -> dict[NodeId, int]:
+    live = sorted(reachable(graph.nodes, graph.roots))
+    return {n: count for count, n in enumerate((n for n in live if isinstance(graph.nodes[n].expr, form)), 1)}

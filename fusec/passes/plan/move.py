@@ -128,8 +128,10 @@ class _Mover:
         own, weight = operands[source], operands[1 - source]
         folded = self._weights_along(own)
         rest = Product(tuple(factor for factor in own.factors if factor not in folded), own.negative)
-        if not folded or not rest.factors:
+        if not folded:
             return self._no_weight(own)
+        if not rest.factors:
+            return f"{self._said(own)} is all that stays of its operand"
         if not all(follows_from(self.nodes, factor.value, self.weights) for factor in weight.factors):
             return f"{self._said(weight)} does not depend on weights alone"
         storage = stored_as(self.nodes, rest)

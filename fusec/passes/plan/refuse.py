@@ -27,7 +27,7 @@ from fusec.ir.graph import (
 from fusec.ir.types import Axis, Computed, Kind
 from fusec.passes.plan.commute import is_positive, reduces_over
 from fusec.passes.plan.factor import Nodes, product, spans
-from fusec.passes.plan.marks import mark_of
+from fusec.passes.plan.marks import mark_words
 
 _SIGNED = ("abs", "neg")
 """Operations of one operand that only a positive factor passes through."""
@@ -89,10 +89,10 @@ def why_nothing_leaves(nodes: Nodes, dot: Dot) -> str:
 
 
 def words(node: Node) -> str:
-    """`mul in silu(x)`: the operation, and the words of the spec it comes from; a marked reduction by its number."""
-    number, expr = mark_of(node), node.expr
-    if number is not None:
-        return f"reduction {number}"
+    """`mul in silu(x)`: the operation, and the words of the spec it comes from; a marked one by its number."""
+    expr, mark = node.expr, mark_words(node)
+    if mark is not None:
+        return mark
     match expr:
         case Input(param) | Scalar(param):
             return param
