@@ -153,7 +153,9 @@ def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[tuple[La
     def record(op: str, device: torch.device, **parts: Any) -> None:
         buffers = {n: tensor.dtype for n, tensor in call.tensors.items() if tensor is not None}
         buffers |= {name: buffer.dtype for name, buffer in (parts["outputs"] | parts.get("scratch", {})).items()}
-        made.extend((launch, buffers) for launch in parts["launches"])
+        if prepared := parts.get("prepared"):
+            buffers |= prepared.dtypes(tuple(call.tensors[name] for name in prepared.weights))
+        made.extend((launch, buffers) for launch in parts["launches"] if isinstance(launch, Launch))
 
     arguments: list[Any] = []
     for name in layout_arguments(graph):

@@ -110,14 +110,21 @@ class Prepared:
                 stream.synchronize()  # the next call may be on another stream
         return Entry(values, weights, versions, lambda _: self._kept.pop(addresses, None))
 
+    def dtypes(self, weights: Weights) -> dict[str, torch.dtype]:
+        """What the values are, by name; nothing is computed where the weights are on the meta device."""
+        return {name: value.dtype for name, value in zip(self.names, self._results(weights), strict=True)}
+
     def _values(self, weights: Weights) -> Values:
+        owners = {weight.untyped_storage()._cdata for weight in weights}
+        with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
+            return tuple(_own(value, owners) for value in self._results(weights))
+
+    def _results(self, weights: Weights) -> Values:
         arguments: list[torch.Tensor | None] = [*weights]
         for place in self._omitted:
             arguments.insert(place, None)
-        owners = {weight.untyped_storage()._cdata for weight in weights}
-        with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
-            values = self._compute(*arguments)
-            return tuple(_own(value, owners) for value in (values if isinstance(values, tuple) else (values,)))
+        values = self._compute(*arguments)
+        return values if isinstance(values, tuple) else (values,)
 
 
 class Entry:

@@ -333,6 +333,13 @@ def test_what_is_captured_is_computed_in_the_graph(
         assert len(computed) == 5
 
 
+def test_dtypes_need_no_data() -> None:
+    gain, proj = torch.empty(K, device="meta"), torch.empty(N, K, device="meta", dtype=torch.bfloat16)
+    prepare = Prepare(lambda gain, proj: (proj.T, proj * gain), weights=("gain", "proj"), names=("turned", "folded"))
+    wanted = {"turned": torch.bfloat16, "folded": torch.float32}
+    assert prepare.like(gain, proj).dtypes((gain, proj)) == wanted
+
+
 def test_the_meta_device_prepares_nothing() -> None:
     prepare = Prepare(lambda weight: weight.item(), weights=("weight",), names=("value",))
     weight = torch.empty(3, device="meta")
