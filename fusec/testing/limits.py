@@ -22,6 +22,7 @@ class Limits:
     FEW_ROWS: int
     LONG_ROW: int
     MOST_SPLITS: int = 4
+    TILE: int = 64
 
 
 LIMITS: dict[str, Limits] = {
