@@ -20,7 +20,7 @@ if not torch.cuda.is_available() and "TRITON_INTERPRET" not in os.environ:
 
 from fusec.testing.interpreter import exact, interpreting
 
-RANDOM_SPECS = 200
+RANDOM_SPECS = 300
 """How many random specs a run takes that names none."""
 
 
