@@ -85,7 +85,7 @@ KINDS = [mutation.name for mutation in MUTATIONS if mutation.name not in {*ELSEW
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_planted_fault_is_caught(name: str, kind: str, tmp_path: Path, device: torch.device) -> None:
-    """Not every place of a fault matters (nobody may use the filler behind the end), but some place of each kind does."""
+    """Not every place of a fault matters (nobody may use a filler behind the end), but some place of each kind does."""
     op = OPS[name]
     places = list(planted(op, kind))
     if not places or (name, kind) in HARMLESS:
