@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fusec.codegen.extents import Extents, count, divisor, factor, times
 from fusec.codegen.launches import LaunchWriter, with_warps
 from fusec.codegen.names import words
-from fusec.ir.flow import Store
-from fusec.ir.graph import Graph
+from fusec.ir.flow import Load, Partial, Store, flow_reachable, store_operands
+from fusec.ir.graph import Dot, Graph
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Shape, Stage
 from fusec.ir.program import BuiltPlan
@@ -36,18 +36,27 @@ class ChoiceWriter:
 
     def choice(self, plan: BuiltPlan) -> Choice:
         """The case of one plan."""
+        found = self._shaped(plan)
+        if not plan.plan.few:
+            return found
+        few = f"tiles.is_vector({count(plan.plan.few)})"
+        return Choice(f"{few} and {found.condition}" if found.condition else few, found.words, found.body)
+
+    def _shaped(self, plan: BuiltPlan) -> Choice:
         stage, kernel, words = plan.plan.stages[0], plan.kernels[0], plan.plan.words
         match plan.plan.shape:
             case Shape.ROWS:
                 return self._rows(stage, kernel, words)
             case Shape.RESIDENT:
-                return self._resident(stage, kernel, words)
+                return self._resident(stage, kernel, words, bool(plan.plan.few))
             case Shape.STREAMED:
                 return self._streamed(stage, kernel, words)
             case Shape.SPLIT:
                 return Choice(None, words, self._split(plan))
             case Shape.TILED | Shape.JOINT:
                 return self._tiled(stage, kernel, words)
+            case Shape.PRODUCT:
+                return self._product(stage, kernel, words)
             case Shape.BLOCKED if stage.block:
                 return Choice(None, words, self._finish(stage, kernel))
             case Shape.BLOCKED:
@@ -68,13 +77,14 @@ class ChoiceWriter:
         launch = self._launches.lines(kernel, grid, blocks, with_warps("warps"))
         return Choice(None if always else f"{row} <= {limit}", words, [*sizing, *launch])
 
-    def _resident(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
+    def _resident(self, stage: Stage, kernel: Kernel, words: str, few: bool) -> Choice:
         facts, programs = row_facts(stage), count(stage.rows)
         parts = f"{facts.parts} * " if facts.parts > 1 else ""
         about = f"{self._itemsize(facts.widest)}, {facts.inputs}"
         narrow = ", narrow=True" if _stores_bytes(stage) else ""
         options = f"tiles.row_options({programs}, {parts}{self._extents.padded(stage.tile)}, {about}{narrow})"
-        fits = f"tiles.holds_row({programs}, {parts}{self._extents.row_length(stage.tile)}, {about}, {facts.compact})"
+        compact = facts.compact and not few
+        fits = f"tiles.holds_row({programs}, {parts}{self._extents.row_length(stage.tile)}, {about}, {compact})"
         return Choice(
             fits, words, self._launches.lines(kernel, programs, self._extents.tile_blocks(stage.tile), options)
         )
@@ -93,6 +103,32 @@ class ChoiceWriter:
         loop = f"tiles.prefers_loop({rows}, {self._extents.row_length((*stage.stream, *stage.tile))})"
         condition = loop if tile == "1" else f"{loop} and {tile} <= tiles.CHUNK"
         return Choice(condition, words, [*sizing, *self._launches.lines(kernel, programs, blocks, with_warps("warps"))])
+
+    def _product(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
+        assert stage.side is not None
+        assert stage.block is not None
+        side, block, inner = count((stage.side,)), count((stage.block,)), count(stage.stream[-1:])
+        roots = tuple(n for store in stage.flow.stores for n in store_operands(store))
+        live = flow_reachable(stage.flow.nodes, roots)
+        dots = [expr for n in sorted(live) if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
+        size = f"{self._operand_size(stage, dots)}, {len(dots)}"
+        sizing = [f"tile = tiles.product_tile({count(stage.rows)}, {side}, {block}, {inner}, {size})"]
+        blocks = self._extents.tile_blocks(stage.tile) | {
+            block_name(stage.side): "tile.side",
+            block_name(stage.block): "tile.block",
+            block_name(stage.stream[-1]): "tile.step",
+            "CHUNKS": f"{factor(inner)} // tile.step",
+            "REST": f"{factor(inner)} % tile.step != 0",
+        }
+        grid = times(count(stage.rows), f"tiles.cdiv({side}, tile.side)", f"tiles.cdiv({block}, tile.block)")
+        return Choice(None, words, [*sizing, *self._launches.lines(kernel, grid, blocks, "tile.options")])
+
+    def _operand_size(self, stage: Stage, dots: list[Dot]) -> str:
+        """Bytes of an element that the matrix unit takes, as the widest of the stored operands has it."""
+        nodes = stage.flow.nodes
+        stored = dict.fromkeys(e.param for dot in dots for n in (dot.a, dot.b) if isinstance(e := nodes[n].expr, Load))
+        sizes = [self._itemsize(name) for name in stored]
+        return f"max({', '.join(sizes)})" if len(sizes) > 1 else sizes[0] if sizes else "4"
 
     def _cut(self, stage: Stage) -> tuple[list[str], dict[str, str], str, str]:
         """For a stage with a loop: lines, compile-time arguments, programs before splits, elements of a position."""
@@ -143,7 +179,8 @@ class ChoiceWriter:
         if stage.block is not None:
             size = count((stage.block,))
             thread = ", thread=16" if _stores_bytes(stage) else ""
-            sizing.append(f"block = tiles.blocks({programs}, {size}{thread})")
+            parts = ", parts=splits" if _combines_block(stage) else ""
+            sizing.append(f"block = tiles.blocks({programs}, {size}{thread}{parts})")
             warps, grid = "block.warps", _block_programs(stage, "block.size")
             grid = f"{_row_programs(stage, 'block.lanes')} * {grid}" if stage.lanes else grid
             blocks |= {"ROWS": "block.lanes", block_name(stage.block): "block.size"}
@@ -208,6 +245,11 @@ def _chunk(chunk: str, size: str, inner: str) -> str:
 def _step(inner: str) -> str:
     """Elements of one step of a loop."""
     return "chunk" if inner == "1" else f"chunk * {inner}"
+
+
+def _combines_block(stage: Stage) -> bool:
+    """Whether every element of a block is combined of partial results of its own."""
+    return any(isinstance(node.expr, Partial) and stage.block in node.expr.axes for node in stage.flow.nodes)
 
 
 def _stores_bytes(stage: Stage) -> bool:

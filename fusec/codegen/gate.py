@@ -25,7 +25,7 @@ class Variant:
 
     `signature` gives every parameter in order and its Triton type (`*bf16`, `i32`, `fp32`, `constexpr`);
     `constexprs` the values of those, a type as text (`tl.int64`); `divisible` what is known to be a multiple of 16.
-    `options` are those of a `Launch`, several ways in order of preference.
+    `options` are those of a `Launch`, several ways in order of preference; `casts` the types that the body names.
     """
 
     label: str
@@ -34,6 +34,7 @@ class Variant:
     constexprs: tuple[tuple[str, bool | int | float | str], ...]
     divisible: tuple[str, ...] = ()
     options: tuple[tuple[tuple[str, int], ...], ...] = ((("num_warps", 4), ("num_stages", 1)),)
+    casts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,10 @@ def unsupported(variant: Variant, target: Target) -> str | None:
         first = _FIRST_CAPABILITY.get(kind.removeprefix("*"), 0)
         if target.capability < first:
             return f"{name} is {kind.removeprefix('*')}, which needs sm_{first} or later"
+    for kind in variant.casts:
+        first = _FIRST_CAPABILITY.get(kind, 0)
+        if target.capability < first:
+            return f"something is cast to {kind}, which needs sm_{first} or later"
     return None
 
 

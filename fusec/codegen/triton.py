@@ -36,6 +36,7 @@ from fusec.ir.kernel import (
     Name,
     Number,
     Point,
+    Product,
     Rounded,
     SizeExpr,
     Statement,
@@ -270,6 +271,9 @@ class _Printer:
                 return _cast(self._value(arg, _ATOM), type.value, dims)
             case Fold():
                 return self._fold(value)
+            case Product(a, b, total):
+                operands = ", ".join(map(self._value, (a, b, total)))
+                return f'tl.dot({operands}, input_precision="ieee")'
             case Masked(arg, mask, fill, dims, kind):
                 text = self._fitted(arg, dims)
                 return f"tl.where({self._mask(mask, dims)}, {text}, {_fill(fill, kind)})"

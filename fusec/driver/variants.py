@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ _POINTERS = {
     torch.uint8: "*u8",
     torch.bool: "*i1",
 }
+_FLOAT8 = re.compile(r"tl\.float8(e\w+)")
 _SCALARS = {"f64": "fp64", "i64": "i64", "i32": "i32", "i8": "i32", "u8": "i32", "bool": "i1"}
 
 
@@ -198,6 +200,7 @@ def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> V
         constexprs=tuple(constexprs),
         divisible=tuple(divisible),
         options=tuple(tuple((name, int(value)) for name, value in way.items()) for way in launch.options),
+        casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(kernel.src))),
     )
 
 

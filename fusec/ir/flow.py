@@ -17,6 +17,7 @@ from fusec.ir.graph import (
     Cast,
     Choose,
     Const,
+    Dot,
     Elementwise,
     Index,
     MaxOf,
@@ -92,7 +93,9 @@ class Partial:
     axes: tuple[Axis, ...]
 
 
-FlowExpr: TypeAlias = Load | Partial | Size | Scalar | Const | MaxOf | Index | Elementwise | Cast | Reduce | Choose
+FlowExpr: TypeAlias = (
+    Load | Partial | Size | Scalar | Const | MaxOf | Index | Elementwise | Cast | Reduce | Dot | Choose
+)
 FlowNode: TypeAlias = NodeOf[FlowExpr]
 FlowBuilder: TypeAlias = Builder[FlowExpr]
 
@@ -128,6 +131,8 @@ def flow_operands(expr: FlowExpr) -> tuple[NodeId, ...]:
             return args
         case Cast(arg=arg) | Reduce(arg=arg):
             return (arg,)
+        case Dot(a=a, b=b):
+            return (a, b)
         case Choose(cases=cases):
             return tuple(value for _, value in cases)
         case _:
@@ -141,7 +146,7 @@ def flow_with_operands(expr: FlowExpr, new: tuple[NodeId, ...]) -> FlowExpr:
     if isinstance(expr, Partial | Size):
         return expr
     changed = with_operands(expr, new)
-    assert isinstance(changed, Scalar | Const | MaxOf | Index | Elementwise | Cast | Reduce | Choose)
+    assert isinstance(changed, Scalar | Const | MaxOf | Index | Elementwise | Cast | Reduce | Dot | Choose)
     return changed
 
 

@@ -124,6 +124,17 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
+class Product:
+    """`total` and the product of two tiles, `a` of rows by steps and `b` of steps by columns, in the matrix unit."""
+
+    a: Value
+    b: Value
+    total: Value
+    dims: Dims
+    kind: Kind = Kind.REAL
+
+
+@dataclass(frozen=True, slots=True)
 class Masked:
     """`arg` where the lanes are inside of the extents, else `fill`."""
 
@@ -144,7 +155,9 @@ class Filled:
     kind: Kind = Kind.REAL
 
 
-Value: TypeAlias = Name | Number | SizeExpr | Largest | Apply | Rounded | Widened | AsWhole | Fold | Masked | Filled
+Value: TypeAlias = (
+    Name | Number | SizeExpr | Largest | Apply | Rounded | Widened | AsWhole | Fold | Product | Masked | Filled
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class Shape(Enum):
     SPLIT = "split"  # a row over several programs, partial results combined in fixed order
     TILED = "tiled"  # no reduction; the inner axes of a row in registers
     JOINT = "joint"  # outputs of different axes, all inner axes in registers
+    PRODUCT = "product"  # tiles of the output in the matrix unit, the contracted axes in a loop
     BLOCKED = "blocked"  # no reduction; blocks of the innermost axis
 
 
@@ -44,7 +45,7 @@ class Stage:
 
     `rows` are linearised, outermost first; `lanes` puts several rows in one program. `block` is cut over programs.
     `tile` axes are whole in registers. `stream` axes are walked in a loop, the last in chunks; with `split` the steps
-    are dealt out to several programs.
+    are dealt out to several programs. A contraction cuts a second axis, `side`, and multiplies tiles.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Stage:
     rows: tuple[Axis, ...]
     lanes: bool = False
     block: Axis | None = None
+    side: Axis | None = None
     tile: tuple[Axis, ...] = ()
     stream: tuple[Axis, ...] = ()
     split: bool = False
@@ -75,11 +77,12 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One way to compute a group of outputs, and the words for it."""
+    """One way to compute a group of outputs, and the words for it. It may be for a `few` positions of some axes."""
 
     shape: Shape
     stages: tuple[Stage, ...]
     words: str
+    few: tuple[Axis, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

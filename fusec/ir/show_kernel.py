@@ -31,6 +31,7 @@ from fusec.ir.kernel import (
     Name,
     Number,
     Point,
+    Product,
     Rounded,
     SizeExpr,
     Statement,
@@ -109,6 +110,8 @@ def _value(value: Value) -> str:
             return f"{type.name.lower()}({_value(arg)})"
         case Fold(op, arg, over):
             return f"{op}({_value(arg)} over {', '.join(over)})"
+        case Product(a, b, total):
+            return f"{_operand(total)} + {_operand(a)} @ {_operand(b)}"
         case Masked(arg, mask, fill):
             return f"({_operand(arg)} {' '.join(_masked(mask))} else {fill})"
         case Filled(dims, shape, fill):

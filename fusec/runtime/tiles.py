@@ -38,8 +38,8 @@ TILE = 2048
 """Elements of a program that has nothing to reduce."""
 
 MOST_SPLITS = 1024
-_SPLIT_ELEMENTS = 4 * 2**20
-"""Elements under way when rows are split over programs: 8 MB of them hide the wait for memory of the whole chip."""
+_SPLIT_ELEMENTS, _SPLIT_PROGRAMS = 4 * 2**20, 2048
+"""Elements under way when rows are split: 8 MB of them hide the wait for memory of the whole chip; and programs."""
 
 
 def holds_row(rows: int, size: int, itemsize: int, inputs: int, compact: bool) -> bool:
@@ -50,7 +50,7 @@ def holds_row(rows: int, size: int, itemsize: int, inputs: int, compact: bool) -
     row that is not `compact` shares the registers.
     """
     if inputs > 1 or is_few(rows):
-        return size <= RESIDENT_ROW * 2 // itemsize // (1 if compact else 2)
+        return size <= RESIDENT_ROW * 2 // itemsize // max(inputs - 1, 1 if compact else 2)
     wasteful = size > SMALL_ROW // 2 and padded(size) - size > size // 4
     return size <= min(SMALL_ROW, RESIDENT_ROW) and not wasteful
 
@@ -133,7 +133,7 @@ def split_count(programs: int, steps: int, step: int) -> int:
 
     `programs` are there before rows are split.
     """
-    wanted = padded(_SPLIT_ELEMENTS // max(programs * step, 1))
+    wanted = padded(min(_SPLIT_ELEMENTS // max(programs * step, 1), _SPLIT_PROGRAMS // max(programs, 1)))
     return max(1, min(wanted, MOST_SPLITS, padded(steps) // 2 if padded(steps) > steps else padded(steps)))
 
 
@@ -185,6 +185,37 @@ def _span(tensor: torch.Tensor | Buffer | None) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """The tile of a contraction: `side` by `block` of the output, `step` of what is contracted at a time."""
+
+    side: int
+    block: int
+    step: int
+    options: tuple[dict[str, int], ...]
+
+
+def is_vector(rows: int) -> bool:
+    """Whether a product of so few rows reads its matrix once, row by row, and leaves the matrix unit alone."""
+    return rows <= 1
+
+
+def product_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:
+    """The tile for `batches` products of `sides` by `blocks`, with so many `dots` that share an operand.
+
+    As large as registers allow, 64 accumulators a thread, while there is one tile for every multiprocessor.
+    """
+    wide = itemsize > 2
+    side = min(max(padded(sides), 16), 64 if wide else 128)
+    block = min(max(padded(blocks), 16), max((64 if wide else 128) // padded(dots), 16))
+    while block > 32 and batches * cdiv(sides, side) * cdiv(blocks, block) < FEW_ROWS // 2:
+        block //= 2
+    step = min(max(padded(inner), 16), 32 if wide else 64)
+    warps = min(max(side * block * dots // 2048, 4), 8)
+    stages = 3 if (side + block * dots) * step * itemsize * 3 <= 96 * 1024 else 2
+    return Tile(side, block, step, ({"num_warps": warps, "num_stages": stages},))
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """A tile of a kernel without reductions: `lanes` rows by `size` elements."""
 
@@ -193,11 +224,12 @@ class Block:
     warps: int
 
 
-def blocks(rows: int, size: int, thread: int = 8) -> Block:
+def blocks(rows: int, size: int, thread: int = 8, parts: int = 1) -> Block:
     """The tile for `rows` rows of `size` elements: about `TILE` elements, wide before high, `thread` of them a thread.
 
-    A thread stores 16 bytes at once.
+    A thread stores 16 bytes at once. Where each element is combined of several `parts`, these count.
     """
-    wide = min(padded(size), TILE)
-    high = max(1, min(padded(rows), TILE // wide))
-    return Block(high, wide, max(wide * high // (32 * thread), 1))
+    most = max(TILE // parts, 1)
+    wide = min(padded(size), most)
+    high = max(1, min(padded(rows), most // wide))
+    return Block(high, wide, max(wide * high * parts // (32 * thread), 1))

@@ -63,7 +63,7 @@ def specs() -> list[dict[str, str]]:
     batches = [names[first : first + len(SLOTS)] for first in range(0, len(names), len(SLOTS))]
     turned = ((SLOTS[turn:] + SLOTS[:turn], batch) for turn in range(TURNS) for batch in batches)
     found = [{**PLAIN, **dict(zip(slots, batch, strict=False))} for slots, batch in turned]
-    return [{**names, "op": names["op"].lstrip("_")} for names in found]
+    return [{**names, "op": names["op"].lstrip("_") or PLAIN["op"]} for names in found]
 
 
 @pytest.mark.parametrize("names", specs(), ids=lambda names: names["op"])

@@ -74,6 +74,7 @@ from fusec.ir.types import (
     extent,
     product_extent,
     union,
+    without,
 )
 from fusec.ir.typing import part_axis
 
@@ -186,8 +187,9 @@ class _Resolver:
             case Rename(arg, old, new):
                 kept = tuple(pair for pair in renames if pair[0] != old)
                 return self._value(arg, tuple(sorted({*kept, (old, axis_of(new))}, key=str)))
-            case Dot():
-                raise self._not_built(node, "`dot`: kernels that contract two tensors")
+            case Dot(a, b, axes):
+                inner = self._inner(node, _flat(axes), renames)
+                return self._contraction(node, node.expr, self._value(a, inner), self._value(b, inner), _flat(axes))
             case Segment():
                 raise self._not_built(node, "`segment`: a search of the offsets inside a kernel")
             case _:
@@ -224,10 +226,14 @@ class _Resolver:
         return Split(first.axis, first.layout, parts)
 
     def _reduction(self, node: Node, op: str, arg: NodeId, axes: tuple[Axis, ...], renames: Renames) -> Value:
+        return self._reduce(node, op, self._value(arg, self._inner(node, axes, renames)), axes)
+
+    def _inner(self, node: Node, axes: tuple[Axis, ...], renames: Renames) -> Renames:
+        """The renames that reach into an expression which reduces `axes`."""
         inner = tuple(pair for pair in renames if pair[0] not in axes)
         if any(new in axes for _, new in inner):
             raise self._not_built(node, "a rename onto an axis that is reduced inside the renamed value")
-        return self._reduce(node, op, self._value(arg, inner), axes)
+        return inner
 
     def _reduce(self, node: Node, op: str, value: Value, axes: tuple[Axis, ...]) -> Value:
         if isinstance(value, NodeId):
@@ -265,6 +271,35 @@ class _Resolver:
             return self._builder.add(Elementwise(_COMBINE[op], tuple(ids)), ValueType(element, axes), node.name)
 
         return self._lift([a, b], build)
+
+    def _contraction(self, node: Node, dot: Dot, a: Value, b: Value, axes: tuple[Axis, ...]) -> Value:
+        """A dot of values in parts: over parts of another axis several dots, over parts of its own their sum."""
+        for value in (a, b):
+            if isinstance(value, NodeId):
+                apart = (axis for axis in axes if axis in self._splits and axis in self._builder[value].type.axes)
+                split, layout = next(((axis, self._splits[axis]) for axis in apart), (None, Layout.PARTS))
+            else:
+                split, layout = value.axis, value.layout
+            if split is None:
+                continue
+            count = len(split.parts) if isinstance(split, Sum) else 2
+            both = [(self._part(a, split, layout, k), self._part(b, split, layout, k)) for k in range(count)]
+            if split not in axes:
+                return Split(split, layout, tuple(self._contraction(node, dot, *pair, axes) for pair in both))
+            rest = tuple(axis for axis in axes if axis != split)
+            dots = [
+                self._contraction(node, dot, *pair, (*rest, *_axes_of_part(split, layout, k)))
+                for k, pair in enumerate(both)
+            ]
+            total = dots[0]
+            for other in dots[1:]:
+                total = self._combined(node, "sum", total, other)
+            return total
+        assert isinstance(a, NodeId)
+        assert isinstance(b, NodeId)
+        kept = union(self._builder[a].type.axes, self._builder[b].type.axes)
+        type = ValueType(node.type.element, without(kept, axes))
+        return self._builder.add(replace(dot, a=a, b=b, axes=axes), type, node.name, node.span)
 
     # Parts
 

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from fusec.ir.flow import Load, Store, store_axes, store_operands
-from fusec.ir.graph import GIVEN, OMITTED, Choose, NodeId, Scalar
+from fusec.ir.graph import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
 from fusec.ir.kernel import (
     Assign,
     Branch,
@@ -22,6 +22,7 @@ from fusec.ir.kernel import (
     Largest,
     Loop,
     Name,
+    Product,
     Rounded,
     Statement,
     StoreTile,
@@ -116,22 +117,39 @@ class _KernelBuilder:
             body = Scope(self._root, axes=self._facts.stage.stream, last_read=last)
             self._grid.loop_indices(header, body)
             for number in ends:
-                value = self._values.reduced(number, body)
-                if number not in accumulators:
-                    accumulators[number] = self._accumulator(number, value)
-                total = accumulators[number]
-                body.statements.append(Assign(total, self._reductions.step(number, total, value)))
+                self._step(number, accumulators, body)
             for store in outs:
                 self._stores.store(store, body)
             self._root.statements.append(_looped(header, tuple(body.statements)))
         for number, total in accumulators.items():
+            if isinstance(self._facts.nodes[number].expr, Dot):
+                self._root.values[number] = total
+                continue
             folded = self._reductions.folded(number, total)
             self._root.values[number] = self._naming.assign(number, folded, self._root)
 
-    def _accumulator(self, number: NodeId, value: Value) -> Name:
+    def _step(self, number: NodeId, accumulators: dict[NodeId, Name], body: Scope) -> None:
+        """Add to an accumulator, which is started before the loop."""
+        expr = self._facts.nodes[number].expr
+        if isinstance(expr, Dot):
+            a, b = self._values.factors(expr, body)
+            dims = self._grid.order({dim for factor in (a, b) for dim in factor.dims} - set(map(str, expr.axes)))
+            total = accumulators.get(number) or self._accumulator(number, self._reductions.zeros(dims))
+            step: Value = Product(a, b, total, dims)
+        else:
+            value = self._values.reduced(number, body)
+            total = accumulators.get(number) or self._accumulator(number, self._reductions.start(number, value))
+            step = self._reductions.step(number, total, value)
+        accumulators[number] = total
+        body.statements.append(Assign(total, step))
+
+    def _accumulator(self, number: NodeId, start: Value) -> Name:
         """The name of an accumulator, with a line that starts it before the loop."""
-        start = self._reductions.start(number, value)
-        name = Name(self._naming.names.fresh(f"{self._naming.hint(number)}_acc"), start.dims, start.kind)
+        if isinstance(self._facts.nodes[number].expr, Dot):
+            text = self._naming.of(number, self._root)
+        else:
+            text = self._naming.names.fresh(f"{self._naming.hint(number)}_acc")
+        name = Name(text, start.dims, start.kind)
         self._root.statements.append(Assign(name, start))
         return name
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusec.ir.flow import Load, Partial, Store, flow_operands, flow_reachable, store_axes, store_operands
-from fusec.ir.graph import Choose, Const, NodeId, Reduce
+from fusec.ir.graph import Choose, Const, Dot, NodeId, Reduce
 from fusec.ir.plan import Stage
 from fusec.ir.types import Axis
 from fusec.passes.kernel.integers import long_values
@@ -31,6 +31,7 @@ class Facts:
         loads = [n for n in self.live if isinstance(self.nodes[n].expr, Load)]
         self.full = max(map(self.tile_axes, loads), default=0)
         self.has_tables = any(self.is_table(n) and self.is_of_row(n) for n in loads)
+        self.multiplies = any(isinstance(self.nodes[n].expr, Dot) for n in self.live)
         self.has_reduction = any(isinstance(self.nodes[n].expr, Reduce) for n in self.live)
 
     # Where a value belongs
@@ -46,11 +47,15 @@ class Facts:
     def ends_sweep(self, number: NodeId) -> bool:
         """Whether a node is a reduction over an axis of the loop."""
         expr = self.nodes[number].expr
-        return isinstance(expr, Reduce) and self.in_loop(expr.axes)
+        return isinstance(expr, Reduce | Dot) and self.in_loop(expr.axes)
+
+    def is_multiplied(self, number: NodeId) -> bool:
+        """Whether a dot reads a node."""
+        return any(isinstance(expr := self.nodes[n].expr, Dot) and number in (expr.a, expr.b) for n in self.live)
 
     def is_of_row(self, number: NodeId) -> bool:
         """Whether a value differs from row to row."""
-        own = (*self.stage.rows, self.stage.block)
+        own = (*self.stage.rows, self.stage.side, self.stage.block)
         return any(axis in own for axis in self.nodes[number].type.axes)
 
     def is_whole(self, number: NodeId) -> bool:

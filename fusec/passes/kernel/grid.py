@@ -21,6 +21,10 @@ WIDTH = "WIDTH"
 """The compile-time number that divides where rows begin and end, if Triton does not see that itself."""
 
 
+_GROUP = 8
+"""Sides of tiles that programs take together, so that what they share is read from the cache."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoopHeader:
     """`for var in range(start, stop, step)`, with the sizes it uses; `whole` when every chunk is inside of the row.
@@ -51,6 +55,7 @@ class Grid:
         self.row_mask: MaskName | None = None
         self.split_index = Name("split", (), Kind.INT)
         self._block_index = Name("block", (), Kind.INT)
+        self._side_index = Name("side", (), Kind.INT)
         self._split_lanes: Name | None = None
         self.pid = "pid"
         self._blocks_in_row = ""
@@ -69,7 +74,7 @@ class Grid:
             self.split_index = Name(self._names.fresh("split"), (), Kind.INT)
             lines.append(Define(self.split_index, f"{pid} % SPLITS"))
             pid = f"{pid} // SPLITS"
-        if stage.block is not None:
+        if stage.block is not None and stage.side is None:
             size = extent(stage.block)
             count = f"tl.cdiv({size_text(size)}, {self._block_of(stage.block)})"
             if stage.lacks_block:
@@ -80,7 +85,12 @@ class Grid:
             self._block_index = Name(self._names.fresh("block"), (), Kind.INT)
             lines.append(Define(self._block_index, f"{_bracketed(pid)} % {count}", (size,)))
             pid = f"{pid} // {count}"
+        if stage.side is not None:
+            pid = self._tile_of(pid, lines)
         lines += self._rows(pid, scope)
+        if stage.side is not None:
+            start = f"{self._side_index.text}.to(INDEX) * {self._block_of(stage.side)}"
+            lines += self._axis(stage.side, scope, f"{start} + tl.arange(0, {self._block_of(stage.side)})")
         if stage.block is not None:
             start = f"{self._block_index.text}.to(INDEX) * {self._block_of(stage.block)}"
             lines += self._axis(stage.block, scope, f"{start} + tl.arange(0, {self._block_of(stage.block)})")
@@ -139,6 +149,8 @@ class Grid:
             for axis in self._stage.rows
             if axis not in axes and known_extent(axis, self._known) != 1
         ]
+        if self._stage.side is not None and self._stage.side not in axes:
+            guards.append(IsZero(self._side_index))
         if self._stage.block is not None and self._stage.block not in axes:
             guards.append(IsZero(self._block_index))
         return tuple(guards)
@@ -187,6 +199,27 @@ class Grid:
         if (wanted, owner) not in self._loop_names:
             self._loop_names[wanted, owner] = self._names.fresh(wanted)
         return self._loop_names[wanted, owner]
+
+    def _tile_of(self, pid: str, lines: list[Statement]) -> str:
+        """The tile of a program, and its row. Programs next to each other take tiles of the same few sides."""
+        side, block = self._stage.side, self._stage.block
+        assert side is not None
+        assert block is not None
+
+        def define(wanted: str, text: str, *sizes: sympy.Expr) -> Name:
+            name = Name(self._names.fresh(wanted), (), Kind.INT)
+            lines.append(Define(name, text, sizes))
+            return name
+
+        sides = define("sides", f"tl.cdiv({size_text(extent(side))}, {self._block_of(side)})", extent(side))
+        blocks = define("blocks", f"tl.cdiv({size_text(extent(block))}, {self._block_of(block)})", extent(block))
+        tile = define("tile", f"{_bracketed(pid)} % ({sides.text} * {blocks.text})")
+        first = define("first", f"{tile.text} // ({_GROUP} * {blocks.text}) * {_GROUP}")
+        group = define("group", f"tl.minimum({sides.text} - {first.text}, {_GROUP})")
+        within = f"{tile.text} % ({_GROUP} * {blocks.text})"
+        self._side_index = define("side", f"{first.text} + {within} % {group.text}")
+        self._block_index = define("block", f"{within} // {group.text}")
+        return f"{pid} // ({sides.text} * {blocks.text})"
 
     def _needs_pid(self) -> bool:
         return self._stage.lanes
@@ -266,7 +299,7 @@ class Grid:
     def _blocks(self) -> tuple[str, ...]:
         stage = self._stage
         names = ["ROWS"] if stage.lanes else []
-        cut = [axis for axis in (stage.block, *stage.stream[-1:], *stage.tile) if axis is not None]
+        cut = [axis for axis in (stage.side, stage.block, *stage.stream[-1:], *stage.tile) if axis is not None]
         names += [name for axis in cut if not (name := self._block_of(axis)).isdigit()]
         names += [even_name(axis) for axis in stage.tile if known_extent(axis, self._known) is None]
         if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):

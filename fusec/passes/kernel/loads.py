@@ -34,7 +34,9 @@ class Loads:
         access = self._addresses.access(load.param, load.positions, indices, scope)
         if load.pair is not None:
             return self._pair(number, load, access, scope)
-        name = Name(self._naming.of(number, scope), access.address.dims, self._kind(number))
+        # The matrix unit takes elements as they are stored.
+        stored = self._target.graph.tensor(load.param).element if self._facts.is_multiplied(number) else None
+        name = Name(self._naming.of(number, scope), access.address.dims, self._kind(number), stored)
         self._read(number, load, (name,), access.address, access, scope)
         return _guarded(name, access.looked, scope)
 
@@ -71,7 +73,7 @@ class Loads:
         self, number: NodeId, load: Load, names: tuple[Name, ...], address: Address, access: Access, scope: Scope
     ) -> None:
         fill = self._fill(number) if access.conditions else None
-        storage = self._target.graph.tensor(load.param).element
+        storage = None if names[0].storage is not None else self._target.graph.tensor(load.param).element
         cache = self._cache(number, scope)
         scope.statements.append(LoadTile(names, address, access.conditions, fill, storage, cache))
 
@@ -88,7 +90,7 @@ class Loads:
         The threads of a row in registers all read its tables, which are smaller than its tile: then these stay.
         """
         facts = self._facts
-        if not facts.is_of_row(number):
+        if not facts.is_of_row(number) or facts.multiplies:
             return None
         if facts.stage.stream:
             again = not scope.last_read or not facts.is_looped(number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusec.ir.flow import FlowNode, Load, Partial
-from fusec.ir.graph import Choose, Elementwise, NodeId, Reduce
+from fusec.ir.graph import Choose, Dot, Elementwise, NodeId, Reduce
 from fusec.ir.kernel import Assign, Name, Value
 from fusec.passes.kernel.scope import Names, Scope
 
@@ -43,6 +43,8 @@ class Naming:
                 return _REDUCED[op]
             case Elementwise(op=op):
                 return f"{op}_value"
+            case Dot():
+                return "product"
             case Choose(selector=selector):
                 return f"by_{selector}"
             case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusec.ir.graph import NodeId, Reduce
-from fusec.ir.kernel import Apply, AsWhole, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
+from fusec.ir.kernel import Apply, AsWhole, Dims, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import Kind, extent
 from fusec.passes.kernel.facts import Facts
@@ -31,10 +31,23 @@ class Reductions:
         dims = self._grid.order({*value.dims, *(d for mask in masks for d in mask.dims)})
         return Masked(value, masks, REDUCTIONS[reduce.op].identity, dims, value.kind)
 
+    def gathered(self, number: NodeId, value: Value) -> Value:
+        """What a step adds to the accumulator: a tile, or beside dots, whose tiles fill the registers, its fold."""
+        if not self._facts.multiplies:
+            return value
+        reduce = self.expr(number)
+        over = tuple(dim for dim in value.dims if dim in {str(axis) for axis in reduce.axes})
+        kept = tuple(dim for dim in value.dims if dim not in over)
+        return Fold(reduce.op, value, over, kept, self._facts.nodes[number].type.kind) if over else value
+
     def start(self, number: NodeId, value: Value) -> Value:
         """The accumulator of a loop over tiles like `value`, before the first step."""
         fill = REDUCTIONS[self.expr(number).op].identity
         return Filled(value.dims, self._grid.shape(value.dims), fill, self._facts.nodes[number].type.kind)
+
+    def zeros(self, dims: Dims) -> Value:
+        """The accumulator of a dot, before the first step."""
+        return Filled(dims, self._grid.shape(dims), 0.0)
 
     def step(self, number: NodeId, total: Name, value: Value) -> Value:
         """The accumulator after a step."""

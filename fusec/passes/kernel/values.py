@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from fusec.diagnostics import InternalError
 from fusec.ir.flow import Load, Partial, Size, flow_operands, lookups
-from fusec.ir.graph import GIVEN, OMITTED, Cast, Choose, Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
+from fusec.ir.graph import GIVEN, OMITTED, Cast, Choose, Const, Dot, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.kernel import (
     Apply,
     Assign,
@@ -13,6 +14,7 @@ from fusec.ir.kernel import (
     Branch,
     Filled,
     Largest,
+    Masked,
     Name,
     Number,
     Rounded,
@@ -22,6 +24,7 @@ from fusec.ir.kernel import (
     Whole,
     Widened,
 )
+from fusec.ir.types import Computed, DType, Storage
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import EARLY, Grid
 from fusec.passes.kernel.loads import Loads
@@ -77,7 +80,40 @@ class Values:
 
     def reduced(self, number: NodeId, scope: Scope) -> Value:
         """What a reduction reduces in `scope`."""
-        return self._reductions.operand(number, self.wide(self._reductions.expr(number).arg, scope), scope)
+        value = self._reductions.operand(number, self.wide(self._reductions.expr(number).arg, scope), scope)
+        return self._reductions.gathered(number, value)
+
+    def factors(self, dot: Dot, scope: Scope) -> tuple[Value, Value]:
+        """The tiles that a dot multiplies in `scope`: rows by steps and steps by columns, of one type."""
+        a, b = dot.a, dot.b
+        if str(self._facts.stage.block) in {str(axis) for axis in self._facts.nodes[a].type.axes}:
+            a, b = b, a
+        storage = self._multiplied_as(a, b)
+        return self._factor(a, dot, storage, scope), self._factor(b, dot, storage, scope)
+
+    def _multiplied_as(self, a: NodeId, b: NodeId) -> Storage | None:
+        """The type of both operands of a dot: that of the stored one, and f32 where there are none or several."""
+        elements = {self._facts.nodes[n].type.element for n in (a, b)}
+        stored = {element for element in elements if not isinstance(element, Computed)}
+        (storage,) = stored if len(stored) == 1 else (None,)
+        options = (storage,) if isinstance(storage, DType) else storage.options if storage else ()
+        return None if any(option.bits == 8 for option in options) else storage
+
+    def _factor(self, number: NodeId, dot: Dot, storage: Storage | None, scope: Scope) -> Value:
+        value = self.value(number, scope)
+        if isinstance(value, Name) and value.storage is not None and value.storage == storage:
+            return value
+        wide = widened(value)
+        masks = tuple(m for axis in dot.axes if (m := scope.mask(axis)) is not None)
+        if masks and not self._facts.padding.is_zero(number, dot.axes):
+            dims = self._grid.order({*wide.dims, *(d for mask in masks for d in mask.dims)})
+            wide = Masked(wide, masks, 0.0, dims, wide.kind)
+        if storage is None:
+            return wide
+        rounded = Rounded(wide, self._target.dtype(storage), wide.dims, wide.kind)
+        name = Name(self._naming.names.fresh(f"{self._naming.hint(number)}_stored"), wide.dims, wide.kind, storage)
+        scope.statements.append(Assign(name, rounded))
+        return name
 
     def load_if_few(self, numbers: list[NodeId], scope: Scope) -> None:
         """Load in a branch now; `value` adds the opposite branch where one of them is needed."""
@@ -113,6 +149,8 @@ class Values:
                 rounded = Rounded(value, self._target.dtype(dtype), value.dims, node.type.kind)
                 name = self._naming.assign(number, rounded, scope)
                 return Name(name.text, name.dims, name.kind, dtype)
+            case Dot():
+                raise InternalError("build_kernels", "a dot outside of the loop over what it contracts")
             case Reduce():
                 folded = self._reductions.folded(number, self.reduced(number, scope))
                 return self._naming.assign(number, folded, scope)

@@ -10,9 +10,11 @@ from dataclasses import replace
 from math import prod
 
 from fusec.ir.flow import Flow, Load, Store, flow_reachable, position_axes, store_axes, store_operands
-from fusec.ir.graph import NodeId, Reduce
+from fusec.ir.graph import Dot, NodeId, Reduce
 from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, Named, without
+from fusec.passes.plan.contract import contraction
+from fusec.passes.plan.expand import expand_dots
 from fusec.passes.plan.split_rows import split_stages
 from fusec.passes.plan.strand import stranded
 from fusec.passes.plan.survey import Survey, live, survey
@@ -50,15 +52,18 @@ def _plans(facts: Survey, known: dict[str, int], label: str) -> tuple[tuple[Plan
         sets = _by_major(facts)
         labels = _labels(sets, label)
         apart = tuple(_apart(Flow(flow.nodes, s), known, name) for s, name in zip(sets, labels, strict=True))
-        rows = _common_rows(facts)
+        rows = () if _multiplies(facts) else _common_rows(facts)
         return (_joint(facts, rows, label),) if rows else (), apart
+    if _multiplies(facts):
+        return _multiplying_plans(facts, known, label), ()
     return _reducing_plans(facts, known, label) if facts.reduced else _elementwise_plans(facts, label), ()
 
 
 def _apart(flow: Flow, known: dict[str, int], label: str) -> Group:
     """What a joint launch falls back to when its tile is too large: one plan for short rows, one without limits."""
     group = _group(flow, known, label)
-    kept = tuple(plan for plan in group.plans if plan.shape in (Shape.ROWS, Shape.SPLIT, Shape.BLOCKED))
+    limited = (Shape.RESIDENT, Shape.STREAMED, Shape.TILED)
+    kept = tuple(plan for plan in group.plans if plan.shape not in limited or plan.few)
     return replace(group, plans=kept)
 
 
@@ -102,6 +107,21 @@ def _reducing_plans(facts: Survey, known: dict[str, int], label: str) -> tuple[P
     return tuple(plans)
 
 
+def _multiplies(facts: Survey) -> bool:
+    return any(isinstance(node.expr, Dot) for node in live(facts.flow))
+
+
+def _multiplying_plans(facts: Survey, known: dict[str, int], label: str) -> tuple[Plan, ...]:
+    """Tiles in the matrix unit; for a vector, and where there are no tiles, sums of products in rows."""
+    product = contraction(facts, label)
+    sums = _reducing_plans(survey(expand_dots(facts.flow)), known, label)
+    if isinstance(product, str):
+        return sums
+    side = product.stages[0].side
+    assert side is not None
+    return (*(replace(plan, few=(side,)) for plan in sums if plan.shape is not Shape.ROWS), product)
+
+
 def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:
     plans: list[Plan] = []
     reused = _reused_tail(facts)
@@ -143,7 +163,7 @@ def _connected(flow: Flow) -> list[tuple[Store, ...]]:
     sets: list[tuple[set[NodeId], list[Store]]] = []
     for store in flow.stores:
         reach = flow_reachable(flow.nodes, store_operands(store))
-        mine = {n for n in reach if isinstance(flow.nodes[n].expr, Load | Reduce)}
+        mine = {n for n in reach if isinstance(flow.nodes[n].expr, Load | Reduce | Dot)}
         touching = [entry for entry in sets if entry[0] & mine or any(s.target == store.target for s in entry[1])]
         merged = (mine.union(*(entry[0] for entry in touching)), [s for e in touching for s in e[1]] + [store])
         sets = [entry for entry in sets if entry not in touching] + [merged]

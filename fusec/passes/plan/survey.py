@@ -15,7 +15,7 @@ from fusec.ir.flow import (
     store_axes,
     store_operands,
 )
-from fusec.ir.graph import NodeId, Reduce
+from fusec.ir.graph import Dot, NodeId, Reduce
 from fusec.ir.types import Axis, union, without
 
 
@@ -42,7 +42,7 @@ class Survey:
 
 def survey(flow: Flow) -> Survey:
     """The facts of a flow."""
-    reduced = union(*(node.expr.axes for node in live(flow) if isinstance(node.expr, Reduce)))
+    reduced = union(*(node.expr.axes for node in live(flow) if isinstance(node.expr, Reduce | Dot)))
     return Survey(flow, _memory_order(flow), reduced, _majors(flow))
 
 
@@ -57,7 +57,7 @@ def depths(flow: Flow, axes: tuple[Axis, ...]) -> dict[NodeId, int]:
     found: dict[NodeId, int] = {}
     for number, node in enumerate(flow.nodes):
         depth = max((found[n] for n in flow_operands(node.expr)), default=0)
-        if isinstance(node.expr, Reduce) and any(axis in axes for axis in node.expr.axes):
+        if isinstance(node.expr, Reduce | Dot) and any(axis in axes for axis in node.expr.axes):
             depth += 1
         found[number] = depth
     return found

@@ -1,11 +1,12 @@
 """Specs with formulas written by hand, by what they are about."""
 
-from . import activation, gradients, normalisation, probability, quantisation, rotary, structure
+from . import activation, contraction, gradients, normalisation, probability, quantisation, rotary, structure
 from .table import TABLE, stored
 
 __all__ = [
     "TABLE",
     "activation",
+    "contraction",
     "gradients",
     "normalisation",
     "probability",

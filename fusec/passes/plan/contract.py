@@ -1,0 +1,75 @@
+"""Contract: the plan of a kernel that multiplies tiles in the matrix unit.
+
+A program computes a tile of the output, `side` by `block`, and walks the contracted axes in a loop: dots and reductions
+over them gather in accumulators, and what is made of those is stored behind the loop. Every other axis is a row.
+Relies on dots that all contract the same axes and have one operand with each of the two axes of the tile.
+"""
+
+from __future__ import annotations
+
+from fusec.ir.flow import flow_reachable, store_axes, store_operands
+from fusec.ir.graph import Dot, NodeId, Reduce
+from fusec.ir.plan import Plan, Shape, Stage
+from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
+from fusec.passes.plan.survey import Survey
+
+
+def contraction(facts: Survey, label: str) -> Plan | str:
+    """The plan, or why there is none."""
+    nodes = facts.flow.nodes
+    roots = tuple(n for store in facts.flow.stores for n in store_operands(store))
+    live = flow_reachable(nodes, roots)
+    dots = {n: expr for n in sorted(live) if isinstance(expr := nodes[n].expr, Dot)}
+    contracted = set(next(iter(dots.values())).axes)
+    if any(set(dot.axes) != contracted for dot in dots.values()):
+        return "its dots contract different axes"
+    if any(isinstance(expr := nodes[n].expr, Reduce) and set(expr.axes) != contracted for n in live):
+        return "something reduces other axes than the dots contract"
+    if any(n in dots for dot in dots.values() for n in flow_reachable(nodes, (dot.a, dot.b))):
+        return "a dot waits for another one"
+    if any(not _is_multiplied(nodes[n].type.element) for dot in dots.values() for n in (dot.a, dot.b)):
+        return "the matrix unit has no such product"
+    found = _tile(facts, dots, contracted)
+    if found is None:
+        return "no axis of each operand is left of the output"
+    side, block = found
+    if any(not {side, block} <= set(store_axes(facts.flow, store)) for store in facts.flow.stores):
+        return "an output lacks an axis of the tile"
+    stream = tuple(axis for axis in facts.order if axis in contracted)
+    rows = without(facts.order, (*stream, side, block))
+    stage = Stage(
+        f"product{label}", facts.flow, (*rows, side, *stream, block), rows, block=block, side=side, stream=stream
+    )
+    over = ", ".join(map(str, stream))
+    return Plan(Shape.PRODUCT, (stage,), f"one program per tile of {side} by {block}, {over} in a loop")
+
+
+def _tile(facts: Survey, dots: dict[NodeId, Dot], contracted: set[Axis]) -> tuple[Axis, Axis] | None:
+    """The innermost axis of the output and the innermost one that the other operand of every dot has."""
+    nodes = facts.flow.nodes
+    kept = [axis for axis in facts.order if axis not in contracted]
+    if not kept:
+        return None
+    block = kept[-1]
+    sides = [
+        axis
+        for axis in kept
+        if all(_are_apart(nodes[d.a].type.axes, nodes[d.b].type.axes, axis, block) for d in dots.values())
+    ]
+    return (sides[-1], block) if sides else None
+
+
+def _are_apart(a: tuple[Axis, ...], b: tuple[Axis, ...], side: Axis, block: Axis) -> bool:
+    """Whether one operand has the one axis and not the other, and the other operand the reverse."""
+    return {(side in a, block in a), (side in b, block in b)} == {(True, False), (False, True)}
+
+
+def _is_multiplied(element: Element) -> bool:
+    """Whether the matrix unit takes operands of this type, whatever type the caller chooses."""
+    match element:
+        case Computed(kind):
+            return kind is Kind.REAL
+        case DType(name=name, kind=kind):
+            return kind is Kind.REAL and name != "f64"
+        case _:
+            return all(map(_is_multiplied, element.options))

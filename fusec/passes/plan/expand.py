@@ -1,0 +1,34 @@
+"""Expand dots: write each as the sum of a product, for a kernel that has no use for the matrix unit.
+
+Before: `dot(x, w, over=K)`; after: `sum(x * w, over=K)`. A computed operand is then not rounded to the storage type of
+the other one, which the language leaves open. Relies on resolved views.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fusec.ir.flow import Flow, FlowExpr, Store, flow_operands, flow_with_operands, lookups, with_lookups
+from fusec.ir.graph import Builder, Dot, Elementwise, NodeId, Reduce
+from fusec.ir.types import ValueType, union
+
+
+def expand_dots(flow: Flow) -> Flow:
+    """The same flow without dots."""
+    builder = Builder[FlowExpr]()
+    new: list[NodeId] = []
+    for node in flow.nodes:
+        operands = tuple(new[n] for n in flow_operands(node.expr))
+        if isinstance(node.expr, Dot):
+            axes = union(*(builder[n].type.axes for n in operands))
+            product = builder.add(Elementwise("mul", operands), ValueType(node.type.element, axes), span=node.span)
+            expr: FlowExpr = Reduce("sum", product, node.expr.axes)
+        else:
+            expr = flow_with_operands(node.expr, operands)
+        new.append(builder.add(expr, node.type, node.name, node.span))
+    return Flow(builder.nodes, tuple(_moved(store, new) for store in flow.stores))
+
+
+def _moved(store: Store, new: list[NodeId]) -> Store:
+    positions = with_lookups(store.positions, tuple(new[n] for n in lookups(store.positions)))
+    return replace(store, positions=positions, value=new[store.value])
