@@ -530,6 +530,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
             )
             for at in rows.offsets
@@ -549,6 +550,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
             )
             for at in rows.offsets
@@ -571,6 +573,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
             )
             for at in rows.offsets
@@ -595,6 +598,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -614,6 +618,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)

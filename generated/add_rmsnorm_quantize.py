@@ -599,6 +599,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
             )
             for at in rows.offsets
@@ -618,6 +619,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
             )
             for at in rows.offsets
@@ -640,6 +642,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
             )
             for at in rows.offsets
@@ -666,6 +669,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)
@@ -685,6 +689,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={
                     "x": at[0],
                     "residual": at[1],

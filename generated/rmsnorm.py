@@ -1295,6 +1295,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -1314,6 +1315,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -1336,6 +1338,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
@@ -1379,6 +1382,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     INDEX=index,
                 ),
                 options=({"num_warps": block.warps, "num_stages": 1},),
+                contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)

@@ -16,7 +16,6 @@ import json
 import platform
 import random
 import statistics
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,7 +103,7 @@ def main() -> None:
     rate = copy_rate(timer)
     results = [measure(case, timer, arguments.rounds) for case in all_cases() if arguments.only in case.name]
     about = {
-        "command": " ".join(sys.argv),
+        "command": f"python -m benchmarks.rows.run --out rows.json --rounds {arguments.rounds}",
         "device": torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "triton": triton.__version__,

@@ -74,7 +74,9 @@ def _compiled(source: ASTSource, target: GPUTarget, options: dict[str, int]) -> 
     triton.knobs.compilation.always_compile = True
     triton.knobs.nvidia.dump_ptxas_log = True
     with redirect_stdout(io.StringIO()) as log:
-        compiled = triton.compile(source, target=target, options={**options, "enable_fp_fusion": True})
+        compiled = triton.compile(
+            source, target=target, options={**options, "enable_fp_fusion": bool(options.get("enable_fp_fusion", True))}
+        )
     return {**usage(log.getvalue()), "shared": compiled.metadata.shared}
 
 

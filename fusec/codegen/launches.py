@@ -32,6 +32,7 @@ class LaunchWriter:
             f"    grid=({grid},),",
             f"    arguments=tiles.arguments({kernel.name}, sizes, {self._fixed(kernel, grid, blocks)}),",
             f"    options={options},",
+            *(["    contract=False,  # a declared cast stands between a product and a sum"] if kernel.rounded else []),
             *self._offsets(kernel, scratch),
             ")",
         ]

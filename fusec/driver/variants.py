@@ -199,7 +199,10 @@ def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> V
         signature=tuple(signature),
         constexprs=tuple(constexprs),
         divisible=tuple(divisible),
-        options=tuple(tuple((name, int(value)) for name, value in way.items()) for way in launch.options),
+        options=tuple(
+            tuple((name, int(value)) for name, value in {**way, "enable_fp_fusion": launch.contract}.items())
+            for way in launch.options
+        ),
         casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(kernel.src))),
     )
 

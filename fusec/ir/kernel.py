@@ -310,7 +310,8 @@ class Kernel:
     """One Triton kernel: pointers (tensor or scratch names), scalars, integers, compile-time extents, blocks and flags.
 
     The extents in `structure` stand in addresses as factors: the head width in `h * D + d`. The integers in `aligned`
-    say where rows begin and end, which decides how wide an access may be.
+    say where rows begin and end, which decides how wide an access may be. Where something is `rounded` before more
+    arithmetic, products and sums must not be contracted: that skips the rounding.
     """
 
     name: str
@@ -323,3 +324,4 @@ class Kernel:
     blocks: tuple[str, ...]
     flags: tuple[str, ...]
     body: tuple[Statement, ...]
+    rounded: bool = False

@@ -25,14 +25,15 @@ class Launch:
     A kernel takes pointers and run-time scalars first, then the rest. The pointer to buffer `x` is called `x_ptr`, a
     scalar as the op calls it; `arguments` names all others. `options` are Triton's (`num_warps`, `num_stages`,
     `maxnreg`), several ways in order of preference: the first is taken for which the compiler spills no registers and
-    uses `most_registers` at most, where a way names that; the last in any case. `offsets` moves the pointer to a
-    buffer, by elements.
+    uses `most_registers` at most, where a way names that; the last in any case. `contract` lets the compiler add a
+    product without rounding it first, f16 and bf16 ones included. `offsets` moves the pointer to a buffer, by elements.
     """
 
     kernel: Any
     grid: tuple[int, ...]
     arguments: Mapping[str, int | float | bool]
     options: Sequence[Mapping[str, int | bool]]
+    contract: bool = True
     offsets: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -70,7 +71,7 @@ class Launcher:
         x, y, z, *_ = (*launch.grid, 1, 1)
         self._grid = (x, y, z)
         # Triton 3.10 changes the default of this one, and with it the rounding of a kernel.
-        self._options = [{"enable_fp_fusion": True, **way} for way in launch.options]
+        self._options = [{"enable_fp_fusion": launch.contract, **way} for way in launch.options]
         self._most = [way.pop("most_registers", None) for way in self._options]
         self._rest = tuple(launch.arguments[name] for name in names[len(given) :])
         self._pick = picker([places[name] for name in given])

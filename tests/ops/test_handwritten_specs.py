@@ -16,7 +16,7 @@ from formulas import TABLE, stored
 from hypothesis import HealthCheck, Phase, given, settings
 from torch import Tensor
 
-from fusec.ir.graph import ScalarParam
+from fusec.ir.graph import Graph, Output, ScalarParam, TensorParam
 from fusec.numerics.envelope import envelope
 from fusec.reference.rounding import TORCH_DTYPES, round_to, widen
 from fusec.testing.cases import Case, build, storage
@@ -62,22 +62,29 @@ def compare(op: Op, case: Case, device: torch.device) -> None:
     """Raise AssertionError unless op and formula lie within the bound of the op."""
     graph = op.program.lowered
     call = build(graph, case, device)
-    arguments = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in call.arguments.items()}
+    arguments = {
+        name: value.cpu().clone() if isinstance(value, Tensor) else value for name, value in call.arguments.items()
+    }
     bounds = envelope(graph, arguments)
     try:
         found = run(op.call, graph, case, call)
         wanted = by_formula(op, case, arguments)
-        for output in graph.outputs:
-            dtype = TORCH_DTYPES[storage(case, output.element).name]
-            judge(output.name, found[output.name], bounds[output.name])
-            judge(f"formula of {output.name}", stored(wanted[output.name], dtype), bounds[output.name])
+        for result in results_of(graph):
+            dtype = TORCH_DTYPES[storage(case, result.element).name]
+            judge(result.name, found[result.name], bounds[result.name])
+            judge(f"formula of {result.name}", stored(wanted[result.name], dtype), bounds[result.name])
     except AssertionError as error:
         error.add_note(f"reproduce with {case!r}")
         raise
 
 
+def results_of(graph: Graph) -> list[Output | TensorParam]:
+    """What a call makes: its outputs, then what is written in place."""
+    return [*graph.outputs, *(param for param in graph.tensors if param.mutable)]
+
+
 def by_formula(op: Op, case: Case, arguments: dict[str, object]) -> dict[str, Tensor]:
-    """The outputs by name, before they are rounded to their dtypes."""
+    """The results by name, before they are rounded to their dtypes."""
     given = {name: widen(value) if isinstance(value, Tensor) else value for name, value in arguments.items()}
     for param in op.program.graph.params:
         if isinstance(param, ScalarParam) and isinstance(given[param.name], float):
@@ -88,4 +95,4 @@ def by_formula(op: Op, case: Case, arguments: dict[str, object]) -> dict[str, Te
     given |= {name: TORCH_DTYPES[case.dtypes[name]] for name in variables}
     results = formula(**given)
     results = results if isinstance(results, tuple) else (results,)
-    return {output.name: result for output, result in zip(op.program.graph.outputs, results, strict=True)}
+    return {each.name: result for each, result in zip(results_of(op.program.graph), results, strict=True)}

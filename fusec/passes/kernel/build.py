@@ -176,6 +176,7 @@ class _KernelBuilder:
             (*self._grid.blocks, *([EARLY] if self._values.has_deferred else []), *([WIDTH] if aligned else [])),
             tuple(dict.fromkeys(expr.selector.upper() for expr in choices)),
             (*rounded, *self._root.statements),
+            self._facts.rounds,
         )
 
 

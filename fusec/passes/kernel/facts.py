@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusec.ir.flow import Load, Partial, Store, flow_operands, flow_reachable, store_axes, store_operands
-from fusec.ir.graph import Choose, Const, Dot, NodeId, Reduce
+from fusec.ir.graph import Cast, Choose, Const, Dot, NodeId, Reduce
 from fusec.ir.plan import Stage
 from fusec.ir.types import Axis
 from fusec.passes.kernel.integers import long_values
@@ -32,6 +32,8 @@ class Facts:
         self.full = max(map(self.tile_axes, loads), default=0)
         self.has_tables = any(self.is_table(n) and self.is_of_row(n) for n in loads)
         self.multiplies = any(isinstance(self.nodes[n].expr, Dot) for n in self.live)
+        casts = {n for n in self.live if isinstance(self.nodes[n].expr, Cast)}
+        self.rounds = any(m in casts for n in self.live for m in flow_operands(self.nodes[n].expr))
         self.has_reduction = any(isinstance(self.nodes[n].expr, Reduce) for n in self.live)
 
     # Where a value belongs

@@ -182,3 +182,18 @@ def normalised_momentum(grad, momentum, mu):
     momentum = mu * momentum + grad
     ahead = grad + mu * momentum
     return ahead / (ahead.square().sum() + 1e-7).sqrt(), momentum
+
+
+@spec("""
+op momentum_in_place(mut param: T[M, N], grad: T[M, N], mut momentum: f32[M, N], mu: f32 = 0.875, rate: f32 = 0.125)
+  -> peak: f32[M]
+where T in {bf16, f32}:
+    ahead = mu * momentum + (1 - mu) * grad
+    momentum[index(M), index(N)] = ahead
+    param[index(M), index(N)] = param - rate * ahead
+    peak = amax(abs(grad), over=N)
+""")
+def momentum_in_place(param, grad, momentum, mu, rate):
+    ahead = momentum.lerp(grad, 1 - mu)
+    peak = grad.abs().amax(1) if grad.shape[1] else torch.full((len(grad),), -torch.inf)
+    return peak, param - rate * ahead, ahead

@@ -208,3 +208,24 @@ def three_parts(x, gain, rows):
     grid = grid.reshape(len(x), rows, len(gain))
     average = grid.mean((1, 2))[:, None] if grid.numel() else torch.full((len(x), 1), torch.nan)
     return grid * gain + last[..., None], two * average, last.sum(1) + two.amax(1)
+
+
+@spec("""
+op pairwise_distances(x: T[S, D]) -> y: f32[S, U]
+where T in {f16, f32}, U == S:
+    difference = x - rename(x, S -> U)
+    y = sqrt(sum(difference * difference, over=D))
+""")
+def pairwise_distances(x):
+    return (x[:, None] - x).square().sum(2).sqrt()
+
+
+@spec("""
+op take_along(x: T[M, N], at: i32[M, K]) -> y: T[M, K]
+where T in {f16, f32}:
+    y = x[index(M), at]
+""")
+def take_along(x, at):
+    there = (at >= 0) & (at < x.shape[1])
+    found = x.gather(1, at.where(there, 0)) if x.shape[1] else torch.zeros(at.shape, dtype=x.dtype)
+    return found.where(there, torch.nan)
