@@ -1,8 +1,8 @@
 """Specs as their users write them, each with the formula it has to agree with: PyTorch in f64, written by hand.
 
 A formula takes the arguments of the op by name: real tensors and scalars as f64, integers as i64, None for what was
-left out. It knows nothing of the compiler. What it returns is what the op returns, not yet rounded to a dtype; then come
-the new contents of tensors that are written in place.
+left out. It knows nothing of the compiler. What it returns is what the op returns, not yet rounded to a dtype; then
+come the new contents of tensors that are written in place.
 """
 
 from __future__ import annotations
