@@ -113,7 +113,8 @@ def explain(graph: Graph) -> Explanation:
 
 
 def _plan(built: BuiltPlan, record: PlanRecord) -> PlanExplanation:
-    held = {stage.name: residency(stage, widest) for stage in built.plan.stages}
+    # What a product holds are the tiles that its launcher chooses; the resource gate says what they take.
+    held = {stage.name: residency(stage, widest) for stage in built.plan.stages if stage.side is None}
     registers = {name: Registers(str(found), found.registers(ELEMENTS)) for name, found in held.items()}
     return PlanExplanation(record, placements(built.plan), registers)
 

@@ -78,7 +78,7 @@ class Multiplier:
 
     def __init__(self, product: Product, places: Mapping[str, int]) -> None:
         """`places` gives the position of every pointer by its name in a kernel."""
-        self._matrices = _unbatched((product.a, product.b, product.out))
+        self._matrices = tuple(map(_with_lengths, _unbatched((product.a, product.b, product.out))))
         self._pick = picker([places[f"{matrix.name}_ptr"] for matrix in self._matrices])
         self._empty = 0 in product.a.shape
         self._rank = len(self._matrices[-1].shape)
@@ -137,6 +137,21 @@ def _unbatched(matrices: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
     if len(matrices[-1].shape) == 2 or matrices[-1].shape[0] != 1:
         return matrices
     return tuple(replace(matrix, shape=matrix.shape[1:], strides=matrix.strides[1:]) for matrix in matrices)
+
+
+def _with_lengths(matrix: Matrix) -> Matrix:
+    """The same elements, row-major or column-major also where there is but one row or one column.
+
+    The stride of an axis of one element says nothing, and is often 0. PyTorch passes it on as the length of the rows
+    or columns in memory all the same, which the library then refuses, or copies the operand to get another one.
+    """
+    rows, columns = matrix.shape[-2:]
+    *steps, row, column = matrix.strides
+    if rows == 1:
+        row, column = (columns, 1) if column == 1 else (1, column)
+    if columns == 1:
+        row, column = (1, rows) if row == 1 else (row, 1)
+    return replace(matrix, strides=(*steps, row, column))
 
 
 def _multiplication(given: torch.dtype, out: torch.dtype, device: torch.device, rank: int) -> Callable[..., object]:

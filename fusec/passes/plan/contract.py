@@ -7,7 +7,7 @@ Relies on dots that all contract the same axes and have one operand with each of
 
 from __future__ import annotations
 
-from fusec.ir.flow import flow_reachable, store_axes, store_operands
+from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes, store_operands
 from fusec.ir.graph import Dot, NodeId, Reduce
 from fusec.ir.plan import Plan, Shape, Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
@@ -56,6 +56,9 @@ def _tile(facts: Survey, dots: dict[NodeId, Dot], contracted: set[Axis]) -> tupl
         for axis in kept
         if all(_are_apart(nodes[d.a].type.axes, nodes[d.b].type.axes, axis, block) for d in dots.values())
     ]
+    if sides and sides[-1] == LEAD_AXES[1] and LEAD_AXES[0] in sides:
+        # Leading axes that lie evenly in memory are all in the outer one of the two that they are walked by.
+        sides.pop()
     return (sides[-1], block) if sides else None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
-from fusec.ir.flow import Flow, Load, Store, flow_reachable, position_axes, store_axes, store_operands
+from fusec.ir.flow import LEAD_AXES, Flow, Load, Store, flow_reachable, position_axes, store_axes, store_operands
 from fusec.ir.graph import Dot, NodeId, Reduce
 from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, Named, without
@@ -119,7 +119,8 @@ def _multiplying_plans(facts: Survey, known: dict[str, int], label: str) -> tupl
         return sums
     side = product.stages[0].side
     assert side is not None
-    return (*(replace(plan, few=(side,)) for plan in sums if plan.shape is not Shape.ROWS), product)
+    few = LEAD_AXES if side in LEAD_AXES else (side,)
+    return (*(replace(plan, few=few) for plan in sums if plan.shape is not Shape.ROWS), product)
 
 
 def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:
