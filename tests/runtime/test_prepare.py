@@ -167,9 +167,9 @@ def test_an_alias_that_counts_for_itself_is_not_trusted(device: torch.device) ->
     assert not kept()
 
 
-def test_memory_of_somebody_else_is_not_trusted() -> None:
-    x, gain, shared = torch.randn(3, K), torch.randn(K), torch.randn(N, K).numpy()
-    tensors = [torch.from_numpy(shared) for _ in range(3)]
+def test_memory_of_somebody_else_is_not_trusted(device: torch.device) -> None:
+    x, gain, shared = (torch.randn(shape, device=device) for shape in ((3, K), (K,), (N, K)))
+    tensors = [torch.from_dlpack(shared) for _ in range(3)]
     for proj in tensors:
         torch.testing.assert_close(linear.rmsnorm_linear(x, gain, proj), linear.reference(x, gain, proj))
         shared *= 2
@@ -359,7 +359,8 @@ def test_compiled(computed: list[torch.Tensor], device: torch.device) -> None:
             layer.proj.mul_(2)
     layer.half()
     with torch.no_grad():
-        check(layer, compiled(x), x)
+        # PyTorch 2.11 does not look at the dtypes of a module's weights again, but does at that of an argument.
+        check(layer, compiled(x.half()), x)
 
 
 def test_opcheck(device: torch.device) -> None:

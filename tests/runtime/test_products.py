@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -9,8 +10,9 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+import fusec.runtime.product
 from fusec.runtime import Buffer, Matrix, Plan, Product, ShapeMismatchError, allocate
-from fusec.runtime.precision import settings, under
+from fusec.runtime.precision import Settings, settings, under
 
 
 def matrix(name: str, tensor: torch.Tensor) -> Matrix:
@@ -55,6 +57,61 @@ def test_any_operands(operands: str, batched: bool, dtype: torch.dtype, device: 
     plan = multiplier(a, b, dtype)
     for _ in range(3):
         check(plan((a, b)), a, b)
+
+
+def turned(tensor: torch.Tensor) -> torch.Tensor:
+    """The same matrices, column-major."""
+    return tensor.mT.contiguous().mT
+
+
+def silent(name: str, tensor: torch.Tensor, stride: int) -> Matrix:
+    """The matrix with this stride wherever it says nothing."""
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    return Matrix(name, tuple(tensor.shape), tuple(stride if size == 1 else step for size, step in steps))
+
+
+@pytest.fixture
+def multiplied(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """All that the library has been given: operands and results."""
+    seen: list[torch.Tensor] = []
+
+    def watched(settings: Settings, call: Callable[..., object], *ab: torch.Tensor, out: torch.Tensor) -> None:
+        seen.extend((*ab, out))
+        under(settings, call, *ab, out=out)
+
+    monkeypatch.setattr(fusec.runtime.product, "under", watched)
+    return seen
+
+
+HALVES = [(torch.float16, torch.float32), (torch.bfloat16, torch.float32)]
+SAME = [(dtype, dtype) for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)]
+
+
+@pytest.mark.parametrize(("given", "dtype"), HALVES + SAME, ids=str)
+@pytest.mark.parametrize("batch", [(), (3,)], ids=str)
+@pytest.mark.parametrize("stride", [0, 1, 3, 2**31])
+def test_strides_that_say_nothing(
+    stride: int,
+    batch: tuple[int, ...],
+    given: torch.dtype,
+    dtype: torch.dtype,
+    device: torch.device,
+    multiplied: list[torch.Tensor],
+) -> None:
+    for rows, inner, columns in itertools.product((1, 5), (1, 7), (1, 4)):
+        a, b = torch.randn(*batch, rows, inner), torch.randn(*batch, inner, columns)
+        a, b, out = a.to(device, given), b.to(device, given), torch.empty(*batch, rows, columns).to(device, dtype)
+        for order in itertools.product((torch.Tensor.contiguous, turned), repeat=3):
+            tensors = tuple(lay(tensor) for lay, tensor in zip(order, (a, b, out), strict=True))
+            matrices = (silent(name, tensor, stride) for name, tensor in zip(("a", "b", "out"), tensors, strict=True))
+            plan = Plan("multiply", a.device, tensors=("a", "b", "out"), outputs={}, launches=(Product(*matrices),))
+            for _ in range(2):
+                tensors[-1].fill_(float("nan"))
+                plan(tensors)
+                check(tensors[-1], a, b)
+    for view in multiplied:
+        (rows, columns), (row, column) = view.shape[-2:], view.stride()[-2:]
+        assert (column == 1 and row >= columns) or (row == 1 and column >= rows)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
