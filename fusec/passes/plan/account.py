@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from fusec.ir.flow import Load, flow_operands, flow_reachable, store_operands
-from fusec.ir.graph import NodeId, Reduce
+from fusec.ir.graph import Dot, NodeId, Reduce
 from fusec.ir.plan import Plan, Stage
 from fusec.passes.plan.survey import depths
 
@@ -94,7 +94,7 @@ def _reads(stage: Stage) -> Counter[str]:
     flow = stage.flow
     depth = depths(flow, stage.stream)
     sweeps: dict[str, set[int]] = {}
-    ends = [n for n, node in enumerate(flow.nodes) if isinstance(node.expr, Reduce)]
+    ends = [n for n, node in enumerate(flow.nodes) if isinstance(node.expr, Reduce | Dot)]
     roots = [(n, depth[n] - 1) for n in ends if stage.stream and set(_reduce(stage, n).axes) & set(stage.stream)]
     roots += [(n, max(depth[m] for m in store_operands(store))) for store in flow.stores for n in store_operands(store)]
     roots += [(partial.value, 0) for partial in stage.partials if not stage.stream]
@@ -113,20 +113,20 @@ def _within(stage: Stage, root: NodeId) -> frozenset[NodeId]:
     if not stage.stream:
         return flow_reachable(nodes, (root,))
     seen: set[NodeId] = set()
-    stack = list(flow_operands(nodes[root].expr)) if isinstance(nodes[root].expr, Reduce) else [root]
+    stack = list(flow_operands(nodes[root].expr)) if isinstance(nodes[root].expr, Reduce | Dot) else [root]
     while stack:
         number = stack.pop()
         expr = nodes[number].expr
-        if number in seen or (isinstance(expr, Reduce) and set(expr.axes) & set(stage.stream)):
+        if number in seen or (isinstance(expr, Reduce | Dot) and set(expr.axes) & set(stage.stream)):
             continue
         seen.add(number)
         stack.extend(flow_operands(expr))
     return frozenset(seen)
 
 
-def _reduce(stage: Stage, number: NodeId) -> Reduce:
+def _reduce(stage: Stage, number: NodeId) -> Reduce | Dot:
     expr = stage.flow.nodes[number].expr
-    assert isinstance(expr, Reduce)
+    assert isinstance(expr, Reduce | Dot)
     return expr
 
 
