@@ -13,7 +13,7 @@ from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Shape, Stage
 from fusec.ir.program import BuiltPlan
 from fusec.ir.types import Axis, DType, Kind
-from fusec.passes.kernel.grid import block_name
+from fusec.passes.kernel.blocks import block_name
 from fusec.passes.plan.account import row_facts, sweeps
 
 

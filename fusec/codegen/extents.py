@@ -6,7 +6,7 @@ from fusec.codegen.wrap import split
 from fusec.ir.plan import known_extent
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis, product_extent
-from fusec.passes.kernel.grid import block_name, even_name
+from fusec.passes.kernel.blocks import block_name, even_name
 
 
 def count(axes: tuple[Axis, ...]) -> str:

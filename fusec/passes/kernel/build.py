@@ -30,8 +30,9 @@ from fusec.ir.kernel import (
 )
 from fusec.ir.plan import Stage
 from fusec.passes.kernel.addresses import Addresses
+from fusec.passes.kernel.blocks import EARLY, WIDTH
 from fusec.passes.kernel.facts import Facts
-from fusec.passes.kernel.grid import EARLY, WIDTH, Grid, LoopHeader
+from fusec.passes.kernel.grid import Grid, LoopHeader
 from fusec.passes.kernel.loads import Loads
 from fusec.passes.kernel.naming import Naming
 from fusec.passes.kernel.reductions import Reductions

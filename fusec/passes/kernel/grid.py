@@ -6,20 +6,14 @@ from dataclasses import dataclass
 
 import sympy
 
-from fusec.ir.flow import Affine, Load, Lookup, Partial, Store, position_axes, store_axes
+from fusec.ir.flow import Load, Lookup, Store, position_axes, store_axes
 from fusec.ir.kernel import Condition, Define, Dims, InRange, IsZero, Let, MaskName, Name, Statement
 from fusec.ir.plan import Stage, known_extent
 from fusec.ir.sizes import size_text, symbols_in
-from fusec.ir.types import Axis, Fixed, Kind, Named, Quotient, extent, product_extent, without
+from fusec.ir.types import Axis, Kind, extent, product_extent, without
+from fusec.passes.kernel.blocks import block_sizes, block_text, even_name, fitting_extent, index_name, structure
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.target import Target
-
-EARLY = "EARLY"
-"""The compile-time flag of a kernel that loads before its reductions what all rows share."""
-
-WIDTH = "WIDTH"
-"""The compile-time number that divides where rows begin and end, if Triton does not see that itself."""
-
 
 _GROUP = 8
 """Sides of tiles that programs take together, so that what they share is read from the cache."""
@@ -50,8 +44,8 @@ class Grid:
         self._known = target.known
         self._names = names
         self.dims: Dims = ("row", *(str(axis) for axis in without(stage.order, stage.rows)), "split")
-        self.blocks = self._blocks()
-        self.structure = self._structure()
+        self.blocks = block_sizes(stage, target.known)
+        self.structure = structure(stage)
         self.row_mask: MaskName | None = None
         self.split_index = Name("split", (), Kind.INT)
         self._block_index = Name("block", (), Kind.INT)
@@ -270,78 +264,18 @@ class Grid:
         name = Name(self.loop_name(index_name(axis), str(axis)), (str(axis),), Kind.INT)
         scope.indices[axis] = name
         lines: list[Statement] = [Define(name, text)]
-        known = known_extent(axis, self._known)
-        exact = axis in self._stage.tile and known is not None and _is_power_of_two(known)
-        if whole or exact:
+        if whole or fitting_extent(axis, self._stage, self._known) is not None:
             scope.masks[axis] = None
         else:
             mask = MaskName(self.loop_name(f"{name.text}_mask"), (str(axis),))
             scope.masks[axis] = mask
-            even = even_name(axis) if axis in self._stage.tile and known is None else ""
+            unknown = axis in self._stage.tile and known_extent(axis, self._known) is None
+            even = even_name(axis) if unknown else ""
             lines.append(Let(mask, (InRange(name, extent(axis), even=even),)))
         return lines
 
     def _block_of(self, axis: Axis) -> str:
-        known = known_extent(axis, self._known)
-        if axis in self._stage.tile and known is not None and _is_power_of_two(known):
-            return str(known)
-        return block_name(axis)
-
-    def _structure(self) -> tuple[str, ...]:
-        """The extents that an index within a row is multiplied with to make an address."""
-        inner = without(self._stage.order, self._stage.rows)
-        flow = self._stage.flow
-        accesses = [node.expr.positions for node in flow.nodes if isinstance(node.expr, Load)]
-        accesses += [store.positions for store in flow.stores]
-        affine = [position for positions in accesses for position in positions if isinstance(position, Affine)]
-        return symbols_in([factor for position in affine for axis, factor in position.terms if axis in inner])
-
-    def _blocks(self) -> tuple[str, ...]:
-        stage = self._stage
-        names = ["ROWS"] if stage.lanes else []
-        cut = [axis for axis in (stage.side, stage.block, *stage.stream[-1:], *stage.tile) if axis is not None]
-        names += [name for axis in cut if not (name := self._block_of(axis)).isdigit()]
-        names += [even_name(axis) for axis in stage.tile if known_extent(axis, self._known) is None]
-        if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
-            names.append("SPLITS")
-        if len(stage.stream) == 1 and not stage.split:
-            names += ["CHUNKS", "REST"]
-        return (*names, "INDEX")
-
-
-def block_name(axis: Axis) -> str:
-    """`BLOCK_N`, the compile-time tile size of an axis."""
-    match axis:
-        case Quotient(of, by):
-            return f"BLOCK_{of.name}_{by}".upper()
-        case Named(name):
-            return f"BLOCK_{name}".upper()
-        case Fixed(value):
-            return f"BLOCK_{value}"
-        case _:
-            return f"BLOCK_{index_name(axis)}".upper()
-
-
-def even_name(axis: Axis) -> str:
-    """`EVEN_N`, the compile-time flag that no lane of a tile is outside of an axis."""
-    return block_name(axis).replace("BLOCK_", "EVEN_", 1)
-
-
-def index_name(axis: Axis) -> str:
-    """`n` for axis `N`: what the index along an axis is called."""
-    match axis:
-        case Quotient(of, _):
-            return of.name.lower()
-        case Named(name):
-            return {"lead1": "i1", "lead0": "i0"}.get(name, name.lower())
-        case Fixed(value):
-            return f"i{value}"
-        case _:
-            return "_".join(index_name(a) for part in getattr(axis, "parts", ()) for a in part) or "i"
-
-
-def _is_power_of_two(value: int) -> bool:
-    return value > 0 and value & (value - 1) == 0
+        return block_text(axis, self._stage, self._known)
 
 
 def _bracketed(text: str) -> str:

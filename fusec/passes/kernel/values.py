@@ -25,8 +25,9 @@ from fusec.ir.kernel import (
     Widened,
 )
 from fusec.ir.types import Computed, DType, Storage
+from fusec.passes.kernel.blocks import EARLY
 from fusec.passes.kernel.facts import Facts
-from fusec.passes.kernel.grid import EARLY, Grid
+from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.loads import Loads
 from fusec.passes.kernel.naming import Naming
 from fusec.passes.kernel.reductions import Reductions

@@ -1,0 +1,83 @@
+"""Blocks: what a kernel knows at compile time, the sizes of its tiles first, and what these are called."""
+
+from __future__ import annotations
+
+from fusec.ir.flow import Affine, Load, Partial
+from fusec.ir.plan import Stage, known_extent
+from fusec.ir.sizes import symbols_in
+from fusec.ir.types import Axis, Fixed, Named, Quotient, without
+
+EARLY = "EARLY"
+"""The compile-time flag of a kernel that loads before its reductions what all rows share."""
+
+WIDTH = "WIDTH"
+"""The compile-time number that divides where rows begin and end, if Triton does not see that itself."""
+
+
+def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
+    """The names of the compile-time sizes of a stage. `known` holds the extents constraints fix."""
+    names = ["ROWS"] if stage.lanes else []
+    cut = [axis for axis in (stage.side, stage.block, *stage.stream[-1:], *stage.tile) if axis is not None]
+    names += [name for axis in cut if not (name := block_text(axis, stage, known)).isdigit()]
+    names += [even_name(axis) for axis in stage.tile if known_extent(axis, known) is None]
+    if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
+        names.append("SPLITS")
+    if len(stage.stream) == 1 and not stage.split:
+        names += ["CHUNKS", "REST"]
+    return (*names, "INDEX")
+
+
+def structure(stage: Stage) -> tuple[str, ...]:
+    """The extents that an index within a row is multiplied with to make an address."""
+    inner = without(stage.order, stage.rows)
+    accesses = [node.expr.positions for node in stage.flow.nodes if isinstance(node.expr, Load)]
+    accesses += [store.positions for store in stage.flow.stores]
+    affine = [position for positions in accesses for position in positions if isinstance(position, Affine)]
+    return symbols_in([factor for position in affine for axis, factor in position.terms if axis in inner])
+
+
+def block_text(axis: Axis, stage: Stage, known: dict[str, int]) -> str:
+    """The size of an axis in a tile: a number where the tile fits the axis, else the name of a compile-time size."""
+    extent = fitting_extent(axis, stage, known)
+    return block_name(axis) if extent is None else str(extent)
+
+
+def fitting_extent(axis: Axis, stage: Stage, known: dict[str, int]) -> int | None:
+    """The extent of an axis that a tile holds with no lane left over: a power of two, as the sizes of tiles are."""
+    extent = known_extent(axis, known)
+    return extent if axis in stage.tile and extent is not None and _is_power_of_two(extent) else None
+
+
+def block_name(axis: Axis) -> str:
+    """`BLOCK_N`, the compile-time tile size of an axis."""
+    match axis:
+        case Quotient(of, by):
+            return f"BLOCK_{of.name}_{by}".upper()
+        case Named(name):
+            return f"BLOCK_{name}".upper()
+        case Fixed(value):
+            return f"BLOCK_{value}"
+        case _:
+            return f"BLOCK_{index_name(axis)}".upper()
+
+
+def even_name(axis: Axis) -> str:
+    """`EVEN_N`, the compile-time flag that no lane of a tile is outside of an axis."""
+    return block_name(axis).replace("BLOCK_", "EVEN_", 1)
+
+
+def index_name(axis: Axis) -> str:
+    """`n` for axis `N`: what the index along an axis is called."""
+    match axis:
+        case Quotient(of, _):
+            return of.name.lower()
+        case Named(name):
+            return {"lead1": "i1", "lead0": "i0"}.get(name, name.lower())
+        case Fixed(value):
+            return f"i{value}"
+        case _:
+            return "_".join(index_name(a) for part in getattr(axis, "parts", ()) for a in part) or "i"
+
+
+def _is_power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
