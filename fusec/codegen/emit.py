@@ -14,7 +14,7 @@ from fusec.codegen.header import summary
 from fusec.codegen.launcher import plan_lines, scalar_names
 from fusec.codegen.names import FileNames, OpNames, respelled, words
 from fusec.codegen.signature import chooses_real, documentation, literal, parameter, returns, schema, sequence
-from fusec.codegen.triton import kernel_lines
+from fusec.codegen.statements import kernel_lines
 from fusec.codegen.wrap import LIMIT, wrapped
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.kernel import Kernel

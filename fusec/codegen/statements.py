@@ -1,0 +1,147 @@
+"""Print a kernel: one line of Triton per statement. Every decision was made before; this only spells."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import sympy
+
+from fusec.codegen.triton import bracketed, dtype_text, expanded, fill_text, saturates
+from fusec.codegen.values import ATOM, ValuePrinter
+from fusec.ir.kernel import (
+    Address,
+    Along,
+    Apply,
+    Assign,
+    Branch,
+    Comment,
+    Define,
+    Dims,
+    DTypeRef,
+    Kernel,
+    Let,
+    LoadTile,
+    Loop,
+    Name,
+    Point,
+    Statement,
+    StoreTile,
+    Value,
+    Whole,
+)
+from fusec.ir.sizes import size_text
+from fusec.ir.types import DType, Kind
+
+
+def kernel_lines(kernel: Kernel, real: str) -> list[str]:
+    """The body of a kernel, one string a line. `real` is the type reals are computed in."""
+    return _Printer(real).block(kernel.body, 0)
+
+
+class _Printer:
+    def __init__(self, real: str) -> None:
+        self._values = ValuePrinter(real)
+
+    def block(self, statements: tuple[Statement, ...], depth: int) -> list[str]:
+        """The lines of a body, indented by `depth` levels."""
+        indent = "    " * depth
+        return [indent + line for statement in statements for line in self._statement(statement)]
+
+    def _statement(self, statement: Statement) -> list[str]:
+        match statement:
+            case Assign(name, value):
+                text = self._in_place(name, value) or f"{name.text} = {self._values.text(value)}"
+                return [text]
+            case Point(name, address):
+                return [f"{name.text} = {self._address(address)}"]
+            case LoadTile():
+                return [self._load(statement)]
+            case StoreTile():
+                return [self._store(statement)]
+            case Define(name, text):
+                return [f"{name.text} = {text}"]
+            case Let(name, mask):
+                return [f"{name.text} = {self._values.mask(mask, name.dims)}"]
+            case Loop(var, start, stop, step, _, body):
+                bounds = ", ".join((start, stop, step))
+                return [f"for {var} in range({bounds}):", *self.block(body, 1)]
+            case Branch(cases):
+                return self._branch(cases)
+            case Comment(text):
+                return [f"# {text}"]
+            case _:
+                assert_never(statement)
+
+    def _in_place(self, name: Name, value: Value) -> str | None:
+        """`total += part` for a sum onto itself."""
+        if isinstance(value, Apply) and value.op == "add" and value.args[0] == name:
+            return f"{name.text} += {self._values.operand(value.args[1], value.dims, value.kind, 0)}"
+        return None
+
+    def _branch(self, cases: tuple[tuple[str, tuple[Statement, ...]], ...]) -> list[str]:
+        lines: list[str] = []
+        for place, (condition, body) in enumerate(cases):
+            word = "if" if place == 0 else "elif"
+            lines.append(f"{word} {condition}:" if condition else "else:")
+            lines += self.block(body, 1)
+        return lines
+
+    # Memory
+
+    def _load(self, load: LoadTile) -> str:
+        pair = load.address.pair is not None
+        arguments = [self._address(load.address)]
+        if load.mask:
+            arguments.append(f"mask={self._values.mask(load.mask, load.address.dims, pair)}")
+            arguments.append(f"other={fill_text(load.fill if load.fill is not None else 0, load.names[0].kind)}")
+        if load.cache:
+            arguments.append(f'eviction_policy="{load.cache}"')
+        text = f"tl.load({', '.join(arguments)})"
+        if load.storage is not None:
+            text = self._values.widened(text, load.storage)
+        if pair:
+            text = f"tl.split({text})"
+        return f"{', '.join(name.text for name in load.names)} = {text}"
+
+    def _store(self, store: StoreTile) -> str:
+        values = [self._values.fitted(value, store.address.dims) for value in store.values]
+        text = values[0] if len(values) == 1 else f"tl.join({', '.join(values)})"
+        if saturates(store.dtype) and not _is_stored_as(store.values[0], store.dtype):
+            text = f"device.round_to({text}, {dtype_text(store.dtype)})"
+        pair = store.address.pair is not None
+        mask = f", mask={self._values.mask(store.mask, store.address.dims, pair)}" if store.mask else ""
+        return f"tl.store({self._address(store.address)}, {text}{mask})"
+
+    def _address(self, address: Address) -> str:
+        dims, pair = address.dims, address.pair is not None
+        parts = [expanded(address.pointer.text, address.pointer.dims, dims, pair)]
+        parts += [self._along(along, dims, pair) for along in address.along]
+        if address.pair is not None:
+            lanes = f"[{', '.join(['None'] * len(dims) + [':'])}]" if dims else ""
+            step = size_text(address.pair)
+            far = ".to(INDEX)" if " " in step else ""
+            parts.append(f"tl.arange(0, 2){far}{lanes}{f' * {step}' if step != '1' else ''}")
+        return " + ".join(parts)
+
+    def _along(self, along: Along, dims: Dims, pair: bool) -> str:
+        terms = [self._term(value, factor, dims, pair) for value, factor in along.terms]
+        if along.offset != 0:
+            terms.append(size_text(along.offset))
+        text = " + ".join(terms)
+        if along.stride == 1:
+            return text
+        if not along.terms and along.offset != 1:
+            text = f"tl.cast({text}, {Whole.INDEX.value})"
+        return f"{f'({text})' if len(terms) > 1 or ' + ' in text else text} * {size_text(along.stride)}"
+
+    def _term(self, value: Value, factor: sympy.Expr, dims: Dims, pair: bool) -> str:
+        text = self._values.text(value, ATOM)
+        text = expanded(text, value.dims, dims, pair)
+        return text if factor == 1 else f"{text} * {bracketed(size_text(factor))}"
+
+
+def _is_stored_as(value: Value, dtype: DTypeRef) -> bool:
+    """Whether a value needs no rounding to be stored: it is in a storage type, or a truth value stored as one."""
+    if isinstance(dtype, DType) and dtype.kind is Kind.BOOL:
+        return value.kind is Kind.BOOL
+    return isinstance(value, Name) and value.storage is not None

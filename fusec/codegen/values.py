@@ -1,0 +1,201 @@
+"""The text of a value of a kernel, and of the mask of a tile: expressions of Triton, bracketed where they need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+from fusec.codegen.triton import (
+    BY_KIND,
+    CALLS,
+    EITHER,
+    FOLDS,
+    INFIX,
+    LARGEST,
+    cast_text,
+    count_text,
+    dtype_text,
+    expanded,
+    fill_text,
+    is_single,
+    number_text,
+    saturates,
+)
+from fusec.ir.kernel import (
+    Apply,
+    AsWhole,
+    Condition,
+    Dims,
+    ElementOf,
+    Filled,
+    Fold,
+    InRange,
+    IsZero,
+    Largest,
+    Masked,
+    MaskName,
+    Name,
+    Number,
+    Product,
+    Rounded,
+    SizeExpr,
+    Value,
+    Widened,
+)
+from fusec.ir.sizes import size_text
+from fusec.ir.types import DTypeVar, Kind, Storage
+
+ATOM = 9
+"""The strength of a text that holds together whatever stands around it, as a name does."""
+
+_UNARY = 7
+
+
+class ValuePrinter:
+    """Spells values and masks. `real` is the type reals are computed in."""
+
+    def __init__(self, real: str) -> None:
+        self._real = real
+
+    def text(self, value: Value, outer: int = 0) -> str:
+        """A value, in parentheses where what stands around it, as strong as `outer`, would take it apart."""
+        match value:
+            case Name(text):
+                return text
+            case Number(number, kind=kind):
+                return number_text(number, kind)
+            case SizeExpr(size):
+                text = count_text(size)
+                return f"({text})" if outer and " " in text else text
+            case Largest(dtype):
+                return f"device.max_of({dtype_text(dtype)})" if isinstance(dtype, ElementOf) else LARGEST[dtype.name]
+            case Apply():
+                return self._apply(value, outer)
+            case Rounded(arg, dtype):
+                if saturates(dtype):
+                    return f"device.round_to({self.text(arg)}, {dtype_text(dtype)})"
+                return f"{self.text(arg, ATOM)}.to({dtype_text(dtype)})"
+            case Widened(arg, storage):
+                return self.widened(self.text(arg, ATOM), storage)
+            case AsWhole(arg, type, dims):
+                return cast_text(self.text(arg, ATOM), type.value, dims)
+            case Fold():
+                return self._fold(value)
+            case Product(a, b, total):
+                operands = ", ".join(map(self.text, (a, b, total)))
+                return f'tl.dot({operands}, input_precision="ieee")'
+            case Masked(arg, mask, fill, dims, kind):
+                text = self.fitted(arg, dims)
+                return f"tl.where({self.mask(mask, dims)}, {text}, {fill_text(fill, kind)})"
+            case Filled(_, shape, fill, kind):
+                element = self._real if kind is Kind.REAL else "tl.int64"
+                return f"tl.full([{', '.join(shape)}], {fill_text(fill, kind)}, {element})"
+            case _:
+                assert_never(value)
+
+    def _apply(self, value: Apply, outer: int) -> str:
+        op = value.op
+        operand: Callable[[int, int], str] = lambda place, strength: self.operand(  # noqa: E731
+            value.args[place], value.dims, value.kind, strength
+        )
+        if op in INFIX:
+            sign, strength = INFIX[op]
+            kind = _operand_kind(value)
+            left = self.operand(value.args[0], value.dims, kind, strength)
+            right = self.operand(value.args[1], value.dims, kind, strength + 1)
+            text = f"{left} {sign} {right}"
+            return f"({text})" if strength < outer else text
+        if op == "neg":
+            text = f"-{operand(0, _UNARY)}"
+            return f"({text})" if outer > _UNARY else text
+        if op == "not":
+            return f"({operand(0, ATOM)} == 0)"
+        if op in ("floor", "round") and value.kind is Kind.INT:
+            return operand(0, outer)
+        name = BY_KIND[op][value.kind is Kind.INT] if op in BY_KIND else CALLS[op]
+        if op == "where":
+            condition = self.operand(value.args[0], value.dims, Kind.BOOL, 0)
+            return f"{name}({condition}, {', '.join(self._argument(arg, value) for arg in value.args[1:])})"
+        return f"{name}({', '.join(self._argument(arg, value) for arg in value.args)})"
+
+    def _argument(self, arg: Value, call: Apply) -> str:
+        """An operand as a function takes it, which makes an f32 of every literal and refuses integers for reals."""
+        text = self.operand(arg, call.dims, call.kind, 0)
+        if call.kind is not Kind.REAL:
+            return text
+        if isinstance(arg, SizeExpr):
+            return f"tl.cast({text}, {self._real})"
+        if isinstance(arg, Number) and self._real == EITHER and not is_single(float(arg.value)):
+            return f"tl.full([], {text}, {self._real})"
+        return text
+
+    def operand(self, value: Value, dims: Dims, kind: Kind, strength: int) -> str:
+        """An operand as its operation needs it: of the right kind, with all the dimensions of the result."""
+        if kind is Kind.REAL and value.kind is Kind.INT:
+            if isinstance(value, Number):
+                return number_text(float(value.value), Kind.REAL)
+            if isinstance(value, Largest) and not isinstance(value.dtype, ElementOf):
+                return f"{LARGEST[value.dtype.name]}.0"
+            if not isinstance(value, SizeExpr | Largest):
+                return expanded(cast_text(self.text(value, ATOM), self._real, value.dims), value.dims, dims)
+        if value.dims and value.dims != dims:
+            return expanded(self.text(value, ATOM), value.dims, dims)
+        return self.text(value, strength)
+
+    def fitted(self, value: Value, dims: Dims) -> str:
+        """A value with as many dimensions as the place it goes to."""
+        if value.dims and value.dims != dims:
+            return expanded(self.text(value, ATOM), value.dims, dims)
+        return self.text(value)
+
+    def widened(self, text: str, storage: Storage) -> str:
+        """A text in a storage type as arithmetic takes it: reals in f32 or f64, integers in 32 bits or more."""
+        bits = [option.bits for option in (storage.options if isinstance(storage, DTypeVar) else (storage,))]
+        match storage.kind:
+            case Kind.REAL if self._real == EITHER and min(bits) == 8:
+                return f"device.widen({text}, {self._real})"
+            case Kind.REAL:
+                return f"{text}.to({self._real})"
+            case Kind.INT if min(bits) < 32:
+                return f"{text}.to({'tl.int32' if max(bits) <= 32 else 'tl.int64'})"
+            case _:
+                return text
+
+    def _fold(self, fold: Fold) -> str:
+        dims = list(fold.arg.dims)
+        text = self.text(fold.arg)
+        for dim in reversed(fold.over):
+            place = dims.index(dim)
+            dims.remove(dim)
+            call = f"tl.sum({text}, {place})" if fold.op == "sum" else f"tl.reduce({text}, {place}, {FOLDS[fold.op]})"
+            text = call
+        return text
+
+    def mask(self, conditions: tuple[Condition, ...], dims: Dims, pair: bool = False) -> str:
+        """Conditions that all have to hold, with the dimensions of a tile, and one more for a `pair` of lanes."""
+        texts = [expanded(self._condition(c), c.dims, dims, pair) for c in conditions]
+        # Every condition but a name stands in parentheses, which it does not need alone.
+        alone = len(texts) == 1 and texts[0].startswith("(") and texts[0].endswith(")")
+        return texts[0][1:-1] if alone else " & ".join(texts)
+
+    def _condition(self, condition: Condition) -> str:
+        match condition:
+            case MaskName(text):
+                return text
+            case IsZero(index):
+                return f"({index.text} == 0)"
+            case InRange(index, size, looked_up, even):
+                text = self.text(index, ATOM)
+                above = f"{text} < {size_text(size)}"
+                if even:
+                    return f"(({above}) | {even})"
+                return f"(({text} >= 0) & ({above}))" if looked_up else f"({above})"
+            case _:
+                assert_never(condition)
+
+
+def _operand_kind(value: Apply) -> Kind:
+    if value.kind is not Kind.BOOL:
+        return value.kind
+    kinds = {arg.kind for arg in value.args}
+    return Kind.REAL if Kind.REAL in kinds else Kind.INT if Kind.INT in kinds else Kind.BOOL
