@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from fusec.codegen.extents import Extents, count, divisor, factor, times
 from fusec.codegen.launches import LaunchWriter, with_warps
 from fusec.codegen.names import words
+from fusec.ir.expressions import Dot
 from fusec.ir.flow import Load, Partial, Store, flow_reachable, store_operands
-from fusec.ir.graph import Dot, Graph
+from fusec.ir.graph import Graph
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Shape, Stage
 from fusec.ir.program import BuiltPlan

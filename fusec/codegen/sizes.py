@@ -6,8 +6,9 @@ import sympy
 
 from fusec.codegen.checks import LEAD, has_lead
 from fusec.codegen.signature import literal, sequence
+from fusec.ir.expressions import Index
 from fusec.ir.flow import LEAD_AXES, Affine, Load, Position, Size
-from fusec.ir.graph import Index, TensorParam
+from fusec.ir.graph import TensorParam
 from fusec.ir.layout import stored_dims, strides
 from fusec.ir.plan import Stage
 from fusec.ir.program import Program

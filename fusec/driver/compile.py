@@ -13,7 +13,8 @@ from fusec.codegen.emit import emit
 from fusec.codegen.names import name_apart
 from fusec.diagnostics import Diagnostic, InternalError, Source, Span, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
-from fusec.ir.graph import Cast, Graph
+from fusec.ir.expressions import Cast
+from fusec.ir.graph import Graph
 from fusec.ir.program import Program
 from fusec.ir.types import DType, Storage
 from fusec.lang.load import load

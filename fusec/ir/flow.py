@@ -12,8 +12,8 @@ from typing import TypeAlias, assert_never
 import sympy
 
 from fusec.diagnostics import Span
-from fusec.ir.graph import (
-    Builder,
+from fusec.ir.builder import Builder
+from fusec.ir.expressions import (
     Cast,
     Choose,
     Const,
@@ -22,11 +22,11 @@ from fusec.ir.graph import (
     Index,
     MaxOf,
     NodeId,
-    NodeOf,
     Reduce,
     Scalar,
     with_operands,
 )
+from fusec.ir.graph import NodeOf
 from fusec.ir.types import Axis, Named, Storage, union
 
 LEAD_AXES = (Named("lead1"), Named("lead0"))

@@ -11,8 +11,8 @@ from enum import Enum
 
 import sympy
 
+from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Flow, Store, store_axes
-from fusec.ir.graph import NodeId
 from fusec.ir.types import Axis, extent
 
 

@@ -9,20 +9,8 @@ from typing import Any
 import sympy
 
 from fusec.diagnostics import Span
-from fusec.ir.graph import (
-    ChoiceParam,
-    Choose,
-    DimParam,
-    Gather,
-    Graph,
-    Input,
-    Output,
-    Scalar,
-    ScalarParam,
-    Scatter,
-    Solve,
-    TensorParam,
-)
+from fusec.ir.expressions import Choose, Gather, Input, Scalar
+from fusec.ir.graph import ChoiceParam, DimParam, Graph, Output, ScalarParam, Scatter, Solve, TensorParam
 from fusec.ir.types import DTypeVar, Named, symbol
 
 _NAMING: dict[type, tuple[str, ...]] = {

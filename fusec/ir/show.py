@@ -4,36 +4,28 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from fusec.ir.graph import (
-    SIZE,
+from fusec.ir.expressions import (
     Cast,
-    ChoiceParam,
     Choose,
     Const,
-    DimParam,
     Dot,
     Elementwise,
     Expr,
     Extent,
     Gather,
-    Graph,
     Index,
     Input,
     Layout,
     MaxOf,
     Merge,
     NodeId,
-    Param,
     Part,
     Reduce,
     Rename,
     Scalar,
-    ScalarParam,
     Segment,
-    Solve,
-    TensorParam,
-    walk,
 )
+from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Param, ScalarParam, Solve, TensorParam, walk
 from fusec.ir.types import Axis, Dim, product_text
 
 

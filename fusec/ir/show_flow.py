@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sympy
 
+from fusec.ir.expressions import NodeId
 from fusec.ir.flow import (
     Affine,
     Flow,
@@ -19,7 +20,6 @@ from fusec.ir.flow import (
     flow_reachable,
     store_operands,
 )
-from fusec.ir.graph import NodeId
 from fusec.ir.show import show_expr
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis

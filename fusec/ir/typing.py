@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
-from fusec.ir.graph import (
+from fusec.ir.expressions import (
     Cast,
     Choose,
     Const,
@@ -24,10 +24,9 @@ from fusec.ir.graph import (
     Reduce,
     Rename,
     Scalar,
-    ScalarParam,
     Segment,
-    TensorParam,
 )
+from fusec.ir.graph import ScalarParam, TensorParam
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS, Result
 from fusec.ir.types import (
     BOOL,

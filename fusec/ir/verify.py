@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.diagnostics import InternalError
-from fusec.ir.graph import (
-    ChoiceParam,
-    Choose,
-    Expr,
-    Gather,
-    Graph,
-    Input,
-    NodeId,
-    Scalar,
-    ScalarParam,
-    TensorParam,
-    operands,
-)
+from fusec.ir.expressions import Choose, Expr, Gather, Input, NodeId, Scalar, operands
+from fusec.ir.graph import ChoiceParam, Graph, ScalarParam, TensorParam
 from fusec.ir.show import show_graph
 from fusec.ir.types import union, without
 from fusec.ir.typing import TypeFault, infer

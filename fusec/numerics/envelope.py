@@ -16,7 +16,7 @@ from typing import TypeAlias, assert_never
 import torch
 from torch import Tensor
 
-from fusec.ir.graph import (
+from fusec.ir.expressions import (
     Cast,
     Choose,
     Const,
@@ -24,24 +24,19 @@ from fusec.ir.graph import (
     Elementwise,
     Extent,
     Gather,
-    Graph,
     Index,
     Input,
     MaxOf,
     Merge,
-    Node,
     NodeId,
-    Output,
     Part,
     Reduce,
     Rename,
     Scalar,
-    ScalarParam,
-    Scatter,
     Segment,
-    TensorParam,
     operands,
 )
+from fusec.ir.graph import Graph, Node, Output, ScalarParam, Scatter, TensorParam
 from fusec.ir.ops import ELEMENTWISE, Result
 from fusec.ir.types import DTYPES, Axis, Computed, DType, Kind, union, without
 from fusec.numerics.interval import Interval, as_integer, as_real, either, together

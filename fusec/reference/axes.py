@@ -12,7 +12,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from fusec.ir.graph import Layout, Merge, Part
+from fusec.ir.expressions import Layout, Merge, Part
 from fusec.ir.types import Axis, Dim, Sum, product_text, union, without
 from fusec.reference.bind import Binding
 

@@ -12,19 +12,8 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from fusec.ir.graph import (
-    GIVEN,
-    OMITTED,
-    SIZE,
-    ChoiceParam,
-    Constraint,
-    DimParam,
-    Graph,
-    Param,
-    ScalarParam,
-    Solve,
-    TensorParam,
-)
+from fusec.ir.expressions import GIVEN, OMITTED
+from fusec.ir.graph import SIZE, ChoiceParam, Constraint, DimParam, Graph, Param, ScalarParam, Solve, TensorParam
 from fusec.ir.types import (
     DTYPES,
     Axis,

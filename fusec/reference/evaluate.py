@@ -8,7 +8,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from fusec.ir.graph import (
+from fusec.ir.expressions import (
     Cast,
     Choose,
     Const,
@@ -16,22 +16,19 @@ from fusec.ir.graph import (
     Elementwise,
     Extent,
     Gather,
-    Graph,
     Index,
     Input,
     MaxOf,
     Merge,
-    Node,
     NodeId,
     Part,
     Reduce,
     Rename,
     Scalar,
-    ScalarParam,
     Segment,
-    TensorParam,
     operands,
 )
+from fusec.ir.graph import Graph, Node, ScalarParam, TensorParam
 from fusec.ir.types import Axis, Kind, ValueType, union, without
 from fusec.reference.axes import Array, gather, load, merge_parts, scatter, segment, store, take_part
 from fusec.reference.bind import Binding, bind

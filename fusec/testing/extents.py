@@ -9,7 +9,8 @@ from math import lcm, prod
 
 import sympy
 
-from fusec.ir.graph import Constraint, Graph, Merge, Part, Reduce
+from fusec.ir.expressions import Merge, Part, Reduce
+from fusec.ir.graph import Constraint, Graph
 from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, Sum, product_extent, symbol
 
 LEAD = "lead"

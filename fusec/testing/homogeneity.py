@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TypeAlias, assert_never
 
-from fusec.ir.graph import (
+from fusec.ir.expressions import (
     Cast,
     Choose,
     Const,
@@ -14,7 +14,6 @@ from fusec.ir.graph import (
     Expr,
     Extent,
     Gather,
-    Graph,
     Index,
     Input,
     MaxOf,
@@ -26,6 +25,7 @@ from fusec.ir.graph import (
     Segment,
     operands,
 )
+from fusec.ir.graph import Graph
 from fusec.ir.types import DTYPES
 from fusec.testing.cases import Case, storage
 

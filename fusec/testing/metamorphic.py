@@ -13,7 +13,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from fusec.ir.graph import Dot, Extent, Gather, Graph, Index, Merge, Part, Reduce, Rename, Segment
+from fusec.ir.expressions import Dot, Extent, Gather, Index, Merge, Part, Reduce, Rename, Segment
+from fusec.ir.graph import Graph
 from fusec.ir.types import Axis, Dim, Lead, Named
 from fusec.testing.cases import Call, Case, build, place, size
 from fusec.testing.compare import Op, ResultError, run, same_bits

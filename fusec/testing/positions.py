@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fusec.ir.graph import Gather, Graph, Input, NodeId, Segment, operands
+from fusec.ir.expressions import Gather, Input, NodeId, Segment, operands
+from fusec.ir.graph import Graph
 from fusec.ir.types import Dim, Kind
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from writing import definitions, text_of
 
 from fusec.diagnostics import Source, SpecError
-from fusec.ir.graph import SIZE, Elementwise, Graph, TensorParam, reachable
+from fusec.ir.expressions import Elementwise
+from fusec.ir.graph import SIZE, Graph, TensorParam, reachable
 from fusec.ir.types import product_extent, symbol
 from fusec.ir.verify import verify_graph
 from fusec.lang import syntax

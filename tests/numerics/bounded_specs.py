@@ -8,7 +8,9 @@ from pathlib import Path
 from torch import Tensor
 
 from fusec.diagnostics import Source
-from fusec.ir.graph import Cast, Graph, GraphBuilder, Node, NodeId, keep, rebuild
+from fusec.ir.builder import GraphBuilder, keep, rebuild
+from fusec.ir.expressions import Cast, NodeId
+from fusec.ir.graph import Graph, Node
 from fusec.ir.types import DType, ValueType
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate

@@ -10,7 +10,8 @@ import torch
 from bounded_specs import graph_of, rounded_at, spec, stored
 from torch import Tensor
 
-from fusec.ir.graph import Graph, Reduce, walk
+from fusec.ir.expressions import Reduce
+from fusec.ir.graph import Graph, walk
 from fusec.ir.types import DTYPES, Computed, Kind
 from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from reference_specs import CONSTRUCTS, CONTRACTIONS, examples, specs
 
 from fusec.diagnostics import InternalError, Source
-from fusec.ir.graph import Const, Dot, Graph, Reduce
+from fusec.ir.expressions import Const, Dot, Reduce
+from fusec.ir.graph import Graph
 from fusec.ir.verify import verify_graph
 from fusec.lang.load import load
 from fusec.numerics.envelope import envelope

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from reference_specs import graphs
 
-from fusec.ir.graph import ChoiceParam, DimParam, Elementwise, Graph, Reduce, ScalarParam, TensorParam
+from fusec.ir.expressions import Elementwise, Reduce
+from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
 from fusec.ir.ops import ELEMENTWISE
 from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope

@@ -8,7 +8,9 @@ import pytest
 import torch
 from reference_specs import graphs
 
-from fusec.ir.graph import Choose, Const, Graph, GraphBuilder, Input, Node, Output, TensorParam
+from fusec.ir.builder import GraphBuilder
+from fusec.ir.expressions import Choose, Const, Input
+from fusec.ir.graph import Graph, Node, Output, TensorParam
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.types import BOOL, DTYPES, REAL, Named, ValueType
 from fusec.reference.bind import ArgumentError, bind

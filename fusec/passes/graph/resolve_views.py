@@ -15,6 +15,27 @@ from typing import TypeAlias, assert_never
 import sympy
 
 from fusec.diagnostics import Diagnostic, InternalError, SpecError
+from fusec.ir.builder import Builder
+from fusec.ir.expressions import (
+    Cast,
+    Choose,
+    Const,
+    Dot,
+    Elementwise,
+    Extent,
+    Gather,
+    Index,
+    Input,
+    Layout,
+    MaxOf,
+    Merge,
+    NodeId,
+    Part,
+    Reduce,
+    Rename,
+    Scalar,
+    Segment,
+)
 from fusec.ir.flow import (
     LEAD_AXES,
     Affine,
@@ -32,33 +53,7 @@ from fusec.ir.flow import (
     flow_with_operands,
     with_lookups,
 )
-from fusec.ir.graph import (
-    Builder,
-    Cast,
-    Choose,
-    Const,
-    Constraint,
-    Dot,
-    Elementwise,
-    Extent,
-    Gather,
-    Graph,
-    Index,
-    Input,
-    Layout,
-    MaxOf,
-    Merge,
-    Node,
-    NodeId,
-    Output,
-    Part,
-    Reduce,
-    Rename,
-    Scalar,
-    Scatter,
-    Segment,
-    reachable,
-)
+from fusec.ir.graph import Constraint, Graph, Node, Output, Scatter, reachable
 from fusec.ir.types import (
     INT,
     REAL,

@@ -9,18 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fusec.ir.graph import (
-    Const,
-    Elementwise,
-    Extent,
-    Graph,
-    GraphBuilder,
-    Node,
-    NodeId,
-    Reduce,
-    keep,
-    rebuild,
-)
+from fusec.ir.builder import GraphBuilder, keep, rebuild
+from fusec.ir.expressions import Const, Elementwise, Extent, NodeId, Reduce
+from fusec.ir.graph import Graph, Node
 from fusec.ir.types import INT, REAL, Computed, Kind, ValueType, without
 
 _MAX_POWER = 8

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import sympy
 
+from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Affine, Lookup, Position, position_axes
-from fusec.ir.graph import NodeId
 from fusec.ir.kernel import (
     Address,
     Along,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
 from fusec.ir.flow import Load, Store, store_axes, store_operands
-from fusec.ir.graph import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
 from fusec.ir.kernel import (
     Assign,
     Branch,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from itertools import product
 from typing import TypeAlias
 
+from fusec.ir.expressions import Cast, Choose, Const, Elementwise, MaxOf, NodeId, Scalar
 from fusec.ir.flow import Flow, FlowNode, Load
-from fusec.ir.graph import Cast, Choose, Const, Elementwise, Graph, MaxOf, NodeId, Scalar, ScalarParam
+from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.types import Computed, DType, DTypeVar, Element, Kind
 
 Limits: TypeAlias = tuple[int, int]

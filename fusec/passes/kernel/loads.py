@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Load, Partial, flow_operands
-from fusec.ir.graph import NodeId
 from fusec.ir.kernel import Address, Assign, Condition, Fold, LoadTile, Masked, Name, Value
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import Kind

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from fusec.ir.expressions import Choose, Dot, Elementwise, NodeId, Reduce
 from fusec.ir.flow import FlowNode, Load, Partial
-from fusec.ir.graph import Choose, Dot, Elementwise, NodeId, Reduce
 from fusec.ir.kernel import Assign, Name, Value
 from fusec.passes.kernel.scope import Names, Scope
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf, isfinite
 
+from fusec.ir.expressions import Cast, Choose, Const, Elementwise, NodeId, Reduce
 from fusec.ir.flow import Flow, Load, Lookup, flow_reachable
-from fusec.ir.graph import Cast, Choose, Const, Elementwise, NodeId, Reduce
 from fusec.ir.types import Axis
 
 

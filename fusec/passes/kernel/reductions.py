@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fusec.ir.graph import NodeId, Reduce
+from fusec.ir.expressions import NodeId, Reduce
 from fusec.ir.kernel import Apply, AsWhole, Dims, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import Kind, extent

@@ -6,7 +6,7 @@ import keyword
 import re
 from dataclasses import dataclass, field
 
-from fusec.ir.graph import NodeId
+from fusec.ir.expressions import NodeId
 from fusec.ir.kernel import MaskName, Name, Statement, Value
 from fusec.ir.types import Axis
 from fusec.ir.words import KERNEL, another, is_made_word

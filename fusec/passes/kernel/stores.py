@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sympy
 
+from fusec.ir.expressions import Cast
 from fusec.ir.flow import Store, lookups, store_axes
-from fusec.ir.graph import Cast
 from fusec.ir.kernel import Address, Along, Branch, ElementOf, StoreTile, Value
 from fusec.ir.plan import PartialResult
 from fusec.passes.kernel.addresses import Addresses

@@ -5,8 +5,21 @@ from __future__ import annotations
 from typing import assert_never
 
 from fusec.diagnostics import InternalError
+from fusec.ir.expressions import (
+    GIVEN,
+    OMITTED,
+    Cast,
+    Choose,
+    Const,
+    Dot,
+    Elementwise,
+    Index,
+    MaxOf,
+    NodeId,
+    Reduce,
+    Scalar,
+)
 from fusec.ir.flow import Load, Partial, Size, flow_operands, lookups
-from fusec.ir.graph import GIVEN, OMITTED, Cast, Choose, Const, Dot, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.kernel import (
     Apply,
     Assign,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Load, flow_operands, flow_reachable, store_operands
-from fusec.ir.graph import Dot, NodeId, Reduce
 from fusec.ir.plan import Plan, Stage
 from fusec.passes.plan.survey import depths
 

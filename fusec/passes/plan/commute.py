@@ -18,24 +18,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fusec.ir.graph import (
+from fusec.ir.builder import GraphBuilder, keep, rebuild
+from fusec.ir.expressions import (
     Cast,
     Choose,
     Const,
     Elementwise,
-    Graph,
-    GraphBuilder,
     Merge,
-    Node,
     NodeId,
     Part,
     Reduce,
     Rename,
-    keep,
     operands,
-    rebuild,
     with_operands,
 )
+from fusec.ir.graph import Graph, Node
 from fusec.ir.types import REAL, Axis, Computed, Kind, ValueType, union
 
 

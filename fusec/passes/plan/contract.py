@@ -7,8 +7,8 @@ Relies on dots that all contract the same axes and have one operand with each of
 
 from __future__ import annotations
 
+from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes, store_operands
-from fusec.ir.graph import Dot, NodeId, Reduce
 from fusec.ir.plan import Plan, Shape, Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
 from fusec.passes.plan.survey import Survey

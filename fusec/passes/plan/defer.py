@@ -31,7 +31,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
-from fusec.ir.graph import Dot, Elementwise, Graph, GraphBuilder, Node, NodeId, keep, rebuild
+from fusec.ir.builder import GraphBuilder, keep, rebuild
+from fusec.ir.expressions import Dot, Elementwise, NodeId
+from fusec.ir.graph import Graph, Node
 from fusec.ir.types import REAL, ValueType, union, without
 from fusec.passes.plan.factor import Factor, Product, product, weights_of
 from fusec.passes.plan.move import Moves, moves

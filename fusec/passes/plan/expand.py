@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fusec.ir.builder import Builder
+from fusec.ir.expressions import Dot, Elementwise, NodeId, Reduce
 from fusec.ir.flow import Flow, FlowExpr, Store, flow_operands, flow_with_operands, lookups, with_lookups
-from fusec.ir.graph import Builder, Dot, Elementwise, NodeId, Reduce
 from fusec.ir.types import ValueType, union
 
 

@@ -8,21 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from fusec.ir.graph import (
-    Cast,
-    Choose,
-    Elementwise,
-    Extent,
-    Gather,
-    Graph,
-    GraphBuilder,
-    Index,
-    Input,
-    Node,
-    NodeId,
-    Scalar,
-    operands,
-)
+from fusec.ir.builder import GraphBuilder
+from fusec.ir.expressions import Cast, Choose, Elementwise, Extent, Gather, Index, Input, NodeId, Scalar, operands
+from fusec.ir.graph import Graph, Node
 from fusec.ir.types import Axis, Computed, DType, DTypeVar, Kind, Storage, union
 
 Nodes: TypeAlias = GraphBuilder | tuple[Node, ...]

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from fusec.ir.builder import GraphBuilder
+from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import LEAD_AXES, Flow, FlowNode, flow_reachable, store_operands
-from fusec.ir.graph import Dot, Graph, GraphBuilder, Node, NodeId, Reduce
+from fusec.ir.graph import Graph, Node
 from fusec.ir.plan import Plan, Stage
 from fusec.ir.types import Axis, Lead
 from fusec.passes.plan.commute import reduces_over

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fusec.diagnostics import Source, Span
+from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import FlowNode
-from fusec.ir.graph import Dot, Graph, Node, NodeId, Reduce, reachable
+from fusec.ir.graph import Graph, Node, reachable
 
 _REDUCTIONS = Source("the reductions of an op", "")
 _DOTS = Source("the dots of an op", "")

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from fusec.ir.graph import Cast, Dot
+from fusec.ir.expressions import Cast, Dot
 from fusec.ir.types import DType, Kind, Storage, without
 from fusec.passes.plan.factor import (
     Factor,

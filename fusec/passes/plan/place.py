@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import LEAD_AXES, Flow, Load, Store, flow_reachable, position_axes, store_axes, store_operands
-from fusec.ir.graph import Dot, NodeId, Reduce
 from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, Named, without
 from fusec.passes.plan.contract import contraction

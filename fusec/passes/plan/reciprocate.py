@@ -11,19 +11,9 @@ from __future__ import annotations
 
 from math import inf, prod
 
-from fusec.ir.graph import (
-    Choose,
-    Const,
-    Elementwise,
-    Graph,
-    GraphBuilder,
-    MaxOf,
-    Node,
-    NodeId,
-    Reduce,
-    keep,
-    rebuild,
-)
+from fusec.ir.builder import GraphBuilder, keep, rebuild
+from fusec.ir.expressions import Choose, Const, Elementwise, MaxOf, NodeId, Reduce
+from fusec.ir.graph import Graph, Node
 from fusec.ir.types import REAL, Axis, DTypeVar, Kind, ValueType
 
 _SMALLEST = 2.0**-126

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fusec.ir.graph import (
+from fusec.ir.expressions import (
     Cast,
     Const,
     Dot,
@@ -16,7 +16,6 @@ from fusec.ir.graph import (
     Input,
     MaxOf,
     Merge,
-    Node,
     NodeId,
     Part,
     Reduce,
@@ -24,6 +23,7 @@ from fusec.ir.graph import (
     Scalar,
     operands,
 )
+from fusec.ir.graph import Node
 from fusec.ir.types import Axis, Computed, Kind
 from fusec.passes.plan.commute import is_positive, reduces_over
 from fusec.passes.plan.factor import Nodes, product, spans

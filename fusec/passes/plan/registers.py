@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
+from fusec.ir.expressions import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.flow import LEAD_AXES, FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_operands
-from fusec.ir.graph import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.plan import Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, union
 from fusec.passes.plan.survey import depths

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import prod
 
+from fusec.ir.builder import Builder
+from fusec.ir.expressions import NodeId, Reduce
 from fusec.ir.flow import (
     Flow,
     FlowExpr,
@@ -21,7 +23,6 @@ from fusec.ir.flow import (
     store_operands,
     with_lookups,
 )
-from fusec.ir.graph import Builder, NodeId, Reduce
 from fusec.ir.plan import PartialResult, Stage, known_extent
 from fusec.ir.types import Axis, ValueType, union, without
 from fusec.passes.plan.survey import Survey, depths, survey

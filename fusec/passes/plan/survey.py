@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import (
     Flow,
     FlowNode,
@@ -15,7 +16,6 @@ from fusec.ir.flow import (
     store_axes,
     store_operands,
 )
-from fusec.ir.graph import Dot, NodeId, Reduce
 from fusec.ir.types import Axis, union, without
 
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fusec.ir.graph import (
+from fusec.ir.expressions import (
     OMITTED,
     Cast,
     Choose,
     Elementwise,
     Gather,
     Input,
-    Node,
     NodeId,
-    Output,
     Part,
     Reduce,
     Rename,
-    Scatter,
-    TensorParam,
     operands,
 )
+from fusec.ir.graph import Node, Output, Scatter, TensorParam
 from fusec.ir.types import Kind, union, without
 from fusec.reference.emit.context import Context
 from fusec.reference.emit.expressions import cast, expression

@@ -5,7 +5,7 @@ from __future__ import annotations
 from string import ascii_lowercase
 
 from fusec.diagnostics import InternalError
-from fusec.ir.graph import (
+from fusec.ir.expressions import (
     Cast,
     Const,
     Dot,
@@ -16,13 +16,13 @@ from fusec.ir.graph import (
     Input,
     MaxOf,
     Merge,
-    Node,
     Part,
     Reduce,
     Rename,
     Scalar,
     Segment,
 )
+from fusec.ir.graph import Node
 from fusec.ir.types import DTYPES, Axis, DType, DTypeVar, Kind, Lead, Storage, union, without
 from fusec.reference.emit.arithmetic import apply
 from fusec.reference.emit.context import Context, saturates

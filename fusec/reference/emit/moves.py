@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fusec.ir.graph import Layout, Merge, Part
+from fusec.ir.expressions import Layout, Merge, Part
 from fusec.ir.types import Axis, Sum, ValueType, without
 from fusec.reference.emit.context import Context
 from fusec.reference.emit.spelling import Text, call

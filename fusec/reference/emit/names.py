@@ -6,7 +6,7 @@ import keyword
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from fusec.ir.graph import Cast, Elementwise, Expr, Gather, Reduce
+from fusec.ir.expressions import Cast, Elementwise, Expr, Gather, Reduce
 
 _TAKEN = {"torch", "int", "float", "bool", "str", "abs", "min", "max", "round", "None"}
 

@@ -6,21 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from fusec.ir.graph import (
-    Cast,
-    Choose,
-    Dot,
-    Elementwise,
-    Gather,
-    Graph,
-    Layout,
-    Merge,
-    NodeId,
-    Part,
-    Reduce,
-    operands,
-    reachable,
-)
+from fusec.ir.expressions import Cast, Choose, Dot, Elementwise, Gather, Layout, Merge, NodeId, Part, Reduce, operands
+from fusec.ir.graph import Graph, reachable
 from fusec.ir.types import Axis, Sum
 from fusec.reference.emit.layout import root
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from fusec.diagnostics import Span
-from fusec.ir.graph import NodeId
+from fusec.ir.expressions import NodeId
 from fusec.ir.types import Dim, Storage
 from fusec.lang.syntax import Fn
 from fusec.passes.graph.elaborate.primitives import Primitive

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import assert_never
 
 from fusec.diagnostics import Span
-from fusec.ir.graph import Choose
+from fusec.ir.expressions import Choose
 from fusec.ir.types import Axis, Named, Storage
 from fusec.ir.typing import TypeFault
 from fusec.lang import syntax

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import sympy
 
 from fusec.diagnostics import Span
-from fusec.ir.graph import Constraint, Node, Rename
+from fusec.ir.expressions import Rename
+from fusec.ir.graph import Constraint, Node
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Axis, Quotient, extent, symbol
 from fusec.lang import syntax

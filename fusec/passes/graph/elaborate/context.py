@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fusec.diagnostics import Span
-from fusec.ir.graph import Builder, Expr, GraphBuilder, NodeId, Param, ScalarParam, Scatter, TensorParam
+from fusec.ir.builder import Builder, GraphBuilder
+from fusec.ir.expressions import Expr, NodeId
+from fusec.ir.graph import Param, ScalarParam, Scatter, TensorParam
 from fusec.ir.types import DTypeVar, Sum, ValueType
 from fusec.ir.typing import infer
 from fusec.lang.syntax import Fn, Program

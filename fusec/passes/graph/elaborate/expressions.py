@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import assert_never
 
 from fusec.diagnostics import Span
-from fusec.ir.graph import GIVEN, OMITTED, Choose, Const, Elementwise, Expr, Extent, Gather, Input, NodeId
+from fusec.ir.expressions import GIVEN, OMITTED, Choose, Const, Elementwise, Expr, Extent, Gather, Input, NodeId
 from fusec.ir.types import Dim, Quotient
 from fusec.ir.typing import TypeFault
 from fusec.lang import syntax

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fusec.diagnostics import Span
-from fusec.ir.graph import DimParam, Extent, Node, Output, Param, TensorParam
+from fusec.ir.expressions import Extent
+from fusec.ir.graph import DimParam, Node, Output, Param, TensorParam
 from fusec.ir.types import Axis, Lead, Named, Quotient, Sum
 from fusec.passes.graph.elaborate.report import Report
 

@@ -7,19 +7,8 @@ from typing import assert_never
 import sympy
 
 from fusec.diagnostics import Note, Source, Span, SpecError
-from fusec.ir.graph import (
-    GIVEN,
-    OMITTED,
-    ChoiceParam,
-    Choose,
-    DimParam,
-    Graph,
-    Input,
-    Param,
-    Scalar,
-    ScalarParam,
-    TensorParam,
-)
+from fusec.ir.expressions import GIVEN, OMITTED, Choose, Input, Scalar
+from fusec.ir.graph import ChoiceParam, DimParam, Graph, Param, ScalarParam, TensorParam
 from fusec.ir.types import Named, Sum, symbol, without
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Value

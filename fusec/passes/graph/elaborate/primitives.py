@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeAlias
 
-from fusec.ir.graph import Cast, Dot, Expr, Index, Layout, MaxOf, Merge, NodeId, Part, Reduce, Rename, Segment
-from fusec.ir.graph import Elementwise as ElementwiseExpr
+from fusec.ir.expressions import Cast, Dot, Expr, Index, Layout, MaxOf, Merge, NodeId, Part, Reduce, Rename, Segment
+from fusec.ir.expressions import Elementwise as ElementwiseExpr
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.types import Axis, Dim, Lead, Storage, Sum, ValueType, without
 from fusec.ir.typing import TypeFault

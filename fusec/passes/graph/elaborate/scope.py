@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusec.diagnostics import Note, Span
-from fusec.ir.graph import Const
+from fusec.ir.expressions import Const
 from fusec.ir.types import DTYPES, Axis, Dim, Named
 from fusec.ir.typing import TypeFault
 from fusec.lang import syntax

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from fusec.diagnostics import Note, Span
-from fusec.ir.graph import Gather, Scatter, TensorParam, operands
+from fusec.ir.expressions import Gather, operands
+from fusec.ir.graph import Scatter, TensorParam
 from fusec.ir.types import Kind, without
 from fusec.ir.typing import TypeFault
 from fusec.lang import syntax
