@@ -1,0 +1,154 @@
+"""Parts: values known by the parts of an axis, and how a part of a plain value is taken at its loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import sympy
+
+from fusec.diagnostics import Diagnostic, InternalError, SpecError
+from fusec.ir.expressions import Const, Elementwise, Index, Layout, Merge, NodeId, Part
+from fusec.ir.flow import Affine, FlowBuilder, FlowNode, Load, Size, flow_operands, flow_with_operands, with_lookups
+from fusec.ir.graph import Constraint, Graph, reachable
+from fusec.ir.types import INT, Axis, Fixed, Quotient, Sum, ValueType, extent, union
+from fusec.ir.typing import part_axis
+from fusec.passes.graph.views.positions import axes_of_part, part_of_access, part_of_position
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A value known by its parts along `axis`."""
+
+    axis: Axis
+    layout: Layout
+    parts: tuple[Value, ...]
+
+
+Value: TypeAlias = NodeId | Split
+
+
+class Parts:
+    """Takes values apart. `apart` holds the axes some view takes apart, each with the first layout it does so in."""
+
+    def __init__(self, graph: Graph, builder: FlowBuilder) -> None:
+        self._graph = graph
+        self._builder = builder
+        self._pushed: dict[tuple[NodeId, Axis, Layout, int], NodeId] = {}
+        self.apart = _split_axes(graph)
+
+    def split(self, value: NodeId, axis: Axis) -> Split:
+        """A plain value by its parts along an axis of `apart`."""
+        layout = self.apart[axis]
+        count = len(axis.parts) if isinstance(axis, Sum) else 2
+        return Split(axis, layout, tuple(self._push(value, axis, layout, k) for k in range(count)))
+
+    def part(self, value: Value, axis: Axis, layout: Layout, k: int) -> Value:
+        """Part `k` of a value; a value without the axis is the same in every part."""
+        if isinstance(value, NodeId):
+            return self._push(value, axis, layout, k)
+        if value.axis != axis:
+            return Split(value.axis, value.layout, tuple(self.part(p, axis, layout, k) for p in value.parts))
+        if value.layout is layout:
+            return value.parts[k]
+        # Halves of an interleaved value are the interleaved halves of its parts, and the other way round.
+        self._require_quarters(axis)
+        inner = part_axis(axis)
+        return Split(inner, value.layout, tuple(self.part(part, inner, layout, k) for part in value.parts))
+
+    def lift(self, values: Sequence[Value], build: Callable[[Sequence[NodeId]], NodeId]) -> Value:
+        """Apply `build` to plain values; to values in parts, part by part."""
+        first = next((value for value in values if isinstance(value, Split)), None)
+        if first is None:
+            return build([value for value in values if isinstance(value, NodeId)])
+        parts = tuple(
+            self.lift([self.part(value, first.axis, first.layout, k) for value in values], build)
+            for k in range(len(first.parts))
+        )
+        return Split(first.axis, first.layout, parts)
+
+    def _require_quarters(self, axis: Axis) -> None:
+        """That the spec promises an extent whose halves have halves."""
+        named = axis.of if isinstance(axis, Quotient) else axis
+        parts = 4 * (axis.by if isinstance(axis, Quotient) else 1)
+        if any(_divides(rule, extent(named), parts) for rule in self._graph.constraints):
+            return
+        if isinstance(axis, Fixed) and axis.extent % 4 == 0:
+            return
+        places = (n.span for n in self._graph.nodes if isinstance(n.expr, Part) and n.expr.axis == axis)
+        span = next((span for span in places if span), None)
+        if span is None:
+            raise InternalError("resolve_views", f"`{axis}` is taken apart in two ways and nowhere in the spec")
+        message = f"this takes `{axis}` apart in two ways, halves and pairs, which needs quarters of it"
+        help = f"add `where {named} % {parts} == 0`"
+        raise SpecError((Diagnostic(message, span, help=help),))
+
+    def _push(self, number: NodeId, axis: Axis, layout: Layout, k: int) -> NodeId:
+        """Part `k` of a plain value, made by taking the part of everything it is made of."""
+        node = self._builder[number]
+        if axis not in node.type.axes:
+            return number
+        key = (number, axis, layout, k)
+        if key not in self._pushed:
+            self._pushed[key] = self._pushed_part(node, axis, layout, k)
+        return self._pushed[key]
+
+    def _pushed_part(self, node: FlowNode, axis: Axis, layout: Layout, k: int) -> NodeId:
+        expr = node.expr
+        new = axes_of_part(axis, layout, k)
+        axes = tuple(item for a in node.type.axes for item in (new if a == axis else (a,)))
+        type = ValueType(node.type.element, axes)
+        if isinstance(expr, Index):
+            return self._index_of_part(axis, layout, k)
+        operands = tuple(self._push(operand, axis, layout, k) for operand in flow_operands(expr))
+        if isinstance(expr, Load):
+            positions, pair = part_of_access(with_lookups(expr.positions, operands), expr.pair, axis, layout, k)
+            return self._builder.add(Load(expr.param, positions, pair), type, node.name, node.span)
+        return self._builder.add(flow_with_operands(expr, operands), type, node.name, node.span)
+
+    def _index_of_part(self, axis: Axis, layout: Layout, k: int) -> NodeId:
+        """`index(axis)` written on the axes of one part."""
+        position = part_of_position(Affine(((axis, sympy.Integer(1)),)), axis, layout, k)
+        terms = [self._scaled(self._builder.add(Index(a), ValueType(INT, (a,))), c) for a, c in position.terms]
+        if position.offset != 0:
+            terms.append(self._integer(position.offset))
+        total = terms[0]
+        for term in terms[1:]:
+            axes = union(self._builder[total].type.axes, self._builder[term].type.axes)
+            total = self._builder.add(Elementwise("add", (total, term)), ValueType(INT, axes))
+        return total
+
+    def _scaled(self, value: NodeId, factor: sympy.Expr) -> NodeId:
+        if factor == 1:
+            return value
+        factor_id = self._integer(factor)
+        return self._builder.add(Elementwise("mul", (value, factor_id)), self._builder[value].type)
+
+    def _integer(self, value: sympy.Expr) -> NodeId:
+        if value.is_Integer:
+            return self._builder.add(Const(int(value)), ValueType(INT))
+        return self._builder.add(Size(value), ValueType(INT))
+
+
+def _divides(rule: Constraint, size: sympy.Expr, parts: int) -> bool:
+    """Whether a constraint promises that `size` is a multiple of `parts`."""
+    if rule.relation != "==" or not rule.right.is_Integer:
+        return False
+    if rule.left == size:
+        return bool(rule.right % parts == 0)
+    return (
+        rule.right == 0
+        and isinstance(rule.left, sympy.Mod)
+        and bool(rule.left.args[0] == size and rule.left.args[1] % parts == 0)
+    )
+
+
+def _split_axes(graph: Graph) -> dict[Axis, Layout]:
+    """The axes that some view takes apart, each with the first layout it is taken apart in."""
+    found: dict[Axis, Layout] = {}
+    for number in sorted(reachable(graph.nodes, graph.roots)):
+        expr = graph.nodes[number].expr
+        if isinstance(expr, Part | Merge):
+            found.setdefault(expr.axis, expr.layout)
+    return found

@@ -1,0 +1,92 @@
+"""Reductions and contractions of values in parts: of every part, then of the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fusec.ir.expressions import Dot, Elementwise, Layout, NodeId, Reduce
+from fusec.ir.flow import FlowBuilder
+from fusec.ir.graph import Node
+from fusec.ir.types import REAL, Axis, Computed, Sum, ValueType, union, without
+from fusec.ir.typing import part_axis
+from fusec.passes.graph.views.parts import Parts, Split, Value
+from fusec.passes.graph.views.positions import axes_of_part
+
+_COMBINE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
+
+
+class Reductions:
+    """Adds reductions and dots to a flow. The `node` of the graph gives each its type, name and place in the spec."""
+
+    def __init__(self, parts: Parts, builder: FlowBuilder) -> None:
+        self._parts = parts
+        self._builder = builder
+
+    def reduced(self, node: Node, op: str, value: Value, axes: tuple[Axis, ...]) -> Value:
+        """A reduction of `node`: the parts of an axis that is reduced are reduced, then combined."""
+        if isinstance(value, NodeId):
+            split = next((a for a in axes if a in self._parts.apart and a in self._builder[value].type.axes), None)
+            if split is None:
+                return self._plain_reduction(node, op, value, axes)
+            value = self._parts.split(value, split)
+        if value.axis not in axes:
+            parts = tuple(self.reduced(node, op, part, axes) for part in value.parts)
+            return Split(value.axis, value.layout, parts)
+        rest = tuple(axis for axis in axes if axis != value.axis)
+        if value.layout is not Layout.PARTS:
+            # Equal parts meet element by element first: one reduction instead of two.
+            met = value.parts[0]
+            for part in value.parts[1:]:
+                met = self._combined(node, op, met, part)
+            return self.reduced(node, op, met, (*rest, part_axis(value.axis)))
+        reduced = [
+            self.reduced(node, op, part, (*rest, *axes_of_part(value.axis, value.layout, k)))
+            for k, part in enumerate(value.parts)
+        ]
+        combined = reduced[0]
+        for other in reduced[1:]:
+            combined = self._combined(node, op, combined, other)
+        return combined
+
+    def _plain_reduction(self, node: Node, op: str, value: NodeId, axes: tuple[Axis, ...]) -> NodeId:
+        kept = tuple(axis for axis in self._builder[value].type.axes if axis not in axes)
+        return self._builder.add(Reduce(op, value, axes), ValueType(node.type.element, kept), node.name, node.span)
+
+    def _combined(self, node: Node, op: str, a: Value, b: Value) -> Value:
+        def build(ids: Sequence[NodeId]) -> NodeId:
+            axes = union(*(self._builder[number].type.axes for number in ids))
+            element = node.type.element if isinstance(node.type.element, Computed) else REAL
+            return self._builder.add(Elementwise(_COMBINE[op], tuple(ids)), ValueType(element, axes), node.name)
+
+        return self._parts.lift([a, b], build)
+
+    def contracted(self, node: Node, dot: Dot, a: Value, b: Value, axes: tuple[Axis, ...]) -> Value:
+        """A dot of values in parts: over parts of another axis several dots, over parts of its own their sum."""
+        for value in (a, b):
+            if isinstance(value, NodeId):
+                apart = (axis for axis in axes if axis in self._parts.apart and axis in self._builder[value].type.axes)
+                split, layout = next(((axis, self._parts.apart[axis]) for axis in apart), (None, Layout.PARTS))
+            else:
+                split, layout = value.axis, value.layout
+            if split is None:
+                continue
+            count = len(split.parts) if isinstance(split, Sum) else 2
+            part = self._parts.part
+            both = [(part(a, split, layout, k), part(b, split, layout, k)) for k in range(count)]
+            if split not in axes:
+                return Split(split, layout, tuple(self.contracted(node, dot, *pair, axes) for pair in both))
+            rest = tuple(axis for axis in axes if axis != split)
+            dots = [
+                self.contracted(node, dot, *pair, (*rest, *axes_of_part(split, layout, k)))
+                for k, pair in enumerate(both)
+            ]
+            total = dots[0]
+            for other in dots[1:]:
+                total = self._combined(node, "sum", total, other)
+            return total
+        assert isinstance(a, NodeId)
+        assert isinstance(b, NodeId)
+        kept = union(self._builder[a].type.axes, self._builder[b].type.axes)
+        type = ValueType(node.type.element, without(kept, axes))
+        return self._builder.add(replace(dot, a=a, b=b, axes=axes), type, node.name, node.span)
