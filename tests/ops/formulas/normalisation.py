@@ -85,7 +85,10 @@ where T in {f16, f32}:
     y = (x - running_mean) * rsqrt(abs(running_var) + eps) * weight + bias
 """)
 def batch_norm_inference(x, running_mean, running_var, weight, bias, eps):
-    return functional.batch_norm(x, running_mean, running_var.abs(), weight, bias, training=False, eps=eps)
+    average, deviation, weight, bias = (
+        each[:, None, None] for each in (running_mean, (running_var.abs() + eps).sqrt(), weight, bias)
+    )
+    return (x - average) / deviation * weight + bias
 
 
 @spec("""
