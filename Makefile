@@ -20,7 +20,7 @@ READY := $(VENV)/.fusec-ready
 .DEFAULT_GOAL := build
 
 build: $(READY)
-	$(BIN)/fusec build specs/ --out generated --verify --jobs $(JOBS)
+	$(BIN)/fusec build specs/ --out generated --verify --strict --jobs $(JOBS)
 
 test: lint
 	$(BIN)/pytest -n $(JOBS)

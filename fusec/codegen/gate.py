@@ -94,6 +94,11 @@ class Verdict:
     skipped: str | None = None
     failure: str | None = None
 
+    @property
+    def only_spills(self) -> bool:
+        """Whether nothing is wrong but that registers are kept in memory: the kernel is right, and slower."""
+        return self.resources is not None and self.failure == _spilled(self.resources)
+
 
 def unsupported(variant: Variant, target: Target) -> str | None:
     """Why this variant cannot exist on the target, or None."""
@@ -112,10 +117,14 @@ def judge(variant: Variant, target: Target, resources: Resources) -> Verdict:
     """Fail what spills registers or needs more shared memory than a block may have."""
     faults = []
     if resources.spills:
-        faults.append(f"spills {resources.spills} bytes of registers")
+        faults.append(_spilled(resources))
     if resources.shared > target.shared_limit:
         faults.append(f"needs {resources.shared} bytes of shared memory, {target.name} has {target.shared_limit}")
     return Verdict(variant.label, variant.kernel, target.name, resources, failure="; ".join(faults) or None)
+
+
+def _spilled(resources: Resources) -> str:
+    return f"spills {resources.spills} bytes of registers"
 
 
 def measure(

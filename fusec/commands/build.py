@@ -60,6 +60,7 @@ def run(
     verify: Annotated[bool, typer.Option("--verify", help="Run every op against its reference.")] = False,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes; else one per core.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when the package is stale.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Build nothing when a kernel spills registers.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the full result to this file, as JSON.")] = None,
     cache: Annotated[bool, typer.Option(help="Reuse earlier results.")] = True,
     as_json: JsonOption = False,
@@ -67,14 +68,16 @@ def run(
 ) -> None:
     """Build a folder of specs into a package of Triton ops.
 
-    Nothing is written when a spec is wrong, when a kernel spills registers or does not fit a target, or when an op
-    fails its verification: the package that was there stays as it was.
+    Nothing is written when a spec is wrong, when a kernel does not fit a target, or when an op fails its verification:
+    the package that was there stays as it was. A kernel that spills registers at some size is right and slower than it
+    should be there: that is a warning, or a failure with --strict.
     """
     with reporting(as_json, debug):
         options = Options(
             targets=parse_targets(target),
             jobs=jobs or len(os.sched_getaffinity(0)),
             check=check,
+            strict=strict,
             store=Store(default_folder() if cache else None),
         )
         with progress_bars() as progress:
@@ -162,19 +165,25 @@ def to_json(report: Report, check: bool) -> dict[str, Any]:
         "written": written,
         "changes": asdict(report.changes),
         "failures": list(report.failures),
+        "warnings": list(report.warnings),
         "ops": ops,
     }
 
 
 def _exit(report: Report, out: Path, check: bool) -> None:
+    _tell("warning", report.warnings)
+    _tell("error", report.failures)
     if report.failures:
-        for failure in report.failures[:FAILURES_SHOWN]:
-            first, *more = failure.strip().splitlines()
-            print(f"error: {first}{f' ... {more[-1]}' if more else ''}", file=sys.stderr)
-        if len(report.failures) > FAILURES_SHOWN:
-            print(f"and {len(report.failures) - FAILURES_SHOWN} more; --json shows them all", file=sys.stderr)
         print(f"{out} was left as it was", file=sys.stderr)
         raise typer.Exit(Exit.FAILED)
     if check and report.changes:
         print(f"error: {out} is stale: run `fusec build` and commit the result", file=sys.stderr)
         raise typer.Exit(Exit.SPEC)
+
+
+def _tell(kind: str, messages: tuple[str, ...]) -> None:
+    for message in messages[:FAILURES_SHOWN]:
+        first, *more = message.strip().splitlines()
+        print(f"{kind}: {first}{f' ... {more[-1]}' if more else ''}", file=sys.stderr)
+    if len(messages) > FAILURES_SHOWN:
+        print(f"and {len(messages) - FAILURES_SHOWN} more; --json shows them all", file=sys.stderr)

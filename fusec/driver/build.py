@@ -50,34 +50,47 @@ Verify: TypeAlias = Callable[
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to build: for which chips, with how many processes, from which store; `check` only compares."""
+    """How to build: for which chips, with how many processes, from which store; `check` only compares.
+
+    When `strict`, a kernel that spills is not built.
+    """
 
     targets: tuple[Target, ...] = ()
     jobs: int = 1
     check: bool = False
+    strict: bool = False
     store: Store = field(default_factory=lambda: Store(None))
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of a build. `changes` says what was written, or with `check` what would be."""
+    """The outcome of a build, maybe a `strict` one. `changes` says what was written, or with `check` what would be."""
 
     files: tuple[FileRecord, ...]
     verdicts: Mapping[str, tuple[Verdict, ...]]
     verifications: tuple[Verification, ...]
     changes: package.Changes
+    strict: bool = False
 
     @property
     def failures(self) -> tuple[str, ...]:
         """Every reason not to write the package, a line each."""
-        gated = (
+        gated = self._told(lambda verdict: self.strict or not verdict.only_spills)
+        wrong = (f"{check.op} on {check.where}: {check.failure}" for check in self.verifications if check.failure)
+        return (*gated, *wrong)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Kernels that are right and slower than they should be, a line each."""
+        return () if self.strict else self._told(lambda verdict: verdict.only_spills)
+
+    def _told(self, wanted: Callable[[Verdict], bool]) -> tuple[str, ...]:
+        return tuple(
             f"{op}: {verdict.label} on {verdict.target}: {verdict.failure}"
             for op, verdicts in self.verdicts.items()
             for verdict in verdicts
-            if verdict.failure
+            if verdict.failure and wanted(verdict)
         )
-        wrong = (f"{check.op} on {check.where}: {check.failure}" for check in self.verifications if check.failure)
-        return (*gated, *wrong)
 
 
 def silent(_phase: Phase, _done: int, _total: int) -> None:
@@ -111,7 +124,7 @@ def build_folder(
             package.write(staged, contents)
             pairs = tuple(zip(sources, files, strict=True))
             verifications = verify(staged, pairs, options.jobs, partial(progress, Phase.VERIFY))
-    report = Report(files, verdicts, verifications, changes)
+    report = Report(files, verdicts, verifications, changes, options.strict)
     if not options.check and not report.failures:
         package.write(out, contents)
     return report

@@ -19,8 +19,9 @@ op fine(x: f32[N]) -> y: f32[N]:
     y = x
 """
 
-DOTS = """op product(a: f16[M, K], b: f16[N, K]) -> y: f16[M, N]:
-    y = dot(a, b, over=K)
+SEVERAL = """op place(mut cache: f32[C], i: i32[N], x: f32[N]):
+    low, high = halves(i, over=N)
+    cache[join(high, low, over=N)] = x
 
 op requests(offsets: i32[B + 1], x: f32[N]) -> y: f32[N]:
     y = x + segment(offsets, N)
@@ -44,4 +45,4 @@ def test_numbers_that_share_a_byte_are_named_wherever_they_stand() -> None:
 
 
 def test_all_ops_of_a_file_are_looked_at() -> None:
-    assert faults(DOTS) == [("`dot`", 2, 9), ("`segment`", 5, 13)]
+    assert faults(SEVERAL) == [("a scatter index made of parts", 3, 11), ("`segment`", 6, 13)]
