@@ -43,7 +43,7 @@ from fusec.numerics.interval import Interval, as_integer, as_real, either, toget
 from fusec.numerics.operations import operate
 from fusec.numerics.precision import F32, F64, Precision
 from fusec.numerics.reductions import EXACT_DOT, dot_error, dot_interval, reduce_interval
-from fusec.reference.axes import Array, gather, scatter, segment, store
+from fusec.reference.axes import Array, gather, scatter, segment, store, writes
 from fusec.reference.bind import Binding, bind
 from fusec.reference.evaluate import chosen, dims_of, picked, rearranged, source
 from fusec.reference.rounding import round_to, widen
@@ -143,24 +143,30 @@ class _Walk:
         return known.interval.map(lambda ends: store(Array(ends, known.axes), output.dims, self.binding))
 
     def written(self, param: TensorParam) -> Interval:
-        """The contents of a mutable tensor after all writes to it."""
+        """The contents of a mutable tensor after all writes to it; nothing is known of what is written twice."""
         contents = Interval.exact(widen(self.binding.tensors[param.name]))
+        count = torch.zeros_like(contents.value, dtype=torch.int64)
         for write in self.graph.scatters:
             if write.param == param.name:
+                at, value = self._places(write), self.known[write.value]
                 contents = self._after(write, param, contents)
-        return contents
+                count += writes(param.dims, at, value.axes, self.binding).reshape(count.shape)
+        return contents.forget(count > 1)
 
     def _after(self, write: Scatter, param: TensorParam, contents: Interval) -> Interval:
-        indices = tuple(self.known[index] for index in write.indices)
-        at = tuple(Array(index.interval.value, index.axes) for index in indices)
-        value = self._cast(self.known[write.value], self.binding.storage(param.element))
+        at, value = self._places(write), self._cast(self.known[write.value], self.binding.storage(param.element))
 
         def put(table: Tensor, rows: Tensor) -> Tensor:
             return scatter(table, param.dims, at, Array(rows, value.axes), self.binding)
 
         after = together((contents, value.interval), put)
+        indices = (self.known[index] for index in write.indices)
         doubtful = [(index.interval.low != index.interval.high).any() for index in indices]
         return after.forget(torch.stack(doubtful).any())
+
+    def _places(self, write: Scatter) -> tuple[Array, ...]:
+        indices = (self.known[index] for index in write.indices)
+        return tuple(Array(index.interval.value, index.axes) for index in indices)
 
     def _held(self, expr: Input | Scalar | Const | MaxOf | Index | Extent) -> Precision | None:
         match expr:

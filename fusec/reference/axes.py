@@ -109,8 +109,8 @@ def gather(stored: Tensor, dims: tuple[Dim, ...], indices: tuple[Array, ...], bi
     if 0 in sizes[: len(indices)]:
         return Array(table.new_full(shape, absent), (*valid.axes, *kept))
     at = tuple(torch.where(valid.tensor, index.along(valid.axes), 0).expand(valid.tensor.shape) for index in indices)
-    found = table[at].reshape(*valid.tensor.shape, *shape[len(valid.axes) :])
-    mask = valid.tensor.reshape(*valid.tensor.shape, *[1] * len(kept))
+    found = table[at].reshape([*valid.tensor.shape, *shape[len(valid.axes) :]])
+    mask = valid.tensor.reshape([*valid.tensor.shape, *[1] * len(kept)])
     return Array(torch.where(mask, found, absent), (*valid.axes, *kept))
 
 
@@ -118,16 +118,43 @@ def scatter(
     stored: Tensor, dims: tuple[Dim, ...], indices: tuple[Array, ...], value: Array, binding: Binding
 ) -> Tensor:
     """A copy of `stored` with `value` written at `indices`; positions out of range are left alone."""
-    kept = tuple(axis for dim in dims[len(indices) :] for axis in dim)
-    sizes = tuple(binding.size(dim) for dim in dims)
-    valid = inside(indices, sizes[: len(indices)])
-    written = union(valid.axes, without(value.axes, kept))
-    mask = valid.over(written, binding)
-    at = tuple(index.over(written, binding)[mask] for index in indices)
+    sizes, kept = _rows(dims, indices, binding)
+    written, mask, at = _places(sizes, kept, indices, value.axes, binding)
     rows = value.over((*written, *kept), binding)[mask].reshape(-1, *sizes[len(indices) :])
     table = stored.reshape(sizes).clone()
     table[at] = rows
     return table.reshape(stored.shape)
+
+
+def writes(dims: tuple[Dim, ...], indices: tuple[Array, ...], value: tuple[Axis, ...], binding: Binding) -> Tensor:
+    """How often `scatter` writes each element, for a value with the axes `value`."""
+    sizes, kept = _rows(dims, indices, binding)
+    _, _, at = _places(sizes, kept, indices, value, binding)
+    rows = sizes[: len(indices)]
+    once = torch.ones((), dtype=torch.int64, device=at[0].device)
+    count = torch.zeros(rows, dtype=torch.int64, device=at[0].device).index_put(at, once, accumulate=True)
+    return count.reshape(*rows, *(1 for _ in sizes[len(rows) :])).expand(sizes)
+
+
+def _rows(
+    dims: tuple[Dim, ...], indices: tuple[Array, ...], binding: Binding
+) -> tuple[tuple[int, ...], tuple[Axis, ...]]:
+    """The size of every dimension, and the axes of those that are not looked up."""
+    return tuple(binding.size(dim) for dim in dims), tuple(axis for dim in dims[len(indices) :] for axis in dim)
+
+
+def _places(
+    sizes: tuple[int, ...],
+    kept: tuple[Axis, ...],
+    indices: tuple[Array, ...],
+    value: tuple[Axis, ...],
+    binding: Binding,
+) -> tuple[tuple[Axis, ...], Tensor, tuple[Tensor, ...]]:
+    """The axes that rows are written over, which of these rows are inside of the table, and where they go."""
+    valid = inside(indices, sizes[: len(indices)])
+    written = union(valid.axes, without(value, kept))
+    mask = valid.over(written, binding)
+    return written, mask, tuple(index.over(written, binding)[mask] for index in indices)
 
 
 def segment(offsets: Array, length: int) -> Tensor:

@@ -262,6 +262,19 @@ def test_a_mutable_tensor_is_bounded_where_it_is_written() -> None:
     assert not check(bound, right).passes
 
 
+def test_nothing_is_said_of_what_is_written_twice() -> None:
+    graph = graph_of(
+        "op f(x: f32[N], at: i64[N], last: i64[], mut cache: f32[P, D]):\n    cache[at] = x\n    cache[last] = 1 + x[0]"
+    )
+    x, at = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4, 1, 4])
+    arguments: dict[str, Argument] = {"x": x, "at": at, "last": torch.tensor(0), "cache": torch.zeros(6, 2)}
+    bound = envelope(graph, arguments)["cache"]
+    assert bound.unknown.all(1).tolist() == bound.unknown.any(1).tolist() == [False] * 4 + [True, False]
+    bound = envelope(graph, arguments | {"last": torch.tensor(1)})["cache"]
+    assert bound.unknown.all(1).tolist() == [False, True, False, False, True, False]
+    assert bound.value[1].tolist() == [2.0, 2.0]
+
+
 def test_an_index_in_doubt_says_nothing() -> None:
     graph = graph_of(
         "op f(x: f32[N], table: f32[P]) -> (y: f32[N], m: i32[N]):\n"
