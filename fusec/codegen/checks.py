@@ -146,7 +146,7 @@ def _solve_lines(graph: Graph, solve: Solve, shown: Solve) -> list[str]:
     where = f"{solve.param}.shape[{solve.dim}]"
     if solve.value == SIZE:
         return [f"{solve.name} = {where}"]
-    names = {"size": where}
+    names = {SIZE.name: where}
     divisor: sympy.Expr = sympy.S.One
     dividend = solve.value
     if isinstance(solve.value, sympy.floor):

@@ -8,7 +8,6 @@ that text which slipped out of a string literal cannot run.
 from __future__ import annotations
 
 import ast
-import builtins
 import io
 import keyword
 import re
@@ -17,6 +16,7 @@ import tokenize
 from collections.abc import Iterator
 
 from fusec.diagnostics import InternalError
+from fusec.ir.words import BUILTINS
 
 STEP = "codegen/safety"
 
@@ -24,14 +24,6 @@ IMPORTS = frozenset(
     {"__future__", "collections.abc", "functools", "math", "typing", "torch", "triton", "triton.language"}
 )
 """Modules that a generated file may import, beside `fusec.runtime` and what is in it."""
-
-BUILTINS = frozenset(
-    {"ArithmeticError", "AttributeError", "IndexError", "KeyError", "RuntimeError", "TypeError", "ValueError", "object"}
-    | {"bool", "classmethod", "dict", "float", "frozenset", "int", "list", "property", "set", "staticmethod", "str"}
-    | {"super", "tuple", "abs", "all", "any", "divmod", "enumerate", "isinstance", "len", "map", "max", "min", "range"}
-    | {"repr", "reversed", "round", "sorted", "sum", "zip"}
-)
-"""Builtins that generated code may name. None of them reaches the file system, the interpreter or another module."""
 
 DUNDERS = frozenset({"__all__", "__future__", "__init__", "__name__"})
 
@@ -64,8 +56,8 @@ def exports(tree: ast.Module) -> tuple[str, ...]:
 
 
 def is_identifier(name: str) -> bool:
-    """Whether `name` is an ASCII identifier and no Python keyword or builtin."""
-    return bool(_IDENTIFIER.match(name)) and name.isidentifier() and not _is_python_word(name)
+    """Whether `name` is an ASCII identifier and no Python keyword."""
+    return bool(_IDENTIFIER.match(name)) and not keyword.iskeyword(name)
 
 
 def docstring(text: str, indent: str = "") -> str:
@@ -117,7 +109,8 @@ def _words(text: str) -> Iterator[str]:
 
 def _unbound(text: str) -> Iterator[str]:
     module = symtable.symtable(text, "generated", "exec")
-    known = BUILTINS | {symbol.get_name() for symbol in module.get_symbols() if _is_bound(symbol)}
+    # Python adds `__class__` where something is called `super`; in the text of a file it is one of `_words`.
+    known = BUILTINS | {"__class__"} | {symbol.get_name() for symbol in module.get_symbols() if _is_bound(symbol)}
     tables = [module]
     while tables:
         table = tables.pop()
@@ -144,7 +137,3 @@ def _is_text(statement: ast.stmt) -> bool:
 
 def _is_all(targets: list[ast.expr]) -> bool:
     return any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
-
-
-def _is_python_word(name: str) -> bool:
-    return name in vars(builtins) or keyword.iskeyword(name)

@@ -62,7 +62,7 @@ def read_specs(specs: Path) -> dict[Path, Source]:
         except OSError as error:
             raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
         if not is_identifier(path.stem) or path.stem.startswith("__"):
-            help = "name it with letters, digits and underscores, and like nothing that Python itself has"
+            help = "name it with letters, digits and underscores, and like no keyword of Python"
             faults.append(_fault(sources[path], f"a file called {path.name} cannot become a module", help))
     if faults:
         raise SpecError(tuple(faults))

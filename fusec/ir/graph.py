@@ -118,7 +118,8 @@ class Solve:
     value: sympy.Expr
 
 
-SIZE = sympy.Symbol("size", integer=True, nonnegative=True)
+SIZE = sympy.Symbol("<size>", integer=True, nonnegative=True)
+"""Called as no axis can be."""
 
 
 @dataclass(frozen=True, slots=True)

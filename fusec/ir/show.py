@@ -110,7 +110,7 @@ def _solve(solve: Solve) -> str:
     if not solve.param:
         return str(solve.value)
     source = solve.param if solve.dim is None else f"{solve.param}.size({solve.dim})"
-    return source if solve.value == SIZE else f"{solve.value} where size = {source}"
+    return source if solve.value == SIZE else f"{solve.value} where {SIZE} = {source}"
 
 
 def _dims(dims: tuple[Dim, ...]) -> str:

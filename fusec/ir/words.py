@@ -27,6 +27,15 @@ HOST = frozenset(
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""
 
+BUILTINS = frozenset(
+    {"ArithmeticError", "AttributeError", "IndexError", "KeyError", "RuntimeError", "TypeError", "ValueError", "object"}
+    | {"bool", "classmethod", "dict", "float", "frozenset", "int", "list", "property", "set", "staticmethod", "str"}
+    | {"super", "tuple", "abs", "all", "any", "divmod", "enumerate", "isinstance", "len", "map", "max", "min", "range"}
+    | {"repr", "reversed", "round", "sorted", "sum", "zip"}
+)
+"""Builtins of Python that generated code may name. None of them reaches the file system, the interpreter or another
+module."""
+
 _MADE = re.compile(r"(BLOCK_.*|EVEN_.*|partial\d.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
 """Words that are made of a name: tile sizes, scratch buffers, strides and pointers. With `_` behind it none is."""
 
@@ -43,7 +52,7 @@ def another(name: str) -> str:
 
 def is_word(name: str) -> bool:
     """Whether generated code has a meaning of its own for `name`."""
-    return name in KERNEL or name in HOST or is_made_word(name)
+    return name in KERNEL or name in HOST or name in BUILTINS or is_made_word(name)
 
 
 def step_aside(graph: Graph) -> Mapping[str, str]:

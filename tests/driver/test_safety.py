@@ -113,11 +113,11 @@ def test_the_literal_of_plain_prose_is_the_prose() -> None:
     assert inspect.cleandoc(ast.literal_eval(safety.docstring(text, "    "))) == text
 
 
-@pytest.mark.parametrize("name", ["class", "print", "é", "a b", "", "1x", "x\n", "None", "len"])
+@pytest.mark.parametrize("name", ["class", "é", "a b", "", "1x", "x\n", "None"])
 def test_words_of_python_are_no_identifiers(name: str) -> None:
     assert not safety.is_identifier(name)
 
 
-@pytest.mark.parametrize("name", ["x", "fused_rmsnorm_rope", "_x1", "weight"])
+@pytest.mark.parametrize("name", ["x", "fused_rmsnorm_rope", "_x1", "weight", "filter", "match"])
 def test_ordinary_names_are_identifiers(name: str) -> None:
     assert safety.is_identifier(name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import keyword
 import os
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from compiled import compiled
 
 from fusec.diagnostics import Source, SpecError
 from fusec.driver.compile import compile_source
+from fusec.ir.words import BUILTINS as USED
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
+from fusec.runtime.errors import ShapeMismatchError
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
 from fusec.testing.limits import LIMITS, limited
@@ -40,6 +44,13 @@ PLAIN = {slot: f"{slot}x" for slot in SLOTS}
 TURNS = int(os.environ.get("FUSEC_EXAMPLES", "1"))
 """How many slots each name is tried in."""
 
+BUILTINS = tuple(name for name in dir(builtins) if name[0] != "_" and not keyword.iskeyword(name))
+TAKEN = ("bool", "Ellipsis")
+"""Builtins that are something else: a dtype, and the one name that PyTorch's schemas have no place for."""
+
+PARTS = 8
+LINE = "    {1} = {2}({3} * {4})\n    {0} = {1} + 1\n"
+
 
 def words() -> list[str]:
     """The names in the generated file of the plain spec that are not its own, as far as a spec may have them."""
@@ -58,12 +69,25 @@ def is_allowed(name: str) -> bool:
 
 
 def specs() -> list[dict[str, str]]:
-    """Names for the slots of the spec, so that each word comes in `TURNS` of them. An op is called nothing private."""
+    """Names for the slots of the spec, so that each word comes in `TURNS` of them, builtins in every one.
+
+    An op is called nothing private, and like no builtin that its file uses.
+    """
     names = words()
-    batches = [names[first : first + len(SLOTS)] for first in range(0, len(names), len(SLOTS))]
-    turned = ((SLOTS[turn:] + SLOTS[:turn], batch) for turn in range(TURNS) for batch in batches)
+    used = [name for name in names if name in BUILTINS]
+    others = [name for name in names if name not in BUILTINS]
+    turned = [(SLOTS[turn:] + SLOTS[:turn], batch) for turn in range(TURNS) for batch in batches(others)]
+    turned += [(SLOTS[turn:] + SLOTS[:turn], batch) for turn in range(len(SLOTS)) for batch in batches(used)]
     found = [{**PLAIN, **dict(zip(slots, batch, strict=False))} for slots, batch in turned]
-    return [{**names, "op": names["op"].lstrip("_") or PLAIN["op"]} for names in found]
+    return [{**names, "op": op_name(names["op"])} for names in found]
+
+
+def batches(names: list[str]) -> list[list[str]]:
+    return [names[first : first + len(SLOTS)] for first in range(0, len(names), len(SLOTS))]
+
+
+def op_name(name: str) -> str:
+    return name.lstrip("_") if name.strip("_") and name not in USED else PLAIN["op"]
 
 
 @pytest.mark.parametrize("names", specs(), ids=lambda names: names["op"])
@@ -84,3 +108,70 @@ def test_names_of_the_generated_file_are_free(names: dict[str, str], tmp_path: P
         with limited(first.module, limits):
             run_and_compare(first.call, first.program.lowered, whole, device=device)
             run_and_compare(second.call, second.program.lowered, led, device=device)
+
+
+def free_builtins() -> list[list[str]]:
+    """Every builtin that may be a name, in parts of one length: PyTorch takes 64 parameters, and each has three."""
+    names = [name for name in BUILTINS if name not in TAKEN]
+    names += [f"plain{number}" for number in range(-len(names) % PARTS)]
+    return [names[first::PARTS] for first in range(PARTS)]
+
+
+@pytest.mark.parametrize("turn", range(PARTS))
+def test_builtins_are_free_in_every_role(turn: int, tmp_path: Path, device: torch.device) -> None:
+    parts = free_builtins()
+    tensors, scalars, choices, outputs, axes, types, inner, _ = parts[turn:] + parts[:turn]
+    params = [f"{name}: {type}[{axis}]" for name, type, axis in zip(tensors, types, axes, strict=True)]
+    params += [f"{name}: f32 = 0.5" for name in scalars]
+    params += [f"{name}: {{silu, relu}} = silu" for name in choices]
+    results = [f"{name}: {type}[{axis}]" for name, type, axis in zip(outputs, types, axes, strict=True)]
+    (op,) = compiled(
+        f"op many({', '.join(params)}) -> ({', '.join(results)})\n"
+        f"where {', '.join(f'{name} in {{f32, f64}}' for name in types)}:\n"
+        + "".join(map(LINE.format, outputs, inner, choices, tensors, scalars)),
+        tmp_path,
+    )
+    given = {name: torch.randn(3, device=device) for name in tensors}
+    given |= {scalars[0]: 2.0, choices[0]: "relu"}
+    wanted = {name: torch.nn.functional.silu(given[name] * 0.5) + 1 for name in tensors}
+    wanted[tensors[0]] = torch.relu(given[tensors[0]] * 2) + 1
+    for call in (op.call, op.module.reference_many):
+        torch.testing.assert_close(call(**given), tuple(wanted.values()))
+
+
+HIDDEN = """op hidden(ValueError: {silu, relu}, abs: f32, max: f32, min: f32, round: f32, x: f32[N], _max: f32)
+-> y: f32[N]:
+    y = ValueError(x) * abs(maximum(abs, max) - minimum(min, round(round))) + _max
+"""
+
+
+def test_a_reference_uses_builtins_that_its_parameters_hide(tmp_path: Path, device: torch.device) -> None:
+    (op,) = compiled(HIDDEN, tmp_path)
+    x = torch.randn(3, device=device)
+    for call in (op.call, op.module.reference_hidden):
+        found = call(ValueError="relu", abs=-3.0, max=1.0, min=4.0, round=2.5, x=x, _max=0.25)
+        torch.testing.assert_close(found, torch.relu(x) + 0.25)
+    with pytest.raises(ValueError, match="unknown ValueError: 'gelu'"):
+        op.module.reference_hidden("gelu", 1.0, 1.0, 1.0, 1.0, x, 1.0)
+
+
+EXTENTS = """op extents(
+    x: f32[..., size], lead: f32[size], lead0: f32 = 0.5, lead1: {silu, relu} = silu, n: dim(size) = infer
+) -> y: f32[..., size]
+where size % 2 == 0:
+    a, b = halves(x, over=size)
+    turned = join(b, a, over=size)
+    y = lead1(turned + lead * lead0) / size
+"""
+
+
+def test_extents_and_leading_axes_have_no_names_of_their_own(tmp_path: Path, device: torch.device) -> None:
+    (op,) = compiled(EXTENTS, tmp_path)
+    x, lead = torch.randn(2, 3, 6, device=device), torch.randn(6, device=device)
+    for given in ({"n": 6}, {"lead0": 0.25, "lead1": "relu"}):
+        turned = x.roll(3, -1) + lead * given.get("lead0", 0.5)
+        wanted = torch.relu(turned) if "lead1" in given else torch.nn.functional.silu(turned)
+        for call in (op.call, op.module.reference_extents):
+            torch.testing.assert_close(call(x, lead, **given), wanted / 6)
+    with pytest.raises(ShapeMismatchError, match="size % 2 == 0"):
+        op.call(x[..., :5], lead[:5])

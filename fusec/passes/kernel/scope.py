@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from fusec.ir.expressions import NodeId
 from fusec.ir.kernel import MaskName, Name, Statement, Value
 from fusec.ir.types import Axis
-from fusec.ir.words import KERNEL, another, is_made_word
-
-_BUILTINS = frozenset({"range", "float", "int", "min", "max", "sum", "abs"})
+from fusec.ir.words import BUILTINS, KERNEL, another, is_made_word
 
 
 class Names:
     """Hands out variable names, each once."""
 
     def __init__(self, taken: set[str]) -> None:
-        self._taken = taken | KERNEL | _BUILTINS
+        self._taken = taken | KERNEL | BUILTINS
 
     def fresh(self, wanted: str) -> str:
         """`wanted` as an identifier, with a number where it is taken."""

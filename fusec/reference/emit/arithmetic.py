@@ -9,7 +9,18 @@ import torch
 from fusec.ir.ops import ELEMENTWISE, Result
 from fusec.ir.types import Kind, ValueType
 from fusec.reference.emit.context import Context
-from fusec.reference.emit.spelling import NUMBER_SPELLINGS, SPELLINGS, Function, Infix, Limit, Prefix, Text, call, infix
+from fusec.reference.emit.spelling import (
+    NUMBER_FUNCTIONS,
+    NUMBER_SPELLINGS,
+    SPELLINGS,
+    Function,
+    Infix,
+    Limit,
+    Prefix,
+    Text,
+    call,
+    infix,
+)
 from fusec.reference.emit.values import Value, aligned
 
 
@@ -21,7 +32,7 @@ def apply(context: Context, op: str, args: list[Value], type: ValueType) -> Valu
         arg.of_kind(Kind.REAL if real and arg.kind is not Kind.BOOL else arg.kind, context) for arg in numbers
     ]
     if all(arg.number for arg in args):
-        text = _on_numbers(op, [arg.text for arg in args])
+        text = _on_numbers(context, op, [arg.text for arg in args])
         if text is not None:
             return Value(text, (), type.kind, number=True)
         args = [arg.tensor(context) for arg in args]
@@ -30,7 +41,9 @@ def apply(context: Context, op: str, args: list[Value], type: ValueType) -> Valu
     return Value(text, layout, type.kind)
 
 
-def _on_numbers(op: str, texts: list[Text]) -> Text | None:
+def _on_numbers(context: Context, op: str, texts: list[Text]) -> Text | None:
+    if op in NUMBER_FUNCTIONS:
+        return call(context.function(NUMBER_FUNCTIONS[op]), *(text.code for text in texts))
     if op in NUMBER_SPELLINGS:
         return NUMBER_SPELLINGS[op](*texts)
     spelling = SPELLINGS[op]

@@ -222,8 +222,9 @@ class Body:
             self.lines += statements[case]
             self._say(f"    {name} = {values[case].text.code}", _axes_text(values[case].layout))
         if not optional:
+            error = self.context.function("ValueError")
             self._say("else:")
-            self._say(f'    raise ValueError(f"unknown {expr.selector}: {{{expr.selector}!r}}")')
+            self._say(f'    raise {error}(f"unknown {expr.selector}: {{{expr.selector}!r}}")')
 
     def _choice_name(self, number: NodeId, expr: Choose) -> str:
         given = [self._node(value).expr for _, value in expr.cases]

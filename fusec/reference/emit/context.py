@@ -19,8 +19,8 @@ class Context:
     """Names and needs of one reference.
 
     `real`, `lead`, `axes` and `types` are the variables of the compute type, of the sizes that `...` stands for, of the
-    extents and of the type variables. `needs` are those that the text has used, `prelude` the functions it calls, which
-    stand above it under the names in `functions`.
+    extents and of the type variables. `needs` are those that the text has used, `prelude` the functions it calls, of
+    Python or above it, which have the names in `functions`.
     """
 
     graph: Graph
@@ -68,7 +68,7 @@ class Context:
         return ", ".join(f"*{self.lead}" if axis == Lead() else self.extent((axis,)).code for axis in axes)
 
     def function(self, name: str) -> str:
-        """What a function of the prelude, which is needed from now on, is called."""
+        """What a builtin or a function of the prelude, which is needed from now on, is called."""
         self.prelude.add(name)
         return self.functions[name]
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from fusec.ir.expressions import Cast, Elementwise, Expr, Gather, Reduce
 
-_TAKEN = {"torch", "int", "float", "bool", "str", "abs", "min", "max", "round", "None"}
+_TAKEN = {"torch", "int", "float", "bool", "str", "abs", "min", "max", "round", "None", "ValueError"}
 
 _NOUNS: Mapping[str, str] = MappingProxyType(
     {

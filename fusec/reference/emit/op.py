@@ -10,7 +10,7 @@ from fusec.ir.types import DTypeVar, Kind, Lead
 from fusec.reference.emit.body import WIDTH, Body
 from fusec.reference.emit.context import Context
 from fusec.reference.emit.extents import solved_text
-from fusec.reference.emit.prelude import PRELUDE, prelude, with_callees
+from fusec.reference.emit.prelude import BUILTINS, PRELUDE, prelude, with_callees
 from fusec.reference.emit.readings import Readings
 from fusec.reference.emit.spelling import literal
 
@@ -32,7 +32,8 @@ def emit_all(graphs: tuple[Graph, ...], names: tuple[str, ...], taken: frozenset
     Nothing that they call is called as something in `taken` or as one of their parameters.
     """
     taken |= {param.name for graph in graphs for param in graph.params}
-    functions = {function: f"{function}_" if function in taken else function for function in PRELUDE}
+    hidden = {name for name in BUILTINS if name in taken}
+    functions = {name: _apart(f"_{name}" if name in hidden else name, taken) for name in (*PRELUDE, *BUILTINS)}
     texts: list[str] = []
     there: set[str] = set()
     for graph, name in zip(graphs, names, strict=True):
@@ -43,6 +44,12 @@ def emit_all(graphs: tuple[Graph, ...], names: tuple[str, ...], taken: frozenset
         texts.append(prelude(called - there, functions) + "\n".join(lines) + "\n")
         there |= called
     return tuple(texts)
+
+
+def _apart(name: str, taken: frozenset[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _signature(graph: Graph, name: str) -> list[str]:

@@ -42,6 +42,9 @@ def _write(table: torch.Tensor, index: tuple[torch.Tensor, ...], values: torch.T
     }
 )
 
+BUILTINS = ("ValueError", "abs", "max", "min", "round")
+"""What references take from Python. Where a parameter has such a name, it stands above as `_max = max`."""
+
 
 def with_callees(names: set[str]) -> set[str]:
     """`names` and the functions that those call."""
@@ -50,5 +53,7 @@ def with_callees(names: set[str]) -> set[str]:
 
 def prelude(names: set[str], spelled: Mapping[str, str]) -> str:
     """The text of the functions called `names`, under the names they have in `spelled`."""
+    hidden = [f"{spelled[name]} = {name}\n" for name in BUILTINS if name in names and spelled[name] != name]
     text = "".join(f"{text.lstrip()}\n\n" for name, text in PRELUDE.items() if name in names)
-    return re.sub(r"\b_\w+", lambda found: spelled.get(found[0], found[0]), text)
+    text = re.sub(r"\b_\w+", lambda found: spelled.get(found[0], found[0]), text)
+    return f"{''.join(hidden)}\n\n{text}" if hidden else text

@@ -103,17 +103,18 @@ NUMBER_SPELLINGS: Mapping[str, Callable[..., Text]] = MappingProxyType(
         "or": lambda a, b: Text(f"{a.within(OR)} or {b.within(AND)}", OR),
         "not": lambda a: Text(f"not {a.within(NOT)}", NOT),
         "where": lambda c, a, b: Text(f"{a.within(OR)} if {c.within(OR)} else {b.within(TERNARY)}", TERNARY),
-        "abs": lambda a: call("abs", a.code),
         "exp2": lambda a: infix("**", POWER, Text("2.0"), a),
         "sqrt": lambda a: infix("**", POWER, a, Text("0.5")),
         "rsqrt": lambda a: infix("**", POWER, a, Text("-0.5", UNARY)),
         "floor": lambda a: infix("//", PRODUCT, a, Text("1")),
-        "round": lambda a: call("round", a.code),
-        "minimum": lambda a, b: call("min", a.code, b.code),
-        "maximum": lambda a, b: call("max", a.code, b.code),
     }
 )
-"""How Python spells what it has another word for than torch, between plain numbers."""
+"""How Python spells what it has other operators for than torch, between plain numbers."""
+
+NUMBER_FUNCTIONS: Mapping[str, str] = MappingProxyType(
+    {"abs": "abs", "round": "round", "minimum": "min", "maximum": "max"}
+)
+"""What Python has a builtin for, between plain numbers."""
 
 
 def literal(value: float | int | bool) -> Text:

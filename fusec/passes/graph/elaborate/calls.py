@@ -15,7 +15,7 @@ from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, 
 from fusec.passes.graph.elaborate.context import MAX_CALLS, MAX_NODES
 from fusec.passes.graph.elaborate.expressions import Expressions
 from fusec.passes.graph.elaborate.frame import Frame
-from fusec.passes.graph.elaborate.identifiers import check_name
+from fusec.passes.graph.elaborate.identifiers import check_axis_name
 from fusec.passes.graph.elaborate.primitives import Given, Place, Primitive, Wants
 from fusec.passes.graph.elaborate.report import did_you_mean, listing
 
@@ -168,7 +168,7 @@ class Calls(Expressions):
         """The axis that a renaming leads to; a name nobody has is a new axis of the op."""
         if isinstance(expr, syntax.Name) and self.frame.function is None and expr.text not in self.names:
             taken = expr.text in self.context.axes or expr.text in self.context.variables
-            if not taken and check_name(expr, self.context.report):
+            if not taken and check_axis_name(expr, self.context.report):
                 self.context.axes[expr.text] = expr.span
                 return Named(expr.text)
         return self.axis(expr)

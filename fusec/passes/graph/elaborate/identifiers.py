@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import keyword
 from collections.abc import Iterable
 
 from fusec.diagnostics import Note
 from fusec.ir.types import DTYPES
+from fusec.ir.words import BUILTINS
 from fusec.lang.syntax import Name
 from fusec.passes.graph.elaborate.constants import CONSTANTS
 from fusec.passes.graph.elaborate.report import Report
@@ -15,35 +15,46 @@ from fusec.passes.graph.elaborate.report import Report
 MAX_NAME = 60
 """Characters a name may have."""
 
-_PYTHON = frozenset(dir(builtins))
-_GENERATED = frozenset({"tl", "torch", "triton", "fusec", "libdevice", "math", "self"})
-_EXTENTS = frozenset({"lead", "lead0", "lead1", "size"})
+_GENERATED = frozenset({"tl", "torch", "triton", "fusec", "libdevice", "math", "self", "Ellipsis"})
+"""`Ellipsis` is the one name beside keywords that PyTorch's schemas have no place for."""
+
+_LEADING = frozenset({"lead", "lead0", "lead1"})
+"""What `...` is called among axes."""
 
 
 def check_op_names(names: Iterable[Name], report: Report) -> None:
     """The names of the ops of a file: each once, and none private to the module it will stand in."""
     seen: dict[str, Name] = {}
     for name in names:
-        if check_name(name, report) and name.text.startswith("_"):
+        if not check_name(name, report):
+            pass
+        elif name.text.startswith("_"):
             report.add("the name of an op may not begin with an underscore", name.span, help="it would be private")
+        elif name.text in BUILTINS:
+            message = f"`{name.text}` is a builtin of Python that the generated file may need"
+            report.add(message, name.span, help=f"call it `{name.text}_`")
         first = seen.setdefault(name.text, name)
         if first is not name:
             note = Note("it is first here", first.span)
             report.add(f"op `{name.text}` is defined twice", name.span, note, help="give one of them another name")
 
 
+def check_axis_name(name: Name, report: Report) -> bool:
+    """Whether `name` may be given to an axis; reports it when not."""
+    if name.text in _LEADING:
+        report.add(f"`{name.text}` is what `...` is called among axes", name.span, help=f"call it `{name.text}_`")
+        return False
+    return check_name(name, report)
+
+
 def check_name(name: Name, report: Report) -> bool:
-    """Whether `name` may be given to an op, a parameter, an axis or a value; reports it when not."""
+    """Whether `name` may be given to an op, a parameter, a type variable or a value; reports it when not."""
     text = name.text
     help = f"call it `{text}_`"
     if keyword.iskeyword(text):
         report.add(f"`{text}` is a word of Python", name.span, help=help)
-    elif text in _PYTHON:
-        report.add(f"`{text}` is a builtin of Python and would be hidden in the generated code", name.span, help=help)
     elif text in _GENERATED:
         report.add(f"`{text}` has a meaning of its own in the generated code", name.span, help=help)
-    elif text in _EXTENTS:
-        report.add(f"`{text}` has a meaning of its own among extents", name.span, help=help)
     elif text in DTYPES:
         report.add(f"`{text}` is a dtype", name.span, help=help)
     elif text in CONSTANTS:

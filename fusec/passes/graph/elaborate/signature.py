@@ -11,7 +11,7 @@ from fusec.ir.types import Axis, Dim, DType, Lead, Named, Storage
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.defaults import scalar_default
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
-from fusec.passes.graph.elaborate.identifiers import check_name
+from fusec.passes.graph.elaborate.identifiers import check_axis_name, check_name
 from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
 from fusec.passes.graph.elaborate.type_variables import Variable, check_variables, element_of, read_variables
 
@@ -96,7 +96,7 @@ class _Reader:
             note = Note("it is bound here", variable.span)
             self._report.add(f"`{text}` is a type variable, it cannot be an axis too", name.span, note)
         else:
-            check_name(name, self._report)
+            check_axis_name(name, self._report)
         self.signature.axes.setdefault(text, name.span)
         return (Named(text),)
 
