@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -59,6 +60,14 @@ def w() -> Tensor:
 )
 def test_elementwise_and_softmax(body: str, formula: Callable[[Tensor], Tensor], x: Tensor) -> None:
     near(compute(body, x=x), formula(x))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+def test_softmax_of_infinities(name: str) -> None:
+    values = (-torch.inf, 0.0, 1e300, torch.inf, torch.nan)
+    rows = torch.tensor([2 * row for row in product(values, repeat=4)], dtype=torch.float64)
+    found = compute(f"{name}(x, over=N)", "f64[M]" if name == "logsumexp" else "f64[M, N]", x=rows)
+    torch.testing.assert_close(found, getattr(torch, name)(rows, -1), rtol=64 * EPS, atol=64 * EPS, equal_nan=True)
 
 
 def test_norms(x: Tensor, w: Tensor) -> None:

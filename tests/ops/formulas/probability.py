@@ -23,7 +23,22 @@ where T in {f16, bf16, f32, f64}:
     y = logsumexp(x, over=N)
 """)
 def log_sum_exp(x):
-    return x.logsumexp(-1) if x.shape[-1] else torch.full(x.shape[:-1], torch.nan, dtype=x.dtype)
+    return x.logsumexp(-1)
+
+
+@spec("""
+op masked_log_sum_exp(x: T[M, N], length: i64[M], peak: i64[M]) -> (masked: f32[M], peaked: f32[M], logp: f32[M, N])
+where T in {f16, bf16, f32, f64}:
+    with_peak = where(index(N) == peak, inf, x)
+    masked = logsumexp(where(index(N) < length, x, -inf), over=N)
+    peaked = logsumexp(with_peak, over=N)
+    logp = log_softmax(with_peak, over=N)
+""")
+def masked_log_sum_exp(x, length, peak):
+    at = torch.arange(x.shape[1])
+    with_peak = x.masked_fill(at == peak[:, None], torch.inf)
+    masked = x.masked_fill(at >= length[:, None], -torch.inf)
+    return masked.logsumexp(1), with_peak.logsumexp(1), with_peak.log_softmax(1)
 
 
 @spec("""
@@ -109,7 +124,7 @@ where T in {f16, bf16, f32}:
     loss = where(labels == ignored, 0, lse - picked)
 """)
 def token_loss(logits, labels, ignored):
-    lse = logits.logsumexp(1) if logits.shape[1] else torch.full((len(logits),), torch.nan, dtype=torch.float64)
+    lse = logits.logsumexp(1)
     there = (labels >= 0) & (labels < logits.shape[1])
     picked = logits.gather(1, labels.where(there, 0)[:, None])[:, 0].where(there, 0) if logits.shape[1] else 0
     return torch.where(labels == ignored, 0, lse - picked), lse
