@@ -5,9 +5,9 @@ from __future__ import annotations
 import sympy
 
 from fusec.codegen.signature import TORCH_DTYPES, dims_text, dtype_options, literal, sequence
-from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Output, Solve, TensorParam
+from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Solve, TensorParam
 from fusec.ir.sizes import size_text
-from fusec.ir.types import Dim, DTypeVar, Lead, product_extent
+from fusec.ir.types import Dim, DTypeVar, Lead, Storage, product_extent
 
 LEAD = "lead"
 """The Python name of the sizes of `...`."""
@@ -68,7 +68,7 @@ def extents_lines(graph: Graph, face: Graph) -> list[str]:
 
 def outputs_lines(graph: Graph) -> list[str]:
     """The body of `_outputs`."""
-    buffers = (f"Buffer({shape_text(output.dims)}, {_output_dtype(output)})" for output in graph.outputs)
+    buffers = (f"Buffer({shape_text(output.dims)}, {dtype_text(output.element)})" for output in graph.outputs)
     return [f"return {sequence(buffers)}"]
 
 
@@ -84,8 +84,9 @@ def shape_text(dims: tuple[Dim, ...]) -> str:
     return sequence(f"*{LEAD}" if dim == (Lead(),) else size_text(product_extent(dim)) for dim in dims)
 
 
-def _output_dtype(output: Output) -> str:
-    return output.element.name if isinstance(output.element, DTypeVar) else TORCH_DTYPES[output.element.name]
+def dtype_text(element: Storage) -> str:
+    """The dtype of a tensor that a call allocates: a type variable is one of the extents."""
+    return element.name if isinstance(element, DTypeVar) else TORCH_DTYPES[element.name]
 
 
 def _dtype_lines(graph: Graph, face: Graph) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fusec.codegen.extents import Extents, count, divisor, factor, times
@@ -9,7 +10,6 @@ from fusec.codegen.launches import LaunchWriter, with_warps
 from fusec.codegen.names import words
 from fusec.ir.expressions import Dot
 from fusec.ir.flow import Load, Partial, Store, flow_reachable, store_operands
-from fusec.ir.graph import Graph
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Shape, Stage
 from fusec.ir.program import BuiltPlan
@@ -28,10 +28,10 @@ class Choice:
 
 
 class ChoiceWriter:
-    """Writes each shape of plan for one op."""
+    """Writes each shape of plan for one op. `itemsizes` has the bytes of an element of each tensor, as text."""
 
-    def __init__(self, graph: Graph, extents: Extents, launches: LaunchWriter) -> None:
-        self._graph = graph
+    def __init__(self, itemsizes: Mapping[str, str], extents: Extents, launches: LaunchWriter) -> None:
+        self._itemsizes = itemsizes
         self._extents = extents
         self._launches = launches
 
@@ -81,7 +81,7 @@ class ChoiceWriter:
     def _resident(self, stage: Stage, kernel: Kernel, words: str, few: bool) -> Choice:
         facts, programs = row_facts(stage), count(stage.rows)
         parts = f"{facts.parts} * " if facts.parts > 1 else ""
-        about = f"{self._itemsize(facts.widest)}, {facts.inputs}"
+        about = f"{self._itemsizes.get(facts.widest, '4')}, {facts.inputs}"
         narrow = ", narrow=True" if _stores_bytes(stage) else ""
         options = f"tiles.row_options({programs}, {parts}{self._extents.padded(stage.tile)}, {about}{narrow})"
         compact = facts.compact and not few
@@ -128,7 +128,7 @@ class ChoiceWriter:
         """Bytes of an element that the matrix unit takes, as the widest of the stored operands has it."""
         nodes = stage.flow.nodes
         stored = dict.fromkeys(e.param for dot in dots for n in (dot.a, dot.b) if isinstance(e := nodes[n].expr, Load))
-        sizes = [self._itemsize(name) for name in stored]
+        sizes = [self._itemsizes[name] for name in stored]
         return f"max({', '.join(sizes)})" if len(sizes) > 1 else sizes[0] if sizes else "4"
 
     def _cut(self, stage: Stage) -> tuple[list[str], dict[str, str], str, str]:
@@ -206,9 +206,6 @@ class ChoiceWriter:
         tiles = dict.fromkeys(tuple(axis for axis in stage.tile if axis in axes) for axes in stored)
         wide = [tile for tile in tiles if not any(set(tile) < set(other) for other in tiles)]
         return " + ".join(map(self._extents.padded, wide))
-
-    def _itemsize(self, tensor: str) -> str:
-        return "4" if self._graph.tensor(tensor).optional else f"{tensor}.element_size()"
 
 
 def _assigned_once(lines: list[str]) -> list[str]:

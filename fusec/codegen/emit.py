@@ -123,8 +123,7 @@ def _call_lines(graph: Graph, names: OpNames, imports: Mapping[str, str]) -> lis
 def _kernel_views(program: Program, wide: bool, imports: Mapping[str, str]) -> tuple[KernelView, ...]:
     stages = {
         kernel.name: stage
-        for group in program.groups
-        for plan in group.all_plans()
+        for plan in program.plans
         for stage, kernel in zip(plan.plan.stages, plan.kernels, strict=True)
     }
     return tuple(

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from textwrap import dedent, fill
 
-from fusec.ir.program import BuiltGroup, BuiltPlan, Program
+from fusec.ir.plan import LibraryProduct
+from fusec.ir.program import BuiltGroup, BuiltLibrary, BuiltPlan, Program
 from fusec.passes.plan.account import excess_traffic, least_traffic
 
 WIDTH = 116
@@ -23,14 +24,28 @@ def summary(programs: tuple[Program, ...]) -> str:
 def _op(program: Program) -> Iterator[str]:
     """What an op is for, and its plans: a paragraph each for plans that stand instead of one another."""
     yield dedent(program.graph.doc).strip() or f"{program.graph.name}, as its spec says."
+    for library in program.libraries:
+        yield "\n".join(_library(library))
+    other = "Other plans" if program.libraries else "Plans"
     for group in program.groups:
-        yield from _group(group, f"Plans of `{program.graph.name}`")
+        yield from _group(group, f"{other} of `{program.graph.name}`")
 
 
 def _note(programs: tuple[Program, ...]) -> Iterator[str]:
-    plans = (plan for program in programs for group in program.groups for plan in group.all_plans())
+    plans = (plan for program in programs for plan in program.plans)
     if any(excess_traffic(plan.plan) for plan in plans):
         yield _AGAIN
+
+
+def _library(library: BuiltLibrary) -> Iterator[str]:
+    """The steps of a plan with products in the library."""
+    without = f", without {' and '.join(library.omitted)}" if library.omitted else ""
+    yield f"With products in the vendor's library{without}, one after another:"
+    for step in library.steps:
+        if isinstance(step, LibraryProduct):
+            yield f"  library   {step.a.tensor} by {step.b.tensor} to {step.out.tensor}"
+        else:
+            yield f"  kernel    {' and '.join(step.outputs)} from {_read(step)}"
 
 
 def _group(group: BuiltGroup, title: str) -> Iterator[str]:
@@ -47,6 +62,12 @@ def _group(group: BuiltGroup, title: str) -> Iterator[str]:
     if group.alone:
         empty = " or ".join(map(str, group.absent))
         yield from _group(group.alone, f"Plans for {' and '.join(group.alone.outputs)} where {empty} is empty")
+
+
+def _read(group: BuiltGroup) -> str:
+    """The tensors that a group reads."""
+    moved = least_traffic(next(group.all_plans()).plan).split(" + ")
+    return ", ".join(name for name in moved if name not in group.outputs)
 
 
 def _repeated(group: BuiltGroup) -> str:

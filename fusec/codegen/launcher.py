@@ -4,34 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fusec.codegen.checks import extent_names, layout_arguments, squeeze_line, squeezed
+from fusec.codegen.checks import dtype_text, extent_names, layout_arguments, shape_text, squeeze_line, squeezed
 from fusec.codegen.choices import Choice, ChoiceWriter
 from fusec.codegen.extents import Extents, count
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.names import OpNames
+from fusec.codegen.products import PRODUCTS, ProductWriter
 from fusec.codegen.signature import chooses_real, is_wide, sequence
 from fusec.codegen.sizes import SizeWriter
-from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.program import BuiltGroup, Program
+from fusec.ir.graph import Graph, Output, ScalarParam, TensorParam
+from fusec.ir.plan import Held, LibraryProduct, Shape
+from fusec.ir.program import BuiltGroup, BuiltLibrary, Program
+from fusec.ir.types import DTypeVar
 
 
 def plan_lines(program: Program, names: OpNames) -> list[str]:
     """The body of `_plan` for one op: extents and outputs, sizes, and a chain of choices for each group of outputs."""
     graph = program.spelled
     sizes = SizeWriter(program)
-    choices = ChoiceWriter(graph, Extents(dict(program.known)), LaunchWriter(graph, sizes))
-    lines = [*_extents(graph, names), *sizes.lines()]
+    launches = LaunchWriter(graph, sizes)
+    choices = ChoiceWriter(_itemsizes(program), Extents(dict(program.known)), launches)
+    lines = [*_extents(program, names), *sizes.lines()]
     if any(kernel.blocks for kernel in program.kernels):
-        tensors = [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
-        lines.append(f"index = tiles.index_type({', '.join(tensors)})")
+        lines.append(f"index = tiles.index_type({', '.join(_tensors(graph))})")
     if chooses_real(graph):
         lines.append(f"real = tl.float64 if torch.float64 in {_wide_dtypes(graph)} else tl.float32")
     if _has_scratch(program):
         lines.append("scratch = {}")
     lines.append("launches = []")
-    for group in program.groups:
-        lines += _group(group, choices)
-    return [*lines, *_result(graph, _has_scratch(program))]
+    groups = _with_libraries(program, sizes, choices) if program.libraries else _groups(program, choices)
+    return [*lines, *groups, *_result(graph, _has_scratch(program))]
 
 
 def scalar_names(graph: Graph) -> list[str]:
@@ -39,10 +41,15 @@ def scalar_names(graph: Graph) -> list[str]:
     return [param.name for param in graph.params if isinstance(param, ScalarParam)]
 
 
-def _extents(graph: Graph, names: OpNames) -> list[str]:
+def _extents(program: Program, names: OpNames) -> list[str]:
+    graph = program.spelled
     given = f"{names.extents}({', '.join(layout_arguments(graph))})"
-    found = extent_names(graph)[: -len(graph.variables) or None]
-    left = [*found, *(["*_"] if graph.variables else [])]
+    dtypes = {tensor.element.name for tensor in program.held if isinstance(tensor.element, DTypeVar)}
+    variables = [variable.name for variable in graph.variables]
+    found = [name for name in extent_names(graph) if name not in variables]
+    left = [*found, *(["*_"] if variables else [])]
+    if dtypes:
+        left = [*found, *(name if name in dtypes else "_" for name in variables)]
     lines = [f"{_targets(left)} = extents = {given}" if found else f"extents = {given}"]
     if graph.outputs:
         lines.append(f"{_targets(output.name for output in graph.outputs)} = {names.outputs}(*extents)")
@@ -60,33 +67,109 @@ def _wide_dtypes(graph: Graph) -> str:
     return sequence(dict.fromkeys(f"{tensor.name}.dtype" for tensor in wide))
 
 
+def _tensors(graph: Graph) -> list[str]:
+    return [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
+
+
+def _itemsizes(program: Program) -> dict[str, str]:
+    """The bytes of an element of each tensor that a kernel reads, as text."""
+    sizes = {t.name: "4" if t.optional else f"{t.name}.element_size()" for t in program.spelled.tensors}
+    for held in program.held:
+        sizes[held.name] = f"{held.element}.itemsize" if isinstance(held.element, DTypeVar) else "4"
+    return sizes
+
+
 def _has_scratch(program: Program) -> bool:
-    plans = [plan.plan for group in program.groups for plan in group.all_plans()]
-    return any(stage.partials for plan in plans for stage in plan.stages)
+    plans = [plan.plan for plan in program.plans]
+    return bool(program.held) or any(stage.partials for plan in plans for stage in plan.stages)
+
+
+def _groups(program: Program, writer: ChoiceWriter) -> list[str]:
+    return [line for group in program.groups for line in _group(group, writer)]
+
+
+def _with_libraries(program: Program, sizes: SizeWriter, choices: ChoiceWriter) -> list[str]:
+    """The launches of an op with its products in the library, and the others where these are better."""
+    graph = program.spelled
+    named: tuple[TensorParam | Output | Held, ...] = (*graph.tensors, *graph.outputs, *program.held)
+    places = {name: place for place, name in enumerate(sizes.led)}
+    writer = ProductWriter({tensor.name: tensor.dims for tensor in named}, sizes.strides(), places)
+    tiled = any(plan.plan.shape is Shape.PRODUCT for plan in program.plans)
+    better = f"tiles.prefers_library({PRODUCTS}{', tiled=True' if tiled else ''})"
+    products: list[tuple[str | None, list[str]]] = []
+    bodies: list[Choice] = []
+    for library in program.libraries:
+        left_out = " and ".join(f"{name} is None" for name in library.omitted)
+        products.append((left_out or None, writer.lines(library.products)))
+        condition = f"{left_out} and {better}" if left_out else better
+        bodies.append(Choice(condition, _words(library), _library(graph, library, writer, sizes, choices)))
+    if len(program.groups) == 1 and program.groups[0].alone is None:
+        return [*_cases(products), *_chain([*bodies, *_choices(program.groups[0], choices)])]
+    others = [(None, _groups(program, choices))]
+    return [*_cases(products), *_cases([*((each.condition, _commented(each)) for each in bodies), *others])]
+
+
+def _library(
+    graph: Graph, library: BuiltLibrary, writer: ProductWriter, sizes: SizeWriter, choices: ChoiceWriter
+) -> list[str]:
+    lines = [
+        f'scratch["{held.name}"] = Buffer({shape_text(held.dims)}, {dtype_text(held.element)})' for held in library.held
+    ]
+    kernels = (kernel for group in library.groups for plan in group.all_plans() for kernel in plan.kernels)
+    if library.held and any(kernel.blocks for kernel in kernels):
+        lines.append(f"index = tiles.index_type({', '.join([*_tensors(graph), '*scratch.values()'])})")
+    for step in library.steps:
+        if isinstance(step, LibraryProduct):
+            lines += writer.launch(step, library.products.index(step), sizes.walks)
+        else:
+            lines += _group(step, choices)
+    return lines
+
+
+def _words(library: BuiltLibrary) -> str:
+    multiplied = " and ".join(f"{product.a.tensor} by {product.b.tensor}" for product in library.products)
+    return f"{multiplied} in the library"
 
 
 def _group(group: BuiltGroup, writer: ChoiceWriter) -> list[str]:
     """The launches for a group of outputs, and for what is left to compute when they are of no program."""
+    lines = _chain(_choices(group, writer))
+    if group.alone is None:
+        return lines
+    empty = " or ".join(f"{count((axis,))} == 0" for axis in group.absent)
+    return [*lines, f"if {empty}:", *(f"    {line}" for line in _group(group.alone, writer))]
+
+
+def _choices(group: BuiltGroup, writer: ChoiceWriter) -> list[Choice]:
+    """The plans of a group, in order of preference."""
     choices = [writer.choice(plan) for plan in group.plans]
     if group.apart:
         apart = [line for inner in group.apart for line in _group(inner, writer)]
         choices.append(Choice(None, "each output apart", apart))
-    if group.alone is None:
-        return _chain(choices)
-    empty = " or ".join(f"{count((axis,))} == 0" for axis in group.absent)
-    return [*_chain(choices), f"if {empty}:", *(f"    {line}" for line in _group(group.alone, writer))]
+    return choices
 
 
 def _chain(choices: list[Choice]) -> list[str]:
     """Plans as an if-chain, the last of which takes all extents."""
     if len(choices) == 1:
-        return [f"# {choices[0].words}", *choices[0].body]
+        return _commented(choices[0])
+    cases = [(choice.condition if choice is not choices[-1] else None, _commented(choice)) for choice in choices]
+    return _cases(cases)
+
+
+def _commented(choice: Choice) -> list[str]:
+    return [f"# {choice.words}", *choice.body]
+
+
+def _cases(cases: list[tuple[str | None, list[str]]]) -> list[str]:
+    """An if-chain that ends with the first case without a condition."""
     lines: list[str] = []
-    for place, choice in enumerate(choices):
-        always = choice.condition is None or place == len(choices) - 1
-        lines.append("else:" if always else f"{'elif' if place else 'if'} {choice.condition}:")
-        lines += [f"    # {choice.words}", *(f"    {line}" for line in choice.body)]
-        if always:
+    for place, (condition, body) in enumerate(cases):
+        if condition is None and not place:
+            return body
+        lines.append(f"{'elif' if place else 'if'} {condition}:" if condition else "else:")
+        lines += [f"    {line}" for line in body]
+        if condition is None:
             break
     return lines
 

@@ -18,10 +18,14 @@ class LaunchWriter:
 
     def __init__(self, graph: Graph, sizes: SizeWriter) -> None:
         self._choices = {param.name.upper(): param.name for param in graph.params if isinstance(param, ChoiceParam)}
-        self._led = {name: place for place, name in enumerate((*sizes.lead_tensors, *sizes.lead_outputs))}
-        self._given = {*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)}
+        self._led = {name: place for place, name in enumerate(sizes.led)}
+        self._given = {
+            *(tensor.name for tensor in graph.tensors),
+            *(output.name for output in graph.outputs),
+            *sizes.held,
+        }
         self.wide = chooses_real(graph)
-        self.walks = bool(sizes.lead_tensors)
+        self.walks = sizes.walks
 
     def lines(self, kernel: Kernel, grid: str, blocks: dict[str, str], options: str) -> list[str]:
         """The launch of `kernel` by `grid` programs; of `blocks` it gets the compile-time arguments that it has."""

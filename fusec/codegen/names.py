@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
-    *("Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "device", "flag", "integer", "real"),
-    *("squeeze", "tiles"),
+    *("Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "device", "flag", "integer", "matmul"),
+    *("real", "squeeze", "tiles"),
 )
 """What a generated file may take from `fusec.runtime`; it imports what it uses."""
 
@@ -58,10 +58,7 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
         for graph in graphs
     )
     kernels = [{kernel.name: names.new(kernel.name) for kernel in program.kernels} for program in programs]
-    named = tuple(
-        replace(program, groups=tuple(_with_kernels(group, new) for group in program.groups))
-        for program, new in zip(programs, kernels, strict=True)
-    )
+    named = tuple(_with_names(program, new) for program, new in zip(programs, kernels, strict=True))
     return named, FileNames(frozenset(spec), ops, imports)
 
 
@@ -92,7 +89,17 @@ class _Free:
 def _spelled(program: Program) -> set[str]:
     """What the private functions of an op call the things of its spec."""
     graph = program.spelled
-    return {named.name for named in (*graph.params, *graph.outputs, *graph.variables, *graph.solves)}
+    named = (*graph.params, *graph.outputs, *graph.variables, *graph.solves, *program.held)
+    return {each.name for each in named}
+
+
+def _with_names(program: Program, names: Mapping[str, str]) -> Program:
+    groups = tuple(_with_kernels(group, names) for group in program.groups)
+    libraries = tuple(
+        replace(one, steps=tuple(_with_kernels(s, names) if isinstance(s, BuiltGroup) else s for s in one.steps))
+        for one in program.libraries
+    )
+    return replace(program, groups=groups, libraries=libraries)
 
 
 def _with_kernels(group: BuiltGroup, names: Mapping[str, str]) -> BuiltGroup:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sympy
 
-from fusec.codegen.checks import LEAD, has_lead
+from fusec.codegen.checks import LEAD, has_lead, shape_text
 from fusec.codegen.signature import literal, sequence
 from fusec.ir.expressions import Index
 from fusec.ir.flow import LEAD_AXES, Affine, Load, Position, Size
-from fusec.ir.graph import TensorParam
+from fusec.ir.graph import Output, TensorParam
 from fusec.ir.layout import stored_dims, strides
-from fusec.ir.plan import Stage
+from fusec.ir.plan import Held, Stage
 from fusec.ir.program import Program
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis, Dim, product_extent
@@ -23,26 +23,32 @@ _LEFT = 100
 class SizeWriter:
     """Writes the variables that the launches of an op take their sizes from.
 
-    `lead_tensors` and `lead_outputs` are the arguments that begin with `...`, in the order of their offsets.
+    `led` has the tensors that begin with `...`, in the order of their offsets: arguments, outputs, and what the plan
+    with products in the library keeps between its steps.
     """
 
     def __init__(self, program: Program) -> None:
         self._graph = program.spelled
+        self._made: tuple[Output | Held, ...] = (*self._graph.outputs, *program.held)
+        self.held = tuple(held.name for held in program.held)
         self._kernels = program.kernels
-        plans = [plan.plan for group in program.groups for plan in group.all_plans()]
+        plans = [plan.plan for plan in program.plans]
         self._stages = [stage for plan in plans for stage in plan.stages]
-        self.lead_tensors = [tensor.name for tensor in self._graph.tensors if has_lead(tensor.dims)]
-        self.lead_outputs = [output.name for output in self._graph.outputs if has_lead(output.dims)]
+        self._lead_tensors = [tensor.name for tensor in self._graph.tensors if has_lead(tensor.dims)]
+        self.led = (*self._lead_tensors, *(tensor.name for tensor in self._made if has_lead(tensor.dims)))
+        self.walks = bool(self._lead_tensors)
 
     def lines(self) -> list[str]:
         """Every size that some kernel takes, by the name it has there."""
-        return [*(self._collapse() if self.lead_tensors else []), *self._flatten(), *self._sizes()]
+        return [*(self._collapse() if self.walks else []), *self._flatten(), *self._sizes()]
 
     def _collapse(self) -> list[str]:
         """Leading axes of all tensors as the two axes a kernel walks."""
-        given = [self._lead_strides(self._graph.tensor(name)) for name in self.lead_tensors]
-        given += [f"contiguous({name}.shape)[: len({LEAD})]" for name in self.lead_outputs]
-        pairs = [f"({name}_lead1, {name}_lead0)" for name in (*self.lead_tensors, *self.lead_outputs)]
+        given = [self._lead_strides(self._graph.tensor(name)) for name in self._lead_tensors]
+        led = [made for made in self._made if has_lead(made.dims)]
+        shapes = [f"{made.name}.shape" if isinstance(made, Output) else shape_text(made.dims) for made in led]
+        given += [f"contiguous({shape})[: len({LEAD})]" for shape in shapes]
+        pairs = [f"({name}_lead1, {name}_lead0)" for name in self.led]
         left = ", ".join(pairs) if len(pairs) > 1 else sequence(pairs)
         one = [f'tiles.require_one_walk("{self._graph.name}", rows)'] if self._reduces_lead() else []
         return [
@@ -71,6 +77,8 @@ class SizeWriter:
         return [f"if tiles.is_flat({tensors}):", f"    {names} = {'1, ' * (len(axes) - 1)}{total}"]
 
     def _flat_axes(self) -> tuple[Axis, ...]:
+        if self.held:
+            return ()
         orders = {stage.order for stage in self._stages}
         if len(orders) != 1 or any(stage.tile for stage in self._stages):
             return ()
@@ -80,12 +88,16 @@ class SizeWriter:
 
     def _sizes(self) -> list[str]:
         used = dict.fromkeys(name for kernel in self._kernels for name in (*kernel.integers, *kernel.structure))
-        entries = [(name, name) for name in used if "_stride_" not in name]
-        entries += [entry for tensor in self._graph.tensors for entry in _tensor_strides(tensor)]
-        entries += [entry for output in self._graph.outputs for entry in _output_strides(output.name, output.dims)]
-        lines = ["sizes = {", *(f'    "{name}": {text},' for name, text in entries if name in used), "}"]
+        entries = {name: name for name in used if "_stride_" not in name} | self.strides()
+        lines = ["sizes = {", *(f'    "{name}": {text},' for name, text in entries.items() if name in used), "}"]
         aligned = dict.fromkeys(name for kernel in self._kernels for name in kernel.aligned)
         return [*lines, f"width = tiles.width(sizes, {', '.join(map(literal, aligned))})"] if aligned else lines
+
+    def strides(self) -> dict[str, str]:
+        """Every stride by its name, as text."""
+        found = [entry for tensor in self._graph.tensors for entry in _tensor_strides(tensor)]
+        found += [entry for made in self._made for entry in _made_strides(made.name, made.dims)]
+        return dict(found)
 
 
 def _tensor_strides(tensor: TensorParam) -> list[tuple[str, str]]:
@@ -102,7 +114,7 @@ def _tensor_strides(tensor: TensorParam) -> list[tuple[str, str]]:
     return found
 
 
-def _output_strides(name: str, dims: tuple[Dim, ...]) -> list[tuple[str, str]]:
+def _made_strides(name: str, dims: tuple[Dim, ...]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     flat = stored_dims(dims)
     for place, (dim, stride) in enumerate(zip(flat, strides(name, dims), strict=True)):

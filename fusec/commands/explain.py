@@ -15,12 +15,13 @@ from fusec.driver.compile import plan_records
 from fusec.driver.record import PlanRecord
 from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph
-from fusec.ir.plan import Group
-from fusec.ir.program import BuiltGroup, BuiltPlan
+from fusec.ir.plan import Group, LibraryProduct, Unfused
+from fusec.ir.program import BuiltGroup, BuiltLibrary, BuiltPlan
 from fusec.ir.show import show_graph
 from fusec.ir.show_flow import show_flow
 from fusec.ir.show_kernel import show_kernel
 from fusec.ir.show_plan import show_group
+from fusec.ir.show_unfused import show_unfused
 from fusec.passes.pipeline import StepReport, compile_graph
 from fusec.passes.plan.justify import Contraction, Placement, Reduction, contractions, justify, placements
 from fusec.passes.plan.marks import marked
@@ -92,6 +93,14 @@ class PlanExplanation:
 
 
 @dataclass(frozen=True, slots=True)
+class LibraryExplanation:
+    """A plan with products in the vendor's library, its steps in words, for calls without the tensors `omitted`."""
+
+    omitted: tuple[str, ...]
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """The reductions and dots of an op, with the rules applied to and refused for each, and its plans."""
 
@@ -99,6 +108,7 @@ class Explanation:
     reductions: tuple[Reduction, ...]
     dots: tuple[Contraction, ...]
     plans: tuple[PlanExplanation, ...]
+    libraries: tuple[LibraryExplanation, ...]
 
 
 def explain(graph: Graph) -> Explanation:
@@ -106,10 +116,21 @@ def explain(graph: Graph) -> Explanation:
     steps: list[StepReport] = []
     program = compile_graph(marked(graph), steps.append)
     made = {step.name: step.result for step in steps}
-    built = [plan for group in program.groups for plan in group.all_plans()]
+    built = program.plans
     plans = (_plan(plan, record) for plan, record in zip(built, plan_records(program), strict=True))
     reductions = justify(graph, made["simplify"], made["commute"], made["resolve_views"])
-    return Explanation(graph.name, reductions, contractions(graph, made["commute"]), tuple(plans))
+    libraries = tuple(map(_library, program.libraries))
+    return Explanation(graph.name, reductions, contractions(graph, made["commute"]), tuple(plans), libraries)
+
+
+def _library(library: BuiltLibrary) -> LibraryExplanation:
+    steps = (
+        f"{step.out.tensor} = {step.a.tensor} by {step.b.tensor}, in the library"
+        if isinstance(step, LibraryProduct)
+        else f"{' and '.join(step.outputs)}, in kernels"
+        for step in library.steps
+    )
+    return LibraryExplanation(library.omitted, tuple(steps))
 
 
 def _plan(built: BuiltPlan, record: PlanRecord) -> PlanExplanation:
@@ -143,15 +164,25 @@ def lines(explained: Explanation) -> Iterator[str]:
             yield f"    registers  {about}{f' ({stage})' if several else ''}"
         for placement in plan.reductions:
             yield f"    reduction {placement.reduction}  {placement.place}{f' ({placement.stage})' if several else ''}"
+    for library in explained.libraries:
+        yield from _library_lines(library)
 
 
-def show(result: Graph | Flow | tuple[Group | BuiltGroup, ...]) -> str:
+def _library_lines(library: LibraryExplanation) -> Iterator[str]:
+    without = f", without {' and '.join(library.omitted)}" if library.omitted else ""
+    yield from ("", f"products in the vendor's library, where that is faster{without}:")
+    yield from (f"    step       {step}" for step in library.steps)
+
+
+def show(result: Graph | Flow | Unfused | tuple[Group | BuiltGroup, ...] | None) -> str:
     """What a step made, as text."""
     match result:
         case Graph():
             return show_graph(result)
         case Flow():
             return show_flow(result)
+        case Unfused() | None:
+            return show_unfused(result)
     plans = [plan for group in result if isinstance(group, BuiltGroup) for plan in group.all_plans()]
     kernels = {kernel.name: kernel for plan in plans for kernel in plan.kernels}
     return "\n\n".join(

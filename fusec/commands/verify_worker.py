@@ -57,7 +57,7 @@ def verify(job: dict[str, Any]) -> float:
     )
     @given(cases(compiled.graph))
     def call(case: Case) -> None:
-        worst.append(run_and_compare(op, compiled.program.lowered, case, device=device).ratio)
+        worst.append(run_and_compare(op, compiled.program.forms, case, device=device).ratio)
 
     call()
     return max(worst)

@@ -105,16 +105,16 @@ def blamed(step: str) -> Iterator[None]:
 
 
 def plan_records(program: Program) -> tuple[PlanRecord, ...]:
-    """The plans of an op in words and figures."""
+    """The plans of an op in words and figures, in the order of `Program.plans`."""
+    around = {id(plan) for library in program.libraries for group in library.groups for plan in group.all_plans()}
     return tuple(
         PlanRecord(
-            name=built.plan.shape.value,
+            name=f"library {built.plan.shape.value}" if id(built) in around else built.plan.shape.value,
             words=built.plan.words,
             kernels=tuple(kernel.name for kernel in built.kernels),
             moved=traffic(built.plan),
             least=least_traffic(built.plan),
             excess=excess_traffic(built.plan),
         )
-        for group in program.groups
-        for built in group.all_plans()
+        for built in program.plans
     )

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,11 +30,13 @@ from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DType, Lead, Storage, product_extent
 from fusec.reference.rounding import TORCH_DTYPES
-from fusec.runtime import Launch, Op, Plan, ShapeMismatchError
+from fusec.runtime import Launch, Op, Plan, ShapeMismatchError, tiles
 
 _ROW_LENGTHS = (128, 4096, 5120, 32768, 131072)
 _ROW_COUNTS = (512, 1)
 _HEAD = 128
+_NEVER = 1 << 60
+"""More multiplications than any call has."""
 _POINTERS = {
     torch.float64: "*fp64",
     torch.float32: "*fp32",
@@ -64,8 +67,8 @@ def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
     found: dict[tuple[object, ...], Variant] = {}
     with _imported(module, text) as generated:
         for dtype in ("bf16", "f32"):
-            for call in _calls(program, dtype):
-                for launch, buffers in _launches(generated, program.spelled, call):
+            for call, least in product(_calls(program, dtype), (0, _NEVER) if program.libraries else (_NEVER,)):
+                for launch, buffers in _launches(generated, program.spelled, call, least):
                     variant = _variant(program.spelled, launch, buffers)
                     found.setdefault((variant.kernel, variant.signature, variant.constexprs, variant.options), variant)
     return tuple(_telling(list(found.values())))
@@ -148,8 +151,10 @@ def _dtype(storage: Storage, wanted: str) -> torch.dtype:
     return TORCH_DTYPES[wanted if wanted in names else names[0]]
 
 
-def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[tuple[Launch, dict[str, torch.dtype]]]:
-    """The launches of one call, each with the dtype behind every pointer."""
+def _launches(
+    generated: ModuleType, graph: Graph, call: _Call, least: int
+) -> list[tuple[Launch, dict[str, torch.dtype]]]:
+    """The launches of one call, with the dtype behind every pointer; the library multiplies from `least` work on."""
     made: list[tuple[Launch, dict[str, torch.dtype]]] = []
 
     def record(op: str, device: torch.device, **parts: Any) -> None:
@@ -167,6 +172,8 @@ def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[tuple[La
             arguments[-1] = 1
     op = next(value for value in vars(generated).values() if isinstance(value, Op) and value.name == graph.name)
     plan = next(name for name, value in vars(generated).items() if value is Plan)
+    work = tiles.LIBRARY_WORK
+    tiles.LIBRARY_WORK = least
     setattr(generated, plan, record)
     try:
         op.plan(*arguments)
@@ -174,6 +181,7 @@ def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[tuple[La
         return []  # these extents break a constraint of the spec
     finally:
         setattr(generated, plan, Plan)
+        tiles.LIBRARY_WORK = work
     return made
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fusec.ir.graph import Graph
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Plan
+from fusec.ir.plan import Held, LibraryProduct, Plan
 from fusec.ir.types import Axis
 
 
@@ -40,21 +40,57 @@ class BuiltGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class BuiltLibrary:
+    """A plan that leaves every product to the vendor's library, for calls that leave out the tensors `omitted`.
+
+    Groups and products run in this order, and keep the tensors `held` between them.
+    """
+
+    omitted: tuple[str, ...]
+    held: tuple[Held, ...]
+    steps: tuple[BuiltGroup | LibraryProduct, ...]
+
+    @property
+    def groups(self) -> tuple[BuiltGroup, ...]:
+        """What runs in kernels."""
+        return tuple(step for step in self.steps if isinstance(step, BuiltGroup))
+
+    @property
+    def products(self) -> tuple[LibraryProduct, ...]:
+        """What runs in the library."""
+        return tuple(step for step in self.steps if isinstance(step, LibraryProduct))
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """An op ready to be written down.
 
-    `lowered` is the graph after every rewrite, which the error bound is for; `spelled` the graph under the names that
-    kernels and the functions around them use, which are the spec's unless they clash with words of generated code.
+    `forms` are the graphs that its plans compute, each with an error bound of its own: all mean what `graph` does.
+    `spelled` is the graph under the names that kernels and the functions around them use, which are the spec's unless
+    they clash with words of generated code. `libraries` are plans for all outputs at once, the first that applies.
     """
 
     graph: Graph
-    lowered: Graph
+    forms: tuple[Graph, ...]
     spelled: Graph
     groups: tuple[BuiltGroup, ...]
     known: tuple[tuple[str, int], ...] = ()
+    libraries: tuple[BuiltLibrary, ...] = ()
+
+    @property
+    def plans(self) -> tuple[BuiltPlan, ...]:
+        """Every plan of every group once, those around products in the library last."""
+        groups = (*self.groups, *(group for library in self.libraries for group in library.groups))
+        found = {tuple(kernel.name for kernel in plan.kernels): plan for g in groups for plan in g.all_plans()}
+        return tuple(found.values())
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """What plans keep between their steps, each once."""
+        return tuple({held.name: held for library in self.libraries for held in library.held}.values())
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
         """Every kernel once, in the order they are written."""
-        found = {k.name: k for group in self.groups for plan in group.all_plans() for k in plan.kernels}
+        found = {kernel.name: kernel for plan in self.plans for kernel in plan.kernels}
         return tuple(found.values())

@@ -47,13 +47,13 @@ def _node(number: NodeId, node: FlowNode) -> str:
 
 
 def _store(store: Store) -> str:
-    return f"store {store.target}{_access(store.positions, store.pair)} as {store.element} = %{store.value}"
+    return f"store {store.target}{show_access(store.positions, store.pair)} as {store.element} = %{store.value}"
 
 
 def _expr(expr: FlowExpr) -> str:
     match expr:
         case Load(param, positions, pair):
-            return f"load {param}{_access(positions, pair)}"
+            return f"load {param}{show_access(positions, pair)}"
         case Partial(scratch, op, axes):
             return f"{op} of {scratch}[{', '.join(map(str, axes))}]"
         case Size(value):
@@ -62,7 +62,8 @@ def _expr(expr: FlowExpr) -> str:
             return show_expr(expr)
 
 
-def _access(positions: tuple[Position, ...], pair: Pair | None) -> str:
+def show_access(positions: tuple[Position, ...], pair: Pair | None = None) -> str:
+    """Where an access reads or writes, as `show_flow` has it."""
     text = f"[{', '.join(map(_position, positions))}]"
     return text if pair is None else f"{text} neighbour {pair.index} of dim {pair.dim}"
 

@@ -10,14 +10,17 @@ from typing import Any
 import sympy
 
 from fusec.diagnostics import InternalError, SpecError
-from fusec.ir.graph import Graph
+from fusec.ir.expressions import Dot
+from fusec.ir.graph import Graph, reachable
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Group, Stage
-from fusec.ir.program import BuiltGroup, BuiltPlan, Program
+from fusec.ir.plan import Group, LibraryProduct, Stage, Unfused
+from fusec.ir.program import BuiltGroup, BuiltLibrary, BuiltPlan, Program
 from fusec.ir.rename import renamed
 from fusec.ir.words import step_aside
+from fusec.passes.graph.omit import omit
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
+from fusec.passes.graph.unfuse import unfuse
 from fusec.passes.kernel.build import build_kernel
 from fusec.passes.kernel.target import Target
 from fusec.passes.plan.commute import commute
@@ -51,7 +54,58 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     flow = run("resolve_views", resolve_views, renamed(lowered, names))
     groups = run("place", lambda flow: place(flow, known), flow)
     built = run("build_kernels", lambda groups: _build(groups, Target(spelled, known)), groups)
-    return Program(graph, lowered, spelled, built, tuple(known.items()))
+    multiplies = any(isinstance(graph.nodes[n].expr, Dot) for n in reachable(graph.nodes, graph.roots))
+    # Where a product is a step of its own, its operands are stored anyway: nothing is to be deferred there.
+    apart = reciprocate(commute(simplify(graph)))
+    general = run("unfuse", unfuse, renamed(apart, names)) if multiplies else None
+    if general is None:
+        return Program(graph, (lowered,), spelled, built, tuple(known.items()))
+    libraries = _libraries(renamed(apart, names), general, known)
+    return Program(graph, (lowered, apart), spelled, built, tuple(known.items()), libraries)
+
+
+def _libraries(graph: Graph, general: Unfused, known: dict[str, int]) -> tuple[BuiltLibrary, ...]:
+    """The plans with every product in the library: one for all calls, and before it one for calls that need less."""
+    found = _library(general, known)
+
+    def shorter(omitted: set[str]) -> Unfused | None:
+        special = unfuse(simplify(omit(graph, frozenset(omitted))))
+        return special if special and len(special.steps) < len(general.steps) else None
+
+    omitted = {tensor.name for tensor in graph.tensors if tensor.optional}
+    for name in sorted(omitted):
+        if shorter(omitted - {name}):
+            omitted.remove(name)
+    special = shorter(omitted)
+    if special is None or not set(special.held) <= set(general.held):
+        return (found,)
+    first = _library(special, known, tuple(sorted(omitted)))
+    # Kernels of one name are written once.
+    return (first, found) if _kernels(first).items() <= _kernels(found).items() else (found,)
+
+
+def _kernels(library: BuiltLibrary) -> dict[str, Kernel]:
+    plans = (plan for group in library.groups for plan in group.all_plans())
+    return {kernel.name: kernel for plan in plans for kernel in plan.kernels}
+
+
+def _library(unfused: Unfused, known: dict[str, int], omitted: tuple[str, ...] = ()) -> BuiltLibrary:
+    steps: list[BuiltGroup | LibraryProduct] = []
+    for place_of, step in enumerate(unfused.steps):
+        if isinstance(step, LibraryProduct):
+            steps.append(step)
+        else:
+            target, label = Target(step, known), _label(unfused.steps, place_of)
+            steps += _build(place(resolve_views(step), known, label), target)
+    return BuiltLibrary(omitted, unfused.held, tuple(steps))
+
+
+def _label(steps: tuple[Graph | LibraryProduct, ...], place_of: int) -> str:
+    """What the names of a step's kernels end in. A kernel of another plan ends in its outputs, or in nothing."""
+    products = [other for other, step in enumerate(steps) if isinstance(step, LibraryProduct)]
+    if place_of < products[0]:
+        return "__before"
+    return "__after" if place_of > products[-1] else f"__between{place_of}"
 
 
 def fixed_extents(graph: Graph) -> dict[str, int]:

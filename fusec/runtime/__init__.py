@@ -21,7 +21,7 @@ from fusec.runtime.modules import OpModule, gain, shift
 from fusec.runtime.op import Op
 from fusec.runtime.plan import Buffer, Plan
 from fusec.runtime.prepare import Prepare, frozen_weights
-from fusec.runtime.product import Matrix, Product
+from fusec.runtime.product import Matrix, Product, matmul
 
 __all__ = [
     "ArgumentError",
@@ -51,6 +51,7 @@ __all__ = [
     "frozen_weights",
     "gain",
     "integer",
+    "matmul",
     "real",
     "shift",
     "squeeze",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -68,7 +68,7 @@ def collapse(shape: Sequence[int], *strides: Sequence[int]) -> Lead:
     still = tuple(0 for _ in strides)
     if 0 in shape:
         return Lead(0, 1, tuple((0, 0) for _ in strides), (still,))
-    axes = _joined(shape, strides)
+    axes = join_axes(zip(shape, *strides, strict=True))
     longest = sorted(range(len(axes)), key=lambda axis: axes[axis][0])[-2:]
     outer, inner, *_ = (*(axes[axis] for axis in sorted(longest)), (1, still), (1, still))
     repeated = [axis for number, axis in enumerate(axes) if number not in longest]
@@ -82,17 +82,22 @@ def collapse(shape: Sequence[int], *strides: Sequence[int]) -> Lead:
     )
 
 
-def _joined(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> list[_StridedAxis]:
-    axes: list[_StridedAxis] = []
-    for dim, size in enumerate(shape):
-        steps = tuple(stride[dim] for stride in strides)
+def join_axes(axes: Iterable[tuple[int, ...]]) -> list[_StridedAxis]:
+    """Axes, each a size and its strides in several tensors, joined wherever all of the strides allow it.
+
+    Axes of one element are left out; one of none is all that is left.
+    """
+    joined: list[_StridedAxis] = []
+    for size, *steps in axes:
         if size == 1:
             continue
-        if axes and all(outer == inner * size for outer, inner in zip(axes[-1][1], steps, strict=True)):
-            axes[-1] = (axes[-1][0] * size, steps)
+        if size == 0:
+            return [(0, tuple(0 for _ in steps))]
+        if joined and all(outer == inner * size for outer, inner in zip(joined[-1][1], steps, strict=True)):
+            joined[-1] = (joined[-1][0] * size, tuple(steps))
         else:
-            axes.append((size, steps))
-    return axes
+            joined.append((size, tuple(steps)))
+    return joined
 
 
 def _offsets(position: Sequence[int], axes: Sequence[_StridedAxis], tensors: int) -> tuple[int, ...]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from math import prod
+from typing import Any, TypeAlias
 
 import torch
 
 from fusec.runtime.errors import ShapeMismatchError
 from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Value, picker
+from fusec.runtime.layout import join_axes
 from fusec.runtime.precision import Settings, settings, under
+
+Strided: TypeAlias = Sequence[tuple[int, ...]]
+"""Axes, each as its size and its stride in several buffers."""
 
 _MOST_BOUND = 512
 """Triples of addresses for which a product keeps its views."""
@@ -59,6 +64,56 @@ class Product:
         """Whether there is nothing to compute."""
         return 0 in self.out.shape
 
+    @property
+    def work(self) -> int:
+        """Multiplications in all."""
+        return prod(self.out.shape) * self.a.shape[-1]
+
+    def at(self, offsets: Mapping[str, int]) -> Product:
+        """The same product of matrices that lie so many elements further on, by the name of their buffer."""
+        a, b, out = (replace(m, offset=m.offset + offsets.get(m.name, 0)) for m in (self.a, self.b, self.out))
+        return replace(self, a=a, b=b, out=out)
+
+
+def matmul(
+    a: str,
+    b: str,
+    out: str,
+    *,
+    batch: Strided = (),
+    rows: Strided = (),
+    columns: Strided = (),
+    inner: Strided = (),
+    offsets: tuple[int, int, int] = (0, 0, 0),
+) -> Product | None:
+    """The product of the buffers `a` and `b`, or None where their strides make no matrices of them.
+
+    Every axis is its size and its strides, in elements: those of `batch` in a, b and out, of `rows` in a and out, of
+    `columns` in b and out, of `inner`, which are summed over, in a and b. Several axes count as one where they lie
+    evenly in memory; where they do not, the outer one of two rows or columns becomes the batch. `offsets` moves the
+    first element of a, b and out.
+    """
+    batches = join_axes(batch)
+    lines = join_axes((size, of_a, 0, of_out) for size, of_a, of_out in rows)
+    posts = join_axes((size, 0, of_b, of_out) for size, of_b, of_out in columns)
+    steps = join_axes((size, of_a, of_b, 0) for size, of_a, of_b in inner)
+    if not batches:
+        for axes in (lines, posts):
+            if len(axes) == 2 and not batches:
+                batches.append(axes.pop(0))
+    if max(map(len, (batches, lines, posts, steps))) > 1:
+        return None
+    one = (1, (0, 0, 0))
+    (count, each), (height, down), (width, across), (depth, along) = (
+        axes[0] if axes else one for axes in (batches, lines, posts, steps)
+    )
+    first, second, third = offsets
+    return Product(
+        Matrix(a, (count, height, depth), (each[0], down[0], along[0]), first),
+        Matrix(b, (count, depth, width), (each[1], along[1], across[1]), second),
+        Matrix(out, (count, height, width), (each[2], down[2], across[2]), third),
+    )
+
 
 class Multiplier:
     """A product that knows where in a call's list of values its matrices stand, and keeps its views of them."""
@@ -74,12 +129,14 @@ class Multiplier:
         "_rank",
         "_settings",
         "_tf32",
+        "names",
     )
 
     def __init__(self, product: Product, places: Mapping[str, int]) -> None:
         """`places` gives the position of every pointer by its name in a kernel."""
         self._matrices = tuple(map(_with_lengths, _unbatched((product.a, product.b, product.out))))
-        self._pick = picker([places[f"{matrix.name}_ptr"] for matrix in self._matrices])
+        self.names = tuple(matrix.name for matrix in self._matrices)
+        self._pick = picker([places[f"{name}_ptr"] for name in self.names])
         self._empty = 0 in product.a.shape
         self._rank = len(self._matrices[-1].shape)
         self._tf32 = product.tf32
@@ -106,11 +163,13 @@ class Multiplier:
         """Multiply what lies at the addresses, on the current stream, which is `stream`."""
         self._run(self._pick(values))
 
-    def _run(self, addresses: tuple[int, ...]) -> None:
+    def views(self, addresses: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
+        """The two factors and the result, at these addresses."""
         bound = self._bound.get(addresses)
-        if bound is None:
-            bound = self._bound.keep(addresses, self._bind(addresses))
-        a, b, out = bound
+        return bound or self._bound.keep(addresses, self._bind(addresses))
+
+    def _run(self, addresses: tuple[int, ...]) -> None:
+        a, b, out = self.views(addresses)
         if self._empty:
             out.zero_()
         else:

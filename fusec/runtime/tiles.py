@@ -15,6 +15,7 @@ import triton
 from fusec.runtime.errors import ShapeMismatchError
 from fusec.runtime.layout import Lead
 from fusec.runtime.plan import Buffer
+from fusec.runtime.product import Product
 
 SHORT_ROW = 512
 """Rows up to this many padded elements share a program with others: a program should move 4 KB or more."""
@@ -36,6 +37,9 @@ LONG_ROW = 65536
 
 TILE = 2048
 """Elements of a program that has nothing to reduce."""
+
+LIBRARY_WORK = 2**26
+"""Multiplications from which on the vendor's library pays for the launches around its own."""
 
 MOST_SPLITS = 1024
 _SPLIT_ELEMENTS, _SPLIT_PROGRAMS = 4 * 2**20, 2048
@@ -197,6 +201,18 @@ class Tile:
 def is_vector(rows: int) -> bool:
     """Whether a product of so few rows reads its matrix once, row by row, and leaves the matrix unit alone."""
     return rows <= 1
+
+
+def prefers_library(products: tuple[Product | None, ...], tiled: bool = False) -> bool:
+    """Whether the vendor's library takes the products of an op: it can, and multiplies faster than one kernel of ours.
+
+    Our kernels read a matrix as fast for a vector, and are fewer launches where there is little to do; much less where
+    they do not multiply in tiles (`tiled`).
+    """
+    found = [product for product in products if product is not None]
+    if len(found) < len(products) or any(is_vector(min(product.out.shape[-2:])) for product in found):
+        return False
+    return sum(product.work for product in found) >= (LIBRARY_WORK if tiled else LIBRARY_WORK // 1024)
 
 
 def product_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:

@@ -7,7 +7,7 @@ and never carried out. Strides count: the gaps of a sliced tensor are outside it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 import triton.language as tl
 from triton.runtime import interpreter as stock
 
+from fusec.runtime.product import Multiplier
 from fusec.testing.conversions import Array
 from fusec.testing.launch import Order, in_order, launcher
 
@@ -46,6 +47,14 @@ class Region:
         return cls(
             name, tensor.data_ptr(), tensor.element_size(), tuple(tensor.shape), tuple(tensor.stride()), writable
         )
+
+    def addresses(self) -> Array:
+        """Where each element starts."""
+        found: Array = np.full(self.shape, self.start, np.uint64)
+        for dim, (size, stride) in enumerate(zip(self.shape, self.strides, strict=True)):
+            steps = np.arange(size, dtype=np.uint64) * np.uint64(stride * self.itemsize)
+            found += steps.reshape([-1 if other == dim else 1 for other in range(len(self.shape))])
+        return found
 
     def holds(self, addresses: Array) -> Array:
         """For each address whether an element of the tensor starts there."""
@@ -88,11 +97,7 @@ class Memory:
     def unwritten(self, name: str, tensor: torch.Tensor) -> None:
         """Note a fault if an element of `tensor` was never stored to."""
         region = Region.of(name, tensor, writable=True)
-        offsets = np.zeros(region.shape, np.uint64)
-        for dim, (size, stride) in enumerate(zip(region.shape, region.strides, strict=True)):
-            steps = np.arange(size, dtype=np.uint64) * np.uint64(stride * region.itemsize)
-            offsets += steps.reshape([-1 if other == dim else 1 for other in range(len(region.shape))])
-        missing = np.setdiff1d(offsets + np.uint64(region.start), np.concatenate([*self._written, _NOTHING]))
+        missing = np.setdiff1d(region.addresses(), np.concatenate([*self._written, _NOTHING]))
         if missing.size:
             what = f"{missing.size} of {tensor.numel()} elements of `{name}` are never stored, first"
             self._note("unwritten", name, f"{what} {region.position(missing[0])}")
@@ -122,6 +127,19 @@ class Memory:
     def end(self) -> None:
         self._find_races()
         self._written.extend(addresses for _, _, addresses in self._stores)
+
+    def multiplied(self, names: Sequence[str], matrices: Sequence[torch.Tensor]) -> None:
+        """What the library did to two factors and their product, which it takes as tensors."""
+        *factors, product = zip(names, matrices, strict=True)
+        self._kernel = " @ ".join(name for name, _ in factors)
+        self._arguments.clear()
+        for name, tensor in (*factors, product):
+            addresses = Region.of(name, tensor, writable=True).addresses().reshape(-1)
+            region = next((region for region in self.regions if region.name == name), None)
+            if region is not None and addresses.size:
+                access = "store" if tensor is product[1] else "load"
+                self._judge(access, name, region, addresses, np.ones(addresses.shape, bool))
+        self._written.append(Region.of(*product, writable=True).addresses().reshape(-1))
 
     def resolve(self, access: str, pointers: Any, mask: Array) -> tuple[Any, Array]:
         """The true addresses of a block of pointers, and `mask` less the lanes whose access is a fault."""
@@ -205,6 +223,7 @@ def watched(
         patches.enter_context(mock.patch.object(stock.GridExecutor, "__call__", launcher(order, memory)))
         for name, method in _hooks(memory).items():
             patches.enter_context(mock.patch.object(stock.InterpreterBuilder, name, method))
+        patches.enter_context(mock.patch.object(Multiplier, "_run", _multiplier(memory)))
         yield memory
     memory.check()
 
@@ -238,3 +257,13 @@ def _hooks(memory: Memory) -> dict[str, Any]:
         "create_atomic_rmw": checked_update,
         "create_atomic_cas": checked_swap,
     }
+
+
+def _multiplier(memory: Memory) -> Any:
+    run = Multiplier._run
+
+    def checked_run(self: Multiplier, addresses: tuple[int, ...]) -> None:
+        run(self, addresses)
+        memory.multiplied(self.names, self.views(addresses))
+
+    return checked_run

@@ -38,7 +38,7 @@ def test_a_random_spec_computes_what_it_means(spec_seed: int, tmp_path: Path, de
         @given(cases(op.program.graph, Budget(elements=300)))
         def holds(case: Case) -> None:
             with limited(op.module, LIMITS[shape]):
-                run_and_compare(op.call, op.program.lowered, case, device=device)
+                run_and_compare(op.call, op.program.forms, case, device=device)
 
         holds()
     except Exception as error:

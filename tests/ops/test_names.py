@@ -106,8 +106,8 @@ def test_names_of_the_generated_file_are_free(names: dict[str, str], tmp_path: P
         )
         led = Case(op=second.name, seed=number, extents={names["N"]: 21}, lead=(2, 3))
         with limited(first.module, limits):
-            run_and_compare(first.call, first.program.lowered, whole, device=device)
-            run_and_compare(second.call, second.program.lowered, led, device=device)
+            run_and_compare(first.call, first.program.forms, whole, device=device)
+            run_and_compare(second.call, second.program.forms, led, device=device)
 
 
 def free_builtins() -> list[list[str]]:

@@ -214,7 +214,7 @@ where T in {f32}:
 
 def hold(op: Op, shape: str, case: Case, device: torch.device) -> None:
     with limited(op.module, LIMITS[shape]):
-        run_and_compare(op.call, op.program.lowered, case, device=device)
+        run_and_compare(op.call, op.program.forms, case, device=device)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -258,4 +258,4 @@ def test_every_output_is_stored_where_some_axis_is_empty(text: str, tmp_path: Pa
 def test_an_output_without_rows_is_stored_in_all_blocks(tmp_path: Path, device: torch.device) -> None:
     (op,) = compiled(EMPTY["an output without the rows"], tmp_path)
     case = Case(op=op.name, seed=1, extents={"M": 2, "N": 5000}, dtypes={"T": "f32"})
-    run_and_compare(op.call, op.program.lowered, case, device=device)
+    run_and_compare(op.call, op.program.forms, case, device=device)

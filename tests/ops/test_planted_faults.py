@@ -69,7 +69,7 @@ def is_caught(op: Op, shape: str, source: str, folder: Path, device: torch.devic
     @given(cases(op.program.graph, Budget(elements=2048)))
     def passes(case: Case) -> None:
         with limited(module, LIMITS[shape]):
-            run_and_compare(getattr(module, op.name), op.program.lowered, case, device=device)
+            run_and_compare(getattr(module, op.name), op.program.forms, case, device=device)
 
     try:
         passes()

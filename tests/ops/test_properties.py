@@ -32,7 +32,7 @@ def test_results_lie_within_their_bound(op: Op, shape: str, device: torch.device
     @given(cases(op.program.graph))
     def holds(case: object) -> None:
         with limited(op.module, LIMITS[shape]):
-            outcome = run_and_compare(op.call, op.program.lowered, case, device=device)
+            outcome = run_and_compare(op.call, op.program.forms, case, device=device)
         assert outcome.ratio <= 1
 
     holds()

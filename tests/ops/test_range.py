@@ -36,7 +36,7 @@ def test_products_within_f32_are_as_good_as_in_the_order_of_the_spec(
     """The bound of the rewritten graph says nothing where a product leaves f32, and is kept to everywhere else."""
     (op,) = compiled(NORM_THEN_QUANTISE, tmp_path)
     arguments = {"x": torch.full((3, 40), x, dtype=dtype), "w": torch.full((40,), w, dtype=dtype)}
-    bounds = envelope(op.program.lowered, arguments)
+    bounds = envelope(op.program.forms[0], arguments)
     assert bool(bounds["q"].unknown.any()) is not known
     with limited(op.module, LIMITS[shape]):
         found = op.call(*(tensor.to(device) for tensor in arguments.values()))

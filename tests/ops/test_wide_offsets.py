@@ -60,7 +60,7 @@ def far_apart(contents: Tensor, dim: int) -> Tensor:
 
 @every_op
 def test_strides_of_2_30(op: Op, shape: str) -> None:
-    graph = op.program.lowered
+    graph = op.program.forms[0]
     case = small_case(graph)
     arguments = build(graph, case).arguments
     bounds = envelope(graph, arguments)
@@ -79,7 +79,7 @@ def test_strides_of_2_30(op: Op, shape: str) -> None:
 @pytest.mark.parametrize("op", APART, ids=lambda op: op.name)
 def test_more_than_2_31_elements(op: Op, shape: str) -> None:
     """The last row of very many is as it would be alone."""
-    graph = op.program.lowered
+    graph = op.program.forms[0]
     (axis, *_) = independent_axes(graph)
     alone = small_case(graph)
     alone = replace(alone, lead=(1,)) if axis == Lead() else replace(alone, extents={**alone.extents, str(axis): 1})

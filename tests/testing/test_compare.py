@@ -38,7 +38,7 @@ quick = settings(max_examples=25, derandomize=True, deadline=None, suppress_heal
 @given(data=st.data(), name=st.sampled_from(["turned_norm", "softened"]))
 def test_right_kernels_pass(data: st.DataObject, name: str, device: torch.device) -> None:
     case = data.draw(cases(GRAPHS[name]))
-    outcome = run_and_compare(getattr(handwritten_ops, name), GRAPHS[name], case, device=device)
+    outcome = run_and_compare(getattr(handwritten_ops, name), (GRAPHS[name],), case, device=device)
     assert outcome.ratio <= 1
 
 
@@ -56,14 +56,14 @@ def test_right_kernels_pass(data: st.DataObject, name: str, device: torch.device
 )
 def test_a_wrong_op_is_told_what_is_wrong(op, case: Case, words: str, device: torch.device) -> None:
     with pytest.raises(ResultError, match=words) as caught:
-        run_and_compare(op, SOFTENED, case, device=device)
+        run_and_compare(op, (SOFTENED,), case, device=device)
     line = re.search(r"reproduce with (.*)", str(caught.value))
     assert line is not None
     assert eval(line[1]) == case
 
 
 def test_a_right_op_without_kernels_passes(device: torch.device) -> None:
-    outcome = run_and_compare(faulty_ops.right, SOFTENED, PLAIN, device=device)
+    outcome = run_and_compare(faulty_ops.right, (SOFTENED,), PLAIN, device=device)
     assert outcome.ratio <= 1
     assert outcome.unknown == 0
 

@@ -62,7 +62,7 @@ def caught(module: ModuleType, name: str, device: torch.device) -> bool:
     @search
     @given(cases(GRAPHS[name], Budget(rows=4)))
     def passes(case: Case) -> None:
-        run_and_compare(getattr(module, name), GRAPHS[name], case, device=device)
+        run_and_compare(getattr(module, name), (GRAPHS[name],), case, device=device)
 
     try:
         passes()

@@ -23,10 +23,10 @@ SHORT_ROW = 1024
 """Rows known to be at most this long never need a program of their own."""
 
 
-def place(flow: Flow, known: dict[str, int]) -> tuple[Group, ...]:
-    """The groups of an op. `known` holds the extents that constraints fix."""
+def place(flow: Flow, known: dict[str, int], label: str = "") -> tuple[Group, ...]:
+    """The groups of an op. `known` holds the extents that constraints fix; names of kernels end in `label`."""
     sets = _connected(flow)
-    labels = _labels(sets) if len(sets) > 1 else [""]
+    labels = _labels(sets, label) if len(sets) > 1 else [label]
     return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
 
 

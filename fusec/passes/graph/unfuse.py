@@ -1,0 +1,254 @@
+"""Unfuse: the plan that leaves every product to the vendor's library, and what stands around products to kernels.
+
+Before: `y = act(dot(rmsnorm(x, gain), w, over=K) + bias)`. After, one step after another:
+- a graph that stores `rmsnorm(x, gain)`, in the storage type of `w`;
+- the product of that tensor and `w`, stored as it is accumulated, in f32;
+- a graph that makes `y` of the stored product and `bias`.
+A stored operand is multiplied where it lies, and a product that is an output goes there. What follows from other
+products waits for them: graphs and products take turns, as deep as dots stand within dots.
+
+Relies on a simplified graph. It must not be one from which factors were deferred: here a computed operand is stored
+anyway, and a factor that left the dot would cost a pass over its result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fusec.ir.builder import Builder
+from fusec.ir.expressions import Cast, Choose, Dot, Expr, Input, NodeId, operands, with_operands
+from fusec.ir.flow import Affine, Load
+from fusec.ir.graph import Graph, Output, TensorParam, reachable
+from fusec.ir.plan import Held, LibraryProduct, Matrix, Unfused
+from fusec.ir.types import DTYPES, Axis, Computed, Dim, DType, Lead, Storage, ValueType, union, without
+from fusec.ir.words import another, is_word
+from fusec.passes.graph.resolve_views import resolve_views
+from fusec.passes.graph.views.positions import positions_of, walked
+
+_MULTIPLIED = frozenset(DTYPES[name] for name in ("f16", "bf16", "f32"))
+"""The types of operands that the library multiplies with sums in f32."""
+
+_F32 = DTYPES["f32"]
+
+
+def unfuse(graph: Graph) -> Unfused | None:
+    """The steps, or None where there is no product or the library has none like it."""
+    live = sorted(reachable(graph.nodes, graph.roots))
+    dots = {number: expr for number in live if isinstance(expr := graph.nodes[number].expr, Dot)}
+    if not dots or any(_multiplied_as(graph, dot) is None for dot in dots.values()) or _may_be_left_out(graph, live):
+        return None
+    return _Cutter(graph, dots).cut()
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """The node that a stored product stands for, and the tensor it is in."""
+
+    node: NodeId
+    tensor: Held
+
+
+class _Cutter:
+    def __init__(self, graph: Graph, dots: dict[NodeId, Dot]) -> None:
+        self._graph = graph
+        self._nodes = graph.nodes
+        self._dots = dots
+        self._depth = _depths(graph)
+        self._readers = _readers(graph)
+        self._order = union(*(dim for output in graph.outputs for dim in output.dims))
+        self._taken = {named.name for named in (*graph.params, *graph.outputs, *graph.variables, *graph.solves)}
+        self._results = {number: self._result(number) for number in dots}
+        self._operands: dict[tuple[NodeId, Storage], Held] = {}
+
+    def cut(self) -> Unfused | None:
+        deepest = max(self._depth[root] for root in self._graph.roots)
+        steps: list[Graph | LibraryProduct] = []
+        for level in range(deepest + 1):
+            known = len(self._operands)
+            products = [self._product(number) for number in self._dots if self._depth[number] == level + 1]
+            stored = dict(list(self._operands.items())[known:])
+            graph = self._step(level, {number: held for (number, _), held in stored.items()}, level == deepest)
+            if any(product is None for product in products):
+                return None
+            steps += [*([graph] if graph.roots else []), *(product for product in products if product)]
+        outputs = {output.name for output in self._graph.outputs}
+        held = {one.name: one for one in (*self._operands.values(), *(r.tensor for r in self._results.values()))}
+        return Unfused(tuple(one for one in held.values() if one.name not in outputs), tuple(steps))
+
+    # Products
+
+    def _result(self, number: NodeId) -> _Result:
+        """Where a product goes: to the output that it is, if it is only that, in its type; else in f32."""
+        storage = _multiplied_as(self._graph, self._dots[number])
+        assert storage is not None
+        node: NodeId = number
+        element: Storage = _F32
+        readers = self._readers[number]
+        if len(readers) == 1 and isinstance(readers[0], int):
+            expr = self._nodes[readers[0]].expr
+            if isinstance(expr, Cast) and expr.dtype == storage:
+                node, element = readers[0], storage
+        match self._readers[node]:
+            case [Output(element=written) as output] if written in (storage, element) and self._is_stored_whole(output):
+                return _Result(node, Held(output.name, written, output.dims))
+        dot = self._dots[number]
+        axes = [self._nodes[n].type.axes for n in (dot.a, dot.b)]
+        name = self._free(self._nodes[node].name or "product")
+        return _Result(node, Held(name, element, self._dims(without(union(*axes), dot.axes))))
+
+    def _is_stored_whole(self, output: Output) -> bool:
+        """Whether every element of an output is one of its value's."""
+        return {axis for dim in output.dims for axis in dim} == set(self._nodes[output.value].type.axes)
+
+    def _product(self, number: NodeId) -> LibraryProduct | None:
+        dot = self._dots[number]
+        storage = _multiplied_as(self._graph, dot)
+        assert storage is not None
+        a, b = (self._matrix(operand, dot.axes, storage) for operand in (dot.a, dot.b))
+        if a is None or b is None:
+            return None
+        left, right = (walked(self._nodes[operand].type.axes) for operand in (dot.a, dot.b))
+        inner = walked(dot.axes)
+        tensor = self._results[number].tensor
+        out = Matrix(tensor.name, positions_of(tensor.dims))
+        kept = without(tuple(axis for position in out.positions for axis in position.axes), inner)
+        return LibraryProduct(
+            a,
+            b,
+            out,
+            batch=tuple(axis for axis in kept if axis in left and axis in right),
+            rows=tuple(axis for axis in kept if axis in left and axis not in right),
+            columns=tuple(axis for axis in kept if axis in right and axis not in left),
+            inner=inner,
+        )
+
+    def _matrix(self, operand: NodeId, inner: tuple[Axis, ...], storage: Storage) -> Matrix | None:
+        """An operand where it lies, or where it is stored before; None where a caller may leave it out."""
+        if self._depth[operand] == 0:
+            found = self._stored(operand)
+            if found is not None:
+                return None if self._graph.tensor(found.tensor).optional else found
+        for result in self._results.values():
+            if result.node == operand and result.tensor.element == storage:
+                return Matrix(result.tensor.name, positions_of(result.tensor.dims))
+        key = (operand, storage)
+        if key not in self._operands:
+            self._operands[key] = self._holder(operand, inner, storage)
+        held = self._operands[key]
+        return Matrix(held.name, positions_of(held.dims))
+
+    def _stored(self, operand: NodeId) -> Matrix | None:
+        """The argument, or the part of one, that an operand is."""
+        node = self._nodes[operand]
+        if isinstance(node.type.element, Computed):
+            return None
+        output = Output("operand", node.type.element, self._dims(node.type.axes), operand)
+        flow = resolve_views(replace(self._graph, outputs=(output,), scatters=()))
+        if len(flow.stores) != 1:
+            return None
+        expr = flow.nodes[flow.stores[0].value].expr
+        if not isinstance(expr, Load) or expr.pair is not None:
+            return None
+        positions = tuple(position for position in expr.positions if isinstance(position, Affine))
+        return Matrix(expr.param, positions) if len(positions) == len(expr.positions) else None
+
+    def _holder(self, operand: NodeId, inner: tuple[Axis, ...], storage: Storage) -> Held:
+        """The output that an operand is, or a new tensor for it, with what is contracted innermost."""
+        for output in self._graph.outputs:
+            if output.value == operand and output.element == storage and self._is_stored_whole(output):
+                return Held(output.name, storage, output.dims)
+        axes = self._nodes[operand].type.axes
+        name = self._free(self._nodes[operand].name or "operand")
+        return Held(name, storage, self._dims(without(axes, inner), inner))
+
+    # Graphs
+
+    def _step(self, level: int, stored: dict[NodeId, Held], last: bool) -> Graph:
+        """What can be computed when products of `level` dots within each other are there, and has to be."""
+        graph, builder, new = self._graph, Builder[Expr](), dict[NodeId, NodeId]()
+        ready = {result.node: result.tensor for result in self._results.values()}
+        written = {result.tensor.name for result in self._results.values()}
+
+        def move(number: NodeId) -> NodeId:
+            if number not in new:
+                node = self._nodes[number]
+                if number in ready:
+                    element, expr = ready[number].element, Input(ready[number].name)
+                    new[number] = builder.add(expr, ValueType(element, node.type.axes), node.name, node.span)
+                else:
+                    args = tuple(move(operand) for operand in operands(node.expr))
+                    new[number] = builder.add(with_operands(node.expr, args), node.type, node.name, node.span)
+            return new[number]
+
+        outputs = [
+            replace(output, value=move(output.value))
+            for output in graph.outputs
+            if output.name not in written and self._depth[output.value] == level
+        ]
+        named = {output.name for output in outputs}
+        outputs += [
+            Output(held.name, held.element, held.dims, move(number))
+            for number, held in stored.items()
+            if held.name not in named
+        ]
+        scatters = tuple(
+            replace(scatter, indices=tuple(map(move, scatter.indices)), value=move(scatter.value))
+            for scatter in (graph.scatters if last else ())
+        )
+        read = {node.expr.param for node in builder.nodes if isinstance(node.expr, Input)}
+        held = (tensor for tensor in ready.values() if tensor.name in read)
+        params = (*graph.params, *(TensorParam(tensor.name, tensor.element, tensor.dims) for tensor in held))
+        return replace(graph, params=params, outputs=tuple(outputs), nodes=builder.nodes, scatters=scatters)
+
+    def _dims(self, axes: tuple[Axis, ...], inner: tuple[Axis, ...] = ()) -> tuple[Dim, ...]:
+        """A dimension for each axis: `...` first, then as the outputs have them, then the rest and `inner`."""
+        lead = tuple(axis for axis in axes if isinstance(axis, Lead))
+        ordered = tuple(axis for axis in self._order if axis in axes)
+        return tuple((axis,) for axis in union(lead, ordered, axes, inner))
+
+    def _free(self, wanted: str) -> str:
+        """`wanted`, or a name like it that nothing else has."""
+        while wanted in self._taken or is_word(wanted):
+            wanted = another(wanted)
+        self._taken.add(wanted)
+        return wanted
+
+
+def _multiplied_as(graph: Graph, dot: Dot) -> Storage | None:
+    """The one type that the library takes both operands of a dot in; None where there is none."""
+    elements = {graph.nodes[number].type.element for number in (dot.a, dot.b)}
+    stored = [element for element in elements if not isinstance(element, Computed)]
+    if len(stored) > 1:
+        return None
+    storage = stored[0] if stored else _F32
+    options = (storage,) if isinstance(storage, DType) else storage.options
+    return storage if _MULTIPLIED.issuperset(options) else None
+
+
+def _may_be_left_out(graph: Graph, live: list[NodeId]) -> bool:
+    """Whether some product is made of an argument that a call may omit: there is then nothing to multiply."""
+    depth, optional = _depths(graph), {tensor.name for tensor in graph.tensors if tensor.optional}
+    nodes = ((number, graph.nodes[number].expr) for number in live)
+    return any(isinstance(expr, Choose) and expr.selector in optional and depth[number] for number, expr in nodes)
+
+
+def _depths(graph: Graph) -> list[int]:
+    """For each node, how many dots stand within one another on its longest way in."""
+    found: list[int] = []
+    for node in graph.nodes:
+        found.append(max((found[n] for n in operands(node.expr)), default=0) + isinstance(node.expr, Dot))
+    return found
+
+
+def _readers(graph: Graph) -> dict[NodeId, list[NodeId | Output | None]]:
+    """What reads each node: other nodes, outputs, and None for a write in place."""
+    live = sorted(reachable(graph.nodes, graph.roots))
+    found: dict[NodeId, list[NodeId | Output | None]] = {number: [] for number in live}
+    for number in live:
+        for operand in operands(graph.nodes[number].expr):
+            found[operand].append(number)
+    for output in graph.outputs:
+        found[output.value].append(output)
+    for number in (n for scatter in graph.scatters for n in (*scatter.indices, scatter.value)):
+        found[number].append(None)
+    return found
