@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_a_docstring_is_data(doc: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["class", "print", "tl", "torch", "triton", "None", "lambda", "__import__", "é", "x y"]
+    "name", ["class", "Ellipsis", "tl", "torch", "triton", "None", "lambda", "__import__", "é", "x y"]
 )
 @pytest.mark.parametrize("place", ["op {}(", "op f({}: T[N], ", "({}: f32, "])
 def test_words_of_the_generated_file_are_no_names(name: str, place: str) -> None:
@@ -57,6 +58,14 @@ def test_words_of_the_generated_file_are_no_names(name: str, place: str) -> None
     text = f"{head}x: T[N]) -> y: T[N]\nwhere T in {{f32}}:\n    y = x\n"
     with pytest.raises(SpecError):
         compile_source(Source("f.fuse", text), None)
+
+
+@pytest.mark.parametrize("name", ["exec", "eval", "open", "compile", "getattr", "print"])
+@pytest.mark.parametrize("word", ["scaled", "x", "factor", "y", "T", "N"])
+def test_a_builtin_is_a_name_like_any_other(name: str, word: str) -> None:
+    text = re.sub(rf"\b{word}\b", name, SPEC.format(doc="plain"))
+    (compiled,) = compile_source(Source("scaled.fuse", text), None)
+    assert shape(compiled.text) == shape(PLAIN)
 
 
 @pytest.mark.parametrize(
