@@ -218,17 +218,19 @@ def prefers_library(products: tuple[Product | None, ...], tiled: bool = False) -
 def product_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:
     """The tile for `batches` products of `sides` by `blocks`, with so many `dots` that share an operand.
 
-    As large as registers allow, 64 accumulators a thread, while there is one tile for every multiprocessor.
+    As large as registers allow, 64 accumulators a thread, while there is one tile for every multiprocessor. What is
+    made of the operands needs registers as well: where there are too few, twice as many threads share the tile.
     """
     wide = itemsize > 2
     side = min(max(padded(sides), 16), 64 if wide else 128)
     block = min(max(padded(blocks), 16), max((64 if wide else 128) // padded(dots), 16))
     while block > 32 and batches * cdiv(sides, side) * cdiv(blocks, block) < FEW_ROWS // 2:
         block //= 2
-    step = min(max(padded(inner), 16), 32 if wide else 64)
+    step = min(max(padded(inner), 16), 16 if wide else 64)
     warps = min(max(side * block * dots // 2048, 4), 8)
     stages = 3 if (side + block * dots) * step * itemsize * 3 <= 96 * 1024 else 2
-    return Tile(side, block, step, ({"num_warps": warps, "num_stages": stages},))
+    ways = [{"num_warps": count, "num_stages": stages} for count in dict.fromkeys((warps, 8))]
+    return Tile(side, block, step, tuple(ways))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from math import prod
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import LEAD_AXES, Flow, Load, Store, flow_reachable, position_axes, store_axes, store_operands
 from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
-from fusec.ir.types import Axis, Named, without
+from fusec.ir.types import Axis, without
 from fusec.passes.plan.contract import contraction
 from fusec.passes.plan.expand import expand_dots
 from fusec.passes.plan.split_rows import split_stages
@@ -155,7 +155,7 @@ def _reused_tail(facts: Survey) -> tuple[Axis, ...]:
             break
         tail.insert(0, axis)
     rows = facts.order[: len(facts.order) - len(tail)]
-    bounded = all(not (isinstance(axis, Named) and axis.name.startswith("lead")) for axis in tail)
+    bounded = not set(tail) & set(LEAD_AXES)
     return tuple(tail) if len(tail) > 1 and rows and bounded else ()
 
 
@@ -185,5 +185,5 @@ def _by_major(facts: Survey) -> list[tuple[Store, ...]]:
 
 def names(axes: tuple[Axis, ...]) -> str:
     """`B, S` for the words of a plan; the two axes of `...` under that name."""
-    texts = ["..." if str(axis).startswith("lead") else str(axis) for axis in axes]
+    texts = ["..." if axis in LEAD_AXES else str(axis) for axis in axes]
     return ", ".join(dict.fromkeys(texts))

@@ -15,6 +15,9 @@ from fusec.passes.graph.elaborate.identifiers import check_axis_name, check_name
 from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
 from fusec.passes.graph.elaborate.type_variables import Variable, check_variables, element_of, read_variables
 
+_MOST_PARAMS = 64
+"""Arguments that PyTorch's schema of an operator may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -53,6 +56,7 @@ def read_signature(op: syntax.Op, report: Report) -> Signature:
         check_variables(reader.signature.variables, reader.signature.params.values(), report)
     reader.check_axes()
     reader.check_order(op)
+    reader.check_count(op)
     return reader.signature
 
 
@@ -156,6 +160,13 @@ class _Reader:
                 self._report.add(
                     f"`{param.name.text}` has no default but follows one that has", param.name.span, note, help=help
                 )
+
+    def check_count(self, op: syntax.Op) -> None:
+        """PyTorch calls an operator with so many arguments and no more."""
+        if len(op.params) > _MOST_PARAMS:
+            text = f"`{op.name.text}` has {len(op.params)} parameters, and PyTorch passes {_MOST_PARAMS} at most"
+            help = "pass some of them as one tensor"
+            self._report.add(text, op.params[_MOST_PARAMS].name.span, help=help)
 
     def _declare(self, name: syntax.Name) -> None:
         first = self._names.setdefault(name.text, name.span)
