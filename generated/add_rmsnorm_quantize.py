@@ -598,13 +598,13 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
             )
             for at in rows.offsets
         ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 2, False):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 2, False, 0.75 * x.element_size()):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -626,7 +626,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
         ]
     elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 2)
+        chunk = tiles.chunk_size(N, 2, 2, 5)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
@@ -641,7 +641,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
             )
@@ -649,7 +649,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N)
+        chunk = tiles.split_chunk(N, 5)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -668,13 +668,13 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "residual": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N)
+        block = tiles.blocks(lead0 * lead1, N, splits=splits)
         launches += [
             Launch(
                 _add_rmsnorm_quantize_finish,
@@ -688,7 +688,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
                 contract=False,  # a declared cast stands between a product and a sum
                 offsets={
                     "x": at[0],

@@ -157,7 +157,7 @@ def _plan_dequantize_fp8(q, scale):
                 WIDTH=width,
                 INDEX=index,
             ),
-            options=({"num_warps": block.warps, "num_stages": 1},),
+            options=tiles.ways(block.warps),
             offsets={"q": at[0], "y": at[1]},
         )
         for at in rows.offsets
@@ -314,7 +314,7 @@ def _plan_dequantize_fp8_rows(q, scale):
                 WIDTH=width,
                 INDEX=index,
             ),
-            options=({"num_warps": block.warps, "num_stages": 1},),
+            options=tiles.ways(block.warps),
             offsets={"q": at[0], "scale": at[1], "y": at[2]},
         )
         for at in rows.offsets
@@ -483,7 +483,7 @@ def _plan_dequantize_fp8_groups(q, scale):
                 WIDTH=width,
                 INDEX=index,
             ),
-            options=({"num_warps": block.warps, "num_stages": 1},),
+            options=tiles.ways(block.warps),
             offsets={"q": at[0], "scale": at[1], "y": at[2]},
         )
         for at in rows.offsets

@@ -716,10 +716,10 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
             )
         )
-    elif tiles.holds_row(B * S, 2 * tiles.padded(D // 2) * H, x.element_size(), 1, False):
+    elif tiles.holds_row(B * S, 2 * tiles.padded(D // 2) * H, x.element_size(), 1, False, 1 + 0.25 * x.element_size()):
         # one program per B, S, H, D/2 in registers
         launches.append(
             Launch(
@@ -758,12 +758,12 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
             )
         )
     else:
         # each B, S over several programs, combined in fixed order
-        chunk = tiles.split_chunk(D // 2)
+        chunk = tiles.split_chunk(D // 2, 3)
         splits = tiles.split_count(B * S, H * tiles.cdiv(D // 2, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = B * S * splits
@@ -780,10 +780,10 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
             )
         )
-        block = tiles.blocks(B * H * S, D // 2)
+        block = tiles.blocks(B * H * S, D // 2, splits=splits)
         launches.append(
             Launch(
                 _fused_rmsnorm_rope_finish,
@@ -797,7 +797,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
             )
         )
     return Plan(

@@ -198,7 +198,7 @@ def _plan_gated_activation(gate, up, activation):
                 INDEX=index,
                 ACTIVATION=activation,
             ),
-            options=({"num_warps": block.warps, "num_stages": 1},),
+            options=tiles.ways(block.warps),
             offsets={"gate": at[0], "up": at[1], "y": at[2]},
         )
         for at in rows.offsets

@@ -574,12 +574,12 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3]},
             )
             for at in rows.offsets
         ]
-    elif tiles.holds_row(lead0 * lead1, N, gate.element_size(), 2, True):
+    elif tiles.holds_row(lead0 * lead1, N, gate.element_size(), 2, True, 0.5 * gate.element_size()):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -601,7 +601,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
         ]
     elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 2)
+        chunk = tiles.chunk_size(N, 2, 2, 3)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
@@ -617,14 +617,14 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3]},
             )
             for at in rows.offsets
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N)
+        chunk = tiles.split_chunk(N, 3)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -642,12 +642,12 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"gate": at[0], "up": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N, thread=16)
+        block = tiles.blocks(lead0 * lead1, N, thread=16, splits=splits)
         launches += [
             Launch(
                 _gated_activation_quantize_finish,
@@ -662,7 +662,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
                 offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)

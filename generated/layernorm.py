@@ -508,12 +508,12 @@ def _plan_layernorm(x, weight, bias):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, False):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, False, 1 + 0.5 * x.element_size()):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -535,7 +535,7 @@ def _plan_layernorm(x, weight, bias):
         ]
     elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 3, 1)
+        chunk = tiles.chunk_size(N, 3, 1, 3)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
@@ -550,14 +550,14 @@ def _plan_layernorm(x, weight, bias):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N)
+        chunk = tiles.split_chunk(N, 2)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -574,7 +574,7 @@ def _plan_layernorm(x, weight, bias):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -593,12 +593,12 @@ def _plan_layernorm(x, weight, bias):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N)
+        block = tiles.blocks(lead0 * lead1, N, splits=splits)
         launches += [
             Launch(
                 _layernorm_finish,
@@ -612,7 +612,7 @@ def _plan_layernorm(x, weight, bias):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)

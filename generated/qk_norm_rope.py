@@ -1013,7 +1013,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
             )
         )
     else:
@@ -1036,12 +1036,12 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         WIDTH=width,
                         INDEX=index,
                     ),
-                    options=({"num_warps": warps, "num_stages": 1},),
+                    options=tiles.ways(warps),
                 )
             )
         else:
             # each B, S, Hq over several programs, combined in fixed order
-            chunk = tiles.split_chunk(D // 2)
+            chunk = tiles.split_chunk(D // 2, 3)
             splits = tiles.split_count(B * Hq * S, tiles.cdiv(D // 2, chunk), chunk)
             warps = tiles.warps(chunk, thread=8)
             partial0_q_rotated = B * Hq * S * splits
@@ -1058,10 +1058,10 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         WIDTH=width,
                         INDEX=index,
                     ),
-                    options=({"num_warps": warps, "num_stages": 1},),
+                    options=tiles.ways(warps),
                 )
             )
-            block = tiles.blocks(B * Hq * S, D // 2)
+            block = tiles.blocks(B * Hq * S, D // 2, splits=splits)
             launches.append(
                 Launch(
                     _qk_norm_rope_finish_q_rotated,
@@ -1075,7 +1075,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         WIDTH=width,
                         INDEX=index,
                     ),
-                    options=({"num_warps": block.warps, "num_stages": 1},),
+                    options=tiles.ways(block.warps),
                 )
             )
         if tiles.padded(D // 2) <= tiles.SHORT_ROW:
@@ -1096,12 +1096,12 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         WIDTH=width,
                         INDEX=index,
                     ),
-                    options=({"num_warps": warps, "num_stages": 1},),
+                    options=tiles.ways(warps),
                 )
             )
         else:
             # each B, S, Hk over several programs, combined in fixed order
-            chunk = tiles.split_chunk(D // 2)
+            chunk = tiles.split_chunk(D // 2, 3)
             splits = tiles.split_count(B * Hk * S, tiles.cdiv(D // 2, chunk), chunk)
             warps = tiles.warps(chunk, thread=8)
             partial0_k_rotated = B * Hk * S * splits
@@ -1118,10 +1118,10 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         WIDTH=width,
                         INDEX=index,
                     ),
-                    options=({"num_warps": warps, "num_stages": 1},),
+                    options=tiles.ways(warps),
                 )
             )
-            block = tiles.blocks(B * Hk * S, D // 2)
+            block = tiles.blocks(B * Hk * S, D // 2, splits=splits)
             launches.append(
                 Launch(
                     _qk_norm_rope_finish_k_rotated,
@@ -1135,7 +1135,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         WIDTH=width,
                         INDEX=index,
                     ),
-                    options=({"num_warps": block.warps, "num_stages": 1},),
+                    options=tiles.ways(block.warps),
                 )
             )
     return Plan(

@@ -248,7 +248,7 @@ def _plan_quantize_fp8(x):
     index = tiles.index_type(x, q, scale)
     scratch = {}
     launches = []
-    if tiles.holds_row(1, tiles.padded(lead0) * tiles.padded(N) * lead1, x.element_size(), 1, True):
+    if tiles.holds_row(1, tiles.padded(lead0) * tiles.padded(N) * lead1, x.element_size(), 1, True, 1):
         # one program per launch, ..., N in registers
         launches += [
             Launch(
@@ -279,7 +279,7 @@ def _plan_quantize_fp8(x):
         ]
     else:
         # each launch over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N)
+        chunk = tiles.split_chunk(N, 2)
         splits = tiles.split_count(1, lead0 * lead1 * tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = splits
@@ -296,7 +296,7 @@ def _plan_quantize_fp8(x):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -315,7 +315,7 @@ def _plan_quantize_fp8(x):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
                 offsets={"x": at[0], "q": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -687,12 +687,12 @@ def _plan_quantize_fp8_rows(x):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
         ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True, 1):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -713,7 +713,7 @@ def _plan_quantize_fp8_rows(x):
         ]
     elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 1)
+        chunk = tiles.chunk_size(N, 2, 1, 2)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
@@ -728,14 +728,14 @@ def _plan_quantize_fp8_rows(x):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N)
+        chunk = tiles.split_chunk(N, 2)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -752,12 +752,12 @@ def _plan_quantize_fp8_rows(x):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N, thread=16)
+        block = tiles.blocks(lead0 * lead1, N, thread=16, splits=splits)
         launches += [
             Launch(
                 _quantize_fp8_rows_finish,
@@ -771,7 +771,7 @@ def _plan_quantize_fp8_rows(x):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
                 offsets={"x": at[0], "q": at[1], "scale": at[2], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -938,7 +938,7 @@ def _plan_quantize_fp8_groups(x):
             _quantize_fp8_groups_rows,
             grid=(tiles.cdiv(G * lead0 * lead1, lanes),),
             arguments=tiles.arguments(_quantize_fp8_groups_rows, sizes, ROWS=lanes, WIDTH=width, INDEX=index),
-            options=({"num_warps": warps, "num_stages": 1},),
+            options=tiles.ways(warps),
             offsets={"x": at[0], "q": at[1], "scale": at[2]},
         )
         for at in rows.offsets

@@ -383,12 +383,12 @@ def _plan_rmsnorm(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -409,7 +409,7 @@ def _plan_rmsnorm(x, weight):
         ]
     elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 1)
+        chunk = tiles.chunk_size(N, 2, 1, 2)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
@@ -424,14 +424,14 @@ def _plan_rmsnorm(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N)
+        chunk = tiles.split_chunk(N, 2)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -448,12 +448,12 @@ def _plan_rmsnorm(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N)
+        block = tiles.blocks(lead0 * lead1, N, splits=splits)
         launches += [
             Launch(
                 _rmsnorm_finish,
@@ -467,7 +467,7 @@ def _plan_rmsnorm(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -836,12 +836,12 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -862,7 +862,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
         ]
     elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 1)
+        chunk = tiles.chunk_size(N, 2, 1, 3)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
@@ -877,14 +877,14 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N)
+        chunk = tiles.split_chunk(N, 2)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -901,12 +901,12 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N)
+        block = tiles.blocks(lead0 * lead1, N, splits=splits)
         launches += [
             Launch(
                 _rmsnorm_unit_offset_finish,
@@ -920,7 +920,7 @@ def _plan_rmsnorm_unit_offset(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
@@ -1294,13 +1294,13 @@ def _plan_rmsnorm_rounded(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "y": at[1]},
             )
             for at in rows.offsets
         ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -1322,7 +1322,7 @@ def _plan_rmsnorm_rounded(x, weight):
         ]
     elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 1)
+        chunk = tiles.chunk_size(N, 2, 1, 2)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
@@ -1337,7 +1337,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "y": at[1]},
             )
@@ -1345,7 +1345,7 @@ def _plan_rmsnorm_rounded(x, weight):
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N)
+        chunk = tiles.split_chunk(N, 2)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -1362,12 +1362,12 @@ def _plan_rmsnorm_rounded(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N)
+        block = tiles.blocks(lead0 * lead1, N, splits=splits)
         launches += [
             Launch(
                 _rmsnorm_rounded_finish,
@@ -1381,7 +1381,7 @@ def _plan_rmsnorm_rounded(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
                 contract=False,  # a declared cast stands between a product and a sum
                 offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
             )

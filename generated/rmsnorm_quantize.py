@@ -437,12 +437,12 @@ def _plan_rmsnorm_quantize(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
         ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, False):
+    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, False, 0.5 * x.element_size()):
         # one program per ..., N in registers
         launches += [
             Launch(
@@ -463,7 +463,7 @@ def _plan_rmsnorm_quantize(x, weight):
         ]
     elif tiles.prefers_loop(lead0 * lead1, N):
         # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 1)
+        chunk = tiles.chunk_size(N, 2, 1, 4)
         warps = tiles.warps(chunk, thread=8)
         launches += [
             Launch(
@@ -478,14 +478,14 @@ def _plan_rmsnorm_quantize(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "q": at[1], "scale": at[2]},
             )
             for at in rows.offsets
         ]
     else:
         # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N)
+        chunk = tiles.split_chunk(N, 4)
         splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
         warps = tiles.warps(chunk, thread=8)
         partial0 = lead0 * lead1 * splits
@@ -504,12 +504,12 @@ def _plan_rmsnorm_quantize(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
             )
             for walk, at in enumerate(rows.offsets)
         ]
-        block = tiles.blocks(lead0 * lead1, N, thread=16)
+        block = tiles.blocks(lead0 * lead1, N, thread=16, splits=splits)
         launches += [
             Launch(
                 _rmsnorm_quantize_finish,
@@ -523,7 +523,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
                 offsets={
                     "x": at[0],
                     "q": at[1],

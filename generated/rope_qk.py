@@ -591,7 +591,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
             )
         )
     else:
@@ -610,7 +610,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
             )
         )
         # blocks of B, S, Hk, D/2
@@ -627,7 +627,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
             )
         )
     return Plan(
@@ -1113,7 +1113,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
             )
         )
     else:
@@ -1132,7 +1132,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
             )
         )
         # blocks of B, S, Hk, D/2
@@ -1149,7 +1149,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
             )
         )
     return Plan(
@@ -1641,7 +1641,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
             )
         )
     else:
@@ -1660,7 +1660,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
             )
         )
         # blocks of B, S, Hk, D/2
@@ -1677,7 +1677,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
             )
         )
     return Plan(
@@ -2197,7 +2197,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": warps, "num_stages": 1},),
+                options=tiles.ways(warps),
             )
         )
     else:
@@ -2216,7 +2216,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
             )
         )
         # blocks of B, S, Hk, D/2
@@ -2233,7 +2233,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     WIDTH=width,
                     INDEX=index,
                 ),
-                options=({"num_warps": block.warps, "num_stages": 1},),
+                options=tiles.ways(block.warps),
             )
         )
     return Plan(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fusec.codegen.extents import Extents, count, divisor, factor, times
-from fusec.codegen.launches import LaunchWriter, with_warps
+from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.names import words
 from fusec.ir.expressions import Dot
 from fusec.ir.flow import Load, Partial, Store, flow_reachable, store_operands
@@ -16,6 +16,7 @@ from fusec.ir.program import BuiltPlan
 from fusec.ir.types import Axis, DType, Kind
 from fusec.passes.kernel.blocks import block_name
 from fusec.passes.plan.account import row_facts, sweeps
+from fusec.passes.plan.registers import at_most, residency, widest
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +62,32 @@ class ChoiceWriter:
             case Shape.BLOCKED if stage.block:
                 return Choice(None, words, self._finish(stage, kernel))
             case Shape.BLOCKED:
-                return Choice(None, words, self._launches.lines(kernel, "1", {}, with_warps("1")))
+                return Choice(None, words, self._launches.lines(kernel, "1", {}, "tiles.ways(1)"))
 
     def _rows(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
         row, programs = self._extents.padded(stage.tile), count(stage.rows)
         blocks = self._extents.tile_blocks(stage.tile) | {"ROWS": "lanes"}
         sizing = [f"row = {row}", f"lanes = tiles.lanes({programs}, row)", "warps = tiles.warps(lanes * row)"]
-        grid, limit = _row_programs(stage, "lanes"), "tiles.SHORT_ROW"
+        grid, fits = _row_programs(stage, "lanes"), f"{row} <= tiles.SHORT_ROW"
         if stage.block is not None:
             size = count((stage.block,))
-            sizing = [f"row, wide = {row}, min(tiles.padded({size}), 64)"]
+            sizing = [f"row = {row}", f"wide = tiles.columns({size}, row, {_held(stage)})"]
             sizing += [f"lanes = tiles.lanes({programs}, row * wide)", "warps = tiles.warps(lanes * row * wide)"]
             blocks[block_name(stage.block)] = "wide"
-            grid, limit = f"{grid} * {_block_programs(stage, 'wide')}", "tiles.RESIDENT_ROW // 4"
+            grid, fits = f"{grid} * {_block_programs(stage, 'wide')}", f"tiles.holds_columns({row}, {_held(stage)})"
         always = self._extents.is_fixed(stage.tile) and stage.block is None
-        launch = self._launches.lines(kernel, grid, blocks, with_warps("warps"))
-        return Choice(None if always else f"{row} <= {limit}", words, [*sizing, *launch])
+        launch = self._launches.lines(kernel, grid, blocks, "tiles.ways(warps)")
+        return Choice(None if always else fits, words, [*sizing, *launch])
 
     def _resident(self, stage: Stage, kernel: Kernel, words: str, few: bool) -> Choice:
         facts, programs = row_facts(stage), count(stage.rows)
         parts = f"{facts.parts} * " if facts.parts > 1 else ""
-        about = f"{self._itemsizes.get(facts.widest, '4')}, {facts.inputs}"
+        itemsize = self._itemsizes.get(facts.widest, "4")
+        about = f"{itemsize}, {facts.inputs}"
         narrow = ", narrow=True" if _stores_bytes(stage) else ""
         options = f"tiles.row_options({programs}, {parts}{self._extents.padded(stage.tile)}, {about}{narrow})"
-        compact = facts.compact and not few
-        fits = f"tiles.holds_row({programs}, {parts}{self._extents.row_length(stage.tile)}, {about}, {compact})"
+        about = f"{about}, {facts.compact and not few}, {_held_in_row(stage, facts.parts, itemsize)}"
+        fits = f"tiles.holds_row({programs}, {parts}{self._extents.row_length(stage.tile)}, {about})"
         return Choice(
             fits, words, self._launches.lines(kernel, programs, self._extents.tile_blocks(stage.tile), options)
         )
@@ -93,7 +95,7 @@ class ChoiceWriter:
     def _streamed(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
         size, tile = count(stage.stream), self._extents.padded(stage.tile)
         sizing, blocks, programs, inner = self._cut(stage)
-        chunk = f"tiles.chunk_size({size}, {sweeps(stage)}, {row_facts(stage).inputs})"
+        chunk = f"tiles.chunk_size({size}, {sweeps(stage)}, {row_facts(stage).inputs}, {_held(stage)})"
         sizing += [f"chunk = {_chunk(chunk, size, inner)}", f"warps = tiles.warps({_step(inner)}, thread=8)"]
         blocks |= {
             block_name(stage.stream[-1]): "chunk",
@@ -103,7 +105,7 @@ class ChoiceWriter:
         rows = count((*stage.rows, *((stage.block,) if stage.block else ())))
         loop = f"tiles.prefers_loop({rows}, {self._extents.row_length((*stage.stream, *stage.tile))})"
         condition = loop if tile == "1" else f"{loop} and {tile} <= tiles.CHUNK"
-        return Choice(condition, words, [*sizing, *self._launches.lines(kernel, programs, blocks, with_warps("warps"))])
+        return Choice(condition, words, [*sizing, *self._launches.lines(kernel, programs, blocks, "tiles.ways(warps)")])
 
     def _product(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
         assert stage.side is not None
@@ -152,13 +154,13 @@ class ChoiceWriter:
         *outer, last = stage.stream
         size = count((last,))
         sizing, blocks, programs, inner = self._cut(stage)
-        sizing.append(f"chunk = {_chunk(f'tiles.split_chunk({size})', size, inner)}")
+        sizing.append(f"chunk = {_chunk(f'tiles.split_chunk({size}, {_held(stage)})', size, inner)}")
         if first:
             steps = times(count(tuple(outer)), f"tiles.cdiv({size}, chunk)")
             sizing.append(f"splits = tiles.split_count({programs}, {steps}, {_step(inner)})")
         sizing += [f"warps = tiles.warps({_step(inner)}, thread=8)", *self._scratch(stage)]
         blocks |= {block_name(last): "chunk", "SPLITS": "splits"}
-        return [*sizing, *self._launches.lines(kernel, times(programs, "splits"), blocks, with_warps("warps"))]
+        return [*sizing, *self._launches.lines(kernel, times(programs, "splits"), blocks, "tiles.ways(warps)")]
 
     def _scratch(self, stage: Stage) -> list[str]:
         """A buffer for each partial result, as many times as there are walks."""
@@ -177,25 +179,27 @@ class ChoiceWriter:
         programs = count(stage.rows)
         blocks = self._extents.tile_blocks(stage.tile)
         sizing, warps, grid = [], "4", programs
+        splits = ", splits=splits" if _combines_rows(stage) else ""
         if stage.block is not None:
             size = count((stage.block,))
             thread = ", thread=16" if _stores_bytes(stage) else ""
             parts = ", parts=splits" if _combines_block(stage) else ""
-            sizing.append(f"block = tiles.blocks({programs}, {size}{thread}{parts})")
+            sizing.append(f"block = tiles.blocks({programs}, {size}{thread}{parts}{splits})")
             warps, grid = "block.warps", _block_programs(stage, "block.size")
             grid = f"{_row_programs(stage, 'block.lanes')} * {grid}" if stage.lanes else grid
             blocks |= {"ROWS": "block.lanes", block_name(stage.block): "block.size"}
         elif stage.lanes:
-            sizing.append(f"lanes = tiles.lanes({programs}, {self._extents.padded(stage.tile)})")
-            grid = _row_programs(stage, "lanes")
+            row = self._extents.padded(stage.tile)
+            sizing.append(f"lanes = tiles.lanes({programs}, {row}{splits})")
+            warps, grid = f"tiles.warps(lanes * max({row}, splits), thread=8)", _row_programs(stage, "lanes")
             blocks["ROWS"] = "lanes"
         blocks["SPLITS"] = "splits"
-        return [*sizing, *self._launches.lines(kernel, grid, blocks, with_warps(warps))]
+        return [*sizing, *self._launches.lines(kernel, grid, blocks, f"tiles.ways({warps})")]
 
     def _tiled(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
         total = self._joint_size(stage)
         launch = self._launches.lines(
-            kernel, count(stage.rows), self._extents.tile_blocks(stage.tile), with_warps("warps")
+            kernel, count(stage.rows), self._extents.tile_blocks(stage.tile), "tiles.ways(warps)"
         )
         body = [f"warps = tiles.warps({total}, thread=32)", *launch]
         return Choice(f"{total} <= tiles.RESIDENT_ROW // 2", words, body)
@@ -248,6 +252,27 @@ def _step(inner: str) -> str:
 def _combines_block(stage: Stage) -> bool:
     """Whether every element of a block is combined of partial results of its own."""
     return any(isinstance(node.expr, Partial) and stage.block in node.expr.axes for node in stage.flow.nodes)
+
+
+def _combines_rows(stage: Stage) -> bool:
+    """Whether each row is combined of partial results of its own."""
+    partials = (node.expr for node in stage.flow.nodes if isinstance(node.expr, Partial))
+    return any(axis in stage.rows for partial in partials for axis in partial.axes)
+
+
+def _held(stage: Stage) -> str:
+    """The most words that a stage holds for each element of its tiles."""
+    return f"{residency(stage, widest).words:g}"
+
+
+def _held_in_row(stage: Stage, parts: int, itemsize: str) -> str:
+    """The same for each element of a row that comes in `parts`, its inputs of `itemsize` bytes an element at most."""
+    half, full = (residency(stage, at_most(bits)).words / parts for bits in (16, 32))
+    if half == full:
+        return f"{half:g}"
+    # They grow with the bytes of an element.
+    each, rest = (full - half) / 2, 2 * half - full
+    return f"{f'{rest:g} + ' if rest else ''}{each:g} * {itemsize}"
 
 
 def _stores_bytes(stage: Stage) -> bool:

@@ -8,11 +8,6 @@ from fusec.ir.graph import ChoiceParam, Graph
 from fusec.ir.kernel import Kernel
 
 
-def with_warps(warps: str) -> str:
-    """The options of a launch that there is one way for."""
-    return f'({{"num_warps": {warps}, "num_stages": 1}},)'
-
-
 class LaunchWriter:
     """Writes the launches of an op; where its tensors have leading axes, one for each walk over two of them."""
 

@@ -26,6 +26,12 @@ SMALL_ROW = 8192
 RESIDENT_ROW = 32768
 """The longest row of 16-bit elements that registers hold at all."""
 
+HELD = 49152
+"""32-bit words that the tiles of a program may take at once: 48 for each thread of 32 warps. It has 64 registers."""
+
+FEWEST_COLUMNS, MOST_COLUMNS = 16, 64
+"""How many rows share a program where neighbours in memory are of different rows: an access is of 32 bytes or more."""
+
 CHUNK = 4096
 """Elements of one step of a loop over a long row; twice as many for the longest rows."""
 
@@ -46,13 +52,16 @@ _SPLIT_ELEMENTS, _SPLIT_PROGRAMS = 4 * 2**20, 2048
 """Elements under way when rows are split: 8 MB of them hide the wait for memory of the whole chip; and programs."""
 
 
-def holds_row(rows: int, size: int, itemsize: int, inputs: int, compact: bool) -> bool:
+def holds_row(rows: int, size: int, itemsize: int, inputs: int, compact: bool, words: float) -> bool:
     """Whether a row of `size` elements is better held in registers than read again from the cache.
 
     With two inputs or more, reading again costs twice; with few rows one pass is the shortest way, for most of the
     chip is idle. Otherwise a loop keeps more rows under way, and wastes no lanes on a row far from a power of two. A
-    row that is not `compact` shares the registers.
+    row that is not `compact` shares the registers, and what a kernel holds at once, `words` for each element of the
+    padded row, has to fit in any case.
     """
+    if padded(size) * words > HELD:
+        return False
     if inputs > 1 or is_few(rows):
         return size <= RESIDENT_ROW * 2 // itemsize // max(inputs - 1, 1 if compact else 2)
     wasteful = size > SMALL_ROW // 2 and padded(size) - size > size // 4
@@ -83,8 +92,9 @@ def row_options(rows: int, size: int, itemsize: int, inputs: int, narrow: bool =
     if is_few(rows):
         return plain, {"num_warps": max(warps // 2, 1), "num_stages": 1}
     row = max(size * itemsize * inputs, 1)
-    dense = [(count, _register_limit(count, warps, 81920 / row)) for count in (warps, warps // 2) if narrow]
-    loose = [(count, _register_limit(count, warps, 65536 / row)) for count in (warps, warps // 2)]
+    counts = (warps, warps // 2)
+    dense = [(count, _register_limit(count, _programs(warps, 81920 / row))) for count in counts if narrow]
+    loose = [(count, _register_limit(count, _programs(warps, 65536 / row))) for count in counts]
     return (
         *({"num_warps": count, "num_stages": 1, "most_registers": limit} for count, limit in dense),
         *({"num_warps": count, "num_stages": 1, "maxnreg": limit} for count, limit in loose),
@@ -92,11 +102,28 @@ def row_options(rows: int, size: int, itemsize: int, inputs: int, narrow: bool =
     )
 
 
-def _register_limit(count: int, warps: int, programs: float) -> int:
-    """Registers of a thread so that a multiprocessor runs `programs` programs of `count` warps."""
+def _programs(warps: int, wanted: float) -> int:
+    """How many programs a multiprocessor should run at once, of `warps` warps each."""
     # With two or more one program loads while another one stores.
-    programs = max(2, min(24, 64 // warps, ceil(programs)))
-    return min(65536 // (32 * count * programs) // 8 * 8, 248)
+    return max(2, min(24, 64 // warps, ceil(wanted)))
+
+
+def _register_limit(warps: int, programs: int) -> int:
+    """Registers of a thread so that a multiprocessor runs `programs` programs of `warps` warps."""
+    return min(65536 // (32 * warps * programs) // 8 * 8, 248)
+
+
+def ways(warps: int) -> tuple[dict[str, int], ...]:
+    """Launch options for a tile that has `warps` warps: the first that does not spill is taken.
+
+    The compiler may spill a few bytes to get by with 32 or 64 registers though more are left, unless it is told how
+    many a thread may have. Where these are too few indeed, threads that are half as many have twice the registers and
+    compute as many addresses; up to 8 warps there are registers for twice the threads instead.
+    """
+    other = warps // 2 if warps > 8 else 2 * warps
+    plain = {"num_warps": warps, "num_stages": 1}
+    limited = ({"num_warps": count, "num_stages": 1, "maxnreg": _register_limit(count, 1)} for count in (warps, other))
+    return plain, *limited
 
 
 def is_few(rows: int) -> bool:
@@ -114,22 +141,41 @@ def prefers_loop(rows: int, size: int) -> bool:
     return rows >= FEW_ROWS or size <= LONG_ROW
 
 
-def chunk_size(size: int, sweeps: int, inputs: int) -> int:
-    """Elements of one step of the loop over a row of `size`, of which `inputs` tensors are walked `sweeps` times."""
+def chunk_size(size: int, sweeps: int, inputs: int, words: float) -> int:
+    """Elements of one step of the loop over a row of `size`: `inputs` tensors, `sweeps` walks, `words` held of each."""
     if size <= SMALL_ROW:
         return min(padded(size), CHUNK // 2)
     short = size <= (5 if sweeps > 2 else 4) * CHUNK or inputs > 1
-    return min(padded(size), CHUNK if short else 2 * CHUNK)
+    return min(padded(size), CHUNK if short else _long_chunk(words))
 
 
-def split_chunk(size: int) -> int:
-    """Elements of one step of the loop over a row of `size` that several programs share."""
-    return min(padded(size), 2 * CHUNK)
+def split_chunk(size: int, words: float) -> int:
+    """Elements of one step of the loop over a row of `size` that several programs share, with `words` for each."""
+    return min(padded(size), _long_chunk(words))
 
 
-def lanes(rows: int, row: int) -> int:
-    """How many rows of `row` padded elements one program takes."""
-    return max(1, min(padded(rows), 1024 // row))
+def _long_chunk(words: float) -> int:
+    return 2 * CHUNK if 2 * CHUNK * words <= HELD else CHUNK
+
+
+def holds_columns(row: int, words: float) -> bool:
+    """Whether registers hold enough rows side by side, of `row` padded elements with `words` for each of them."""
+    return _columns(row, words) >= FEWEST_COLUMNS
+
+
+def columns(size: int, row: int, words: float) -> int:
+    """How many of `size` rows side by side one program takes, of `row` padded elements with `words` for each."""
+    return min(padded(size), MOST_COLUMNS, _columns(row, words))
+
+
+def _columns(row: int, words: float) -> int:
+    """The most rows side by side that registers hold, a power of two."""
+    return 1 << max(int(HELD / max(row * words, 1)), 1).bit_length() - 1
+
+
+def lanes(rows: int, row: int, splits: int = 1) -> int:
+    """How many rows of `row` padded elements one program takes, where each is combined of `splits` partial results."""
+    return max(1, min(padded(rows), 1024 // row, 2 * CHUNK // splits))
 
 
 def split_count(programs: int, steps: int, step: int) -> int:
@@ -242,12 +288,13 @@ class Block:
     warps: int
 
 
-def blocks(rows: int, size: int, thread: int = 8, parts: int = 1) -> Block:
+def blocks(rows: int, size: int, thread: int = 8, parts: int = 1, splits: int = 1) -> Block:
     """The tile for `rows` rows of `size` elements: about `TILE` elements, wide before high, `thread` of them a thread.
 
-    A thread stores 16 bytes at once. Where each element is combined of several `parts`, these count.
+    A thread stores 16 bytes at once. Where each element is combined of several `parts`, these count, and where each
+    row is, of `splits`, there are fewer rows.
     """
     most = max(TILE // parts, 1)
     wide = min(padded(size), most)
-    high = max(1, min(padded(rows), most // wide))
+    high = max(1, min(padded(rows), most // wide, 2 * CHUNK // splits))
     return Block(high, wide, max(wide * high * parts // (32 * thread), 1))

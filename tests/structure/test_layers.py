@@ -39,7 +39,10 @@ LAYERS = (
     Layer("codegen.gate_worker", ("crew", "runtime.launch"), ("triton",)),
     Layer(
         "codegen",
-        ("__version__", "diagnostics", "crew", "ir", "passes.kernel.blocks", "passes.plan.account"),
+        (
+            *("__version__", "diagnostics", "crew", "ir"),
+            *("passes.kernel.blocks", "passes.plan.account", "passes.plan.registers"),
+        ),
         ("filelock", "jinja2", "sympy"),
     ),
     Layer("runtime", (), ("torch", "triton")),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Load, flow_operands, flow_reachable, store_operands
 from fusec.ir.plan import Plan, Stage
+from fusec.passes.plan.registers import at_most, widest
 from fusec.passes.plan.survey import depths
 
 
@@ -15,8 +16,8 @@ from fusec.passes.plan.survey import depths
 class RowFacts:
     """What decides how long a row stays in registers.
 
-    `inputs` tensors have a value for every element of every row, one of them is `widest` and comes in `parts` equal
-    parts; `held` tensors are needed both before and after the last reduction. A row is `compact` when little else
+    `inputs` tensors have a value for every element of every row, the one of the `widest` elements comes in `parts`
+    equal parts; `held` tensors are needed both before and after the last reduction. A row is `compact` when little else
     shares its registers: no parts, one tensor at most that all rows share, and nothing held but the inputs.
     """
 
@@ -38,10 +39,11 @@ def row_facts(stage: Stage) -> RowFacts:
     before = _params(stage, tuple(n for n in live if isinstance(flow.nodes[n].expr, Reduce)), through=True)
     held = before & _params(stage, roots, through=False)
     shared = {param for param, axes in loads if set(stage.tile) <= set(axes)} - set(wide)
-    widest = next(iter(wide), "")
-    parts = max(wide[widest], 1)
+    elements = {expr.param: node.type.element for n in live if isinstance(expr := (node := flow.nodes[n]).expr, Load)}
+    largest = max(wide, key=lambda param: (widest(elements[param]), at_most(0)(elements[param])), default="")
+    parts = max(wide[largest], 1)
     compact = parts == 1 and len(shared) <= 1 and len(held) <= len(wide)
-    return RowFacts(len(wide), widest, parts, len(held), compact)
+    return RowFacts(len(wide), largest, parts, len(held), compact)
 
 
 def sweeps(stage: Stage) -> int:

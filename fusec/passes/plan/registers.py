@@ -2,14 +2,14 @@
 
 A reduction is a point that every thread waits at: what is computed before it and needed after it has to stay. Between
 two reductions a thread has the tiles it loads there under way; what it computes from them it computes element by
-element. A loop keeps only its accumulators from one step to the next.
+element, and not before it is needed. A loop keeps only its accumulators from one step to the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 from fusec.ir.expressions import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.flow import LEAD_AXES, FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_operands
@@ -48,6 +48,12 @@ class Residency:
         counts = (sum(ceil(h.words * (elements if len(h.dims) == largest else 1)) for h in p) for p in self.points)
         return self.overhead + max(counts, default=0)
 
+    @property
+    def words(self) -> float:
+        """The 32-bit words for each element of the largest tiles, where these take most."""
+        largest = max((len(held.dims) for point in self.points for held in point), default=0)
+        return max((sum(h.words for h in p if len(h.dims) == largest) for p in self.points), default=0)
+
     def __str__(self) -> str:
         fullest = max(self.points, key=lambda point: sorted(((len(h.dims), h.words) for h in point), reverse=True))
         tiles = " + ".join(map(str, fullest))
@@ -73,6 +79,18 @@ def widest(element: Element) -> int:
             return max(option.bits for option in element.options)
 
 
+def at_most(bits: int) -> Callable[[Element], int]:
+    """The bits of an element where the caller's choice is the widest of so many bits, or the narrowest there is."""
+
+    def of(element: Element) -> int:
+        if isinstance(element, Computed | DType):
+            return widest(element)
+        found = sorted(option.bits for option in element.options)
+        return max((size for size in found if size <= bits), default=found[0])
+
+    return of
+
+
 def _points(stage: Stage, live: list[NodeId], bits: Callable[[Element], int]) -> Iterator[tuple[Held, ...]]:
     """What is held between each two reductions, in order."""
     nodes = stage.flow.nodes
@@ -95,9 +113,10 @@ def _held(
     looped = _spans(stage, node.type.axes)
     match node.expr:
         case Reduce(arg=arg, axes=axes) if _spans(stage, axes):
-            # Before it is folded, the result of a loop is a tile of accumulators.
+            # Before it is folded, the result of a loop is a tile of accumulators, of 64 bits for integers.
             tile = stage.flow.nodes[arg].type.axes if point == depth - 1 else node.type.axes
-            return _dims(stage, tile), float(point == depth - 1 or depth <= point <= max(needed, default=-1))
+            held = point == depth - 1 or depth <= point <= max(needed, default=-1)
+            return _dims(stage, tile), (2.0 if node.type.kind is Kind.INT else 1.0) * held
         case Load() if looped or point == min(needed):
             return _dims(stage, node.type.axes), bits(node.type.element) / 32 if point in needed else 0.0
         case Load():
@@ -105,7 +124,17 @@ def _held(
         case expr if _is_free(expr) or looped:
             return (), 0.0
         case _:
-            return _dims(stage, node.type.axes), float(depth < point <= max(needed))
+            # What is needed later alone can be computed later, of what came from memory.
+            least = 1.0 if depth in needed else min(1.0, _loaded(stage, number, bits))
+            return _dims(stage, node.type.axes), least * (depth < point <= max(needed))
+
+
+def _loaded(stage: Stage, number: NodeId, bits: Callable[[Element], int]) -> float:
+    """The words for each element of a value as it comes from memory; many where it needs a reduction."""
+    below = [stage.flow.nodes[n] for n in flow_reachable(stage.flow.nodes, (number,))]
+    if any(isinstance(node.expr, Reduce) for node in below):
+        return inf
+    return sum(bits(node.type.element) / 32 for node in below if isinstance(node.expr, Load))
 
 
 def _is_free(expr: FlowExpr) -> bool:
