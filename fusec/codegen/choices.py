@@ -9,11 +9,11 @@ from fusec.codegen.extents import Extents, count, divisor, factor, times
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.names import words
 from fusec.ir.expressions import Dot
-from fusec.ir.flow import Load, Partial, Store, flow_reachable, store_operands
+from fusec.ir.flow import Load, Partial, position_axes
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Shape, Stage
 from fusec.ir.program import BuiltPlan
-from fusec.ir.types import Axis, DType, Kind
+from fusec.ir.types import DType, Kind
 from fusec.passes.kernel.blocks import block_name
 from fusec.passes.plan.account import row_facts, sweeps
 from fusec.passes.plan.registers import at_most, residency, widest
@@ -111,9 +111,7 @@ class ChoiceWriter:
         assert stage.side is not None
         assert stage.block is not None
         side, block, inner = count((stage.side,)), count((stage.block,)), count(stage.stream[-1:])
-        roots = tuple(n for store in stage.flow.stores for n in store_operands(store))
-        live = flow_reachable(stage.flow.nodes, roots)
-        dots = [expr for n in sorted(live) if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
+        dots = [expr for n in stage.flow.live if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
         size = f"{self._operand_size(stage, dots)}, {len(dots)}"
         sizing = [f"tile = tiles.product_tile({count(stage.rows)}, {side}, {block}, {inner}, {size})"]
         blocks = self._extents.tile_blocks(stage.tile) | {
@@ -206,7 +204,7 @@ class ChoiceWriter:
 
     def _joint_size(self, stage: Stage) -> str:
         """Elements in registers: the largest tile of any store, summed where stores have axes of their own."""
-        stored = [_store_axes(store) for store in stage.flow.stores]
+        stored = [position_axes(store.positions) for store in stage.flow.stores]
         tiles = dict.fromkeys(tuple(axis for axis in stage.tile if axis in axes) for axes in stored)
         wide = [tile for tile in tiles if not any(set(tile) < set(other) for other in tiles)]
         return " + ".join(map(self._extents.padded, wide))
@@ -277,13 +275,6 @@ def _held_in_row(stage: Stage, parts: int, itemsize: str) -> str:
 
 def _stores_bytes(stage: Stage) -> bool:
     """Whether the outputs that have most axes are of 8 bits."""
-    full = max((len(_store_axes(store)) for store in stage.flow.stores), default=0)
-    return all(
-        isinstance(store.element, DType) and store.element.bits == 8
-        for store in stage.flow.stores
-        if len(_store_axes(store)) == full
-    )
-
-
-def _store_axes(store: Store) -> tuple[Axis, ...]:
-    return tuple(axis for position in store.positions for axis in getattr(position, "axes", ()))
+    stores = [(len(position_axes(store.positions)), store.element) for store in stage.flow.stores]
+    full = max((axes for axes, _ in stores), default=0)
+    return all(isinstance(e, DType) and e.bits == 8 for axes, e in stores if axes == full)

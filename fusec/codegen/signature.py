@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from textwrap import dedent, fill, indent
 
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, Output, Param, ScalarParam, TensorParam
-from fusec.ir.types import Dim, DType, DTypeVar, Kind, Storage, product_text
+from fusec.ir.types import Dim, DTypeVar, Kind, Storage, product_text
 
 TORCH_DTYPES: dict[str, str] = {
     "f64": "torch.float64",
@@ -32,8 +32,7 @@ def dims_text(dims: tuple[Dim, ...]) -> str:
 
 def dtype_options(storage: Storage) -> str:
     """The torch dtypes of a storage type, as a tuple."""
-    options = storage.options if isinstance(storage, DTypeVar) else (storage,)
-    return sequence(TORCH_DTYPES[option.name] for option in options)
+    return sequence(TORCH_DTYPES[option.name] for option in storage.options)
 
 
 def literal(text: str) -> str:
@@ -144,8 +143,7 @@ def _options(variable: DTypeVar) -> str:
 
 def is_wide(storage: Storage) -> bool:
     """Whether a storage type may be f64."""
-    options = (storage,) if isinstance(storage, DType) else storage.options
-    return any(option.name == "f64" for option in options)
+    return any(option.name == "f64" for option in storage.options)
 
 
 def chooses_real(graph: Graph) -> bool:

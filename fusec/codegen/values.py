@@ -43,7 +43,7 @@ from fusec.ir.kernel import (
     Widened,
 )
 from fusec.ir.sizes import size_text
-from fusec.ir.types import DTypeVar, Kind, Storage
+from fusec.ir.types import Kind, Storage
 
 ATOM = 9
 """The strength of a text that holds together whatever stands around it, as a name does."""
@@ -150,7 +150,7 @@ class ValuePrinter:
 
     def widened(self, text: str, storage: Storage) -> str:
         """A text in a storage type as arithmetic takes it: reals in f32 or f64, integers in 32 bits or more."""
-        bits = [option.bits for option in (storage.options if isinstance(storage, DTypeVar) else (storage,))]
+        bits = [option.bits for option in storage.options]
         match storage.kind:
             case Kind.REAL if self._real == EITHER and min(bits) == 8:
                 return f"device.widen({text}, {self._real})"

@@ -16,7 +16,7 @@ from fusec.driver.record import FileRecord, OpRecord, PlanRecord
 from fusec.ir.expressions import Cast
 from fusec.ir.graph import Graph
 from fusec.ir.program import Program
-from fusec.ir.types import DType, Storage
+from fusec.ir.types import Storage
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.pipeline import compile_graph
@@ -86,8 +86,7 @@ def _packed(graph: Graph) -> Iterator[Diagnostic]:
     places += [(output.element, output.span) for output in graph.outputs]
     places += [(node.expr.dtype, node.span) for node in graph.nodes if isinstance(node.expr, Cast)]
     for storage, span in places:
-        options = (storage,) if isinstance(storage, DType) else storage.options
-        for dtype in options:
+        for dtype in storage.options:
             if dtype.packed and span:
                 message = f"no kernel can be built for this yet: `{dtype}`: several numbers to a byte"
                 yield Diagnostic(message, span, help="`i8` holds the same numbers, one to a byte")

@@ -119,6 +119,16 @@ class Flow:
     nodes: tuple[FlowNode, ...]
     stores: tuple[Store, ...]
 
+    @property
+    def roots(self) -> tuple[NodeId, ...]:
+        """The nodes its stores read."""
+        return tuple(number for store in self.stores for number in store_operands(store))
+
+    @property
+    def live(self) -> list[NodeId]:
+        """The nodes some store depends on, in topological order."""
+        return sorted(flow_reachable(self.nodes, self.roots))
+
 
 def flow_operands(expr: FlowExpr) -> tuple[NodeId, ...]:
     """The nodes an expression reads."""

@@ -12,7 +12,7 @@ from enum import Enum
 import sympy
 
 from fusec.ir.expressions import NodeId
-from fusec.ir.flow import Affine, Flow, Store, store_axes
+from fusec.ir.flow import Affine, Flow, Store, flow_reachable, store_axes
 from fusec.ir.graph import Graph
 from fusec.ir.types import Axis, Dim, Storage, extent
 
@@ -60,6 +60,12 @@ class Stage:
     stream: tuple[Axis, ...] = ()
     split: bool = False
     partials: tuple[PartialResult, ...] = ()
+
+    @property
+    def live(self) -> list[NodeId]:
+        """The nodes that its stores and partial results depend on, in topological order."""
+        partials = (partial.value for partial in self.partials)
+        return sorted(flow_reachable(self.flow.nodes, (*self.flow.roots, *partials)))
 
     @property
     def lacks_block(self) -> bool:

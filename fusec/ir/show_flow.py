@@ -18,7 +18,6 @@ from fusec.ir.flow import (
     Size,
     Store,
     flow_reachable,
-    store_operands,
 )
 from fusec.ir.show import show_expr
 from fusec.ir.sizes import size_text
@@ -36,8 +35,7 @@ def show_flow(flow: Flow) -> str:
 
 def flow_lines(flow: Flow, roots: tuple[NodeId, ...] = ()) -> list[str]:
     """The lines of a flow, of which `roots` are needed beside what its stores read."""
-    stored = tuple(n for store in flow.stores for n in store_operands(store))
-    live = sorted(flow_reachable(flow.nodes, (*stored, *roots)))
+    live = sorted(flow_reachable(flow.nodes, (*flow.roots, *roots)))
     return [*(_node(number, flow.nodes[number]) for number in live), *map(_store, flow.stores)]
 
 

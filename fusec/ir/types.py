@@ -32,6 +32,11 @@ class DType:
     mantissa: int = 0
     packed: bool = False
 
+    @property
+    def options(self) -> tuple[DType, ...]:
+        """The type itself: as with a type variable, what a caller may choose."""
+        return (self,)
+
     def __str__(self) -> str:
         return self.name
 

@@ -180,7 +180,7 @@ def _may_be_left_out(param: Param) -> bool:
 def _tensor(param: TensorParam, value: object) -> Tensor:
     if not isinstance(value, Tensor):
         raise ArgumentError(f"{param.name}: expected a tensor, got {value!r}")
-    options = param.element.options if isinstance(param.element, DTypeVar) else (param.element,)
+    options = param.element.options
     if value.dtype not in [torch_dtype(option) for option in options]:
         wanted = " or ".join(map(str, options))
         raise ArgumentError(f"{param.name}: expected dtype {wanted}, got {value.dtype}")

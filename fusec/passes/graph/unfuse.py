@@ -20,7 +20,7 @@ from fusec.ir.expressions import Cast, Choose, Dot, Expr, Input, NodeId, operand
 from fusec.ir.flow import Affine, Load
 from fusec.ir.graph import Graph, Output, TensorParam, reachable
 from fusec.ir.plan import Held, LibraryProduct, Matrix, Unfused
-from fusec.ir.types import DTYPES, Axis, Computed, Dim, DType, Lead, Storage, ValueType, union, without
+from fusec.ir.types import DTYPES, Axis, Computed, Dim, Lead, Storage, ValueType, union, without
 from fusec.ir.words import another, is_word
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.views.positions import positions_of, walked
@@ -221,8 +221,7 @@ def _multiplied_as(graph: Graph, dot: Dot) -> Storage | None:
     if len(stored) > 1:
         return None
     storage = stored[0] if stored else _F32
-    options = (storage,) if isinstance(storage, DType) else storage.options
-    return storage if _MULTIPLIED.issuperset(options) else None
+    return storage if _MULTIPLIED.issuperset(storage.options) else None
 
 
 def _may_be_left_out(graph: Graph, live: list[NodeId]) -> bool:

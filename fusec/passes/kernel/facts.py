@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusec.ir.expressions import Cast, Choose, Const, Dot, NodeId, Reduce
-from fusec.ir.flow import Load, Partial, Store, flow_operands, flow_reachable, store_axes, store_operands
+from fusec.ir.flow import Load, Partial, Store, flow_operands, flow_reachable, store_axes
 from fusec.ir.plan import Stage
 from fusec.ir.types import Axis
 from fusec.passes.kernel.integers import long_values
@@ -21,12 +21,11 @@ class Facts:
         self.stage = stage
         self.flow = stage.flow
         self.nodes = stage.flow.nodes
-        self._roots = [n for store in stage.flow.stores for n in store_operands(store)]
-        roots = (*self._roots, *(partial.value for partial in stage.partials))
-        self.live = sorted(flow_reachable(self.nodes, roots))
+        self._roots = stage.flow.roots
+        self.live = stage.live
         self.long = long_values(stage.flow, target.graph)
         self.padding = choose_padding(stage.flow, self.live, target.has_infinity)
-        self._uses = self._count_uses(roots)
+        self._uses = self._count_uses()
         self._read_in_loop = {m for n in self.live if self.is_looped(n) for m in flow_operands(self.nodes[n].expr)}
         loads = [n for n in self.live if isinstance(self.nodes[n].expr, Load)]
         self.full = max(map(self.tile_axes, loads), default=0)
@@ -133,7 +132,8 @@ class Facts:
                     return other
         return None
 
-    def _count_uses(self, roots: tuple[NodeId, ...]) -> dict[NodeId, int]:
+    def _count_uses(self) -> dict[NodeId, int]:
+        roots = (*self._roots, *(partial.value for partial in self.stage.partials))
         uses = dict.fromkeys(range(len(self.nodes)), 0)
         for number in (*roots, *(m for n in self.live for m in flow_operands(self.nodes[n].expr))):
             uses[number] += 1

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from fusec.ir.expressions import Cast, Choose, Const, Elementwise, MaxOf, NodeId, Scalar
 from fusec.ir.flow import Flow, FlowNode, Load
 from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.types import Computed, DType, DTypeVar, Element, Kind
+from fusec.ir.types import Computed, DType, Element, Kind
 
 Limits: TypeAlias = tuple[int, int]
 
@@ -86,7 +86,7 @@ def _result(op: str, args: list[Limits]) -> Limits:
 
 def _stored(element: Element) -> Limits:
     assert not isinstance(element, Computed)
-    return _either([_of(dtype) for dtype in (element.options if isinstance(element, DTypeVar) else (element,))])
+    return _either([_of(dtype) for dtype in element.options])
 
 
 def _of(dtype: DType) -> Limits:

@@ -44,8 +44,7 @@ class Target:
     def has_infinity(self, tensor: str) -> bool:
         """Whether a tensor is of reals that may be infinite, whatever type the caller chooses."""
         element = self.graph.tensor(tensor).element
-        options = (element,) if isinstance(element, DType) else element.options
-        return all(option.kind is Kind.REAL and option.name != "f8e4m3" for option in options)
+        return all(option.kind is Kind.REAL and option.name != "f8e4m3" for option in element.options)
 
     def is_optional(self, tensor: str) -> bool:
         """Whether a tensor may be left out of a call."""

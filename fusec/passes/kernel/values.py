@@ -37,7 +37,7 @@ from fusec.ir.kernel import (
     Whole,
     Widened,
 )
-from fusec.ir.types import Computed, DType, Storage
+from fusec.ir.types import Computed, Storage
 from fusec.passes.kernel.blocks import EARLY
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
@@ -110,8 +110,7 @@ class Values:
         elements = {self._facts.nodes[n].type.element for n in (a, b)}
         stored = {element for element in elements if not isinstance(element, Computed)}
         (storage,) = stored if len(stored) == 1 else (None,)
-        options = (storage,) if isinstance(storage, DType) else storage.options if storage else ()
-        return None if any(option.bits == 8 for option in options) else storage
+        return None if storage is None or any(option.bits == 8 for option in storage.options) else storage
 
     def _factor(self, number: NodeId, dot: Dot, storage: Storage | None, scope: Scope) -> Value:
         value = self.value(number, scope)

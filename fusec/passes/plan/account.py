@@ -17,33 +17,31 @@ class RowFacts:
     """What decides how long a row stays in registers.
 
     `inputs` tensors have a value for every element of every row, the one of the `widest` elements comes in `parts`
-    equal parts; `held` tensors are needed both before and after the last reduction. A row is `compact` when little else
-    shares its registers: no parts, one tensor at most that all rows share, and nothing held but the inputs.
+    equal parts. A row is `compact` when little else shares its registers: no parts, one tensor at most that all rows
+    share, and nothing needed both before and after the last reduction but the inputs.
     """
 
     inputs: int
     widest: str
     parts: int
-    held: int
     compact: bool
 
 
 def row_facts(stage: Stage) -> RowFacts:
     """The facts of a resident stage."""
     flow = stage.flow
-    roots = tuple(n for store in flow.stores for n in store_operands(store))
-    live = sorted(flow_reachable(flow.nodes, roots))
-    loads = [(node.expr.param, node.type.axes) for n in live if isinstance((node := flow.nodes[n]).expr, Load)]
-    full = max((len(axes) for _, axes in loads), default=0)
-    wide = Counter(param for param, axes in loads if len(axes) == full)
+    live = flow.live
+    loads = [(node.expr.param, node.type) for n in live if isinstance((node := flow.nodes[n]).expr, Load)]
+    full = max((len(type.axes) for _, type in loads), default=0)
+    wide = Counter(param for param, type in loads if len(type.axes) == full)
     before = _params(stage, tuple(n for n in live if isinstance(flow.nodes[n].expr, Reduce)), through=True)
-    held = before & _params(stage, roots, through=False)
-    shared = {param for param, axes in loads if set(stage.tile) <= set(axes)} - set(wide)
-    elements = {expr.param: node.type.element for n in live if isinstance(expr := (node := flow.nodes[n]).expr, Load)}
+    held = before & _params(stage, flow.roots, through=False)
+    shared = {param for param, type in loads if set(stage.tile) <= set(type.axes)} - set(wide)
+    elements = {param: type.element for param, type in loads}
     largest = max(wide, key=lambda param: (widest(elements[param]), at_most(0)(elements[param])), default="")
     parts = max(wide[largest], 1)
     compact = parts == 1 and len(shared) <= 1 and len(held) <= len(wide)
-    return RowFacts(len(wide), largest, parts, len(held), compact)
+    return RowFacts(len(wide), largest, parts, compact)
 
 
 def sweeps(stage: Stage) -> int:

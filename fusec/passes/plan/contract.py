@@ -8,7 +8,7 @@ Relies on dots that all contract the same axes and have one operand with each of
 from __future__ import annotations
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes, store_operands
+from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes
 from fusec.ir.plan import Plan, Shape, Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
 from fusec.passes.plan.survey import Survey
@@ -16,10 +16,8 @@ from fusec.passes.plan.survey import Survey
 
 def contraction(facts: Survey, label: str) -> Plan | str:
     """The plan, or why there is none."""
-    nodes = facts.flow.nodes
-    roots = tuple(n for store in facts.flow.stores for n in store_operands(store))
-    live = flow_reachable(nodes, roots)
-    dots = {n: expr for n in sorted(live) if isinstance(expr := nodes[n].expr, Dot)}
+    nodes, live = facts.flow.nodes, facts.flow.live
+    dots = {n: expr for n in live if isinstance(expr := nodes[n].expr, Dot)}
     contracted = set(next(iter(dots.values())).axes)
     if any(set(dot.axes) != contracted for dot in dots.values()):
         return "its dots contract different axes"

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from fusec.ir.builder import GraphBuilder
 from fusec.ir.expressions import Cast, Choose, Elementwise, Extent, Gather, Index, Input, NodeId, Scalar, operands
 from fusec.ir.graph import Graph, Node
-from fusec.ir.types import Axis, Computed, DType, DTypeVar, Kind, Storage, union
+from fusec.ir.types import Axis, Computed, Kind, Storage, union
 
 Nodes: TypeAlias = GraphBuilder | tuple[Node, ...]
 
@@ -116,14 +116,9 @@ def in_f64(nodes: Nodes, factors: tuple[Factor, ...]) -> frozenset[Storage]:
     for factor in factors:
         for number in _below(nodes, factor.value, into_casts=False):
             element = nodes[number].type.element
-            if not isinstance(element, Computed) and any(dtype.name == "f64" for dtype in options(element)):
+            if not isinstance(element, Computed) and any(dtype.name == "f64" for dtype in element.options):
                 found.add(element)
     return frozenset(found)
-
-
-def options(storage: Storage) -> tuple[DType, ...]:
-    """The storage types that callers may choose."""
-    return storage.options if isinstance(storage, DTypeVar) else (storage,)
 
 
 def _below(nodes: Nodes, value: NodeId, into_casts: bool = True) -> frozenset[NodeId]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fusec.ir.builder import GraphBuilder
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import LEAD_AXES, Flow, FlowNode, flow_reachable, store_operands
+from fusec.ir.flow import LEAD_AXES, Flow, FlowNode
 from fusec.ir.graph import Graph, Node
 from fusec.ir.plan import Plan, Stage
 from fusec.ir.types import Axis, Lead
@@ -92,7 +92,7 @@ def placements(plan: Plan) -> tuple[Placement, ...]:
     return tuple(
         Placement(number, stage.name, text)
         for stage in plan.stages
-        for number, places in marked_reductions(stage.flow.nodes, _live(stage)).items()
+        for number, places in marked_reductions(stage.flow.nodes, stage.live).items()
         for text in dict.fromkeys(_place(stage, place) for place in places)
     )
 
@@ -110,8 +110,7 @@ def _rules(number: int, before: Graph, after: Graph, flow: Flow) -> tuple[Rule, 
 
 
 def _merge(number: int, new: Reduce, flow: Flow) -> Rule:
-    live = flow_reachable(flow.nodes, tuple(n for store in flow.stores for n in store_operands(store)))
-    places = {mark: found[0] for mark, found in marked_reductions(flow.nodes, live).items()}
+    places = {mark: found[0] for mark, found in marked_reductions(flow.nodes, flow.live).items()}
     mine = places.pop(number)
     depth = depths(flow, _axes(flow, mine))
     sweeps = {mark: depth[n] for mark, n in places.items() if _slices(flow, n) == _slices(flow, mine)}
@@ -202,12 +201,7 @@ def _place(stage: Stage, number: NodeId) -> str:
 
 def _sweeps(stage: Stage, depth: Mapping[NodeId, int]) -> int:
     """How many sweeps end in a reduction."""
-    return max(depth[n] for n in _live(stage))
-
-
-def _live(stage: Stage) -> frozenset[NodeId]:
-    roots = [n for store in stage.flow.stores for n in store_operands(store)]
-    return flow_reachable(stage.flow.nodes, (*roots, *(partial.value for partial in stage.partials)))
+    return max(depth[n] for n in stage.live)
 
 
 # Words

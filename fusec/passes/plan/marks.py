@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from fusec.diagnostics import Source, Span
@@ -50,7 +50,7 @@ def mark_words(node: Node) -> str | None:
 
 
 def marked_reductions(
-    nodes: Sequence[Node | FlowNode], live: frozenset[NodeId] | None = None
+    nodes: Sequence[Node | FlowNode], live: Collection[NodeId] | None = None
 ) -> dict[int, list[NodeId]]:
     """The reductions made of each number, of those that are `live`: several where an axis has parts."""
     found: dict[int, list[NodeId]] = {}

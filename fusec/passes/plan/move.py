@@ -19,7 +19,6 @@ from fusec.passes.plan.factor import (
     follows_from,
     held_as,
     in_f64,
-    options,
     product,
     reads,
     spans,
@@ -116,7 +115,7 @@ class _Mover:
                 continue
             if held not in self._held(before):
                 return f"{self._said(operand)} would be rounded to {held}, and was not"
-            narrow = [dtype for dtype in options(held) if _exponent_bits(dtype) < _EXPONENT_BITS_F32]
+            narrow = [dtype for dtype in held.options if _exponent_bits(dtype) < _EXPONENT_BITS_F32]
             lighter = len(operand.factors) < len(before[place].factors) and place != moves.onto
             if narrow and left and lighter and not self._peaks_at_one(operand):
                 return (
@@ -141,7 +140,7 @@ class _Mover:
             return f"what stays, {self._said(rest)}, has no axis {missing[0]}"
         if extra := without(axes_of(self.nodes, folded), axes_of(self.nodes, weight.factors)):
             return f"{self._said(Product(folded))} has the axis {extra[0]}, which {self._said(weight)} has not"
-        if any(dtype.bits <= _BITS_OF_QUANTISED for dtype in options(storage)):
+        if any(dtype.bits <= _BITS_OF_QUANTISED for dtype in storage.options):
             return f"numbers of {storage} fill the range of their type, and a product may leave it"
         return None
 

@@ -14,7 +14,7 @@ from math import inf, prod
 from fusec.ir.builder import GraphBuilder, keep, rebuild
 from fusec.ir.expressions import Choose, Const, Elementwise, MaxOf, NodeId, Reduce
 from fusec.ir.graph import Graph, Node
-from fusec.ir.types import REAL, Axis, DTypeVar, Kind, ValueType
+from fusec.ir.types import REAL, Axis, Kind, ValueType
 
 _SMALLEST = 2.0**-126
 _UNKNOWN = float("-inf")
@@ -73,8 +73,7 @@ def _upper_bound(builder: GraphBuilder, value: NodeId) -> float | None:
         case Const(number) if number > 0:
             return float(number)
         case MaxOf(dtype):
-            options = dtype.options if isinstance(dtype, DTypeVar) else (dtype,)
-            return max(_LARGEST.get(option.name, inf) for option in options)
+            return max(_LARGEST.get(option.name, inf) for option in dtype.options)
         case _:
             return None
 

@@ -14,7 +14,7 @@ from math import ceil, inf
 from fusec.ir.expressions import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.flow import LEAD_AXES, FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_operands
 from fusec.ir.plan import Stage
-from fusec.ir.types import Axis, Computed, DType, Element, Kind, union
+from fusec.ir.types import Axis, Computed, Element, Kind, union
 from fusec.passes.plan.survey import depths
 
 _OVERHEAD = 16
@@ -62,7 +62,7 @@ class Residency:
 
 def residency(stage: Stage, bits: Callable[[Element], int]) -> Residency:
     """The residency of a stage whose elements take so many `bits` in memory, computed values in registers."""
-    live = _live(stage)
+    live = stage.live
     nodes = stage.flow.nodes
     library = any(isinstance(node := nodes[n].expr, Elementwise) and node.op in ("sin", "cos") for n in live)
     return Residency(tuple(_points(stage, live, bits)), _REDUCED_ARGUMENTS if library else _OVERHEAD)
@@ -73,8 +73,6 @@ def widest(element: Element) -> int:
     match element:
         case Computed(kind):
             return 8 if kind is Kind.BOOL else 32
-        case DType(bits=bits):
-            return bits
         case _:
             return max(option.bits for option in element.options)
 
@@ -83,7 +81,7 @@ def at_most(bits: int) -> Callable[[Element], int]:
     """The bits of an element where the caller's choice is the widest of so many bits, or the narrowest there is."""
 
     def of(element: Element) -> int:
-        if isinstance(element, Computed | DType):
+        if isinstance(element, Computed):
             return widest(element)
         found = sorted(option.bits for option in element.options)
         return max((size for size in found if size <= bits), default=found[0])
@@ -155,12 +153,6 @@ def _needed(stage: Stage, live: list[NodeId], depth: dict[NodeId, int]) -> dict[
     for partial in stage.partials:
         found[partial.value].add(depth[partial.value])
     return found
-
-
-def _live(stage: Stage) -> list[NodeId]:
-    roots = [n for store in stage.flow.stores for n in store_operands(store)]
-    roots += [partial.value for partial in stage.partials]
-    return sorted(flow_reachable(stage.flow.nodes, tuple(roots)))
 
 
 def _spans(stage: Stage, axes: tuple[Axis, ...]) -> bool:

@@ -43,8 +43,7 @@ SMALL = 1024
 def split_stages(facts: Survey, known: dict[str, int], label: str) -> tuple[Stage, ...]:
     """The stages, in launch order. `label` sets their names apart from those of other groups."""
     flow = facts.flow
-    live = flow_reachable(flow.nodes, tuple(n for store in flow.stores for n in store_operands(store)))
-    long = [n for n in sorted(live) if _is_long(flow, n, known)]
+    long = [n for n in flow.live if _is_long(flow, n, known)]
     depth = depths(flow, union(*(_reduce(flow, n).axes for n in long)))
     stages: list[Stage] = []
     for sweep in sorted({depth[n] for n in long}):
@@ -99,8 +98,7 @@ def _kept_axes(facts: Survey, number: NodeId) -> tuple[Axis, ...]:
 
 def _final_stage(facts: Survey, scratch: _Scratch, name: str) -> Stage:
     flow = facts.flow
-    roots = tuple(n for store in flow.stores for n in store_operands(store))
-    cut, _ = _without_reductions(facts, scratch, roots, flow.stores)
+    cut, _ = _without_reductions(facts, scratch, flow.roots, flow.stores)
     rest = survey(cut)
     last = facts.order[-1]
     if rest.reduced:

@@ -11,10 +11,8 @@ from fusec.ir.flow import (
     Load,
     Store,
     flow_operands,
-    flow_reachable,
     position_axes,
     store_axes,
-    store_operands,
 )
 from fusec.ir.types import Axis, union, without
 
@@ -48,8 +46,7 @@ def survey(flow: Flow) -> Survey:
 
 def live(flow: Flow) -> list[FlowNode]:
     """The nodes some store depends on, in topological order."""
-    roots = tuple(n for store in flow.stores for n in store_operands(store))
-    return [flow.nodes[n] for n in sorted(flow_reachable(flow.nodes, roots))]
+    return [flow.nodes[n] for n in flow.live]
 
 
 def depths(flow: Flow, axes: tuple[Axis, ...]) -> dict[NodeId, int]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fusec.ir.graph import Graph
-from fusec.ir.types import Axis, Dim, DType, DTypeVar, Kind, Lead, Storage
+from fusec.ir.types import Axis, Dim, DType, Kind, Lead, Storage
 from fusec.reference.emit.extents import extent_text, named_axes
 from fusec.reference.emit.layout import axis_ranks, root
 from fusec.reference.emit.names import Names
@@ -102,5 +102,4 @@ class Context:
 
 def saturates(storage: Storage) -> bool:
     """Whether a number beyond the range of `storage` may have to become its largest one."""
-    options = storage.options if isinstance(storage, DTypeVar) else (storage,)
-    return any(option.kind is Kind.INT or FLOAT_FORMATS[option.name].saturates for option in options)
+    return any(option.kind is Kind.INT or FLOAT_FORMATS[option.name].saturates for option in storage.options)
