@@ -8,7 +8,7 @@ from textwrap import dedent, fill
 
 from fusec.ir.plan import LibraryProduct
 from fusec.ir.program import BuiltGroup, BuiltLibrary, BuiltPlan, Program
-from fusec.passes.plan.account import excess_traffic, least_traffic
+from fusec.passes.plan.account import crossings, excess_traffic, least_traffic
 
 WIDTH = 116
 _AGAIN = "What registers do not hold is read again after each reduction that the result waits for."
@@ -66,13 +66,12 @@ def _group(group: BuiltGroup, title: str) -> Iterator[str]:
 
 def _read(group: BuiltGroup) -> str:
     """The tensors that a group reads."""
-    moved = least_traffic(next(group.all_plans()).plan).split(" + ")
-    return ", ".join(name for name in moved if name not in group.outputs)
+    return ", ".join(name for name in crossings(next(group.all_plans()).plan) if name not in group.outputs)
 
 
 def _repeated(group: BuiltGroup) -> str:
     """The tensors that several of the groups apart move."""
-    moved = Counter(name for inner in group.apart for name in least_traffic(inner.plans[0].plan).split(" + "))
+    moved = Counter(name for inner in group.apart for name in crossings(inner.plans[0].plan))
     return " + ".join(name if times == 2 else f"{times - 1} {name}" for name, times in moved.items() if times > 1)
 
 

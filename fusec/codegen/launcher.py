@@ -26,7 +26,7 @@ def plan_lines(program: Program, names: OpNames) -> list[str]:
     choices = ChoiceWriter(_itemsizes(program), Extents(dict(program.known)), launches)
     lines = [*_extents(program, names), *sizes.lines()]
     if any(kernel.blocks for kernel in program.kernels):
-        lines.append(f"index = tiles.index_type({', '.join(_tensors(graph))})")
+        lines.append(f"index = tiles.index_type({', '.join(graph.stored)})")
     if chooses_real(graph):
         lines.append(f"real = tl.float64 if torch.float64 in {_wide_dtypes(graph)} else tl.float32")
     if _has_scratch(program):
@@ -67,10 +67,6 @@ def _wide_dtypes(graph: Graph) -> str:
     return sequence(dict.fromkeys(f"{tensor.name}.dtype" for tensor in wide))
 
 
-def _tensors(graph: Graph) -> list[str]:
-    return [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
-
-
 def _itemsizes(program: Program) -> dict[str, str]:
     """The bytes of an element of each tensor that a kernel reads, as text."""
     sizes = {t.name: "4" if t.optional else f"{t.name}.element_size()" for t in program.spelled.tensors}
@@ -102,25 +98,23 @@ def _with_libraries(program: Program, sizes: SizeWriter, choices: ChoiceWriter) 
         left_out = " and ".join(f"{name} is None" for name in library.omitted)
         products.append((left_out or None, writer.lines(library.products)))
         condition = f"{left_out} and {better}" if left_out else better
-        bodies.append(Choice(condition, _words(library), _library(graph, library, writer, sizes, choices)))
+        bodies.append(Choice(condition, _words(library), _library(graph, library, writer, choices)))
     if len(program.groups) == 1 and program.groups[0].alone is None:
         return [*_cases(products), *_chain([*bodies, *_choices(program.groups[0], choices)])]
     others = [(None, _groups(program, choices))]
     return [*_cases(products), *_cases([*((each.condition, _commented(each)) for each in bodies), *others])]
 
 
-def _library(
-    graph: Graph, library: BuiltLibrary, writer: ProductWriter, sizes: SizeWriter, choices: ChoiceWriter
-) -> list[str]:
+def _library(graph: Graph, library: BuiltLibrary, writer: ProductWriter, choices: ChoiceWriter) -> list[str]:
     lines = [
         f'scratch["{held.name}"] = Buffer({shape_text(held.dims)}, {dtype_text(held.element)})' for held in library.held
     ]
     kernels = (kernel for group in library.groups for plan in group.all_plans() for kernel in plan.kernels)
     if library.held and any(kernel.blocks for kernel in kernels):
-        lines.append(f"index = tiles.index_type({', '.join([*_tensors(graph), '*scratch.values()'])})")
+        lines.append(f"index = tiles.index_type({', '.join([*graph.stored, '*scratch.values()'])})")
     for step in library.steps:
         if isinstance(step, LibraryProduct):
-            lines += writer.launch(step, library.products.index(step), sizes.walks)
+            lines += writer.launch(step, library.products.index(step))
         else:
             lines += _group(step, choices)
     return lines

@@ -6,6 +6,7 @@ from fusec.codegen.signature import chooses_real
 from fusec.codegen.sizes import SizeWriter
 from fusec.ir.graph import ChoiceParam, Graph
 from fusec.ir.kernel import Kernel
+from fusec.passes.kernel.blocks import EARLY, WIDTH
 
 
 class LaunchWriter:
@@ -14,11 +15,7 @@ class LaunchWriter:
     def __init__(self, graph: Graph, sizes: SizeWriter) -> None:
         self._choices = {param.name.upper(): param.name for param in graph.params if isinstance(param, ChoiceParam)}
         self._led = {name: place for place, name in enumerate(sizes.led)}
-        self._given = {
-            *(tensor.name for tensor in graph.tensors),
-            *(output.name for output in graph.outputs),
-            *sizes.held,
-        }
+        self._given = {*graph.stored, *sizes.held}
         self.wide = chooses_real(graph)
         self.walks = sizes.walks
 
@@ -44,10 +41,10 @@ class LaunchWriter:
     def _fixed(self, kernel: Kernel, grid: str, blocks: dict[str, str]) -> str:
         """The compile-time arguments by name."""
         named = {name: text for name, text in blocks.items() if name in kernel.blocks}
-        if "EARLY" in kernel.blocks:
-            named["EARLY"] = f"tiles.is_few({grid})"
-        if "WIDTH" in kernel.blocks:
-            named["WIDTH"] = "width"
+        if EARLY in kernel.blocks:
+            named[EARLY] = f"tiles.is_few({grid})"
+        if WIDTH in kernel.blocks:
+            named[WIDTH] = "width"
         named["INDEX"] = "index"
         if self.wide:
             named["REAL"] = "real"

@@ -33,12 +33,12 @@ class ProductWriter:
         """All products, each None where the strides of a call make no matrices of its operands."""
         return [f"{PRODUCTS} = (", *(f"    {self._product(product)}," for product in products), ")"]
 
-    def launch(self, product: LibraryProduct, number: int, walks: bool) -> list[str]:
+    def launch(self, product: LibraryProduct, number: int) -> list[str]:
         """The launch of product `number`; with leading axes one for each walk over two of them."""
         one = f"{PRODUCTS}[{number}]"
         tensors = dict.fromkeys(matrix.tensor for matrix in (product.a, product.b, product.out))
         moved = [f"{literal(name)}: at[{self._places[name]}]" for name in tensors if name in self._places]
-        if not (walks and moved):
+        if not moved:
             return [f"launches.append({one})"]
         return [f"launches += [{one}.at({{{', '.join(moved)}}}) for at in rows.offsets]"]
 

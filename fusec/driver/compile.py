@@ -105,15 +105,15 @@ def blamed(step: str) -> Iterator[None]:
 
 def plan_records(program: Program) -> tuple[PlanRecord, ...]:
     """The plans of an op in words and figures, in the order of `Program.plans`."""
-    around = {id(plan) for library in program.libraries for group in library.groups for plan in group.all_plans()}
+    fused = len(program.plans) - len(program.around)
     return tuple(
         PlanRecord(
-            name=f"library {built.plan.shape.value}" if id(built) in around else built.plan.shape.value,
+            name=built.plan.shape.value if place < fused else f"library {built.plan.shape.value}",
             words=built.plan.words,
             kernels=tuple(kernel.name for kernel in built.kernels),
             moved=traffic(built.plan),
             least=least_traffic(built.plan),
             excess=excess_traffic(built.plan),
         )
-        for built in program.plans
+        for place, built in enumerate(program.plans)
     )

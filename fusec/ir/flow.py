@@ -6,6 +6,7 @@ reductions, and every root is a store. What a `Graph` says on named axes, a `Flo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
@@ -31,6 +32,11 @@ from fusec.ir.types import Axis, Named, Storage, union
 
 LEAD_AXES = (Named("lead1"), Named("lead0"))
 """The axes a kernel walks `...` by: all leading dimensions, collapsed to two that have strides of their own."""
+
+
+def axes_text(axes: Iterable[Axis]) -> str:
+    """`B, S`: axes in words, the two that `...` is walked by under that name."""
+    return ", ".join(dict.fromkeys("..." if axis in LEAD_AXES else str(axis) for axis in axes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,11 @@ class Graph:
         return tuple(param for param in self.params if isinstance(param, TensorParam))
 
     @property
+    def stored(self) -> tuple[str, ...]:
+        """The names of all tensors of a call: its arguments, then what comes out."""
+        return (*(tensor.name for tensor in self.tensors), *(output.name for output in self.outputs))
+
+    @property
     def roots(self) -> tuple[NodeId, ...]:
         """Every node something outside the graph depends on."""
         effects = (n for scatter in self.scatters for n in (*scatter.indices, scatter.value))

@@ -78,18 +78,22 @@ ELEMENTWISE: dict[str, ElementwiseOp] = {
 
 @dataclass(frozen=True, slots=True)
 class ReduceOp:
-    """A reduction: a monoid with an identity; `mean` is a sum divided by the count at the end."""
+    """A reduction: a monoid of the elementwise operation `combine` and its identity.
+
+    `mean` is a sum, divided by the count at the end.
+    """
 
     name: str
+    combine: str
     identity: float
 
 
 REDUCTIONS: dict[str, ReduceOp] = {
     op.name: op
     for op in (
-        ReduceOp("sum", 0.0),
-        ReduceOp("mean", 0.0),
-        ReduceOp("amax", float("-inf")),
-        ReduceOp("amin", float("inf")),
+        ReduceOp("sum", "add", 0.0),
+        ReduceOp("mean", "add", 0.0),
+        ReduceOp("amax", "maximum", float("-inf")),
+        ReduceOp("amin", "minimum", float("inf")),
     )
 }

@@ -79,10 +79,14 @@ class Program:
 
     @property
     def plans(self) -> tuple[BuiltPlan, ...]:
-        """Every plan of every group once, those around products in the library last."""
-        groups = (*self.groups, *(group for library in self.libraries for group in library.groups))
-        found = {tuple(kernel.name for kernel in plan.kernels): plan for g in groups for plan in g.all_plans()}
-        return tuple(found.values())
+        """Every plan of every group, those around products in the library last."""
+        return (*(plan for group in self.groups for plan in group.all_plans()), *self.around)
+
+    @property
+    def around(self) -> tuple[BuiltPlan, ...]:
+        """The plans of the kernels around products in the library, each once."""
+        plans = (plan for library in self.libraries for group in library.groups for plan in group.all_plans())
+        return tuple({tuple(kernel.name for kernel in plan.kernels): plan for plan in plans}.values())
 
     @property
     def held(self) -> tuple[Held, ...]:

@@ -149,12 +149,12 @@ class _Walk:
         for write in self.graph.scatters:
             if write.param == param.name:
                 at, value = self._places(write), self.known[write.value]
-                contents = self._after(write, param, contents)
+                contents = self._after(write, at, param, contents)
                 count += writes(param.dims, at, value.axes, self.binding).reshape(count.shape)
         return contents.forget(count > 1)
 
-    def _after(self, write: Scatter, param: TensorParam, contents: Interval) -> Interval:
-        at, value = self._places(write), self._cast(self.known[write.value], self.binding.storage(param.element))
+    def _after(self, write: Scatter, at: tuple[Array, ...], param: TensorParam, contents: Interval) -> Interval:
+        value = self._cast(self.known[write.value], self.binding.storage(param.element))
 
         def put(table: Tensor, rows: Tensor) -> Tensor:
             return scatter(table, param.dims, at, Array(rows, value.axes), self.binding)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy
@@ -54,14 +54,15 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     flow = run("resolve_views", resolve_views, renamed(lowered, names))
     groups = run("place", lambda flow: place(flow, known), flow)
     built = run("build_kernels", lambda groups: _build(groups, Target(spelled, known)), groups)
-    multiplies = any(isinstance(graph.nodes[n].expr, Dot) for n in reachable(graph.nodes, graph.roots))
+    program = Program(graph, (lowered,), spelled, built, tuple(known.items()))
+    if not any(isinstance(graph.nodes[n].expr, Dot) for n in reachable(graph.nodes, graph.roots)):
+        return program
     # Where a product is a step of its own, its operands are stored anyway: nothing is to be deferred there.
     apart = reciprocate(commute(simplify(graph)))
-    general = run("unfuse", unfuse, renamed(apart, names)) if multiplies else None
-    if general is None:
-        return Program(graph, (lowered,), spelled, built, tuple(known.items()))
-    libraries = _libraries(renamed(apart, names), general, known)
-    return Program(graph, (lowered, apart), spelled, built, tuple(known.items()), libraries)
+    parted = renamed(apart, names)
+    general = run("unfuse", unfuse, parted)
+    libraries = _libraries(parted, general, known) if general else ()
+    return replace(program, forms=(lowered, apart), libraries=libraries) if libraries else program
 
 
 def _libraries(graph: Graph, general: Unfused, known: dict[str, int]) -> tuple[BuiltLibrary, ...]:

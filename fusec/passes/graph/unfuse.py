@@ -35,9 +35,11 @@ def unfuse(graph: Graph) -> Unfused | None:
     """The steps, or None where there is no product or the library has none like it."""
     live = sorted(reachable(graph.nodes, graph.roots))
     dots = {number: expr for number in live if isinstance(expr := graph.nodes[number].expr, Dot)}
-    if not dots or any(_multiplied_as(graph, dot) is None for dot in dots.values()) or _may_be_left_out(graph, live):
+    storages = {number: storage for number, dot in dots.items() if (storage := _multiplied_as(graph, dot)) is not None}
+    depth = _depths(graph)
+    if not dots or len(storages) < len(dots) or _may_be_left_out(graph, live, depth):
         return None
-    return _Cutter(graph, dots).cut()
+    return _Cutter(graph, dots, storages, depth).cut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,16 @@ class _Result:
 
 
 class _Cutter:
-    def __init__(self, graph: Graph, dots: dict[NodeId, Dot]) -> None:
+    """Cuts a graph at its `dots`, each with the type of its operands; `depth` says how many stand within each other."""
+
+    def __init__(
+        self, graph: Graph, dots: dict[NodeId, Dot], storages: dict[NodeId, Storage], depth: list[int]
+    ) -> None:
         self._graph = graph
         self._nodes = graph.nodes
         self._dots = dots
-        self._depth = _depths(graph)
+        self._storages = storages
+        self._depth = depth
         self._readers = _readers(graph)
         self._order = union(*(dim for output in graph.outputs for dim in output.dims))
         self._taken = {named.name for named in (*graph.params, *graph.outputs, *graph.variables, *graph.solves)}
@@ -61,16 +68,15 @@ class _Cutter:
         self._operands: dict[tuple[NodeId, Storage], Held] = {}
 
     def cut(self) -> Unfused | None:
+        products = {n: product for n in self._dots if (product := self._product(n)) is not None}
+        if len(products) < len(self._dots):
+            return None
         deepest = max(self._depth[root] for root in self._graph.roots)
         steps: list[Graph | LibraryProduct] = []
         for level in range(deepest + 1):
-            known = len(self._operands)
-            products = [self._product(number) for number in self._dots if self._depth[number] == level + 1]
-            stored = dict(list(self._operands.items())[known:])
-            graph = self._step(level, {number: held for (number, _), held in stored.items()}, level == deepest)
-            if any(product is None for product in products):
-                return None
-            steps += [*([graph] if graph.roots else []), *(product for product in products if product)]
+            graph = self._step(level, last=level == deepest)
+            steps += [graph] if graph.roots else []
+            steps += [product for number, product in products.items() if self._depth[number] == level + 1]
         outputs = {output.name for output in self._graph.outputs}
         held = {one.name: one for one in (*self._operands.values(), *(r.tensor for r in self._results.values()))}
         return Unfused(tuple(one for one in held.values() if one.name not in outputs), tuple(steps))
@@ -79,8 +85,7 @@ class _Cutter:
 
     def _result(self, number: NodeId) -> _Result:
         """Where a product goes: to the output that it is, if it is only that, in its type; else in f32."""
-        storage = _multiplied_as(self._graph, self._dots[number])
-        assert storage is not None
+        storage = self._storages[number]
         node: NodeId = number
         element: Storage = _F32
         readers = self._readers[number]
@@ -102,9 +107,7 @@ class _Cutter:
 
     def _product(self, number: NodeId) -> LibraryProduct | None:
         dot = self._dots[number]
-        storage = _multiplied_as(self._graph, dot)
-        assert storage is not None
-        a, b = (self._matrix(operand, dot.axes, storage) for operand in (dot.a, dot.b))
+        a, b = (self._matrix(operand, dot.axes, self._storages[number]) for operand in (dot.a, dot.b))
         if a is None or b is None:
             return None
         left, right = (walked(self._nodes[operand].type.axes) for operand in (dot.a, dot.b))
@@ -163,7 +166,7 @@ class _Cutter:
 
     # Graphs
 
-    def _step(self, level: int, stored: dict[NodeId, Held], last: bool) -> Graph:
+    def _step(self, level: int, last: bool) -> Graph:
         """What can be computed when products of `level` dots within each other are there, and has to be."""
         graph, builder, new = self._graph, Builder[Expr](), dict[NodeId, NodeId]()
         ready = {result.node: result.tensor for result in self._results.values()}
@@ -188,8 +191,8 @@ class _Cutter:
         named = {output.name for output in outputs}
         outputs += [
             Output(held.name, held.element, held.dims, move(number))
-            for number, held in stored.items()
-            if held.name not in named
+            for (number, _), held in self._operands.items()
+            if held.name not in named and self._depth[number] == level
         ]
         scatters = tuple(
             replace(scatter, indices=tuple(map(move, scatter.indices)), value=move(scatter.value))
@@ -224,9 +227,9 @@ def _multiplied_as(graph: Graph, dot: Dot) -> Storage | None:
     return storage if _MULTIPLIED.issuperset(storage.options) else None
 
 
-def _may_be_left_out(graph: Graph, live: list[NodeId]) -> bool:
+def _may_be_left_out(graph: Graph, live: list[NodeId], depth: list[int]) -> bool:
     """Whether some product is made of an argument that a call may omit: there is then nothing to multiply."""
-    depth, optional = _depths(graph), {tensor.name for tensor in graph.tensors if tensor.optional}
+    optional = {tensor.name for tensor in graph.tensors if tensor.optional}
     nodes = ((number, graph.nodes[number].expr) for number in live)
     return any(isinstance(expr, Choose) and expr.selector in optional and depth[number] for number, expr in nodes)
 

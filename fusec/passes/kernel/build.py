@@ -158,8 +158,7 @@ class _KernelBuilder:
         graph, exprs = self._target.graph, [self._facts.nodes[n].expr for n in self._facts.live]
         stored = {store.target for store in self._facts.flow.stores}
         used = {expr.param for expr in exprs if isinstance(expr, Load)} | stored | _types(self._root.statements)
-        tensors = [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
-        pointers = [name for name in tensors if name in used]
+        pointers = [name for name in graph.stored if name in used]
         integers = self._grid.integers(self._root.statements)
         aligned = self._grid.aligned(integers)
         rounded: list[Statement] = [Define(Name(name), f"{name} // {WIDTH} * {WIDTH}") for name in aligned]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from fusec.ir.expressions import NodeId, Reduce
 from fusec.ir.kernel import Apply, AsWhole, Dims, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.types import Kind, extent
+from fusec.ir.types import Axis, Kind, extent
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.scope import Scope
-
-_MERGE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
 
 
 class Reductions:
@@ -25,20 +23,21 @@ class Reductions:
         reduce = self.expr(number)
         if value.kind is Kind.INT:
             value = AsWhole(value, Whole.LONG, value.dims)
-        masks = tuple(m for axis in reduce.axes if (m := scope.mask(axis)) is not None)
-        if not masks or self._facts.padding.suits(reduce):
+        if self._facts.padding.suits(reduce):
+            return value
+        return self.masked(value, reduce.axes, REDUCTIONS[reduce.op].identity, scope)
+
+    def masked(self, value: Value, axes: tuple[Axis, ...], fill: float, scope: Scope) -> Value:
+        """A tile with `fill` in every lane outside of the extents of `axes`."""
+        masks = tuple(m for axis in axes if (m := scope.mask(axis)) is not None)
+        if not masks:
             return value
         dims = self._grid.order({*value.dims, *(d for mask in masks for d in mask.dims)})
-        return Masked(value, masks, REDUCTIONS[reduce.op].identity, dims, value.kind)
+        return Masked(value, masks, fill, dims, value.kind)
 
     def gathered(self, number: NodeId, value: Value) -> Value:
         """What a step adds to the accumulator: a tile, or beside dots, whose tiles fill the registers, its fold."""
-        if not self._facts.multiplies:
-            return value
-        reduce = self.expr(number)
-        over = tuple(dim for dim in value.dims if dim in {str(axis) for axis in reduce.axes})
-        kept = tuple(dim for dim in value.dims if dim not in over)
-        return Fold(reduce.op, value, over, kept, self._facts.nodes[number].type.kind) if over else value
+        return self._fold(number, value) if self._facts.multiplies else value
 
     def start(self, number: NodeId, value: Value) -> Value:
         """The accumulator of a loop over tiles like `value`, before the first step."""
@@ -51,23 +50,23 @@ class Reductions:
 
     def step(self, number: NodeId, total: Name, value: Value) -> Value:
         """The accumulator after a step."""
-        return Apply(_MERGE[self.expr(number).op], (total, value), total.dims, total.kind)
+        return Apply(REDUCTIONS[self.expr(number).op].combine, (total, value), total.dims, total.kind)
 
     def folded(self, number: NodeId, value: Value) -> Value:
         """The result, from a tile of operands or of accumulators."""
+        reduce, folded, padding = self.expr(number), self._fold(number, value), self._facts.padding
+        neutral = not padding.suits(reduce) or padding.suits_empty(reduce)
+        if folded is not value and not neutral and self._facts.shows_empty(reduce.axes):
+            some = tuple(InRange(Number(0, (), Kind.INT), extent(axis)) for axis in reduce.axes)
+            return Masked(folded, some, REDUCTIONS[reduce.op].identity, folded.dims, folded.kind)
+        return folded
+
+    def _fold(self, number: NodeId, value: Value) -> Value:
+        """A tile without the dimensions that are reduced; itself if it has none of them."""
         reduce = self.expr(number)
         over = tuple(dim for dim in value.dims if dim in {str(axis) for axis in reduce.axes})
-        if not over:
-            return value
         kept = tuple(dim for dim in value.dims if dim not in over)
-        kind = self._facts.nodes[number].type.kind
-        folded = Fold(reduce.op, value, over, kept, kind)
-        padding = self._facts.padding
-        neutral = not padding.suits(reduce) or padding.suits_empty(reduce)
-        if not neutral and self._facts.shows_empty(reduce.axes):
-            some = tuple(InRange(Number(0, (), Kind.INT), extent(axis)) for axis in reduce.axes)
-            return Masked(folded, some, REDUCTIONS[reduce.op].identity, kept, kind)
-        return folded
+        return Fold(reduce.op, value, over, kept, self._facts.nodes[number].type.kind) if over else value
 
     def expr(self, number: NodeId) -> Reduce:
         """The reduction that a node is."""

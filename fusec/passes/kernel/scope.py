@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fusec.ir.expressions import NodeId
@@ -46,41 +47,28 @@ class Scope:
     pointers: dict[object, Name] = field(default_factory=dict)
     combined: dict[tuple[str, ...], MaskName] = field(default_factory=dict)
 
-    def known(self, number: NodeId) -> Value | None:
-        """The value of a node if this scope or one around it has it."""
+    def around(self) -> Iterator[Scope]:
+        """This scope, then those around it, outwards."""
         scope: Scope | None = self
         while scope is not None:
-            if number in scope.values:
-                return scope.values[number]
+            yield scope
             scope = scope.parent
-        return None
+
+    def known(self, number: NodeId) -> Value | None:
+        """The value of a node if this scope or one around it has it."""
+        return next((scope.values[number] for scope in self.around() if number in scope.values), None)
 
     def index(self, axis: Axis) -> Name:
         """The index variable of an axis."""
-        scope: Scope | None = self
-        while scope is not None:
-            if axis in scope.indices:
-                return scope.indices[axis]
-            scope = scope.parent
-        raise KeyError(axis)
+        return next(scope.indices[axis] for scope in self.around() if axis in scope.indices)
 
     def mask(self, axis: Axis) -> MaskName | None:
         """The mask of an axis, None when every lane of it is inside."""
-        scope: Scope | None = self
-        while scope is not None:
-            if axis in scope.masks:
-                return scope.masks[axis]
-            scope = scope.parent
-        return None
+        return next((scope.masks[axis] for scope in self.around() if axis in scope.masks), None)
 
     def pointer(self, key: object) -> Name | None:
         """The pointer to a row if this scope or one around it has it."""
-        scope: Scope | None = self
-        while scope is not None:
-            if key in scope.pointers:
-                return scope.pointers[key]
-            scope = scope.parent
-        return None
+        return next((scope.pointers[key] for scope in self.around() if key in scope.pointers), None)
 
     @property
     def outermost(self) -> Scope:

@@ -23,9 +23,8 @@ class Target:
     def argument_names(self) -> set[str]:
         """The names a kernel's arguments take, which no variable may have."""
         graph = self.graph
-        tensors = [*(tensor.name for tensor in graph.tensors), *(output.name for output in graph.outputs)]
         scalars = [param.name for param in graph.params if not isinstance(param, TensorParam)]
-        return {*(f"{name}_ptr" for name in tensors), *scalars, *(solve.name for solve in graph.solves)}
+        return {*(f"{name}_ptr" for name in graph.stored), *scalars, *(solve.name for solve in graph.solves)}
 
     def strides(self, tensor: str) -> tuple[sympy.Symbol, ...]:
         """The strides of a stored tensor, one for each stored dimension."""

@@ -27,7 +27,6 @@ from fusec.ir.kernel import (
     Branch,
     Filled,
     Largest,
-    Masked,
     Name,
     Number,
     Rounded,
@@ -117,10 +116,8 @@ class Values:
         if isinstance(value, Name) and value.storage is not None and value.storage == storage:
             return value
         wide = widened(value)
-        masks = tuple(m for axis in dot.axes if (m := scope.mask(axis)) is not None)
-        if masks and not self._facts.padding.is_zero(number, dot.axes):
-            dims = self._grid.order({*wide.dims, *(d for mask in masks for d in mask.dims)})
-            wide = Masked(wide, masks, 0.0, dims, wide.kind)
+        if not self._facts.padding.is_zero(number, dot.axes):
+            wide = self._reductions.masked(wide, dot.axes, 0.0, scope)
         if storage is None:
             return wide
         rounded = Rounded(wide, self._target.dtype(storage), wide.dims, wide.kind)

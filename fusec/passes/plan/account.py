@@ -67,20 +67,20 @@ def _params(stage: Stage, roots: tuple[NodeId, ...], through: bool) -> set[str]:
 
 def traffic(plan: Plan) -> str:
     """The tensors a plan moves, each as often as it crosses memory: `2 x + weight + y`."""
-    return _sum(_crossings(plan))
+    return _sum(crossings(plan))
 
 
 def least_traffic(plan: Plan) -> str:
     """The same with every tensor once."""
-    return _sum(Counter(dict.fromkeys(_crossings(plan), 1)))
+    return _sum(Counter(dict.fromkeys(crossings(plan), 1)))
 
 
 def excess_traffic(plan: Plan) -> str:
     """What a plan moves above the least: empty where every tensor crosses memory once."""
-    return _sum(Counter({name: times - 1 for name, times in _crossings(plan).items() if times > 1}))
+    return _sum(Counter({name: times - 1 for name, times in crossings(plan).items() if times > 1}))
 
 
-def _crossings(plan: Plan) -> Counter[str]:
+def crossings(plan: Plan) -> Counter[str]:
     """How often each tensor crosses memory; every result does so once."""
     count: Counter[str] = Counter()
     for stage in plan.stages:

@@ -6,15 +6,15 @@ mark is said in words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fusec.ir.builder import GraphBuilder
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import LEAD_AXES, Flow, FlowNode
+from fusec.ir.flow import Flow, FlowNode, axes_text
 from fusec.ir.graph import Graph, Node
 from fusec.ir.plan import Plan, Stage
-from fusec.ir.types import Axis, Lead
+from fusec.ir.types import Axis
 from fusec.passes.plan.commute import reduces_over
 from fusec.passes.plan.defer import deferred
 from fusec.passes.plan.factor import Factor
@@ -120,7 +120,7 @@ def _merge(number: int, new: Reduce, flow: Flow) -> Rule:
     if sweeps:
         order = {mark: "an earlier" if sweep < depth[mine] else "a later" for mark, sweep in sweeps.items()}
         return Rule("merge", False, ", ".join(f"reduction {mark} needs {word} sweep" for mark, word in order.items()))
-    return Rule("merge", False, f"no other reduction of the same rows over {_names(new.axes)}")
+    return Rule("merge", False, f"no other reduction of the same rows over {axes_text(new.axes)}")
 
 
 def _axes(flow: Flow, number: NodeId) -> tuple[Axis, ...]:
@@ -145,12 +145,12 @@ def _commute(before: Graph, old: Reduce, after: Graph, new: Reduce) -> Iterator[
     stay = {words(after.nodes[n]) for n in factors(after.nodes, new)}
     if left - stay:
         sign = "" if old.op == "sum" else "is positive, "
-        reason = f"{' and '.join(sorted(left - stay))} {sign}has no axis {_names(old.axes)}, and left it"
+        reason = f"{' and '.join(sorted(left - stay))} {sign}has no axis {axes_text(old.axes)}, and left it"
         yield Rule("commute", True, reason)
     if stay:
         yield Rule("commute", False, why_not_commuted(after.nodes, new))
     if not left:
-        yield Rule("commute", False, f"it waits for no other reduction over {_names(old.axes)}")
+        yield Rule("commute", False, f"it waits for no other reduction over {axes_text(old.axes)}")
 
 
 def _defer(builder: GraphBuilder, node: Node, found: Moves) -> Iterator[Rule]:
@@ -158,7 +158,7 @@ def _defer(builder: GraphBuilder, node: Node, found: Moves) -> Iterator[Rule]:
     if found.left.factors:
         verb = "has" if len(found.left.factors) == 1 else "have"
         yield Rule(
-            "defer", True, f"{_all(builder, found.left.factors)} {verb} no axis {_names(node.expr.axes)}, and left"
+            "defer", True, f"{_all(builder, found.left.factors)} {verb} no axis {axes_text(node.expr.axes)}, and left"
         )
     if found.left.negative:
         yield Rule("defer", True, "the sign left")
@@ -181,7 +181,7 @@ def _all(builder: GraphBuilder, factors: tuple[Factor, ...]) -> str:
 def _online(after: Graph, new: Reduce) -> Rule:
     if reduces_over(after.nodes, new.arg, new.axes):
         return Rule("online", False, "not built: what it waits for is finished first")
-    return Rule("online", False, f"it waits for no other reduction over {_names(new.axes)}")
+    return Rule("online", False, f"it waits for no other reduction over {axes_text(new.axes)}")
 
 
 # Places
@@ -192,10 +192,10 @@ def _place(stage: Stage, number: NodeId) -> str:
     assert isinstance(reduce, Reduce)
     looped = tuple(axis for axis in reduce.axes if axis in stage.stream)
     if stage.split and looped:
-        return f"split over programs along {_names(looped)}, combined in fixed order by the stages after it"
+        return f"split over programs along {axes_text(looped)}, combined in fixed order by the stages after it"
     if looped:
         depth = depths(stage.flow, stage.stream)
-        return f"streamed along {_names(looped)}, sweep {depth[number]} of {_sweeps(stage, depth)}"
+        return f"streamed along {axes_text(looped)}, sweep {depth[number]} of {_sweeps(stage, depth)}"
     return "in registers, several rows to a program" if stage.lanes else "in registers"
 
 
@@ -210,9 +210,4 @@ def _sweeps(stage: Stage, depth: Mapping[NodeId, int]) -> int:
 def _title(node: Node) -> str:
     assert isinstance(node.expr, Reduce)
     op, text = node.expr.op, words(node)
-    return text if text.startswith(f"{op}(") else text.replace(op, f"{op} over {_names(node.expr.axes)}", 1)
-
-
-def _names(axes: Iterable[Axis]) -> str:
-    texts = ["..." if axis in LEAD_AXES or isinstance(axis, Lead) else str(axis) for axis in axes]
-    return ", ".join(dict.fromkeys(texts))
+    return text if text.startswith(f"{op}(") else text.replace(op, f"{op} over {axes_text(node.expr.axes)}", 1)

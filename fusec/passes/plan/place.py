@@ -10,7 +10,17 @@ from dataclasses import replace
 from math import prod
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import LEAD_AXES, Flow, Load, Store, flow_reachable, position_axes, store_axes, store_operands
+from fusec.ir.flow import (
+    LEAD_AXES,
+    Flow,
+    Load,
+    Store,
+    axes_text,
+    flow_reachable,
+    position_axes,
+    store_axes,
+    store_operands,
+)
 from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, without
 from fusec.passes.plan.contract import contraction
@@ -80,12 +90,12 @@ def _common_rows(facts: Survey) -> tuple[Axis, ...]:
 def _joint(facts: Survey, rows: tuple[Axis, ...], label: str) -> Plan:
     inner = without(facts.order, rows)
     stage = Stage(f"joint{label}", facts.flow, facts.order, rows, tile=inner)
-    return Plan(Shape.JOINT, (stage,), f"one program per {names(rows)}, {names(inner)} in registers")
+    return Plan(Shape.JOINT, (stage,), f"one program per {axes_text(rows)}, {axes_text(inner)} in registers")
 
 
 def _reducing_plans(facts: Survey, known: dict[str, int], label: str) -> tuple[Plan, ...]:
     rows, block = _rows_and_block(facts)
-    row, inner = names(rows) or "launch", names(facts.inner)
+    row, inner = axes_text(rows) or "launch", axes_text(facts.inner)
     sizes = [known_extent(axis, known) for axis in facts.inner]
     length = prod(size for size in sizes if size is not None) if None not in sizes else None
     plans: list[Plan] = []
@@ -101,7 +111,7 @@ def _reducing_plans(facts: Survey, known: dict[str, int], label: str) -> tuple[P
     rest = without(facts.inner, (outer,))
     if rows or block:
         stage = Stage(f"streamed{label}", facts.flow, facts.order, rows, block=block, tile=rest, stream=(outer,))
-        plans.append(Plan(Shape.STREAMED, (stage,), f"one program per {row}, {names((outer,))} in a loop"))
+        plans.append(Plan(Shape.STREAMED, (stage,), f"one program per {row}, {axes_text((outer,))} in a loop"))
     stages = split_stages(facts, known, label)
     plans.append(Plan(Shape.SPLIT, stages, f"each {row} over several programs, combined in fixed order"))
     return tuple(plans)
@@ -129,10 +139,12 @@ def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:
     if reused:
         rows = without(facts.order, reused)
         stage = Stage(f"tiled{label}", facts.flow, facts.order, rows, tile=reused)
-        plans.append(Plan(Shape.TILED, (stage,), f"one program per {names(rows)}, {names(reused)} in registers"))
+        plans.append(
+            Plan(Shape.TILED, (stage,), f"one program per {axes_text(rows)}, {axes_text(reused)} in registers")
+        )
     rows, block = facts.order[:-1], facts.order[-1] if facts.order else None
     stage = Stage(f"blocked{label}", facts.flow, facts.order, rows, lanes=bool(rows), block=block)
-    plans.append(Plan(Shape.BLOCKED, (stage,), f"blocks of {names(facts.order) or 'one element'}"))
+    plans.append(Plan(Shape.BLOCKED, (stage,), f"blocks of {axes_text(facts.order) or 'one element'}"))
     return tuple(plans)
 
 
@@ -181,9 +193,3 @@ def _by_major(facts: Survey) -> list[tuple[Store, ...]]:
             axes = set(store_axes(facts.flow, store))
             sets[next(key for key in sets if axes <= key)].append(store)
     return [tuple(stores) for stores in sets.values()]
-
-
-def names(axes: tuple[Axis, ...]) -> str:
-    """`B, S` for the words of a plan; the two axes of `...` under that name."""
-    texts = ["..." if axis in LEAD_AXES else str(axis) for axis in axes]
-    return ", ".join(dict.fromkeys(texts))

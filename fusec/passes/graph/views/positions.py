@@ -9,14 +9,14 @@ import sympy
 
 from fusec.ir.expressions import Layout
 from fusec.ir.flow import LEAD_AXES, Affine, Pair, Position, Store
+from fusec.ir.layout import stored_dims
 from fusec.ir.types import Axis, Dim, Lead, Sum, extent, product_extent
 from fusec.ir.typing import part_axis
 
 
 def positions_of(dims: tuple[Dim, ...]) -> tuple[Affine, ...]:
     """Every position of several stored dimensions; `...` becomes the two axes it is walked by."""
-    flat = (d for dim in dims for d in (((axis,) for axis in LEAD_AXES) if dim == (Lead(),) else (dim,)))
-    return tuple(_whole(dim) for dim in flat)
+    return tuple(map(_whole, stored_dims(dims)))
 
 
 def walked(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:

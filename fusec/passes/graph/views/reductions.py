@@ -8,12 +8,11 @@ from dataclasses import replace
 from fusec.ir.expressions import Dot, Elementwise, Layout, NodeId, Reduce
 from fusec.ir.flow import FlowBuilder
 from fusec.ir.graph import Node
+from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import REAL, Axis, Computed, Sum, ValueType, union, without
 from fusec.ir.typing import part_axis
 from fusec.passes.graph.views.parts import Parts, Split, Value
 from fusec.passes.graph.views.positions import axes_of_part
-
-_COMBINE = {"sum": "add", "amax": "maximum", "amin": "minimum"}
 
 
 class Reductions:
@@ -57,7 +56,8 @@ class Reductions:
         def build(ids: Sequence[NodeId]) -> NodeId:
             axes = union(*(self._builder[number].type.axes for number in ids))
             element = node.type.element if isinstance(node.type.element, Computed) else REAL
-            return self._builder.add(Elementwise(_COMBINE[op], tuple(ids)), ValueType(element, axes), node.name)
+            combine = Elementwise(REDUCTIONS[op].combine, tuple(ids))
+            return self._builder.add(combine, ValueType(element, axes), node.name)
 
         return self._parts.lift([a, b], build)
 
