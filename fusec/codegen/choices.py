@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from fusec.codegen.boxes import BOXES, BoxWriter, cuts, flips
 from fusec.codegen.extents import Extents, count, divisor, factor, times
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.names import words
@@ -14,27 +15,36 @@ from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Shape, Stage
 from fusec.ir.program import BuiltPlan
 from fusec.ir.types import DType, Kind
-from fusec.passes.kernel.blocks import block_name
+from fusec.passes.kernel.blocks import ACROSS, DOWN, block_name
 from fusec.passes.plan.account import row_facts, sweeps
 from fusec.passes.plan.registers import at_most, residency, widest
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A plan as code: when it is taken (always, without a condition), what it is in words, and what it does."""
+    """A plan as code: when it is taken (always, without a condition), what it is in words, and what it does.
+
+    The lines `before` are for its condition.
+    """
 
     condition: str | None
     words: str
     body: list[str]
+    before: tuple[str, ...] = ()
 
 
 class ChoiceWriter:
     """Writes each shape of plan for one op. `itemsizes` has the bytes of an element of each tensor, as text."""
 
-    def __init__(self, itemsizes: Mapping[str, str], extents: Extents, launches: LaunchWriter) -> None:
+    def __init__(
+        self, itemsizes: Mapping[str, str], extents: Extents, launches: LaunchWriter, boxes: BoxWriter, device: str
+    ) -> None:
+        """`device` is the text for the device of a call."""
         self._itemsizes = itemsizes
         self._extents = extents
         self._launches = launches
+        self._boxes = boxes
+        self._device = device
 
     def choice(self, plan: BuiltPlan) -> Choice:
         """The case of one plan."""
@@ -42,7 +52,7 @@ class ChoiceWriter:
         if not plan.plan.few:
             return found
         few = f"tiles.is_vector({count(plan.plan.few)})"
-        return Choice(f"{few} and {found.condition}" if found.condition else few, found.words, found.body)
+        return replace(found, condition=f"{few} and {found.condition}" if found.condition else few)
 
     def _shaped(self, plan: BuiltPlan) -> Choice:
         stage, kernel, words = plan.plan.stages[0], plan.kernels[0], plan.plan.words
@@ -59,6 +69,8 @@ class ChoiceWriter:
                 return self._tiled(stage, kernel, words)
             case Shape.PRODUCT:
                 return self._product(stage, kernel, words)
+            case Shape.PERSISTENT:
+                return self._persistent(stage, kernel, words)
             case Shape.BLOCKED if stage.block:
                 return Choice(None, words, self._finish(stage, kernel))
             case Shape.BLOCKED:
@@ -123,6 +135,32 @@ class ChoiceWriter:
         }
         grid = times(count(stage.rows), f"tiles.cdiv({side}, tile.side)", f"tiles.cdiv({block}, tile.block)")
         return Choice(None, words, [*sizing, *self._launches.lines(kernel, grid, blocks, "tile.options")])
+
+    def _persistent(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
+        assert stage.side is not None
+        assert stage.block is not None
+        assert stage.boxes is not None
+        dots = sum(len(product.dots) for product in stage.boxes.products)
+        sizes = ", ".join(map(count, (stage.rows, (stage.side,), (stage.block,), stage.stream)))
+        blocks = {
+            block_name(stage.side): "run.side",
+            block_name(stage.block): "run.block",
+            block_name(stage.stream[-1]): "run.step",
+            DOWN: "run.down",
+            ACROSS: "run.across",
+        }
+        read = [matrix.tensor for box in stage.boxes.all for matrix in box.matrices]
+        given = [name for name in dict.fromkeys(read) if self._launches.is_argument(name)]
+        alone = "len(rows.offsets) == 1 and " if self._launches.walks else ""
+        body = self._launches.runs(
+            kernel,
+            f"runs({self._device}, {sizes}, {dots})",
+            blocks,
+            cuts(stage, kernel),
+            flips(stage, kernel, kernel.varying[2:]),
+        )
+        before = tuple(self._boxes.lines(stage.boxes))
+        return Choice(f"{alone}moves_boxes({', '.join([BOXES, *given])})", words, body, before)
 
     def _operand_size(self, stage: Stage, dots: list[Dot]) -> str:
         """Bytes of an element that the matrix unit takes, as the widest of the stored operands has it."""

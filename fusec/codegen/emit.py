@@ -134,13 +134,15 @@ def _kernel_views(program: Program, wide: bool, imports: Mapping[str, str]) -> t
 def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool, imports: Mapping[str, str]) -> KernelView:
     varying = _row_extents(stage) & set(kernel.integers)
     scalars = [param for param in graph.params if isinstance(param, ScalarParam) and param.name in kernel.scalars]
-    fixed = sorted(varying | {param.name for param in scalars if param.dtype.kind is Kind.INT})
+    fixed = sorted({*varying, *kernel.varying} | {param.name for param in scalars if param.dtype.kind is Kind.INT})
     quoted = ", ".join(f'"{name}"' for name in fixed)
     constexprs = [*kernel.structure, *kernel.blocks, *kernel.flags, *(["REAL"] if wide else [])]
     parameters = (
+        *kernel.boxes,
         *(f"{name}_ptr" for name in kernel.pointers),
         *(_scalar_parameter(param) for param in scalars),
         *kernel.integers,
+        *kernel.varying,
         *(f"{name}: tl.constexpr" for name in constexprs),
     )
     body = kernel_lines(kernel, "REAL" if wide else "tl.float32")

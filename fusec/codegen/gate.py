@@ -59,8 +59,8 @@ TARGETS = {
 }
 """Limits per block: CUDA C++ Programming Guide, table of technical specifications per compute capability."""
 
-_FIRST_CAPABILITY = {"fp8e4nv": 89}
-"""The first compute capability whose conversions Triton knows, per element type."""
+_FIRST_CAPABILITY = {"fp8e4nv": 89, "tensordesc": 90}
+"""The first compute capability whose conversions Triton knows, per element type, and that has a copy engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Verdict:
 def unsupported(variant: Variant, target: Target) -> str | None:
     """Why this variant cannot exist on the target, or None."""
     for name, kind in variant.signature:
-        first = _FIRST_CAPABILITY.get(kind.removeprefix("*"), 0)
+        first = _FIRST_CAPABILITY.get(kind.removeprefix("*").partition("<")[0], 0)
         if target.capability < first:
             return f"{name} is {kind.removeprefix('*')}, which needs sm_{first} or later"
     for kind in variant.casts:

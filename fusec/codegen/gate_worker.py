@@ -30,7 +30,7 @@ def figures(job: dict[str, Any], folder: Path) -> Mapping[str, object]:
     """The figures of one job, or `{"error": why}` when the kernel does not compile."""
     try:
         module = load(job["module"], job["text"], folder)
-        return resources(getattr(module, job["variant"]["kernel"]), job["variant"], job["target"]["capability"])
+        return resources(getattr(module, job["variant"]["kernel"]), job["variant"], job["target"])
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
 
@@ -50,8 +50,8 @@ def load(name: str, text: str, folder: Path) -> ModuleType:
     return sys.modules[unique]
 
 
-def resources(kernel: Any, variant: dict[str, Any], capability: int) -> dict[str, int]:
-    """Registers, spilled bytes, stack and shared memory of a kernel variant on a compute capability."""
+def resources(kernel: Any, variant: dict[str, Any], chip: dict[str, Any]) -> dict[str, int]:
+    """Registers, spilled bytes, stack and shared memory of a kernel variant, compiled the first way that fits a chip."""
     names = [name for name, _ in variant["signature"]]
     source = ASTSource(
         kernel,
@@ -59,12 +59,12 @@ def resources(kernel: Any, variant: dict[str, Any], capability: int) -> dict[str
         {name: _constexpr(value) for name, value in variant["constexprs"]},
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in variant["divisible"]},
     )
-    target = GPUTarget("cuda", capability, 32)
+    target = GPUTarget("cuda", chip["capability"], 32)
     for way in variant["options"]:
         options = dict(way)
         most = options.pop("most_registers", None)
         found = _compiled(source, target, options)
-        if fits(found["spills"], found["registers"], most):
+        if fits(found["spills"], found["registers"], most) and found["shared"] <= chip["shared_limit"]:
             break
     return found
 

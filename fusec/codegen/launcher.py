@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fusec.codegen.boxes import BoxWriter
 from fusec.codegen.checks import dtype_text, extent_names, layout_arguments, shape_text, squeeze_line, squeezed
 from fusec.codegen.choices import Choice, ChoiceWriter
 from fusec.codegen.extents import Extents, count
 from fusec.codegen.launches import LaunchWriter
+from fusec.codegen.matrices import MatrixText
 from fusec.codegen.names import OpNames
 from fusec.codegen.products import PRODUCTS, ProductWriter
 from fusec.codegen.signature import chooses_real, is_wide, sequence
@@ -23,7 +25,11 @@ def plan_lines(program: Program, names: OpNames) -> list[str]:
     graph = program.spelled
     sizes = SizeWriter(program)
     launches = LaunchWriter(graph, sizes)
-    choices = ChoiceWriter(_itemsizes(program), Extents(dict(program.known)), launches)
+    named: tuple[TensorParam | Output | Held, ...] = (*graph.tensors, *graph.outputs, *program.held)
+    matrices = MatrixText({tensor.name: tensor.dims for tensor in named}, sizes.strides())
+    itemsizes = _itemsizes(program)
+    boxes = BoxWriter(matrices, itemsizes)
+    choices = ChoiceWriter(itemsizes, Extents(dict(program.known)), launches, boxes, _device(graph))
     lines = [*_extents(program, names), *sizes.lines()]
     if any(kernel.blocks for kernel in program.kernels):
         lines.append(f"index = tiles.index_type({', '.join(graph.stored)})")
@@ -32,7 +38,11 @@ def plan_lines(program: Program, names: OpNames) -> list[str]:
     if _has_scratch(program):
         lines.append("scratch = {}")
     lines.append("launches = []")
-    groups = _with_libraries(program, sizes, choices) if program.libraries else _groups(program, choices)
+    groups = (
+        _with_libraries(program, ProductWriter(matrices, _places(sizes)), choices)
+        if program.libraries
+        else _groups(program, choices)
+    )
     return [*lines, *groups, *_result(graph, _has_scratch(program))]
 
 
@@ -72,7 +82,7 @@ def _itemsizes(program: Program) -> dict[str, str]:
     sizes = {t.name: "4" if t.optional else f"{t.name}.element_size()" for t in program.spelled.tensors}
     for held in program.held:
         sizes[held.name] = f"{held.element}.itemsize" if isinstance(held.element, DTypeVar) else "4"
-    return sizes
+    return sizes | {output.name: f"{output.name}.dtype.itemsize" for output in program.spelled.outputs}
 
 
 def _has_scratch(program: Program) -> bool:
@@ -84,12 +94,18 @@ def _groups(program: Program, writer: ChoiceWriter) -> list[str]:
     return [line for group in program.groups for line in _group(group, writer)]
 
 
-def _with_libraries(program: Program, sizes: SizeWriter, choices: ChoiceWriter) -> list[str]:
+def _places(sizes: SizeWriter) -> dict[str, int]:
+    """Where in a walk over leading axes the offset of each tensor stands."""
+    return {name: place for place, name in enumerate(sizes.led)}
+
+
+def _device(graph: Graph) -> str:
+    return f"{next(tensor.name for tensor in graph.tensors if not tensor.optional)}.device"
+
+
+def _with_libraries(program: Program, writer: ProductWriter, choices: ChoiceWriter) -> list[str]:
     """The launches of an op with its products in the library, and the others where these are better."""
     graph = program.spelled
-    named: tuple[TensorParam | Output | Held, ...] = (*graph.tensors, *graph.outputs, *program.held)
-    places = {name: place for place, name in enumerate(sizes.led)}
-    writer = ProductWriter({tensor.name: tensor.dims for tensor in named}, sizes.strides(), places)
     tiled = any(plan.plan.shape is Shape.PRODUCT for plan in program.plans)
     better = f"tiles.prefers_library({PRODUCTS}{', tiled=True' if tiled else ''})"
     products: list[tuple[str | None, list[str]]] = []
@@ -145,10 +161,11 @@ def _choices(group: BuiltGroup, writer: ChoiceWriter) -> list[Choice]:
 
 def _chain(choices: list[Choice]) -> list[str]:
     """Plans as an if-chain, the last of which takes all extents."""
+    before = [line for choice in choices for line in choice.before]
     if len(choices) == 1:
-        return _commented(choices[0])
+        return [*before, *_commented(choices[0])]
     cases = [(choice.condition if choice is not choices[-1] else None, _commented(choice)) for choice in choices]
-    return _cases(cases)
+    return [*before, *_cases(cases)]
 
 
 def _commented(choice: Choice) -> list[str]:
@@ -177,7 +194,7 @@ def _result(graph: Graph, scratch: bool) -> list[str]:
     return [
         "return Plan(",
         f'    "{graph.name}",',
-        f"    {next(tensor.name for tensor in graph.tensors if not tensor.optional)}.device,",
+        f"    {_device(graph)},",
         f"    tensors={tensors},",
         *([f"    scalars={sequence(scalars)},"] if scalars else []),
         *([f"    mutated={sequence(mutated)},"] if mutated else []),

@@ -6,7 +6,9 @@ from fusec.codegen.signature import chooses_real
 from fusec.codegen.sizes import SizeWriter
 from fusec.ir.graph import ChoiceParam, Graph
 from fusec.ir.kernel import Kernel
-from fusec.passes.kernel.blocks import EARLY, WIDTH
+from fusec.passes.kernel.blocks import BEGIN, EARLY, END, WIDTH
+
+_APART = "contract=False,  # a declared cast stands between a product and a sum"
 
 
 class LaunchWriter:
@@ -16,8 +18,13 @@ class LaunchWriter:
         self._choices = {param.name.upper(): param.name for param in graph.params if isinstance(param, ChoiceParam)}
         self._led = {name: place for place, name in enumerate(sizes.led)}
         self._given = {*graph.stored, *sizes.held}
+        self._arguments = {tensor.name for tensor in graph.tensors}
         self.wide = chooses_real(graph)
         self.walks = sizes.walks
+
+    def is_argument(self, name: str) -> bool:
+        """Whether a caller passes a tensor."""
+        return name in self._arguments
 
     def lines(self, kernel: Kernel, grid: str, blocks: dict[str, str], options: str) -> list[str]:
         """The launch of `kernel` by `grid` programs; of `blocks` it gets the compile-time arguments that it has."""
@@ -28,7 +35,7 @@ class LaunchWriter:
             f"    grid=({grid},),",
             f"    arguments=tiles.arguments({kernel.name}, sizes, {self._fixed(kernel, grid, blocks)}),",
             f"    options={options},",
-            *(["    contract=False,  # a declared cast stands between a product and a sum"] if kernel.rounded else []),
+            *([f"    {_APART}"] if kernel.rounded else []),
             *self._offsets(kernel, scratch),
             ")",
         ]
@@ -38,9 +45,34 @@ class LaunchWriter:
         walk = "walk, at in enumerate(rows.offsets)" if scratch else "at in rows.offsets"
         return ["launches += [", *inner, f"    for {walk}", "]"]
 
+    def runs(
+        self, kernel: Kernel, runs: str, blocks: dict[str, str], boxes: list[str], flips: dict[str, str]
+    ) -> list[str]:
+        """The launches of a kernel that takes `boxes`, one for each of `runs`."""
+        given = {BEGIN: "run.begin", END: "run.end"} | dict.fromkeys(flips, "0") | blocks
+        turned = ", ".join(f'"{name}": "{box}"' for name, box in flips.items())
+        return [
+            "launches += [",
+            "    Launch(",
+            f"        {kernel.name},",
+            "        grid=(run.programs,),",
+            f"        arguments=tiles.arguments({kernel.name}, sizes, {self._fixed(kernel, 'run.programs', given)}),",
+            "        options=run.options,",
+            *(
+                ["        contract=False,  # a declared cast stands between a product and a sum"]
+                if kernel.rounded
+                else []
+            ),
+            f"        boxes={{{', '.join(boxes)}}},",
+            *([f"        flips={{{turned}}},"] if turned else []),
+            "    )",
+            f"    for run in {runs}",
+            "]",
+        ]
+
     def _fixed(self, kernel: Kernel, grid: str, blocks: dict[str, str]) -> str:
         """The compile-time arguments by name."""
-        named = {name: text for name, text in blocks.items() if name in kernel.blocks}
+        named = {name: text for name, text in blocks.items() if name in (*kernel.varying, *kernel.blocks)}
         if EARLY in kernel.blocks:
             named[EARLY] = f"tiles.is_few({grid})"
         if WIDTH in kernel.blocks:

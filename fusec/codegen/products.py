@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import sympy
-
 from fusec.codegen.extents import count
+from fusec.codegen.matrices import MatrixText
 from fusec.codegen.signature import literal, sequence
-from fusec.ir.layout import strides
-from fusec.ir.plan import LibraryProduct, Matrix
-from fusec.ir.sizes import size_text
-from fusec.ir.types import Axis, Dim
+from fusec.ir.plan import LibraryProduct
+from fusec.ir.types import Axis
 
 PRODUCTS = "products"
 """What the launcher calls the products of an op, in the order they run."""
 
 
 class ProductWriter:
-    """Writes the products of an op.
+    """Writes the products of an op. `places` has where in a walk over leading axes the offset of a tensor stands."""
 
-    `dims` has the stored dimensions of every tensor, `texts` what each stride is in the launcher, and `places` where
-    in a walk over leading axes the offset of a tensor stands.
-    """
-
-    def __init__(self, dims: Mapping[str, tuple[Dim, ...]], texts: Mapping[str, str], places: Mapping[str, int]):
-        self._dims = dims
-        self._texts = dict(texts)
+    def __init__(self, matrices: MatrixText, places: Mapping[str, int]) -> None:
+        self._matrices = matrices
         self._places = places
 
     def lines(self, products: tuple[LibraryProduct, ...]) -> list[str]:
@@ -48,22 +40,10 @@ class ProductWriter:
         parts = [literal(matrix.tensor) for matrix in (a, b, out)]
         for name, matrices in seen.items():
             axes: tuple[Axis, ...] = getattr(product, name)
-            entries = (sequence([count((axis,)), *(self._stride(m, axis) for m in matrices)]) for axis in axes)
+            entries = (sequence([count((axis,)), *(self._matrices.stride(m, axis) for m in matrices)]) for axis in axes)
             if axes:
                 parts.append(f"{name}={sequence(entries)}")
-        offsets = [self._text(self._offset(matrix)) for matrix in (a, b, out)]
+        offsets = [self._matrices.offset(matrix) for matrix in (a, b, out)]
         if any(offset != "0" for offset in offsets):
             parts.append(f"offsets={sequence(offsets)}")
         return f"matmul({', '.join(parts)})"
-
-    def _stride(self, matrix: Matrix, axis: Axis) -> str:
-        """How far apart neighbours along an axis lie."""
-        steps = zip(matrix.positions, strides(matrix.tensor, self._dims[matrix.tensor]), strict=True)
-        return self._text(sympy.Add(*(dict(position.terms).get(axis, sympy.S.Zero) * step for position, step in steps)))
-
-    def _offset(self, matrix: Matrix) -> sympy.Expr:
-        steps = zip(matrix.positions, strides(matrix.tensor, self._dims[matrix.tensor]), strict=True)
-        return sympy.Add(*(position.offset * step for position, step in steps))
-
-    def _text(self, value: sympy.Expr) -> str:
-        return size_text(value, self._texts)

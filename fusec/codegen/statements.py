@@ -18,14 +18,17 @@ from fusec.ir.kernel import (
     Define,
     Dims,
     DTypeRef,
+    Fetch,
     Kernel,
     Let,
     LoadTile,
     Loop,
     Name,
     Point,
+    Put,
     Statement,
     StoreTile,
+    Unstack,
     Value,
     Whole,
 )
@@ -58,13 +61,21 @@ class _Printer:
                 return [self._load(statement)]
             case StoreTile():
                 return [self._store(statement)]
+            case Fetch(name, box, corner, shape):
+                tile = f"{box}.load([{', '.join(corner)}])"
+                return [f"{name.text} = {_reshaped(tile, shape)}"]
+            case Put(value, box, corner, shape, dtype):
+                return [f"{box}.store([{', '.join(corner)}], {_reshaped(self._rounded(value, dtype, box), shape)})"]
+            case Unstack():
+                return self._unstack(statement)
             case Define(name, text):
                 return [f"{name.text} = {text}"]
             case Let(name, mask):
                 return [f"{name.text} = {self._values.mask(mask, name.dims)}"]
-            case Loop(var, start, stop, step, _, body):
+            case Loop(var, start, stop, step, _, body, flat):
                 bounds = ", ".join((start, stop, step))
-                return [f"for {var} in range({bounds}):", *self.block(body, 1)]
+                walk = f"tl.range({bounds}, flatten=True)" if flat else f"range({bounds})"
+                return [f"for {var} in {walk}:", *self.block(body, 1)]
             case Branch(cases):
                 return self._branch(cases)
             case Comment(text):
@@ -77,6 +88,17 @@ class _Printer:
         if isinstance(value, Apply) and value.op == "add" and value.args[0] == name:
             return f"{name.text} += {self._values.operand(value.args[1], value.dims, value.kind, 0)}"
         return None
+
+    def _unstack(self, unstack: Unstack) -> list[str]:
+        first, second = (name.text for name in unstack.names)
+        parts = f"{unstack.stacked.text}.reshape({unstack.rows}, 2, {unstack.columns}).permute(0, 2, 1)"
+        lines = [f"{first}, {second} = {parts}.split()"]
+        if unstack.flip:
+            turned = [
+                f"tl.where({unstack.flip} != 0, {one}, {other})" for one, other in ((second, first), (first, second))
+            ]
+            lines.append(f"{first}, {second} = {', '.join(turned)}")
+        return lines
 
     def _branch(self, cases: tuple[tuple[str, tuple[Statement, ...]], ...]) -> list[str]:
         lines: list[str] = []
@@ -112,6 +134,14 @@ class _Printer:
         mask = f", mask={self._values.mask(store.mask, store.address.dims, pair)}" if store.mask else ""
         return f"tl.store({self._address(store.address)}, {text}{mask})"
 
+    def _rounded(self, value: Value, dtype: DTypeRef, box: str) -> str:
+        """A value in the storage type `dtype`, which is that of `box`."""
+        if _is_stored_as(value, dtype):
+            return self._values.text(value, ATOM)
+        if saturates(dtype):
+            return f"device.round_to({self._values.text(value)}, {box}.dtype)"
+        return f"{self._values.text(value, ATOM)}.to({box}.dtype)"
+
     def _address(self, address: Address) -> str:
         dims, pair = address.dims, address.pair is not None
         parts = [expanded(address.pointer.text, address.pointer.dims, dims, pair)]
@@ -138,6 +168,10 @@ class _Printer:
         text = self._values.text(value, ATOM)
         text = expanded(text, value.dims, dims, pair)
         return text if factor == 1 else f"{text} * {bracketed(size_text(factor))}"
+
+
+def _reshaped(text: str, shape: tuple[str, ...]) -> str:
+    return f"{text}.reshape({', '.join(shape)})" if shape else text
 
 
 def _is_stored_as(value: Value, dtype: DTypeRef) -> bool:

@@ -39,6 +39,7 @@ from fusec.ir.kernel import (
     Product,
     Rounded,
     SizeExpr,
+    Turned,
     Value,
     Widened,
 )
@@ -84,6 +85,8 @@ class ValuePrinter:
             case Product(a, b, total):
                 operands = ", ".join(map(self.text, (a, b, total)))
                 return f'tl.dot({operands}, input_precision="ieee")'
+            case Turned(arg):
+                return f"{self.text(arg, ATOM)}.T"
             case Masked(arg, mask, fill, dims, kind):
                 text = self.fitted(arg, dims)
                 return f"tl.where({self.mask(mask, dims)}, {text}, {fill_text(fill, kind)})"

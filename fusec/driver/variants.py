@@ -224,6 +224,10 @@ def _type(
         if is_constexpr or (value == 1 and not fixed):
             return "constexpr", value if isinstance(value, bool | int | float | str) else f"tl.{_spelled(value)}"
         return ("i64" if abs(value) >= 2**31 else "i32"), value
+    if name in launch.boxes:
+        box = launch.boxes[name]
+        tile = box.tile if len(box.names) == 1 else (len(box.names), *box.tile)
+        return f"tensordesc<{_POINTERS[buffers[box.names[0]]][1:]}{list(tile)}>", 0
     if name.endswith("_ptr"):
         dtype = buffers.get(name.removesuffix("_ptr"))
         return ("constexpr", None) if dtype is None else (_POINTERS[dtype], 0)

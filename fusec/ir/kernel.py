@@ -135,6 +135,15 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class Turned:
+    """`arg`, a tile of two dimensions, with these exchanged."""
+
+    arg: Value
+    dims: Dims
+    kind: Kind = Kind.REAL
+
+
+@dataclass(frozen=True, slots=True)
 class Masked:
     """`arg` where the lanes are inside of the extents, else `fill`."""
 
@@ -156,7 +165,7 @@ class Filled:
 
 
 Value: TypeAlias = (
-    Name | Number | SizeExpr | Largest | Apply | Rounded | Widened | AsWhole | Fold | Product | Masked | Filled
+    Name | Number | SizeExpr | Largest | Apply | Rounded | Widened | AsWhole | Fold | Product | Turned | Masked | Filled
 )
 
 
@@ -260,6 +269,41 @@ class StoreTile:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Reads a tile through the box called `box`, whose first element is at `corner`, in storage type.
+
+    Where the box has more dimensions than the tile, `shape` is that of the tile. Outside of the tensor it is 0.
+    """
+
+    name: Name
+    box: str
+    corner: tuple[str, ...]
+    shape: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Writes a tile through the box called `box`, rounded; what is outside of the tensor is left out."""
+
+    value: Value
+    box: str
+    corner: tuple[str, ...]
+    shape: tuple[str, ...]
+    dtype: DTypeRef
+
+
+@dataclass(frozen=True, slots=True)
+class Unstack:
+    """The tiles, of `rows` by `columns`, that stand side by side in `stacked`; where `flip` is not 0, turned round."""
+
+    names: tuple[Name, Name]
+    stacked: Name
+    rows: str
+    columns: str
+    flip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Define:
     """A line of index arithmetic, in Triton's words, with the sizes it uses."""
 
@@ -278,7 +322,10 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """`for var in range(start, stop, step)`, with the sizes it uses."""
+    """`for var in range(start, stop, step)`, with the sizes it uses.
+
+    A `flat` one is woven into the loop inside of it, so that the next turn begins before the last one has ended.
+    """
 
     var: str
     start: str
@@ -286,6 +333,7 @@ class Loop:
     step: str
     sizes: tuple[sympy.Expr, ...]
     body: tuple[Statement, ...]
+    flat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +350,9 @@ class Comment:
     text: str
 
 
-Statement: TypeAlias = Assign | Point | LoadTile | StoreTile | Define | Let | Loop | Branch | Comment
+Statement: TypeAlias = (
+    Assign | Point | LoadTile | StoreTile | Fetch | Put | Unstack | Define | Let | Loop | Branch | Comment
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +361,8 @@ class Kernel:
 
     The extents in `structure` stand in addresses as factors: the head width in `h * D + d`. The integers in `aligned`
     say where rows begin and end, which decides how wide an access may be. Where something is `rounded` before more
-    arithmetic, products and sums must not be contracted: that skips the rounding.
+    arithmetic, products and sums must not be contracted: that skips the rounding. `boxes` come before the pointers;
+    the integers in `varying` change from call to call, and a kernel is not compiled anew for them.
     """
 
     name: str
@@ -325,3 +376,5 @@ class Kernel:
     flags: tuple[str, ...]
     body: tuple[Statement, ...]
     rounded: bool = False
+    boxes: tuple[str, ...] = ()
+    varying: tuple[str, ...] = ()

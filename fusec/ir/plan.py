@@ -27,6 +27,7 @@ class Shape(Enum):
     TILED = "tiled"  # no reduction; the inner axes of a row in registers
     JOINT = "joint"  # outputs of different axes, all inner axes in registers
     PRODUCT = "product"  # tiles of the output in the matrix unit, the contracted axes in a loop
+    PERSISTENT = "persistent"  # the same, every program making tile after tile of operands that come in boxes
     BLOCKED = "blocked"  # no reduction; blocks of the innermost axis
 
 
@@ -41,12 +42,56 @@ class PartialResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Matrix:
+    """A tensor as a product sees it: where along each stored dimension the elements stand that it reads or writes."""
+
+    tensor: str
+    positions: tuple[Affine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Tiles that the copy engine moves: of one matrix, or two that lie alike, whose tiles stand on one another.
+
+    `axes` are those of the tile and of its position, outermost in memory first; neighbours along the last are next to
+    each other.
+    """
+
+    matrices: tuple[Matrix, ...]
+    axes: tuple[Axis, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxedProduct:
+    """A product of tiles in boxes. With two `dots` the second factor has tiles of both, which share the first one."""
+
+    dots: tuple[NodeId, ...]
+    side: Box
+    block: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """What of a stage goes through boxes: its products, and some of its stores, by their place in the flow."""
+
+    products: tuple[BoxedProduct, ...]
+    stores: tuple[tuple[int, Box], ...]
+
+    @property
+    def all(self) -> tuple[Box, ...]:
+        """Every box once."""
+        pairs = (box for product in self.products for box in (product.side, product.block))
+        return tuple(dict.fromkeys((*pairs, *(box for _, box in self.stores))))
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """One kernel. `order` holds its axes, outermost in memory first.
 
     `rows` are linearised, outermost first; `lanes` puts several rows in one program. `block` is cut over programs.
     `tile` axes are whole in registers. `stream` axes are walked in a loop, the last in chunks; with `split` the steps
-    are dealt out to several programs. A contraction cuts a second axis, `side`, and multiplies tiles.
+    are dealt out to several programs. A contraction cuts a second axis, `side`, and multiplies tiles; with `boxes` the
+    copy engine brings them, and a program makes one tile of the output after another.
     """
 
     name: str
@@ -59,6 +104,7 @@ class Stage:
     tile: tuple[Axis, ...] = ()
     stream: tuple[Axis, ...] = ()
     split: bool = False
+    boxes: Boxes | None = None
     partials: tuple[PartialResult, ...] = ()
 
     @property
@@ -114,14 +160,6 @@ class Held:
     name: str
     element: Storage
     dims: tuple[Dim, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """A tensor as a product sees it: where along each stored dimension the elements stand that it reads or writes."""
-
-    tensor: str
-    positions: tuple[Affine, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from fusec.ir.kernel import (
     Define,
     Dims,
     ElementOf,
+    Fetch,
     Filled,
     Fold,
     InRange,
@@ -32,10 +33,13 @@ from fusec.ir.kernel import (
     Number,
     Point,
     Product,
+    Put,
     Rounded,
     SizeExpr,
     Statement,
     StoreTile,
+    Turned,
+    Unstack,
     Value,
     Widened,
 )
@@ -46,9 +50,10 @@ from fusec.ir.sizes import size_text
 def show_kernel(kernel: Kernel) -> str:
     """The whole kernel. A value that is given a name has its dimensions behind it: `total[row] = sum of x over N`."""
     kinds = {
+        "boxes": kernel.boxes,
         "pointers": kernel.pointers,
         "scalars": kernel.scalars,
-        "integers": kernel.integers,
+        "integers": (*kernel.integers, *kernel.varying),
         "compile time": (*kernel.structure, *kernel.blocks, *kernel.flags),
     }
     lines = [f"kernel {kernel.name}", *(f"  {kind} {', '.join(names)}" for kind, names in kinds.items() if names)]
@@ -73,12 +78,18 @@ def _statement(statement: Statement) -> Iterator[str]:
         case StoreTile(values, address, mask, dtype):
             texts = ", ".join(map(_value, values))
             yield " ".join([f"store {texts} as {_dtype(dtype)} to {_address(address)}", *_masked(mask)])
+        case Fetch(name, box, corner):
+            yield f"fetch {_named(name)} from {box}[{', '.join(corner)}]"
+        case Put(value, box, corner, _, dtype):
+            yield f"put {_value(value)} as {_dtype(dtype)} into {box}[{', '.join(corner)}]"
+        case Unstack(names, stacked, _, _, flip):
+            yield f"{', '.join(map(_named, names))} = parts of {stacked.text}{f', turned by {flip}' if flip else ''}"
         case Define(name, text):
             yield f"{_named(name)} = {text}"
         case Let(name, mask):
             yield f"mask {name.text}{_dims(name.dims)} = {' and '.join(map(_condition, mask))}"
-        case Loop(var, start, stop, step, _, body):
-            yield f"for {var} from {start} to {stop} by {step}"
+        case Loop(var, start, stop, step, _, body, flat):
+            yield f"for {var} from {start} to {stop} by {step}{', flat' if flat else ''}"
             yield from (f"  {line}" for line in _body(body))
         case Branch(cases):
             for condition, body in cases:
@@ -112,6 +123,8 @@ def _value(value: Value) -> str:
             return f"{op}({_value(arg)} over {', '.join(over)})"
         case Product(a, b, total):
             return f"{_operand(total)} + {_operand(a)} @ {_operand(b)}"
+        case Turned(arg):
+            return f"turned({_value(arg)})"
         case Masked(arg, mask, fill):
             return f"({_operand(arg)} {' '.join(_masked(mask))} else {fill})"
         case Filled(dims, shape, fill):

@@ -4,6 +4,7 @@ Needs torch and triton only.
 """
 
 from fusec.runtime import allocate, device, errors, tiles
+from fusec.runtime.box import Box, box, moves_boxes
 from fusec.runtime.checks import Checker, flag, integer, real
 from fusec.runtime.errors import (
     ArgumentError,
@@ -19,12 +20,14 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, squeeze
 from fusec.runtime.modules import OpModule, gain, shift
 from fusec.runtime.op import Op
+from fusec.runtime.persistent import runs
 from fusec.runtime.plan import Buffer, Plan
 from fusec.runtime.prepare import Prepare, frozen_weights
 from fusec.runtime.product import Matrix, Product, matmul
 
 __all__ = [
     "ArgumentError",
+    "Box",
     "Buffer",
     "Checker",
     "DeviceError",
@@ -43,6 +46,7 @@ __all__ = [
     "TuningFailedError",
     "UnsupportedDtypeError",
     "allocate",
+    "box",
     "collapse",
     "contiguous",
     "device",
@@ -52,7 +56,9 @@ __all__ = [
     "gain",
     "integer",
     "matmul",
+    "moves_boxes",
     "real",
+    "runs",
     "shift",
     "squeeze",
     "tiles",

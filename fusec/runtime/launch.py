@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import torch
 import triton
 
+from fusec.runtime.box import Box
 from fusec.runtime.compiled import Launched, straight
 
 Value: TypeAlias = torch.Tensor | int | float | bool | None
@@ -27,6 +28,7 @@ class Launch:
     `maxnreg`), several ways in order of preference: the first is taken for which the compiler spills no registers and
     uses `most_registers` at most, where a way names that; the last in any case. `contract` lets the compiler add a
     product without rounding it first, f16 and bf16 ones included. `offsets` moves the pointer to a buffer, by elements.
+    A parameter in `boxes` is a descriptor; for one of two buffers the parameter in `flips` says which lies first.
     """
 
     kernel: Any
@@ -35,6 +37,8 @@ class Launch:
     options: Sequence[Mapping[str, int | bool]]
     contract: bool = True
     offsets: Mapping[str, int] = field(default_factory=dict)
+    boxes: Mapping[str, Box] = field(default_factory=dict)
+    flips: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:
@@ -60,7 +64,7 @@ class Launcher:
 
     def __init__(self, launch: Launch, places: Mapping[str, int]) -> None:
         """`places` gives the position of every pointer and scalar by its name in the kernel."""
-        names: list[str] = launch.kernel.arg_names
+        names: list[str] = [name for name in launch.kernel.arg_names if name not in launch.boxes]
         given = [name for name in names if name not in launch.arguments]
         if names[: len(given)] != given or set(given) - set(places) or set(launch.arguments) - set(names):
             raise TypeError(
@@ -89,18 +93,25 @@ class Launcher:
         if any(self._offsets):
             self._shifts = tuple(map(_bytes, given, self._offsets))
             given = tuple(map(_moved, given, self._offsets))
-        while len(self._options) > 1 and (_knobs.interpret or not self._fits(given)):
-            del self._options[0], self._most[0]
-        self._compiled = self._kernel[self._grid](*given, *self._rest, **self._options[0])
-        if self._compiled is None:
-            return False
-        self._straight = straight(self._compiled, self._grid, self._rest)
-        return True
+        compiled = self._compile((*given, *self._rest))
+        if compiled is not None:
+            self._straight = straight(compiled, self._grid, self._rest)
+        return compiled is not None
 
-    def _fits(self, given: tuple[Value, ...]) -> bool:
-        """Whether the kernel, compiled the way that is first now, has the registers it needs."""
-        compiled = self._kernel.warmup(*given, *self._rest, grid=self._grid, **self._options[0])
-        compiled._init_handles()
+    def _compile(self, arguments: tuple[Any, ...]) -> Any:
+        """Launch on these arguments, the first way that fits; the compiled kernel, if there is one."""
+        while len(self._options) > 1 and (_knobs.interpret or not self._fits(arguments)):
+            del self._options[0], self._most[0]
+        self._compiled = self._kernel[self._grid](*arguments, **self._options[0])
+        return self._compiled
+
+    def _fits(self, arguments: tuple[Any, ...]) -> bool:
+        """Whether the kernel, compiled the way that is first now, has the registers and the memory it needs."""
+        compiled = self._kernel.warmup(*arguments, grid=self._grid, **self._options[0])
+        try:
+            compiled._init_handles()
+        except triton.runtime.errors.OutOfResources:
+            return False
         return fits(compiled.n_spills, compiled.n_regs, self._most[0])
 
     def launch(self, stream: int, values: Sequence[Any]) -> None:
@@ -108,17 +119,22 @@ class Launcher:
         given = self._pick(values)
         if self._shifts:
             given = tuple(value + shift if shift else value for value, shift in zip(given, self._shifts, strict=True))
-        enter, leave = _knobs.launch_enter_hook, _knobs.launch_exit_hook
-        # Triton keeps two chains of hooks, empty at first; somebody may have put something else in their place.
-        if enter is _ENTER and leave is _LEAVE and not enter.calls and not leave.calls:
-            self._straight(stream, given)
+        if _is_watched():
+            self._observed(stream, (*given, *self._rest))
         else:
-            self._observed(stream, (*given, *self._rest), enter, leave)
+            self._straight(stream, given)
 
-    def _observed(self, stream: int, arguments: tuple[Any, ...], enter: Any, leave: Any) -> None:
-        compiled = self._compiled
+    def _observed(self, stream: int, arguments: tuple[Any, ...]) -> None:
+        compiled, enter, leave = self._compiled, _knobs.launch_enter_hook, _knobs.launch_exit_hook
         about = compiled.launch_metadata(self._grid, stream, *arguments)
         compiled.run(*self._grid, stream, compiled.function, compiled.packed_metadata, about, enter, leave, *arguments)
+
+
+def _is_watched() -> bool:
+    """Whether somebody is to be told of launches."""
+    enter, leave = _knobs.launch_enter_hook, _knobs.launch_exit_hook
+    # Triton keeps two chains of hooks, empty at first; somebody may have put something else in their place.
+    return not (enter is _ENTER and leave is _LEAVE and not enter.calls and not leave.calls)
 
 
 def fits(spills: int, registers: int, most: int | None) -> bool:

@@ -10,6 +10,7 @@ import torch
 import triton
 
 from fusec.runtime import allocate
+from fusec.runtime.boxed import BoxLauncher
 from fusec.runtime.errors import DeviceError
 from fusec.runtime.launch import Launch, Launcher, Value, picker
 from fusec.runtime.layout import contiguous
@@ -103,7 +104,9 @@ class Plan:
 
 
 def _step(launch: Launch | Product, places: Mapping[str, int]) -> Launcher | Multiplier:
-    return Multiplier(launch, places) if isinstance(launch, Product) else Launcher(launch, places)
+    if isinstance(launch, Product):
+        return Multiplier(launch, places)
+    return BoxLauncher(launch, places) if launch.boxes else Launcher(launch, places)
 
 
 def _changed(tensor: torch.Tensor | None) -> None:

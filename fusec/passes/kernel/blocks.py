@@ -13,6 +13,12 @@ EARLY = "EARLY"
 WIDTH = "WIDTH"
 """The compile-time number that divides where rows begin and end, if Triton does not see that itself."""
 
+BEGIN, END = "begin", "end"
+"""The first tile of a launch with boxes, and the one after its last."""
+
+DOWN, ACROSS = "DOWN", "ACROSS"
+"""How many tiles of a launch with boxes, along each side, make one of the tiles they are counted by."""
+
 
 def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
     """The names of the compile-time sizes of a stage. `known` holds the extents constraints fix."""
@@ -22,7 +28,9 @@ def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
     names += [even_name(axis) for axis in stage.tile if known_extent(axis, known) is None]
     if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
         names.append("SPLITS")
-    if len(stage.stream) == 1 and not stage.split:
+    if stage.boxes:
+        names += [DOWN, ACROSS]
+    elif len(stage.stream) == 1 and not stage.split:
         names += ["CHUNKS", "REST"]
     return (*names, "INDEX")
 

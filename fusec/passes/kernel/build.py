@@ -30,7 +30,8 @@ from fusec.ir.kernel import (
 )
 from fusec.ir.plan import Stage
 from fusec.passes.kernel.addresses import Addresses
-from fusec.passes.kernel.blocks import EARLY, WIDTH
+from fusec.passes.kernel.blocks import BEGIN, EARLY, END, WIDTH
+from fusec.passes.kernel.boxed import Boxed
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid, LoopHeader
 from fusec.passes.kernel.loads import Loads
@@ -39,6 +40,7 @@ from fusec.passes.kernel.reductions import Reductions
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.stores import Stores
 from fusec.passes.kernel.target import Target
+from fusec.passes.kernel.unused import without_unused
 from fusec.passes.kernel.values import Values
 from fusec.passes.plan.survey import depths
 
@@ -64,16 +66,22 @@ class _KernelBuilder:
         loads = Loads(self._facts, target, self._grid, self._naming, self._addresses)
         self._values = Values(self._facts, target, self._grid, self._naming, loads, self._reductions)
         self._stores = Stores(self._facts, target, self._grid, self._addresses, self._values)
+        boxes = stage.boxes
+        self._boxed = Boxed(boxes, self._facts, target, self._grid, self._naming) if boxes else None
 
     def build(self, name: str, doc: str) -> Kernel:
         stage, facts = self._facts.stage, self._facts
         self._root.statements += self._grid.prologue(self._root)
-        if stage.stream:
+        if self._boxed:
+            self._multiply(self._boxed)
+        elif stage.stream:
             self._sweeps()
         else:
             self._load_early()
         for store in facts.flow.stores:
-            if not facts.in_loop(store_axes(facts.flow, store)):
+            if self._boxed and self._is_put(store):
+                self._boxed.put(store, self._values.value(store.value, self._root), self._root)
+            elif not facts.in_loop(store_axes(facts.flow, store)):
                 self._stores.store(store, self._root)
         for partial in stage.partials:
             self._stores.partial(partial, self._root)
@@ -99,6 +107,14 @@ class _KernelBuilder:
         late = [n for n in shared if n not in own] if facts.has_reduction else []
         if late:
             self._values.load_if_few(late, self._root)
+
+    def _multiply(self, boxed: Boxed) -> None:
+        """The loop over what the dots contract, whose tiles the copy engine brings."""
+        (header,) = self._grid.loop_headers()
+        body = Scope(self._root, axes=self._facts.stage.stream)
+        boxed.multiply(header.var, body)
+        self._root.statements.append(_looped(header, tuple(body.statements)))
+        boxed.results(self._root)
 
     def _sweeps(self) -> None:
         facts = self._facts
@@ -154,13 +170,21 @@ class _KernelBuilder:
         self._root.statements.append(Assign(name, start))
         return name
 
+    def _is_put(self, store: Store) -> bool:
+        return self._boxed is not None and self._boxed.is_put(store)
+
     def _finished(self, name: str, doc: str) -> Kernel:
         graph, exprs = self._target.graph, [self._facts.nodes[n].expr for n in self._facts.live]
-        stored = {store.target for store in self._facts.flow.stores}
-        used = {expr.param for expr in exprs if isinstance(expr, Load)} | stored | _types(self._root.statements)
+        stored = {store.target for store in self._facts.flow.stores if not self._is_put(store)}
+        loads = [(n, expr) for n, expr in zip(self._facts.live, exprs, strict=True) if isinstance(expr, Load)]
+        loaded = {expr.param for n, expr in loads if not (self._boxed and self._facts.is_only_multiplied(n))}
+        used = {*loaded, *stored, *_types(self._root.statements)}
         pointers = [name for name in graph.stored if name in used]
-        integers = self._grid.integers(self._root.statements)
-        aligned = self._grid.aligned(integers)
+        statements = self._root.statements
+        if self._boxed:
+            statements = self._grid.walk(tuple(without_unused(statements)))
+        integers = self._grid.integers(statements)
+        aligned = self._grid.aligned(integers) if pointers else ()
         rounded: list[Statement] = [Define(Name(name), f"{name} // {WIDTH} * {WIDTH}") for name in aligned]
         if rounded:
             rounded.insert(0, Comment(f"{WIDTH} divides these: so many neighbours may be read or written at once."))
@@ -175,8 +199,10 @@ class _KernelBuilder:
             self._grid.structure,
             (*self._grid.blocks, *([EARLY] if self._values.has_deferred else []), *([WIDTH] if aligned else [])),
             tuple(dict.fromkeys(expr.selector.upper() for expr in choices)),
-            (*rounded, *self._root.statements),
+            (*rounded, *statements),
             self._facts.rounds,
+            self._boxed.names if self._boxed else (),
+            (BEGIN, END, *self._boxed.flips) if self._boxed else (),
         )
 
 

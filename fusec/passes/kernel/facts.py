@@ -54,6 +54,11 @@ class Facts:
         """Whether a dot reads a node."""
         return any(isinstance(expr := self.nodes[n].expr, Dot) and number in (expr.a, expr.b) for n in self.live)
 
+    def is_only_multiplied(self, number: NodeId) -> bool:
+        """Whether dots alone read a node, as a factor."""
+        readers = [expr for n in self.live if number in flow_operands(expr := self.nodes[n].expr)]
+        return number not in self._roots and all(isinstance(expr, Dot) for expr in readers)
+
     def is_of_row(self, number: NodeId) -> bool:
         """Whether a value differs from row to row."""
         own = (*self.stage.rows, self.stage.side, self.stage.block)

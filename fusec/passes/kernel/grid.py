@@ -7,11 +7,22 @@ from dataclasses import dataclass
 import sympy
 
 from fusec.ir.flow import Load, Lookup, Store, position_axes, store_axes
-from fusec.ir.kernel import Condition, Define, Dims, InRange, IsZero, Let, MaskName, Name, Statement
+from fusec.ir.kernel import Condition, Define, Dims, InRange, IsZero, Let, Loop, MaskName, Name, Statement
 from fusec.ir.plan import Stage, known_extent
 from fusec.ir.sizes import size_text, symbols_in
 from fusec.ir.types import Axis, Kind, extent, product_extent, without
-from fusec.passes.kernel.blocks import block_sizes, block_text, even_name, fitting_extent, index_name, structure
+from fusec.passes.kernel.blocks import (
+    ACROSS,
+    BEGIN,
+    DOWN,
+    END,
+    block_sizes,
+    block_text,
+    even_name,
+    fitting_extent,
+    index_name,
+    structure,
+)
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.target import Target
 
@@ -54,13 +65,16 @@ class Grid:
         self.pid = "pid"
         self._blocks_in_row = ""
         self._loop_names: dict[tuple[str, str], str] = {}
+        if stage.boxes:
+            self._sides, self._blocks = (Name(names.fresh(wanted), (), Kind.INT) for wanted in ("sides", "blocks"))
+            self._part = names.fresh("part")
 
     def prologue(self, scope: Scope) -> list[Statement]:
         """The statements that give a program its rows, block and split, and every resident axis its index."""
         stage = self._stage
         lines: list[Statement] = []
         pid = "tl.program_id(0)"
-        if stage.block is not None or stage.split or self._needs_pid():
+        if not stage.boxes and (stage.block is not None or stage.split or self._needs_pid()):
             self.pid = self._names.fresh("pid")
             lines.append(Define(Name(self.pid), pid))
             pid = self.pid
@@ -80,7 +94,7 @@ class Grid:
             lines.append(Define(self._block_index, f"{_bracketed(pid)} % {count}", (size,)))
             pid = f"{pid} // {count}"
         if stage.side is not None:
-            pid = self._tile_of(pid, lines)
+            pid = self._part_of(lines) if stage.boxes else self._tile_of(pid, lines)
         lines += self._rows(pid, scope)
         if stage.side is not None:
             start = f"{self._side_index.text}.to(INDEX) * {self._block_of(stage.side)}"
@@ -100,6 +114,8 @@ class Grid:
         *outer, inner = self._stage.stream
         block, size = self._block_of(inner), extent(inner)
         text = size_text(size)
+        if self._stage.boxes:
+            return [LoopHeader(self.loop_name("start"), "0", text, block, (size,), whole=True)]
         if outer:
             total = product_extent(tuple(outer))
             start, step = (self.split_index.text, "SPLITS") if self._stage.split else ("0", "1")
@@ -214,6 +230,65 @@ class Grid:
         self._side_index = define("side", f"{first.text} + {within} % {group.text}")
         self._block_index = define("block", f"{within} // {group.text}")
         return f"{pid} // ({sides.text} * {blocks.text})"
+
+    def walk(self, body: tuple[Statement, ...]) -> list[Statement]:
+        """The loop of a program with boxes over its tiles, each made by `body`.
+
+        Tiles are counted in an order that keeps what neighbours share in the cache: that of larger ones, `DOWN` by
+        `ACROSS`, in which the last tiles of a call may be smaller so that no program waits for another.
+        """
+        side, block = self._stage.side, self._stage.block
+        assert side is not None
+        assert block is not None
+        lines: list[Statement] = []
+        for name, axis, many in ((self._sides, side, DOWN), (self._blocks, block, ACROSS)):
+            text = f"tl.cdiv({size_text(extent(axis))}, {self._block_of(axis)} * {many})"
+            lines.append(Define(name, text, (extent(axis),)))
+        start = f"{BEGIN} + tl.program_id(0)"
+        return [*lines, Loop(self._part, start, END, "tl.num_programs(0)", (), body, flat=True)]
+
+    def _part_of(self, lines: list[Statement]) -> str:
+        """The tile that is made in a turn of the loop over tiles, and its row."""
+
+        def define(wanted: str, text: str) -> str:
+            name = Name(self._names.fresh(wanted), (), Kind.INT)
+            lines.append(Define(name, text))
+            return name.text
+
+        sides, blocks = self._sides.text, self._blocks.text
+        whole = define("whole", f"{self._part} // ({DOWN} * {ACROSS})")
+        tile = define("tile", f"{whole} % ({sides} * {blocks})") if self._stage.rows else whole
+        first = define("first", f"{tile} // ({_GROUP} * {blocks}) * {_GROUP}")
+        group = define("group", f"tl.minimum({sides} - {first}, {_GROUP})")
+        within = define("within", f"{tile} % ({_GROUP} * {blocks})")
+        down = f"{self._part} % ({DOWN} * {ACROSS}) // {ACROSS}"
+        self._side_index = Name(define("side", f"({first} + {within} % {group}) * {DOWN} + {down}"), (), Kind.INT)
+        self._block_index = Name(
+            define("block", f"{within} // {group} * {ACROSS} + {self._part} % {ACROSS}"), (), Kind.INT
+        )
+        return f"{whole} // ({sides} * {blocks})"
+
+    def corner(self, axes: tuple[Axis, ...], scope: Scope, start: str) -> tuple[str, ...]:
+        """Where along each axis of a box the tile of a turn begins, and of what is contracted the step, at `start`."""
+        return tuple(self._begin(axis, scope, start) for axis in axes)
+
+    def _begin(self, axis: Axis, scope: Scope, start: str) -> str:
+        stage = self._stage
+        if axis in stage.stream:
+            return start
+        if axis == stage.side:
+            return f"{self._side_index.text} * {self._block_of(axis)}"
+        if axis == stage.block:
+            return f"{self._block_index.text} * {self._block_of(axis)}"
+        return f"{scope.index(axis).text}.to(tl.int32)"
+
+    def is_cut(self, axis: Axis) -> bool:
+        """Whether a tile of a contraction has several positions along an axis."""
+        return axis in (self._stage.side, self._stage.block, *self._stage.stream)
+
+    def block_of(self, axis: Axis) -> str:
+        """The size of an axis in a tile, as text."""
+        return self._block_of(axis)
 
     def _needs_pid(self) -> bool:
         return self._stage.lanes

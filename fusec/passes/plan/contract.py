@@ -7,10 +7,13 @@ Relies on dots that all contract the same axes and have one operand with each of
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes
 from fusec.ir.plan import Plan, Shape, Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
+from fusec.passes.plan.box import boxes
 from fusec.passes.plan.survey import Survey
 
 
@@ -40,6 +43,26 @@ def contraction(facts: Survey, label: str) -> Plan | str:
     )
     over = ", ".join(map(str, stream))
     return Plan(Shape.PRODUCT, (stage,), f"one program per tile of {side} by {block}, {over} in a loop")
+
+
+def persistent(facts: Survey, label: str) -> Plan | str:
+    """The plan whose operands all come in boxes, or why there is none."""
+    found = contraction(facts, label)
+    if isinstance(found, str):
+        return found
+    (stage,) = found.stages
+    side, block = stage.side, stage.block
+    assert side is not None
+    assert block is not None
+    if len(stage.stream) > 1:
+        return "it contracts several axes"
+    if any(isinstance(facts.flow.nodes[n].expr, Reduce) for n in facts.flow.live):
+        return "something is reduced beside the dots"
+    moved = boxes(facts, side, block)
+    if isinstance(moved, str):
+        return moved
+    stage = replace(stage, name=f"persistent{label}", boxes=moved)
+    return Plan(Shape.PERSISTENT, (stage,), f"programs that make tile after tile of {side} by {block}, from boxes")
 
 
 def _tile(facts: Survey, dots: dict[NodeId, Dot], contracted: set[Axis]) -> tuple[Axis, Axis] | None:

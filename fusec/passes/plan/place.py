@@ -23,7 +23,7 @@ from fusec.ir.flow import (
 )
 from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, without
-from fusec.passes.plan.contract import contraction
+from fusec.passes.plan.contract import contraction, persistent
 from fusec.passes.plan.expand import expand_dots
 from fusec.passes.plan.split_rows import split_stages
 from fusec.passes.plan.strand import stranded
@@ -130,7 +130,9 @@ def _multiplying_plans(facts: Survey, known: dict[str, int], label: str) -> tupl
     side = product.stages[0].side
     assert side is not None
     few = LEAD_AXES if side in LEAD_AXES else (side,)
-    return (*(replace(plan, few=few) for plan in sums if plan.shape is not Shape.ROWS), product)
+    moved = persistent(facts, label)
+    boxed = () if isinstance(moved, str) else (moved,)
+    return (*(replace(plan, few=few) for plan in sums if plan.shape is not Shape.ROWS), *boxed, product)
 
 
 def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:

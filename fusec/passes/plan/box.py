@@ -1,0 +1,93 @@
+"""Box: which operands and results of a contraction the copy engine moves, tile by tile.
+
+Relies on resolved views. A box is a tensor, or a part of one, whose positions are affine: every axis has one stride.
+Two dots that share a factor and whose other factors lie alike, as gate and up do, or the halves of a head, become one
+product of twice the width. Whether the strides of a call suit the copy engine is known in the launcher alone.
+"""
+
+from __future__ import annotations
+
+import sympy
+
+from fusec.ir.expressions import Dot, NodeId
+from fusec.ir.flow import Affine, Flow, Load, Position, Store, position_axes, store_axes
+from fusec.ir.plan import Box, BoxedProduct, Boxes, Matrix
+from fusec.ir.types import Axis, without
+from fusec.passes.plan.survey import Survey
+
+_MOST_DIMS = 5
+"""Dimensions of a box, that of matrices on one another included."""
+
+
+def boxes(facts: Survey, side: Axis, block: Axis) -> Boxes | str:
+    """The boxes of a contraction with tiles of `side` by `block`, or why there are none."""
+    flow = facts.flow
+    dots = {number: expr for number in flow.live if isinstance(expr := flow.nodes[number].expr, Dot)}
+    factors = {number: _factors(flow, dot, block) for number, dot in dots.items()}
+    cut = {side, block, *(axis for dot in dots.values() for axis in dot.axes)}
+    products: list[BoxedProduct] = []
+    left = list(dots)
+    while left:
+        number, *left = left
+        first, second = (_box(flow, factor, cut) for factor in factors[number])
+        if first is None or second is None:
+            return "an operand of a dot is computed, looked up or may be left out"
+        twin = next((other for other in left if _are_alike(flow, factors[number], factors[other])), None)
+        if twin is None:
+            products.append(BoxedProduct((number,), first, second))
+            continue
+        left.remove(twin)
+        other = _box(flow, factors[twin][1], cut)
+        assert other is not None
+        both = Box((*second.matrices, *other.matrices), second.axes)
+        if len(both.axes) == _MOST_DIMS:
+            return "its matrices have too many dimensions"
+        products.append(BoxedProduct((number, twin), first, both))
+    stores = ((place, _stored(flow, store, side, block)) for place, store in enumerate(flow.stores))
+    return Boxes(tuple(products), tuple((place, box) for place, box in stores if box is not None))
+
+
+def _factors(flow: Flow, dot: Dot, block: Axis) -> tuple[NodeId, NodeId]:
+    """The factor with the rows of the tile, then the one with its columns."""
+    return (dot.b, dot.a) if block in flow.nodes[dot.a].type.axes else (dot.a, dot.b)
+
+
+def _box(flow: Flow, factor: NodeId, cut: set[Axis]) -> Box | None:
+    expr = flow.nodes[factor].expr
+    if not isinstance(expr, Load) or expr.pair is not None:
+        return None
+    return _boxed(expr.param, expr.positions, cut)
+
+
+def _stored(flow: Flow, store: Store, side: Axis, block: Axis) -> Box | None:
+    """The box that a store goes through, if it is of whole tiles and its rows are those of the tile."""
+    if store.pair is not None or set(position_axes(store.positions)) != set(store_axes(flow, store)):
+        return None
+    box = _boxed(store.target, store.positions, {side, block})
+    if box is None or box.axes[-1] != block or side not in box.axes:
+        return None
+    return box
+
+
+def _boxed(tensor: str, positions: tuple[Position, ...], cut: set[Axis]) -> Box | None:
+    affine = tuple(position for position in positions if isinstance(position, Affine))
+    axes = [axis for position in affine for axis in position.axes]
+    steps = [factor for position in affine for _, factor in position.terms]
+    if len(affine) < len(positions) or not axes or not affine[-1].terms or steps[-1] != sympy.S.One:
+        return None
+    if len(axes) > min(len(set(axes)), _MOST_DIMS) or axes[-1] not in cut:
+        return None
+    # The tile has its two axes, in the order of memory, behind those that only say where it is.
+    return Box((Matrix(tensor, affine),), (*without(tuple(axes), tuple(cut)), *(axis for axis in axes if axis in cut)))
+
+
+def _are_alike(flow: Flow, one: tuple[NodeId, NodeId], other: tuple[NodeId, NodeId]) -> bool:
+    """Whether two products share their first factor, and their second ones differ in where they begin alone."""
+    a, b = flow.nodes[one[1]], flow.nodes[other[1]]
+    if one[0] != other[0] or a.type != b.type or not isinstance(a.expr, Load) or not isinstance(b.expr, Load):
+        return False
+    return _terms(a.expr) == _terms(b.expr)
+
+
+def _terms(load: Load) -> list[object]:
+    return [position.terms if isinstance(position, Affine) else position for position in load.positions]

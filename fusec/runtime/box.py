@@ -1,0 +1,107 @@
+"""Boxes: tensors as the copy engine sees them, which moves tiles of them between memory and a multiprocessor.
+
+Every dimension has an extent and a stride; elements along the last are next to each other, all other strides and the
+address are multiples of 16 bytes. What a tile has outside of the extents reads as 0 and is not written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+_ALIGNED = 16
+"""Bytes that addresses and strides are multiples of."""
+
+_FARTHEST = 2**40
+"""Bytes that a stride is below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box of one buffer, or of two that lie alike and stand on one another as a first dimension of 2.
+
+    `strides` and `offsets`, those of the first element of each buffer, are in elements. `tile` has the extent of a tile
+    along every dimension, once it is cut.
+    """
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offsets: tuple[int, ...]
+    itemsize: int
+    tile: tuple[int, ...] = ()
+
+    def cut(self, *tile: int) -> Box:
+        """The same box with tiles of these extents."""
+        return replace(self, tile=tile)
+
+    def at(self, bases: Sequence[Any]) -> tuple[TensorDescriptor, bool]:
+        """The descriptor for buffers, which have `data_ptr` and `dtype`, and whether the second one lies first.
+
+        Raises `ValueError` where an address is no multiple of 16 bytes.
+        """
+        starts = [base.data_ptr() + offset * self.itemsize for base, offset in zip(bases, self.offsets, strict=True)]
+        if any(start % _ALIGNED for start in starts):
+            raise ValueError(f"the copy engine needs {' and '.join(self.names)} at multiples of {_ALIGNED} bytes")
+        flipped = starts[-1] < starts[0]
+        first = 1 if flipped else 0
+        base = _moved(bases[first], self.offsets[first])
+        if len(starts) == 1:
+            return TensorDescriptor(base, list(self.shape), list(self.strides), list(self.tile)), False
+        apart = abs(starts[1] - starts[0]) // self.itemsize
+        shape, strides, tile = [2, *self.shape], [apart, *self.strides], [2, *self.tile]
+        return TensorDescriptor(base, shape, strides, tile), flipped
+
+
+def box(names: tuple[str, ...], itemsize: int, *axes: tuple[int, ...], offsets: tuple[int, ...] = (0, 0)) -> Box | None:
+    """The box of buffers called `names`, or None where the copy engine cannot move tiles of them.
+
+    Every axis, outermost first, is its extent and its stride in each of the buffers; an axis of one position may have
+    any stride.
+    """
+    sizes = [size for size, *_ in axes]
+    if not 0 < min(sizes) <= max(sizes) < 2**31 or any(offset * itemsize % _ALIGNED for offset in offsets):
+        return None
+    strides: list[int] = []
+    for size, *steps in axes[:-1]:
+        step = _ALIGNED if size == 1 else steps[0]
+        if size > 1 and (len(set(steps)) > 1 or step * itemsize % _ALIGNED or not 0 <= step * itemsize < _FARTHEST):
+            return None
+        strides.append(step)
+    last, *steps = axes[-1]
+    if last > 1 and set(steps) != {1}:
+        return None
+    return Box(names, tuple(sizes), (*strides, 1), offsets[: len(names)], itemsize)
+
+
+def moves_boxes(boxes: Sequence[Box | None], *tensors: torch.Tensor) -> bool:
+    """Whether the copy engine can move all these boxes of 16-bit elements, those of a call's `tensors` among them.
+
+    Devices have one from compute capability 9.0 on.
+    """
+    if any(box is None or box.itemsize != 2 for box in boxes) or any(t.data_ptr() % _ALIGNED for t in tensors):
+        return False
+    device = tensors[0].device
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (9, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A buffer of which only its address and dtype are known, in place of a tensor."""
+
+    address: int
+    dtype: torch.dtype
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return self.address
+
+
+def _moved(base: Any, offset: int) -> Any:
+    if isinstance(base, Address):
+        return replace(base, address=base.address + offset * base.dtype.itemsize)
+    return base.as_strided((1,), (1,), base.storage_offset() + offset) if offset else base

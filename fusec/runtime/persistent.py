@@ -1,0 +1,91 @@
+"""Runs: in which tiles the programs of a contraction with boxes make its output, one tile after another.
+
+The figures were measured on an H200; benchmarks/contractions has the command and what it printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from fusec.runtime.tiles import cdiv, padded
+
+MULTIPROCESSORS, SHARED = 132, 227 * 1024
+"""Of a device that is not at hand: an H200, with the bytes of shared memory of a program."""
+
+WIDTH = 256
+"""Columns of all accumulators of a program together."""
+
+TAIL = 0.55
+"""Up to which share of the multiprocessors the last tiles are worth a run of their own, in tiles a quarter as large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One launch: `programs` make the tiles from `begin` to `end`, each of `side` by `block`, `step` at a time.
+
+    Tiles are counted by larger ones, of `down` by `across` of them.
+    """
+
+    side: int
+    block: int
+    step: int
+    begin: int
+    end: int
+    programs: int
+    options: tuple[dict[str, int], ...]
+    down: int = 1
+    across: int = 1
+
+
+def runs(device: torch.device, batches: int, sides: int, blocks: int, inner: int, dots: int) -> tuple[Run, ...]:
+    """The launches for `batches` outputs of `sides` by `blocks`, with so many accumulators for each tile.
+
+    Every program makes as many tiles as any other. Where the last ones leave many without work, these are cut in four.
+    """
+    programs, shared = _chip(device)
+    side, block = _tile(batches, sides, blocks, dots, programs)
+    count = batches * cdiv(sides, side) * cdiv(blocks, block)
+    rest = count % programs
+    first = _run(side, block, inner, dots, shared)
+    if side < 128 or block < 64 or rest == count or not 0 < rest <= TAIL * programs:
+        return (_from_to(first, 0, count, programs),)
+    last = _run(side // 2, block // 2, inner, dots, shared, parts=2)
+    # Small tiles leave room for a second program on each multiprocessor.
+    return _from_to(first, 0, count - rest, programs), _from_to(last, 4 * (count - rest), 4 * count, 4 * rest)
+
+
+def _tile(batches: int, sides: int, blocks: int, dots: int, programs: int) -> tuple[int, int]:
+    """As large as the registers of two warp groups allow, while there is work for most of the programs."""
+    side, block = 128, min(WIDTH // padded(dots), max(padded(blocks), 16))
+    if sides <= 64:
+        return 64, block
+    while block > 64 and 2 * batches * cdiv(sides, side) * cdiv(blocks, block) <= programs:
+        block //= 2
+    if 2 * batches * cdiv(sides, side) * cdiv(blocks, block) <= programs:
+        side = 64
+    return side, block
+
+
+def _run(side: int, block: int, inner: int, dots: int, shared: int, parts: int = 1) -> Run:
+    width = block * padded(dots)
+    step = min(64 if side * width > 128 * 64 * 2 or parts > 1 else 128, max(padded(inner), 16))
+    stages = max(min((shared - 2 * side * block) // (2 * step * (side + width)), 4), 2)
+    warps = 8 if side > 64 else 4
+    ways = tuple({"num_warps": warps, "num_stages": count} for count in range(stages, 1, -1))
+    return Run(side, block, step, 0, 0, 0, ways, parts, parts)
+
+
+def _from_to(run: Run, begin: int, end: int, programs: int) -> Run:
+    return Run(run.side, run.block, run.step, begin, end, min(programs, end - begin), run.options, run.down, run.across)
+
+
+@cache
+def _chip(device: torch.device) -> tuple[int, int]:
+    """The multiprocessors of a device, and the bytes of shared memory of a program."""
+    if device.type != "cuda":
+        return MULTIPROCESSORS, SHARED
+    about = torch.cuda.get_device_properties(device)
+    return about.multi_processor_count, about.shared_memory_per_block_optin
