@@ -11,9 +11,6 @@ from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Box, Boxes, Stage
 from fusec.ir.types import Axis
 
-BOXES = "boxes"
-"""What the launcher calls the boxes of a plan."""
-
 
 class BoxWriter:
     """Writes the boxes of an op. `itemsizes` has the bytes of an element of each tensor, as text."""
@@ -22,9 +19,9 @@ class BoxWriter:
         self._matrices = matrices
         self._itemsizes = itemsizes
 
-    def lines(self, boxes: Boxes) -> list[str]:
-        """All boxes, each None where the copy engine cannot move tiles of it."""
-        return [f"{BOXES} = (", *(f"    {self._box(box)}," for box in boxes.all), ")"]
+    def lines(self, name: str, boxes: Boxes) -> list[str]:
+        """All boxes under `name`, each None where the copy engine cannot move tiles of it."""
+        return [f"{name} = (", *(f"    {self._box(box)}," for box in boxes.all), ")"]
 
     def _box(self, box: Box) -> str:
         first, *_ = box.matrices
@@ -37,11 +34,11 @@ class BoxWriter:
         return f"box({', '.join(parts)})"
 
 
-def cuts(stage: Stage, kernel: Kernel) -> list[str]:
-    """The boxes of a launch by parameter, each cut into the tiles of a `run`."""
+def cuts(boxes: str, stage: Stage, kernel: Kernel) -> list[str]:
+    """The `boxes` of a launch by parameter, each cut into the tiles of a `run`."""
     assert stage.boxes is not None
     return [
-        f"{literal(name)}: {BOXES}[{place}].cut({', '.join(_cut(stage, axis) for axis in box.axes)})"
+        f"{literal(name)}: {boxes}[{place}].cut({', '.join(_cut(stage, axis) for axis in box.axes)})"
         for place, (name, box) in enumerate(zip(kernel.boxes, stage.boxes.all, strict=True))
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fusec.codegen.boxes import BOXES, BoxWriter, cuts, flips
+from fusec.codegen.boxes import BoxWriter, cuts, flips
 from fusec.codegen.extents import Extents, count, divisor, factor, times
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.names import words
@@ -70,7 +70,7 @@ class ChoiceWriter:
             case Shape.PRODUCT:
                 return self._product(stage, kernel, words)
             case Shape.PERSISTENT:
-                return self._persistent(stage, kernel, words)
+                return self.boxed(plan, 0)
             case Shape.BLOCKED if stage.block:
                 return Choice(None, words, self._finish(stage, kernel))
             case Shape.BLOCKED:
@@ -136,12 +136,15 @@ class ChoiceWriter:
         grid = times(count(stage.rows), f"tiles.cdiv({side}, tile.side)", f"tiles.cdiv({block}, tile.block)")
         return Choice(None, words, [*sizing, *self._launches.lines(kernel, grid, blocks, "tile.options")])
 
-    def _persistent(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
+    def boxed(self, plan: BuiltPlan, place: int) -> Choice:
+        """The case of a contraction whose operands come in boxes, the contraction number `place` of its chain."""
+        (stage,), (kernel,) = plan.plan.stages, plan.kernels
+        assert stage.boxes is not None
         assert stage.side is not None
         assert stage.block is not None
-        assert stage.boxes is not None
+        boxes = f"boxes{place + 1}" if place else "boxes"
         dots = sum(len(product.dots) for product in stage.boxes.products)
-        sizes = ", ".join(map(count, (stage.rows, (stage.side,), (stage.block,), stage.stream)))
+        rows, side, block, inner = self._contracted(stage)
         blocks = {
             block_name(stage.side): "run.side",
             block_name(stage.block): "run.block",
@@ -151,16 +154,28 @@ class ChoiceWriter:
         }
         read = [matrix.tensor for box in stage.boxes.all for matrix in box.matrices]
         given = [name for name in dict.fromkeys(read) if self._launches.is_argument(name)]
-        alone = "len(rows.offsets) == 1 and " if self._launches.walks else ""
+        conditions = [f"moves_boxes({', '.join([boxes, *given])})", f"not tiles.is_vector({count(stage.sides)})"]
+        if self._launches.walks:
+            conditions.insert(0, "len(rows.offsets) == 1")
         body = self._launches.runs(
             kernel,
-            f"runs({self._device}, {sizes}, {dots})",
+            f"runs({self._device}, {rows}, {side}, {block}, {inner}, {dots})",
             blocks,
-            cuts(stage, kernel),
+            cuts(boxes, stage, kernel),
             flips(stage, kernel, kernel.varying[2:]),
         )
-        before = tuple(self._boxes.lines(stage.boxes))
-        return Choice(f"{alone}moves_boxes({', '.join([BOXES, *given])})", words, body, before)
+        before = tuple(self._boxes.lines(boxes, stage.boxes))
+        return Choice(" and ".join(conditions), plan.plan.words, body, before)
+
+    def work(self, plan: BuiltPlan) -> str:
+        """The multiplications of a contraction."""
+        return times(*self._contracted(plan.plan.stages[0]))
+
+    def _contracted(self, stage: Stage) -> tuple[str, str, str, str]:
+        """How many outputs a contraction has, their sides, and the length of its sums."""
+        assert stage.side is not None
+        assert stage.block is not None
+        return count(stage.rows), count((stage.side,)), count((stage.block,)), count(stage.stream)
 
     def _operand_size(self, stage: Stage, dots: list[Dot]) -> str:
         """Bytes of an element that the matrix unit takes, as the widest of the stored operands has it."""

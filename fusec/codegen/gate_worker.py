@@ -51,7 +51,7 @@ def load(name: str, text: str, folder: Path) -> ModuleType:
 
 
 def resources(kernel: Any, variant: dict[str, Any], chip: dict[str, Any]) -> dict[str, int]:
-    """Registers, spilled bytes, stack and shared memory of a kernel variant, compiled the first way that fits a chip."""
+    """Registers, spilled bytes, stack and shared memory of a variant, compiled the first way that fits a chip."""
     names = [name for name, _ in variant["signature"]]
     source = ASTSource(
         kernel,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from textwrap import dedent, fill
 
 from fusec.ir.plan import LibraryProduct
-from fusec.ir.program import BuiltGroup, BuiltLibrary, BuiltPlan, Program
+from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.passes.plan.account import crossings, excess_traffic, least_traffic
 
 WIDTH = 116
@@ -24,9 +24,9 @@ def summary(programs: tuple[Program, ...]) -> str:
 def _op(program: Program) -> Iterator[str]:
     """What an op is for, and its plans: a paragraph each for plans that stand instead of one another."""
     yield dedent(program.graph.doc).strip() or f"{program.graph.name}, as its spec says."
-    for library in program.libraries:
+    for library in program.chains:
         yield "\n".join(_library(library))
-    other = "Other plans" if program.libraries else "Plans"
+    other = "Other plans" if program.chains else "Plans"
     for group in program.groups:
         yield from _group(group, f"{other} of `{program.graph.name}`")
 
@@ -37,7 +37,7 @@ def _note(programs: tuple[Program, ...]) -> Iterator[str]:
         yield _AGAIN
 
 
-def _library(library: BuiltLibrary) -> Iterator[str]:
+def _library(library: BuiltChain) -> Iterator[str]:
     """The steps of a plan with products in the library."""
     without = f", without {' and '.join(library.omitted)}" if library.omitted else ""
     yield f"With products in the vendor's library{without}, one after another:"

@@ -16,7 +16,7 @@ from fusec.codegen.signature import chooses_real, is_wide, sequence
 from fusec.codegen.sizes import SizeWriter
 from fusec.ir.graph import Graph, Output, ScalarParam, TensorParam
 from fusec.ir.plan import Held, LibraryProduct, Shape
-from fusec.ir.program import BuiltGroup, BuiltLibrary, Program
+from fusec.ir.program import BuiltChain, BuiltGroup, Program
 from fusec.ir.types import DTypeVar
 
 
@@ -39,8 +39,8 @@ def plan_lines(program: Program, names: OpNames) -> list[str]:
         lines.append("scratch = {}")
     lines.append("launches = []")
     groups = (
-        _with_libraries(program, ProductWriter(matrices, _places(sizes)), choices)
-        if program.libraries
+        _with_chains(program, ProductWriter(matrices, _places(sizes)), choices)
+        if program.chains
         else _groups(program, choices)
     )
     return [*lines, *groups, *_result(graph, _has_scratch(program))]
@@ -103,42 +103,53 @@ def _device(graph: Graph) -> str:
     return f"{next(tensor.name for tensor in graph.tensors if not tensor.optional)}.device"
 
 
-def _with_libraries(program: Program, writer: ProductWriter, choices: ChoiceWriter) -> list[str]:
-    """The launches of an op with its products in the library, and the others where these are better."""
-    graph = program.spelled
-    tiled = any(plan.plan.shape is Shape.PRODUCT for plan in program.plans)
-    better = f"tiles.prefers_library({PRODUCTS}{', tiled=True' if tiled else ''})"
+def _with_chains(program: Program, writer: ProductWriter, choices: ChoiceWriter) -> list[str]:
+    """The launches of an op as one of its chains, and as plans of its groups where these are better."""
     products: list[tuple[str | None, list[str]]] = []
     bodies: list[Choice] = []
-    for library in program.libraries:
-        left_out = " and ".join(f"{name} is None" for name in library.omitted)
-        products.append((left_out or None, writer.lines(library.products)))
-        condition = f"{left_out} and {better}" if left_out else better
-        bodies.append(Choice(condition, _words(library), _library(graph, library, writer, choices)))
+    for chain in program.chains:
+        if chain.products:
+            omitted = " and ".join(f"{name} is None" for name in chain.omitted)
+            products.append((omitted or None, writer.lines(chain.products)))
+        bodies.append(_chain_choice(program, chain, writer, choices))
+    given = _cases(products)
     if len(program.groups) == 1 and program.groups[0].alone is None:
-        return [*_cases(products), *_chain([*bodies, *_choices(program.groups[0], choices)])]
+        return [*given, *_chain([*bodies, *_choices(program.groups[0], choices)])]
+    before = [line for choice in bodies for line in choice.before]
     others = [(None, _groups(program, choices))]
-    return [*_cases(products), *_cases([*((each.condition, _commented(each)) for each in bodies), *others])]
+    return [*given, *before, *_cases([*((each.condition, _commented(each)) for each in bodies), *others])]
 
 
-def _library(graph: Graph, library: BuiltLibrary, writer: ProductWriter, choices: ChoiceWriter) -> list[str]:
+def _chain_choice(program: Program, chain: BuiltChain, writer: ProductWriter, choices: ChoiceWriter) -> Choice:
+    """A chain as a case: with products in the library, or with contractions in boxes."""
+    graph = program.spelled
+    boxed = [choices.boxed(plan, place) for place, plan in enumerate(chain.boxed)]
     lines = [
-        f'scratch["{held.name}"] = Buffer({shape_text(held.dims)}, {dtype_text(held.element)})' for held in library.held
+        f'scratch["{held.name}"] = Buffer({shape_text(held.dims)}, {dtype_text(held.element)})' for held in chain.held
     ]
-    kernels = (kernel for group in library.groups for plan in group.all_plans() for kernel in plan.kernels)
-    if library.held and any(kernel.blocks for kernel in kernels):
+    kernels = (kernel for group in chain.groups for plan in group.all_plans() for kernel in plan.kernels)
+    if chain.held and any(kernel.blocks for kernel in kernels):
         lines.append(f"index = tiles.index_type({', '.join([*graph.stored, '*scratch.values()'])})")
-    for step in library.steps:
+    for step in chain.steps:
         if isinstance(step, LibraryProduct):
-            lines += writer.launch(step, library.products.index(step))
+            lines += writer.launch(step, chain.products.index(step))
+        elif step.plans and step.plans[0] in chain.boxed:
+            choice = boxed[chain.boxed.index(step.plans[0])]
+            lines += _commented(choice)
         else:
             lines += _group(step, choices)
-    return lines
-
-
-def _words(library: BuiltLibrary) -> str:
-    multiplied = " and ".join(f"{product.a.tensor} by {product.b.tensor}" for product in library.products)
-    return f"{multiplied} in the library"
+    if chain.products:
+        tiled = any(plan.plan.shape is Shape.PRODUCT for plan in program.plans)
+        better = f"tiles.prefers_library({PRODUCTS}{', tiled=True' if tiled else ''})"
+        conditions = [*(f"{name} is None" for name in chain.omitted), better]
+        words = " and ".join(f"{product.a.tensor} by {product.b.tensor}" for product in chain.products)
+        return Choice(" and ".join(conditions), f"{words} in the library", lines)
+    conditions = [condition for choice in boxed for condition in (choice.condition or "").split(" and ")]
+    if chain.held:
+        conditions.append(f"{' + '.join(map(choices.work, chain.boxed))} >= tiles.STEPS_WORK")
+    before = tuple(line for choice in boxed for line in choice.before)
+    one_after_another = "what dots multiply is stored first" if chain.held else "tile after tile, moved in boxes"
+    return Choice(" and ".join(dict.fromkeys(conditions)), one_after_another, lines, before)
 
 
 def _group(group: BuiltGroup, writer: ChoiceWriter) -> list[str]:

@@ -95,11 +95,11 @@ def _spelled(program: Program) -> set[str]:
 
 def _with_names(program: Program, names: Mapping[str, str]) -> Program:
     groups = tuple(_with_kernels(group, names) for group in program.groups)
-    libraries = tuple(
+    chains = tuple(
         replace(one, steps=tuple(_with_kernels(s, names) if isinstance(s, BuiltGroup) else s for s in one.steps))
-        for one in program.libraries
+        for one in program.chains
     )
-    return replace(program, groups=groups, libraries=libraries)
+    return replace(program, groups=groups, chains=chains)
 
 
 def _with_kernels(group: BuiltGroup, names: Mapping[str, str]) -> BuiltGroup:

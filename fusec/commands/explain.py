@@ -15,13 +15,13 @@ from fusec.driver.compile import plan_records
 from fusec.driver.record import PlanRecord
 from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph
-from fusec.ir.plan import Group, LibraryProduct, Unfused
-from fusec.ir.program import BuiltGroup, BuiltLibrary, BuiltPlan
+from fusec.ir.plan import Chain, Group, LibraryProduct
+from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan
 from fusec.ir.show import show_graph
+from fusec.ir.show_chain import show_chain
 from fusec.ir.show_flow import show_flow
 from fusec.ir.show_kernel import show_kernel
 from fusec.ir.show_plan import show_group
-from fusec.ir.show_unfused import show_unfused
 from fusec.passes.pipeline import StepReport, compile_graph
 from fusec.passes.plan.justify import Contraction, Placement, Reduction, contractions, justify, placements
 from fusec.passes.plan.marks import marked
@@ -93,10 +93,11 @@ class PlanExplanation:
 
 
 @dataclass(frozen=True, slots=True)
-class LibraryExplanation:
-    """A plan with products in the vendor's library, its steps in words, for calls without the tensors `omitted`."""
+class ChainExplanation:
+    """A plan of several steps, in words, with its products in the `library` or not, for calls without some tensors."""
 
     omitted: tuple[str, ...]
+    library: bool
     steps: tuple[str, ...]
 
 
@@ -108,7 +109,7 @@ class Explanation:
     reductions: tuple[Reduction, ...]
     dots: tuple[Contraction, ...]
     plans: tuple[PlanExplanation, ...]
-    libraries: tuple[LibraryExplanation, ...]
+    chains: tuple[ChainExplanation, ...]
 
 
 def explain(graph: Graph) -> Explanation:
@@ -119,18 +120,18 @@ def explain(graph: Graph) -> Explanation:
     built = program.plans
     plans = (_plan(plan, record) for plan, record in zip(built, plan_records(program), strict=True))
     reductions = justify(graph, made["simplify"], made["commute"], made["resolve_views"])
-    libraries = tuple(map(_library, program.libraries))
-    return Explanation(graph.name, reductions, contractions(graph, made["commute"]), tuple(plans), libraries)
+    chains = tuple(map(_chain, program.chains))
+    return Explanation(graph.name, reductions, contractions(graph, made["commute"]), tuple(plans), chains)
 
 
-def _library(library: BuiltLibrary) -> LibraryExplanation:
+def _chain(chain: BuiltChain) -> ChainExplanation:
     steps = (
         f"{step.out.tensor} = {step.a.tensor} by {step.b.tensor}, in the library"
         if isinstance(step, LibraryProduct)
         else f"{' and '.join(step.outputs)}, in kernels"
-        for step in library.steps
+        for step in chain.steps
     )
-    return LibraryExplanation(library.omitted, tuple(steps))
+    return ChainExplanation(chain.omitted, bool(chain.products), tuple(steps))
 
 
 def _plan(built: BuiltPlan, record: PlanRecord) -> PlanExplanation:
@@ -164,25 +165,26 @@ def lines(explained: Explanation) -> Iterator[str]:
             yield f"    registers  {about}{f' ({stage})' if several else ''}"
         for placement in plan.reductions:
             yield f"    reduction {placement.reduction}  {placement.place}{f' ({placement.stage})' if several else ''}"
-    for library in explained.libraries:
-        yield from _library_lines(library)
+    for chain in explained.chains:
+        yield from _chain_lines(chain)
 
 
-def _library_lines(library: LibraryExplanation) -> Iterator[str]:
-    without = f", without {' and '.join(library.omitted)}" if library.omitted else ""
-    yield from ("", f"products in the vendor's library, where that is faster{without}:")
-    yield from (f"    step       {step}" for step in library.steps)
+def _chain_lines(chain: ChainExplanation) -> Iterator[str]:
+    without = f", without {' and '.join(chain.omitted)}" if chain.omitted else ""
+    place = "in the vendor's library" if chain.library else "of tiles in boxes"
+    yield from ("", f"products {place}, where that is faster{without}:")
+    yield from (f"    step       {step}" for step in chain.steps)
 
 
-def show(result: Graph | Flow | Unfused | tuple[Group | BuiltGroup, ...] | None) -> str:
+def show(result: Graph | Flow | Chain | tuple[Group | BuiltGroup, ...] | None) -> str:
     """What a step made, as text."""
     match result:
         case Graph():
             return show_graph(result)
         case Flow():
             return show_flow(result)
-        case Unfused() | None:
-            return show_unfused(result)
+        case Chain() | None:
+            return show_chain(result)
     plans = [plan for group in result if isinstance(group, BuiltGroup) for plan in group.all_plans()]
     kernels = {kernel.name: kernel for plan in plans for kernel in plan.kernels}
     return "\n\n".join(

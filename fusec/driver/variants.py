@@ -67,7 +67,7 @@ def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
     found: dict[tuple[object, ...], Variant] = {}
     with _imported(module, text) as generated:
         for dtype in ("bf16", "f32"):
-            for call, least in product(_calls(program, dtype), (0, _NEVER) if program.libraries else (_NEVER,)):
+            for call, least in product(_calls(program, dtype), (0, _NEVER) if program.chains else (_NEVER,)):
                 for launch, buffers in _launches(generated, program.spelled, call, least):
                     variant = _variant(program.spelled, launch, buffers)
                     found.setdefault((variant.kernel, variant.signature, variant.constexprs, variant.options), variant)

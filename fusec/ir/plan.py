@@ -12,7 +12,7 @@ from enum import Enum
 import sympy
 
 from fusec.ir.expressions import NodeId
-from fusec.ir.flow import Affine, Flow, Store, flow_reachable, store_axes
+from fusec.ir.flow import LEAD_AXES, Affine, Flow, Store, flow_reachable, store_axes
 from fusec.ir.graph import Graph
 from fusec.ir.types import Axis, Dim, Storage, extent
 
@@ -114,6 +114,11 @@ class Stage:
         return sorted(flow_reachable(self.flow.nodes, (*self.flow.roots, *partials)))
 
     @property
+    def sides(self) -> tuple[Axis, ...]:
+        """The axis that the sides of tiles are of; both axes that `...` is walked by if it is one of them."""
+        return LEAD_AXES if self.side in LEAD_AXES else (self.side,) if self.side else ()
+
+    @property
     def lacks_block(self) -> bool:
         """Whether some store lacks the axis that is cut into blocks. It is made in the first block: there is one."""
         return self.block is not None and any(self.block not in store_axes(self.flow, s) for s in self.flow.stores)
@@ -179,7 +184,7 @@ class LibraryProduct:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfused:
+class Chain:
     """An op whose products are left to the library: graphs and products in the order they run, and what is `held`."""
 
     held: tuple[Held, ...]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fusec.ir.graph import Graph
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Held, LibraryProduct, Plan
+from fusec.ir.plan import Held, LibraryProduct, Plan, Shape
 from fusec.ir.types import Axis
 
 
@@ -40,10 +40,10 @@ class BuiltGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltLibrary:
-    """A plan that leaves every product to the vendor's library, for calls that leave out the tensors `omitted`.
+class BuiltChain:
+    """A plan whose groups, and products by the vendor's library, run in this order and keep the tensors `held` between.
 
-    Groups and products run in this order, and keep the tensors `held` between them.
+    It is for calls that leave out the tensors `omitted`.
     """
 
     omitted: tuple[str, ...]
@@ -54,6 +54,11 @@ class BuiltLibrary:
     def groups(self) -> tuple[BuiltGroup, ...]:
         """What runs in kernels."""
         return tuple(step for step in self.steps if isinstance(step, BuiltGroup))
+
+    @property
+    def boxed(self) -> tuple[BuiltPlan, ...]:
+        """The contractions in boxes."""
+        return tuple(plan for group in self.groups for plan in group.plans if plan.plan.shape is Shape.PERSISTENT)
 
     @property
     def products(self) -> tuple[LibraryProduct, ...]:
@@ -67,7 +72,7 @@ class Program:
 
     `forms` are the graphs that its plans compute, each with an error bound of its own: all mean what `graph` does.
     `spelled` is the graph under the names that kernels and the functions around them use, which are the spec's unless
-    they clash with words of generated code. `libraries` are plans for all outputs at once, the first that applies.
+    they clash with words of generated code. `chains` are plans for all outputs at once, the first that applies.
     """
 
     graph: Graph
@@ -75,23 +80,23 @@ class Program:
     spelled: Graph
     groups: tuple[BuiltGroup, ...]
     known: tuple[tuple[str, int], ...] = ()
-    libraries: tuple[BuiltLibrary, ...] = ()
+    chains: tuple[BuiltChain, ...] = ()
 
     @property
     def plans(self) -> tuple[BuiltPlan, ...]:
-        """Every plan of every group, those around products in the library last."""
+        """Every plan of every group, those of chains last."""
         return (*(plan for group in self.groups for plan in group.all_plans()), *self.around)
 
     @property
     def around(self) -> tuple[BuiltPlan, ...]:
-        """The plans of the kernels around products in the library, each once."""
-        plans = (plan for library in self.libraries for group in library.groups for plan in group.all_plans())
+        """The plans of the kernels in chains, each once."""
+        plans = (plan for chain in self.chains for group in chain.groups for plan in group.all_plans())
         return tuple({tuple(kernel.name for kernel in plan.kernels): plan for plan in plans}.values())
 
     @property
     def held(self) -> tuple[Held, ...]:
         """What plans keep between their steps, each once."""
-        return tuple({held.name: held for library in self.libraries for held in library.held}.values())
+        return tuple({held.name: held for chain in self.chains for held in chain.held}.values())
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:

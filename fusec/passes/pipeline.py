@@ -13,10 +13,11 @@ from fusec.diagnostics import InternalError, SpecError
 from fusec.ir.expressions import Dot
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Group, LibraryProduct, Stage, Unfused
-from fusec.ir.program import BuiltGroup, BuiltLibrary, BuiltPlan, Program
+from fusec.ir.plan import Chain, Group, LibraryProduct, Stage
+from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.ir.rename import renamed
 from fusec.ir.words import step_aside
+from fusec.passes.graph.hold import hold
 from fusec.passes.graph.omit import omit
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
@@ -25,7 +26,7 @@ from fusec.passes.kernel.build import build_kernel
 from fusec.passes.kernel.target import Target
 from fusec.passes.plan.commute import commute
 from fusec.passes.plan.defer import defer
-from fusec.passes.plan.place import place
+from fusec.passes.plan.place import place, place_boxed
 from fusec.passes.plan.reciprocate import reciprocate
 
 
@@ -62,14 +63,42 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     parted = renamed(apart, names)
     general = run("unfuse", unfuse, parted)
     libraries = _libraries(parted, general, known) if general else ()
-    return replace(program, forms=(lowered, apart), libraries=libraries) if libraries else program
+    held = run("hold", hold, parted)
+    boxed = _boxed(held, libraries, known) if held else None
+    # Where a product is the last step, nothing can be made of it while it is in registers.
+    straight = [library for library in libraries if isinstance(library.steps[-1], LibraryProduct)]
+    chains = (*straight, *([boxed] if boxed else []), *(library for library in libraries if library not in straight))
+    return replace(program, forms=(lowered, apart), chains=chains) if chains else program
 
 
-def _libraries(graph: Graph, general: Unfused, known: dict[str, int]) -> tuple[BuiltLibrary, ...]:
+def _boxed(held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int]) -> BuiltChain | None:
+    """The plan whose contractions take their operands in boxes; None where one of them cannot."""
+    steps: list[BuiltGroup | LibraryProduct] = []
+    written = {name: kernel for library in libraries for name, kernel in _kernels(library).items()}
+    contracts = [isinstance(s, Graph) and any(isinstance(node.expr, Dot) for node in s.nodes) for s in held.steps]
+    for place_of, step in enumerate(held.steps):
+        assert isinstance(step, Graph)
+        target, flow = Target(step, known), resolve_views(step)
+        label = "" if len(held.steps) == 1 else "__before" if not place_of else f"__step{place_of}"
+        if contracts[place_of]:
+            groups = place_boxed(flow, label if place_of else "")
+            if isinstance(groups, str):
+                return None
+            steps += _build(groups, target)
+            continue
+        built = _build(place(flow, known, label), target)
+        own = {kernel.name: kernel for group in built for plan in group.all_plans() for kernel in plan.kernels}
+        if any(written.get(name, kernel) != kernel for name, kernel in own.items()):
+            built = _build(place(flow, known, f"__step{place_of}"), target)
+        steps += built
+    return BuiltChain((), held.held, tuple(steps))
+
+
+def _libraries(graph: Graph, general: Chain, known: dict[str, int]) -> tuple[BuiltChain, ...]:
     """The plans with every product in the library: one for all calls, and before it one for calls that need less."""
     found = _library(general, known)
 
-    def shorter(omitted: set[str]) -> Unfused | None:
+    def shorter(omitted: set[str]) -> Chain | None:
         special = unfuse(simplify(omit(graph, frozenset(omitted))))
         return special if special and len(special.steps) < len(general.steps) else None
 
@@ -85,12 +114,12 @@ def _libraries(graph: Graph, general: Unfused, known: dict[str, int]) -> tuple[B
     return (first, found) if _kernels(first).items() <= _kernels(found).items() else (found,)
 
 
-def _kernels(library: BuiltLibrary) -> dict[str, Kernel]:
+def _kernels(library: BuiltChain) -> dict[str, Kernel]:
     plans = (plan for group in library.groups for plan in group.all_plans())
     return {kernel.name: kernel for plan in plans for kernel in plan.kernels}
 
 
-def _library(unfused: Unfused, known: dict[str, int], omitted: tuple[str, ...] = ()) -> BuiltLibrary:
+def _library(unfused: Chain, known: dict[str, int], omitted: tuple[str, ...] = ()) -> BuiltChain:
     steps: list[BuiltGroup | LibraryProduct] = []
     for place_of, step in enumerate(unfused.steps):
         if isinstance(step, LibraryProduct):
@@ -98,7 +127,7 @@ def _library(unfused: Unfused, known: dict[str, int], omitted: tuple[str, ...] =
         else:
             target, label = Target(step, known), _label(unfused.steps, place_of)
             steps += _build(place(resolve_views(step), known, label), target)
-    return BuiltLibrary(omitted, unfused.held, tuple(steps))
+    return BuiltChain(omitted, unfused.held, tuple(steps))
 
 
 def _label(steps: tuple[Graph | LibraryProduct, ...], place_of: int) -> str:

@@ -16,6 +16,9 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 _ALIGNED = 16
 """Bytes that addresses and strides are multiples of."""
 
+FIRST_CAPABILITY = (9, 0)
+"""The first compute capability of devices that have a copy engine. Where kernels are interpreted, it is as there."""
+
 _FARTHEST = 2**40
 """Bytes that a stride is below."""
 
@@ -79,14 +82,12 @@ def box(names: tuple[str, ...], itemsize: int, *axes: tuple[int, ...], offsets: 
 
 
 def moves_boxes(boxes: Sequence[Box | None], *tensors: torch.Tensor) -> bool:
-    """Whether the copy engine can move all these boxes of 16-bit elements, those of a call's `tensors` among them.
-
-    Devices have one from compute capability 9.0 on.
-    """
+    """Whether the copy engine can move all these boxes of 16-bit elements, those of a call's `tensors` among them."""
     if any(box is None or box.itemsize != 2 for box in boxes) or any(t.data_ptr() % _ALIGNED for t in tensors):
         return False
     device = tensors[0].device
-    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (9, 0)
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)
+    return capability >= FIRST_CAPABILITY
 
 
 @dataclass(frozen=True, slots=True)

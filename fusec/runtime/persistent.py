@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+import triton
 
 from fusec.runtime.tiles import cdiv, padded
 
@@ -87,5 +88,5 @@ def _chip(device: torch.device) -> tuple[int, int]:
     """The multiprocessors of a device, and the bytes of shared memory of a program."""
     if device.type != "cuda":
         return MULTIPROCESSORS, SHARED
-    about = torch.cuda.get_device_properties(device)
-    return about.multi_processor_count, about.shared_memory_per_block_optin
+    about = triton.runtime.driver.active.utils.get_device_properties(device.index)
+    return about["multiprocessor_count"], about["max_shared_mem"]

@@ -44,8 +44,8 @@ LONG_ROW = 65536
 TILE = 2048
 """Elements of a program that has nothing to reduce."""
 
-LIBRARY_WORK = 2**26
-"""Multiplications from which on the vendor's library pays for the launches around its own."""
+LIBRARY_WORK = STEPS_WORK = 2**26
+"""Multiplications from which on a faster product pays for the launches around it: the library's, and one in boxes."""
 
 MOST_SPLITS = 1024
 _SPLIT_ELEMENTS, _SPLIT_PROGRAMS = 4 * 2**20, 2048

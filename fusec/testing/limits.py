@@ -24,6 +24,7 @@ class Limits:
     MOST_SPLITS: int = 4
     TILE: int = 64
     LIBRARY_WORK: int = 1 << 60
+    STEPS_WORK: int = 1 << 60
     HELD: int = 1 << 22
 
 
@@ -33,6 +34,7 @@ LIMITS: dict[str, Limits] = {
     "streamed": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=64, FEW_ROWS=0, LONG_ROW=0, HELD=0),
     "split": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=16, FEW_ROWS=1 << 20, LONG_ROW=0, HELD=0),
     "library": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, LIBRARY_WORK=0),
+    "boxed": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, STEPS_WORK=0),
 }
 """For each shape of plan, limits under which the launcher takes it wherever the op has it."""
 

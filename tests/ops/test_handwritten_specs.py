@@ -47,7 +47,7 @@ def op(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.mark.parametrize("shape", LIMITS)
 def test_op_and_formula_agree(op: Op, shape: str, device: torch.device) -> None:
-    if shape == "library" and not op.program.libraries:
+    if shape == "library" and not op.program.chains:
         pytest.skip("nothing to multiply")
 
     @drawn

@@ -16,28 +16,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fusec.ir.builder import Builder
-from fusec.ir.expressions import Cast, Choose, Dot, Expr, Input, NodeId, operands, with_operands
-from fusec.ir.flow import Affine, Load
+from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, operands, with_operands
 from fusec.ir.graph import Graph, Output, TensorParam, reachable
-from fusec.ir.plan import Held, LibraryProduct, Matrix, Unfused
-from fusec.ir.types import DTYPES, Axis, Computed, Dim, Lead, Storage, ValueType, union, without
-from fusec.ir.words import another, is_word
-from fusec.passes.graph.resolve_views import resolve_views
+from fusec.ir.plan import Chain, Held, LibraryProduct, Matrix
+from fusec.ir.types import Axis, Storage, ValueType, union, without
+from fusec.passes.graph.cut import F32, Holders, may_be_left_out, multiplied_as, readers
 from fusec.passes.graph.views.positions import positions_of, walked
 
-_MULTIPLIED = frozenset(DTYPES[name] for name in ("f16", "bf16", "f32"))
-"""The types of operands that the library multiplies with sums in f32."""
 
-_F32 = DTYPES["f32"]
-
-
-def unfuse(graph: Graph) -> Unfused | None:
+def unfuse(graph: Graph) -> Chain | None:
     """The steps, or None where there is no product or the library has none like it."""
     live = sorted(reachable(graph.nodes, graph.roots))
     dots = {number: expr for number in live if isinstance(expr := graph.nodes[number].expr, Dot)}
-    storages = {number: storage for number, dot in dots.items() if (storage := _multiplied_as(graph, dot)) is not None}
+    storages = {number: storage for number, dot in dots.items() if (storage := multiplied_as(graph, dot)) is not None}
     depth = _depths(graph)
-    if not dots or len(storages) < len(dots) or _may_be_left_out(graph, live, depth):
+    if not dots or len(storages) < len(dots) or may_be_left_out(graph, depth):
         return None
     return _Cutter(graph, dots, storages, depth).cut()
 
@@ -61,13 +54,12 @@ class _Cutter:
         self._dots = dots
         self._storages = storages
         self._depth = depth
-        self._readers = _readers(graph)
-        self._order = union(*(dim for output in graph.outputs for dim in output.dims))
-        self._taken = {named.name for named in (*graph.params, *graph.outputs, *graph.variables, *graph.solves)}
+        self._readers = readers(graph)
+        self._holders = Holders(graph)
         self._results = {number: self._result(number) for number in dots}
         self._operands: dict[tuple[NodeId, Storage], Held] = {}
 
-    def cut(self) -> Unfused | None:
+    def cut(self) -> Chain | None:
         products = {n: product for n in self._dots if (product := self._product(n)) is not None}
         if len(products) < len(self._dots):
             return None
@@ -79,7 +71,7 @@ class _Cutter:
             steps += [product for number, product in products.items() if self._depth[number] == level + 1]
         outputs = {output.name for output in self._graph.outputs}
         held = {one.name: one for one in (*self._operands.values(), *(r.tensor for r in self._results.values()))}
-        return Unfused(tuple(one for one in held.values() if one.name not in outputs), tuple(steps))
+        return Chain(tuple(one for one in held.values() if one.name not in outputs), tuple(steps))
 
     # Products
 
@@ -87,23 +79,21 @@ class _Cutter:
         """Where a product goes: to the output that it is, if it is only that, in its type; else in f32."""
         storage = self._storages[number]
         node: NodeId = number
-        element: Storage = _F32
+        element: Storage = F32
         readers = self._readers[number]
         if len(readers) == 1 and isinstance(readers[0], int):
             expr = self._nodes[readers[0]].expr
             if isinstance(expr, Cast) and expr.dtype == storage:
                 node, element = readers[0], storage
         match self._readers[node]:
-            case [Output(element=written) as output] if written in (storage, element) and self._is_stored_whole(output):
+            case [Output(element=written) as output] if written in (storage, element) and self._holders.is_stored_whole(
+                output
+            ):
                 return _Result(node, Held(output.name, written, output.dims))
         dot = self._dots[number]
         axes = [self._nodes[n].type.axes for n in (dot.a, dot.b)]
-        name = self._free(self._nodes[node].name or "product")
-        return _Result(node, Held(name, element, self._dims(without(union(*axes), dot.axes))))
-
-    def _is_stored_whole(self, output: Output) -> bool:
-        """Whether every element of an output is one of its value's."""
-        return {axis for dim in output.dims for axis in dim} == set(self._nodes[output.value].type.axes)
+        name = self._holders.free(self._nodes[node].name or "product")
+        return _Result(node, Held(name, element, self._holders.dims(without(union(*axes), dot.axes))))
 
     def _product(self, number: NodeId) -> LibraryProduct | None:
         dot = self._dots[number]
@@ -128,7 +118,7 @@ class _Cutter:
     def _matrix(self, operand: NodeId, inner: tuple[Axis, ...], storage: Storage) -> Matrix | None:
         """An operand where it lies, or where it is stored before; None where a caller may leave it out."""
         if self._depth[operand] == 0:
-            found = self._stored(operand)
+            found = self._holders.stored(operand)
             if found is not None:
                 return None if self._graph.tensor(found.tensor).optional else found
         for result in self._results.values():
@@ -136,33 +126,9 @@ class _Cutter:
                 return Matrix(result.tensor.name, positions_of(result.tensor.dims))
         key = (operand, storage)
         if key not in self._operands:
-            self._operands[key] = self._holder(operand, inner, storage)
+            self._operands[key] = self._holders.holder(operand, storage, inner, "operand")
         held = self._operands[key]
         return Matrix(held.name, positions_of(held.dims))
-
-    def _stored(self, operand: NodeId) -> Matrix | None:
-        """The argument, or the part of one, that an operand is."""
-        node = self._nodes[operand]
-        if isinstance(node.type.element, Computed):
-            return None
-        output = Output("operand", node.type.element, self._dims(node.type.axes), operand)
-        flow = resolve_views(replace(self._graph, outputs=(output,), scatters=()))
-        if len(flow.stores) != 1:
-            return None
-        expr = flow.nodes[flow.stores[0].value].expr
-        if not isinstance(expr, Load) or expr.pair is not None:
-            return None
-        positions = tuple(position for position in expr.positions if isinstance(position, Affine))
-        return Matrix(expr.param, positions) if len(positions) == len(expr.positions) else None
-
-    def _holder(self, operand: NodeId, inner: tuple[Axis, ...], storage: Storage) -> Held:
-        """The output that an operand is, or a new tensor for it, with what is contracted innermost."""
-        for output in self._graph.outputs:
-            if output.value == operand and output.element == storage and self._is_stored_whole(output):
-                return Held(output.name, storage, output.dims)
-        axes = self._nodes[operand].type.axes
-        name = self._free(self._nodes[operand].name or "operand")
-        return Held(name, storage, self._dims(without(axes, inner), inner))
 
     # Graphs
 
@@ -203,54 +169,10 @@ class _Cutter:
         params = (*graph.params, *(TensorParam(tensor.name, tensor.element, tensor.dims) for tensor in held))
         return replace(graph, params=params, outputs=tuple(outputs), nodes=builder.nodes, scatters=scatters)
 
-    def _dims(self, axes: tuple[Axis, ...], inner: tuple[Axis, ...] = ()) -> tuple[Dim, ...]:
-        """A dimension for each axis: `...` first, then as the outputs have them, then the rest and `inner`."""
-        lead = tuple(axis for axis in axes if isinstance(axis, Lead))
-        ordered = tuple(axis for axis in self._order if axis in axes)
-        return tuple((axis,) for axis in union(lead, ordered, axes, inner))
-
-    def _free(self, wanted: str) -> str:
-        """`wanted`, or a name like it that nothing else has."""
-        while wanted in self._taken or is_word(wanted):
-            wanted = another(wanted)
-        self._taken.add(wanted)
-        return wanted
-
-
-def _multiplied_as(graph: Graph, dot: Dot) -> Storage | None:
-    """The one type that the library takes both operands of a dot in; None where there is none."""
-    elements = {graph.nodes[number].type.element for number in (dot.a, dot.b)}
-    stored = [element for element in elements if not isinstance(element, Computed)]
-    if len(stored) > 1:
-        return None
-    storage = stored[0] if stored else _F32
-    return storage if _MULTIPLIED.issuperset(storage.options) else None
-
-
-def _may_be_left_out(graph: Graph, live: list[NodeId], depth: list[int]) -> bool:
-    """Whether some product is made of an argument that a call may omit: there is then nothing to multiply."""
-    optional = {tensor.name for tensor in graph.tensors if tensor.optional}
-    nodes = ((number, graph.nodes[number].expr) for number in live)
-    return any(isinstance(expr, Choose) and expr.selector in optional and depth[number] for number, expr in nodes)
-
 
 def _depths(graph: Graph) -> list[int]:
     """For each node, how many dots stand within one another on its longest way in."""
     found: list[int] = []
     for node in graph.nodes:
         found.append(max((found[n] for n in operands(node.expr)), default=0) + isinstance(node.expr, Dot))
-    return found
-
-
-def _readers(graph: Graph) -> dict[NodeId, list[NodeId | Output | None]]:
-    """What reads each node: other nodes, outputs, and None for a write in place."""
-    live = sorted(reachable(graph.nodes, graph.roots))
-    found: dict[NodeId, list[NodeId | Output | None]] = {number: [] for number in live}
-    for number in live:
-        for operand in operands(graph.nodes[number].expr):
-            found[operand].append(number)
-    for output in graph.outputs:
-        found[output.value].append(output)
-    for number in (n for scatter in graph.scatters for n in (*scatter.indices, scatter.value)):
-        found[number].append(None)
     return found

@@ -40,6 +40,21 @@ def place(flow: Flow, known: dict[str, int], label: str = "") -> tuple[Group, ..
     return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
 
 
+def place_boxed(flow: Flow, label: str) -> tuple[Group, ...] | str:
+    """The groups of a contraction, each with one plan that multiplies tiles in boxes, or why there is none."""
+    parts: list[tuple[Store, ...]] = []
+    for stores in _connected(flow):
+        facts = survey(Flow(flow.nodes, stores))
+        parts += _by_major(facts) if len({frozenset(store_axes(flow, s)) for s in facts.majors}) > 1 else [stores]
+    groups: list[Group] = []
+    for stores, name in zip(parts, _labels(parts, label) if len(parts) > 1 else [label], strict=True):
+        plan = persistent(survey(Flow(flow.nodes, stores)), name)
+        if isinstance(plan, str):
+            return plan
+        groups.append(Group(tuple(dict.fromkeys(store.target for store in stores)), (plan,)))
+    return tuple(groups)
+
+
 def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
     """A suffix for the kernels of each set of stores: its outputs, counted where sets share them."""
     names = [before + "".join(f"_{target}" for target in dict.fromkeys(store.target for store in s)) for s in sets]
@@ -127,12 +142,8 @@ def _multiplying_plans(facts: Survey, known: dict[str, int], label: str) -> tupl
     sums = _reducing_plans(survey(expand_dots(facts.flow)), known, label)
     if isinstance(product, str):
         return sums
-    side = product.stages[0].side
-    assert side is not None
-    few = LEAD_AXES if side in LEAD_AXES else (side,)
-    moved = persistent(facts, label)
-    boxed = () if isinstance(moved, str) else (moved,)
-    return (*(replace(plan, few=few) for plan in sums if plan.shape is not Shape.ROWS), *boxed, product)
+    few = product.stages[0].sides
+    return (*(replace(plan, few=few) for plan in sums if plan.shape is not Shape.ROWS), product)
 
 
 def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.ir.graph import Graph
-from fusec.ir.plan import LibraryProduct, Matrix, Unfused
+from fusec.ir.plan import Chain, LibraryProduct, Matrix
 from fusec.ir.show import show_graph
 from fusec.ir.show_flow import show_access
 from fusec.ir.types import Axis, product_text
 
 
-def show_unfused(unfused: Unfused | None) -> str:
+def show_chain(unfused: Chain | None) -> str:
     """What is held between the steps, a line each, then the steps: graphs as `show_graph` has them, and products."""
     return "\n".join(_lines(unfused)) if unfused else "the library has no such product"
 
 
-def _lines(unfused: Unfused) -> Iterator[str]:
+def _lines(unfused: Chain) -> Iterator[str]:
     for held in unfused.held:
         yield f"hold {held.name}: {held.element}[{', '.join(map(product_text, held.dims))}]"
     for step in unfused.steps:

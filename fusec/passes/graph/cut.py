@@ -1,0 +1,100 @@
+"""Cut: what plans that keep tensors between their steps need to know of a graph, and how those tensors are called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fusec.ir.expressions import Choose, Dot, NodeId, operands
+from fusec.ir.flow import Affine, Load
+from fusec.ir.graph import Graph, Output, reachable
+from fusec.ir.plan import Held, Matrix
+from fusec.ir.types import DTYPES, Axis, Computed, Dim, Lead, Storage, union, without
+from fusec.ir.words import another, is_word
+from fusec.passes.graph.resolve_views import resolve_views
+
+F32 = DTYPES["f32"]
+
+_MULTIPLIED = frozenset(DTYPES[name] for name in ("f16", "bf16", "f32"))
+"""The types of operands that matrix units multiply with sums in f32."""
+
+
+class Holders:
+    """Makes the tensors that a plan for a graph keeps: each the output that a value is anyway, or one of its own."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._nodes = graph.nodes
+        self._order = union(*(dim for output in graph.outputs for dim in output.dims))
+        self._taken = {named.name for named in (*graph.params, *graph.outputs, *graph.variables, *graph.solves)}
+
+    def stored(self, operand: NodeId) -> Matrix | None:
+        """The argument, or the part of one, that an operand is."""
+        node = self._nodes[operand]
+        if isinstance(node.type.element, Computed):
+            return None
+        output = Output("operand", node.type.element, self.dims(node.type.axes), operand)
+        flow = resolve_views(replace(self._graph, outputs=(output,), scatters=()))
+        if len(flow.stores) != 1:
+            return None
+        expr = flow.nodes[flow.stores[0].value].expr
+        if not isinstance(expr, Load) or expr.pair is not None:
+            return None
+        positions = tuple(position for position in expr.positions if isinstance(position, Affine))
+        return Matrix(expr.param, positions) if len(positions) == len(expr.positions) else None
+
+    def holder(self, value: NodeId, storage: Storage, inner: tuple[Axis, ...], otherwise: str) -> Held:
+        """The output that a value is, or a new tensor for it, with the axes `inner` innermost; it has its name."""
+        for output in self._graph.outputs:
+            if output.value == value and output.element == storage and self.is_stored_whole(output):
+                return Held(output.name, storage, output.dims)
+        axes = self._nodes[value].type.axes
+        name = self.free(self._nodes[value].name or otherwise)
+        return Held(name, storage, self.dims(without(axes, inner), inner))
+
+    def is_stored_whole(self, output: Output) -> bool:
+        """Whether every element of an output is one of its value's."""
+        return {axis for dim in output.dims for axis in dim} == set(self._nodes[output.value].type.axes)
+
+    def dims(self, axes: tuple[Axis, ...], inner: tuple[Axis, ...] = ()) -> tuple[Dim, ...]:
+        """A dimension for each axis: `...` first, then as the outputs have them, then the rest and `inner`."""
+        lead = tuple(axis for axis in axes if isinstance(axis, Lead))
+        ordered = tuple(axis for axis in self._order if axis in axes)
+        return tuple((axis,) for axis in union(lead, ordered, axes, inner))
+
+    def free(self, wanted: str) -> str:
+        """`wanted`, or a name like it that nothing else has."""
+        while wanted in self._taken or is_word(wanted):
+            wanted = another(wanted)
+        self._taken.add(wanted)
+        return wanted
+
+
+def multiplied_as(graph: Graph, dot: Dot) -> Storage | None:
+    """The one type that both operands of a dot are multiplied in; None where there is none."""
+    elements = {graph.nodes[number].type.element for number in (dot.a, dot.b)}
+    stored = [element for element in elements if not isinstance(element, Computed)]
+    if len(stored) > 1:
+        return None
+    storage = stored[0] if stored else F32
+    return storage if _MULTIPLIED.issuperset(storage.options) else None
+
+
+def may_be_left_out(graph: Graph, depth: list[int]) -> bool:
+    """Whether some product is made of an argument that a call may omit: there is then nothing to multiply."""
+    optional = {tensor.name for tensor in graph.tensors if tensor.optional}
+    nodes = ((number, graph.nodes[number].expr) for number in reachable(graph.nodes, graph.roots))
+    return any(isinstance(expr, Choose) and expr.selector in optional and depth[number] for number, expr in nodes)
+
+
+def readers(graph: Graph) -> dict[NodeId, list[NodeId | Output | None]]:
+    """What reads each node: other nodes, outputs, and None for a write in place."""
+    live = sorted(reachable(graph.nodes, graph.roots))
+    found: dict[NodeId, list[NodeId | Output | None]] = {number: [] for number in live}
+    for number in live:
+        for operand in operands(graph.nodes[number].expr):
+            found[operand].append(number)
+    for output in graph.outputs:
+        found[output.value].append(output)
+    for number in (n for scatter in graph.scatters for n in (*scatter.indices, scatter.value)):
+        found[number].append(None)
+    return found

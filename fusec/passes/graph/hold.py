@@ -1,0 +1,149 @@
+"""Hold: the plan whose contractions multiply nothing but stored tensors, for what a matrix unit is fed with in boxes.
+
+Before: `y = rmsnorm(cast(act(dot(rmsnorm(x, gain), w, over=K)), T))`. After, one step after another:
+- a graph that stores `rmsnorm(x, gain)`, in the storage type of `w`;
+- a contraction of that tensor and `w`, with all that stands behind it and needs no reduction, stored at the cast;
+- a graph that makes `y` of what is stored.
+
+Steps with and without dots take turns. A value waits for the last step that it can be computed in, so that little is
+kept between steps; a dot, a declared cast and an output are computed as soon as they can be: these are kept. A
+computed operand is rounded to the type of the other one, as the language says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fusec.ir.builder import Builder
+from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, Reduce, operands, with_operands
+from fusec.ir.graph import Graph, Output, TensorParam, reachable
+from fusec.ir.plan import Chain, Held
+from fusec.ir.types import Storage, ValueType
+from fusec.passes.graph.cut import F32, Holders, may_be_left_out, multiplied_as, readers
+
+
+def hold(graph: Graph) -> Chain | None:
+    """The steps, all of them graphs, or None where there is no dot, or one of operands that are not stored in a type.
+
+    Every other step, from the first or from the second one on, contracts.
+    """
+    live = reachable(graph.nodes, graph.roots)
+    dots = {number: expr for number in live if isinstance(expr := graph.nodes[number].expr, Dot)}
+    storages = {number: storage for number, dot in dots.items() if (storage := multiplied_as(graph, dot)) is not None}
+    levels = _levels(graph)
+    if not dots or len(storages) < len(dots) or may_be_left_out(graph, levels):
+        return None
+    return _Cutter(graph, storages, _late(graph, levels)).cut()
+
+
+class _Cutter:
+    """Cuts a graph between the steps, `levels`, that its nodes are computed in."""
+
+    def __init__(self, graph: Graph, storages: dict[NodeId, Storage], levels: list[int]) -> None:
+        self._graph = graph
+        self._nodes = graph.nodes
+        self._levels = levels
+        self._live = sorted(reachable(graph.nodes, graph.roots))
+        self._holders = Holders(graph)
+        self._factors: dict[tuple[NodeId, Storage], Held] = {}
+        self._storages = storages
+        for number, storage in storages.items():
+            dot = self._nodes[number].expr
+            assert isinstance(dot, Dot)
+            for factor in (dot.a, dot.b):
+                if self._holders.stored(factor) is None and (factor, storage) not in self._factors:
+                    held = self._holders.holder(factor, storage, dot.axes, "operand")
+                    self._factors[factor, storage] = held
+        self._values = {number: self._kept(number) for number in self._crossing()}
+
+    def cut(self) -> Chain:
+        steps = (self._step(level) for level in range(max(self._levels[root] for root in self._graph.roots) + 1))
+        outputs = {output.name for output in self._graph.outputs}
+        held = {one.name: one for one in (*self._factors.values(), *self._values.values()) if one.name not in outputs}
+        return Chain(tuple(held.values()), tuple(step for step in steps if step.roots))
+
+    def _crossing(self) -> list[NodeId]:
+        """What a step takes of an earlier one that contracts or comes behind one, factors of dots aside."""
+        levels = self._levels
+        taken = {
+            operand
+            for number in self._live
+            if number not in self._storages
+            for operand in operands(self._nodes[number].expr)
+            if 0 < levels[operand] < levels[number]
+        }
+        return sorted(taken)
+
+    def _kept(self, number: NodeId) -> Held:
+        """A value between two steps: at a cast in its type, else in f32."""
+        expr = self._nodes[number].expr
+        exact = expr.dtype if isinstance(expr, Cast) else F32
+        return self._holders.holder(number, exact, (), "kept")
+
+    def _step(self, level: int) -> Graph:
+        """What is computed in one step, of what earlier ones have kept."""
+        graph, builder, new = self._graph, Builder[Expr](), dict[tuple[NodeId, Held | None], NodeId]()
+
+        def read(number: NodeId, held: Held) -> NodeId:
+            if (number, held) not in new:
+                node = self._nodes[number]
+                type = ValueType(held.element, node.type.axes)
+                new[number, held] = builder.add(Input(held.name), type, node.name, node.span)
+            return new[number, held]
+
+        def move(number: NodeId) -> NodeId:
+            if number in self._values and self._levels[number] < level:
+                return read(number, self._values[number])
+            if (number, None) not in new:
+                node = self._nodes[number]
+                args = tuple(operand(number, n) for n in operands(node.expr))
+                new[number, None] = builder.add(with_operands(node.expr, args), node.type, node.name, node.span)
+            return new[number, None]
+
+        def operand(reader: NodeId, number: NodeId) -> NodeId:
+            held = self._factors.get((number, self._storages[reader])) if reader in self._storages else None
+            return move(number) if held is None else read(number, held)
+
+        outputs = [replace(o, value=move(o.value)) for o in graph.outputs if self._levels[o.value] == level]
+        named = {output.name for output in outputs}
+        kept = [*((number, held) for (number, _), held in self._factors.items()), *self._values.items()]
+        outputs += [
+            Output(held.name, held.element, held.dims, move(number))
+            for number, held in kept
+            if held.name not in named and self._levels[number] == level
+        ]
+        last = level == max(self._levels[root] for root in graph.roots)
+        scatters = tuple(
+            replace(scatter, indices=tuple(map(move, scatter.indices)), value=move(scatter.value))
+            for scatter in (graph.scatters if last else ())
+        )
+        inputs = {node.expr.param for node in builder.nodes if isinstance(node.expr, Input)}
+        tensors = {held.name: held for _, held in kept if held.name in inputs}
+        params = (*graph.params, *(TensorParam(held.name, held.element, held.dims) for held in tensors.values()))
+        return replace(graph, params=params, outputs=tuple(outputs), nodes=builder.nodes, scatters=scatters)
+
+
+def _levels(graph: Graph) -> list[int]:
+    """The first step that each node can be computed in: odd ones contract, even ones reduce what was contracted."""
+    found: list[int] = []
+    for node in graph.nodes:
+        before = max((found[n] for n in operands(node.expr)), default=0)
+        match node.expr:
+            case Dot():
+                found.append(before + 1 + before % 2)
+            case Reduce():
+                found.append(before + before % 2)
+            case _:
+                found.append(before)
+    return found
+
+
+def _late(graph: Graph, levels: list[int]) -> list[int]:
+    """The last step that each node behind a dot can wait for; dots, casts, factors of dots and outputs do not wait."""
+    late = list(levels)
+    for number, found in sorted(readers(graph).items(), reverse=True):
+        if not levels[number] or isinstance(graph.nodes[number].expr, Dot | Cast):
+            continue
+        if all(isinstance(reader, int) and not isinstance(graph.nodes[reader].expr, Dot) for reader in found):
+            late[number] = min(late[reader] for reader in found if isinstance(reader, int))
+    return late
