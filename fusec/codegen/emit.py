@@ -12,8 +12,9 @@ from fusec import __version__
 from fusec.codegen.checks import extent_names, extents_lines, layout_arguments, outputs_lines, settings
 from fusec.codegen.header import summary
 from fusec.codegen.launcher import plan_lines, scalar_names
+from fusec.codegen.module import ModuleView, conversion, module_view
 from fusec.codegen.names import FileNames, OpNames, respelled, words
-from fusec.codegen.signature import chooses_real, documentation, literal, parameter, returns, schema, sequence
+from fusec.codegen.signature import chooses_real, documentation, literal, parameter, quoted, returns, schema, sequence
 from fusec.codegen.statements import kernel_lines
 from fusec.codegen.wrap import LIMIT, wrapped
 from fusec.ir.graph import Graph, ScalarParam
@@ -55,6 +56,7 @@ class OpView:
     outputs: tuple[str, ...]
     plan: tuple[str, ...]
     registration: tuple[str, ...]
+    modules: tuple[ModuleView, ...]
 
 
 def emit(
@@ -68,13 +70,14 @@ def emit(
     environment = Environment(
         loader=PackageLoader("fusec.codegen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    public = [name for program in programs for name in program.graph.public]
     body = environment.get_template("op.py.j2").render(
         version=__version__,
         spec_name=spec_name,
         spec_hash=spec_hash,
-        docstring=_quoted(summary(programs)),
+        docstring=quoted(summary(programs)),
         imports=_import_lines(views, names.imports),
-        exports=wrapped(f"__all__ = [{', '.join(sorted(map(literal, (view.name for view in views))))}]"),
+        exports=wrapped(f"__all__ = [{', '.join(sorted(map(literal, public)))}]"),
         ops=views,
     )
     return body.rstrip() + "\n"
@@ -88,7 +91,7 @@ def _op_view(program: Program, names: OpNames, imports: Mapping[str, str], refer
         kernels=_kernel_views(program, chooses_real(spelled), imports),
         reference=reference.rstrip() + "\n",
         signature=tuple(wrapped(f"def {graph.name}({', '.join(map(parameter, graph.params))}) -> {returns(graph)}:")),
-        doc=tuple(_quoted(documentation(graph)).split("\n")),
+        doc=tuple(quoted(documentation(graph)).split("\n")),
         layout=", ".join(layout_arguments(spelled)),
         extent_names=", ".join(extent_names(spelled)),
         call=_fitted(_call_lines(graph, names, imports), {}),
@@ -96,6 +99,7 @@ def _op_view(program: Program, names: OpNames, imports: Mapping[str, str], refer
         outputs=_fitted(outputs_lines(spelled), imports),
         plan=_fitted(plan_lines(program, names), imports),
         registration=tuple(_registration(graph, names, imports["Op"])),
+        modules=tuple(module_view(module, graph, imports) for module in graph.modules),
     )
 
 
@@ -109,9 +113,7 @@ def _call_lines(graph: Graph, names: OpNames, imports: Mapping[str, str]) -> lis
     lines: list[str] = []
     for param in graph.params:
         if isinstance(param, ScalarParam):
-            check = imports[{Kind.REAL: "real", Kind.INT: "integer", Kind.BOOL: "flag"}[param.dtype.kind]]
-            bits = f", {param.dtype.bits}" if param.dtype.kind is Kind.INT else ""
-            lines.append(f'{param.name} = {check}("{graph.name}", "{param.name}", {param.name}{bits})')
+            lines.append(f"{param.name} = {conversion(graph.name, param, imports)}")
     given = [sequence(tensor.name for tensor in graph.tensors)]
     if scalar_names(graph) or settings(graph):
         given.append(sequence(scalar_names(graph)))
@@ -135,7 +137,7 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool, imports
     varying = _row_extents(stage) & set(kernel.integers)
     scalars = [param for param in graph.params if isinstance(param, ScalarParam) and param.name in kernel.scalars]
     fixed = sorted({*varying, *kernel.varying} | {param.name for param in scalars if param.dtype.kind is Kind.INT})
-    quoted = ", ".join(f'"{name}"' for name in fixed)
+    listed = ", ".join(f'"{name}"' for name in fixed)
     constexprs = [*kernel.structure, *kernel.blocks, *kernel.flags, *(["REAL"] if wide else [])]
     parameters = (
         *kernel.boxes,
@@ -149,9 +151,9 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool, imports
     doc = _kernel_doc(kernel, stage)
     return KernelView(
         kernel.name,
-        f"(do_not_specialize=[{quoted}])" if fixed else "",
+        f"(do_not_specialize=[{listed}])" if fixed else "",
         parameters,
-        _quoted(f"{doc[0].upper()}{doc[1:]}."),
+        quoted(f"{doc[0].upper()}{doc[1:]}."),
         _fitted(body, imports),
     )
 
@@ -175,17 +177,6 @@ def _scalar_parameter(param: ScalarParam) -> str:
     return f"{param.name}: {types[param.dtype.name]}" if param.dtype.name in types else param.name
 
 
-def _quoted(text: str) -> str:
-    """A docstring: text as data, whatever it contains."""
-    if "\\" in text or '"""' in text or text.endswith('"') or (not text.isprintable() and not _plain(text)):
-        return repr(text)
-    return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
-
-
-def _plain(text: str) -> bool:
-    return all(char == "\n" or char.isprintable() for char in text)
-
-
 def _registration(graph: Graph, names: OpNames, op: str) -> Iterator[str]:
     """The statement that makes the op, its schema over several lines where it is long."""
     *first, last = fill(schema(graph), SCHEMA_WIDTH, break_long_words=False, break_on_hyphens=False).split("\n")
@@ -202,7 +193,9 @@ def _registration(graph: Graph, names: OpNames, op: str) -> Iterator[str]:
 def _import_lines(views: tuple[OpView, ...], imports: Mapping[str, str]) -> list[str]:
     bodies = [body for view in views for body in (view.call, view.extents, view.outputs, view.plan)]
     bodies += [kernel.body for view in views for kernel in view.kernels]
+    classes = [body for view in views for module in view.modules for body in (module.init, module.reset)]
     used = words(line for body in bodies for line in body) | {imports["Op"]}
+    used |= words(line for body in classes for line in body) - {"device"}  # an argument of constructors
     names = [name if name == given else f"{name} as {given}" for name, given in imports.items() if given in used]
     line = f"from fusec.runtime import {', '.join(names)}"
     return [line] if len(line) <= LIMIT else ["from fusec.runtime import (", *(f"    {name}," for name in names), ")"]

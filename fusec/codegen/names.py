@@ -10,7 +10,7 @@ from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
     *("Buffer", "Checker", "Launch", "Op", "Plan", "box", "collapse", "contiguous", "device", "flag", "integer"),
-    *("matmul", "moves_boxes", "real", "runs", "squeeze", "tiles"),
+    *("matmul", "moves_boxes", "parameter", "real", "runs", "spread", "squeeze", "tiles"),
 )
 """What a generated file may take from `fusec.runtime`; it imports what it uses."""
 
@@ -33,7 +33,7 @@ class OpNames:
 class FileNames:
     """The names at the top of a file: those of each op, and what it calls its imports where they are taken.
 
-    `spec` holds what callers see, the names of ops and parameters; nothing else may be called so.
+    `spec` holds what callers see, the names of ops, modules and their parameters; nothing else may be called so.
     """
 
     spec: frozenset[str]
@@ -45,6 +45,8 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
     """The programs of a file, their kernels under names of their own, and the names of everything else."""
     graphs = [program.graph for program in programs]
     spec = {graph.name for graph in graphs} | {param.name for graph in graphs for param in graph.params}
+    for module in (module for graph in graphs for module in graph.modules):
+        spec |= {module.name, *(setting.name for setting in module.settings)}
     names = _Free(spec.union(*map(_spelled, programs)))
     imports = {name: names.new(name) for name in IMPORTS}
     ops = tuple(

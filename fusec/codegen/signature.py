@@ -25,6 +25,17 @@ TORCH_DTYPES: dict[str, str] = {
 WIDTH = 116
 
 
+def quoted(text: str) -> str:
+    """A docstring: text as data, whatever it contains."""
+    if "\\" in text or '"""' in text or text.endswith('"') or (not text.isprintable() and not _plain(text)):
+        return repr(text)
+    return f'"""{text}\n"""' if "\n" in text else f'"""{text}"""'
+
+
+def _plain(text: str) -> bool:
+    return all(char == "\n" or char.isprintable() for char in text)
+
+
 def dims_text(dims: tuple[Dim, ...]) -> str:
     """`[B, S, H*D]`."""
     return f"[{', '.join(map(product_text, dims))}]"
@@ -53,14 +64,14 @@ def parameter(param: Param) -> str:
             return f"{name}: torch.Tensor | None = None" if optional else f"{name}: torch.Tensor"
         case ScalarParam(name, dtype, default):
             kind = {Kind.REAL: "float", Kind.INT: "int", Kind.BOOL: "bool"}[dtype.kind]
-            return f"{name}: {kind}" if default is None else f"{name}: {kind} = {_number(default)}"
+            return f"{name}: {kind}" if default is None else f"{name}: {kind} = {number(default)}"
         case DimParam(name, _, inferred):
             return f"{name}: int | None = None" if inferred else f"{name}: int"
         case ChoiceParam(name, _, default):
             return f"{name}: str" if default is None else f"{name}: str = {literal(default)}"
 
 
-def _number(value: float | int | bool) -> str:
+def number(value: float | int | bool) -> str:
     """A number as it is written by hand: `1e-6`."""
     return repr(value).replace("e-0", "e-").replace("e+", "e")
 
@@ -101,7 +112,7 @@ def _schema_param(param: Param, aliases: Iterator[str]) -> str:
 def documentation(graph: Graph) -> str:
     """The docstring of the op: what the spec says, arguments with shapes and dtypes, result, errors."""
     parts = [dedent(graph.doc).strip() or f"{graph.name}, as its spec says."]
-    parts.append("Args:\n" + "\n".join(_argument(param) for param in graph.params))
+    parts.append("Args:\n" + "\n".join(item(param.name, meaning(param)) for param in graph.params))
     results = [f"{output.name}: {_tensor(output)}" for output in graph.outputs]
     if results:
         parts.append("Returns:\n" + indent("\n".join(results), "    "))
@@ -117,19 +128,24 @@ def documentation(graph: Graph) -> str:
     return "\n\n".join(parts)
 
 
-def _argument(param: Param) -> str:
+def item(name: str, text: str) -> str:
+    """An entry of a docstring's list."""
+    return fill(f"{name}: {text}.", WIDTH - 4, initial_indent="    ", subsequent_indent="        ")
+
+
+def meaning(param: Param) -> str:
+    """What a caller may give for a parameter."""
     match param:
         case TensorParam(optional=optional, default_text=default, mutable=mutable):
             text = _tensor(param)
             text += f", {default or 'a constant'} when None" if optional else ""
-            text += ", written in place" if mutable else ""
+            return f"{text}, written in place" if mutable else text
         case ScalarParam(dtype=dtype):
-            text = str(dtype)
+            return str(dtype)
         case DimParam(axis=axis, inferred=inferred):
-            text = f"extent {axis}" + (", solved from the tensors when None" if inferred else "")
+            return f"extent {axis}" + (", solved from the tensors when None" if inferred else "")
         case ChoiceParam(options=options):
-            text = "one of " + ", ".join(map(literal, options))
-    return fill(f"{param.name}: {text}.", WIDTH - 4, initial_indent="    ", subsequent_indent="        ")
+            return "one of " + ", ".join(map(literal, options))
 
 
 def _tensor(tensor: TensorParam | Output) -> str:

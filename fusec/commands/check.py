@@ -49,7 +49,7 @@ def check_package(sources: Mapping[Path, Source]) -> list[Graph]:
             graphs[path] = elaborate(load(source, path.parent))
         except SpecError as error:
             faults += error.diagnostics
-    names = [(sources[path], tuple(graph.name for graph in found)) for path, found in graphs.items()]
+    names = [(sources[path], [name for graph in found for name in graph.public]) for path, found in graphs.items()]
     faults += clashes(names)
     if faults:
         raise SpecError(tuple(faults))

@@ -19,7 +19,7 @@ from fusec.driver.store import Store, default_folder, digest, write_whole
 def load(spec: str | PathLike[str]) -> Any:
     """The op of a spec, given as the path of a `.fuse` file or as the text of one.
 
-    A spec with several ops gives a namespace of them. The generated file is kept in the user's cache folder and reused
+    A spec with several ops, or with modules, gives a namespace of them. The generated file is kept in the user's cache folder and reused
     while the spec and the compiler stay the same. Raises `fusec.diagnostics.SpecError` with every mistake of the spec,
     `FileNotFoundError` for a path that leads nowhere.
     """
@@ -31,8 +31,8 @@ def load_from(spec: str | PathLike[str], compile: Compile, cache: Path) -> Any:
     source, folder = _source(spec)
     record = compile_one(source, folder, compile, Store(cache))
     module = _module(record, cache / "loaded")
-    if len(record.ops) == 1:
-        return getattr(module, record.ops[0].name)
+    if len(record.exports) == 1:
+        return getattr(module, record.exports[0])
     return SimpleNamespace(**{name: getattr(module, name) for name in record.exports})
 
 

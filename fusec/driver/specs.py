@@ -166,7 +166,7 @@ def clashes(files: Sequence[tuple[Source, Sequence[str]]]) -> Iterator[Diagnosti
 
 
 def _definition(source: Source, name: str) -> Span:
-    found = re.search(rf"^(?:op\s+)?({re.escape(name)})\b", source.text, re.MULTILINE)
+    found = re.search(rf"^(?:(?:op|module)\s+)?({re.escape(name)})\b", source.text, re.MULTILINE)
     return Span(source, *found.span(1)) if found else Span(source, 0, 0)
 
 

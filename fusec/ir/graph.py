@@ -14,6 +14,7 @@ import sympy
 
 from fusec.diagnostics import Span
 from fusec.ir.expressions import Expr, NodeId, operands
+from fusec.ir.module import Module
 from fusec.ir.types import Dim, DType, DTypeVar, Named, Storage, ValueType
 
 E = TypeVar("E")
@@ -135,7 +136,7 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One op."""
+    """One op, and the classes that own its weights."""
 
     name: str
     doc: str
@@ -146,6 +147,7 @@ class Graph:
     variables: tuple[DTypeVar, ...] = ()
     solves: tuple[Solve, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    modules: tuple[Module, ...] = ()
 
     def param(self, name: str) -> Param:
         """The parameter called `name`."""
@@ -161,6 +163,11 @@ class Graph:
     @property
     def tensors(self) -> tuple[TensorParam, ...]:
         return tuple(param for param in self.params if isinstance(param, TensorParam))
+
+    @property
+    def public(self) -> tuple[str, ...]:
+        """What a caller may import: the op and its modules."""
+        return (self.name, *(module.name for module in self.modules))
 
     @property
     def stored(self) -> tuple[str, ...]:

@@ -50,6 +50,19 @@ BUILTINS = frozenset(
 """Builtins of Python that generated code may name. None of them reaches the file system, the interpreter or another
 module."""
 
+MODULE = frozenset(
+    {"T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu"}
+    | {"cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state"}
+    | {"get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers"}
+    | {"named_children", "named_modules", "named_parameters", "parameters", "register_backward_hook"}
+    | {"register_buffer", "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"}
+    | {"register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook"}
+    | {"register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook"}
+    | {"requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train"}
+    | {"training", "type", "xpu", "zero_grad", "reset_parameters", "check", "device", "dtype"}
+)
+"""Attributes of every module, and what constructors of ours call arguments and variables of their own."""
+
 _MADE = re.compile(r"(BLOCK_.*|EVEN_.*|partial\d.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
 """Words that are made of a name: tile sizes, scratch buffers, strides and pointers. With `_` behind it none is."""
 

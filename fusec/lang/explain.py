@@ -25,6 +25,7 @@ _READABLE = {
     "LBRACE": "`{`",
     "RBRACE": "`}`",
     "WHERE": "`where`",
+    "OF": "`of`",
     "IN": "`in`",
     "_ARROW": "`->`",
     "_DOTS": "`...`",

@@ -42,6 +42,15 @@ class Grow(Transformer[Token, syntax.Definition]):
         name, *params, results, conditions, (doc, body) = parts
         return syntax.Op(self._word(name), tuple(params), results, conditions, doc, body, self._span(meta))
 
+    def module(self, meta: Meta, parts: list[Any]) -> syntax.Module:
+        name, *settings, op = parts
+        last = self._word(op)
+        return syntax.Module(self._word(name), tuple(settings), last, self._span(meta).to(last.span))
+
+    def setting(self, meta: Meta, parts: list[Any]) -> syntax.Setting:
+        name, dim, default = parts
+        return syntax.Setting(self._word(name), dim, default, self._span(meta))
+
     def param(self, meta: Meta, parts: list[Any]) -> syntax.Param:
         kind, name, type, default = parts
         return syntax.Param(kind, self._word(name), type, default, self._span(meta))

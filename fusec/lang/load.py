@@ -19,22 +19,22 @@ def load(source: Source, folder: Path | None) -> syntax.Program:
 
     Nothing is raised: what is wrong stands in `faults` of the program.
     """
-    module = parse(source)
+    file = parse(source)
     standard = standard_library()
     reader = _Reader(source, folder)
-    reader.follow(module, (PurePath(source.name).stem,))
-    faults = [*module.faults, *reader.faults]
+    reader.follow(file, (PurePath(source.name).stem,))
+    faults = [*file.faults, *reader.faults]
     visible = {standard.source: {fn.name.text: fn for fn in standard.fns}}
-    for member in (*reader.modules.values(), module):
-        own, doubled = _functions(member, reader.modules)
+    for member in (*reader.files.values(), file):
+        own, doubled = _functions(member, reader.files)
         visible[member.source] = visible[standard.source] | own
         faults.extend(doubled)
-    broken = module.broken.union(*(used.broken for used in reader.modules.values()))
-    return syntax.Program(module, visible, standard.source, broken, reader.incomplete, tuple(faults))
+    broken = file.broken.union(*(used.broken for used in reader.files.values()))
+    return syntax.Program(file, visible, standard.source, broken, reader.incomplete, tuple(faults))
 
 
 @cache
-def standard_library() -> syntax.Module:
+def standard_library() -> syntax.File:
     """The functions that ship with the compiler."""
     path = Path(__file__).with_name("std.fuse")
     return parse(Source(f"fusec/lang/{path.name}", path.read_text(encoding="utf-8")))
@@ -44,19 +44,19 @@ class _Reader:
     """Follows `use` from file to file; every file is read once."""
 
     def __init__(self, source: Source, folder: Path | None) -> None:
-        self.modules: dict[str, syntax.Module] = {}
+        self.files: dict[str, syntax.File] = {}
         self.faults: list[Diagnostic] = []
         self.incomplete = False
         self._source = source
         self._folder = folder
 
-    def follow(self, module: syntax.Module, chain: tuple[str, ...]) -> None:
-        for use in module.uses:
+    def follow(self, file: syntax.File, chain: tuple[str, ...]) -> None:
+        for use in file.uses:
             name = use.name.text
             if name in chain or len(chain) > MAX_CHAIN:
                 circle = " -> ".join((*chain[chain.index(name) if name in chain else 0 :], name))
                 self._fail(use, f"files use one another in a circle: {circle}", "move what they share to a third file")
-            elif name not in self.modules:
+            elif name not in self.files:
                 self._read(use, chain)
 
     def _read(self, use: syntax.Use, chain: tuple[str, ...]) -> None:
@@ -73,10 +73,10 @@ class _Reader:
         except (OSError, UnicodeDecodeError) as error:
             self._fail(use, f"`{path.name}` cannot be read: {error}", None)
             return
-        module = parse(Source(str(PurePath(self._source.name).with_name(path.name)), text))
-        self.modules[name] = module
-        self.faults.extend(module.faults)
-        self.follow(module, (*chain, name))
+        file = parse(Source(str(PurePath(self._source.name).with_name(path.name)), text))
+        self.files[name] = file
+        self.faults.extend(file.faults)
+        self.follow(file, (*chain, name))
 
     def _fail(self, use: syntax.Use, message: str, help: str | None) -> None:
         self.incomplete = True
@@ -89,15 +89,15 @@ def _near(name: str, folder: Path) -> str | None:
 
 
 def _functions(
-    module: syntax.Module, modules: dict[str, syntax.Module]
+    file: syntax.File, files: dict[str, syntax.File]
 ) -> tuple[dict[str, syntax.Fn], list[Diagnostic]]:
     """The functions that a file defines and uses, and a diagnostic for every name with two meanings."""
     found: dict[str, syntax.Fn] = {}
     faults: list[Diagnostic] = []
-    sources = [(fn, fn.name.span) for fn in module.fns]
-    for use in module.uses:
-        if use.name.text in modules:
-            sources.extend((fn, use.name.span) for fn in modules[use.name.text].fns)
+    sources = [(fn, fn.name.span) for fn in file.fns]
+    for use in file.uses:
+        if use.name.text in files:
+            sources.extend((fn, use.name.span) for fn in files[use.name.text].fns)
     for fn, span in sources:
         first = found.setdefault(fn.name.text, fn)
         if first is not fn:

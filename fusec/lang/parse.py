@@ -57,11 +57,11 @@ class Layout(PostLex):
             yield Token.new_borrow_pos("_DEDENT", "", token)
 
 
-def parse(source: Source) -> syntax.Module:
+def parse(source: Source) -> syntax.File:
     """The syntax tree of a file. What cannot be read is left out and told in `faults`; nothing is raised."""
     if len(source.text) > MAX_LENGTH:
         fault = Diagnostic(f"the spec is longer than {MAX_LENGTH} characters", Span(source, 0, 1))
-        return syntax.Module(source, (), (), (), faults=(fault,))
+        return syntax.File(source, (), (), (), faults=(fault,))
     found: list[syntax.Definition] = []
     broken: set[str] = set()
     starts, faults = _starts(source)
@@ -73,11 +73,12 @@ def parse(source: Source) -> syntax.Module:
             broken.add(match["name"] or "")
         else:
             found.append(definition)
-    return syntax.Module(
+    return syntax.File(
         source,
         uses=tuple(d for d in found if isinstance(d, syntax.Use)),
         ops=tuple(d for d in found if isinstance(d, syntax.Op)),
         fns=tuple(d for d in found if isinstance(d, syntax.Fn)),
+        modules=tuple(d for d in found if isinstance(d, syntax.Module)),
         broken=frozenset(broken),
         faults=tuple(faults),
     )
@@ -93,13 +94,13 @@ _LARK = Lark(
 )
 
 _PIECE = re.compile(
-    r'#[^\n]*|"""[\s\S]*?(?:"""|(?P<open>\Z))|^\ufeff?(?P<start>op|fn|use)[ \t]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)?',
+    r'#[^\n]*|"""[\s\S]*?(?:"""|(?P<open>\Z))|^\ufeff?(?P<start>op|fn|module|use)[ \t]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)?',
     re.MULTILINE,
 )
 
 
 def _starts(source: Source) -> tuple[list[re.Match[str]], list[Diagnostic]]:
-    """Where definitions begin: at `op`, `fn` or `use` in the first column, outside comments and docstrings."""
+    """Where definitions begin: at `op`, `fn`, `module` or `use` in the first column, outside comments and docstrings."""
     pieces = list(_PIECE.finditer(source.text))
     starts = [piece for piece in pieces if piece["start"]]
     faults = [
@@ -115,7 +116,7 @@ def _starts(source: Source) -> tuple[list[re.Match[str]], list[Diagnostic]]:
     stray = re.search(r"^[ \t]*(?P<line>[^\s#][^\r\n]*)", before, re.MULTILINE)
     if stray:
         span = Span(source, stray.start("line"), stray.end("line"))
-        faults.append(Diagnostic("a spec is made of `op`, `fn` and `use`; this is none of them", span))
+        faults.append(Diagnostic("a spec is made of `op`, `fn`, `module` and `use`; this is none of them", span))
     elif not starts:
         faults.append(Diagnostic("the spec is empty", Span(source, 0, 0), help="write an `op`"))
     return starts, faults

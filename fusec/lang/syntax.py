@@ -231,11 +231,31 @@ class Use:
     span: Span
 
 
-Definition: TypeAlias = Op | Fn | Use
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An argument of a module's constructor: `hidden_dim: H*D`, or `eps` for the op's parameter of that name."""
+
+    name: Name
+    dim: Expr | None
+    default: Expr | None
+    span: Span
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
+    """`module NAME(settings) of OP`: a class that owns the weights of an op."""
+
+    name: Name
+    settings: tuple[Setting, ...]
+    op: Name
+    span: Span
+
+
+Definition: TypeAlias = Op | Fn | Module | Use
+
+
+@dataclass(frozen=True, slots=True)
+class File:
     """One file, as far as it could be read.
 
     `faults` say what could not be read; `broken` are the names that those definitions would have had.
@@ -245,6 +265,7 @@ class Module:
     uses: tuple[Use, ...]
     ops: tuple[Op, ...]
     fns: tuple[Fn, ...]
+    modules: tuple[Module, ...] = ()
     broken: frozenset[str] = frozenset()
     faults: tuple[Diagnostic, ...] = ()
 
@@ -258,7 +279,7 @@ class Program:
     place that would define them could not be read; `faults` are the mistakes found so far.
     """
 
-    module: Module
+    file: File
     visible: Mapping[Source, Mapping[str, Fn]]
     standard: Source
     broken: frozenset[str] = frozenset()

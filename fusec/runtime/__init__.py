@@ -18,7 +18,7 @@ from fusec.runtime.errors import (
 )
 from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, squeeze
-from fusec.runtime.modules import OpModule, gain, shift
+from fusec.runtime.modules import parameter, spread
 from fusec.runtime.op import Op
 from fusec.runtime.persistent import runs
 from fusec.runtime.plan import Buffer, Plan
@@ -38,7 +38,6 @@ __all__ = [
     "NoBackwardError",
     "NumericalOverflowError",
     "Op",
-    "OpModule",
     "Plan",
     "Prepare",
     "Product",
@@ -53,13 +52,13 @@ __all__ = [
     "errors",
     "flag",
     "frozen_weights",
-    "gain",
     "integer",
     "matmul",
     "moves_boxes",
+    "parameter",
     "real",
     "runs",
-    "shift",
+    "spread",
     "squeeze",
     "tiles",
 ]

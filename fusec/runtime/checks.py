@@ -26,14 +26,17 @@ Size: TypeAlias = int
 
 
 class Checker:
-    """Checks the arguments of one call of `op`. `tensors` gives all tensor arguments by name, None where omitted."""
+    """Checks the arguments of one call of `op`, or of the constructor of a module that is called so.
+
+    `tensors` gives all tensor arguments by name, None where omitted.
+    """
 
     def __init__(self, op: str, /, **tensors: torch.Tensor | None) -> None:
         self._op = op
         self._tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-        first, *others = self._tensors.items()
-        for name, tensor in others:
-            if tensor.device != first[1].device:
+        first = next(iter(self._tensors.items()), None)
+        for name, tensor in self._tensors.items():
+            if first and tensor.device != first[1].device:
                 raise DeviceError(
                     f"{op}: `{first[0]}` is on {first[1].device} but `{name}` is on {tensor.device}; "
                     "move all tensors to one device"
@@ -116,11 +119,25 @@ class Checker:
         found = ", ".join(f"{axis} = {extent}" for axis, extent in extents.items())
         _require(condition, ShapeMismatchError(f"{self._op}: needs {text}, but {found}"))
 
-    def choice(self, name: str, value: str, options: Sequence[str]) -> None:
-        """That the choice `name` is one of `options`. Raises `ArgumentError`."""
+    def choice(self, name: str, value: str, options: Sequence[str]) -> str:
+        """The choice `name`, which is one of `options`. Raises `ArgumentError`."""
         if value not in options:
             expected = ", ".join(map(repr, options))
             raise ArgumentError(f"{self._op}: `{name}` should be one of {expected}, but is {value!r}")
+        return value
+
+    def size(self, name: str, value: object) -> int:
+        """The argument `name` as an integer of at least 1. Raises `ArgumentError`."""
+        size = integer(self._op, name, value, 64)
+        if size < 1:
+            raise ArgumentError(f"{self._op}: `{name}` should be at least 1, but is {size}")
+        return size
+
+    def dtype_of_weights(self, dtype: torch.dtype | None, options: Sequence[torch.dtype]) -> None:
+        """That the argument `dtype` of a module, if given, is one of `options`. Raises `UnsupportedDtypeError`."""
+        if dtype is not None and dtype not in options:
+            expected = " or ".join(map(_name, options))
+            raise UnsupportedDtypeError(f"{self._op}: `dtype` should be {expected}, but is {_name(dtype)}")
 
 
 def real(op: str, name: str, value: object) -> float:

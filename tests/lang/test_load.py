@@ -20,9 +20,9 @@ def test_own_functions_hide_those_of_the_standard_library_in_their_file_only(tmp
     text = "use library\n\nfn softmax(x, over):\n    return x\n"
     program = load(Source("spec.fuse", text), tmp_path)
     assert program.faults == ()
-    own = program.visible[program.module.source]
+    own = program.visible[program.file.source]
     library = program.visible[own["soft"].span.source]
-    assert own["softmax"].span.source == program.module.source
+    assert own["softmax"].span.source == program.file.source
     assert library["softmax"].span.source == program.standard
 
 
@@ -31,8 +31,8 @@ def test_used_functions_are_not_handed_on(tmp_path: Path) -> None:
     (tmp_path / "b.fuse").write_text("fn g(x):\n    return x\n", encoding="utf-8")
     program = load(Source("spec.fuse", "use a\n"), tmp_path)
     assert program.faults == ()
-    assert "f" in program.visible[program.module.source]
-    assert "g" not in program.visible[program.module.source]
+    assert "f" in program.visible[program.file.source]
+    assert "g" not in program.visible[program.file.source]
 
 
 def test_unreadable_files_and_long_chains(tmp_path: Path) -> None:

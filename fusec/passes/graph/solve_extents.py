@@ -52,7 +52,7 @@ def _equations(params: tuple[Param, ...], constraints: Iterable[Constraint]) -> 
                 shift = len(dims) if dims and dims[0] == (Lead(),) else 0
                 for place, dim in enumerate(dims):
                     if dim != (Lead(),):
-                        yield _Equation(_exact(dim), SIZE, name, place - shift)
+                        yield _Equation(exact_extent(dim), SIZE, name, place - shift)
             case _:
                 pass
     for constraint in constraints:
@@ -83,7 +83,7 @@ def _isolate(zero: sympy.Expr, wanted: sympy.Symbol) -> sympy.Expr | None:
     return numerator if denominator == 1 else sympy.floor(numerator / denominator)
 
 
-def _exact(dim: Dim) -> sympy.Expr:
+def exact_extent(dim: Dim) -> sympy.Expr:
     """The extent of a dimension, with `D/2` as an exact half: that D is even is checked elsewhere."""
     return sympy.Mul(*map(_exact_axis, dim))
 
@@ -97,7 +97,7 @@ def _exact_axis(axis: Axis) -> sympy.Expr:
         case Quotient(of, by):
             return symbol(of.name) / by
         case Sum(parts):
-            return sympy.Add(*map(_exact, parts))
+            return sympy.Add(*map(exact_extent, parts))
         case Lead():
             return symbol("lead")
 

@@ -1,13 +1,15 @@
-"""Defaults of scalar parameters: numbers, and whether a dtype holds them."""
+"""Defaults: the numbers and options that they write, and which parameters may lack one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
+from fusec.diagnostics import Note
 from fusec.ir.types import DType, Kind
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.constants import CONSTANTS
-from fusec.passes.graph.elaborate.report import Report
+from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
 
 
 def scalar_default(expr: syntax.Expr, dtype: DType, report: Report) -> float | int | bool | None:
@@ -21,6 +23,27 @@ def scalar_default(expr: syntax.Expr, dtype: DType, report: Report) -> float | i
         report.add(f"`{expr.span.text}` is no `{dtype}`", expr.span, help=help)
         return None
     return float(found) if dtype.kind is Kind.REAL else found
+
+
+def choice_default(expr: syntax.Expr, options: Sequence[str], report: Report) -> str | None:
+    """The option that `expr` names; None when it names none, which is reported."""
+    if isinstance(expr, syntax.Name) and expr.text in options:
+        return expr.text
+    help = did_you_mean(expr.span.text, options) or f"the options are {listing(options)}"
+    report.add("the default is not among the options", expr.span, help=help)
+    return None
+
+
+def check_order(parameters: Iterable[tuple[syntax.Name, bool]], report: Report) -> None:
+    """As in Python, a parameter without a default does not follow one with a default; which has one is given."""
+    first = None
+    for name, has_default in parameters:
+        if has_default:
+            first = first or name
+        elif first:
+            note = Note(f"`{first.text}` has a default", first.span)
+            help = "parameters that must be given come first"
+            report.add(f"`{name.text}` has no default but follows one that has", name.span, note, help=help)
 
 
 def _constant(expr: syntax.Expr) -> float | int | bool | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterable
 
 from fusec.diagnostics import Note
 from fusec.ir.types import DTYPES
 from fusec.ir.words import BUILTINS
-from fusec.lang.syntax import Name
+from fusec.lang.syntax import File, Name
 from fusec.passes.graph.elaborate.constants import CONSTANTS
 from fusec.passes.graph.elaborate.report import Report
 
@@ -22,21 +21,22 @@ _LEADING = frozenset({"lead", "lead0", "lead1"})
 """What `...` is called among axes."""
 
 
-def check_op_names(names: Iterable[Name], report: Report) -> None:
-    """The names of the ops of a file: each once, and none private to the module it will stand in."""
+def check_public_names(file: File, report: Report) -> None:
+    """The names of the ops and modules of a file: each once, and none private to the generated file."""
+    named = [("op", op.name) for op in file.ops] + [("module", module.name) for module in file.modules]
     seen: dict[str, Name] = {}
-    for name in names:
+    for word, name in named:
         if not check_name(name, report):
             pass
         elif name.text.startswith("_"):
-            report.add("the name of an op may not begin with an underscore", name.span, help="it would be private")
+            report.add("a public name may not begin with an underscore", name.span, help="it would be private")
         elif name.text in BUILTINS:
             message = f"`{name.text}` is a builtin of Python that the generated file may need"
             report.add(message, name.span, help=f"call it `{name.text}_`")
         first = seen.setdefault(name.text, name)
         if first is not name:
             note = Note("it is first here", first.span)
-            report.add(f"op `{name.text}` is defined twice", name.span, note, help="give one of them another name")
+            report.add(f"{word} `{name.text}` is defined twice", name.span, note, help="give one of them another name")
 
 
 def check_axis_name(name: Name, report: Report) -> bool:

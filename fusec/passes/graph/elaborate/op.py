@@ -1,7 +1,8 @@
-"""One op to one graph, and all ops of a program."""
+"""One op to one graph, and all ops of a program with their modules."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 import sympy
@@ -16,7 +17,8 @@ from fusec.passes.graph.elaborate.constraints import declared_constraints, impli
 from fusec.passes.graph.elaborate.context import Context
 from fusec.passes.graph.elaborate.extents import check_solved, used_axes
 from fusec.passes.graph.elaborate.frame import Frame
-from fusec.passes.graph.elaborate.identifiers import check_op_names
+from fusec.passes.graph.elaborate.identifiers import check_public_names
+from fusec.passes.graph.elaborate.modules import read_modules
 from fusec.passes.graph.elaborate.outputs import find_output
 from fusec.passes.graph.elaborate.primitives import PRIMITIVES
 from fusec.passes.graph.elaborate.report import Report, did_you_mean
@@ -29,12 +31,14 @@ def elaborate(program: syntax.Program) -> tuple[Graph, ...]:
     """The graphs of all ops of a file. Raises `SpecError` with every mistake of the file and of those it uses."""
     report = Report()
     _check_functions(program, report)
-    check_op_names((op.name for op in program.module.ops), report)
-    graphs = [_Op(program, op, report).graph() for op in program.module.ops]
+    check_public_names(program.file, report)
+    graphs = [_Op(program, op, report).graph() for op in program.file.ops]
+    named = {op.name.text: graph for op, graph in zip(program.file.ops, graphs, strict=True)}
+    modules = read_modules(program, named, report)
     found = (*program.faults, *report.diagnostics)
     if found:
         raise SpecError(tuple(sorted(found, key=lambda d: (d.span.source.name, d.span.start, d.span.end))))
-    return tuple(graph for graph in graphs if graph is not None)
+    return tuple(replace(graph, modules=tuple(modules.get(graph.name, ()))) for graph in graphs if graph)
 
 
 def _check_functions(program: syntax.Program, report: Report) -> None:

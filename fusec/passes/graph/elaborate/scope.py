@@ -84,7 +84,7 @@ class Scope:
         elif not known and not self._excused(text):
             callable_names = [n for n, b in self.names.items() if isinstance(b.bound, Function | Choice)]
             help = near_function(text, [*PRIMITIVES, *self.context.functions(name.span), *callable_names])
-            if text in [op.name.text for op in self.context.program.module.ops]:
+            if text in [op.name.text for op in self.context.program.file.ops]:
                 help = "an op cannot be called; move what they share to a function, `fn`"
             self.fault(f"there is no function `{text}`", name.span, help=help)
         return None

@@ -9,10 +9,10 @@ from fusec.diagnostics import Note, Span
 from fusec.ir.graph import ChoiceParam, DimParam, Param, ScalarParam, TensorParam
 from fusec.ir.types import Axis, Dim, DType, Lead, Named, Storage
 from fusec.lang import syntax
-from fusec.passes.graph.elaborate.defaults import scalar_default
+from fusec.passes.graph.elaborate.defaults import check_order, choice_default, scalar_default
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
 from fusec.passes.graph.elaborate.identifiers import check_axis_name, check_name
-from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
+from fusec.passes.graph.elaborate.report import Report, did_you_mean
 from fusec.passes.graph.elaborate.type_variables import Variable, check_variables, element_of, read_variables
 
 _MOST_PARAMS = 64
@@ -55,7 +55,7 @@ def read_signature(op: syntax.Op, report: Report) -> Signature:
     if not reader.signature.poisoned:
         check_variables(reader.signature.variables, reader.signature.params.values(), report)
     reader.check_axes()
-    reader.check_order(op)
+    check_order(((param.name, param.default is not None) for param in op.params), report)
     reader.check_count(op)
     return reader.signature
 
@@ -148,19 +148,6 @@ class _Reader:
         if element and dims is not None:
             self.signature.outputs.append(Declared(result.name, element, dims, result.type.span))
 
-    def check_order(self, op: syntax.Op) -> None:
-        """As in Python, a parameter without a default does not follow one with a default."""
-        first = None
-        for param in op.params:
-            if param.default is not None:
-                first = first or param
-            elif first:
-                note = Note(f"`{first.name.text}` has a default", first.name.span)
-                help = "parameters that must be given come first"
-                self._report.add(
-                    f"`{param.name.text}` has no default but follows one that has", param.name.span, note, help=help
-                )
-
     def check_count(self, op: syntax.Op) -> None:
         """PyTorch calls an operator with so many arguments and no more."""
         if len(op.params) > _MOST_PARAMS:
@@ -232,12 +219,5 @@ class _Reader:
                 self._report.add(f"option `{option.text}` stands twice", option.span)
         if not options:
             self._report.add("a choice needs options", type.span)
-        match param.default:
-            case None:
-                return ChoiceParam(param.name.text, options, None, param.name.span)
-            case syntax.Name(text) if text in options:
-                return ChoiceParam(param.name.text, options, text, param.name.span)
-            case other:
-                help = did_you_mean(other.span.text, options) or f"the options are {listing(options)}"
-                self._report.add("the default is not among the options", other.span, help=help)
-                return None
+        default = None if param.default is None else choice_default(param.default, options, self._report)
+        return ChoiceParam(param.name.text, options, default, param.name.span)

@@ -1,0 +1,168 @@
+"""Modules: what the sizes that a constructor takes tell of the op it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import sympy
+
+from fusec.diagnostics import Note
+from fusec.ir.graph import DimParam, Graph, TensorParam
+from fusec.ir.module import Module, Owned, Rule, Setting, Spread, Start
+from fusec.ir.types import DTYPES, Dim, Lead, product_text, symbol
+from fusec.lang import syntax
+from fusec.passes.graph.elaborate.report import Report, did_you_mean
+from fusec.passes.graph.elaborate.settings import check_attribute, read_settings
+from fusec.passes.graph.solve_extents import SIZE, exact_extent, solve_extents
+from fusec.passes.graph.start_weights import start_of
+
+
+def read_modules(program: syntax.Program, graphs: Mapping[str, Graph | None], report: Report) -> dict[str, list[Module]]:
+    """The modules of every op by its name; `graphs` has None for an op that is wrong. Every mistake is reported."""
+    found: dict[str, list[Module]] = {}
+    for module in program.file.modules:
+        name = module.op.text
+        if name not in graphs:
+            if name not in program.broken:
+                help = did_you_mean(name, graphs) or "a module is of an op in the same file"
+                report.add(f"there is no op `{name}` here", module.op.span, help=help)
+        elif graph := graphs[name]:
+            count = len(report)
+            settings = read_settings(module, graph, report)
+            if len(report) == count:
+                found.setdefault(name, []).append(_Reader(module, graph, settings, report).module())
+    return found
+
+
+class Sizes:
+    """The extents of an op that the sizes given to a constructor tell, as expressions over its arguments."""
+
+    def __init__(self, settings: Iterable[Setting], graph: Graph) -> None:
+        sizes = [(setting.dim, setting.name) for setting in settings if setting.dim]
+        self._given = {dim: symbol(name) for dim, name in reversed(sizes)}
+        self.exact: dict[sympy.Symbol, sympy.Expr] = {}
+        # A size that is given says as much as a tensor of one dimension.
+        tensors = [TensorParam(name, DTYPES["f32"], (dim,)) for dim, name in sizes]
+        for solve in solve_extents(tensors, graph.constraints, ()):
+            value = solve.value.xreplace({SIZE: symbol(solve.param), **self.exact})
+            # Fractions, so that H*D with H = hidden // D is hidden again; `rules` make sure that they are whole.
+            self.exact[symbol(solve.name)] = value.replace(sympy.floor, lambda inner: inner) if solve.param else value
+
+    def of(self, dim: Dim) -> sympy.Expr | None:
+        """The extent of a stored dimension; None when it is not told."""
+        if dim in self._given:
+            return self._given[dim]
+        told = self._told(dim)
+        return None if told is None else _whole(told)
+
+    def leave_open(self, setting: Setting) -> bool:
+        """Whether a size is free to choose: it follows from no other ones."""
+        assert setting.dim
+        told, own = self._told(setting.dim), symbol(setting.name)
+        return self._given[setting.dim] == own and (told is None or sympy.simplify(told - own) == 0)
+
+    def rules(self, graph: Graph) -> tuple[Rule, ...]:
+        """That every extent is whole and none is negative, and the conditions of the op, as far as they can be told."""
+        whole = {axis: _whole(value) for axis, value in self.exact.items()}
+        found = [rule for value in self.exact.values() for rule in _extent_rules(value)]
+        for condition in graph.constraints:
+            left, right = condition.left.xreplace(whole), condition.right.xreplace(whole)
+            told = (condition.left.free_symbols | condition.right.free_symbols) <= set(whole)
+            if told and sympy.Rel(left, right, condition.relation) != sympy.true:
+                found.append(Rule(left, condition.relation, right))
+        return tuple(dict.fromkeys(found))
+
+    def _told(self, dim: Dim) -> sympy.Expr | None:
+        extent = exact_extent(dim)
+        return extent.xreplace(self.exact) if extent.free_symbols <= set(self.exact) else None
+
+
+class _Reader:
+    def __init__(
+        self, module: syntax.Module, graph: Graph, settings: tuple[Setting, ...], report: Report
+    ) -> None:
+        self._written = module
+        self._graph = graph
+        self._settings = settings
+        self._report = report
+        self._sizes = Sizes(settings, graph)
+        asked = {setting.name for setting in settings}
+        self._weights = [t for t in graph.tensors if t.static and (not t.optional or t.name in asked)]
+
+    def module(self) -> Module:
+        """The module; every mistake in it is reported."""
+        self._check_names()
+        weights = tuple(self._owned(weight) for weight in self._weights)
+        dims = [param for param in self._graph.params if isinstance(param, DimParam)]
+        told = [(param, size) for param in dims if (size := self._sizes.of((param.axis,))) is not None]
+        self._check_sizes([param for param, _ in told])
+        return Module(
+            self._written.name.text,
+            self._settings,
+            weights,
+            tuple((param.name, size) for param, size in told),
+            self._sizes.rules(self._graph),
+        )
+
+    def _check_names(self) -> None:
+        name, op = self._written.op, self._graph.name
+        if not self._weights:
+            help = "a module is for an op with a `weight`; call the op itself"
+            self._report.add(f"`{op}` has no weights for a module to own", name.span, help=help)
+        for weight in self._weights:
+            assert weight.span
+            check_attribute("weight", weight.name, weight.span, self._written, self._report)
+        for param in self._graph.params:
+            if param.name == op and param.span:
+                message = f"`{op}` is the name of an op and of its parameter, which a module cannot tell apart"
+                self._report.add(message, param.span, Note("the module is here", self._written.name.span))
+
+    def _check_sizes(self, passed: Iterable[DimParam]) -> None:
+        """No size follows from others, and each is held against the tensors of every call: by a weight or a `dim`."""
+        held = [weight for weight in self._weights if not weight.optional]
+        given = [*held, *(replace(param, inferred=False) for param in passed)]
+        known = {symbol(solve.name) for solve in solve_extents(given, self._graph.constraints, ())}
+        whole = {dim for weight in held for dim in weight.dims}
+        for setting in self._settings:
+            if setting.dim is None or setting.span is None:
+                continue
+            if not self._sizes.leave_open(setting):
+                self._report.add(f"`{setting.name}` follows from other arguments", setting.span, help="drop it")
+            elif setting.dim not in whole and (loose := exact_extent(setting.dim).free_symbols - known):
+                axis = min(symbol.name for symbol in loose)
+                message = f"nothing holds the tensors of a call to `{setting.name}`: no weight tells `{axis}`"
+                help = f"add a parameter such as `n: dim({axis}) = infer` to the op, or drop the argument"
+                self._report.add(message, setting.span, help=help)
+
+    def _owned(self, weight: TensorParam) -> Owned:
+        start = start_of(self._graph, weight)
+        drawn: Start = start if isinstance(start, float) else Spread(self._size(start, weight))
+        return Owned(weight.name, tuple(self._size(dim, weight) for dim in weight.dims), drawn)
+
+    def _size(self, dim: Dim, weight: TensorParam) -> sympy.Expr:
+        size = self._sizes.of(dim)
+        if size is None:
+            assert weight.span
+            text = product_text(dim)
+            message = f"no argument of `{self._written.name.text}` tells the size `{text}` of weight `{weight.name}`"
+            help = "a module has no `...`: it differs from call to call" if dim == (Lead(),) else f"add one, as in `size: {text}`"
+            self._report.add(message, self._written.name.span, Note("the weight is here", weight.span), help=help)
+        return sympy.S.One if size is None else size
+
+
+def _extent_rules(value: sympy.Expr) -> Iterable[Rule]:
+    """That the fraction `value` is positive and whole."""
+    numerator, denominator = sympy.fraction(sympy.together(value))
+    terms = sympy.Add.make_args(sympy.expand(numerator))
+    taken = [-term for term in terms if term.could_extract_minus_sign()]
+    if taken:
+        yield Rule(sympy.Add(*(term for term in terms if -term not in taken)), ">", sympy.Add(*taken))
+    if denominator != 1:
+        yield Rule(sympy.Mod(numerator, denominator), "==", sympy.S.Zero)
+
+
+def _whole(value: sympy.Expr) -> sympy.Expr:
+    """A fraction that is whole, as a division of integers."""
+    numerator, denominator = sympy.fraction(sympy.together(value))
+    return numerator if denominator == 1 else sympy.floor(numerator / denominator)
