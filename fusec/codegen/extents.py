@@ -16,7 +16,7 @@ def count(axes: tuple[Axis, ...]) -> str:
 
 def factor(text: str) -> str:
     """`text` as a factor of a product."""
-    weak = len(split(text, " + ")) > 1 or len(split(text, " // ")) > 1
+    weak = any(len(split(text, sign)) > 1 for sign in (" + ", " - ", " // "))
     return f"({text})" if weak else text
 
 

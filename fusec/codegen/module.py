@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from textwrap import dedent
 
 from fusec.codegen.signature import (
+    MISFITS,
+    PLAIN_TYPES,
     TORCH_DTYPES,
     dtype_options,
     item,
@@ -14,6 +16,7 @@ from fusec.codegen.signature import (
     meaning,
     number,
     parameter,
+    plain_parameter,
     quoted,
     returns,
     sequence,
@@ -88,11 +91,16 @@ class _Writer:
             yield "dtype: torch.dtype | None = None"
 
     def _parameter(self, setting: Setting) -> str:
-        param = self._param(setting)
-        if isinstance(param, ScalarParam | ChoiceParam):
-            return parameter(replace(param, default=setting.default))
-        kind = "bool" if isinstance(param, TensorParam) else "int"
-        return f"{setting.name}: {kind}" + ("" if setting.default is None else f" = {setting.default}")
+        match self._param(setting):
+            case ScalarParam(dtype=dtype):
+                type = PLAIN_TYPES[dtype.kind]
+            case ChoiceParam():
+                type = "str"
+            case TensorParam():
+                type = "bool"
+            case _:
+                type = "int"
+        return plain_parameter(setting.name, type, setting.default)
 
     def arguments(self) -> Iterator[str]:
         """The parameters of `forward`: what the op takes and the module does not have."""
@@ -216,7 +224,7 @@ class _Writer:
         for weight in self._module.weights:
             yield item(weight.name, self._described(weight))
         yield from ("", "Raises:")
-        yield "    ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says."
+        yield f"    {MISFITS}"
 
     def _meaning(self, setting: Setting) -> str:
         match self._param(setting):
@@ -236,4 +244,3 @@ class _Writer:
                 return f"{text}uniform within 1 / sqrt({size_text(inputs)}) of 0"
             case value:
                 return f"{text}{number(value).removesuffix('.0')}"
-

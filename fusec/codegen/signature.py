@@ -22,7 +22,11 @@ TORCH_DTYPES: dict[str, str] = {
     "u8": "torch.uint8",
     "bool": "torch.bool",
 }
+PLAIN_TYPES = {Kind.REAL: "float", Kind.INT: "int", Kind.BOOL: "bool"}
+"""What Python calls the numbers of each kind."""
 WIDTH = 116
+MISFITS = "ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says."
+"""What a docstring says of the checks of arguments."""
 
 
 def quoted(text: str) -> str:
@@ -63,12 +67,18 @@ def parameter(param: Param) -> str:
         case TensorParam(name=name, optional=optional):
             return f"{name}: torch.Tensor | None = None" if optional else f"{name}: torch.Tensor"
         case ScalarParam(name, dtype, default):
-            kind = {Kind.REAL: "float", Kind.INT: "int", Kind.BOOL: "bool"}[dtype.kind]
-            return f"{name}: {kind}" if default is None else f"{name}: {kind} = {number(default)}"
+            return plain_parameter(name, PLAIN_TYPES[dtype.kind], default)
         case DimParam(name, _, inferred):
             return f"{name}: int | None = None" if inferred else f"{name}: int"
         case ChoiceParam(name, _, default):
-            return f"{name}: str" if default is None else f"{name}: str = {literal(default)}"
+            return plain_parameter(name, "str", default)
+
+
+def plain_parameter(name: str, type: str, default: float | int | bool | str | None) -> str:
+    """A parameter that is a number, a truth value or a string; without a default when that is None."""
+    if default is None:
+        return f"{name}: {type}"
+    return f"{name}: {type} = {literal(default) if isinstance(default, str) else number(default)}"
 
 
 def number(value: float | int | bool) -> str:
@@ -121,8 +131,7 @@ def documentation(graph: Graph) -> str:
     if rules:
         parts.append("where " + "; ".join(rules) + ".")
     parts.append(
-        "Raises:\n"
-        "    ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.\n"
+        f"Raises:\n    {MISFITS}\n"
         "    DeviceError: tensors on different devices, or on one where the kernels cannot run."
     )
     return "\n\n".join(parts)

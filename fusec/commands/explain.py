@@ -21,6 +21,7 @@ from fusec.ir.show import show_graph
 from fusec.ir.show_chain import show_chain
 from fusec.ir.show_flow import show_flow
 from fusec.ir.show_kernel import show_kernel
+from fusec.ir.show_module import show_module
 from fusec.ir.show_plan import show_group
 from fusec.passes.pipeline import StepReport, compile_graph
 from fusec.passes.plan.justify import Contraction, Placement, Reduction, contractions, justify, placements
@@ -103,13 +104,14 @@ class ChainExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The reductions and dots of an op, with the rules applied to and refused for each, and its plans."""
+    """The reductions and dots of an op, with the rules applied to and refused for each, its plans and modules."""
 
     op: str
     reductions: tuple[Reduction, ...]
     dots: tuple[Contraction, ...]
     plans: tuple[PlanExplanation, ...]
     chains: tuple[ChainExplanation, ...]
+    modules: tuple[tuple[str, ...], ...]
 
 
 def explain(graph: Graph) -> Explanation:
@@ -121,7 +123,9 @@ def explain(graph: Graph) -> Explanation:
     plans = (_plan(plan, record) for plan, record in zip(built, plan_records(program), strict=True))
     reductions = justify(graph, made["simplify"], made["commute"], made["resolve_views"])
     chains = tuple(map(_chain, program.chains))
-    return Explanation(graph.name, reductions, contractions(graph, made["commute"]), tuple(plans), chains)
+    dots = contractions(graph, made["commute"])
+    modules = tuple(tuple(show_module(module)) for module in graph.modules)
+    return Explanation(graph.name, reductions, dots, tuple(plans), chains, modules)
 
 
 def _chain(chain: BuiltChain) -> ChainExplanation:
@@ -167,6 +171,9 @@ def lines(explained: Explanation) -> Iterator[str]:
             yield f"    reduction {placement.reduction}  {placement.place}{f' ({placement.stage})' if several else ''}"
     for chain in explained.chains:
         yield from _chain_lines(chain)
+    for module in explained.modules:
+        yield ""
+        yield from (f"  {line}" if place else line for place, line in enumerate(module))
 
 
 def _chain_lines(chain: ChainExplanation) -> Iterator[str]:

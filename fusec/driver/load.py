@@ -19,9 +19,9 @@ from fusec.driver.store import Store, default_folder, digest, write_whole
 def load(spec: str | PathLike[str]) -> Any:
     """The op of a spec, given as the path of a `.fuse` file or as the text of one.
 
-    A spec with several ops, or with modules, gives a namespace of them. The generated file is kept in the user's cache folder and reused
-    while the spec and the compiler stay the same. Raises `fusec.diagnostics.SpecError` with every mistake of the spec,
-    `FileNotFoundError` for a path that leads nowhere.
+    A spec with several ops, or with modules, gives a namespace of them. The generated file is kept in the user's cache
+    folder and reused while the spec and the compiler stay the same. Raises `fusec.diagnostics.SpecError` with every
+    mistake of the spec, `FileNotFoundError` for a path that leads nowhere.
     """
     return load_from(spec, compile_file, default_folder())
 

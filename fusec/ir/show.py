@@ -26,6 +26,7 @@ from fusec.ir.expressions import (
     Segment,
 )
 from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Param, ScalarParam, Solve, TensorParam, walk
+from fusec.ir.show_module import show_module
 from fusec.ir.types import Axis, Dim, product_text
 
 
@@ -46,6 +47,7 @@ def show_graph(graph: Graph) -> str:
         lines.append(f"  output {output.name}: {output.element}{_dims(output.dims)} = %{output.value}")
     lines += [f"  extent {solve.name} = {_solve(solve)}" for solve in graph.solves]
     lines += [f"  check {constraint.text}" for constraint in graph.constraints]
+    lines += [f"  {line}" for module in graph.modules for line in show_module(module)]
     return "\n".join(lines)
 
 

@@ -22,7 +22,9 @@ def _text(value: sympy.Expr, names: dict[str, str], outer: int) -> str:
         return str(int(value)) if value >= 0 or outer == 0 else f"({int(value)})"
     if isinstance(value, sympy.Add):
         terms = sorted(value.args, key=lambda term: (term.is_number, str(term)))
-        return _bracketed(" + ".join(_text(term, names, _ADD) for term in terms), _ADD, outer)
+        added = [term for term in terms if not term.could_extract_minus_sign()] or terms
+        taken = "".join(f" - {_text(-term, names, _MUL)}" for term in terms if term not in added)
+        return _bracketed(" + ".join(_text(term, names, _ADD) for term in added) + taken, _ADD, outer)
     if isinstance(value, sympy.floor):
         numerator, denominator = sympy.fraction(sympy.together(value.args[0]))
         text = f"{_text(numerator, names, _MUL)} // {_text(denominator, names, _ATOM)}"

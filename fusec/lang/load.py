@@ -88,9 +88,7 @@ def _near(name: str, folder: Path) -> str | None:
     return f"did you mean `use {near[0]}`?" if near else None
 
 
-def _functions(
-    file: syntax.File, files: dict[str, syntax.File]
-) -> tuple[dict[str, syntax.Fn], list[Diagnostic]]:
+def _functions(file: syntax.File, files: dict[str, syntax.File]) -> tuple[dict[str, syntax.Fn], list[Diagnostic]]:
     """The functions that a file defines and uses, and a diagnostic for every name with two meanings."""
     found: dict[str, syntax.Fn] = {}
     faults: list[Diagnostic] = []

@@ -94,13 +94,14 @@ _LARK = Lark(
 )
 
 _PIECE = re.compile(
-    r'#[^\n]*|"""[\s\S]*?(?:"""|(?P<open>\Z))|^\ufeff?(?P<start>op|fn|module|use)[ \t]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)?',
+    r'#[^\n]*|"""[\s\S]*?(?:"""|(?P<open>\Z))'
+    r"|^\ufeff?(?P<start>op|fn|module|use)[ \t]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)?",
     re.MULTILINE,
 )
 
 
 def _starts(source: Source) -> tuple[list[re.Match[str]], list[Diagnostic]]:
-    """Where definitions begin: at `op`, `fn`, `module` or `use` in the first column, outside comments and docstrings."""
+    """Where definitions begin: at their first word in the first column, outside comments and docstrings."""
     pieces = list(_PIECE.finditer(source.text))
     starts = [piece for piece in pieces if piece["start"]]
     faults = [

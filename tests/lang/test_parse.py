@@ -16,9 +16,9 @@ HEADER = "op f(x: f32[N]) -> y: f32[N]:\n"
 
 
 def body_of(text: str) -> tuple[syntax.Statement, ...]:
-    module = parse(Source("spec.fuse", f"{HEADER}    {text}\n"))
-    assert module.faults == ()
-    return module.ops[0].body
+    file = parse(Source("spec.fuse", f"{HEADER}    {text}\n"))
+    assert file.faults == ()
+    return file.ops[0].body
 
 
 def value_of(text: str) -> syntax.Expr:
@@ -74,34 +74,34 @@ def test_line_ends_do_not_matter() -> None:
 
 
 def test_a_byte_order_mark_does_not_matter() -> None:
-    module = parse(Source("spec.fuse", f"\ufeff{HEADER}    y = x\n"))
-    assert module.faults == ()
-    assert module.ops[0].name.span.text == "f"
+    file = parse(Source("spec.fuse", f"\ufeff{HEADER}    y = x\n"))
+    assert file.faults == ()
+    assert file.ops[0].name.span.text == "f"
 
 
 def test_comments_are_no_continuation() -> None:
-    module = parse(Source("spec.fuse", f"{HEADER}    # this -> that\n    y = x  # where -> T\n\n# -> end\n"))
-    assert module.faults == ()
+    file = parse(Source("spec.fuse", f"{HEADER}    # this -> that\n    y = x  # where -> T\n\n# -> end\n"))
+    assert file.faults == ()
 
 
 def test_docstring_is_dedented_and_stays_text() -> None:
     text = f'{HEADER}    """First {{{{ x }}}} \\n.\n\n      Second.\n    """\n    y = x\n'
-    module = parse(Source("spec.fuse", text))
-    assert module.ops[0].doc == "First {{ x }} \\n.\n\nSecond."
+    file = parse(Source("spec.fuse", text))
+    assert file.ops[0].doc == "First {{ x }} \\n.\n\nSecond."
 
 
 def test_definitions_in_docstrings_and_comments_are_none() -> None:
     text = f'# op g(x\n{HEADER}    """\nop h(x: f32[N])\n"""\n    y = x\n'
-    module = parse(Source("spec.fuse", text))
-    assert module.faults == ()
-    assert [op.name.text for op in module.ops] == ["f"]
+    file = parse(Source("spec.fuse", text))
+    assert file.faults == ()
+    assert [op.name.text for op in file.ops] == ["f"]
 
 
 def test_one_broken_definition_does_not_hide_the_others() -> None:
-    module = parse(Source("spec.fuse", f"fn g(x:\n    return x\n\n{HEADER}    y = x\n\nfn h(x):\n    return )\n"))
-    assert module.broken == {"g", "h"}
-    assert [op.name.text for op in module.ops] == ["f"]
-    assert [str(fault.span) for fault in module.faults] == ["spec.fuse:1:7", "spec.fuse:8:12"]
+    file = parse(Source("spec.fuse", f"fn g(x:\n    return x\n\n{HEADER}    y = x\n\nfn h(x):\n    return )\n"))
+    assert file.broken == {"g", "h"}
+    assert [op.name.text for op in file.ops] == ["f"]
+    assert [str(fault.span) for fault in file.faults] == ["spec.fuse:1:7", "spec.fuse:8:12"]
 
 
 def test_limits() -> None:
@@ -124,13 +124,13 @@ def test_standard_library_is_well_formed() -> None:
 @settings(max_examples=200, deadline=None)
 def test_what_is_written_is_read(definition: syntax.Definition) -> None:
     text = text_of(definition)
-    module = parse(Source("spec.fuse", text))
-    assert module.faults == ()
-    (read,) = (*module.ops, *module.fns, *module.uses)
+    file = parse(Source("spec.fuse", text))
+    assert file.faults == ()
+    (read,) = (*file.ops, *file.fns, *file.modules, *file.uses)
     assert text_of(read) == text
 
 
-WORDS = ("op ", "fn ", "use ", "where ", "in ", "return ", "not ", "dim", "weight ", "mut ", "f", "x", "T")
+WORDS = ("op ", "fn ", "module ", "of ", "use ", "where ", "in ", "return ", "not ", "dim", "weight ", "mut ", "f", "x", "T")
 SIGNS = ("(", ")", "[", "]", "{", "}", ":", ",", "=", "->", "...", "+", "-", "**", "//", "==", '"""', "#", "'", "\\")
 BLANKS = ("\n", "\n    ", "\n  ", "\t", "\r", "\0", "\x0c", "\ufeff", "é")
 PIECES = st.sampled_from((*WORDS, *SIGNS, *BLANKS, "1", "1e-6", "9" * 50, HEADER))
@@ -141,8 +141,8 @@ PIECES = st.sampled_from((*WORDS, *SIGNS, *BLANKS, "1", "1e-6", "9" * 50, HEADER
 @example("op f()" + "\\")
 @settings(max_examples=400, deadline=None)
 def test_any_text_is_read_or_refused(text: str) -> None:
-    module = parse(Source("spec.fuse", text))
-    assert module.faults or module.ops or module.fns or module.uses
-    for fault in module.faults:
+    file = parse(Source("spec.fuse", text))
+    assert file.faults or file.ops or file.fns or file.modules or file.uses
+    for fault in file.faults:
         assert 0 <= fault.span.start <= fault.span.end <= len(text) + 1
         assert fault.render().startswith("spec.fuse:")

@@ -23,6 +23,8 @@ def text_of(node: syntax.Definition | syntax.Expr) -> str:
             return f"fn {name.text}({', '.join(p.text for p in params)}):\n{_block(doc, body)}"
         case syntax.Op():
             return _op(node)
+        case syntax.Module(name, settings, op):
+            return f"module {name.text}({', '.join(map(_setting, settings))}) of {op.text}\n"
         case _:
             return _expr(node)
 
@@ -39,6 +41,12 @@ def _param(param: syntax.Param) -> str:
     kind = f"{param.kind.text} " if param.kind else ""
     default = f" = {_expr(param.default)}" if param.default else ""
     return f"{kind}{param.name.text}: {_type(param.type)}{default}"
+
+
+def _setting(setting: syntax.Setting) -> str:
+    dim = f": {_expr(setting.dim)}" if setting.dim else ""
+    default = f" = {_expr(setting.default)}" if setting.default else ""
+    return f"{setting.name.text}{dim}{default}"
 
 
 def _type(type: syntax.ParamType) -> str:
@@ -124,11 +132,13 @@ def definitions(words: st.SearchStrategy[str] = ANY_NAME) -> st.SearchStrategy[s
         st.builds(syntax.ChoiceType, _some(names), _nowhere()),
     )
     params = st.builds(syntax.Param, st.none() | names, names, types, st.none() | exprs, _nowhere())
+    settings = st.builds(syntax.Setting, names, st.none() | exprs, st.none() | exprs, _nowhere())
     results = st.builds(syntax.Result, names, types, _nowhere())
     conditions = exprs | st.builds(syntax.Membership, names, _some(names), _nowhere())
     return st.one_of(
         st.builds(syntax.Use, names, _nowhere()),
         st.builds(syntax.Fn, names, _some(names), doc, body, _nowhere()),
+        st.builds(syntax.Module, names, _some(settings), names, _nowhere()),
         st.builds(syntax.Op, names, _some(params), _some(results), _some(conditions), doc, body, _nowhere()),
     )
 

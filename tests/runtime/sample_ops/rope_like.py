@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, OpModule, Plan, gain, real, squeeze
+from fusec.runtime import Buffer, Checker, Launch, Op, Plan, parameter, real, squeeze
 
 __all__ = ["RopeLike", "rope_like"]
 
@@ -198,8 +198,8 @@ _OP = Op(
 )
 
 
-class RopeLike(OpModule):
-    """`rope_like` with its weight as a parameter. `state_dict` keys: weight."""
+class RopeLike(torch.nn.Module):
+    """`rope_like` with its weight as a parameter."""
 
     def __init__(
         self,
@@ -210,9 +210,17 @@ class RopeLike(OpModule):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(hidden_dim=hidden_dim, head_dim=head_dim, eps=eps)
-        self.weight = gain(hidden_dim, device=device, dtype=dtype)
+        super().__init__()
+        check = Checker("RopeLike")
+        self.hidden_dim = check.size("hidden_dim", hidden_dim)
+        self.head_dim = check.size("head_dim", head_dim)
+        self.eps = real("RopeLike", "eps", eps)
+        self.weight = parameter(hidden_dim, device=device, dtype=dtype)
+        torch.nn.init.ones_(self.weight)
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """`rope_like` of x: [B, S, hidden_dim] with tables of head_dim columns."""
-        return rope_like(x, self.weight, cos, sin, None, "none", self.eps)
+        return rope_like(x, self.weight, cos, sin, None, "none", self.eps, self.hidden_dim // self.head_dim)
+
+    def extra_repr(self) -> str:
+        return f"hidden_dim={self.hidden_dim}, head_dim={self.head_dim}, eps={self.eps}"

@@ -8,17 +8,19 @@ from dataclasses import replace
 import sympy
 
 from fusec.diagnostics import Note
-from fusec.ir.graph import DimParam, Graph, TensorParam
+from fusec.ir.graph import SIZE, DimParam, Graph, Param, TensorParam
 from fusec.ir.module import Module, Owned, Rule, Setting, Spread, Start
 from fusec.ir.types import DTYPES, Dim, Lead, product_text, symbol
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.report import Report, did_you_mean
 from fusec.passes.graph.elaborate.settings import check_attribute, read_settings
-from fusec.passes.graph.solve_extents import SIZE, exact_extent, solve_extents
+from fusec.passes.graph.solve_extents import exact_extent, solve_extents
 from fusec.passes.graph.start_weights import start_of
 
 
-def read_modules(program: syntax.Program, graphs: Mapping[str, Graph | None], report: Report) -> dict[str, list[Module]]:
+def read_modules(
+    program: syntax.Program, graphs: Mapping[str, Graph | None], report: Report
+) -> dict[str, list[Module]]:
     """The modules of every op by its name; `graphs` has None for an op that is wrong. Every mistake is reported."""
     found: dict[str, list[Module]] = {}
     for module in program.file.modules:
@@ -79,9 +81,7 @@ class Sizes:
 
 
 class _Reader:
-    def __init__(
-        self, module: syntax.Module, graph: Graph, settings: tuple[Setting, ...], report: Report
-    ) -> None:
+    def __init__(self, module: syntax.Module, graph: Graph, settings: tuple[Setting, ...], report: Report) -> None:
         self._written = module
         self._graph = graph
         self._settings = settings
@@ -121,7 +121,7 @@ class _Reader:
     def _check_sizes(self, passed: Iterable[DimParam]) -> None:
         """No size follows from others, and each is held against the tensors of every call: by a weight or a `dim`."""
         held = [weight for weight in self._weights if not weight.optional]
-        given = [*held, *(replace(param, inferred=False) for param in passed)]
+        given: list[Param] = [*held, *(replace(param, inferred=False) for param in passed)]
         known = {symbol(solve.name) for solve in solve_extents(given, self._graph.constraints, ())}
         whole = {dim for weight in held for dim in weight.dims}
         for setting in self._settings:
@@ -131,7 +131,7 @@ class _Reader:
                 self._report.add(f"`{setting.name}` follows from other arguments", setting.span, help="drop it")
             elif setting.dim not in whole and (loose := exact_extent(setting.dim).free_symbols - known):
                 axis = min(symbol.name for symbol in loose)
-                message = f"nothing holds the tensors of a call to `{setting.name}`: no weight tells `{axis}`"
+                message = f"calls are not held to `{setting.name}`: no weight tells `{axis}`"
                 help = f"add a parameter such as `n: dim({axis}) = infer` to the op, or drop the argument"
                 self._report.add(message, setting.span, help=help)
 
@@ -146,7 +146,7 @@ class _Reader:
             assert weight.span
             text = product_text(dim)
             message = f"no argument of `{self._written.name.text}` tells the size `{text}` of weight `{weight.name}`"
-            help = "a module has no `...`: it differs from call to call" if dim == (Lead(),) else f"add one, as in `size: {text}`"
+            help = f"add one, as in `size: {text}`" if dim != (Lead(),) else "`...` differs from call to call"
             self._report.add(message, self._written.name.span, Note("the weight is here", weight.span), help=help)
         return sympy.S.One if size is None else size
 

@@ -13,7 +13,7 @@ from fusec.lang import syntax
 from fusec.passes.graph.elaborate.defaults import check_order, choice_default, scalar_default
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
 from fusec.passes.graph.elaborate.identifiers import check_name
-from fusec.passes.graph.elaborate.report import Report, did_you_mean
+from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
 
 
 def read_settings(module: syntax.Module, graph: Graph, report: Report) -> tuple[Setting, ...]:
@@ -89,7 +89,7 @@ class _Reader:
         if isinstance(param, DimParam):
             return (param.axis,)
         if name.text not in axes:
-            help = did_you_mean(name.text, axes)
+            help = did_you_mean(name.text, axes) or f"its axes are {listing(axes)}"
             raise DimFault(f"`{self._graph.name}` has no axis `{name.text}`", name.span, help)
         return (Named(name.text),)
 
