@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .dequantize_fp8 import dequantize_fp8 as dequantize_fp8
     from .dequantize_fp8 import dequantize_fp8_groups as dequantize_fp8_groups
     from .dequantize_fp8 import dequantize_fp8_rows as dequantize_fp8_rows
+    from .fused_rmsnorm_rope import FusedRMSNormRoPE as FusedRMSNormRoPE
     from .fused_rmsnorm_rope import fused_rmsnorm_rope as fused_rmsnorm_rope
     from .gated_activation import gated_activation as gated_activation
     from .gated_activation_quantize import gated_activation_quantize as gated_activation_quantize
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .softmax import softmax as softmax
 
 __all__ = [
+    "FusedRMSNormRoPE",
     "add_rmsnorm",
     "add_rmsnorm_quantize",
     "dequantize_fp8",
@@ -57,6 +59,7 @@ __all__ = [
 serve(
     __name__,
     {
+        "FusedRMSNormRoPE": "fused_rmsnorm_rope",
         "add_rmsnorm": "add_rmsnorm",
         "add_rmsnorm_quantize": "add_rmsnorm_quantize",
         "dequantize_fp8": "dequantize_fp8",

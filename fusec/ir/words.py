@@ -21,23 +21,10 @@ KERNEL = frozenset(
 of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
-    {"Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "flag", "integer", "matmul", "real"}
+    {"Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "flag", "integer", "matmul", "parameter"}
     | {"at", "block", "check", "chunk", "extents", "index", "lanes", "launches", "lead", "lead0", "lead1", "products"}
-    | {
-        "row",
-        "rows",
-        "scratch",
-        "sizes",
-        "split",
-        "splits",
-        "squeeze",
-        "tile",
-        "tiles",
-        "walk",
-        "warps",
-        "wide",
-        "width",
-    }
+    | {"real", "row", "rows", "scratch", "sizes", "split", "splits", "spread", "squeeze", "tile", "tiles", "walk"}
+    | {"warps", "wide", "width"}
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""
 

@@ -130,7 +130,23 @@ def test_what_is_written_is_read(definition: syntax.Definition) -> None:
     assert text_of(read) == text
 
 
-WORDS = ("op ", "fn ", "module ", "of ", "use ", "where ", "in ", "return ", "not ", "dim", "weight ", "mut ", "f", "x", "T")
+WORDS = (
+    "op ",
+    "fn ",
+    "module ",
+    "of ",
+    "use ",
+    "where ",
+    "in ",
+    "return ",
+    "not ",
+    "dim",
+    "weight ",
+    "mut ",
+    "f",
+    "x",
+    "T",
+)
 SIGNS = ("(", ")", "[", "]", "{", "}", ":", ",", "=", "->", "...", "+", "-", "**", "//", "==", '"""', "#", "'", "\\")
 BLANKS = ("\n", "\n    ", "\n  ", "\t", "\r", "\0", "\x0c", "\ufeff", "é")
 PIECES = st.sampled_from((*WORDS, *SIGNS, *BLANKS, "1", "1e-6", "9" * 50, HEADER))

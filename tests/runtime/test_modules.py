@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from sample_ops.rope_like import RopeLike, reference
 
-from fusec.runtime import gain, shift
+from fusec.runtime import parameter, spread
 
 
 def test_forward_uses_the_weight(device: torch.device) -> None:
@@ -32,6 +32,13 @@ def test_moves_and_converts_like_any_module() -> None:
     assert (module.weight.dtype, module.weight.device.type) == (torch.float16, "meta")
 
 
-def test_parameters_start_neutral() -> None:
-    x = torch.randn(3)
-    assert torch.equal(x * gain(3) + shift(3), x)
+def test_a_parameter_asks_for_a_gradient_if_it_can() -> None:
+    assert parameter(2, 3).requires_grad
+    assert not parameter(2, dtype=torch.int8).requires_grad
+
+
+def test_a_spread_matrix_keeps_within_its_bound() -> None:
+    weight = parameter(300, 4)
+    spread(weight, 4)
+    assert 0.45 < weight.abs().max() <= 0.5
+    assert weight.min() < 0 < weight.max()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import pytest
+import torch
 
 from fusec.codegen.signature import TORCH_DTYPES
 from fusec.codegen.triton import SPELLED, TRITON_DTYPES
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.types import DTYPES
+from fusec.ir.words import MODULE
 from fusec.numerics.operations import OPERATIONS
 from fusec.numerics.precision import ERRORS
 from fusec.reference import rounding
@@ -39,3 +41,7 @@ def test_tables_have_the_same_keys(layer: str, table: Collection[str], keys: Col
 
 def test_every_rounding_error_is_of_an_operation() -> None:
     assert set(ERRORS) <= set(ELEMENTWISE)
+
+
+def test_no_attribute_of_a_module_is_missing_among_the_words() -> None:
+    assert {name for name in dir(torch.nn.Module()) if not name.startswith("_")} <= MODULE
