@@ -1,4 +1,4 @@
-"""A module around a generated op: RMSNorm and rotary embedding of all heads in one kernel.
+"""A generated module in a module of one's own: RMSNorm and rotary embedding of all heads in one kernel.
 
 python examples/rope_in_a_module.py                      # on a GPU
 TRITON_INTERPRET=1 python examples/rope_in_a_module.py   # without one, in Triton's interpreter
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from generated import fused_rmsnorm_rope
+from generated import FusedRMSNormRoPE
 
 
 class NormedRotation(nn.Module):
@@ -23,8 +23,7 @@ class NormedRotation(nn.Module):
 
     def __init__(self, heads: int, size: int, tokens: int, base: float = 10000.0) -> None:
         super().__init__()
-        self.heads = heads
-        self.weight = nn.Parameter(torch.ones(heads * size))
+        self.rotate = FusedRMSNormRoPE(heads * size, size)
         frequencies = base ** (-torch.arange(0, size, 2) / size)
         angles = torch.outer(torch.arange(tokens), frequencies).repeat(1, 2)
         self.register_buffer("cos", angles.cos(), persistent=False)
@@ -32,14 +31,15 @@ class NormedRotation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.shape[1]
-        return fused_rmsnorm_rope(x, self.weight, self.cos[:tokens], self.sin[:tokens], num_heads=self.heads)
+        return self.rotate(x, self.cos[:tokens], self.sin[:tokens])
 
     def in_plain_torch(self, x: Tensor) -> Tensor:
         """The same, one operation at a time."""
-        normed = nn.functional.rms_norm(x, self.weight.shape, self.weight, 1e-6).unflatten(-1, (self.heads, -1))
+        weight = self.rotate.weight
+        normed = nn.functional.rms_norm(x, weight.shape, weight, self.rotate.eps)
         cos, sin = self.cos[: x.shape[1], None], self.sin[: x.shape[1], None]
-        first, second = normed.chunk(2, -1)
-        return (normed * cos + torch.cat((-second, first), -1) * sin).flatten(-2)
+        first, second = normed.unflatten(-1, (-1, self.rotate.head_dim)).chunk(2, -1)
+        return (torch.cat((first, second), -1) * cos + torch.cat((-second, first), -1) * sin).flatten(-2)
 
 
 @torch.no_grad()

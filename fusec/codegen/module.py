@@ -243,4 +243,4 @@ class _Writer:
             case Spread(inputs):
                 return f"{text}uniform within 1 / sqrt({size_text(inputs)}) of 0"
             case value:
-                return f"{text}{number(value).removesuffix('.0')}"
+                return f"{text}{value:g}"

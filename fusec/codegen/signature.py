@@ -83,7 +83,7 @@ def plain_parameter(name: str, type: str, default: float | int | bool | str | No
 
 def number(value: float | int | bool) -> str:
     """A number as it is written by hand: `1e-6`."""
-    return repr(value).replace("e-0", "e-").replace("e+", "e")
+    return repr(value).replace("e-0", "e-").replace("e+", "e").replace("inf", "torch.inf")
 
 
 def returns(graph: Graph) -> str:

@@ -93,6 +93,14 @@ def test_checking_finds_what_only_the_whole_package_has(fusec: Fusec, specs: Pat
     assert "again.fuse:1:4: note: `scaled` is first defined here" in result.stderr
 
 
+def test_a_module_has_a_name_of_the_package_too(fusec: Fusec, specs: Path) -> None:
+    text = "op other(x: f32[N], weight w: f32[N]) -> y: f32[N]:\n    y = x * w\n\nmodule scaled(n: N) of other\n"
+    (specs / "again.fuse").write_text(text)
+    result = fusec("check", specs)
+    assert result.exit_code == Exit.SPEC
+    assert "again.fuse:4:8: note: `scaled` is first defined here" in result.stderr
+
+
 def test_checking_waits_for_no_torch(specs: Path) -> None:
     code = (
         "import sys; from fusec.cli import application\n"

@@ -208,6 +208,20 @@ def test_arguments_that_do_not_fit(
     assert message in str(caught.value)
 
 
+def test_numbers_may_be_infinite(tmp_path: Path, device: torch.device) -> None:
+    text = """
+op capped(x: f32[..., N], weight scale: f32[N], weight cap: f32[N] = inf, low: f32 = -inf) -> y: f32[..., N]:
+    y = maximum(minimum(x * scale, cap), low)
+
+module Capped(n: N, cap = true, low) of capped
+"""
+    (op,) = compiled(text, tmp_path)
+    x = torch.tensor([[-3e38, 0, 3e38]], device=device)
+    with torch.no_grad():
+        assert torch.equal(op.module.Capped(3, device=device)(x), x)
+        assert torch.equal(op.call(x, x[0].abs().clamp(max=1)), x)
+
+
 def test_names_that_generated_code_has_for_things_of_its_own(tmp_path: Path, device: torch.device) -> None:
     text = """
 op tiles(x: f32[..., N], weight parameter: f32[N], weight spread: f32[M, N], real: f32 = 2.0, tiles_: dim(M) = infer)

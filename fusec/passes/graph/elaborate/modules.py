@@ -58,7 +58,7 @@ class Sizes:
         told = self._told(dim)
         return None if told is None else _whole(told)
 
-    def leave_open(self, setting: Setting) -> bool:
+    def is_free(self, setting: Setting) -> bool:
         """Whether a size is free to choose: it follows from no other ones."""
         assert setting.dim
         told, own = self._told(setting.dim), symbol(setting.name)
@@ -127,7 +127,7 @@ class _Reader:
         for setting in self._settings:
             if setting.dim is None or setting.span is None:
                 continue
-            if not self._sizes.leave_open(setting):
+            if not self._sizes.is_free(setting):
                 self._report.add(f"`{setting.name}` follows from other arguments", setting.span, help="drop it")
             elif setting.dim not in whole and (loose := exact_extent(setting.dim).free_symbols - known):
                 axis = min(symbol.name for symbol in loose)
