@@ -1,4 +1,4 @@
-"""Modules: what the sizes that a constructor takes tell of the op it is for."""
+"""Modules: the weights that a class owns, and whether its constructor tells enough, and no more, to make them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import replace
 import sympy
 
 from fusec.diagnostics import Note
-from fusec.ir.graph import SIZE, DimParam, Graph, Param, TensorParam
-from fusec.ir.module import Module, Owned, Rule, Setting, Spread, Start
-from fusec.ir.types import DTYPES, Dim, Lead, product_text, symbol
+from fusec.ir.graph import DimParam, Graph, Param, TensorParam
+from fusec.ir.module import Module, Owned, Setting, Spread, Start
+from fusec.ir.types import Dim, Lead, product_text, symbol
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.report import Report, did_you_mean
 from fusec.passes.graph.elaborate.settings import check_attribute, read_settings
+from fusec.passes.graph.elaborate.sizes import Sizes
 from fusec.passes.graph.solve_extents import exact_extent, solve_extents
 from fusec.passes.graph.start_weights import start_of
 
@@ -35,49 +36,6 @@ def read_modules(
             if len(report) == count:
                 found.setdefault(name, []).append(_Reader(module, graph, settings, report).module())
     return found
-
-
-class Sizes:
-    """The extents of an op that the sizes given to a constructor tell, as expressions over its arguments."""
-
-    def __init__(self, settings: Iterable[Setting], graph: Graph) -> None:
-        sizes = [(setting.dim, setting.name) for setting in settings if setting.dim]
-        self._given = {dim: symbol(name) for dim, name in reversed(sizes)}
-        self.exact: dict[sympy.Symbol, sympy.Expr] = {}
-        # A size that is given says as much as a tensor of one dimension.
-        tensors = [TensorParam(name, DTYPES["f32"], (dim,)) for dim, name in sizes]
-        for solve in solve_extents(tensors, graph.constraints, ()):
-            value = solve.value.xreplace({SIZE: symbol(solve.param), **self.exact})
-            # Fractions, so that H*D with H = hidden // D is hidden again; `rules` make sure that they are whole.
-            self.exact[symbol(solve.name)] = value.replace(sympy.floor, lambda inner: inner) if solve.param else value
-
-    def of(self, dim: Dim) -> sympy.Expr | None:
-        """The extent of a stored dimension; None when it is not told."""
-        if dim in self._given:
-            return self._given[dim]
-        told = self._told(dim)
-        return None if told is None else _whole(told)
-
-    def is_free(self, setting: Setting) -> bool:
-        """Whether a size is free to choose: it follows from no other ones."""
-        assert setting.dim
-        told, own = self._told(setting.dim), symbol(setting.name)
-        return self._given[setting.dim] == own and (told is None or sympy.simplify(told - own) == 0)
-
-    def rules(self, graph: Graph) -> tuple[Rule, ...]:
-        """That every extent is whole and none is negative, and the conditions of the op, as far as they can be told."""
-        whole = {axis: _whole(value) for axis, value in self.exact.items()}
-        found = [rule for value in self.exact.values() for rule in _extent_rules(value)]
-        for condition in graph.constraints:
-            left, right = condition.left.xreplace(whole), condition.right.xreplace(whole)
-            told = (condition.left.free_symbols | condition.right.free_symbols) <= set(whole)
-            if told and sympy.Rel(left, right, condition.relation) != sympy.true:
-                found.append(Rule(left, condition.relation, right))
-        return tuple(dict.fromkeys(found))
-
-    def _told(self, dim: Dim) -> sympy.Expr | None:
-        extent = exact_extent(dim)
-        return extent.xreplace(self.exact) if extent.free_symbols <= set(self.exact) else None
 
 
 class _Reader:
@@ -125,12 +83,13 @@ class _Reader:
         known = {symbol(solve.name) for solve in solve_extents(given, self._graph.constraints, ())}
         whole = {dim for weight in held for dim in weight.dims}
         for setting in self._settings:
-            if setting.dim is None or setting.span is None:
+            if setting.dim is None:
                 continue
+            assert setting.span
             if not self._sizes.is_free(setting):
                 self._report.add(f"`{setting.name}` follows from other arguments", setting.span, help="drop it")
             elif setting.dim not in whole and (loose := exact_extent(setting.dim).free_symbols - known):
-                axis = min(symbol.name for symbol in loose)
+                axis = min(axis.name for axis in loose)
                 message = f"calls are not held to `{setting.name}`: no weight tells `{axis}`"
                 help = f"add a parameter such as `n: dim({axis}) = infer` to the op, or drop the argument"
                 self._report.add(message, setting.span, help=help)
@@ -149,20 +108,3 @@ class _Reader:
             help = f"add one, as in `size: {text}`" if dim != (Lead(),) else "`...` differs from call to call"
             self._report.add(message, self._written.name.span, Note("the weight is here", weight.span), help=help)
         return sympy.S.One if size is None else size
-
-
-def _extent_rules(value: sympy.Expr) -> Iterable[Rule]:
-    """That the fraction `value` is positive and whole."""
-    numerator, denominator = sympy.fraction(sympy.together(value))
-    terms = sympy.Add.make_args(sympy.expand(numerator))
-    taken = [-term for term in terms if term.could_extract_minus_sign()]
-    if taken:
-        yield Rule(sympy.Add(*(term for term in terms if -term not in taken)), ">", sympy.Add(*taken))
-    if denominator != 1:
-        yield Rule(sympy.Mod(numerator, denominator), "==", sympy.S.Zero)
-
-
-def _whole(value: sympy.Expr) -> sympy.Expr:
-    """A fraction that is whole, as a division of integers."""
-    numerator, denominator = sympy.fraction(sympy.together(value))
-    return numerator if denominator == 1 else sympy.floor(numerator / denominator)
