@@ -7,11 +7,12 @@ from collections.abc import Collection
 import pytest
 import torch
 
+from fusec.codegen.names import IMPORTS
 from fusec.codegen.signature import TORCH_DTYPES
 from fusec.codegen.triton import SPELLED, TRITON_DTYPES
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.types import DTYPES
-from fusec.ir.words import MODULE
+from fusec.ir.words import MODULE, is_word
 from fusec.numerics.operations import OPERATIONS
 from fusec.numerics.precision import ERRORS
 from fusec.reference import rounding
@@ -41,6 +42,10 @@ def test_tables_have_the_same_keys(layer: str, table: Collection[str], keys: Col
 
 def test_every_rounding_error_is_of_an_operation() -> None:
     assert set(ERRORS) <= set(ELEMENTWISE)
+
+
+def test_a_spec_steps_aside_for_every_import() -> None:
+    assert [name for name in IMPORTS if not is_word(name)] == []
 
 
 def test_no_attribute_of_a_module_is_missing_among_the_words() -> None:
