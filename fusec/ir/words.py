@@ -22,8 +22,9 @@ of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
     {"Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "flag", "integer", "matmul", "real"}
-    | {"at", "block", "check", "chunk", "extents", "index", "lanes", "launches", "lead", "lead0", "lead1", "products"}
+    | {"at", "block", "check", "chunk", "dots", "extents", "index", "lanes", "launches", "lead", "lead0", "lead1"}
     | {
+        "products",
         "row",
         "rows",
         "scratch",
