@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fusec.codegen.boxes import BoxWriter, cuts, flips
+from fusec.codegen.contraction import contracted, tile_blocks, tile_call, tile_programs
 from fusec.codegen.extents import Extents, count, divisor, factor, times
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.names import words
-from fusec.ir.expressions import Dot
-from fusec.ir.flow import Load, Partial, position_axes
+from fusec.ir.flow import Partial, position_axes
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Shape, Stage
 from fusec.ir.program import BuiltPlan
@@ -51,7 +51,8 @@ class ChoiceWriter:
         found = self._shaped(plan)
         if not plan.plan.few:
             return found
-        few = f"tiles.is_vector({count(plan.plan.few)})"
+        fits = "takes_few" if plan.plan.shape in (Shape.SWAPPED, Shape.DEALT) else "is_vector"
+        few = f"dots.{fits}({count(plan.plan.few)})"
         return replace(found, condition=f"{few} and {found.condition}" if found.condition else few)
 
     def _shaped(self, plan: BuiltPlan) -> Choice:
@@ -67,8 +68,10 @@ class ChoiceWriter:
                 return Choice(None, words, self._split(plan))
             case Shape.TILED | Shape.JOINT:
                 return self._tiled(stage, kernel, words)
-            case Shape.PRODUCT:
-                return self._product(stage, kernel, words)
+            case Shape.DEALT:
+                return self._dealt(plan)
+            case Shape.SWAPPED | Shape.PRODUCT:
+                return self._product(plan)
             case Shape.PERSISTENT:
                 return self.boxed(plan, 0)
             case Shape.BLOCKED if stage.block:
@@ -119,32 +122,36 @@ class ChoiceWriter:
         condition = loop if tile == "1" else f"{loop} and {tile} <= tiles.CHUNK"
         return Choice(condition, words, [*sizing, *self._launches.lines(kernel, programs, blocks, "tiles.ways(warps)")])
 
-    def _product(self, stage: Stage, kernel: Kernel, words: str) -> Choice:
-        assert stage.side is not None
-        assert stage.block is not None
-        side, block, inner = count((stage.side,)), count((stage.block,)), count(stage.stream[-1:])
-        dots = [expr for n in stage.flow.live if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
-        size = f"{self._operand_size(stage, dots)}, {len(dots)}"
-        sizing = [f"tile = tiles.product_tile({count(stage.rows)}, {side}, {block}, {inner}, {size})"]
-        blocks = self._extents.tile_blocks(stage.tile) | {
-            block_name(stage.side): "tile.side",
-            block_name(stage.block): "tile.block",
-            block_name(stage.stream[-1]): "tile.step",
-            "CHUNKS": f"{factor(inner)} // tile.step",
-            "REST": f"{factor(inner)} % tile.step != 0",
-        }
-        grid = times(count(stage.rows), f"tiles.cdiv({side}, tile.side)", f"tiles.cdiv({block}, tile.block)")
-        return Choice(None, words, [*sizing, *self._launches.lines(kernel, grid, blocks, "tile.options")])
+    def _product(self, plan: BuiltPlan) -> Choice:
+        """Tiles in the matrix unit."""
+        (stage,), (kernel,), words = plan.plan.stages, plan.kernels, plan.plan.words
+        return Choice(None, words, self._tiles(plan.plan.shape, stage, kernel))
 
-    def boxed(self, plan: BuiltPlan, place: int) -> Choice:
-        """The case of a contraction whose operands come in boxes, the contraction number `place` of its chain."""
+    def _dealt(self, plan: BuiltPlan) -> Choice:
+        """Tiles that several programs share, where there are few."""
+        (dealt, combined), (kernel, last), words = plan.plan.stages, plan.kernels, plan.plan.words
+        tile, *launch = self._tiles(plan.plan.shape, dealt, kernel)
+        sizing = [tile, "splits = tile.splits", *self._scratch(dealt)]
+        shared = f"{tile_call(plan.plan.shape, dealt, self._itemsizes)}.splits > 1"
+        return Choice(shared, words, [*sizing, *launch, *self._finish(combined, last)])
+
+    def _tiles(self, shape: Shape, stage: Stage, kernel: Kernel) -> list[str]:
+        """The tile of a contraction and, after that line, its launch."""
+        launch = self._launches.lines(kernel, tile_programs(stage), tile_blocks(stage), "tile.options")
+        return [f"tile = {tile_call(shape, stage, self._itemsizes)}", *launch]
+
+    def boxed(self, plan: BuiltPlan, place: int, spared: str = "is_vector") -> Choice:
+        """The case of a contraction whose operands come in boxes, the contraction number `place` of its chain.
+
+        It is not for rows as few as the function `spared` of `runtime.dots` says, which another plan is for.
+        """
         (stage,), (kernel,) = plan.plan.stages, plan.kernels
         assert stage.boxes is not None
         assert stage.side is not None
         assert stage.block is not None
         boxes = f"boxes{place + 1}" if place else "boxes"
         dots = sum(len(product.dots) for product in stage.boxes.products)
-        rows, side, block, inner = self._contracted(stage)
+        rows, side, block, inner = contracted(stage)
         blocks = {
             block_name(stage.side): "run.side",
             block_name(stage.block): "run.block",
@@ -154,7 +161,7 @@ class ChoiceWriter:
         }
         read = [matrix.tensor for box in stage.boxes.all for matrix in box.matrices]
         given = [name for name in dict.fromkeys(read) if self._launches.is_argument(name)]
-        conditions = [f"moves_boxes({', '.join([boxes, *given])})", f"not tiles.is_vector({count(stage.sides)})"]
+        conditions = [f"moves_boxes({', '.join([boxes, *given])})", f"not dots.{spared}({count(stage.sides)})"]
         if self._launches.walks:
             conditions.insert(0, "len(rows.offsets) == 1")
         body = self._launches.runs(
@@ -166,23 +173,6 @@ class ChoiceWriter:
         )
         before = tuple(self._boxes.lines(boxes, stage.boxes))
         return Choice(" and ".join(conditions), plan.plan.words, body, before)
-
-    def work(self, plan: BuiltPlan) -> str:
-        """The multiplications of a contraction."""
-        return times(*self._contracted(plan.plan.stages[0]))
-
-    def _contracted(self, stage: Stage) -> tuple[str, str, str, str]:
-        """How many outputs a contraction has, their sides, and the length of its sums."""
-        assert stage.side is not None
-        assert stage.block is not None
-        return count(stage.rows), count((stage.side,)), count((stage.block,)), count(stage.stream)
-
-    def _operand_size(self, stage: Stage, dots: list[Dot]) -> str:
-        """Bytes of an element that the matrix unit takes, as the widest of the stored operands has it."""
-        nodes = stage.flow.nodes
-        stored = dict.fromkeys(e.param for dot in dots for n in (dot.a, dot.b) if isinstance(e := nodes[n].expr, Load))
-        sizes = [self._itemsizes[name] for name in stored]
-        return f"max({', '.join(sizes)})" if len(sizes) > 1 else sizes[0] if sizes else "4"
 
     def _cut(self, stage: Stage) -> tuple[list[str], dict[str, str], str, str]:
         """For a stage with a loop: lines, compile-time arguments, programs before splits, elements of a position."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fusec.codegen.boxes import BoxWriter
 from fusec.codegen.checks import dtype_text, extent_names, layout_arguments, shape_text, squeeze_line, squeezed
 from fusec.codegen.choices import Choice, ChoiceWriter
+from fusec.codegen.contraction import work
 from fusec.codegen.extents import Extents, count
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.matrices import MatrixText
@@ -123,7 +124,9 @@ def _with_chains(program: Program, writer: ProductWriter, choices: ChoiceWriter)
 def _chain_choice(program: Program, chain: BuiltChain, writer: ProductWriter, choices: ChoiceWriter) -> Choice:
     """A chain as a case: with products in the library, or with contractions in boxes."""
     graph = program.spelled
-    boxed = [choices.boxed(plan, place) for place, plan in enumerate(chain.boxed)]
+    few = dict.fromkeys(count(plan.plan.few) for plan in program.plans if plan.plan.shape is Shape.SWAPPED)
+    spared = "takes_few" if few else "is_vector"
+    boxed = [choices.boxed(plan, place, spared) for place, plan in enumerate(chain.boxed)]
     lines = [
         f'scratch["{held.name}"] = Buffer({shape_text(held.dims)}, {dtype_text(held.element)})' for held in chain.held
     ]
@@ -139,14 +142,13 @@ def _chain_choice(program: Program, chain: BuiltChain, writer: ProductWriter, ch
         else:
             lines += _group(step, choices)
     if chain.products:
-        tiled = any(plan.plan.shape is Shape.PRODUCT for plan in program.plans)
-        better = f"tiles.prefers_library({PRODUCTS}{', tiled=True' if tiled else ''})"
+        better = f"dots.prefers_library({', '.join([PRODUCTS, *few])})"
         conditions = [*(f"{name} is None" for name in chain.omitted), better]
         words = " and ".join(f"{product.a.tensor} by {product.b.tensor}" for product in chain.products)
         return Choice(" and ".join(conditions), f"{words} in the library", lines)
     conditions = [condition for choice in boxed for condition in (choice.condition or "").split(" and ")]
     if chain.held:
-        conditions.append(f"{' + '.join(map(choices.work, chain.boxed))} >= tiles.STEPS_WORK")
+        conditions.append(f"{' + '.join(work(plan.plan.stages[0]) for plan in chain.boxed)} >= dots.STEPS_WORK")
     before = tuple(line for choice in boxed for line in choice.before)
     one_after_another = "what dots multiply is stored first" if chain.held else "tile after tile, moved in boxes"
     return Choice(" and ".join(dict.fromkeys(conditions)), one_after_another, lines, before)

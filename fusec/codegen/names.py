@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
-    *("Buffer", "Checker", "Launch", "Op", "Plan", "box", "collapse", "contiguous", "device", "flag", "integer"),
-    *("matmul", "moves_boxes", "parameter", "real", "runs", "spread", "squeeze", "tiles"),
+    *("Buffer", "Checker", "Launch", "Op", "Plan", "box", "collapse", "contiguous", "device", "dots", "flag"),
+    *("integer", "matmul", "moves_boxes", "parameter", "real", "runs", "spread", "squeeze", "tiles"),
 )
 """What a generated file may take from `fusec.runtime`; it imports what it uses."""
 

@@ -26,17 +26,18 @@ import torch
 from fusec.codegen.checks import layout_arguments
 from fusec.codegen.gate import Variant
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
+from fusec.ir.plan import Shape
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DType, Lead, Storage, product_extent
 from fusec.reference.rounding import TORCH_DTYPES
-from fusec.runtime import Launch, Op, Plan, ShapeMismatchError, tiles
+from fusec.runtime import Launch, Op, Plan, ShapeMismatchError, dots
 
 _ROW_LENGTHS = (128, 4096, 5120, 32768, 131072)
 _ROW_COUNTS = (512, 1)
 _HEAD = 128
 _NEVER = 1 << 60
-"""More multiplications than any call has."""
+"""More than any call has, of multiplications, positions or programs."""
 _POINTERS = {
     torch.float64: "*fp64",
     torch.float32: "*fp32",
@@ -67,11 +68,36 @@ def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
     found: dict[tuple[object, ...], Variant] = {}
     with _imported(module, text) as generated:
         for dtype in ("bf16", "f32"):
-            for call, least in product(_calls(program, dtype), (0, _NEVER) if program.chains else (_NEVER,)):
-                for launch, buffers in _launches(generated, program.spelled, call, least):
+            for call, way in product(_calls(program, dtype), _ways(program)):
+                with _choosing(way):
+                    launches = _launches(generated, program.spelled, call)
+                for launch, buffers in launches:
                     variant = _variant(program.spelled, launch, buffers)
                     found.setdefault((variant.kernel, variant.signature, variant.constexprs, variant.options), variant)
     return tuple(_telling(list(found.values())))
+
+
+def _ways(program: Program) -> Iterator[dict[str, int]]:
+    """For each way to multiply that an op has, constants of `runtime.dots` under which all calls go that way."""
+    shapes = {plan.plan.shape for plan in program.plans}
+    if program.chains:
+        yield {"LIBRARY_WORK": 0, "FEW": 0}
+    yield {"LIBRARY_WORK": _NEVER, "FEW": 0}
+    if Shape.SWAPPED in shapes:
+        yield {"FEW": _NEVER, "BUSY": 0}
+    if Shape.DEALT in shapes:
+        yield {"FEW": _NEVER, "BUSY": _NEVER}
+
+
+@contextmanager
+def _choosing(constants: dict[str, int]) -> Iterator[None]:
+    """Within, launchers choose by these values of constants of `runtime.dots`."""
+    kept = {name: getattr(dots, name) for name in constants}
+    vars(dots).update(constants)
+    try:
+        yield
+    finally:
+        vars(dots).update(kept)
 
 
 def _telling(variants: list[Variant]) -> Iterator[Variant]:
@@ -151,10 +177,8 @@ def _dtype(storage: Storage, wanted: str) -> torch.dtype:
     return TORCH_DTYPES[wanted if wanted in names else names[0]]
 
 
-def _launches(
-    generated: ModuleType, graph: Graph, call: _Call, least: int
-) -> list[tuple[Launch, dict[str, torch.dtype]]]:
-    """The launches of one call, with the dtype behind every pointer; the library multiplies from `least` work on."""
+def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[tuple[Launch, dict[str, torch.dtype]]]:
+    """The launches of one call, with the dtype behind every pointer."""
     made: list[tuple[Launch, dict[str, torch.dtype]]] = []
 
     def record(op: str, device: torch.device, **parts: Any) -> None:
@@ -172,8 +196,6 @@ def _launches(
             arguments[-1] = 1
     op = next(value for value in vars(generated).values() if isinstance(value, Op) and value.name == graph.name)
     plan = next(name for name, value in vars(generated).items() if value is Plan)
-    work = tiles.LIBRARY_WORK
-    tiles.LIBRARY_WORK = least
     setattr(generated, plan, record)
     try:
         op.plan(*arguments)
@@ -181,7 +203,6 @@ def _launches(
         return []  # these extents break a constraint of the spec
     finally:
         setattr(generated, plan, Plan)
-        tiles.LIBRARY_WORK = work
     return made
 
 

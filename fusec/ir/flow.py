@@ -92,11 +92,15 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The result of a reduction of an earlier kernel: partial results in the buffer `scratch`, combined when read."""
+    """The result of a reduction of an earlier kernel: partial results in the buffer `scratch`, combined when read.
+
+    They lie next to each other, or `apart`: those of a split together.
+    """
 
     scratch: str
     op: str
     axes: tuple[Axis, ...]
+    apart: bool = False
 
 
 FlowExpr: TypeAlias = (

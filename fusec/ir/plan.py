@@ -26,6 +26,8 @@ class Shape(Enum):
     SPLIT = "split"  # a row over several programs, partial results combined in fixed order
     TILED = "tiled"  # no reduction; the inner axes of a row in registers
     JOINT = "joint"  # outputs of different axes, all inner axes in registers
+    DEALT = "dealt"  # as swapped, the loop over several programs, partial sums combined in fixed order
+    SWAPPED = "swapped"  # as product for a few positions of one axis, which are the columns of a tile
     PRODUCT = "product"  # tiles of the output in the matrix unit, the contracted axes in a loop
     PERSISTENT = "persistent"  # the same, every program making tile after tile of operands that come in boxes
     BLOCKED = "blocked"  # no reduction; blocks of the innermost axis
@@ -33,12 +35,16 @@ class Shape(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PartialResult:
-    """A reduction (node `value` of the stage) whose partial results go to `scratch`, over `axes` and the splits."""
+    """A reduction (node `value` of the stage) whose partial results go to `scratch`, over `axes` and the splits.
+
+    The splits are the innermost dimension of `scratch`, or the outermost if `apart`.
+    """
 
     scratch: str
     op: str
     value: NodeId
     axes: tuple[Axis, ...]
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +96,9 @@ class Stage:
 
     `rows` are linearised, outermost first; `lanes` puts several rows in one program. `block` is cut over programs.
     `tile` axes are whole in registers. `stream` axes are walked in a loop, the last in chunks; with `split` the steps
-    are dealt out to several programs. A contraction cuts a second axis, `side`, and multiplies tiles; with `boxes` the
-    copy engine brings them, and a program makes one tile of the output after another.
+    are dealt out to several programs. A contraction cuts a second axis, `side`, and multiplies tiles: its `order` is
+    that of their dimensions, `side` before `stream` and `block` behind it. With `boxes` the copy engine brings them,
+    and a program makes one tile of the output after another.
     """
 
     name: str

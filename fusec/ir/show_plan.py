@@ -44,11 +44,14 @@ def _stage(stage: Stage, whole: Flow | None) -> Iterator[str]:
 
 
 def _places(stage: Stage) -> Iterator[str]:
-    """Where each axis goes, after their order in memory."""
-    yield f"in memory {_axes(stage.order)}" if stage.order else "no axes"
+    """Where each axis goes, after their order in memory; a contraction has them in that of its tiles."""
+    if stage.side is None:
+        yield f"in memory {_axes(stage.order)}" if stage.order else "no axes"
     if stage.rows:
         yield f"{'lanes' if stage.lanes else 'programs'} {_axes(stage.rows)}"
-    if stage.block is not None:
+    if stage.side is not None:
+        yield f"tiles {stage.side} by {stage.block}"
+    elif stage.block is not None:
         yield f"blocks {stage.block}"
     if stage.tile:
         yield f"registers {_axes(stage.tile)}"

@@ -3,7 +3,7 @@
 Needs torch and triton only.
 """
 
-from fusec.runtime import allocate, device, errors, tiles
+from fusec.runtime import allocate, device, dots, errors, tiles
 from fusec.runtime.box import Box, box, moves_boxes
 from fusec.runtime.checks import Checker, flag, integer, real
 from fusec.runtime.errors import (
@@ -49,6 +49,7 @@ __all__ = [
     "collapse",
     "contiguous",
     "device",
+    "dots",
     "errors",
     "flag",
     "frozen_weights",

@@ -15,7 +15,6 @@ import triton
 from fusec.runtime.errors import ShapeMismatchError
 from fusec.runtime.layout import Lead
 from fusec.runtime.plan import Buffer
-from fusec.runtime.product import Product
 
 SHORT_ROW = 512
 """Rows up to this many padded elements share a program with others: a program should move 4 KB or more."""
@@ -43,9 +42,6 @@ LONG_ROW = 65536
 
 TILE = 2048
 """Elements of a program that has nothing to reduce."""
-
-LIBRARY_WORK = STEPS_WORK = 2**26
-"""Multiplications from which on a faster product pays for the launches around it: the library's, and one in boxes."""
 
 MOST_SPLITS = 1024
 _SPLIT_ELEMENTS, _SPLIT_PROGRAMS = 4 * 2**20, 2048
@@ -232,51 +228,6 @@ def _span(tensor: torch.Tensor | Buffer | None) -> int:
     if isinstance(tensor, Buffer):
         return prod(tensor.shape)
     return sum((size - 1) * abs(stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size)
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """The tile of a contraction: `side` by `block` of the output, `step` of what is contracted at a time."""
-
-    side: int
-    block: int
-    step: int
-    options: tuple[dict[str, int], ...]
-
-
-def is_vector(rows: int) -> bool:
-    """Whether a product of so few rows reads its matrix once, row by row, and leaves the matrix unit alone."""
-    return rows <= 1
-
-
-def prefers_library(products: tuple[Product | None, ...], tiled: bool = False) -> bool:
-    """Whether the vendor's library takes the products of an op: it can, and multiplies faster than one kernel of ours.
-
-    Our kernels read a matrix as fast for a vector, and are fewer launches where there is little to do; much less where
-    they do not multiply in tiles (`tiled`).
-    """
-    found = [product for product in products if product is not None]
-    if len(found) < len(products) or any(is_vector(min(product.out.shape[-2:])) for product in found):
-        return False
-    return sum(product.work for product in found) >= (LIBRARY_WORK if tiled else LIBRARY_WORK // 1024)
-
-
-def product_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:
-    """The tile for `batches` products of `sides` by `blocks`, with so many `dots` that share an operand.
-
-    As large as registers allow, 64 accumulators a thread, while there is one tile for every multiprocessor. What is
-    made of the operands needs registers as well: where there are too few, twice as many threads share the tile.
-    """
-    wide = itemsize > 2
-    side = min(max(padded(sides), 16), 64 if wide else 128)
-    block = min(max(padded(blocks), 16), max((64 if wide else 128) // padded(dots), 16))
-    while block > 32 and batches * cdiv(sides, side) * cdiv(blocks, block) < FEW_ROWS // 2:
-        block //= 2
-    step = min(max(padded(inner), 16), 16 if wide else 64)
-    warps = min(max(side * block * dots // 2048, 4), 8)
-    stages = 3 if (side + block * dots) * step * itemsize * 3 <= 96 * 1024 else 2
-    ways = [{"num_warps": count, "num_stages": stages} for count in dict.fromkeys((warps, 8))]
-    return Tile(side, block, step, tuple(ways))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from types import ModuleType
 from unittest import mock
 
-from fusec.runtime import Op, tiles
+from fusec.ir.plan import Shape
+from fusec.ir.program import Program
+from fusec.runtime import Op, dots, tiles
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Values for the constants of `fusec.runtime.tiles` that decide between plans."""
+    """Values for the constants of `fusec.runtime.tiles` and `fusec.runtime.dots` that decide between plans."""
 
     SHORT_ROW: int
     SMALL_ROW: int
@@ -23,9 +25,12 @@ class Limits:
     LONG_ROW: int
     MOST_SPLITS: int = 4
     TILE: int = 64
+    HELD: int = 1 << 22
     LIBRARY_WORK: int = 1 << 60
     STEPS_WORK: int = 1 << 60
-    HELD: int = 1 << 22
+    FEW: int = 0
+    BUSY: int = 132
+    STEP: int = 256
 
 
 LIMITS: dict[str, Limits] = {
@@ -35,15 +40,34 @@ LIMITS: dict[str, Limits] = {
     "split": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=16, FEW_ROWS=1 << 20, LONG_ROW=0, HELD=0),
     "library": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, LIBRARY_WORK=0),
     "boxed": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, STEPS_WORK=0),
+    "few": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, FEW=1 << 60, BUSY=1 << 10, STEP=16),
 }
-"""For each shape of plan, limits under which the launcher takes it wherever the op has it."""
+"""For each shape of plan, limits under which the launcher takes it wherever the op has it.
+
+Under "few", tiles of more than one step are shared by several programs, the others are not.
+"""
+
+_OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "BUSY", "STEP"}
+
+
+def reaches(shape: str, program: Program) -> bool:
+    """Whether an op has the plans that the limits of a shape are for."""
+    match shape:
+        case "library":
+            return bool(program.chains)
+        case "few":
+            return any(plan.plan.shape is Shape.SWAPPED for plan in program.plans)
+        case _:
+            return True
 
 
 @contextmanager
 def limited(module: ModuleType, limits: Limits) -> Iterator[None]:
     """Within, the ops of the generated `module` choose their plans by `limits`; plans made before are forgotten."""
     ops = [value for value in vars(module).values() if isinstance(value, Op)]
-    with mock.patch.multiple(tiles, **asdict(limits)):
+    of_dots = {name: value for name, value in asdict(limits).items() if name in _OF_DOTS}
+    of_tiles = {name: value for name, value in asdict(limits).items() if name not in _OF_DOTS}
+    with mock.patch.multiple(tiles, **of_tiles), mock.patch.multiple(dots, **of_dots):
         for op in ops:
             op.forget()
         try:

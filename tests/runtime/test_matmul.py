@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusec.runtime import Plan, Product, matmul, tiles
+from fusec.runtime import Plan, Product, dots, matmul
 
 KINDS = {"batch": "abo", "rows": "ao", "columns": "bo", "inner": "ab"}
 """The axes of a product, and which of its three tensors have them."""
@@ -85,8 +85,15 @@ def test_the_library_takes_matrices_of_some_size() -> None:
     def square(rows: int, size: int) -> Product | None:
         return matmul("a", "b", "o", rows=((rows, size, size),), columns=((size, size, 1),), inner=((size, 1, 1),))
 
-    assert tiles.prefers_library((square(4096, 4096),), tiled=True)
-    assert not tiles.prefers_library((square(1, 4096),), tiled=True)
-    assert not tiles.prefers_library((square(16, 64),), tiled=True)
-    assert tiles.prefers_library((square(16, 64),))
-    assert not tiles.prefers_library((square(4096, 4096), None), tiled=True)
+    assert dots.prefers_library((square(4096, 4096),), 4096)
+    assert not dots.prefers_library((square(1, 4096),), 1)
+    assert not dots.prefers_library((square(65, 64),), 65)
+    assert dots.prefers_library((square(16, 64),))
+    assert not dots.prefers_library((square(4096, 4096), None), 4096)
+
+
+def test_the_library_takes_no_few_rows_that_tiles_take() -> None:
+    product = matmul("a", "b", "o", rows=((64, 1, 1),), columns=((2**20, 1, 1),), inner=((4096, 1, 1),))
+    assert not dots.prefers_library((product,), 64)
+    assert dots.prefers_library((product,), 64, 65)
+    assert dots.prefers_library((product,))

@@ -79,13 +79,14 @@ class Addresses:
         mask = self.mask(position_axes(positions), dims, scope)
         return Access(Address(pointer, tuple(tile), dims), mask, tuple(looked))
 
-    def partial(self, scratch: str, axes: tuple[Axis, ...], lane: Name, scope: Scope) -> Access:
-        """The access to partial results over `axes`, of the split that `lane` counts."""
+    def partial(self, scratch: str, axes: tuple[Axis, ...], apart: bool, lane: Name, scope: Scope) -> Access:
+        """The access to partial results over `axes`, of the split that `lane` counts, innermost or else `apart`."""
         if scratch not in self.scratch:
             self.scratch.append(scratch)
-        splits = sympy.Symbol("SPLITS", integer=True, positive=True)
+        splits = sympy.S.One if apart else sympy.Symbol("SPLITS", integer=True, positive=True)
         terms = [(scope.index(a), product_extent(axes[place + 1 :]) * splits) for place, a in enumerate(axes)]
-        along = Along((*terms, (lane, sympy.S.One)), sympy.S.Zero, sympy.S.One)
+        terms.append((lane, product_extent(axes) if apart else sympy.S.One))
+        along = Along(tuple(terms), sympy.S.Zero, sympy.S.One)
         dims = self._grid.order(_dims((along,)))
         mask = self.mask(axes, dims, scope)
         return Access(Address(Name(f"{scratch}_ptr"), (along,), dims), mask, ())

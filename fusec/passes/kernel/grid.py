@@ -190,7 +190,7 @@ class Grid:
     def aligned(self, integers: tuple[str, ...]) -> tuple[str, ...]:
         """Of the integers of a kernel the extent that rows end at and the strides that rows begin at."""
         flow, rows = self._stage.flow, self._stage.rows
-        inner = next((axis for axis in reversed(self._stage.order) if axis not in rows), None)
+        inner = self._innermost()
         if inner is None:
             return ()
         accesses = [(node.expr.param, node.expr.positions) for node in flow.nodes if isinstance(node.expr, Load)]
@@ -203,6 +203,16 @@ class Grid:
                 if isinstance(position, Lookup) or (position.terms and set(position.axes) <= set(rows)):
                     found.add(self._target.strides(tensor)[place].name)
         return tuple(name for name in integers if name in found)
+
+    def _innermost(self) -> Axis | None:
+        """The axis that neighbours in memory differ in, of those that are no rows."""
+        stage = self._stage
+        inside = without(stage.order, stage.rows)
+        if stage.side is not None:
+            # The dimensions of a tile are in the order that the matrix unit wants, not in that of memory.
+            stored = [axis for store in stage.flow.stores for axis in position_axes(store.positions)]
+            inside = tuple(axis for axis in stored if axis in (stage.side, stage.block))
+        return inside[-1] if inside else None
 
     def loop_name(self, wanted: str, owner: str = "") -> str:
         """A name like `wanted` that every sweep of a loop uses again, for what `owner` stands for."""

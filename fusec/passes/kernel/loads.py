@@ -43,7 +43,7 @@ class Loads:
     def partial(self, number: NodeId, partial: Partial, scope: Scope) -> Value:
         """The partial results of a reduction, combined."""
         lanes = self._grid.split_lanes(scope.outermost)
-        access = self._addresses.partial(partial.scratch, partial.axes, lanes, scope)
+        access = self._addresses.partial(partial.scratch, partial.axes, partial.apart, lanes, scope)
         dims, kind = access.address.dims, self._kind(number)
         parts = Name(self._naming.names.fresh(f"{self._naming.hint(number)}_parts"), dims, kind)
         fill = REDUCTIONS[partial.op].identity if access.mask else None

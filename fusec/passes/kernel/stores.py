@@ -47,8 +47,12 @@ class Stores:
     def partial(self, partial: PartialResult, scope: Scope) -> None:
         """Write the partial results of a reduction to scratch."""
         value = self._values.value(partial.value, scope)
-        access = self._addresses.partial(partial.scratch, partial.axes, self._grid.split_index, scope)
-        scope.statements.append(StoreTile((value,), access.address, access.mask, ElementOf(partial.scratch)))
+        about = (partial.scratch, partial.axes, partial.apart)
+        access = self._addresses.partial(*about, self._grid.split_index, scope)
+        guards = self._grid.absent(partial.axes, scope)
+        scope.statements.append(
+            StoreTile((value,), access.address, (*access.mask, *guards), ElementOf(partial.scratch))
+        )
 
     def _stored(self, stores: tuple[Store, ...], scope: Scope) -> tuple[Value, ...]:
         """The values of an access, all of them in the storage type it writes if a cast put them there, or none."""

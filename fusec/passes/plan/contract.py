@@ -1,8 +1,12 @@
-"""Contract: the plan of a kernel that multiplies tiles in the matrix unit.
+"""Contract: the plans of kernels that multiply tiles in the matrix unit.
 
 A program computes a tile of the output, `side` by `block`, and walks the contracted axes in a loop: dots and reductions
 over them gather in accumulators, and what is made of those is stored behind the loop. Every other axis is a row.
 Relies on dots that all contract the same axes and have one operand with each of the two axes of the tile.
+
+The matrix unit multiplies tiles of many rows by as few as 8 or 16 columns. Where there are only a few positions of the
+outer axis, as many as tokens in a step of decoding, the two axes are swapped: the inner one, along which a weight is
+read, makes the rows of the tile and the few positions its columns.
 """
 
 from __future__ import annotations
@@ -14,11 +18,12 @@ from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes
 from fusec.ir.plan import Plan, Shape, Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
 from fusec.passes.plan.box import boxes
+from fusec.passes.plan.deal import deal_out
 from fusec.passes.plan.survey import Survey
 
 
-def contraction(facts: Survey, label: str) -> Plan | str:
-    """The plan, or why there is none."""
+def contractions(facts: Survey, label: str) -> tuple[Plan, ...] | str:
+    """The plans in order of preference, the last of which takes all extents, or why there is none."""
     nodes, live = facts.flow.nodes, facts.flow.live
     dots = {n: expr for n in live if isinstance(expr := nodes[n].expr, Dot)}
     contracted = set(next(iter(dots.values())).axes)
@@ -37,20 +42,31 @@ def contraction(facts: Survey, label: str) -> Plan | str:
     if any(not {side, block} <= set(store_axes(facts.flow, store)) for store in facts.flow.stores):
         return "an output lacks an axis of the tile"
     stream = tuple(axis for axis in facts.order if axis in contracted)
-    rows = without(facts.order, (*stream, side, block))
-    stage = Stage(
-        f"product{label}", facts.flow, (*rows, side, *stream, block), rows, block=block, side=side, stream=stream
-    )
+    product = _product(facts, f"product{label}", side, block, stream)
+    swapped = _product(facts, f"swapped{label}", block, side, stream)
     over = ", ".join(map(str, stream))
-    return Plan(Shape.PRODUCT, (stage,), f"one program per tile of {side} by {block}, {over} in a loop")
+    words = f"one program per tile of {block} by a few {side}, {over} in a loop"
+    plans = [
+        Plan(Shape.SWAPPED, (swapped,), words, product.sides),
+        Plan(Shape.PRODUCT, (product,), f"one program per tile of {side} by {block}, {over} in a loop"),
+    ]
+    if dealt := deal_out(facts, swapped, label):
+        words = f"several programs per tile of {block} by a few {side}, combined in fixed order"
+        plans.insert(0, Plan(Shape.DEALT, dealt, words, product.sides))
+    return tuple(plans)
+
+
+def _product(facts: Survey, name: str, side: Axis, block: Axis, stream: tuple[Axis, ...]) -> Stage:
+    rows = without(facts.order, (*stream, side, block))
+    return Stage(name, facts.flow, (*rows, side, *stream, block), rows, block=block, side=side, stream=stream)
 
 
 def persistent(facts: Survey, label: str) -> Plan | str:
     """The plan whose operands all come in boxes, or why there is none."""
-    found = contraction(facts, label)
+    found = contractions(facts, label)
     if isinstance(found, str):
         return found
-    (stage,) = found.stages
+    (stage,) = found[-1].stages
     side, block = stage.side, stage.block
     assert side is not None
     assert block is not None

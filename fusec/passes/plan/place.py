@@ -23,7 +23,7 @@ from fusec.ir.flow import (
 )
 from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, without
-from fusec.passes.plan.contract import contraction, persistent
+from fusec.passes.plan.contract import contractions, persistent
 from fusec.passes.plan.expand import expand_dots
 from fusec.passes.plan.split_rows import split_stages
 from fusec.passes.plan.strand import stranded
@@ -138,12 +138,12 @@ def _multiplies(facts: Survey) -> bool:
 
 def _multiplying_plans(facts: Survey, known: dict[str, int], label: str) -> tuple[Plan, ...]:
     """Tiles in the matrix unit; for a vector, and where there are no tiles, sums of products in rows."""
-    product = contraction(facts, label)
+    products = contractions(facts, label)
     sums = _reducing_plans(survey(expand_dots(facts.flow)), known, label)
-    if isinstance(product, str):
+    if isinstance(products, str):
         return sums
-    few = product.stages[0].sides
-    return (*(replace(plan, few=few) for plan in sums if plan.shape is not Shape.ROWS), product)
+    few = products[-1].stages[0].sides
+    return (*(replace(plan, few=few) for plan in sums if plan.shape is not Shape.ROWS), *products)
 
 
 def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:

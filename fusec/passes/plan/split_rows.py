@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from fusec.ir.builder import Builder
-from fusec.ir.expressions import NodeId, Reduce
+from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import (
     Flow,
     FlowExpr,
@@ -29,11 +29,15 @@ from fusec.passes.plan.survey import Survey, depths, survey
 
 
 @dataclass(frozen=True, slots=True)
-class _Scratch:
-    """Where the partial results of each long reduction go, and which are `done` before a stage starts."""
+class Scratch:
+    """Where the partial results of each long reduction go, and which are `done` before a stage starts.
+
+    Those of one result lie next to each other, or `apart`.
+    """
 
     names: dict[NodeId, str]
     done: frozenset[NodeId] = field(default=frozenset())
+    apart: bool = False
 
 
 SMALL = 1024
@@ -53,13 +57,23 @@ def split_stages(facts: Survey, known: dict[str, int], label: str) -> tuple[Stag
         for axes, kept in shapes:
             members = [n for n in now if (_reduce(flow, n).axes, frozenset(flow.nodes[n].type.axes)) == (axes, kept)]
             stages.append(_partial_stage(facts, members, _numbered(long, done, label), f"partial{len(stages)}{label}"))
-    stages.append(_final_stage(facts, _numbered(long, frozenset(long), label), f"finish{label}"))
+    stages.append(final_stage(facts, _numbered(long, frozenset(long), label), f"finish{label}"))
     return tuple(stages)
 
 
-def _numbered(long: list[NodeId], done: frozenset[NodeId], label: str) -> _Scratch:
+def _numbered(long: list[NodeId], done: frozenset[NodeId], label: str) -> Scratch:
     """The scratch buffer of every long reduction, and which of them are finished."""
-    return _Scratch({number: f"partial{place}{label}" for place, number in enumerate(long)}, done)
+    return Scratch(buffers(long, label), done)
+
+
+def buffers(long: list[NodeId], label: str) -> dict[NodeId, str]:
+    """The scratch buffer of every long reduction."""
+    return {number: f"partial{place}{label}" for place, number in enumerate(long)}
+
+
+def combination(flow: Flow, number: NodeId) -> str:
+    """The operation that combines the partial results of a reduction or a dot."""
+    return "sum" if isinstance(flow.nodes[number].expr, Dot) else _reduce(flow, number).op
 
 
 def _reduce(flow: Flow, number: NodeId) -> Reduce:
@@ -76,11 +90,11 @@ def _is_long(flow: Flow, number: NodeId, known: dict[str, int]) -> bool:
     return None in sizes or prod(size for size in sizes if size is not None) > SMALL
 
 
-def _partial_stage(facts: Survey, members: list[NodeId], scratch: _Scratch, name: str) -> Stage:
+def _partial_stage(facts: Survey, members: list[NodeId], scratch: Scratch, name: str) -> Stage:
     flow = facts.flow
     axes = _reduce(flow, members[0]).axes
-    cut, moved = _without_reductions(facts, scratch, tuple(members), ())
-    kept = _kept_axes(facts, members[0])
+    cut, moved = without_reductions(facts, scratch, tuple(members), ())
+    kept = kept_axes(facts, members[0])
     partials = tuple(PartialResult(scratch.names[n], _reduce(flow, n).op, moved[n], kept) for n in members)
     inner = _inner_axes(cut, tuple(_reduce(cut, partial.value).arg for partial in partials))
     stream = tuple(axis for axis in facts.order if axis in axes and axis not in inner)
@@ -92,13 +106,15 @@ def _partial_stage(facts: Survey, members: list[NodeId], scratch: _Scratch, name
     return Stage(name, cut, facts.order, rows, block=block, tile=tile, stream=stream, split=True, partials=partials)
 
 
-def _kept_axes(facts: Survey, number: NodeId) -> tuple[Axis, ...]:
+def kept_axes(facts: Survey, number: NodeId) -> tuple[Axis, ...]:
+    """The axes of a result, in memory order."""
     return tuple(axis for axis in facts.order if axis in facts.flow.nodes[number].type.axes)
 
 
-def _final_stage(facts: Survey, scratch: _Scratch, name: str) -> Stage:
+def final_stage(facts: Survey, scratch: Scratch, name: str) -> Stage:
+    """The stage that stores the outputs, where all long reductions are done."""
     flow = facts.flow
-    cut, _ = _without_reductions(facts, scratch, flow.roots, flow.stores)
+    cut, _ = without_reductions(facts, scratch, flow.roots, flow.stores)
     rest = survey(cut)
     last = facts.order[-1]
     if rest.reduced:
@@ -115,8 +131,8 @@ def _inner_axes(flow: Flow, roots: tuple[NodeId, ...]) -> tuple[Axis, ...]:
     return union(*(expr.axes for expr in found if isinstance(expr, Reduce)))
 
 
-def _without_reductions(
-    facts: Survey, scratch: _Scratch, roots: tuple[NodeId, ...], stores: tuple[Store, ...]
+def without_reductions(
+    facts: Survey, scratch: Scratch, roots: tuple[NodeId, ...], stores: tuple[Store, ...]
 ) -> tuple[Flow, dict[NodeId, NodeId]]:
     """The flow below `roots` with the reductions `done` read from scratch, and where each node went."""
     flow = facts.flow
@@ -128,7 +144,8 @@ def _without_reductions(
             node = flow.nodes[number]
             expr: FlowExpr
             if number in scratch.done:
-                expr = Partial(scratch.names[number], _reduce(flow, number).op, _kept_axes(facts, number))
+                axes = kept_axes(facts, number)
+                expr = Partial(scratch.names[number], combination(flow, number), axes, scratch.apart)
             else:
                 expr = flow_with_operands(node.expr, tuple(move(n) for n in flow_operands(node.expr)))
             moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)

@@ -1,0 +1,64 @@
+"""A contraction in the launcher: its extents, the call that knows the best tile for it, and the programs they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fusec.codegen.extents import count, factor, times
+from fusec.ir.expressions import Dot
+from fusec.ir.flow import Load
+from fusec.ir.plan import Shape, Stage
+from fusec.ir.types import Axis
+from fusec.passes.kernel.blocks import block_name
+
+_TILES = {Shape.DEALT: "few_tile", Shape.SWAPPED: "few_tile", Shape.PRODUCT: "product_tile"}
+"""The functions of `runtime.dots` that choose the sizes of a tile."""
+
+
+def tile_call(shape: Shape, stage: Stage, itemsizes: Mapping[str, str]) -> str:
+    """The call that makes the tile. `itemsizes` has the bytes of an element of each tensor, as text."""
+    sizes = [count(axes) for axes in (stage.rows, *_cut(stage))]
+    dots = [expr for n in stage.live if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
+    return f"dots.{_TILES[shape]}({', '.join(sizes)}, {_operand_size(stage, dots, itemsizes)}, {len(dots)})"
+
+
+def tile_programs(stage: Stage) -> str:
+    """How many programs there are, where `tile` is the tile."""
+    side, block, _ = map(count, _cut(stage))
+    shares = ["tile.splits"] if stage.split else []
+    return times(count(stage.rows), f"tiles.cdiv({side}, tile.side)", f"tiles.cdiv({block}, tile.block)", *shares)
+
+
+def tile_blocks(stage: Stage) -> dict[str, str]:
+    """The compile-time arguments that follow from the tile."""
+    names = [block_name(axis) for (axis,) in _cut(stage)]
+    sizes = dict(zip(names, ("tile.side", "tile.block", "tile.step"), strict=True))
+    inner = factor(count(stage.stream[-1:]))
+    loop = {"CHUNKS": f"{inner} // tile.step", "REST": f"{inner} % tile.step != 0"}
+    return sizes | ({"SPLITS": "tile.splits"} if stage.split else loop)
+
+
+def contracted(stage: Stage) -> tuple[str, str, str, str]:
+    """How many products a contraction makes, the extents of their two sides, and the length of its sums."""
+    side, block, _ = map(count, _cut(stage))
+    return count(stage.rows), side, block, count(stage.stream)
+
+
+def work(stage: Stage) -> str:
+    """The multiplications of a contraction."""
+    return times(*contracted(stage))
+
+
+def _cut(stage: Stage) -> tuple[tuple[Axis], tuple[Axis], tuple[Axis]]:
+    """The axes that a tile has a part of: two of the output, and the one that is walked in steps."""
+    assert stage.side is not None
+    assert stage.block is not None
+    return (stage.side,), (stage.block,), (stage.stream[-1],)
+
+
+def _operand_size(stage: Stage, dots: list[Dot], itemsizes: Mapping[str, str]) -> str:
+    """Bytes of an element that the matrix unit takes, as the widest of the stored operands has it."""
+    nodes = stage.flow.nodes
+    stored = dict.fromkeys(e.param for dot in dots for n in (dot.a, dot.b) if isinstance(e := nodes[n].expr, Load))
+    sizes = [itemsizes[name] for name in stored]
+    return f"max({', '.join(sizes)})" if len(sizes) > 1 else sizes[0] if sizes else "4"

@@ -1,0 +1,108 @@
+"""Dots: which plan multiplies, and with tiles of which size.
+
+The figures are starting values from looks by hand at bf16 on an H200, of which no raw results were kept; those of
+`few_tile` follow a study of 4 to 64 rows of 3584 by 3584 and by 18944.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusec.runtime.product import Product
+from fusec.runtime.tiles import cdiv, padded
+
+LIBRARY_WORK = STEPS_WORK = 2**26
+"""Multiplications from which on a faster product pays for the launches around it: the library's, and one in boxes."""
+
+FEW = 64
+"""Up to so many positions of an axis are the columns of a tile, and a product is as fast as its matrix is read."""
+
+SIDE = 32
+"""Rows of a matrix that such a tile has, of all the matrices that share its columns."""
+
+STEP = 256
+"""Elements of each row that it multiplies at a time; an eighth of them where it is threads that multiply, in f32."""
+
+STEP_BYTES, STAGED_BYTES = 32 * 1024, 96 * 1024
+"""Bytes of a step of it at most, and of all the steps under way: a multiprocessor runs two such programs."""
+
+BUSY = 132
+"""Programs that keep a chip busy, one for each multiprocessor. Where there are fewer tiles, several share each."""
+
+MOST_SHARES = 8
+"""Programs that share a tile at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The tile of a contraction: `side` by `block` of the output, `step` of what is contracted at a time.
+
+    The steps are dealt out to as many programs as there are `splits`.
+    """
+
+    side: int
+    block: int
+    step: int
+    options: tuple[dict[str, int], ...]
+    splits: int = 1
+
+
+def is_vector(rows: int) -> bool:
+    """Whether a product of so few rows reads its matrix once, row by row, and leaves the matrix unit alone."""
+    return rows <= 1
+
+
+def takes_few(columns: int) -> bool:
+    """Whether so few positions of an axis are best the columns of a tile, whose rows are those of a matrix."""
+    return is_vector(columns) or columns <= FEW
+
+
+def prefers_library(products: tuple[Product | None, ...], *sides: int) -> bool:
+    """Whether the vendor's library takes the products of an op: it can, and multiplies faster than one kernel of ours.
+
+    Our kernels read a matrix as fast for a vector and for a few rows, and are fewer launches where there is little to
+    do; much less where they do not multiply in tiles. Where they do, `sides` are the extents of their outer axes.
+    """
+    found = [product for product in products if product is not None]
+    if len(found) < len(products) or any(is_vector(min(product.out.shape[-2:])) for product in found):
+        return False
+    if sides and all(map(takes_few, sides)):
+        return False
+    return sum(product.work for product in found) >= (LIBRARY_WORK if sides else LIBRARY_WORK // 1024)
+
+
+def product_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:
+    """The tile for `batches` products of `sides` by `blocks`, with so many `dots` that share an operand.
+
+    As large as registers allow, 64 accumulators a thread, while there is one tile for every multiprocessor. What is
+    made of the operands needs registers as well: where there are too few, twice as many threads share the tile.
+    """
+    wide = itemsize > 2
+    side = min(max(padded(sides), 16), 64 if wide else 128)
+    block = min(max(padded(blocks), 16), max((64 if wide else 128) // padded(dots), 16))
+    while block > 32 and batches * cdiv(sides, side) * cdiv(blocks, block) < BUSY:
+        block //= 2
+    step = min(max(padded(inner), 16), 16 if wide else 64)
+    warps = min(max(side * block * dots // 2048, 4), 8)
+    stages = 3 if (side + block * dots) * step * itemsize * 3 <= 96 * 1024 else 2
+    ways = [{"num_warps": count, "num_stages": stages} for count in dict.fromkeys((warps, 8))]
+    return Tile(side, block, step, tuple(ways))
+
+
+def few_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:
+    """The tile where `blocks` are few, else as for `product_tile`: a narrow strip of the matrices, read far ahead.
+
+    Many small programs read memory faster than one large one to a multiprocessor.
+    """
+    side = min(max(padded(sides), 16), max(SIDE // padded(dots), 16))
+    block = min(max(padded(blocks), 16), 64)
+    row = (side * dots + block) * itemsize
+    most = 1 << min(STEP // 8 if itemsize > 2 else STEP, STEP_BYTES // row).bit_length() - 1
+    step = max(min(padded(inner), most), 16)
+    stages = min(max(STAGED_BYTES // (row * step), 2), 4)
+    programs, splits = batches * cdiv(sides, side) * cdiv(blocks, block), 1
+    while programs * splits < BUSY and splits < min(MOST_SHARES, cdiv(inner, 2 * step)):
+        splits *= 2
+    plain = {"num_warps": 4, "num_stages": stages}
+    # Told that a thread may have as many registers as there are, the compiler spills less.
+    return Tile(side, block, step, (plain, {**plain, "maxnreg": 248}, {**plain, "num_warps": 8}), splits)

@@ -1,0 +1,137 @@
+"""Products of a few rows: tiles with the rows as columns, each made by one program or shared by several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from unittest import mock
+
+import pytest
+import torch
+from catalogue import Op
+from compiled import compiled
+
+from fusec.runtime import Launch, dots
+from fusec.testing.cases import Case
+from fusec.testing.compare import run_and_compare
+from fusec.testing.limits import LIMITS, limited
+from fusec.testing.metamorphic import check_permuted, check_repeatable
+
+SPECS = {
+    "bias": """
+op f(x: T[M, K], weight w: T[N, K], weight bias: T[N] = 0) -> y: T[M, N]
+where T in {f16, bf16, f32}:
+    y = dot(x, w, over=K) + bias
+""",
+    "norm and two dots": """
+op f(x: T[M, K], weight gain: T[K], weight gate: T[N, K], weight up: T[N, K]) -> (y: T[M, N], z: f32[M, N])
+where T in {f16, bf16, f32}:
+    normed = rmsnorm(x, gain, 1e-6, over=K)
+    z = dot(normed, up, over=K)
+    y = silu(dot(normed, gate, over=K)) * z
+""",
+    "batch": """
+op f(a: T[B, M, K], b: T[B, K, N]) -> y: T[B, M, N]
+where T in {f16, bf16, f32}:
+    y = dot(a, b, over=K)
+""",
+    "leading axes": """
+op f(x: T[..., K], weight w: T[N, K], residual: T[..., N]) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    y = residual + dot(x, w, over=K)
+""",
+    "several contracted axes": """
+op f(x: T[M, A, K], weight w: T[N, A, K]) -> y: T[M, N]
+where T in {f16, bf16, f32}:
+    y = dot(x, w, over=(A, K))
+""",
+    "halves of heads": """
+op f(x: T[M, K], weight w: T[H*D, K], cos: T[M, D], sin: T[M, D]) -> y: T[M, H, D]
+where T in {f16, bf16, f32}, D % 2 == 0:
+    y = rope(dot(x, w, over=K), cos, sin, over=D)
+""",
+    "pairs in heads": """
+op f(x: T[M, K], weight w: T[H*D, K], cos: T[M, D/2], sin: T[M, D/2]) -> y: T[M, H, D]
+where T in {f16, bf16, f32}, D % 2 == 0:
+    y = rope_interleaved(dot(x, w, over=K), cos, sin, over=D)
+""",
+}
+
+ROWS = (2, 3, 16, 17, 64)
+OTHERS = {"N": 37, "K": 69, "B": 2, "A": 3, "H": 3, "D": 10}
+DTYPES = ("f16", "bf16", "f32")
+
+
+@pytest.fixture(scope="module", params=SPECS)
+def op(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Op:
+    (only,) = compiled(SPECS[request.param], tmp_path_factory.mktemp("few"))
+    return only
+
+
+def case(op: Op, rows: int, dtype: str, **others: int) -> Case:
+    """A call with so many rows."""
+    extents = {name: {**OTHERS, **others}[name] for name in _names(op) if name != "M"}
+    lead = () if "M" in _names(op) else (rows,)
+    return Case(op=op.name, seed=rows, extents=extents | ({} if lead else {"M": rows}), lead=lead, dtypes={"T": dtype})
+
+
+def _names(op: Op) -> list[str]:
+    return [solve.name for solve in op.program.graph.solves]
+
+
+@contextmanager
+def shared(op: Op, programs: int) -> Iterator[list[str]]:
+    """Within, so many programs share a tile; yields the names of the kernels that are launched."""
+    names: list[str] = []
+
+    def launch(kernel: object, *args: object, **parts: object) -> Launch:
+        names.append(str(getattr(kernel, "__name__", "")))
+        return Launch(kernel, *args, **parts)
+
+    most = mock.patch.object(dots, "MOST_SHARES", programs)
+    with limited(op.module, replace(LIMITS["few"], BUSY=1 << 60)), most, mock.patch.object(op.module, "Launch", launch):
+        yield names
+
+
+@pytest.mark.parametrize("programs", [1, 2, 4])
+@pytest.mark.parametrize("rows", ROWS)
+def test_results_lie_within_their_bound(op: Op, rows: int, programs: int, device: torch.device) -> None:
+    for dtype in DTYPES:
+        with shared(op, programs) as kernels:
+            run_and_compare(op.call, op.program.forms, case(op, rows, dtype), device=device)
+        assert set(kernels) == ({"_f_swapped"} if programs == 1 else {"_f_dealt", "_f_combined"})
+
+
+@pytest.mark.parametrize("layout", ["transposed", "stepped", "sliced_all_over", "misaligned", "broadcast"])
+def test_operands_may_lie_in_any_way(op: Op, layout: str, device: torch.device) -> None:
+    tensors = [tensor.name for tensor in op.program.graph.tensors]
+    for programs in (1, 2):
+        laid = replace(case(op, 5, "bf16"), layouts=dict.fromkeys(tensors, layout))
+        with shared(op, programs):
+            run_and_compare(op.call, op.program.forms, laid, device=device)
+
+
+def test_nothing_to_add_up_and_nothing_to_make(op: Op, device: torch.device) -> None:
+    for empty in ({"K": 0}, {"N": 0, "H": 0}):
+        for programs in (1, 4):
+            with shared(op, programs):
+                run_and_compare(op.call, op.program.forms, case(op, 3, "f32", **empty), device=device)
+
+
+def test_two_calls_give_the_same_bits(op: Op, device: torch.device) -> None:
+    with shared(op, 4) as kernels:
+        check_repeatable(op.call, op.program.graph, case(op, 17, "bf16"), device)
+        check_permuted(op.call, op.program.graph, case(op, 5, "f32"), device)
+    assert "_f_combined" in kernels
+
+
+@pytest.mark.parametrize("itemsize", [1, 2, 4])
+@pytest.mark.parametrize("dots_of_a_kernel", [1, 2, 3])
+def test_a_tile_is_of_powers_of_two_and_no_program_is_without_steps(itemsize: int, dots_of_a_kernel: int) -> None:
+    for rows in ROWS:
+        for inner in (0, 1, 100, 3584, 18944):
+            for sides in (1, 40, 3584, 18944):
+                tile = dots.few_tile(1, sides, rows, inner, itemsize, dots_of_a_kernel)
+                assert all(size & (size - 1) == 0 and size >= 16 for size in (tile.side, tile.block, tile.step))
+                assert tile.splits == 1 or (tile.splits - 1) * tile.step < inner
