@@ -37,8 +37,9 @@ class BoxWriter:
 def cuts(boxes: str, stage: Stage, kernel: Kernel) -> list[str]:
     """The `boxes` of a launch by parameter, each cut into the tiles of a `run`."""
     assert stage.boxes is not None
+    halved = {product.block for product in stage.boxes.products if stage.boxes.is_halved}
     return [
-        f"{literal(name)}: {boxes}[{place}].cut({', '.join(_cut(stage, axis) for axis in box.axes)})"
+        f"{literal(name)}: {boxes}[{place}].cut({', '.join(_cut(stage, axis, box in halved) for axis in box.axes)})"
         for place, (name, box) in enumerate(zip(kernel.boxes, stage.boxes.all, strict=True))
     ]
 
@@ -54,7 +55,7 @@ def flips(stage: Stage, kernel: Kernel, names: tuple[str, ...]) -> dict[str, str
     return dict(zip(names, paired, strict=True))
 
 
-def _cut(stage: Stage, axis: Axis) -> str:
+def _cut(stage: Stage, axis: Axis, halved: bool) -> str:
     if axis in stage.stream:
         return "run.step"
-    return {stage.side: "run.side", stage.block: "run.block"}.get(axis, "1")
+    return {stage.side: "run.side", stage.block: "2 * run.block" if halved else "run.block"}.get(axis, "1")

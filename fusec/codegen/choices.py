@@ -150,7 +150,7 @@ class ChoiceWriter:
         assert stage.side is not None
         assert stage.block is not None
         boxes = f"boxes{place + 1}" if place else "boxes"
-        dots = sum(len(product.dots) for product in stage.boxes.products)
+        tiles = "halves=2" if stage.boxes.is_halved else f"dots={sum(len(p.dots) for p in stage.boxes.products)}"
         rows, side, block, inner = contracted(stage)
         blocks = {
             block_name(stage.side): "run.side",
@@ -166,7 +166,7 @@ class ChoiceWriter:
             conditions.insert(0, "len(rows.offsets) == 1")
         body = self._launches.runs(
             kernel,
-            f"runs({self._device}, {rows}, {side}, {block}, {inner}, {dots})",
+            f"runs({self._device}, {rows}, {side}, {block}, {inner}, {tiles})",
             blocks,
             cuts(boxes, stage, kernel),
             flips(stage, kernel, kernel.varying[2:]),

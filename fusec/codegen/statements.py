@@ -19,6 +19,7 @@ from fusec.ir.kernel import (
     Dims,
     DTypeRef,
     Fetch,
+    Halves,
     Kernel,
     Let,
     LoadTile,
@@ -68,6 +69,10 @@ class _Printer:
                 return [f"{box}.store([{', '.join(corner)}], {_reshaped(self._rounded(value, dtype, box), shape)})"]
             case Unstack():
                 return self._unstack(statement)
+            case Halves(var, name, tiles, body):
+                first, second = (tile.text for tile in tiles)
+                lines = [f"for {var} in tl.static_range(2):", f"    {name.text} = {first} if {var} == 0 else {second}"]
+                return [*lines, *self.block(body, 1)]
             case Define(name, text):
                 return [f"{name.text} = {text}"]
             case Let(name, mask):

@@ -304,6 +304,16 @@ class Unstack:
 
 
 @dataclass(frozen=True, slots=True)
+class Halves:
+    """`body` for each of two tiles in turn, called `name` there; `var` is 0, then 1."""
+
+    var: str
+    name: Name
+    tiles: tuple[Name, Name]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Define:
     """A line of index arithmetic, in Triton's words, with the sizes it uses."""
 
@@ -351,7 +361,7 @@ class Comment:
 
 
 Statement: TypeAlias = (
-    Assign | Point | LoadTile | StoreTile | Fetch | Put | Unstack | Define | Let | Loop | Branch | Comment
+    Assign | Point | LoadTile | StoreTile | Fetch | Put | Unstack | Halves | Define | Let | Loop | Branch | Comment
 )
 
 

@@ -84,6 +84,11 @@ class Boxes:
     stores: tuple[tuple[int, Box], ...]
 
     @property
+    def is_halved(self) -> bool:
+        """Whether what stands behind a single dot is made of the left half of its tile, then of the right one."""
+        return [len(product.dots) for product in self.products] == [1]
+
+    @property
     def all(self) -> tuple[Box, ...]:
         """Every box once."""
         pairs = (box for product in self.products for box in (product.side, product.block))

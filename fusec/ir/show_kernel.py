@@ -20,6 +20,7 @@ from fusec.ir.kernel import (
     Fetch,
     Filled,
     Fold,
+    Halves,
     InRange,
     IsZero,
     Kernel,
@@ -84,6 +85,9 @@ def _statement(statement: Statement) -> Iterator[str]:
             yield f"put {_value(value)} as {_dtype(dtype)} into {box}[{', '.join(corner)}]"
         case Unstack(names, stacked, _, _, flip):
             yield f"{', '.join(map(_named, names))} = parts of {stacked.text}{f', turned by {flip}' if flip else ''}"
+        case Halves(var, name, tiles, body):
+            yield f"for {var}, {_named(name)} of {', '.join(tile.text for tile in tiles)}"
+            yield from (f"  {line}" for line in _body(body))
         case Define(name, text):
             yield f"{_named(name)} = {text}"
         case Let(name, mask):

@@ -5,7 +5,7 @@ The figures were measured on an H200; benchmarks/contractions has the command an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -25,8 +25,9 @@ TAIL = 0.55
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One launch: `programs` make the tiles from `begin` to `end`, each of `side` by `block`, `step` at a time.
+    """One launch: `programs` make the tiles from `begin` to `end`, each of `side` rows, `step` at a time.
 
+    Of `block` columns each are made what stands behind the products: of those of every dot, or of two halves of one.
     Tiles are counted by larger ones, of `down` by `across` of them.
     """
 
@@ -41,46 +42,49 @@ class Run:
     across: int = 1
 
 
-def runs(device: torch.device, batches: int, sides: int, blocks: int, inner: int, dots: int) -> tuple[Run, ...]:
-    """The launches for `batches` outputs of `sides` by `blocks`, with so many accumulators for each tile.
+def runs(
+    device: torch.device, batches: int, sides: int, blocks: int, inner: int, *, dots: int = 1, halves: int = 1
+) -> tuple[Run, ...]:
+    """The launches for `batches` outputs of `sides` by `blocks`, each of so many `dots`, or made in so many `halves`.
 
     Every program makes as many tiles as any other. Where the last ones leave many without work, these are cut in four.
     """
     programs, shared = _chip(device)
-    side, block = _tile(batches, sides, blocks, dots, programs)
-    count = batches * cdiv(sides, side) * cdiv(blocks, block)
+    parts = padded(dots) * halves
+    side, block = _tile(batches, sides, blocks, parts, halves, programs)
+    count = batches * cdiv(sides, side) * cdiv(blocks, block * halves)
     rest = count % programs
-    first = _run(side, block, inner, dots, shared)
+    first = _run(side, block, inner, parts, shared)
     if side < 128 or block < 64 or rest == count or not 0 < rest <= TAIL * programs:
         return (_from_to(first, 0, count, programs),)
-    last = _run(side // 2, block // 2, inner, dots, shared, parts=2)
+    last = _run(side // 2, block // 2, inner, parts, shared, cut=2)
     # Small tiles leave room for a second program on each multiprocessor.
     return _from_to(first, 0, count - rest, programs), _from_to(last, 4 * (count - rest), 4 * count, 4 * rest)
 
 
-def _tile(batches: int, sides: int, blocks: int, dots: int, programs: int) -> tuple[int, int]:
+def _tile(batches: int, sides: int, blocks: int, parts: int, halves: int, programs: int) -> tuple[int, int]:
     """As large as the registers of two warp groups allow, while there is work for most of the programs."""
-    side, block = 128, min(WIDTH // padded(dots), max(padded(blocks), 16))
+    side, block = 128, max(min(WIDTH // parts, padded(cdiv(blocks, halves))), 16)
     if sides <= 64:
         return 64, block
-    while block > 64 and 2 * batches * cdiv(sides, side) * cdiv(blocks, block) <= programs:
+    while block > 64 and 2 * batches * cdiv(sides, side) * cdiv(blocks, block * halves) <= programs:
         block //= 2
-    if 2 * batches * cdiv(sides, side) * cdiv(blocks, block) <= programs:
+    if 2 * batches * cdiv(sides, side) * cdiv(blocks, block * halves) <= programs:
         side = 64
     return side, block
 
 
-def _run(side: int, block: int, inner: int, dots: int, shared: int, parts: int = 1) -> Run:
-    width = block * padded(dots)
-    step = min(64 if side * width > 128 * 64 * 2 or parts > 1 else 128, max(padded(inner), 16))
+def _run(side: int, block: int, inner: int, parts: int, shared: int, cut: int = 1) -> Run:
+    width = block * parts
+    step = min(64 if width > 128 or cut > 1 else 128, max(padded(inner), 16))
     stages = max(min((shared - 2 * side * block) // (2 * step * (side + width)), 4), 2)
     warps = 8 if side > 64 else 4
     ways = tuple({"num_warps": warps, "num_stages": count} for count in range(stages, 1, -1))
-    return Run(side, block, step, 0, 0, 0, ways, parts, parts)
+    return Run(side, block, step, 0, 0, 0, ways, cut, cut)
 
 
 def _from_to(run: Run, begin: int, end: int, programs: int) -> Run:
-    return Run(run.side, run.block, run.step, begin, end, min(programs, end - begin), run.options, run.down, run.across)
+    return replace(run, begin=begin, end=end, programs=min(programs, end - begin))
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Store
-from fusec.ir.kernel import Assign, Fetch, Filled, Name, Product, Put, Turned, Unstack, Value
+from fusec.ir.kernel import Assign, Fetch, Filled, Halves, Name, Product, Put, Turned, Unstack, Value
 from fusec.ir.plan import Box, BoxedProduct, Boxes
 from fusec.ir.types import Axis
 from fusec.passes.kernel.facts import Facts
@@ -33,6 +33,11 @@ class Boxed:
         self._totals: dict[tuple[NodeId, ...], Name] = {}
 
     @property
+    def is_halved(self) -> bool:
+        """Whether what stands behind the loop is made of one half of the tile after the other."""
+        return self._boxes.is_halved
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The boxes of the kernel."""
         return tuple(self._names.values())
@@ -51,6 +56,17 @@ class Boxed:
             other = self._fetched(product.block, start, body, self._block)
             total = self._total(product, body.outermost)
             body.statements.append(Assign(total, Product(fetched[product.side], other, total, total.dims)))
+
+    def halve(self, scope: Scope, of_half: Scope) -> Halves:
+        """The halves of the only total in turn; what is made of one is yet to come, in `of_half`."""
+        ((dots, total),) = self._totals.items()
+        left, right = (Name(self._naming.names.fresh(word), total.dims) for word in ("left", "right"))
+        sizes = (self._grid.block_of(self._side), self._grid.block_of(self._block))
+        scope.statements.append(Unstack((left, right), total, *sizes))
+        half = self._grid.half(of_half)
+        name = Name(self._naming.of(dots[0], of_half), total.dims)
+        of_half.values[dots[0]] = name
+        return Halves(half, name, (left, right), ())
 
     def results(self, scope: Scope) -> None:
         """Every dot under its name, behind the loop."""
@@ -73,7 +89,7 @@ class Boxed:
         """Write a tile through the box of its store."""
         box = next(box for place, box in self._boxes.stores if self._facts.flow.stores[place] == store)
         shape = tuple(self._grid.block_of(axis) if self._grid.is_cut(axis) else "1" for axis in box.axes)
-        corner = self._grid.corner(box.axes, scope, "")
+        corner = self._grid.write_to(box.axes, scope)
         dtype = self._target.dtype(store.element)
         scope.statements.append(Put(value, self._names[box], corner, shape if len(shape) > 2 else (), dtype))
 
@@ -93,8 +109,8 @@ class Boxed:
         """A tile as a factor: rows by steps, or steps by columns."""
         element = self._target.graph.tensor(box.matrices[0].tensor).element
         axes = tuple(axis for axis in box.axes if self._grid.is_cut(axis))
-        sizes = [self._grid.block_of(axis) for axis in axes]
-        corner = self._grid.corner(box.axes, body, start)
+        sizes = [self._grid.width_of(axis) for axis in axes]
+        corner = self._grid.read_from(box.axes, body, start)
         if len(box.matrices) > 1:
             corner = ("0", *corner)
             sizes[axes.index(cut)] = f"2 * {self._grid.block_of(cut)}"
@@ -106,12 +122,13 @@ class Boxed:
 
     def _total(self, product: BoxedProduct, root: Scope) -> Name:
         if product.dots not in self._totals:
-            single = len(product.dots) == 1
-            both = "_".join(map(self._naming.hint, product.dots))
-            hint = self._naming.of(product.dots[0], root) if single else self._naming.names.fresh(both)
+            single, halved = len(product.dots) == 1, self._boxes.is_halved
+            both = "both" if halved else "_".join(map(self._naming.hint, product.dots))
+            alone = single and not halved
+            hint = self._naming.of(product.dots[0], root) if alone else self._naming.names.fresh(both)
             total = Name(hint, (str(self._side), str(self._block)))
             width = self._grid.block_of(self._block)
-            shape = (self._grid.block_of(self._side), width if single else f"2 * {width}")
+            shape = (self._grid.block_of(self._side), width if alone else f"2 * {width}")
             root.statements.append(Assign(total, Filled(total.dims, shape, 0.0)))
             self._totals[product.dots] = total
         return self._totals[product.dots]

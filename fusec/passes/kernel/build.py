@@ -7,7 +7,7 @@ no sweeps: every value is computed once. Relies on resolved views and a checked 
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
@@ -74,14 +74,13 @@ class _KernelBuilder:
         self._root.statements += self._grid.prologue(self._root)
         if self._boxed:
             self._multiply(self._boxed)
-        elif stage.stream:
+            return self._finished(name, doc)
+        if stage.stream:
             self._sweeps()
         else:
             self._load_early()
         for store in facts.flow.stores:
-            if self._boxed and self._is_put(store):
-                self._boxed.put(store, self._values.value(store.value, self._root), self._root)
-            elif not facts.in_loop(store_axes(facts.flow, store)):
+            if not facts.in_loop(store_axes(facts.flow, store)):
                 self._stores.store(store, self._root)
         for partial in stage.partials:
             self._stores.partial(partial, self._root)
@@ -113,8 +112,24 @@ class _KernelBuilder:
         (header,) = self._grid.loop_headers()
         body = Scope(self._root, axes=self._facts.stage.stream)
         boxed.multiply(header.var, body)
-        self._root.statements.append(_looped(header, tuple(body.statements)))
-        boxed.results(self._root)
+        root = self._root
+        root.statements.append(_looped(header, tuple(body.statements)))
+        if boxed.is_halved:
+            # A scope of its own: there are registers for what is made of half a tile.
+            half = Scope(None, indices=dict(root.indices), masks=dict(root.masks))
+            halves = boxed.halve(root, half)
+            self._store_boxed(boxed, half)
+            root.statements.append(replace(halves, body=tuple(without_unused(half.statements))))
+        else:
+            boxed.results(root)
+            self._store_boxed(boxed, root)
+
+    def _store_boxed(self, boxed: Boxed, scope: Scope) -> None:
+        for store in self._facts.flow.stores:
+            if boxed.is_put(store):
+                boxed.put(store, self._values.value(store.value, scope), scope)
+            else:
+                self._stores.store(store, scope)
 
     def _sweeps(self) -> None:
         facts = self._facts

@@ -61,6 +61,7 @@ class Grid:
         self.split_index = Name("split", (), Kind.INT)
         self._block_index = Name("block", (), Kind.INT)
         self._side_index = Name("side", (), Kind.INT)
+        self._column = self._block_index
         self._split_lanes: Name | None = None
         self.pid = "pid"
         self._blocks_in_row = ""
@@ -99,12 +100,17 @@ class Grid:
         if stage.side is not None:
             start = f"{self._side_index.text}.to(INDEX) * {self._block_of(stage.side)}"
             lines += self._axis(stage.side, scope, f"{start} + tl.arange(0, {self._block_of(stage.side)})")
-        if stage.block is not None:
-            start = f"{self._block_index.text}.to(INDEX) * {self._block_of(stage.block)}"
-            lines += self._axis(stage.block, scope, f"{start} + tl.arange(0, {self._block_of(stage.block)})")
+        if stage.block is not None and not (stage.boxes and stage.boxes.is_halved):
+            lines += self._block_axis(self._block_index, scope)
         for axis in stage.tile:
             lines += self._axis(axis, scope, f"tl.arange(0, {self._block_of(axis)}).to(INDEX)")
         return lines
+
+    def _block_axis(self, index: Name, scope: Scope) -> list[Statement]:
+        block = self._stage.block
+        assert block is not None
+        start = f"{index.text}.to(INDEX) * {self._block_of(block)}"
+        return self._axis(block, scope, f"{start} + tl.arange(0, {self._block_of(block)})")
 
     def loop_headers(self) -> list[LoopHeader]:
         """The loops that make one sweep over the streamed axes: of whole chunks, and of the rest of the row.
@@ -252,7 +258,7 @@ class Grid:
         assert block is not None
         lines: list[Statement] = []
         for name, axis, many in ((self._sides, side, DOWN), (self._blocks, block, ACROSS)):
-            text = f"tl.cdiv({size_text(extent(axis))}, {self._block_of(axis)} * {many})"
+            text = f"tl.cdiv({size_text(extent(axis))}, {self.width_of(axis)} * {many})"
             lines.append(Define(name, text, (extent(axis),)))
         start = f"{BEGIN} + tl.program_id(0)"
         return [*lines, Loop(self._part, start, END, "tl.num_programs(0)", (), body, flat=True)]
@@ -278,19 +284,37 @@ class Grid:
         )
         return f"{whole} // ({sides} * {blocks})"
 
-    def corner(self, axes: tuple[Axis, ...], scope: Scope, start: str) -> tuple[str, ...]:
-        """Where along each axis of a box the tile of a turn begins, and of what is contracted the step, at `start`."""
-        return tuple(self._begin(axis, scope, start) for axis in axes)
+    def half(self, scope: Scope) -> str:
+        """The index of the block in one half of a tile, whose number is returned: the scope of what is made of it."""
+        assert self._stage.block is not None
+        half, column = self._names.fresh("half"), Name(self._names.fresh("column"), (), Kind.INT)
+        scope.statements.append(Define(column, f"2 * {self._block_index.text} + {half}"))
+        self._column = column
+        scope.statements += self._block_axis(column, scope)
+        return half
 
-    def _begin(self, axis: Axis, scope: Scope, start: str) -> str:
-        stage = self._stage
-        if axis in stage.stream:
-            return start
-        if axis == stage.side:
-            return f"{self._side_index.text} * {self._block_of(axis)}"
-        if axis == stage.block:
-            return f"{self._block_index.text} * {self._block_of(axis)}"
-        return f"{scope.index(axis).text}.to(tl.int32)"
+    def read_from(self, axes: tuple[Axis, ...], scope: Scope, start: str) -> tuple[str, ...]:
+        """Where along each axis of a box a step begins, which is at `start` of what is contracted."""
+        block = f"{self._block_index.text} * {self.width_of(self._stage.block)}" if self._stage.block else ""
+        return self._corner(axes, scope, {self._stage.block: block, self._stage.stream[-1]: start})
+
+    def write_to(self, axes: tuple[Axis, ...], scope: Scope) -> tuple[str, ...]:
+        """Where along each axis of a box a tile that is made begins."""
+        assert self._stage.block is not None
+        return self._corner(
+            axes, scope, {self._stage.block: f"{self._column.text} * {self._block_of(self._stage.block)}"}
+        )
+
+    def _corner(self, axes: tuple[Axis, ...], scope: Scope, known: dict[Axis | None, str]) -> tuple[str, ...]:
+        side = self._stage.side
+        assert side is not None
+        known = known | {side: f"{self._side_index.text} * {self._block_of(side)}"}
+        return tuple(known[axis] if axis in known else f"{scope.index(axis).text}.to(tl.int32)" for axis in axes)
+
+    def width_of(self, axis: Axis) -> str:
+        """The extent along an axis of what is multiplied at once, as text."""
+        halved = self._stage.boxes is not None and self._stage.boxes.is_halved and axis == self._stage.block
+        return f"{'2 * ' if halved else ''}{self._block_of(axis)}"
 
     def is_cut(self, axis: Axis) -> bool:
         """Whether a tile of a contraction has several positions along an axis."""
