@@ -7,22 +7,34 @@ from fusec.runtime.package import serve
 
 if TYPE_CHECKING:
     from .add_rmsnorm import add_rmsnorm as add_rmsnorm
+    from .add_rmsnorm_linear import add_rmsnorm_linear as add_rmsnorm_linear
     from .add_rmsnorm_quantize import add_rmsnorm_quantize as add_rmsnorm_quantize
+    from .bmm import bmm as bmm
     from .dequantize_fp8 import dequantize_fp8 as dequantize_fp8
     from .dequantize_fp8 import dequantize_fp8_groups as dequantize_fp8_groups
     from .dequantize_fp8 import dequantize_fp8_rows as dequantize_fp8_rows
+    from .fused_gated_mlp import FusedGatedMLP as FusedGatedMLP
+    from .fused_gated_mlp import fused_gated_mlp as fused_gated_mlp
     from .fused_rmsnorm_rope import FusedRMSNormRoPE as FusedRMSNormRoPE
     from .fused_rmsnorm_rope import fused_rmsnorm_rope as fused_rmsnorm_rope
     from .gated_activation import gated_activation as gated_activation
     from .gated_activation_quantize import gated_activation_quantize as gated_activation_quantize
     from .layernorm import layernorm as layernorm
+    from .linear import linear as linear
+    from .linear import linear_activation as linear_activation
+    from .linear import linear_residual as linear_residual
+    from .linear_add_rmsnorm import linear_add_rmsnorm as linear_add_rmsnorm
     from .qk_norm_rope import qk_norm_rope as qk_norm_rope
+    from .qkv_rope import qkv_rope as qkv_rope
     from .quantize_fp8 import quantize_fp8 as quantize_fp8
     from .quantize_fp8 import quantize_fp8_groups as quantize_fp8_groups
     from .quantize_fp8 import quantize_fp8_rows as quantize_fp8_rows
     from .rmsnorm import rmsnorm as rmsnorm
     from .rmsnorm import rmsnorm_rounded as rmsnorm_rounded
     from .rmsnorm import rmsnorm_unit_offset as rmsnorm_unit_offset
+    from .rmsnorm_gated_mlp import rmsnorm_gated_mlp as rmsnorm_gated_mlp
+    from .rmsnorm_linear import RMSNormLinear as RMSNormLinear
+    from .rmsnorm_linear import rmsnorm_linear as rmsnorm_linear
     from .rmsnorm_quantize import rmsnorm_quantize as rmsnorm_quantize
     from .rope_qk import rope_qk as rope_qk
     from .rope_qk import rope_qk_half as rope_qk_half
@@ -31,21 +43,33 @@ if TYPE_CHECKING:
     from .softmax import softmax as softmax
 
 __all__ = [
+    "FusedGatedMLP",
     "FusedRMSNormRoPE",
+    "RMSNormLinear",
     "add_rmsnorm",
+    "add_rmsnorm_linear",
     "add_rmsnorm_quantize",
+    "bmm",
     "dequantize_fp8",
     "dequantize_fp8_groups",
     "dequantize_fp8_rows",
+    "fused_gated_mlp",
     "fused_rmsnorm_rope",
     "gated_activation",
     "gated_activation_quantize",
     "layernorm",
+    "linear",
+    "linear_activation",
+    "linear_add_rmsnorm",
+    "linear_residual",
     "qk_norm_rope",
+    "qkv_rope",
     "quantize_fp8",
     "quantize_fp8_groups",
     "quantize_fp8_rows",
     "rmsnorm",
+    "rmsnorm_gated_mlp",
+    "rmsnorm_linear",
     "rmsnorm_quantize",
     "rmsnorm_rounded",
     "rmsnorm_unit_offset",
@@ -59,21 +83,33 @@ __all__ = [
 serve(
     __name__,
     {
+        "FusedGatedMLP": "fused_gated_mlp",
         "FusedRMSNormRoPE": "fused_rmsnorm_rope",
+        "RMSNormLinear": "rmsnorm_linear",
         "add_rmsnorm": "add_rmsnorm",
+        "add_rmsnorm_linear": "add_rmsnorm_linear",
         "add_rmsnorm_quantize": "add_rmsnorm_quantize",
+        "bmm": "bmm",
         "dequantize_fp8": "dequantize_fp8",
         "dequantize_fp8_groups": "dequantize_fp8",
         "dequantize_fp8_rows": "dequantize_fp8",
+        "fused_gated_mlp": "fused_gated_mlp",
         "fused_rmsnorm_rope": "fused_rmsnorm_rope",
         "gated_activation": "gated_activation",
         "gated_activation_quantize": "gated_activation_quantize",
         "layernorm": "layernorm",
+        "linear": "linear",
+        "linear_activation": "linear",
+        "linear_add_rmsnorm": "linear_add_rmsnorm",
+        "linear_residual": "linear",
         "qk_norm_rope": "qk_norm_rope",
+        "qkv_rope": "qkv_rope",
         "quantize_fp8": "quantize_fp8",
         "quantize_fp8_groups": "quantize_fp8",
         "quantize_fp8_rows": "quantize_fp8",
         "rmsnorm": "rmsnorm",
+        "rmsnorm_gated_mlp": "rmsnorm_gated_mlp",
+        "rmsnorm_linear": "rmsnorm_linear",
         "rmsnorm_quantize": "rmsnorm_quantize",
         "rmsnorm_rounded": "rmsnorm",
         "rmsnorm_unit_offset": "rmsnorm",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fusec.codegen.boxes import BoxWriter, cuts, flips
-from fusec.codegen.contraction import contracted, tile_blocks, tile_call, tile_programs
+from fusec.codegen.contraction import contracted, matrix_beside, tile_blocks, tile_call, tile_programs
 from fusec.codegen.extents import Extents, count, divisor, factor, times
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.names import words
@@ -19,18 +19,22 @@ from fusec.passes.kernel.blocks import ACROSS, DOWN, block_name
 from fusec.passes.plan.account import row_facts, sweeps
 from fusec.passes.plan.registers import at_most, residency, widest
 
+BOXED = "boxed"
+"""What the launcher calls whether the contractions of a chain take their operands in boxes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A plan as code: when it is taken (always, without a condition), what it is in words, and what it does.
 
-    The lines `before` are for its condition.
+    The lines `before` are for its condition; `fits` is what makes boxes possible.
     """
 
     condition: str | None
     words: str
     body: list[str]
     before: tuple[str, ...] = ()
+    fits: str = ""
 
 
 class ChoiceWriter:
@@ -46,14 +50,30 @@ class ChoiceWriter:
         self._boxes = boxes
         self._device = device
 
+    @property
+    def walks(self) -> bool:
+        """Whether a launch may be one for each walk over leading axes."""
+        return self._launches.walks
+
     def choice(self, plan: BuiltPlan) -> Choice:
         """The case of one plan."""
         found = self._shaped(plan)
         if not plan.plan.few:
             return found
-        fits = "takes_few" if plan.plan.shape in (Shape.SWAPPED, Shape.DEALT) else "is_vector"
-        few = f"dots.{fits}({count(plan.plan.few)})"
+        few = self.few(plan)
         return replace(found, condition=f"{few} and {found.condition}" if found.condition else few)
+
+    def few(self, plan: BuiltPlan) -> str:
+        """Whether there are so few of some axes as a plan is for."""
+        rows = count(plan.plan.few)
+        if plan.plan.shape in (Shape.SWAPPED, Shape.DEALT):
+            return f"dots.takes_few({rows})"
+        matrix = matrix_beside(plan.plan)
+        return f"dots.is_vector({', '.join([rows, *([count(matrix)] if matrix else [])])})"
+
+    def contraction(self, plan: BuiltPlan, place: int) -> Choice:
+        """The case of a plan for the contraction number `place` of a chain."""
+        return self.boxed(plan, place) if plan.plan.shape is Shape.PERSISTENT else self.choice(plan)
 
     def _shaped(self, plan: BuiltPlan) -> Choice:
         stage, kernel, words = plan.plan.stages[0], plan.kernels[0], plan.plan.words
@@ -140,11 +160,8 @@ class ChoiceWriter:
         launch = self._launches.lines(kernel, tile_programs(stage), tile_blocks(stage), "tile.options")
         return [f"tile = {tile_call(shape, stage, self._itemsizes)}", *launch]
 
-    def boxed(self, plan: BuiltPlan, place: int, spared: str = "is_vector") -> Choice:
-        """The case of a contraction whose operands come in boxes, the contraction number `place` of its chain.
-
-        It is not for rows as few as the function `spared` of `runtime.dots` says, which another plan is for.
-        """
+    def boxed(self, plan: BuiltPlan, place: int) -> Choice:
+        """The case of a contraction whose operands come in boxes, the contraction number `place` of its chain."""
         (stage,), (kernel,) = plan.plan.stages, plan.kernels
         assert stage.boxes is not None
         assert stage.side is not None
@@ -161,9 +178,6 @@ class ChoiceWriter:
         }
         read = [matrix.tensor for box in stage.boxes.all for matrix in box.matrices]
         given = [name for name in dict.fromkeys(read) if self._launches.is_argument(name)]
-        conditions = [f"moves_boxes({', '.join([boxes, *given])})", f"not dots.{spared}({count(stage.sides)})"]
-        if self._launches.walks:
-            conditions.insert(0, "len(rows.offsets) == 1")
         body = self._launches.runs(
             kernel,
             f"runs({self._device}, {rows}, {side}, {block}, {inner}, {tiles})",
@@ -172,7 +186,7 @@ class ChoiceWriter:
             flips(stage, kernel, kernel.varying[2:]),
         )
         before = tuple(self._boxes.lines(boxes, stage.boxes))
-        return Choice(" and ".join(conditions), plan.plan.words, body, before)
+        return Choice(BOXED, plan.plan.words, body, before, f"moves_boxes({', '.join([boxes, *given])})")
 
     def _cut(self, stage: Stage) -> tuple[list[str], dict[str, str], str, str]:
         """For a stage with a loop: lines, compile-time arguments, programs before splits, elements of a position."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from fusec.codegen.extents import count, factor, times
 from fusec.ir.expressions import Dot
-from fusec.ir.flow import Load
-from fusec.ir.plan import Shape, Stage
+from fusec.ir.flow import Load, store_axes
+from fusec.ir.plan import Plan, Shape, Stage
 from fusec.ir.types import Axis
 from fusec.passes.kernel.blocks import block_name
 
@@ -42,6 +42,17 @@ def contracted(stage: Stage) -> tuple[str, str, str, str]:
     """How many products a contraction makes, the extents of their two sides, and the length of its sums."""
     side, block, _ = map(count, _cut(stage))
     return count(stage.rows), side, block, count(stage.stream)
+
+
+def matrix_beside(plan: Plan) -> tuple[Axis, ...]:
+    """The axes of the matrix that a plan for vectors reads, if its programs read as much or more beside it."""
+    flows = [stage.flow for stage in plan.stages]
+    kept = {axis for flow in flows for store in flow.stores for axis in store_axes(flow, store)}
+    nodes = [stage.flow.nodes[number] for stage in plan.stages for number in stage.live]
+    read = {node.expr.param: node.type.axes for node in nodes if isinstance(node.expr, Load)}
+    long = [axes for axes in read.values() if set(axes) - kept]
+    matrices = [axes for axes in long if set(axes) & kept - set(plan.few)]
+    return matrices[0] if matrices and len(matrices) * 2 <= len(long) else ()
 
 
 def work(stage: Stage) -> str:

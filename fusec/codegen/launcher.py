@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from fusec.codegen.boxes import BoxWriter
 from fusec.codegen.checks import dtype_text, extent_names, layout_arguments, shape_text, squeeze_line, squeezed
-from fusec.codegen.choices import Choice, ChoiceWriter
+from fusec.codegen.choices import BOXED, Choice, ChoiceWriter
 from fusec.codegen.contraction import work
 from fusec.codegen.extents import Extents, count
 from fusec.codegen.launches import LaunchWriter
@@ -122,36 +122,66 @@ def _with_chains(program: Program, writer: ProductWriter, choices: ChoiceWriter)
 
 
 def _chain_choice(program: Program, chain: BuiltChain, writer: ProductWriter, choices: ChoiceWriter) -> Choice:
-    """A chain as a case: with products in the library, or with contractions in boxes."""
+    """A chain as a case: with products in the library, or with contractions of what is stored."""
     graph = program.spelled
-    few = dict.fromkeys(count(plan.plan.few) for plan in program.plans if plan.plan.shape is Shape.SWAPPED)
-    spared = "takes_few" if few else "is_vector"
-    boxed = [choices.boxed(plan, place, spared) for place, plan in enumerate(chain.boxed)]
     lines = [
         f'scratch["{held.name}"] = Buffer({shape_text(held.dims)}, {dtype_text(held.element)})' for held in chain.held
     ]
     kernels = (kernel for group in chain.groups for plan in group.all_plans() for kernel in plan.kernels)
     if chain.held and any(kernel.blocks for kernel in kernels):
         lines.append(f"index = tiles.index_type({', '.join([*graph.stored, '*scratch.values()'])})")
+    contractions: list[list[Choice]] = []
     for step in chain.steps:
         if isinstance(step, LibraryProduct):
             lines += writer.launch(step, chain.products.index(step))
-        elif step.plans and step.plans[0] in chain.boxed:
-            choice = boxed[chain.boxed.index(step.plans[0])]
-            lines += _commented(choice)
+        elif any(plan in chain.boxed for plan in step.plans):
+            plans = [choices.contraction(plan, len(contractions)) for plan in step.plans]
+            lines += _cases(_until_last(plans))
+            contractions.append(plans)
         else:
             lines += _group(step, choices)
     if chain.products:
-        better = f"dots.prefers_library({', '.join([PRODUCTS, *few])})"
-        conditions = [*(f"{name} is None" for name in chain.omitted), better]
-        words = " and ".join(f"{product.a.tensor} by {product.b.tensor}" for product in chain.products)
-        return Choice(" and ".join(conditions), f"{words} in the library", lines)
-    conditions = [condition for choice in boxed for condition in (choice.condition or "").split(" and ")]
+        return Choice(_prefers_library(program, chain), _multiplied(chain), lines)
+    words = "what dots multiply is stored first" if chain.held else "what dots multiply is stored"
+    before = tuple(_boxed(chain, contractions, choices))
+    return Choice(_prefers_own(program, chain, choices), words, lines, before)
+
+
+def _prefers_library(program: Program, chain: BuiltChain) -> str:
+    """The condition for products in the library."""
+    plans = program.plans
+    few = dict.fromkeys(count(plan.plan.few) for plan in plans if plan.plan.shape is Shape.SWAPPED)
+    straight = isinstance(chain.steps[-1], LibraryProduct)
+    given = [PRODUCTS, *(few if straight else [])]
+    given += ["tiled=True"] if any(plan.plan.shape is Shape.PRODUCT for plan in plans) else []
+    given += ["several=True"] if len(program.groups[0].apart) > 1 or len(program.groups) > 1 else []
+    return " and ".join([*(f"{name} is None" for name in chain.omitted), f"dots.prefers_library({', '.join(given)})"])
+
+
+def _boxed(chain: BuiltChain, contractions: list[list[Choice]], choices: ChoiceWriter) -> list[str]:
+    """The lines that find out whether the contractions of a chain are possible, and pay, in boxes."""
+    conditions = ["len(rows.offsets) == 1"] if choices.walks else []
+    conditions += [choice.fits for plans in contractions for choice in plans if choice.fits]
+    lines = [line for plans in contractions for choice in plans for line in choice.before]
+    lines.append(f"{BOXED} = {' and '.join(conditions)}")
     if chain.held:
-        conditions.append(f"{' + '.join(work(plan.plan.stages[0]) for plan in chain.boxed)} >= dots.STEPS_WORK")
-    before = tuple(line for choice in boxed for line in choice.before)
-    one_after_another = "what dots multiply is stored first" if chain.held else "tile after tile, moved in boxes"
-    return Choice(" and ".join(dict.fromkeys(conditions)), one_after_another, lines, before)
+        multiplied = " + ".join(work(plan.plan.stages[0]) for plan in chain.boxed)
+        lines.append(f"{BOXED} = {BOXED} and {multiplied} >= dots.STEPS_WORK")
+    return lines
+
+
+def _prefers_own(program: Program, chain: BuiltChain, writer: ChoiceWriter) -> str:
+    """The condition for contractions of what is stored: in boxes, or for rows as few as one of their plans takes."""
+    inside = [plan for group in chain.groups for plan in group.plans if plan.plan.few]
+    others = [plan for group in program.groups for plan in group.all_plans() if plan.plan.few]
+    ways = " or ".join(dict.fromkeys([*map(writer.few, inside), BOXED]))
+    vectors = dict.fromkeys(f"not {writer.few(plan)}" for plan in others)
+    return " and ".join([*vectors, f"({ways})" if vectors and " or " in ways else ways])
+
+
+def _multiplied(chain: BuiltChain) -> str:
+    pairs = " and ".join(f"{product.a.tensor} by {product.b.tensor}" for product in chain.products)
+    return f"{pairs} in the library"
 
 
 def _group(group: BuiltGroup, writer: ChoiceWriter) -> list[str]:
@@ -177,8 +207,12 @@ def _chain(choices: list[Choice]) -> list[str]:
     before = [line for choice in choices for line in choice.before]
     if len(choices) == 1:
         return [*before, *_commented(choices[0])]
-    cases = [(choice.condition if choice is not choices[-1] else None, _commented(choice)) for choice in choices]
-    return [*before, *_cases(cases)]
+    return [*before, *_cases(_until_last(choices))]
+
+
+def _until_last(choices: list[Choice]) -> list[tuple[str | None, list[str]]]:
+    """Plans as cases, the last of which takes all extents."""
+    return [(choice.condition if choice is not choices[-1] else None, _commented(choice)) for choice in choices]
 
 
 def _commented(choice: Choice) -> list[str]:

@@ -22,7 +22,21 @@ of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
     {"Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "flag", "integer", "matmul", "parameter"}
-    | {"at", "block", "box", "boxes", "check", "chunk", "dots", "extents", "index", "lanes", "launches", "lead"}
+    | {
+        "at",
+        "block",
+        "box",
+        "boxed",
+        "boxes",
+        "check",
+        "chunk",
+        "dots",
+        "extents",
+        "index",
+        "lanes",
+        "launches",
+        "lead",
+    }
     | {"lead0", "lead1", "moves_boxes", "products", "real", "row", "rows", "run", "runs", "scratch", "sizes"}
     | {"split", "splits", "spread", "squeeze", "tile", "tiles", "walk", "warps", "wide", "width"}
 )

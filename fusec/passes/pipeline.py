@@ -26,7 +26,7 @@ from fusec.passes.kernel.build import build_kernel
 from fusec.passes.kernel.target import Target
 from fusec.passes.plan.commute import commute
 from fusec.passes.plan.defer import defer
-from fusec.passes.plan.place import place, place_boxed
+from fusec.passes.plan.place import place, place_dots
 from fusec.passes.plan.reciprocate import reciprocate
 
 
@@ -64,27 +64,32 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     general = run("unfuse", unfuse, parted)
     libraries = _libraries(parted, general, known) if general else ()
     held = run("hold", hold, parted)
-    boxed = _boxed(held, libraries, known) if held else None
+    vectors = not any(plan.few for group in groups for plan in group.plans)
+    boxed = _boxed(held, libraries, known, vectors) if held else None
     # Where a product is the last step, nothing can be made of it while it is in registers.
     straight = [library for library in libraries if isinstance(library.steps[-1], LibraryProduct)]
-    chains = (*straight, *([boxed] if boxed else []), *(library for library in libraries if library not in straight))
+    others = [library for library in libraries if library not in straight]
+    chains = (*straight, *([boxed] if boxed else []), *others)
     return replace(program, forms=(lowered, apart), chains=chains) if chains else program
 
 
-def _boxed(held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int]) -> BuiltChain | None:
-    """The plan whose contractions take their operands in boxes; None where one of them cannot."""
+def _boxed(held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int], vectors: bool) -> BuiltChain | None:
+    """The plan whose contractions take their operands in boxes; None where one of them cannot.
+
+    With `vectors` it has a plan for these as well.
+    """
     steps: list[BuiltGroup | LibraryProduct] = []
     written = {name: kernel for library in libraries for name, kernel in _kernels(library).items()}
     contracts = [isinstance(s, Graph) and any(isinstance(node.expr, Dot) for node in s.nodes) for s in held.steps]
     for place_of, step in enumerate(held.steps):
         assert isinstance(step, Graph)
         target, flow = Target(step, known), resolve_views(step)
-        label = "" if len(held.steps) == 1 else "__before" if not place_of else f"__step{place_of}"
+        label = "__before" if not place_of and not contracts[0] else f"__step{place_of}" if len(contracts) > 1 else ""
         if contracts[place_of]:
-            groups = place_boxed(flow, label if place_of else "")
-            if isinstance(groups, str):
+            group = place_dots(flow, known, label, vectors)
+            if isinstance(group, str):
                 return None
-            steps += _build(groups, target)
+            steps += _build((group,), target)
             continue
         built = _build(place(flow, known, label), target)
         own = {kernel.name: kernel for group in built for plan in group.all_plans() for kernel in plan.kernels}

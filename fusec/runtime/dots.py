@@ -14,20 +14,29 @@ from fusec.runtime.tiles import cdiv, padded
 LIBRARY_WORK = STEPS_WORK = 2**26
 """Multiplications from which on a faster product pays for the launches around it: the library's, and one in boxes."""
 
-FEW = 64
+VECTOR_MATRIX = 2**25
+"""Elements of a matrix up to which a vector is multiplied by threads, though they read as much beside the matrix."""
+
+FEW = 16
 """Up to so many positions of an axis are the columns of a tile, and a product is as fast as its matrix is read."""
 
-SIDE = 32
+SIDE = 64
 """Rows of a matrix that such a tile has, of all the matrices that share its columns."""
 
 STEP = 256
-"""Elements of each row that it multiplies at a time; an eighth of them where it is threads that multiply, in f32."""
+"""Elements of each row that it multiplies at a time: half as many where every multiprocessor has several tiles.
 
-STEP_BYTES, STAGED_BYTES = 32 * 1024, 96 * 1024
-"""Bytes of a step of it at most, and of all the steps under way: a multiprocessor runs two such programs."""
+Where it is threads that multiply, in f32, it is an eighth.
+"""
+
+STEP_BYTES, STAGED_BYTES = 48 * 1024, 160 * 1024
+"""Bytes of a step of it at most, and of all the steps under way."""
 
 BUSY = 132
-"""Programs that keep a chip busy, one for each multiprocessor. Where there are fewer tiles, several share each."""
+"""Multiprocessors of a chip."""
+
+SHARED = 48
+"""With fewer tiles than this several programs share each: it takes so many to read as fast as the chip can."""
 
 MOST_SHARES = 8
 """Programs that share a tile at most."""
@@ -47,28 +56,33 @@ class Tile:
     splits: int = 1
 
 
-def is_vector(rows: int) -> bool:
-    """Whether a product of so few rows reads its matrix once, row by row, and leaves the matrix unit alone."""
-    return rows <= 1
+def is_vector(rows: int, matrix: int = 0) -> bool:
+    """Whether a product of so few rows reads its matrix once, row by row, and leaves the matrix unit alone.
+
+    Where programs read more beside the row of a matrix that is their own, the elements of the `matrix` count, too.
+    """
+    return rows <= 1 and matrix <= VECTOR_MATRIX
 
 
 def takes_few(columns: int) -> bool:
     """Whether so few positions of an axis are best the columns of a tile, whose rows are those of a matrix."""
-    return is_vector(columns) or columns <= FEW
+    return columns <= FEW
 
 
-def prefers_library(products: tuple[Product | None, ...], *sides: int) -> bool:
-    """Whether the vendor's library takes the products of an op: it can, and multiplies faster than one kernel of ours.
+def prefers_library(
+    products: tuple[Product | None, ...], *sides: int, tiled: bool = False, several: bool = False
+) -> bool:
+    """Whether the vendor's library takes the products of an op: it can, and multiplies faster than kernels of ours.
 
-    Our kernels read a matrix as fast for a vector and for a few rows, and are fewer launches where there is little to
-    do; much less where they do not multiply in tiles. Where they do, `sides` are the extents of their outer axes.
+    Ours read a matrix as fast for a vector, unless they are `several`, and for so few `sides` as `takes_few` says. They
+    are fewer launches where there is little to do; much less where they do not multiply in tiles (`tiled`).
     """
     found = [product for product in products if product is not None]
-    if len(found) < len(products) or any(is_vector(min(product.out.shape[-2:])) for product in found):
+    if len(found) < len(products) or any(map(takes_few, sides)):
         return False
-    if sides and all(map(takes_few, sides)):
+    if not several and any(is_vector(min(product.out.shape[-2:])) for product in found):
         return False
-    return sum(product.work for product in found) >= (LIBRARY_WORK if sides else LIBRARY_WORK // 1024)
+    return sum(product.work for product in found) >= (LIBRARY_WORK if tiled else LIBRARY_WORK // 1024)
 
 
 def product_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:
@@ -90,18 +104,15 @@ def product_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: in
 
 
 def few_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:
-    """The tile where `blocks` are few, else as for `product_tile`: a narrow strip of the matrices, read far ahead.
-
-    Many small programs read memory faster than one large one to a multiprocessor.
-    """
+    """The tile where `blocks` are few, else as for `product_tile`: a narrow strip of the matrices, read far ahead."""
     side = min(max(padded(sides), 16), max(SIDE // padded(dots), 16))
     block = min(max(padded(blocks), 16), 64)
-    row = (side * dots + block) * itemsize
-    most = 1 << min(STEP // 8 if itemsize > 2 else STEP, STEP_BYTES // row).bit_length() - 1
-    step = max(min(padded(inner), most), 16)
-    stages = min(max(STAGED_BYTES // (row * step), 2), 4)
     programs, splits = batches * cdiv(sides, side) * cdiv(blocks, block), 1
-    while programs * splits < BUSY and splits < min(MOST_SHARES, cdiv(inner, 2 * step)):
+    row = (side * dots + block) * itemsize
+    wanted = STEP // 8 if itemsize > 2 else STEP if programs <= BUSY else STEP // 2
+    step = max(min(padded(inner), wanted, 1 << (STEP_BYTES // row).bit_length() - 1), 16)
+    stages = min(max(STAGED_BYTES // (row * step), 2), 4 if programs <= BUSY else 3)
+    while programs * splits < SHARED and splits < min(MOST_SHARES, cdiv(inner, 2 * step)):
         splits *= 2
     plain = {"num_warps": 4, "num_stages": stages}
     # Told that a thread may have as many registers as there are, the compiler spills less.

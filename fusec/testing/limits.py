@@ -29,7 +29,7 @@ class Limits:
     LIBRARY_WORK: int = 1 << 60
     STEPS_WORK: int = 1 << 60
     FEW: int = 0
-    BUSY: int = 132
+    SHARED: int = 48
     STEP: int = 256
 
 
@@ -40,14 +40,14 @@ LIMITS: dict[str, Limits] = {
     "split": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=16, FEW_ROWS=1 << 20, LONG_ROW=0, HELD=0),
     "library": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, LIBRARY_WORK=0),
     "boxed": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, STEPS_WORK=0),
-    "few": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, FEW=1 << 60, BUSY=1 << 10, STEP=16),
+    "few": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, FEW=1 << 60, SHARED=1 << 10, STEP=16),
 }
 """For each shape of plan, limits under which the launcher takes it wherever the op has it.
 
 Under "few", tiles of more than one step are shared by several programs, the others are not.
 """
 
-_OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "BUSY", "STEP"}
+_OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "SHARED", "STEP"}
 
 
 def reaches(shape: str, program: Program) -> bool:

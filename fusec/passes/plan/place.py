@@ -34,25 +34,34 @@ SHORT_ROW = 1024
 
 
 def place(flow: Flow, known: dict[str, int], label: str = "") -> tuple[Group, ...]:
-    """The groups of an op. `known` holds the extents that constraints fix; names of kernels end in `label`."""
+    """The groups of an op. `known` holds the extents that constraints fix; names of kernels end in `label`.
+
+    Where dots are multiplied in tiles, none of the plans is for a few rows in particular: see `place_dots`.
+    """
     sets = _connected(flow)
     labels = _labels(sets, label) if len(sets) > 1 else [label]
     return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
 
 
-def place_boxed(flow: Flow, label: str) -> tuple[Group, ...] | str:
-    """The groups of a contraction, each with one plan that multiplies tiles in boxes, or why there is none."""
-    parts: list[tuple[Store, ...]] = []
-    for stores in _connected(flow):
-        facts = survey(Flow(flow.nodes, stores))
-        parts += _by_major(facts) if len({frozenset(store_axes(flow, s)) for s in facts.majors}) > 1 else [stores]
-    groups: list[Group] = []
-    for stores, name in zip(parts, _labels(parts, label) if len(parts) > 1 else [label], strict=True):
-        plan = persistent(survey(Flow(flow.nodes, stores)), name)
-        if isinstance(plan, str):
-            return plan
-        groups.append(Group(tuple(dict.fromkeys(store.target for store in stores)), (plan,)))
-    return tuple(groups)
+def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> Group | str:
+    """The group of a contraction whose dots multiply what is stored, or why they cannot do it in boxes.
+
+    It has a plan that does, others for a few rows, and if asked for some for vectors.
+    """
+    facts = survey(flow)
+    if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
+        return "its outputs have different axes"
+    boxed = persistent(facts, label)
+    if isinstance(boxed, str):
+        return boxed
+    others = contractions(facts, label)
+    assert not isinstance(others, str)
+    few = tuple(plan for plan in others if plan.few)
+    # Two matrices in one box are read faster than by themselves, also by a few rows.
+    single = sum(isinstance(node.expr, Dot) for node in live(flow)) == 1
+    plans = (*few, boxed) if single else (boxed, *few)
+    sums = _vector_plans(facts, known, label, others[-1].stages[0].sides) if vectors else ()
+    return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *plans))
 
 
 def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
@@ -139,11 +148,15 @@ def _multiplies(facts: Survey) -> bool:
 def _multiplying_plans(facts: Survey, known: dict[str, int], label: str) -> tuple[Plan, ...]:
     """Tiles in the matrix unit; for a vector, and where there are no tiles, sums of products in rows."""
     products = contractions(facts, label)
-    sums = _reducing_plans(survey(expand_dots(facts.flow)), known, label)
     if isinstance(products, str):
-        return sums
-    few = products[-1].stages[0].sides
-    return (*(replace(plan, few=few) for plan in sums if plan.shape is not Shape.ROWS), *products)
+        return _reducing_plans(survey(expand_dots(facts.flow)), known, label)
+    return (*_vector_plans(facts, known, label, products[-1].stages[0].sides), products[-1])
+
+
+def _vector_plans(facts: Survey, known: dict[str, int], label: str, few: tuple[Axis, ...]) -> tuple[Plan, ...]:
+    """Sums of products in rows."""
+    plans = _reducing_plans(survey(expand_dots(facts.flow)), known, label)
+    return tuple(replace(plan, few=few) for plan in plans if plan.shape is not Shape.ROWS)
 
 
 def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:

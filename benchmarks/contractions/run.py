@@ -1,0 +1,156 @@
+"""Contractions against norm, cuBLAS and activation one after another, and torch.compile with max-autotune, on one GPU.
+
+    python -m benchmarks.contractions.run --out contractions.json [--only NAME ...] [--compile] [--rounds 15]
+
+Every candidate of a case is captured as a CUDA graph and replayed on the same buffers, one after another in an order
+shuffled for every round, with the L2 cache swept by a read of 512 MB before each replay; the figure is the median over
+rounds, by CUDA events. Before timing, every candidate is held against the formula in f64 on those buffers, which hold
+random data. Figures are microseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import triton
+
+from benchmarks.contractions.cases import Case, all_cases
+
+SHORT = 100.0
+"""Microseconds up to which a case gets three times as many rounds."""
+
+
+@dataclass
+class Result:
+    """The figures of one case: per candidate the median time in us, and its error relative to the f64 formula."""
+
+    case: str
+    times: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class ColdTimer:
+    """Times one replay with a cold L2."""
+
+    def __init__(self) -> None:
+        self._sweep = torch.ones(128 * 1024 * 1024, dtype=torch.float32, device="cuda")
+
+    def __call__(self, replay: Callable[[], Any]) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self._sweep.sum()
+        start.record()
+        replay()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) * 1e3
+
+
+def measure(case: Case, timer: ColdTimer, rounds: int, compile: bool) -> Result:
+    """Check, then time, every candidate of a case."""
+    torch.compiler.reset()
+    arguments = case.arguments()
+    wide = [a.double() if isinstance(a, torch.Tensor) else a for a in arguments]
+    exact = _tuple(case.formula(*wide))
+    del wide
+    candidates = {"fusec": case.fusec, **case.candidates}
+    if compile and case.written is not None:
+        candidates["torch.compile"] = torch.compile(case.written, mode="max-autotune-no-cudagraphs", dynamic=False)
+    result, graphs = Result(case.name), {}
+    for name, candidate in candidates.items():
+        try:
+            for _ in range(3):
+                got = _tuple(candidate(*arguments))
+            result.errors[name] = max(_error(g, e) for g, e in zip(got, exact, strict=False) if g.shape == e.shape)
+            graphs[name] = _captured(lambda candidate=candidate: candidate(*arguments))
+        except Exception as error:  # a candidate that cannot run this case is reported, not fatal
+            result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
+    del exact
+    first = timer(graphs["fusec"].replay) if "fusec" in graphs else 0.0
+    samples: dict[str, list[float]] = {name: [] for name in graphs}
+    order = random.Random(0)
+    for _ in range(rounds if first > SHORT else 3 * rounds):
+        for name in order.sample(list(graphs), len(graphs)):
+            samples[name].append(timer(graphs[name].replay))
+    result.times = {name: statistics.median(values) for name, values in samples.items()}
+    return result
+
+
+def main() -> None:
+    """Run the cases and write the raw figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--only", nargs="*", default=[""])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--compile", action="store_true")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    timer = ColdTimer()
+    results: list[Result] = []
+    about = {
+        "command": f"python -m benchmarks.contractions.run {' '.join(_given(arguments))}",
+        "device": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        "python": platform.python_version(),
+        "rounds": arguments.rounds,
+    }
+    for case in all_cases():
+        if any(word in case.name for word in arguments.only):
+            results.append(measure(case, timer, arguments.rounds, arguments.compile))
+            report(results[-1])
+            with open(arguments.out, "w") as file:
+                json.dump({"about": about, "results": [vars(result) for result in results]}, file, indent=1)
+
+
+def report(result: Result) -> None:
+    """One line: ours, every other candidate and its time relative to ours."""
+    ours = result.times.get("fusec", float("nan"))
+    others = sorted((time, name) for name, time in result.times.items() if name != "fusec")
+    texts = [f"{name} {time:.1f} ({time / ours:.2f}x)" for time, name in others]
+    texts += [f"{name} FAILED {why[:150]}" for name, why in result.failed.items()]
+    print(
+        f"{result.case:36} {ours:8.1f} err {result.errors.get('fusec', float('nan')):.1e}  {', '.join(texts)}",
+        flush=True,
+    )
+
+
+def _given(arguments: argparse.Namespace) -> list[str]:
+    only = ["--only", *arguments.only] if arguments.only != [""] else []
+    return [
+        "--out",
+        "contractions.json",
+        *only,
+        "--rounds",
+        str(arguments.rounds),
+        *(["--compile"] * arguments.compile),
+    ]
+
+
+def _captured(call: Callable[[], Any]) -> torch.cuda.CUDAGraph:
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        call()
+    return graph
+
+
+def _tuple(value: Any) -> tuple[torch.Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _error(got: torch.Tensor, exact: torch.Tensor) -> float:
+    difference = (got.double() - exact).norm()
+    return float(difference / exact.norm().clamp_min(1e-30))
+
+
+if __name__ == "__main__":
+    main()
