@@ -1387,6 +1387,7 @@ def _add_rmsnorm_linear_persistent__step1(
     BLOCK_LEAD1: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
@@ -1400,9 +1401,9 @@ def _add_rmsnorm_linear_persistent__step1(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (sides * blocks)
-        first = tile // (8 * blocks) * 8
-        group = tl.minimum(sides - first, 8)
-        within = tile % (8 * blocks)
+        first = tile // (GROUP * blocks) * GROUP
+        group = tl.minimum(sides - first, GROUP)
+        within = tile % (GROUP * blocks)
         side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
         block = within // group * ACROSS + part % ACROSS
         i0 = (whole // (sides * blocks)).to(tl.int64)
@@ -2099,6 +2100,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_LEAD1=run.side,
                         BLOCK_N=run.block,
                         BLOCK_K=run.step,
+                        GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,

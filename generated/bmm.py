@@ -442,6 +442,7 @@ def _bmm_persistent(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
@@ -452,9 +453,9 @@ def _bmm_persistent(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (sides * blocks)
-        first = tile // (8 * blocks) * 8
-        group = tl.minimum(sides - first, 8)
-        within = tile % (8 * blocks)
+        first = tile // (GROUP * blocks) * GROUP
+        group = tl.minimum(sides - first, GROUP)
+        within = tile % (GROUP * blocks)
         side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
         block = within // group * ACROSS + part % ACROSS
         b = (whole // (sides * blocks)).to(tl.int64)
@@ -640,6 +641,7 @@ def _plan_bmm(a, b):
                         BLOCK_M=run.side,
                         BLOCK_N=run.block,
                         BLOCK_K=run.step,
+                        GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
                         INDEX=index,

@@ -580,6 +580,7 @@ def _linear_persistent(
     BLOCK_LEAD1: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
@@ -593,9 +594,9 @@ def _linear_persistent(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (sides * blocks)
-        first = tile // (8 * blocks) * 8
-        group = tl.minimum(sides - first, 8)
-        within = tile % (8 * blocks)
+        first = tile // (GROUP * blocks) * GROUP
+        group = tl.minimum(sides - first, GROUP)
+        within = tile % (GROUP * blocks)
         side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
         block = within // group * ACROSS + part % ACROSS
         i0 = (whole // (sides * blocks)).to(tl.int64)
@@ -898,6 +899,7 @@ def _plan_linear(x, weight, bias):
                         BLOCK_LEAD1=run.side,
                         BLOCK_N=run.block,
                         BLOCK_K=run.step,
+                        GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,
@@ -1635,6 +1637,7 @@ def _linear_activation_persistent(
     BLOCK_LEAD1: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
@@ -1649,9 +1652,9 @@ def _linear_activation_persistent(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (sides * blocks)
-        first = tile // (8 * blocks) * 8
-        group = tl.minimum(sides - first, 8)
-        within = tile % (8 * blocks)
+        first = tile // (GROUP * blocks) * GROUP
+        group = tl.minimum(sides - first, GROUP)
+        within = tile % (GROUP * blocks)
         side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
         block = within // group * ACROSS + part % ACROSS
         i0 = (whole // (sides * blocks)).to(tl.int64)
@@ -1987,6 +1990,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                         BLOCK_LEAD1=run.side,
                         BLOCK_N=run.block,
                         BLOCK_K=run.step,
+                        GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,
@@ -2724,6 +2728,7 @@ def _linear_residual_persistent(
     BLOCK_LEAD1: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
@@ -2738,9 +2743,9 @@ def _linear_residual_persistent(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (sides * blocks)
-        first = tile // (8 * blocks) * 8
-        group = tl.minimum(sides - first, 8)
-        within = tile % (8 * blocks)
+        first = tile // (GROUP * blocks) * GROUP
+        group = tl.minimum(sides - first, GROUP)
+        within = tile % (GROUP * blocks)
         side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
         block = within // group * ACROSS + part % ACROSS
         i0 = (whole // (sides * blocks)).to(tl.int64)
@@ -3075,6 +3080,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                         BLOCK_LEAD1=run.side,
                         BLOCK_N=run.block,
                         BLOCK_K=run.step,
+                        GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,

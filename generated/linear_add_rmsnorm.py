@@ -1037,6 +1037,7 @@ def _linear_add_rmsnorm_persistent__step0(
     BLOCK_LEAD1: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
@@ -1051,9 +1052,9 @@ def _linear_add_rmsnorm_persistent__step0(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (sides * blocks)
-        first = tile // (8 * blocks) * 8
-        group = tl.minimum(sides - first, 8)
-        within = tile % (8 * blocks)
+        first = tile // (GROUP * blocks) * GROUP
+        group = tl.minimum(sides - first, GROUP)
+        within = tile % (GROUP * blocks)
         side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
         block = within // group * ACROSS + part % ACROSS
         i0 = (whole // (sides * blocks)).to(tl.int64)
@@ -2154,6 +2155,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_LEAD1=run.side,
                         BLOCK_N=run.block,
                         BLOCK_K=run.step,
+                        GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,

@@ -782,6 +782,7 @@ def _rmsnorm_gated_mlp_persistent__step1(
     BLOCK_LEAD1: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
@@ -793,9 +794,9 @@ def _rmsnorm_gated_mlp_persistent__step1(
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
         tile = whole % (sides * blocks)
-        first = tile // (8 * blocks) * 8
-        group = tl.minimum(sides - first, 8)
-        within = tile % (8 * blocks)
+        first = tile // (GROUP * blocks) * GROUP
+        group = tl.minimum(sides - first, GROUP)
+        within = tile % (GROUP * blocks)
         side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
         block = within // group * ACROSS + part % ACROSS
         i0 = (whole // (sides * blocks)).to(tl.int64)
@@ -1457,6 +1458,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_LEAD1=run.side,
                         BLOCK_N=run.block,
                         BLOCK_K=run.step,
+                        GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
                         INDEX=index,

@@ -15,7 +15,7 @@ from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Shape, Stage
 from fusec.ir.program import BuiltPlan
 from fusec.ir.types import DType, Kind
-from fusec.passes.kernel.blocks import ACROSS, DOWN, block_name
+from fusec.passes.kernel.blocks import ACROSS, DOWN, GROUP, block_name
 from fusec.passes.plan.account import row_facts, sweeps
 from fusec.passes.plan.registers import at_most, residency, widest
 
@@ -173,6 +173,7 @@ class ChoiceWriter:
             block_name(stage.side): "run.side",
             block_name(stage.block): "run.block",
             block_name(stage.stream[-1]): "run.step",
+            GROUP: "run.group",
             DOWN: "run.down",
             ACROSS: "run.across",
         }

@@ -19,6 +19,9 @@ MULTIPROCESSORS, SHARED = 132, 227 * 1024
 WIDTH = 256
 """Columns of all accumulators of a program together."""
 
+GROUP = 8
+"""Sides of large tiles that are under way together."""
+
 TAIL = 0.55
 """Up to which share of the multiprocessors the last tiles are worth a run of their own, in tiles a quarter as large."""
 
@@ -28,7 +31,8 @@ class Run:
     """One launch: `programs` make the tiles from `begin` to `end`, each of `side` rows, `step` at a time.
 
     Of `block` columns each are made what stands behind the products: of those of every dot, or of two halves of one.
-    Tiles are counted by larger ones, of `down` by `across` of them.
+    Tiles are counted by larger ones, of `down` by `across` of them, `group` sides of which are under way together: what
+    they share is then in the cache.
     """
 
     side: int
@@ -38,6 +42,7 @@ class Run:
     end: int
     programs: int
     options: tuple[dict[str, int], ...]
+    group: int = GROUP
     down: int = 1
     across: int = 1
 
@@ -80,7 +85,7 @@ def _run(side: int, block: int, inner: int, parts: int, shared: int, cut: int = 
     stages = max(min((shared - 2 * side * block) // (2 * step * (side + width)), 4), 2)
     warps = 8 if side > 64 else 4
     ways = tuple({"num_warps": warps, "num_stages": count} for count in range(stages, 1, -1))
-    return Run(side, block, step, 0, 0, 0, ways, cut, cut)
+    return Run(side, block, step, 0, 0, 0, ways, down=cut, across=cut)
 
 
 def _from_to(run: Run, begin: int, end: int, programs: int) -> Run:

@@ -16,6 +16,9 @@ WIDTH = "WIDTH"
 BEGIN, END = "begin", "end"
 """The first tile of a launch with boxes, and the one after its last."""
 
+GROUP = "GROUP"
+"""Sides of tiles that the programs of a launch with boxes take together."""
+
 DOWN, ACROSS = "DOWN", "ACROSS"
 """How many tiles of a launch with boxes, along each side, make one of the tiles they are counted by."""
 
@@ -29,7 +32,7 @@ def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
     if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
         names.append("SPLITS")
     if stage.boxes:
-        names += [DOWN, ACROSS]
+        names += [GROUP, DOWN, ACROSS]
     elif len(stage.stream) == 1 and not stage.split:
         names += ["CHUNKS", "REST"]
     return (*names, "INDEX")

@@ -16,6 +16,7 @@ from fusec.passes.kernel.blocks import (
     BEGIN,
     DOWN,
     END,
+    GROUP,
     block_sizes,
     block_text,
     even_name,
@@ -274,9 +275,9 @@ class Grid:
         sides, blocks = self._sides.text, self._blocks.text
         whole = define("whole", f"{self._part} // ({DOWN} * {ACROSS})")
         tile = define("tile", f"{whole} % ({sides} * {blocks})") if self._stage.rows else whole
-        first = define("first", f"{tile} // ({_GROUP} * {blocks}) * {_GROUP}")
-        group = define("group", f"tl.minimum({sides} - {first}, {_GROUP})")
-        within = define("within", f"{tile} % ({_GROUP} * {blocks})")
+        first = define("first", f"{tile} // ({GROUP} * {blocks}) * {GROUP}")
+        group = define("group", f"tl.minimum({sides} - {first}, {GROUP})")
+        within = define("within", f"{tile} % ({GROUP} * {blocks})")
         down = f"{self._part} % ({DOWN} * {ACROSS}) // {ACROSS}"
         self._side_index = Name(define("side", f"({first} + {within} % {group}) * {DOWN} + {down}"), (), Kind.INT)
         self._block_index = Name(
