@@ -65,11 +65,11 @@ class ChoiceWriter:
 
     def few(self, plan: BuiltPlan) -> str:
         """Whether there are so few of some axes as a plan is for."""
-        rows = count(plan.plan.few)
+        columns, *again = plan.plan.few
         if plan.plan.shape in (Shape.SWAPPED, Shape.DEALT):
-            return f"dots.takes_few({rows})"
+            return f"dots.takes_few({', '.join([count((columns,)), *([count(tuple(again))] if again else [])])})"
         matrix = matrix_beside(plan.plan)
-        return f"dots.is_vector({', '.join([rows, *([count(matrix)] if matrix else [])])})"
+        return f"dots.is_vector({', '.join([count(plan.plan.few), *([count(matrix)] if matrix else [])])})"
 
     def contraction(self, plan: BuiltPlan, place: int) -> Choice:
         """The case of a plan for the contraction number `place` of a chain."""

@@ -141,21 +141,22 @@ def _chain_choice(program: Program, chain: BuiltChain, writer: ProductWriter, ch
         else:
             lines += _group(step, choices)
     if chain.products:
-        return Choice(_prefers_library(program, chain), _multiplied(chain), lines)
+        return Choice(_prefers_library(program, chain, choices), _multiplied(chain), lines)
     words = "what dots multiply is stored first" if chain.held else "what dots multiply is stored"
     before = tuple(_boxed(program, chain, contractions, choices))
     return Choice(_prefers_own(program, chain, choices), words, lines, before)
 
 
-def _prefers_library(program: Program, chain: BuiltChain) -> str:
+def _prefers_library(program: Program, chain: BuiltChain, choices: ChoiceWriter) -> str:
     """The condition for products in the library."""
     plans = program.plans
-    few = dict.fromkeys(count(plan.plan.few) for plan in plans if plan.plan.shape is Shape.SWAPPED)
+    few = dict.fromkeys(f"not {choices.few(plan)}" for plan in plans if plan.plan.shape is Shape.SWAPPED)
     straight = isinstance(chain.steps[-1], LibraryProduct)
-    given = [PRODUCTS, *(few if straight else [])]
+    given = [PRODUCTS]
     given += ["tiled=True"] if any(plan.plan.shape is Shape.PRODUCT for plan in plans) else []
     given += ["several=True"] if len(program.groups[0].apart) > 1 or len(program.groups) > 1 else []
-    return " and ".join([*(f"{name} is None" for name in chain.omitted), f"dots.prefers_library({', '.join(given)})"])
+    conditions = [*(f"{name} is None" for name in chain.omitted), *(few if straight else [])]
+    return " and ".join([*conditions, f"dots.prefers_library({', '.join(given)})"])
 
 
 def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]], choices: ChoiceWriter) -> list[str]:
@@ -169,8 +170,8 @@ def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]]
         lines.append(f"{BOXED} = {BOXED} and {multiplied} >= dots.STEPS_WORK")
     # Where the library makes an output itself, it was asked before.
     if libraries := [one for one in program.chains if one.products and not isinstance(one.steps[-1], LibraryProduct)]:
-        library = _prefers_library(program, libraries[-1])
-        lines.append(f"{BOXED} = {BOXED} and ({' and '.join(faster for _, faster in fits)} or not {library})")
+        lines.append(f"library = {_prefers_library(program, libraries[-1], choices)}")
+        lines.append(f"{BOXED} = {BOXED} and (not library or {' and '.join(faster for _, faster in fits)})")
     return lines
 
 

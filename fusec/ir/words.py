@@ -22,23 +22,9 @@ of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
     {"Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "flag", "integer", "matmul", "parameter"}
-    | {
-        "at",
-        "block",
-        "box",
-        "boxed",
-        "boxes",
-        "check",
-        "chunk",
-        "dots",
-        "extents",
-        "index",
-        "lanes",
-        "launches",
-        "lead",
-    }
-    | {"lead0", "lead1", "moves_boxes", "outruns", "products", "real", "row", "rows", "run", "runs", "scratch", "sizes"}
-    | {"split", "splits", "spread", "squeeze", "tile", "tiles", "walk", "warps", "wide", "width"}
+    | {"at", "block", "box", "boxed", "boxes", "check", "chunk", "dots", "extents", "index", "lanes", "launches"}
+    | {"lead", "lead0", "lead1", "library", "moves_boxes", "outruns", "products", "real", "row", "rows", "run", "runs"}
+    | {"scratch", "sizes", "split", "splits", "spread", "squeeze", "tile", "tiles", "walk", "warps", "wide", "width"}
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""
 
