@@ -49,6 +49,7 @@ from fusec.runtime import (
     dots,
     matmul,
     moves_boxes,
+    outruns,
     real,
     runs,
     squeeze,
@@ -1676,7 +1677,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
     )
     boxed = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
     boxed = boxed and lead0 * lead1 * N * K >= dots.STEPS_WORK
-    if bias is None and dots.prefers_library(products, lead0 * lead1, tiled=True, several=True):
+    library = dots.prefers_library(products, tiled=True, several=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    if bias is None and not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True, several=True):
         # operand by weight in the library
         scratch["operand"] = Buffer((*lead, K), T)
         index = tiles.index_type(x, residual, gain, weight, bias, total, y, *scratch.values())
@@ -1802,7 +1805,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
     elif not dots.is_vector(
         lead0 * lead1,
         K * N,
-    ) and (dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead0 * lead1) or boxed):
+    ) and (dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed):
         # what dots multiply is stored first
         scratch["operand"] = Buffer((*lead, K), T)
         index = tiles.index_type(x, residual, gain, weight, bias, total, y, *scratch.values())
@@ -2014,7 +2017,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1) and dots.few_tile(
+        elif dots.takes_few(lead1, lead0) and dots.few_tile(
             lead0,
             N,
             lead1,
@@ -2063,7 +2066,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif dots.takes_few(lead1, lead0):
             # one program per tile of N by a few lead1, K in a loop
             tile = dots.few_tile(lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
             launches += [

@@ -563,7 +563,7 @@ def _plan_bmm(a, b):
         box(("y",), y.dtype.itemsize, (B, M * N), (M, N), (N, 1)),
     )
     boxed = moves_boxes(boxes, a, b)
-    if dots.prefers_library(products, M, tiled=True):
+    if not dots.takes_few(M) and dots.prefers_library(products, tiled=True):
         # a by b in the library
         launches.append(products[0])
     elif not dots.is_vector(M) and (dots.takes_few(M) or boxed):

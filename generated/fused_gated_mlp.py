@@ -37,6 +37,7 @@ from fusec.runtime import (
     dots,
     matmul,
     moves_boxes,
+    outruns,
     parameter,
     runs,
     spread,
@@ -950,7 +951,9 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
     boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, gate_weight, up_weight)
-    if not dots.is_vector(lead0 * lead1) and (dots.takes_few(lead0 * lead1) or boxed):
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, dots=2))
+    if not dots.is_vector(lead0 * lead1) and (dots.takes_few(lead1, lead0) or boxed):
         # what dots multiply is stored
         if boxed:
             # programs that make tile after tile of lead1 by N, from boxes
@@ -983,7 +986,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                 )
                 for run in runs(x.device, lead0, lead1, N, K, dots=2)
             ]
-        elif dots.takes_few(lead0 * lead1) and dots.few_tile(
+        elif dots.takes_few(lead1, lead0) and dots.few_tile(
             lead0,
             N,
             lead1,

@@ -72,6 +72,7 @@ from fusec.runtime import (
     dots,
     matmul,
     moves_boxes,
+    outruns,
     runs,
     tiles,
 )
@@ -808,12 +809,14 @@ def _plan_linear(x, weight, bias):
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
     boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    if bias is None and dots.prefers_library(products, lead0 * lead1, tiled=True):
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    if bias is None and not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True):
         # x by weight in the library
         launches += [products[0].at({"x": at[0], "y": at[1]}) for at in rows.offsets]
-    elif not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead0 * lead1) or boxed):
+    elif not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed):
         # what dots multiply is stored
-        if dots.takes_few(lead0 * lead1) and dots.few_tile(
+        if dots.takes_few(lead1, lead0) and dots.few_tile(
             lead0,
             N,
             lead1,
@@ -862,7 +865,7 @@ def _plan_linear(x, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif dots.takes_few(lead1, lead0):
             # one program per tile of N by a few lead1, K in a loop
             tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [
@@ -1900,9 +1903,11 @@ def _plan_linear_activation(x, weight, bias, activation):
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
     boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    if not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead0 * lead1) or boxed):
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    if not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed):
         # what dots multiply is stored
-        if dots.takes_few(lead0 * lead1) and dots.few_tile(
+        if dots.takes_few(lead1, lead0) and dots.few_tile(
             lead0,
             N,
             lead1,
@@ -1952,7 +1957,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif dots.takes_few(lead1, lead0):
             # one program per tile of N by a few lead1, K in a loop
             tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [
@@ -2992,9 +2997,11 @@ def _plan_linear_residual(x, weight, residual, bias):
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
     boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    if not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead0 * lead1) or boxed):
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    if not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed):
         # what dots multiply is stored
-        if dots.takes_few(lead0 * lead1) and dots.few_tile(
+        if dots.takes_few(lead1, lead0) and dots.few_tile(
             lead0,
             N,
             lead1,
@@ -3043,7 +3050,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif dots.takes_few(lead1, lead0):
             # one program per tile of N by a few lead1, K in a loop
             tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [

@@ -40,6 +40,7 @@ from fusec.runtime import (
     dots,
     matmul,
     moves_boxes,
+    outruns,
     real,
     runs,
     squeeze,
@@ -1977,7 +1978,9 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
         box(("total",), total.dtype.itemsize, (lead0, total_lead0), (lead1, total_lead1), (N, 1)),
     )
     boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    if dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead0 * lead1) or boxed:
+    library = dots.prefers_library(products)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    if dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed:
         # what dots multiply is stored
         if dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
             N * lead0 * lead1,
@@ -2069,7 +2072,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1) and dots.few_tile(
+        elif dots.takes_few(lead1, lead0) and dots.few_tile(
             lead0,
             N,
             lead1,
@@ -2118,7 +2121,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif dots.takes_few(lead1, lead0):
             # one program per tile of N by a few lead1, K in a loop
             tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [

@@ -41,6 +41,7 @@ from fusec.runtime import (
     dots,
     matmul,
     moves_boxes,
+    outruns,
     real,
     runs,
     squeeze,
@@ -1332,7 +1333,9 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
     )
     boxed = len(rows.offsets) == 1 and moves_boxes(boxes, gate_weight, up_weight)
     boxed = boxed and lead0 * lead1 * N * K >= dots.STEPS_WORK
-    if not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead0 * lead1) or boxed):
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, dots=2))
+    if not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed):
         # what dots multiply is stored first
         scratch["normed"] = Buffer((*lead, K), T)
         index = tiles.index_type(x, gain, gate_weight, up_weight, y, *scratch.values())
@@ -1474,7 +1477,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                 )
                 for run in runs(x.device, lead0, lead1, N, K, dots=2)
             ]
-        elif dots.takes_few(lead0 * lead1) and dots.few_tile(
+        elif dots.takes_few(lead1, lead0) and dots.few_tile(
             lead0,
             N,
             lead1,

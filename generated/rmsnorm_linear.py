@@ -44,6 +44,7 @@ from fusec.runtime import (
     flag,
     matmul,
     moves_boxes,
+    outruns,
     parameter,
     real,
     runs,
@@ -1149,7 +1150,9 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
     )
     boxed = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
     boxed = boxed and lead0 * lead1 * N * K >= dots.STEPS_WORK
-    if bias is None and dots.prefers_library(products, lead0 * lead1, tiled=True):
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    if bias is None and not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True):
         # operand by weight in the library
         scratch["operand"] = Buffer((*lead, K), T)
         index = tiles.index_type(x, gain, weight, bias, y, *scratch.values())
@@ -1261,7 +1264,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 for walk, at in enumerate(rows.offsets)
             ]
         launches += [products[0].at({"operand": at[2], "y": at[1]}) for at in rows.offsets]
-    elif not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead0 * lead1) or boxed):
+    elif not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed):
         # what dots multiply is stored first
         scratch["operand"] = Buffer((*lead, K), T)
         index = tiles.index_type(x, gain, weight, bias, y, *scratch.values())
@@ -1372,7 +1375,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        if dots.takes_few(lead0 * lead1) and dots.few_tile(
+        if dots.takes_few(lead1, lead0) and dots.few_tile(
             lead0,
             N,
             lead1,
@@ -1421,7 +1424,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif dots.takes_few(lead1, lead0):
             # one program per tile of N by a few lead1, K in a loop
             tile = dots.few_tile(lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
             launches += [
