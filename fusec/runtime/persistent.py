@@ -22,13 +22,13 @@ MULTIPROCESSORS, SHARED = 132, 227 * 1024
 MULTIPLIED, FETCHED = 3.2e6, 95e3
 """What a multiprocessor does in a microsecond: multiplications, and bytes moved into it."""
 
-FETCHED_BY_TWO = 1.5 * FETCHED
+FETCHED_BY_TWO = 1.3 * FETCHED
 """The same for two small programs on one multiprocessor: one waits while the other one moves."""
 
 READ, ALL_MULTIPLIED = 3.6e6, 375e6
 """What the chip does in a microsecond: bytes read, and multiplications of the library in large products."""
 
-TILE, LAUNCH, START = 1.5, 3.0, 5.0
+TILE, LAUNCH, START = 1.5, 4.0, 4.0
 """Microseconds that are lost at each tile, at each launch, and until the first tiles are under way."""
 
 WIDTH = 256

@@ -54,11 +54,8 @@ def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> 
     others = contractions(facts, label)
     assert not isinstance(others, str)
     few = tuple(plan for plan in others if plan.few)
-    # Two matrices in one box are read faster than by themselves, also by a few rows.
-    single = sum(isinstance(node.expr, Dot) for node in live(flow)) == 1
-    plans = (*few, boxed) if single else (boxed, *few)
     sums = _vector_plans(facts, known, label, others[0].few) if vectors else ()
-    return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *plans))
+    return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *few, boxed))
 
 
 def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
