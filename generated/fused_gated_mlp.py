@@ -30,6 +30,7 @@ from fusec.runtime import (
     Launch,
     Op,
     Plan,
+    Ways,
     box,
     collapse,
     contiguous,
@@ -40,7 +41,9 @@ from fusec.runtime import (
     outruns,
     parameter,
     runs,
+    shaped,
     spread,
+    takes,
     tiles,
 )
 
@@ -871,7 +874,7 @@ def _outputs_fused_gated_mlp(lead, K, N, T):
 
 def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, *_ = extents = _extents_fused_gated_mlp(x, gate_weight, up_weight, activation)
+    lead, K, N, T = extents = _extents_fused_gated_mlp(x, gate_weight, up_weight, activation)
     (y,) = _outputs_fused_gated_mlp(*extents)
     rows = collapse(
         lead,
@@ -950,12 +953,20 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
         ),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
-    boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, gate_weight, up_weight)
+    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, gate_weight, up_weight)
+    boxed = fits
     library = dots.prefers_library(products, tiled=True)
     boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, dots=2))
-    if not dots.is_vector(lead0 * lead1) and (dots.takes_few(lead1, lead0) or boxed):
+    way = _WAYS_FUSED_GATED_MLP.best(x.device, rows.count, (K, N, T), library=None not in products, persistent=fits)
+    if takes(
+        way,
+        not dots.is_vector(lead0 * lead1) and (dots.takes_few(lead1, lead0) or boxed),
+        "persistent",
+        "dealt",
+        "swapped",
+    ):
         # what dots multiply is stored
-        if boxed:
+        if takes(way, boxed, "persistent"):
             # programs that make tile after tile of lead1 by N, from boxes
             launches += [
                 Launch(
@@ -984,18 +995,24 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                     },
                     flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
                 )
-                for run in runs(x.device, lead0, lead1, N, K, dots=2)
+                for run in runs(way, x.device, lead0, lead1, N, K, dots=2)
             ]
-        elif dots.takes_few(lead1, lead0) and dots.few_tile(
-            lead0,
-            N,
-            lead1,
-            K,
-            max(x.element_size(), gate_weight.element_size(), up_weight.element_size()),
-            2,
-        ).splits > 1:
+        elif takes(
+            way,
+            dots.takes_few(lead1, lead0) and dots.few_tile(
+                lead0,
+                N,
+                lead1,
+                K,
+                max(x.element_size(), gate_weight.element_size(), up_weight.element_size()),
+                2,
+            ).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of N by a few lead1, combined in fixed order
-            tile = dots.few_tile(
+            tile = shaped(
+                way,
+                dots.few_tile,
                 lead0,
                 N,
                 lead1,
@@ -1047,7 +1064,9 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
             ]
         else:
             # one program per tile of N by a few lead1, K in a loop
-            tile = dots.few_tile(
+            tile = shaped(
+                way,
+                dots.few_tile,
                 lead0,
                 N,
                 lead1,
@@ -1076,7 +1095,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                 )
                 for at in rows.offsets
             ]
-    elif dots.prefers_library(products, tiled=True):
+    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # x by gate_weight and x by up_weight in the library
         scratch["gate"] = Buffer((*lead, N), torch.float32)
         scratch["up"] = Buffer((*lead, N), torch.float32)
@@ -1103,13 +1122,17 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1) and tiles.holds_row(
-        N * lead0 * lead1,
-        K,
-        x.element_size(),
-        1,
-        False,
-        0.75 * x.element_size(),
+    elif takes(
+        way,
+        dots.is_vector(lead0 * lead1) and tiles.holds_row(
+            N * lead0 * lead1,
+            K,
+            x.element_size(),
+            1,
+            False,
+            0.75 * x.element_size(),
+        ),
+        "resident",
     ):
         # one program per ..., N, K in registers
         launches += [
@@ -1130,7 +1153,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1) and tiles.prefers_loop(N * lead0 * lead1, K):
+    elif takes(way, dots.is_vector(lead0 * lead1) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
         # one program per ..., N, K in a loop
         chunk = tiles.chunk_size(K, 2, 1, 5)
         warps = tiles.warps(chunk, thread=8)
@@ -1153,7 +1176,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1):
+    elif takes(way, dots.is_vector(lead0 * lead1), "split"):
         # each ..., N over several programs, combined in fixed order
         chunk = tiles.split_chunk(K, 5)
         splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
@@ -1200,7 +1223,9 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
         ]
     else:
         # one program per tile of lead1 by N, K in a loop
-        tile = dots.product_tile(
+        tile = shaped(
+            way,
+            dots.product_tile,
             lead0,
             lead1,
             N,
@@ -1238,6 +1263,14 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
         launches=launches,
     )
 
+
+_WAYS_FUSED_GATED_MLP = Ways(
+    "fused_gated_mlp",
+    __file__,
+    spec="0783f62c02373b9706b046d141b4736f6000c13cbad62b57f58e1977f5d6a11b",
+    case=("K", "N", "T"),
+    plans=("persistent", "dealt", "swapped", "library", "resident", "streamed", "split", "product"),
+)
 
 _OP_FUSED_GATED_MLP = Op(
     "fused_gated_mlp(Tensor x, Tensor gate_weight, Tensor up_weight, str activation) -> Tensor",

@@ -37,7 +37,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, dots, matmul, real, squeeze, tiles
+from fusec.runtime import Buffer, Checker, Launch, Op, Plan, Ways, dots, matmul, real, shaped, squeeze, takes, tiles
 
 __all__ = ["qkv_rope"]
 
@@ -3558,7 +3558,7 @@ def _outputs_qkv_rope(B, S, K, P, D, Hk, Hq, T, C):
 
 def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, K, P, D, Hk, Hq, T, _ = extents = _extents_qkv_rope(
+    B, S, K, P, D, Hk, Hq, T, C = extents = _extents_qkv_rope(
         x,
         gain,
         weight,
@@ -3645,7 +3645,13 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
             inner=((K, 1, weight.stride(1)),),
         ),
     )
-    if dots.prefers_library(products, tiled=True, several=True):
+    way = _WAYS_QKV_ROPE.best(
+        x.device,
+        B * S,
+        (K, D, Hk, Hq, T, C, position_ids is not None, bias is not None),
+        library=None not in products,
+    )
+    if takes(way, dots.prefers_library(products, tiled=True, several=True), "library"):
         # operand by weight in the library
         scratch["operand"] = Buffer((B, S, K), T)
         scratch["product"] = Buffer((B, S, 2 * D * Hk + D * Hq), torch.float32)
@@ -3828,13 +3834,17 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
         )
     else:
         # each output apart
-        if dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.holds_row(
-            B * Hq * S * (D // 2),
-            K,
-            x.element_size(),
-            4,
-            False,
-            1 * x.element_size(),
+        if takes(
+            way,
+            dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.holds_row(
+                B * Hq * S * (D // 2),
+                K,
+                x.element_size(),
+                4,
+                False,
+                1 * x.element_size(),
+            ),
+            "resident",
         ):
             # one program per B, S, Hq, D/2, K in registers
             launches.append(
@@ -3853,7 +3863,11 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.row_options(B * Hq * S * (D // 2), tiles.padded(K), x.element_size(), 4),
                 )
             )
-        elif dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.prefers_loop(B * Hq * S * (D // 2), K):
+        elif takes(
+            way,
+            dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.prefers_loop(B * Hq * S * (D // 2), K),
+            "streamed",
+        ):
             # one program per B, S, Hq, D/2, K in a loop
             chunk = tiles.chunk_size(K, 2, 4, 7)
             warps = tiles.warps(chunk, thread=8)
@@ -3873,7 +3887,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(warps),
                 )
             )
-        elif dots.is_vector(B * S, Hq * K * (D // 2)):
+        elif takes(way, dots.is_vector(B * S, Hq * K * (D // 2)), "split"):
             # each B, S, Hq, D/2 over several programs, combined in fixed order
             chunk = tiles.split_chunk(K, 2)
             splits = tiles.split_count(B * S, tiles.cdiv(K, chunk), chunk)
@@ -3933,9 +3947,13 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(block.warps),
                 )
             )
-        elif dots.takes_few(S, B) and dots.few_tile(B * Hq, D // 2, S, K, x.element_size(), 2).splits > 1:
+        elif takes(
+            way,
+            dots.takes_few(S, B) and dots.few_tile(B * Hq, D // 2, S, K, x.element_size(), 2).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of D/2 by a few S, combined in fixed order
-            tile = dots.few_tile(B * Hq, D // 2, S, K, x.element_size(), 2)
+            tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, x.element_size(), 2)
             splits = tile.splits
             partial0_q = B * S * splits
             scratch["partial0_q"] = Buffer((partial0_q,), torch.float32)
@@ -3976,9 +3994,9 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(block.warps),
                 )
             )
-        elif dots.takes_few(S, B):
+        elif takes(way, dots.takes_few(S, B), "swapped"):
             # one program per tile of D/2 by a few S, K in a loop
-            tile = dots.few_tile(B * Hq, D // 2, S, K, x.element_size(), 2)
+            tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, x.element_size(), 2)
             launches.append(
                 Launch(
                     _qkv_rope_swapped_q,
@@ -3999,7 +4017,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
             )
         else:
             # one program per tile of S by D/2, K in a loop
-            tile = dots.product_tile(B * Hq, S, D // 2, K, x.element_size(), 2)
+            tile = shaped(way, dots.product_tile, B * Hq, S, D // 2, K, x.element_size(), 2)
             launches.append(
                 Launch(
                     _qkv_rope_product_q,
@@ -4018,13 +4036,17 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tile.options,
                 )
             )
-        if dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.holds_row(
-            B * Hk * S * (D // 2),
-            K,
-            x.element_size(),
-            4,
-            False,
-            1.5 * x.element_size(),
+        if takes(
+            way,
+            dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.holds_row(
+                B * Hk * S * (D // 2),
+                K,
+                x.element_size(),
+                4,
+                False,
+                1.5 * x.element_size(),
+            ),
+            "resident",
         ):
             # one program per B, S, Hk, D/2, K in registers
             launches.append(
@@ -4042,7 +4064,11 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.row_options(B * Hk * S * (D // 2), tiles.padded(K), x.element_size(), 4),
                 )
             )
-        elif dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.prefers_loop(B * Hk * S * (D // 2), K):
+        elif takes(
+            way,
+            dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.prefers_loop(B * Hk * S * (D // 2), K),
+            "streamed",
+        ):
             # one program per B, S, Hk, D/2, K in a loop
             chunk = tiles.chunk_size(K, 2, 4, 11)
             warps = tiles.warps(chunk, thread=8)
@@ -4062,7 +4088,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(warps),
                 )
             )
-        elif dots.is_vector(B * S, Hk * K * (D // 2)):
+        elif takes(way, dots.is_vector(B * S, Hk * K * (D // 2)), "split"):
             # each B, S, Hk, D/2 over several programs, combined in fixed order
             chunk = tiles.split_chunk(K, 2)
             splits = tiles.split_count(B * S, tiles.cdiv(K, chunk), chunk)
@@ -4126,9 +4152,13 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(block.warps),
                 )
             )
-        elif dots.takes_few(S, B) and dots.few_tile(B * Hk, D // 2, S, K, x.element_size(), 4).splits > 1:
+        elif takes(
+            way,
+            dots.takes_few(S, B) and dots.few_tile(B * Hk, D // 2, S, K, x.element_size(), 4).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of D/2 by a few S, combined in fixed order
-            tile = dots.few_tile(B * Hk, D // 2, S, K, x.element_size(), 4)
+            tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, x.element_size(), 4)
             splits = tile.splits
             partial0_k_v = B * S * splits
             scratch["partial0_k_v"] = Buffer((partial0_k_v,), torch.float32)
@@ -4173,9 +4203,9 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(block.warps),
                 )
             )
-        elif dots.takes_few(S, B):
+        elif takes(way, dots.takes_few(S, B), "swapped"):
             # one program per tile of D/2 by a few S, K in a loop
-            tile = dots.few_tile(B * Hk, D // 2, S, K, x.element_size(), 4)
+            tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, x.element_size(), 4)
             launches.append(
                 Launch(
                     _qkv_rope_swapped_k_v,
@@ -4196,7 +4226,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
             )
         else:
             # one program per tile of S by D/2, K in a loop
-            tile = dots.product_tile(B * Hk, S, D // 2, K, x.element_size(), 4)
+            tile = shaped(way, dots.product_tile, B * Hk, S, D // 2, K, x.element_size(), 4)
             launches.append(
                 Launch(
                     _qkv_rope_product_k_v,
@@ -4225,6 +4255,14 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
         launches=launches,
     )
 
+
+_WAYS_QKV_ROPE = Ways(
+    "qkv_rope",
+    __file__,
+    spec="b15e2cfb36879dad0c58e9f86e11328dfb262b0d7ab5fba23d968f95792d6a1a",
+    case=("K", "D", "Hk", "Hq", "T", "C", "position_ids", "bias"),
+    plans=("library", "resident", "streamed", "split", "dealt", "swapped", "product"),
+)
 
 _OP_QKV_ROPE = Op(
     "qkv_rope(Tensor x, Tensor gain, Tensor weight, Tensor cos, Tensor sin, Tensor? position_ids, Tensor? bias, float "

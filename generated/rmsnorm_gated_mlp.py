@@ -34,6 +34,7 @@ from fusec.runtime import (
     Launch,
     Op,
     Plan,
+    Ways,
     box,
     collapse,
     contiguous,
@@ -44,7 +45,9 @@ from fusec.runtime import (
     outruns,
     real,
     runs,
+    shaped,
     squeeze,
+    takes,
     tiles,
 )
 
@@ -1331,11 +1334,18 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
         ),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
-    boxed = len(rows.offsets) == 1 and moves_boxes(boxes, gate_weight, up_weight)
-    boxed = boxed and lead0 * lead1 * N * K >= dots.STEPS_WORK
+    fits = len(rows.offsets) == 1 and moves_boxes(boxes, gate_weight, up_weight)
+    boxed = fits and lead0 * lead1 * N * K >= dots.STEPS_WORK
     library = dots.prefers_library(products, tiled=True)
     boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, dots=2))
-    if not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed):
+    way = _WAYS_RMSNORM_GATED_MLP.best(x.device, rows.count, (K, N, T), library=None not in products, persistent=fits)
+    if takes(
+        way,
+        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
+        "persistent",
+        "dealt",
+        "swapped",
+    ):
         # what dots multiply is stored first
         scratch["normed"] = Buffer((*lead, K), T)
         index = tiles.index_type(x, gain, gate_weight, up_weight, y, *scratch.values())
@@ -1446,7 +1456,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        if boxed:
+        if takes(way, boxed, "persistent"):
             # programs that make tile after tile of lead1 by N, from boxes
             launches += [
                 Launch(
@@ -1475,18 +1485,24 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                     },
                     flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
                 )
-                for run in runs(x.device, lead0, lead1, N, K, dots=2)
+                for run in runs(way, x.device, lead0, lead1, N, K, dots=2)
             ]
-        elif dots.takes_few(lead1, lead0) and dots.few_tile(
-            lead0,
-            N,
-            lead1,
-            K,
-            max(T.itemsize, gate_weight.element_size(), up_weight.element_size()),
-            2,
-        ).splits > 1:
+        elif takes(
+            way,
+            dots.takes_few(lead1, lead0) and dots.few_tile(
+                lead0,
+                N,
+                lead1,
+                K,
+                max(T.itemsize, gate_weight.element_size(), up_weight.element_size()),
+                2,
+            ).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of N by a few lead1, combined in fixed order
-            tile = dots.few_tile(
+            tile = shaped(
+                way,
+                dots.few_tile,
                 lead0,
                 N,
                 lead1,
@@ -1546,7 +1562,9 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
             ]
         else:
             # one program per tile of N by a few lead1, K in a loop
-            tile = dots.few_tile(
+            tile = shaped(
+                way,
+                dots.few_tile,
                 lead0,
                 N,
                 lead1,
@@ -1575,7 +1593,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                 )
                 for at in rows.offsets
             ]
-    elif dots.prefers_library(products, tiled=True):
+    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # normed by gate_weight and normed by up_weight in the library
         scratch["normed"] = Buffer((*lead, K), T)
         scratch["gate"] = Buffer((*lead, N), torch.float32)
@@ -1710,13 +1728,17 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-        N * lead0 * lead1,
-        K,
-        x.element_size(),
-        1,
-        False,
-        1 * x.element_size(),
+    elif takes(
+        way,
+        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
+            N * lead0 * lead1,
+            K,
+            x.element_size(),
+            1,
+            False,
+            1 * x.element_size(),
+        ),
+        "resident",
     ):
         # one program per ..., N, K in registers
         launches += [
@@ -1738,7 +1760,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K):
+    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
         # one program per ..., N, K in a loop
         chunk = tiles.chunk_size(K, 2, 1, 7)
         warps = tiles.warps(chunk, thread=8)
@@ -1761,7 +1783,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N):
+    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
         # each ..., N over several programs, combined in fixed order
         chunk = tiles.split_chunk(K, 6)
         splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
@@ -1835,7 +1857,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
         ]
     else:
         # one program per tile of lead1 by N, K in a loop
-        tile = dots.product_tile(lead0, lead1, N, K, x.element_size(), 2)
+        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, x.element_size(), 2)
         launches += [
             Launch(
                 _rmsnorm_gated_mlp_product,
@@ -1867,6 +1889,14 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
         launches=launches,
     )
 
+
+_WAYS_RMSNORM_GATED_MLP = Ways(
+    "rmsnorm_gated_mlp",
+    __file__,
+    spec="5df64052dcbab5b013e6e093a0622416eb3bb047999c2faf97f7c02ce8ec55e8",
+    case=("K", "N", "T"),
+    plans=("persistent", "dealt", "swapped", "library", "resident", "streamed", "split", "product"),
+)
 
 _OP_RMSNORM_GATED_MLP = Op(
     "rmsnorm_gated_mlp(Tensor x, Tensor gain, Tensor gate_weight, Tensor up_weight, float eps, str activation) -> "
