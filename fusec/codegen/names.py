@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
-    *("Buffer", "Checker", "Launch", "Op", "Plan", "box", "collapse", "contiguous", "device", "dots", "flag"),
-    *("integer", "matmul", "moves_boxes", "parameter", "real", "runs", "spread", "squeeze", "tiles"),
+    *("Buffer", "Checker", "Launch", "Op", "Plan", "Prepare", "box", "collapse", "contiguous", "device"),
+    *("dots", "flag", "integer", "matmul", "moves_boxes", "parameter", "real", "runs", "spread", "squeeze", "tiles"),
 )
 """What a generated file may take from `fusec.runtime`; it imports what it uses."""
 
@@ -27,6 +27,8 @@ class OpNames:
     plan: str
     constant: str
     reference: str
+    prepare: str
+    prepared: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
             plan=names.new(f"_plan_{graph.name}"),
             constant=names.new(f"_OP_{graph.name.upper()}"),
             reference=names.new(f"reference_{graph.name}"),
+            prepare=names.new(f"_prepare_{graph.name}"),
+            prepared=names.new(f"_PREPARE_{graph.name.upper()}"),
         )
         for graph in graphs
     )
@@ -91,7 +95,7 @@ class _Free:
 def _spelled(program: Program) -> set[str]:
     """What the private functions of an op call the things of its spec."""
     graph = program.spelled
-    named = (*graph.params, *graph.outputs, *graph.variables, *graph.solves, *program.held)
+    named = (*graph.params, *graph.outputs, *graph.variables, *graph.solves, *program.kept)
     return {each.name for each in named}
 
 

@@ -19,6 +19,7 @@ from fusec.ir.rename import renamed
 from fusec.ir.words import step_aside
 from fusec.passes.graph.hold import hold
 from fusec.passes.graph.omit import omit
+from fusec.passes.graph.prepare import prepare
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.graph.unfuse import unfuse
@@ -61,6 +62,8 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     # Where a product is a step of its own, its operands are stored anyway: nothing is to be deferred there.
     apart = reciprocate(commute(simplify(graph)))
     parted = renamed(apart, names)
+    split = run("prepare", prepare, parted)
+    parted = split.each if split else parted
     general = run("unfuse", unfuse, parted)
     libraries = _libraries(parted, general, known) if general else ()
     held = run("hold", hold, parted)
@@ -70,7 +73,9 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     straight = [library for library in libraries if isinstance(library.steps[-1], LibraryProduct)]
     others = [library for library in libraries if library not in straight]
     chains = (*straight, *([boxed] if boxed else []), *others)
-    return replace(program, forms=(lowered, apart), chains=chains) if chains else program
+    if not chains:
+        return program
+    return replace(program, forms=(lowered, apart), chains=chains, once=split.once if split else None)
 
 
 def _boxed(held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int], vectors: bool) -> BuiltChain | None:

@@ -20,7 +20,7 @@ from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorPara
 from fusec.ir.ops import ELEMENTWISE
 from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope
-from fusec.reference.emit import emit, emit_all
+from fusec.reference.emit import Function, emit, emit_all
 from fusec.reference.emit.spelling import NUMBER_SPELLINGS, SPELLINGS
 from fusec.testing.cases import Argument, Case, build
 from fusec.testing.strategies import cases
@@ -143,8 +143,8 @@ def test_reads_like_this() -> None:
 
 
 def test_functions_stand_once_above_their_first_caller() -> None:
-    pair = (GRAPHS["rope_qk"], GRAPHS["rope_qk_half"])
-    first, second = emit_all(pair, ("one", "two"))
+    pair = (Function("one", GRAPHS["rope_qk"]), Function("two", GRAPHS["rope_qk_half"]))
+    first, second = emit_all(pair)
     assert "def _look_up(" in first
     assert "def _look_up(" not in second
     assert [node.name for node in ast.parse(first + second).body if isinstance(node, ast.FunctionDef)][-1] == "two"
