@@ -183,11 +183,11 @@ class Held:
 class Split:
     """An op in two graphs: what is computed `once` for its weights, and what `each` call makes of that.
 
-    The outputs of `once` are tensors of `each`. Its parameters are the weights it reads, and extents that these do not
-    tell.
+    The outputs of `once`, if there is anything to compute once, are tensors of `each`. Its parameters are the weights
+    it reads, and extents that these do not tell.
     """
 
-    once: Graph
+    once: Graph | None
     each: Graph
 
 

@@ -21,7 +21,20 @@ KERNEL = frozenset(
 of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
-    {"Buffer", "Checker", "Launch", "Op", "Plan", "Prepare", "collapse", "contiguous", "flag", "integer", "matmul", "parameter"}
+    {
+        "Buffer",
+        "Checker",
+        "Launch",
+        "Op",
+        "Plan",
+        "Prepare",
+        "collapse",
+        "contiguous",
+        "flag",
+        "integer",
+        "matmul",
+        "parameter",
+    }
     | {
         "at",
         "block",
@@ -37,7 +50,20 @@ HOST = frozenset(
         "launches",
         "lead",
     }
-    | {"lead0", "lead1", "moves_boxes", "prepared", "products", "real", "row", "rows", "run", "runs", "scratch", "sizes"}
+    | {
+        "lead0",
+        "lead1",
+        "moves_boxes",
+        "prepared",
+        "products",
+        "real",
+        "row",
+        "rows",
+        "run",
+        "runs",
+        "scratch",
+        "sizes",
+    }
     | {"split", "splits", "spread", "squeeze", "tile", "tiles", "walk", "warps", "wide", "width"}
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""

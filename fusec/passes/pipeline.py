@@ -63,7 +63,7 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     apart = reciprocate(commute(simplify(graph)))
     parted = renamed(apart, names)
     split = run("prepare", prepare, parted)
-    parted = split.each if split else parted
+    parted = split.each
     general = run("unfuse", unfuse, parted)
     libraries = _libraries(parted, general, known) if general else ()
     held = run("hold", hold, parted)
@@ -75,7 +75,7 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     chains = (*straight, *([boxed] if boxed else []), *others)
     if not chains:
         return program
-    return replace(program, forms=(lowered, apart), chains=chains, once=split.once if split else None)
+    return replace(program, forms=(lowered, apart), chains=chains, once=split.once)
 
 
 def _boxed(held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int], vectors: bool) -> BuiltChain | None:

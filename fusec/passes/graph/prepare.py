@@ -4,8 +4,9 @@ Before: `y = dot(x, cast(w, f32) * scale, over=K)` with the weights `w` and `sca
 - once for the weights, `w_ready = cast(w, f32) * scale`, in the type that the dot multiplies in, with K innermost;
 - in every call, `y = dot(x, w_ready, over=K)`.
 
-Prepared are the operands of dots that are no stored weights, and what a reduction or a dot makes of weights. Other
-arithmetic with weights (`1 + gain`) costs kernels nothing. What needs a number of the call, or `...`, is not prepared.
+Prepared are the operands of dots that are no stored weights, and what a reduction or a dot makes of weights where
+behind a dot somebody reads it: a kernel there reads the weight for nothing else. Other arithmetic with weights
+(`1 + gain`) costs kernels nothing. What needs a number of the call, or `...`, is not prepared.
 
 Relies on a simplified graph. It must not be one from which factors were deferred: a gain that went from an argument
 into a weight would cost the memory of that weight again.
@@ -40,8 +41,8 @@ from fusec.passes.graph.cut import Holders, multiplied_as
 from fusec.passes.graph.solve_extents import solve_extents
 
 
-def prepare(graph: Graph) -> Split | None:
-    """What is computed once and what in every call; None where nothing is prepared."""
+def prepare(graph: Graph) -> Split:
+    """What is computed once and what in every call."""
     return _Divider(graph).split()
 
 
@@ -53,7 +54,8 @@ class _Divider:
         self._nodes = graph.nodes
         self._holders = Holders(graph)
         self._static = _static(graph)
-        self._costly = _costly(graph)
+        self._behind = _with(graph, Dot)
+        self._costly = self._behind | _with(graph, Reduce)
         self._operands: dict[tuple[NodeId, Storage], Held] = {}
         self._values: dict[NodeId, Held] = {}
         for reader in sorted(reachable(graph.nodes, graph.roots)):
@@ -61,16 +63,17 @@ class _Divider:
                 for number in self._static.intersection(operands(self._nodes[reader].expr)):
                     self._divide(reader, number)
 
-    def split(self) -> Split | None:
+    def split(self) -> Split:
         """The two graphs."""
         held = [*((number, one) for (number, _), one in self._operands.items()), *self._values.items()]
-        return Split(self._once(held), self._each([one for _, one in held])) if held else None
+        return Split(self._once(held), self._each([one for _, one in held])) if held else Split(None, self._graph)
 
     def _divide(self, reader: NodeId, number: NodeId) -> None:
         """Prepare what a node is to a reader that is computed in every call, or parts of it."""
         dot = self._nodes[reader].expr
         if not isinstance(dot, Dot):
-            self._keep(number)
+            if reader in self._behind:
+                self._keep(number)
             return
         storage = multiplied_as(self._graph, dot)
         if storage is None or not self._is_given(number) or self._holders.stored(number):
@@ -123,8 +126,9 @@ class _Divider:
         outputs = tuple(Output(one.name, one.element, one.dims, new[number]) for number, one in held)
         names = {name for number, _ in held for name in _read(graph, number)}
         weights = tuple(tensor for tensor in graph.tensors if tensor.name in names)
-        types = {node.expr.dtype for node in builder.nodes if isinstance(node.expr, Cast | MaxOf)}
-        types |= {one.element for one in (*outputs, *(weight for weight in weights if not weight.optional))}
+        types: set[Storage] = {node.expr.dtype for node in builder.nodes if isinstance(node.expr, Cast | MaxOf)}
+        types.update(output.element for output in outputs)
+        types.update(weight.element for weight in weights if not weight.optional)
         once = replace(graph, params=weights, outputs=outputs, nodes=builder.nodes, scatters=(), modules=())
         return _sized(replace(once, variables=tuple(variable for variable in graph.variables if variable in types)))
 
@@ -183,11 +187,11 @@ def _static(graph: Graph) -> set[NodeId]:
     return found
 
 
-def _costly(graph: Graph) -> set[NodeId]:
-    """The nodes with a reduction or a dot in them."""
+def _with(graph: Graph, kind: type[Reduce | Dot]) -> set[NodeId]:
+    """The nodes that are, or depend on, an expression of some kind."""
     found: set[NodeId] = set()
     for number, node in enumerate(graph.nodes):
-        if isinstance(node.expr, Reduce | Dot) or found.intersection(operands(node.expr)):
+        if isinstance(node.expr, kind) or found.intersection(operands(node.expr)):
             found.add(number)
     return found
 

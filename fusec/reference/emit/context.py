@@ -95,6 +95,10 @@ class Context:
         self.needs.add(self.real)
         return self.real
 
+    def computes_in(self, storage: Storage) -> bool:
+        """Whether values of a storage type need no widening and no rounding; only said where types are `declared`."""
+        return self.declared and isinstance(storage, DType) and self.dtype(storage) == self.compute()
+
     def widening(self) -> str:
         """The method call that takes a tensor to the compute type."""
         methods = {"torch.float64": ".double()", "torch.float32": ".float()"}
