@@ -68,7 +68,8 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     libraries = _libraries(parted, general, known) if general else ()
     held = run("hold", hold, parted)
     vectors = not any(plan.few for group in groups for plan in group.plans)
-    boxed = _boxed(held, libraries, known, vectors) if held else None
+    # What reads a prepared tensor is another kernel than what computes it in every call.
+    boxed = _boxed(held, libraries, known, vectors, "__ready" if split.once else "") if held else None
     # Where a product is the last step, nothing can be made of it while it is in registers.
     straight = [library for library in libraries if isinstance(library.steps[-1], LibraryProduct)]
     others = [library for library in libraries if library not in straight]
@@ -78,10 +79,12 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     return replace(program, forms=(lowered, apart), chains=chains, once=split.once)
 
 
-def _boxed(held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int], vectors: bool) -> BuiltChain | None:
+def _boxed(
+    held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int], vectors: bool, only: str
+) -> BuiltChain | None:
     """The plan whose contractions take their operands in boxes; None where one of them cannot.
 
-    With `vectors` it has a plan for these as well.
+    With `vectors` it has a plan for these as well. The names of kernels of an `only` step end in that.
     """
     steps: list[BuiltGroup | LibraryProduct] = []
     written = {name: kernel for library in libraries for name, kernel in _kernels(library).items()}
@@ -89,7 +92,7 @@ def _boxed(held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int]
     for place_of, step in enumerate(held.steps):
         assert isinstance(step, Graph)
         target, flow = Target(step, known), resolve_views(step)
-        label = "__before" if not place_of and not contracts[0] else f"__step{place_of}" if len(contracts) > 1 else ""
+        label = "__before" if not place_of and not contracts[0] else f"__step{place_of}" if len(contracts) > 1 else only
         if contracts[place_of]:
             group = place_dots(flow, known, label, vectors)
             if isinstance(group, str):
