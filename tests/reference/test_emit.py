@@ -182,8 +182,8 @@ def prepare(w, scale, D, H, T):
     Returns w_ready: T[H, D, K].
     """
     w = w.unflatten(-2, (H, D))  # [H, D, K]
-    scale = 1 if scale is None else scale.unflatten(-1, (H, D))[..., None]  # [H, D, 1]
-    return (w.float() * scale).to(T)
+    scale = 1 if scale is None else scale.unflatten(-1, (H, D))  # [H, D]
+    return (w.float() * scale[..., None]).to(T)
 '''
 
 WEIGHTS_OF_8_BITS = """op f(x: T[M, K], weight w: i8[H*D, K], cos: T[M, D], weight scale: f32[H*D] = 1) -> y: T[M, H, D]
