@@ -9,8 +9,22 @@ from dataclasses import dataclass, replace
 from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
-    *("Buffer", "Checker", "Launch", "Op", "Plan", "Prepare", "box", "collapse", "contiguous", "device"),
-    *("dots", "flag", "integer", "matmul", "moves_boxes", "parameter", "real", "runs", "spread", "squeeze", "tiles"),
+    *("Buffer", "Checker", "Launch", "Op", "Plan", "Prepare", "Ways", "box", "collapse", "contiguous", "device"),
+    *(
+        "dots",
+        "flag",
+        "integer",
+        "matmul",
+        "moves_boxes",
+        "outruns",
+        "parameter",
+        "real",
+        "runs",
+        "shaped",
+        "spread",
+        "squeeze",
+    ),
+    *("takes", "tiles"),
 )
 """What a generated file may take from `fusec.runtime`; it imports what it uses."""
 
@@ -26,6 +40,7 @@ class OpNames:
     outputs: str
     plan: str
     constant: str
+    ways: str
     reference: str
     prepare: str
     prepared: str
@@ -57,6 +72,7 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
             outputs=names.new(f"_outputs_{graph.name}"),
             plan=names.new(f"_plan_{graph.name}"),
             constant=names.new(f"_OP_{graph.name.upper()}"),
+            ways=names.new(f"_WAYS_{graph.name.upper()}"),
             reference=names.new(f"reference_{graph.name}"),
             prepare=names.new(f"_prepare_{graph.name}"),
             prepared=names.new(f"_PREPARE_{graph.name.upper()}"),

@@ -29,6 +29,7 @@ class Limits:
     LIBRARY_WORK: int = 1 << 60
     STEPS_WORK: int = 1 << 60
     FEW: int = 0
+    MOST_AGAIN: int = 1 << 60
     SHARED: int = 48
     STEP: int = 256
 
@@ -47,7 +48,7 @@ LIMITS: dict[str, Limits] = {
 Under "few", tiles of more than one step are shared by several programs, the others are not.
 """
 
-_OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "SHARED", "STEP"}
+_OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "MOST_AGAIN", "SHARED", "STEP"}
 
 
 def reaches(shape: str, program: Program) -> bool:
