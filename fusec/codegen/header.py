@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from textwrap import dedent, fill
 
+from fusec.codegen.signature import tensor_text
+from fusec.ir.graph import Graph
 from fusec.ir.plan import LibraryProduct
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.passes.plan.account import crossings, excess_traffic, least_traffic
@@ -24,6 +26,8 @@ def summary(programs: tuple[Program, ...]) -> str:
 def _op(program: Program) -> Iterator[str]:
     """What an op is for, and its plans: a paragraph each for plans that stand instead of one another."""
     yield dedent(program.graph.doc).strip() or f"{program.graph.name}, as its spec says."
+    if program.once:
+        yield _prepared(program.once)
     for library in program.chains:
         yield "\n".join(_library(library))
     other = "Other plans" if program.chains else "Plans"
@@ -35,6 +39,15 @@ def _note(programs: tuple[Program, ...]) -> Iterator[str]:
     plans = (plan for program in programs for plan in program.plans)
     if any(excess_traffic(plan.plan) for plan in plans):
         yield _AGAIN
+
+
+def _prepared(once: Graph) -> str:
+    """What is computed once, and the memory it takes."""
+    weights = ", ".join(tensor.name for tensor in once.tensors)
+    words = (
+        f"Computed once from {weights} and kept as long as they live unchanged, where one of the next plans is taken:"
+    )
+    return "\n".join([fill(words, WIDTH), *(f"  prepared  {one.name}: {tensor_text(one)}" for one in once.outputs)])
 
 
 def _library(library: BuiltChain) -> Iterator[str]:
