@@ -28,8 +28,8 @@ def _op(program: Program) -> Iterator[str]:
     yield dedent(program.graph.doc).strip() or f"{program.graph.name}, as its spec says."
     if program.once:
         yield _prepared(program.once)
-    for library in program.chains:
-        yield "\n".join(_library(library))
+    for chain in program.chains:
+        yield "\n".join(_chain(chain))
     other = "Other plans" if program.chains else "Plans"
     for group in program.groups:
         yield from _group(group, f"{other} of `{program.graph.name}`")
@@ -50,13 +50,17 @@ def _prepared(once: Graph) -> str:
     return "\n".join([fill(words, WIDTH), *(f"  prepared  {one.name}: {tensor_text(one)}" for one in once.outputs)])
 
 
-def _library(library: BuiltChain) -> Iterator[str]:
-    """The steps of a plan with products in the library."""
-    without = f", without {' and '.join(library.omitted)}" if library.omitted else ""
-    yield f"With products in the vendor's library{without}, one after another:"
-    for step in library.steps:
+def _chain(chain: BuiltChain) -> Iterator[str]:
+    """The steps of a plan with products in the library, or with contractions of what is stored."""
+    without = f", without {' and '.join(chain.omitted)}" if chain.omitted else ""
+    what = "products in the vendor's library" if chain.products else "contractions of what is stored"
+    yield f"With {what}{without}, one after another:"
+    for step in chain.steps:
         if isinstance(step, LibraryProduct):
             yield f"  library   {step.a.tensor} by {step.b.tensor} to {step.out.tensor}"
+        elif any(plan in chain.boxed for plan in step.plans):
+            yield f"  contract  {' and '.join(step.outputs)} from {_read(step)}, the first that fits:"
+            yield from (f"  {line}" for line in _table(step.plans))
         else:
             yield f"  kernel    {' and '.join(step.outputs)} from {_read(step)}"
 
@@ -90,9 +94,10 @@ def _repeated(group: BuiltGroup) -> str:
 
 def _table(plans: tuple[BuiltPlan, ...]) -> list[str]:
     wide = max(len(plan.plan.words) for plan in plans)
+    long = max(9, *(len(plan.plan.shape.value) for plan in plans))
     rows = []
     for plan in plans:
         excess = excess_traffic(plan.plan)
         moved = f"the least + {excess}" if excess else "the least"
-        rows.append(f"  {plan.plan.shape.value:9} {plan.plan.words:{wide}}  {moved}")
+        rows.append(f"  {plan.plan.shape.value:{long}} {plan.plan.words:{wide}}  {moved}")
     return rows
