@@ -27,14 +27,14 @@ BOXED = "boxed"
 class Choice:
     """A plan as code: when it is taken (always, without a condition), what it is in words, and what it does.
 
-    The lines `before` are for its condition; `fits` is what makes boxes possible.
+    The lines `before` are for its condition; `fits` says whether boxes are possible, and whether they pay.
     """
 
     condition: str | None
     words: str
     body: list[str]
     before: tuple[str, ...] = ()
-    fits: str = ""
+    fits: tuple[str, ...] = ()
 
 
 class ChoiceWriter:
@@ -179,15 +179,18 @@ class ChoiceWriter:
         }
         read = [matrix.tensor for box in stage.boxes.all for matrix in box.matrices]
         given = [name for name in dict.fromkeys(read) if self._launches.is_argument(name)]
+        about = f"({self._device}, {rows}, {side}, {block}, {inner}, {tiles})"
         body = self._launches.runs(
             kernel,
-            f"runs({self._device}, {rows}, {side}, {block}, {inner}, {tiles})",
+            f"runs{about}",
             blocks,
             cuts(boxes, stage, kernel),
             flips(stage, kernel, kernel.varying[2:]),
         )
         before = tuple(self._boxes.lines(boxes, stage.boxes))
-        return Choice(BOXED, plan.plan.words, body, before, f"moves_boxes({', '.join([boxes, *given])})")
+        return Choice(
+            BOXED, plan.plan.words, body, before, (f"moves_boxes({', '.join([boxes, *given])})", f"outruns{about}")
+        )
 
     def _cut(self, stage: Stage) -> tuple[list[str], dict[str, str], str, str]:
         """For a stage with a loop: lines, compile-time arguments, programs before splits, elements of a position."""

@@ -143,7 +143,7 @@ def _chain_choice(program: Program, chain: BuiltChain, writer: ProductWriter, ch
     if chain.products:
         return Choice(_prefers_library(program, chain), _multiplied(chain), lines)
     words = "what dots multiply is stored first" if chain.held else "what dots multiply is stored"
-    before = tuple(_boxed(chain, contractions, choices))
+    before = tuple(_boxed(program, chain, contractions, choices))
     return Choice(_prefers_own(program, chain, choices), words, lines, before)
 
 
@@ -158,15 +158,19 @@ def _prefers_library(program: Program, chain: BuiltChain) -> str:
     return " and ".join([*(f"{name} is None" for name in chain.omitted), f"dots.prefers_library({', '.join(given)})"])
 
 
-def _boxed(chain: BuiltChain, contractions: list[list[Choice]], choices: ChoiceWriter) -> list[str]:
+def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]], choices: ChoiceWriter) -> list[str]:
     """The lines that find out whether the contractions of a chain are possible, and pay, in boxes."""
+    fits = [choice.fits for plans in contractions for choice in plans if choice.fits]
     conditions = ["len(rows.offsets) == 1"] if choices.walks else []
-    conditions += [choice.fits for plans in contractions for choice in plans if choice.fits]
     lines = [line for plans in contractions for choice in plans for line in choice.before]
-    lines.append(f"{BOXED} = {' and '.join(conditions)}")
+    lines.append(f"{BOXED} = {' and '.join([*conditions, *(possible for possible, _ in fits)])}")
     if chain.held:
         multiplied = " + ".join(work(plan.plan.stages[0]) for plan in chain.boxed)
         lines.append(f"{BOXED} = {BOXED} and {multiplied} >= dots.STEPS_WORK")
+    # Where the library makes an output itself, it was asked before.
+    if libraries := [one for one in program.chains if one.products and not isinstance(one.steps[-1], LibraryProduct)]:
+        library = _prefers_library(program, libraries[-1])
+        lines.append(f"{BOXED} = {BOXED} and ({' and '.join(faster for _, faster in fits)} or not {library})")
     return lines
 
 

@@ -10,7 +10,7 @@ from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
     *("Buffer", "Checker", "Launch", "Op", "Plan", "box", "collapse", "contiguous", "device", "dots", "flag"),
-    *("integer", "matmul", "moves_boxes", "parameter", "real", "runs", "spread", "squeeze", "tiles"),
+    *("integer", "matmul", "moves_boxes", "outruns", "parameter", "real", "runs", "spread", "squeeze", "tiles"),
 )
 """What a generated file may take from `fusec.runtime`; it imports what it uses."""
 

@@ -37,7 +37,7 @@ HOST = frozenset(
         "launches",
         "lead",
     }
-    | {"lead0", "lead1", "moves_boxes", "products", "real", "row", "rows", "run", "runs", "scratch", "sizes"}
+    | {"lead0", "lead1", "moves_boxes", "outruns", "products", "real", "row", "rows", "run", "runs", "scratch", "sizes"}
     | {"split", "splits", "spread", "squeeze", "tile", "tiles", "walk", "warps", "wide", "width"}
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""

@@ -20,7 +20,7 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, squeeze
 from fusec.runtime.modules import parameter, spread
 from fusec.runtime.op import Op
-from fusec.runtime.persistent import runs
+from fusec.runtime.persistent import outruns, runs
 from fusec.runtime.plan import Buffer, Plan
 from fusec.runtime.prepare import Prepare, frozen_weights
 from fusec.runtime.product import Matrix, Product, matmul
@@ -56,6 +56,7 @@ __all__ = [
     "integer",
     "matmul",
     "moves_boxes",
+    "outruns",
     "parameter",
     "real",
     "runs",

@@ -1,10 +1,13 @@
 """Runs: in which tiles the programs of a contraction with boxes make its output, one tile after another.
 
-The figures were measured on an H200; benchmarks/contractions has the command and what it printed.
+Of the ways to cut the output, the one is taken that a model of the time finds fastest: a tile takes as long as the
+matrix unit needs, or the copy engine of one multiprocessor, and all of them at least as long as memory does. The
+figures behind it were measured on an H200; benchmarks/contractions has the command and what it printed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -16,14 +19,23 @@ from fusec.runtime.tiles import cdiv, padded
 MULTIPROCESSORS, SHARED = 132, 227 * 1024
 """Of a device that is not at hand: an H200, with the bytes of shared memory of a program."""
 
+MULTIPLIED, FETCHED = 3.2e6, 95e3
+"""What a multiprocessor does in a microsecond: multiplications, and bytes moved into it."""
+
+FETCHED_BY_TWO = 1.5 * FETCHED
+"""The same for two small programs on one multiprocessor: one waits while the other one moves."""
+
+READ, ALL_MULTIPLIED = 3.6e6, 375e6
+"""What the chip does in a microsecond: bytes read, and multiplications of the library in large products."""
+
+TILE, LAUNCH, START = 1.5, 3.0, 5.0
+"""Microseconds that are lost at each tile, at each launch, and until the first tiles are under way."""
+
 WIDTH = 256
-"""Columns of all accumulators of a program together."""
+"""Columns of all accumulators of a program together: with 128 rows, all the registers of two warp groups."""
 
 GROUP = 8
 """Sides of large tiles that are under way together."""
-
-TAIL = 0.55
-"""Up to which share of the multiprocessors the last tiles are worth a run of their own, in tiles a quarter as large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +59,90 @@ class Run:
     across: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What is to be made: `batches` of `sides` by `blocks`, of sums of `inner` products.
+
+    A tile has the columns of as many accumulators as there are `parts`; `halves` of them are next to each other.
+    """
+
+    batches: int
+    sides: int
+    blocks: int
+    inner: int
+    parts: int
+    halves: int
+
+    @property
+    def matrices(self) -> int:
+        """Bytes of the operands."""
+        return 2 * self.batches * self.inner * (self.sides + self.blocks * self.parts // self.halves)
+
+    def tiles(self, side: int, block: int) -> int:
+        """How many tiles there are."""
+        return self.batches * cdiv(self.sides, side) * cdiv(self.blocks, block * self.halves)
+
+
 def runs(
     device: torch.device, batches: int, sides: int, blocks: int, inner: int, *, dots: int = 1, halves: int = 1
 ) -> tuple[Run, ...]:
-    """The launches for `batches` outputs of `sides` by `blocks`, each of so many `dots`, or made in so many `halves`.
-
-    Every program makes as many tiles as any other. Where the last ones leave many without work, these are cut in four.
-    """
-    programs, shared = _chip(device)
-    parts = padded(dots) * halves
-    side, block = _tile(batches, sides, blocks, parts, halves, programs)
-    count = batches * cdiv(sides, side) * cdiv(blocks, block * halves)
-    rest = count % programs
-    first = _run(side, block, inner, parts, shared)
-    if side < 128 or block < 64 or rest == count or not 0 < rest <= TAIL * programs:
-        return (_from_to(first, 0, count, programs),)
-    last = _run(side // 2, block // 2, inner, parts, shared, cut=2)
-    # Small tiles leave room for a second program on each multiprocessor.
-    return _from_to(first, 0, count - rest, programs), _from_to(last, 4 * (count - rest), 4 * count, 4 * rest)
+    """The launches for `batches` outputs of `sides` by `blocks`, of so many `dots` each or made in so many `halves`."""
+    return _fastest(_chip(device), _Output(batches, sides, blocks, inner, padded(dots) * halves, halves))[1]
 
 
-def _tile(batches: int, sides: int, blocks: int, parts: int, halves: int, programs: int) -> tuple[int, int]:
-    """As large as the registers of two warp groups allow, while there is work for most of the programs."""
-    side, block = 128, max(min(WIDTH // parts, padded(cdiv(blocks, halves))), 16)
-    if sides <= 64:
-        return 64, block
-    while block > 64 and 2 * batches * cdiv(sides, side) * cdiv(blocks, block * halves) <= programs:
-        block //= 2
-    if 2 * batches * cdiv(sides, side) * cdiv(blocks, block * halves) <= programs:
-        side = 64
-    return side, block
+def outruns(
+    device: torch.device, batches: int, sides: int, blocks: int, inner: int, *, dots: int = 1, halves: int = 1
+) -> bool:
+    """Whether `runs` are faster than the library's products in f32 and a kernel that makes the output of them."""
+    output = _Output(batches, sides, blocks, inner, padded(dots) * halves, halves)
+    made = batches * sides * blocks
+    multiplied = max(dots * made * inner / ALL_MULTIPLIED, output.matrices / READ)
+    moved = (8 * dots + 2) * made / READ
+    return _fastest(_chip(device), output)[0] <= multiplied + moved + (dots + 1) * LAUNCH
 
 
-def _run(side: int, block: int, inner: int, parts: int, shared: int, cut: int = 1) -> Run:
-    width = block * parts
-    step = min(64 if width > 128 or cut > 1 else 128, max(padded(inner), 16))
-    stages = max(min((shared - 2 * side * block) // (2 * step * (side + width)), 4), 2)
-    warps = 8 if side > 64 else 4
-    ways = tuple({"num_warps": warps, "num_stages": count} for count in range(stages, 1, -1))
-    return Run(side, block, step, 0, 0, 0, ways, down=cut, across=cut)
+def _fastest(chip: tuple[int, int], output: _Output) -> tuple[float, tuple[Run, ...]]:
+    """The runs that take least, and how many microseconds."""
+    return min(((_time(chip[0], output, way), way) for way in _ways(chip, output)), key=lambda found: found[0])
+
+
+def _ways(chip: tuple[int, int], output: _Output) -> Iterator[tuple[Run, ...]]:
+    """Large tiles first: of equal times the first one is taken, which moves least."""
+    programs, shared = chip
+    widest = max(min(WIDTH // output.parts, padded(cdiv(output.blocks, output.halves))), 16)
+    blocks = dict.fromkeys(max(widest // part, 16) for part in (1, 2, 4))
+    for side in (128, 64) if output.sides > 64 else (64,):
+        for block in blocks:
+            count = output.tiles(side, block)
+            run, rest = _run(side, block, output, shared, count > 3 * programs), count % programs
+            yield (_from_to(run, 0, count, programs),)
+            if side == 128 and block >= 32 and 0 < rest < count:
+                # The last tiles would leave many programs without work: they are cut in four, for two at a time.
+                small = replace(_run(64, block // 2, output, shared, True), down=2, across=2)
+                yield _from_to(run, 0, count - rest, programs), _from_to(small, 4 * (count - rest), 4 * count, 4 * rest)
+
+
+def _time(multiprocessors: int, output: _Output, way: tuple[Run, ...]) -> float:
+    """About how many microseconds runs take."""
+    busy = START
+    for run in way:
+        width = run.block * output.parts
+        multiplying = run.side * width * output.inner / MULTIPLIED
+        moving = 2 * (run.side + width) * output.inner / (FETCHED if run.down == 1 else FETCHED_BY_TWO)
+        # Neither of the two hides all of the other where they take about as long.
+        tile = (multiplying**4 + moving**4) ** 0.25 + TILE
+        busy += LAUNCH + cdiv(run.end - run.begin, multiprocessors) * tile
+    return max(busy, output.matrices / READ + LAUNCH)
+
+
+def _run(side: int, block: int, output: _Output, shared: int, many: bool) -> Run:
+    """The launch of tiles of a size. Where there are `many`, what is read far ahead is in the way of what is stored."""
+    width = block * output.parts
+    step = min(64 if width > 128 or many else 128, max(padded(output.inner), 16))
+    fitting = (shared - 2 * side * block) // (2 * step * (side + width))
+    stages = max(min(fitting, 3 if many and side > 64 else 4), 2)
+    ways = tuple({"num_warps": side // 16, "num_stages": count} for count in range(stages, 1, -1))
+    return Run(side, block, step, 0, 0, 0, ways)
 
 
 def _from_to(run: Run, begin: int, end: int, programs: int) -> Run:
