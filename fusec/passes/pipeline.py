@@ -65,7 +65,7 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     libraries = _libraries(parted, general, known) if general else ()
     held = run("hold", hold, parted)
     vectors = not any(plan.few for group in groups for plan in group.plans)
-    boxed = _boxed(held, libraries, known, vectors) if held else None
+    boxed = run("place_dots", lambda held: _boxed(held, libraries, known, vectors), held) if held else None
     # Where a product is the last step, nothing can be made of it while it is in registers.
     straight = [library for library in libraries if isinstance(library.steps[-1], LibraryProduct)]
     others = [library for library in libraries if library not in straight]

@@ -90,7 +90,9 @@ def boxed_cases(draw: st.DrawFn, graph: Graph) -> Case:
     case = draw(cases(graph, _BOXES))
     if draw(st.sampled_from(_often(False, [True], 4))):
         return case
-    narrow = {v.name: [each.name for each in v.options if each.is_real and each.bits == 16] for v in graph.variables}
+    narrow = {
+        v.name: [each.name for each in v.options if each.kind is Kind.REAL and each.bits == 16] for v in graph.variables
+    }
     return replace(
         case,
         dtypes={name: draw(st.sampled_from(narrow[name] or [dtype])) for name, dtype in case.dtypes.items()},
