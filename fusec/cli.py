@@ -1,4 +1,4 @@
-"""The command line: `fusec build`, `check`, `explain`, `bench`, `doctor`."""
+"""The command line: `fusec build`, `check`, `explain`, `bench`, `tune`, `doctor`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from fusec import __version__
 from fusec.commands.outcome import Exit
 
-COMMANDS = ("build", "check", "explain", "bench", "doctor")
+COMMANDS = ("build", "check", "explain", "bench", "tune", "doctor")
 
 HELP = """Build fused Triton ops from specs of a few lines.
 
@@ -29,8 +29,8 @@ fusec explain rmsnorm_quantize
 
 [bold]Exit codes[/bold]
 
-0 fine · 1 a spec is wrong · 2 wrong usage · 3 the resource gate or a verification failed · 4 a fault of fusec ·
-5 the result could not be written"""
+0 fine · 1 a spec is wrong · 2 wrong usage · 3 the resource gate, a verification or a tuning failed ·
+4 a fault of fusec · 5 the result could not be written"""
 
 
 def main() -> None:

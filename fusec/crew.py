@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -40,26 +41,62 @@ def run(
     At most `workers` processes run at once, and each job may take `limit` seconds. `done` hears of every answer as it
     comes, from several threads. `environment` is that of the workers.
     """
-    idle: SimpleQueue[_Worker] = SimpleQueue()
+    with hired(module, workers, environment) as crew:
+        return crew.do(jobs, limit, lambda _, answer: done(answer))
 
-    def do(job: Any) -> Any:
-        worker = idle.get()
-        try:
-            answer = worker.ask(job, limit)
-        finally:
+
+class Crew:
+    """Workers that wait for their next jobs; see `hired`."""
+
+    def __init__(self, workers: Sequence[_Worker]) -> None:
+        self._workers = workers
+
+    def do(
+        self, jobs: Sequence[Any], limit: float, done: Callable[[Any, Any], None], at_once: int | None = None
+    ) -> list[Any]:
+        """The answers to all jobs, as `run` gives them, by `at_once` of the workers, else by all of them.
+
+        `done` hears of every job and its answer.
+        """
+        chosen = self._workers[:at_once]
+        given_up = threading.Event()
+        idle: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in chosen:
             idle.put(worker)
-        done(answer)
-        return answer
 
+        def do(job: Any) -> Any:
+            worker = idle.get()
+            try:
+                answer = worker.ask(job, limit)
+            finally:
+                idle.put(worker)
+            if not given_up.is_set():
+                done(job, answer)
+            return answer
+
+        with ThreadPoolExecutor(len(chosen)) as pool:
+            running = [pool.submit(do, job) for job in jobs]
+            try:
+                return [each.result() for each in running]
+            except BaseException:
+                # An interrupt: what is said from now on is said by workers that were ended.
+                given_up.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                while left := [each for each in running if not each.done()]:
+                    for worker in chosen:
+                        worker.end()
+                    wait(left, timeout=0.1)
+                raise
+
+
+@contextmanager
+def hired(module: str, workers: int, environment: Mapping[str, str]) -> Iterator[Crew]:
+    """Workers that run `module`, at least one, for as long as this is entered; each is started at its first job."""
     with tempfile.TemporaryDirectory(prefix="fusec-crew-", ignore_cleanup_errors=True) as folder:
         crew = [_Worker(module, Path(folder) / str(number), environment) for number in range(max(1, workers))]
-        for worker in crew:
-            idle.put(worker)
-        pool = ThreadPoolExecutor(len(crew))
         try:
-            return list(pool.map(do, jobs))
+            yield Crew(crew)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
             for worker in crew:
                 worker.stop()
 
@@ -82,6 +119,7 @@ class _Worker:
         self._module = module
         self._folder = folder
         self._environment = environment
+        self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._errors: IO[str] | None = None
 
@@ -105,15 +143,21 @@ class _Worker:
         self.stop()
         return Lost(reason)
 
-    def stop(self) -> None:
-        """End the process, if there is one, with all that it started."""
+    def end(self) -> None:
+        """End the process, if there is one, with all that it started; whoever waits for its answer sees that."""
         if self._process:
             _end(self._process)
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout, self._errors):
+
+    def stop(self) -> None:
+        """End the process and leave nothing of it behind."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process:
+            _end(process)
+            process.wait()
+            for pipe in (process.stdin, process.stdout, self._errors):
                 if pipe:
                     pipe.close()
-        self._process = None
 
     def _start(self) -> subprocess.Popen[str]:
         self._folder.mkdir(exist_ok=True)

@@ -43,15 +43,19 @@ from fusec.runtime import (
     Launch,
     Op,
     Plan,
+    Ways,
     box,
     collapse,
     contiguous,
     dots,
     matmul,
     moves_boxes,
+    outruns,
     real,
     runs,
+    shaped,
     squeeze,
+    takes,
     tiles,
 )
 
@@ -1674,9 +1678,22 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
-    boxed = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
-    boxed = boxed and lead0 * lead1 * N * K >= dots.STEPS_WORK
-    if bias is None and dots.prefers_library(products, lead0 * lead1, tiled=True, several=True):
+    fits = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
+    boxed = fits and lead0 * lead1 * N * K >= dots.STEPS_WORK
+    library = dots.prefers_library(products, tiled=True, several=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    way = _WAYS_ADD_RMSNORM_LINEAR.best(
+        x.device,
+        rows.count,
+        (K, N, T, bias is not None),
+        library=None not in products,
+        persistent=fits,
+    )
+    if bias is None and takes(
+        way,
+        not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True, several=True),
+        "library",
+    ):
         # operand by weight in the library
         scratch["operand"] = Buffer((*lead, K), T)
         index = tiles.index_type(x, residual, gain, weight, bias, total, y, *scratch.values())
@@ -1799,10 +1816,19 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 for walk, at in enumerate(rows.offsets)
             ]
         launches += [products[0].at({"operand": at[4], "y": at[3]}) for at in rows.offsets]
-    elif not dots.is_vector(
-        lead0 * lead1,
-        K * N,
-    ) and (dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead0 * lead1) or boxed):
+    elif takes(
+        way,
+        not dots.is_vector(
+            lead0 * lead1,
+            K * N,
+        ) and (dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed),
+        "resident",
+        "streamed",
+        "split",
+        "dealt",
+        "swapped",
+        "persistent",
+    ):
         # what dots multiply is stored first
         scratch["operand"] = Buffer((*lead, K), T)
         index = tiles.index_type(x, residual, gain, weight, bias, total, y, *scratch.values())
@@ -1924,13 +1950,17 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        if dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            T.itemsize,
-            1,
-            False,
-            0.5 * T.itemsize,
+        if takes(
+            way,
+            dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
+                N * lead0 * lead1,
+                K,
+                T.itemsize,
+                1,
+                False,
+                0.5 * T.itemsize,
+            ),
+            "resident",
         ):
             # one program per ..., N, K in registers
             launches += [
@@ -1950,7 +1980,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 )
                 for at in rows.offsets
             ]
-        elif dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K):
+        elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
             # one program per ..., N, K in a loop
             chunk = tiles.chunk_size(K, 2, 1, 3)
             warps = tiles.warps(chunk, thread=8)
@@ -1972,7 +2002,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 )
                 for at in rows.offsets
             ]
-        elif dots.is_vector(lead0 * lead1, K * N):
+        elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
             # each ..., N over several programs, combined in fixed order
             chunk = tiles.split_chunk(K, 3)
             splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
@@ -2014,16 +2044,20 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1) and dots.few_tile(
-            lead0,
-            N,
-            lead1,
-            K,
-            max(T.itemsize, weight.element_size()),
-            1,
-        ).splits > 1:
+        elif takes(
+            way,
+            dots.takes_few(lead1, lead0) and dots.few_tile(
+                lead0,
+                N,
+                lead1,
+                K,
+                max(T.itemsize, weight.element_size()),
+                1,
+            ).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of N by a few lead1, combined in fixed order
-            tile = dots.few_tile(lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
             splits = tile.splits
             partial0__step1 = N * lead0 * lead1 * splits
             scratch["partial0__step1"] = Buffer((partial0__step1 * len(rows.offsets),), torch.float32)
@@ -2063,9 +2097,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
             # one program per tile of N by a few lead1, K in a loop
-            tile = dots.few_tile(lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
             launches += [
                 Launch(
                     _add_rmsnorm_linear_swapped__step1,
@@ -2113,9 +2147,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
                 )
-                for run in runs(x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
             ]
-    elif dots.prefers_library(products, tiled=True, several=True):
+    elif takes(way, dots.prefers_library(products, tiled=True, several=True), "library"):
         # operand by weight in the library
         scratch["operand"] = Buffer((*lead, K), T)
         scratch["product"] = Buffer((*lead, N), torch.float32)
@@ -2279,13 +2313,17 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
             )
             for at in rows.offsets
         ]
-        if dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            2,
-            False,
-            1 * x.element_size(),
+        if takes(
+            way,
+            dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
+                N * lead0 * lead1,
+                K,
+                x.element_size(),
+                2,
+                False,
+                1 * x.element_size(),
+            ),
+            "resident",
         ):
             # one program per ..., N, K in registers
             launches += [
@@ -2307,7 +2345,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 )
                 for at in rows.offsets
             ]
-        elif dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K):
+        elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
             # one program per ..., N, K in a loop
             chunk = tiles.chunk_size(K, 2, 2, 6)
             warps = tiles.warps(chunk, thread=8)
@@ -2330,7 +2368,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 )
                 for at in rows.offsets
             ]
-        elif dots.is_vector(lead0 * lead1, K * N):
+        elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
             # each ..., N over several programs, combined in fixed order
             chunk = tiles.split_chunk(K, 5)
             splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
@@ -2398,7 +2436,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
             ]
         else:
             # one program per tile of lead1 by N, K in a loop
-            tile = dots.product_tile(lead0, lead1, N, K, 4, 1)
+            tile = shaped(way, dots.product_tile, lead0, lead1, N, K, 4, 1)
             launches += [
                 Launch(
                     _add_rmsnorm_linear_product_y,
@@ -2430,6 +2468,14 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
         launches=launches,
     )
 
+
+_WAYS_ADD_RMSNORM_LINEAR = Ways(
+    "add_rmsnorm_linear",
+    __file__,
+    spec="05b49c9c6a21fa85dbe7a010d7318fac28b0a8a9f22e37c0394044d39895ce13",
+    case=("K", "N", "T", "bias"),
+    plans=("library", "resident", "streamed", "split", "dealt", "swapped", "persistent", "product"),
+)
 
 _OP_ADD_RMSNORM_LINEAR = Op(
     "add_rmsnorm_linear(Tensor x, Tensor residual, Tensor gain, Tensor weight, Tensor? bias, float eps) -> (Tensor, "

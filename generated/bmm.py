@@ -23,7 +23,22 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, box, dots, matmul, moves_boxes, runs, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Launch,
+    Op,
+    Plan,
+    Ways,
+    box,
+    dots,
+    matmul,
+    moves_boxes,
+    runs,
+    shaped,
+    takes,
+    tiles,
+)
 
 __all__ = ["bmm"]
 
@@ -525,7 +540,7 @@ def _outputs_bmm(B, M, K, N, T):
 
 def _plan_bmm(a, b):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    B, M, K, N, *_ = extents = _extents_bmm(a, b)
+    B, M, K, N, T = extents = _extents_bmm(a, b)
     (y,) = _outputs_bmm(*extents)
     sizes = {
         "M": M,
@@ -562,15 +577,21 @@ def _plan_bmm(a, b):
         box(("b",), b.element_size(), (B, b.stride(0)), (K, b.stride(1)), (N, b.stride(2))),
         box(("y",), y.dtype.itemsize, (B, M * N), (M, N), (N, 1)),
     )
-    boxed = moves_boxes(boxes, a, b)
-    if dots.prefers_library(products, M, tiled=True):
+    fits = moves_boxes(boxes, a, b)
+    boxed = fits
+    way = _WAYS_BMM.best(a.device, M, (B, K, N, T), library=None not in products, persistent=fits)
+    if takes(way, not dots.takes_few(M) and dots.prefers_library(products, tiled=True), "library"):
         # a by b in the library
         launches.append(products[0])
-    elif not dots.is_vector(M) and (dots.takes_few(M) or boxed):
+    elif takes(way, not dots.is_vector(M) and (dots.takes_few(M) or boxed), "dealt", "swapped", "persistent"):
         # what dots multiply is stored
-        if dots.takes_few(M) and dots.few_tile(B, N, M, K, max(a.element_size(), b.element_size()), 1).splits > 1:
+        if takes(
+            way,
+            dots.takes_few(M) and dots.few_tile(B, N, M, K, max(a.element_size(), b.element_size()), 1).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of N by a few M, combined in fixed order
-            tile = dots.few_tile(B, N, M, K, max(a.element_size(), b.element_size()), 1)
+            tile = shaped(way, dots.few_tile, B, N, M, K, max(a.element_size(), b.element_size()), 1)
             splits = tile.splits
             partial0 = B * M * N * splits
             scratch["partial0"] = Buffer((partial0,), torch.float32)
@@ -606,9 +627,9 @@ def _plan_bmm(a, b):
                     options=tiles.ways(block.warps),
                 )
             )
-        elif dots.takes_few(M):
+        elif takes(way, dots.takes_few(M), "swapped"):
             # one program per tile of N by a few M, K in a loop
-            tile = dots.few_tile(B, N, M, K, max(a.element_size(), b.element_size()), 1)
+            tile = shaped(way, dots.few_tile, B, N, M, K, max(a.element_size(), b.element_size()), 1)
             launches.append(
                 Launch(
                     _bmm_swapped,
@@ -653,9 +674,13 @@ def _plan_bmm(a, b):
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
                 )
-                for run in runs(a.device, B, M, N, K, halves=2)
+                for run in runs(way, a.device, B, M, N, K, halves=2)
             ]
-    elif dots.is_vector(M) and tiles.holds_row(B * M * N, K, a.element_size(), 2, False, 0.5 * a.element_size()):
+    elif takes(
+        way,
+        dots.is_vector(M) and tiles.holds_row(B * M * N, K, a.element_size(), 2, False, 0.5 * a.element_size()),
+        "resident",
+    ):
         # one program per B, M, N, K in registers
         launches.append(
             Launch(
@@ -672,7 +697,7 @@ def _plan_bmm(a, b):
                 options=tiles.row_options(B * M * N, tiles.padded(K), a.element_size(), 2),
             )
         )
-    elif dots.is_vector(M) and tiles.prefers_loop(B * M * N, K):
+    elif takes(way, dots.is_vector(M) and tiles.prefers_loop(B * M * N, K), "streamed"):
         # one program per B, M, N, K in a loop
         chunk = tiles.chunk_size(K, 2, 2, 3)
         warps = tiles.warps(chunk, thread=8)
@@ -692,7 +717,7 @@ def _plan_bmm(a, b):
                 options=tiles.ways(warps),
             )
         )
-    elif dots.is_vector(M):
+    elif takes(way, dots.is_vector(M), "split"):
         # each B, M, N over several programs, combined in fixed order
         chunk = tiles.split_chunk(K, 3)
         splits = tiles.split_count(B * M * N, tiles.cdiv(K, chunk), chunk)
@@ -725,7 +750,7 @@ def _plan_bmm(a, b):
         )
     else:
         # one program per tile of M by N, K in a loop
-        tile = dots.product_tile(B, M, N, K, max(a.element_size(), b.element_size()), 1)
+        tile = shaped(way, dots.product_tile, B, M, N, K, max(a.element_size(), b.element_size()), 1)
         launches.append(
             Launch(
                 _bmm_product,
@@ -753,6 +778,14 @@ def _plan_bmm(a, b):
         launches=launches,
     )
 
+
+_WAYS_BMM = Ways(
+    "bmm",
+    __file__,
+    spec="ee6d7054ae399dfb612a0a101fae41f8808fd500e899a006efc9ac0485dd282d",
+    case=("B", "K", "N", "T"),
+    plans=("library", "dealt", "swapped", "persistent", "resident", "streamed", "split", "product"),
+)
 
 _OP_BMM = Op(
     "bmm(Tensor a, Tensor b) -> Tensor",

@@ -30,6 +30,7 @@ from fusec.runtime import (
     Launch,
     Op,
     Plan,
+    Ways,
     box,
     collapse,
     contiguous,
@@ -37,9 +38,12 @@ from fusec.runtime import (
     dots,
     matmul,
     moves_boxes,
+    outruns,
     parameter,
     runs,
+    shaped,
     spread,
+    takes,
     tiles,
 )
 
@@ -425,68 +429,6 @@ def _fused_gated_mlp_product(
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
-@triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
-def _fused_gated_mlp_persistent(
-    x_box,
-    gate_weight_up_weight_box,
-    y_box,
-    lead1,
-    N,
-    K,
-    begin,
-    end,
-    gate_weight_up_weight_flip,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """Programs that make tile after tile of lead1 by N, from boxes."""
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, BLOCK_N * ACROSS)
-    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
-        whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
-        gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
-        for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            gate_weight_up_weight = gate_weight_up_weight_box.load(
-                [0, block * BLOCK_N, start],
-            ).reshape(2 * BLOCK_N, BLOCK_K)
-            gate_up = tl.dot(x, gate_weight_up_weight.T, gate_up, input_precision="ieee")
-        gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        gate, up = tl.where(
-            gate_weight_up_weight_flip != 0,
-            up,
-            gate,
-        ), tl.where(gate_weight_up_weight_flip != 0, gate, up)
-        mul_value = gate * 0.5
-        if ACTIVATION == "silu":
-            by_activation = gate * tl.sigmoid(gate)
-        elif ACTIVATION == "gelu":
-            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
-        elif ACTIVATION == "gelu_tanh":
-            mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
-        else:
-            by_activation = device.maximum(gate, 0.0)
-        y = by_activation * up
-        y_box.store(
-            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
-            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-        )
-
-
 @triton.jit
 def _fused_gated_mlp_dealt(
     x_ptr,
@@ -720,6 +662,68 @@ def _fused_gated_mlp_swapped(
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
 
+@triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
+def _fused_gated_mlp_persistent(
+    x_box,
+    gate_weight_up_weight_box,
+    y_box,
+    lead1,
+    N,
+    K,
+    begin,
+    end,
+    gate_weight_up_weight_flip,
+    BLOCK_LEAD1: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    DOWN: tl.constexpr,
+    ACROSS: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACTIVATION: tl.constexpr,
+):
+    """Programs that make tile after tile of lead1 by N, from boxes."""
+    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    blocks = tl.cdiv(N, BLOCK_N * ACROSS)
+    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
+        whole = part // (DOWN * ACROSS)
+        tile = whole % (sides * blocks)
+        first = tile // (GROUP * blocks) * GROUP
+        group = tl.minimum(sides - first, GROUP)
+        within = tile % (GROUP * blocks)
+        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        block = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (sides * blocks)).to(tl.int64)
+        gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
+        for start in range(0, K, BLOCK_K):
+            x = x_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            gate_weight_up_weight = gate_weight_up_weight_box.load(
+                [0, block * BLOCK_N, start],
+            ).reshape(2 * BLOCK_N, BLOCK_K)
+            gate_up = tl.dot(x, gate_weight_up_weight.T, gate_up, input_precision="ieee")
+        gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
+        gate, up = tl.where(
+            gate_weight_up_weight_flip != 0,
+            up,
+            gate,
+        ), tl.where(gate_weight_up_weight_flip != 0, gate, up)
+        mul_value = gate * 0.5
+        if ACTIVATION == "silu":
+            by_activation = gate * tl.sigmoid(gate)
+        elif ACTIVATION == "gelu":
+            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        elif ACTIVATION == "gelu_tanh":
+            mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
+            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        else:
+            by_activation = device.maximum(gate, 0.0)
+        y = by_activation * up
+        y_box.store(
+            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
+            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
+        )
+
+
 @triton.jit(do_not_specialize=["lead1"])
 def _fused_gated_mlp_blocked__after(
     gate_ptr,
@@ -870,7 +874,7 @@ def _outputs_fused_gated_mlp(lead, K, N, T):
 
 def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, *_ = extents = _extents_fused_gated_mlp(x, gate_weight, up_weight, activation)
+    lead, K, N, T = extents = _extents_fused_gated_mlp(x, gate_weight, up_weight, activation)
     (y,) = _outputs_fused_gated_mlp(*extents)
     rows = collapse(
         lead,
@@ -949,50 +953,35 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
         ),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
-    boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, gate_weight, up_weight)
-    if not dots.is_vector(lead0 * lead1) and (dots.takes_few(lead0 * lead1) or boxed):
+    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, gate_weight, up_weight)
+    boxed = fits
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, dots=2))
+    way = _WAYS_FUSED_GATED_MLP.best(x.device, rows.count, (K, N, T), library=None not in products, persistent=fits)
+    if takes(
+        way,
+        not dots.is_vector(lead0 * lead1) and (dots.takes_few(lead1, lead0) or boxed),
+        "dealt",
+        "swapped",
+        "persistent",
+    ):
         # what dots multiply is stored
-        if boxed:
-            # programs that make tile after tile of lead1 by N, from boxes
-            launches += [
-                Launch(
-                    _fused_gated_mlp_persistent,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _fused_gated_mlp_persistent,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        gate_weight_up_weight_flip=0,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "x_box": boxes[0].cut(1, run.side, run.step),
-                        "gate_weight_up_weight_box": boxes[1].cut(run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                    flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
-                )
-                for run in runs(x.device, lead0, lead1, N, K, dots=2)
-            ]
-        elif dots.takes_few(lead0 * lead1) and dots.few_tile(
-            lead0,
-            N,
-            lead1,
-            K,
-            max(x.element_size(), gate_weight.element_size(), up_weight.element_size()),
-            2,
-        ).splits > 1:
+        if takes(
+            way,
+            dots.takes_few(lead1, lead0) and dots.few_tile(
+                lead0,
+                N,
+                lead1,
+                K,
+                max(x.element_size(), gate_weight.element_size(), up_weight.element_size()),
+                2,
+            ).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of N by a few lead1, combined in fixed order
-            tile = dots.few_tile(
+            tile = shaped(
+                way,
+                dots.few_tile,
                 lead0,
                 N,
                 lead1,
@@ -1042,9 +1031,11 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        else:
+        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
             # one program per tile of N by a few lead1, K in a loop
-            tile = dots.few_tile(
+            tile = shaped(
+                way,
+                dots.few_tile,
                 lead0,
                 N,
                 lead1,
@@ -1073,7 +1064,38 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                 )
                 for at in rows.offsets
             ]
-    elif dots.prefers_library(products, tiled=True):
+        else:
+            # programs that make tile after tile of lead1 by N, from boxes
+            launches += [
+                Launch(
+                    _fused_gated_mlp_persistent,
+                    grid=(run.programs,),
+                    arguments=tiles.arguments(
+                        _fused_gated_mlp_persistent,
+                        sizes,
+                        begin=run.begin,
+                        end=run.end,
+                        gate_weight_up_weight_flip=0,
+                        BLOCK_LEAD1=run.side,
+                        BLOCK_N=run.block,
+                        BLOCK_K=run.step,
+                        GROUP=run.group,
+                        DOWN=run.down,
+                        ACROSS=run.across,
+                        INDEX=index,
+                        ACTIVATION=activation,
+                    ),
+                    options=run.options,
+                    boxes={
+                        "x_box": boxes[0].cut(1, run.side, run.step),
+                        "gate_weight_up_weight_box": boxes[1].cut(run.block, run.step),
+                        "y_box": boxes[2].cut(1, run.side, run.block),
+                    },
+                    flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
+                )
+                for run in runs(way, x.device, lead0, lead1, N, K, dots=2)
+            ]
+    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # x by gate_weight and x by up_weight in the library
         scratch["gate"] = Buffer((*lead, N), torch.float32)
         scratch["up"] = Buffer((*lead, N), torch.float32)
@@ -1100,13 +1122,17 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1) and tiles.holds_row(
-        N * lead0 * lead1,
-        K,
-        x.element_size(),
-        1,
-        False,
-        0.75 * x.element_size(),
+    elif takes(
+        way,
+        dots.is_vector(lead0 * lead1) and tiles.holds_row(
+            N * lead0 * lead1,
+            K,
+            x.element_size(),
+            1,
+            False,
+            0.75 * x.element_size(),
+        ),
+        "resident",
     ):
         # one program per ..., N, K in registers
         launches += [
@@ -1127,7 +1153,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1) and tiles.prefers_loop(N * lead0 * lead1, K):
+    elif takes(way, dots.is_vector(lead0 * lead1) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
         # one program per ..., N, K in a loop
         chunk = tiles.chunk_size(K, 2, 1, 5)
         warps = tiles.warps(chunk, thread=8)
@@ -1150,7 +1176,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1):
+    elif takes(way, dots.is_vector(lead0 * lead1), "split"):
         # each ..., N over several programs, combined in fixed order
         chunk = tiles.split_chunk(K, 5)
         splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
@@ -1197,7 +1223,9 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
         ]
     else:
         # one program per tile of lead1 by N, K in a loop
-        tile = dots.product_tile(
+        tile = shaped(
+            way,
+            dots.product_tile,
             lead0,
             lead1,
             N,
@@ -1235,6 +1263,14 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
         launches=launches,
     )
 
+
+_WAYS_FUSED_GATED_MLP = Ways(
+    "fused_gated_mlp",
+    __file__,
+    spec="0783f62c02373b9706b046d141b4736f6000c13cbad62b57f58e1977f5d6a11b",
+    case=("K", "N", "T"),
+    plans=("dealt", "swapped", "persistent", "library", "resident", "streamed", "split", "product"),
+)
 
 _OP_FUSED_GATED_MLP = Op(
     "fused_gated_mlp(Tensor x, Tensor gate_weight, Tensor up_weight, str activation) -> Tensor",

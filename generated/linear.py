@@ -65,6 +65,7 @@ from fusec.runtime import (
     Launch,
     Op,
     Plan,
+    Ways,
     box,
     collapse,
     contiguous,
@@ -72,7 +73,10 @@ from fusec.runtime import (
     dots,
     matmul,
     moves_boxes,
+    outruns,
     runs,
+    shaped,
+    takes,
     tiles,
 )
 
@@ -737,7 +741,7 @@ def _outputs_linear(lead, K, N, T):
 
 def _plan_linear(x, weight, bias):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, *_ = extents = _extents_linear(x, weight, bias)
+    lead, K, N, T = extents = _extents_linear(x, weight, bias)
     (y,) = _outputs_linear(*extents)
     rows = collapse(
         lead,
@@ -807,22 +811,46 @@ def _plan_linear(x, weight, bias):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
-    boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    if bias is None and dots.prefers_library(products, lead0 * lead1, tiled=True):
+    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
+    boxed = fits
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    way = _WAYS_LINEAR.best(
+        x.device,
+        rows.count,
+        (K, N, T, bias is not None),
+        library=None not in products,
+        persistent=fits,
+    )
+    if bias is None and takes(
+        way,
+        not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True),
+        "library",
+    ):
         # x by weight in the library
         launches += [products[0].at({"x": at[0], "y": at[1]}) for at in rows.offsets]
-    elif not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead0 * lead1) or boxed):
+    elif takes(
+        way,
+        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
+        "dealt",
+        "swapped",
+        "persistent",
+    ):
         # what dots multiply is stored
-        if dots.takes_few(lead0 * lead1) and dots.few_tile(
-            lead0,
-            N,
-            lead1,
-            K,
-            max(x.element_size(), weight.element_size()),
-            1,
-        ).splits > 1:
+        if takes(
+            way,
+            dots.takes_few(lead1, lead0) and dots.few_tile(
+                lead0,
+                N,
+                lead1,
+                K,
+                max(x.element_size(), weight.element_size()),
+                1,
+            ).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of N by a few lead1, combined in fixed order
-            tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             splits = tile.splits
             partial0 = N * lead0 * lead1 * splits
             scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -862,9 +890,9 @@ def _plan_linear(x, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
             # one program per tile of N by a few lead1, K in a loop
-            tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [
                 Launch(
                     _linear_swapped,
@@ -912,9 +940,9 @@ def _plan_linear(x, weight, bias):
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
                 )
-                for run in runs(x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
             ]
-    elif dots.prefers_library(products, tiled=True):
+    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # x by weight in the library
         scratch["product"] = Buffer((*lead, N), torch.float32)
         index = tiles.index_type(x, weight, bias, y, *scratch.values())
@@ -938,13 +966,17 @@ def _plan_linear(x, weight, bias):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-        N * lead0 * lead1,
-        K,
-        x.element_size(),
-        1,
-        False,
-        0.5 * x.element_size(),
+    elif takes(
+        way,
+        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
+            N * lead0 * lead1,
+            K,
+            x.element_size(),
+            1,
+            False,
+            0.5 * x.element_size(),
+        ),
+        "resident",
     ):
         # one program per ..., N, K in registers
         launches += [
@@ -964,7 +996,7 @@ def _plan_linear(x, weight, bias):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K):
+    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
         # one program per ..., N, K in a loop
         chunk = tiles.chunk_size(K, 2, 1, 3)
         warps = tiles.warps(chunk, thread=8)
@@ -986,7 +1018,7 @@ def _plan_linear(x, weight, bias):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N):
+    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
         # each ..., N over several programs, combined in fixed order
         chunk = tiles.split_chunk(K, 3)
         splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
@@ -1030,7 +1062,7 @@ def _plan_linear(x, weight, bias):
         ]
     else:
         # one program per tile of lead1 by N, K in a loop
-        tile = dots.product_tile(lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
+        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
         launches += [
             Launch(
                 _linear_product,
@@ -1060,6 +1092,14 @@ def _plan_linear(x, weight, bias):
         launches=launches,
     )
 
+
+_WAYS_LINEAR = Ways(
+    "linear",
+    __file__,
+    spec="0d878b8c362a01a705b421fd514717ed63bd15b1dd4c06f5c971824cc3e64326",
+    case=("K", "N", "T", "bias"),
+    plans=("library", "dealt", "swapped", "persistent", "resident", "streamed", "split", "product"),
+)
 
 _OP_LINEAR = Op(
     "linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor",
@@ -1841,7 +1881,7 @@ def _outputs_linear_activation(lead, K, N, T):
 
 def _plan_linear_activation(x, weight, bias, activation):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, *_ = extents = _extents_linear_activation(x, weight, bias, activation)
+    lead, K, N, T = extents = _extents_linear_activation(x, weight, bias, activation)
     (y,) = _outputs_linear_activation(*extents)
     rows = collapse(
         lead,
@@ -1899,19 +1939,39 @@ def _plan_linear_activation(x, weight, bias, activation):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
-    boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    if not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead0 * lead1) or boxed):
+    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
+    boxed = fits
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    way = _WAYS_LINEAR_ACTIVATION.best(
+        x.device,
+        rows.count,
+        (K, N, T, bias is not None),
+        library=None not in products,
+        persistent=fits,
+    )
+    if takes(
+        way,
+        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
+        "dealt",
+        "swapped",
+        "persistent",
+    ):
         # what dots multiply is stored
-        if dots.takes_few(lead0 * lead1) and dots.few_tile(
-            lead0,
-            N,
-            lead1,
-            K,
-            max(x.element_size(), weight.element_size()),
-            1,
-        ).splits > 1:
+        if takes(
+            way,
+            dots.takes_few(lead1, lead0) and dots.few_tile(
+                lead0,
+                N,
+                lead1,
+                K,
+                max(x.element_size(), weight.element_size()),
+                1,
+            ).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of N by a few lead1, combined in fixed order
-            tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             splits = tile.splits
             partial0 = N * lead0 * lead1 * splits
             scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -1952,9 +2012,9 @@ def _plan_linear_activation(x, weight, bias, activation):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
             # one program per tile of N by a few lead1, K in a loop
-            tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [
                 Launch(
                     _linear_activation_swapped,
@@ -2004,9 +2064,9 @@ def _plan_linear_activation(x, weight, bias, activation):
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
                 )
-                for run in runs(x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
             ]
-    elif dots.prefers_library(products, tiled=True):
+    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # x by weight in the library
         scratch["product"] = Buffer((*lead, N), torch.float32)
         index = tiles.index_type(x, weight, bias, y, *scratch.values())
@@ -2031,13 +2091,17 @@ def _plan_linear_activation(x, weight, bias, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-        N * lead0 * lead1,
-        K,
-        x.element_size(),
-        1,
-        False,
-        0.5 * x.element_size(),
+    elif takes(
+        way,
+        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
+            N * lead0 * lead1,
+            K,
+            x.element_size(),
+            1,
+            False,
+            0.5 * x.element_size(),
+        ),
+        "resident",
     ):
         # one program per ..., N, K in registers
         launches += [
@@ -2058,7 +2122,7 @@ def _plan_linear_activation(x, weight, bias, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K):
+    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
         # one program per ..., N, K in a loop
         chunk = tiles.chunk_size(K, 2, 1, 3)
         warps = tiles.warps(chunk, thread=8)
@@ -2081,7 +2145,7 @@ def _plan_linear_activation(x, weight, bias, activation):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N):
+    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
         # each ..., N over several programs, combined in fixed order
         chunk = tiles.split_chunk(K, 3)
         splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
@@ -2126,7 +2190,7 @@ def _plan_linear_activation(x, weight, bias, activation):
         ]
     else:
         # one program per tile of lead1 by N, K in a loop
-        tile = dots.product_tile(lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
+        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
         launches += [
             Launch(
                 _linear_activation_product,
@@ -2157,6 +2221,14 @@ def _plan_linear_activation(x, weight, bias, activation):
         launches=launches,
     )
 
+
+_WAYS_LINEAR_ACTIVATION = Ways(
+    "linear_activation",
+    __file__,
+    spec="0d878b8c362a01a705b421fd514717ed63bd15b1dd4c06f5c971824cc3e64326",
+    case=("K", "N", "T", "bias"),
+    plans=("dealt", "swapped", "persistent", "library", "resident", "streamed", "split", "product"),
+)
 
 _OP_LINEAR_ACTIVATION = Op(
     "linear_activation(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor",
@@ -2922,7 +2994,7 @@ def _outputs_linear_residual(lead, K, N, T):
 
 def _plan_linear_residual(x, weight, residual, bias):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, *_ = extents = _extents_linear_residual(x, weight, residual, bias)
+    lead, K, N, T = extents = _extents_linear_residual(x, weight, residual, bias)
     (y,) = _outputs_linear_residual(*extents)
     rows = collapse(
         lead,
@@ -2991,19 +3063,39 @@ def _plan_linear_residual(x, weight, residual, bias):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
-    boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    if not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead0 * lead1) or boxed):
+    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
+    boxed = fits
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    way = _WAYS_LINEAR_RESIDUAL.best(
+        x.device,
+        rows.count,
+        (K, N, T, bias is not None),
+        library=None not in products,
+        persistent=fits,
+    )
+    if takes(
+        way,
+        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
+        "dealt",
+        "swapped",
+        "persistent",
+    ):
         # what dots multiply is stored
-        if dots.takes_few(lead0 * lead1) and dots.few_tile(
-            lead0,
-            N,
-            lead1,
-            K,
-            max(x.element_size(), weight.element_size()),
-            1,
-        ).splits > 1:
+        if takes(
+            way,
+            dots.takes_few(lead1, lead0) and dots.few_tile(
+                lead0,
+                N,
+                lead1,
+                K,
+                max(x.element_size(), weight.element_size()),
+                1,
+            ).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of N by a few lead1, combined in fixed order
-            tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             splits = tile.splits
             partial0 = N * lead0 * lead1 * splits
             scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
@@ -3043,9 +3135,9 @@ def _plan_linear_residual(x, weight, residual, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
             # one program per tile of N by a few lead1, K in a loop
-            tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [
                 Launch(
                     _linear_residual_swapped,
@@ -3093,9 +3185,9 @@ def _plan_linear_residual(x, weight, residual, bias):
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
                 )
-                for run in runs(x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
             ]
-    elif dots.prefers_library(products, tiled=True):
+    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # x by weight in the library
         scratch["product"] = Buffer((*lead, N), torch.float32)
         index = tiles.index_type(x, weight, residual, bias, y, *scratch.values())
@@ -3119,13 +3211,17 @@ def _plan_linear_residual(x, weight, residual, bias):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-        N * lead0 * lead1,
-        K,
-        x.element_size(),
-        2,
-        False,
-        0.5 * x.element_size(),
+    elif takes(
+        way,
+        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
+            N * lead0 * lead1,
+            K,
+            x.element_size(),
+            2,
+            False,
+            0.5 * x.element_size(),
+        ),
+        "resident",
     ):
         # one program per ..., N, K in registers
         launches += [
@@ -3145,7 +3241,7 @@ def _plan_linear_residual(x, weight, residual, bias):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K):
+    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
         # one program per ..., N, K in a loop
         chunk = tiles.chunk_size(K, 2, 2, 3)
         warps = tiles.warps(chunk, thread=8)
@@ -3167,7 +3263,7 @@ def _plan_linear_residual(x, weight, residual, bias):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N):
+    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
         # each ..., N over several programs, combined in fixed order
         chunk = tiles.split_chunk(K, 3)
         splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
@@ -3211,7 +3307,7 @@ def _plan_linear_residual(x, weight, residual, bias):
         ]
     else:
         # one program per tile of lead1 by N, K in a loop
-        tile = dots.product_tile(lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
+        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
         launches += [
             Launch(
                 _linear_residual_product,
@@ -3241,6 +3337,14 @@ def _plan_linear_residual(x, weight, residual, bias):
         launches=launches,
     )
 
+
+_WAYS_LINEAR_RESIDUAL = Ways(
+    "linear_residual",
+    __file__,
+    spec="0d878b8c362a01a705b421fd514717ed63bd15b1dd4c06f5c971824cc3e64326",
+    case=("K", "N", "T", "bias"),
+    plans=("dealt", "swapped", "persistent", "library", "resident", "streamed", "split", "product"),
+)
 
 _OP_LINEAR_RESIDUAL = Op(
     "linear_residual(Tensor x, Tensor weight, Tensor residual, Tensor? bias) -> Tensor",

@@ -34,15 +34,19 @@ from fusec.runtime import (
     Launch,
     Op,
     Plan,
+    Ways,
     box,
     collapse,
     contiguous,
     dots,
     matmul,
     moves_boxes,
+    outruns,
     real,
     runs,
+    shaped,
     squeeze,
+    takes,
     tiles,
 )
 
@@ -1898,7 +1902,7 @@ def _outputs_linear_add_rmsnorm(lead, K, N, T):
 
 def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, *_ = extents = _extents_linear_add_rmsnorm(x, weight, residual, gain, bias)
+    lead, K, N, T = extents = _extents_linear_add_rmsnorm(x, weight, residual, gain, bias)
     total, y = _outputs_linear_add_rmsnorm(*extents)
     gain = squeeze(gain, 1)
     rows = collapse(
@@ -1976,16 +1980,39 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("total",), total.dtype.itemsize, (lead0, total_lead0), (lead1, total_lead1), (N, 1)),
     )
-    boxed = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    if dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead0 * lead1) or boxed:
+    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
+    boxed = fits
+    library = dots.prefers_library(products)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    way = _WAYS_LINEAR_ADD_RMSNORM.best(
+        x.device,
+        rows.count,
+        (K, N, T, bias is not None),
+        library=None not in products,
+        persistent=fits,
+    )
+    if takes(
+        way,
+        dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed,
+        "resident",
+        "streamed",
+        "split",
+        "dealt",
+        "swapped",
+        "persistent",
+    ):
         # what dots multiply is stored
-        if dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            2,
-            False,
-            0.5 * x.element_size(),
+        if takes(
+            way,
+            dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
+                N * lead0 * lead1,
+                K,
+                x.element_size(),
+                2,
+                False,
+                0.5 * x.element_size(),
+            ),
+            "resident",
         ):
             # one program per ..., N, K in registers
             launches += [
@@ -2005,7 +2032,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 )
                 for at in rows.offsets
             ]
-        elif dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K):
+        elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
             # one program per ..., N, K in a loop
             chunk = tiles.chunk_size(K, 2, 2, 3)
             warps = tiles.warps(chunk, thread=8)
@@ -2027,7 +2054,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 )
                 for at in rows.offsets
             ]
-        elif dots.is_vector(lead0 * lead1, K * N):
+        elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
             # each ..., N over several programs, combined in fixed order
             chunk = tiles.split_chunk(K, 3)
             splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
@@ -2069,16 +2096,20 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1) and dots.few_tile(
-            lead0,
-            N,
-            lead1,
-            K,
-            max(x.element_size(), weight.element_size()),
-            1,
-        ).splits > 1:
+        elif takes(
+            way,
+            dots.takes_few(lead1, lead0) and dots.few_tile(
+                lead0,
+                N,
+                lead1,
+                K,
+                max(x.element_size(), weight.element_size()),
+                1,
+            ).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of N by a few lead1, combined in fixed order
-            tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             splits = tile.splits
             partial0__step0 = N * lead0 * lead1 * splits
             scratch["partial0__step0"] = Buffer((partial0__step0 * len(rows.offsets),), torch.float32)
@@ -2118,9 +2149,9 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
             # one program per tile of N by a few lead1, K in a loop
-            tile = dots.few_tile(lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [
                 Launch(
                     _linear_add_rmsnorm_swapped__step0,
@@ -2168,7 +2199,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         "total_box": boxes[2].cut(1, run.side, run.block),
                     },
                 )
-                for run in runs(x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
             ]
         if tiles.padded(N) <= tiles.SHORT_ROW:
             # several rows (...) per program, N in registers
@@ -2277,7 +2308,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-    elif dots.prefers_library(products):
+    elif takes(way, dots.prefers_library(products), "library"):
         # x by weight in the library
         scratch["product"] = Buffer((*lead, N), torch.float32)
         index = tiles.index_type(x, weight, residual, gain, bias, total, y, *scratch.values())
@@ -2408,7 +2439,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-    elif tiles.padded(N) * tiles.padded(K) <= tiles.SHORT_ROW:
+    elif takes(way, tiles.padded(N) * tiles.padded(K) <= tiles.SHORT_ROW, "rows"):
         # several rows (...) per program, N, K in registers
         row = tiles.padded(N) * tiles.padded(K)
         lanes = tiles.lanes(lead0 * lead1, row)
@@ -2435,7 +2466,11 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
             )
             for at in rows.offsets
         ]
-    elif tiles.holds_row(lead0 * lead1, tiles.padded(K) * N, x.element_size(), 2, True, 0.25 * x.element_size()):
+    elif takes(
+        way,
+        tiles.holds_row(lead0 * lead1, tiles.padded(K) * N, x.element_size(), 2, True, 0.25 * x.element_size()),
+        "resident",
+    ):
         # one program per ..., N, K in registers
         launches += [
             Launch(
@@ -2458,7 +2493,11 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
             )
             for at in rows.offsets
         ]
-    elif tiles.prefers_loop(lead0 * lead1, tiles.padded(K) * N) and tiles.padded(K) <= tiles.CHUNK:
+    elif takes(
+        way,
+        tiles.prefers_loop(lead0 * lead1, tiles.padded(K) * N) and tiles.padded(K) <= tiles.CHUNK,
+        "streamed",
+    ):
         # one program per ..., N in a loop
         chunk = min(tiles.padded(N), max(tiles.CHUNK // tiles.padded(K), 1))
         warps = tiles.warps(chunk * tiles.padded(K), thread=8)
@@ -2564,6 +2603,14 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
         launches=launches,
     )
 
+
+_WAYS_LINEAR_ADD_RMSNORM = Ways(
+    "linear_add_rmsnorm",
+    __file__,
+    spec="817dae2984a3764dae50f6483fd103460351f99dc28bfb7c4e2b4d5a0e16e95f",
+    case=("K", "N", "T", "bias"),
+    plans=("resident", "streamed", "split", "dealt", "swapped", "persistent", "library", "rows"),
+)
 
 _OP_LINEAR_ADD_RMSNORM = Op(
     "linear_add_rmsnorm(Tensor x, Tensor weight, Tensor residual, Tensor gain, Tensor? bias, float eps) -> (Tensor, "

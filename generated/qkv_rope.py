@@ -12,17 +12,21 @@ Else each output apart, which moves x + gain + weight + bias + position_ids + co
 
 Plans for q, the first that fits, and the bytes each moves; the least is x + gain + weight + bias + position_ids +
 cos + sin + q:
-  resident  one program per B, S, Hq, D/2, K in registers                      the least
-  streamed  one program per B, S, Hq, D/2, K in a loop                         the least
-  split     each B, S, Hq, D/2 over several programs, combined in fixed order  the least + x
-  product   one program per tile of S by D/2, K in a loop                      the least
+  resident  one program per B, S, Hq, D/2, K in registers                         the least
+  streamed  one program per B, S, Hq, D/2, K in a loop                            the least
+  split     each B, S, Hq, D/2 over several programs, combined in fixed order     the least + x
+  dealt     several programs per tile of D/2 by a few S, combined in fixed order  the least
+  swapped   one program per tile of D/2 by a few S, K in a loop                   the least
+  product   one program per tile of S by D/2, K in a loop                         the least
 
 Plans for k and v, the first that fits, and the bytes each moves; the least is x + gain + position_ids + cos + sin +
 weight + bias + k + v:
-  resident  one program per B, S, Hk, D/2, K in registers                      the least
-  streamed  one program per B, S, Hk, D/2, K in a loop                         the least
-  split     each B, S, Hk, D/2 over several programs, combined in fixed order  the least + x
-  product   one program per tile of S by D/2, K in a loop                      the least
+  resident  one program per B, S, Hk, D/2, K in registers                         the least
+  streamed  one program per B, S, Hk, D/2, K in a loop                            the least
+  split     each B, S, Hk, D/2 over several programs, combined in fixed order     the least + x
+  dealt     several programs per tile of D/2 by a few S, combined in fixed order  the least
+  swapped   one program per tile of D/2 by a few S, K in a loop                   the least
+  product   one program per tile of S by D/2, K in a loop                         the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -33,7 +37,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, dots, matmul, real, squeeze, tiles
+from fusec.runtime import Buffer, Checker, Launch, Op, Plan, Ways, dots, matmul, real, shaped, squeeze, takes, tiles
 
 __all__ = ["qkv_rope"]
 
@@ -559,6 +563,406 @@ def _qkv_rope_finish_q(
     ).to(tl.float32)
     s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
     tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
+
+
+@triton.jit(do_not_specialize=["B", "Hq"])
+def _qkv_rope_dealt_q(
+    x_ptr,
+    gain_ptr,
+    weight_ptr,
+    partial0_q_ptr,
+    partial1_q_ptr,
+    partial2_q_ptr,
+    D,
+    S,
+    Hq,
+    K,
+    B,
+    x_stride_B,
+    weight_stride_HqD_HkD_HkD,
+    x_stride_S,
+    x_stride_K,
+    weight_stride_K,
+    gain_stride_K,
+    BLOCK_D_2: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+):
+    """Partial results: several programs per tile of D/2 by a few S, combined in fixed order."""
+    pid = tl.program_id(0)
+    split = pid % SPLITS
+    sides = tl.cdiv(D // 2, BLOCK_D_2)
+    blocks = tl.cdiv(S, BLOCK_S)
+    tile = (pid // SPLITS) % (sides * blocks)
+    first = tile // (8 * blocks) * 8
+    group = tl.minimum(sides - first, 8)
+    side = first + tile % (8 * blocks) % group
+    block = tile % (8 * blocks) // group
+    row = (pid // SPLITS // (sides * blocks)).to(tl.int64)
+    b = row // Hq
+    hq = row % Hq
+    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s_mask = s < S
+    x_row = x_ptr + b * x_stride_B
+    total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
+    weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
+    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        mask_s_k = s_mask[None, :] & k_mask[:, None]
+        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
+        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
+        mask_d_k = d_mask[:, None] & k_mask[None, :]
+        weight = tl.load(
+            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
+    total = total_acc
+    tl.store(partial0_q_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hq == 0) & (side == 0))
+    mask_s_d = s_mask[None, :] & d_mask[:, None]
+    tl.store(
+        partial1_q_ptr
+        + b * (Hq * S * (D // 2))
+        + s[None, :] * (Hq * (D // 2))
+        + hq * (D // 2)
+        + d[:, None]
+        + split * (B * Hq * S * (D // 2)),
+        product,
+        mask=mask_s_d,
+    )
+    tl.store(
+        partial2_q_ptr
+        + b * (Hq * S * (D // 2))
+        + s[None, :] * (Hq * (D // 2))
+        + hq * (D // 2)
+        + d[:, None]
+        + split * (B * Hq * S * (D // 2)),
+        product_2,
+        mask=mask_s_d,
+    )
+
+
+@triton.jit(do_not_specialize=["B", "Hq", "S"])
+def _qkv_rope_combined_q(
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    q_ptr,
+    partial1_q_ptr,
+    partial0_q_ptr,
+    partial2_q_ptr,
+    eps,
+    D,
+    B,
+    Hq,
+    S,
+    K,
+    P,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    q_stride_B,
+    q_stride_S,
+    q_stride_Hq,
+    q_stride_D,
+    ROWS: tl.constexpr,
+    BLOCK_D_2: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    K = K // WIDTH * WIDTH
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(D // 2, BLOCK_D_2)
+    row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < B * Hq * S
+    b = row // (Hq * S)
+    s = row // Hq % S
+    hq = row % Hq
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    splits = tl.arange(0, SPLITS)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    total_parts = tl.load(
+        partial1_q_ptr
+        + b[:, None, None] * (Hq * S * (D // 2))
+        + s[:, None, None] * (Hq * (D // 2))
+        + hq[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hq * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total = tl.sum(total_parts, 2)
+    total_parts_2 = tl.load(
+        partial0_q_ptr + b[:, None] * S + s[:, None] + splits[None, :] * (B * S),
+        mask=row_mask[:, None],
+        other=0.0,
+    )
+    total_2 = tl.sum(total_parts_2, 1)
+    rsqrt_value = tl.rsqrt(total_2 / K + eps)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias = tl.load(
+            bias_row[:, None] + d[None, :] * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = total * rsqrt_value[:, None] + by_bias
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+    c = tl.load(
+        cos_row[:, None] + d[None, :] * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    total_parts_3 = tl.load(
+        partial2_q_ptr
+        + b[:, None, None] * (Hq * S * (D // 2))
+        + s[:, None, None] * (Hq * (D // 2))
+        + hq[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hq * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_3 = tl.sum(total_parts_3, 2)
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2[:, None] + (d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = total_3 * rsqrt_value[:, None] + by_bias_2
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    s_2 = tl.load(
+        sin_row[:, None] + d[None, :] * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    tl.store(q_row[:, None] + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
+    c_2 = tl.load(
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
+
+
+@triton.jit(do_not_specialize=["Hq"])
+def _qkv_rope_swapped_q(
+    x_ptr,
+    gain_ptr,
+    weight_ptr,
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    q_ptr,
+    eps,
+    D,
+    S,
+    Hq,
+    K,
+    P,
+    x_stride_B,
+    weight_stride_HqD_HkD_HkD,
+    x_stride_S,
+    x_stride_K,
+    weight_stride_K,
+    gain_stride_K,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    q_stride_B,
+    q_stride_Hq,
+    q_stride_S,
+    q_stride_D,
+    BLOCK_D_2: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """One program per tile of D/2 by a few S, K in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
+    pid = tl.program_id(0)
+    sides = tl.cdiv(D // 2, BLOCK_D_2)
+    blocks = tl.cdiv(S, BLOCK_S)
+    tile = pid % (sides * blocks)
+    first = tile // (8 * blocks) * 8
+    group = tl.minimum(sides - first, 8)
+    side = first + tile % (8 * blocks) % group
+    block = tile % (8 * blocks) // group
+    row = (pid // (sides * blocks)).to(tl.int64)
+    b = row // Hq
+    hq = row % Hq
+    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s_mask = s < S
+    x_row = x_ptr + b * x_stride_B
+    total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
+    weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
+    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=s_mask[None, :], other=0.0)
+        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
+        weight = tl.load(
+            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
+        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
+    if REST:
+        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        mask_s_k = s_mask[None, :] & k_mask[:, None]
+        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
+        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
+        mask_d_k = d_mask[:, None] & k_mask[None, :]
+        weight = tl.load(
+            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+        mul_value_stored_3 = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product = tl.dot(mul_value_stored_3, x, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_4 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_2 = tl.dot(mul_value_stored_4, x, product_2, input_precision="ieee")
+    total = total_acc
+    rsqrt_value = tl.rsqrt(total / K + eps)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias = tl.load(bias_row + d * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected = product * rsqrt_value[None, :] + by_bias[:, None]
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B
+        position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    c = tl.load(
+        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + d[:, None] * cos_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c, float("nan"))
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(bias_row_2 + (d + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = product_2 * rsqrt_value[None, :] + by_bias_2[:, None]
+    s_2 = tl.load(
+        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + d[:, None] * sin_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_2, float("nan"))
+    q_row = q_ptr + b * q_stride_B + hq * q_stride_Hq
+    mask_s_d = s_mask[None, :] & d_mask[:, None]
+    tl.store(
+        q_row + s[None, :] * q_stride_S + d[:, None] * q_stride_D,
+        projected * c - projected_2 * s_2,
+        mask=mask_s_d,
+    )
+    c_2 = tl.load(
+        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + (d[:, None] + D // 2) * cos_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c_2, float("nan"))
+    s_3 = tl.load(
+        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + (d[:, None] + D // 2) * sin_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_3, float("nan"))
+    tl.store(
+        q_row + s[None, :] * q_stride_S + (d[:, None] + D // 2) * q_stride_D,
+        projected_2 * c_2 + projected * s_3,
+        mask=mask_s_d,
+    )
 
 
 @triton.jit(do_not_specialize=["Hq"])
@@ -1451,6 +1855,575 @@ def _qkv_rope_finish_k_v(
         by_bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
     projected_4 = total_5 * rsqrt_value[:, None] + by_bias_4
     tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_4, mask=mask_row_d)
+
+
+@triton.jit(do_not_specialize=["B", "Hk"])
+def _qkv_rope_dealt_k_v(
+    x_ptr,
+    gain_ptr,
+    weight_ptr,
+    partial0_k_v_ptr,
+    partial1_k_v_ptr,
+    partial2_k_v_ptr,
+    partial3_k_v_ptr,
+    partial4_k_v_ptr,
+    D,
+    S,
+    Hk,
+    K,
+    Hq,
+    B,
+    x_stride_B,
+    weight_stride_HqD_HkD_HkD,
+    x_stride_S,
+    x_stride_K,
+    weight_stride_K,
+    gain_stride_K,
+    BLOCK_D_2: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+):
+    """Partial results: several programs per tile of D/2 by a few S, combined in fixed order."""
+    pid = tl.program_id(0)
+    split = pid % SPLITS
+    sides = tl.cdiv(D // 2, BLOCK_D_2)
+    blocks = tl.cdiv(S, BLOCK_S)
+    tile = (pid // SPLITS) % (sides * blocks)
+    first = tile // (8 * blocks) * 8
+    group = tl.minimum(sides - first, 8)
+    side = first + tile % (8 * blocks) % group
+    block = tile % (8 * blocks) // group
+    row = (pid // SPLITS // (sides * blocks)).to(tl.int64)
+    b = row // Hk
+    hk = row % Hk
+    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s_mask = s < S
+    x_row = x_ptr + b * x_stride_B
+    total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
+    weight_row = weight_ptr + hk * D * weight_stride_HqD_HkD_HkD
+    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_3 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_4 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        mask_s_k = s_mask[None, :] & k_mask[:, None]
+        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
+        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
+        mask_d_k = d_mask[:, None] & k_mask[None, :]
+        weight = tl.load(
+            weight_row + (d[:, None] + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
+        weight_3 = tl.load(
+            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_3 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee")
+        weight_4 = tl.load(
+            weight_row
+            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
+            + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_4 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee")
+    total = total_acc
+    tl.store(partial0_k_v_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hk == 0) & (side == 0))
+    mask_s_d = s_mask[None, :] & d_mask[:, None]
+    tl.store(
+        partial1_k_v_ptr
+        + b * (Hk * S * (D // 2))
+        + s[None, :] * (Hk * (D // 2))
+        + hk * (D // 2)
+        + d[:, None]
+        + split * (B * Hk * S * (D // 2)),
+        product,
+        mask=mask_s_d,
+    )
+    tl.store(
+        partial2_k_v_ptr
+        + b * (Hk * S * (D // 2))
+        + s[None, :] * (Hk * (D // 2))
+        + hk * (D // 2)
+        + d[:, None]
+        + split * (B * Hk * S * (D // 2)),
+        product_2,
+        mask=mask_s_d,
+    )
+    tl.store(
+        partial3_k_v_ptr
+        + b * (Hk * S * (D // 2))
+        + s[None, :] * (Hk * (D // 2))
+        + hk * (D // 2)
+        + d[:, None]
+        + split * (B * Hk * S * (D // 2)),
+        product_3,
+        mask=mask_s_d,
+    )
+    tl.store(
+        partial4_k_v_ptr
+        + b * (Hk * S * (D // 2))
+        + s[None, :] * (Hk * (D // 2))
+        + hk * (D // 2)
+        + d[:, None]
+        + split * (B * Hk * S * (D // 2)),
+        product_4,
+        mask=mask_s_d,
+    )
+
+
+@triton.jit(do_not_specialize=["B", "Hk", "S"])
+def _qkv_rope_combined_k_v(
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    k_ptr,
+    v_ptr,
+    partial1_k_v_ptr,
+    partial0_k_v_ptr,
+    partial2_k_v_ptr,
+    partial3_k_v_ptr,
+    partial4_k_v_ptr,
+    eps,
+    D,
+    B,
+    Hk,
+    S,
+    K,
+    Hq,
+    P,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    k_stride_B,
+    k_stride_S,
+    k_stride_Hk,
+    k_stride_D,
+    v_stride_B,
+    v_stride_S,
+    v_stride_Hk,
+    v_stride_D,
+    ROWS: tl.constexpr,
+    BLOCK_D_2: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """The result, from the partial results."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    K = K // WIDTH * WIDTH
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(D // 2, BLOCK_D_2)
+    row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < B * Hk * S
+    b = row // (Hk * S)
+    s = row // Hk % S
+    hk = row % Hk
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    splits = tl.arange(0, SPLITS)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    total_parts = tl.load(
+        partial1_k_v_ptr
+        + b[:, None, None] * (Hk * S * (D // 2))
+        + s[:, None, None] * (Hk * (D // 2))
+        + hk[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hk * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total = tl.sum(total_parts, 2)
+    total_parts_2 = tl.load(
+        partial0_k_v_ptr + b[:, None] * S + s[:, None] + splits[None, :] * (B * S),
+        mask=row_mask[:, None],
+        other=0.0,
+    )
+    total_2 = tl.sum(total_parts_2, 1)
+    rsqrt_value = tl.rsqrt(total_2 / K + eps)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias = tl.load(
+            bias_row[:, None] + (d[None, :] + D * Hq) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = total * rsqrt_value[:, None] + by_bias
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+    c = tl.load(
+        cos_row[:, None] + d[None, :] * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    total_parts_3 = tl.load(
+        partial2_k_v_ptr
+        + b[:, None, None] * (Hk * S * (D // 2))
+        + s[:, None, None] * (Hk * (D // 2))
+        + hk[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hk * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_3 = tl.sum(total_parts_3, 2)
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2[:, None] + (d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = total_3 * rsqrt_value[:, None] + by_bias_2
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    s_2 = tl.load(
+        sin_row[:, None] + d[None, :] * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    tl.store(k_row[:, None] + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
+    c_2 = tl.load(
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
+    total_parts_4 = tl.load(
+        partial3_k_v_ptr
+        + b[:, None, None] * (Hk * S * (D // 2))
+        + s[:, None, None] * (Hk * (D // 2))
+        + hk[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hk * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_4 = tl.sum(total_parts_4, 2)
+    if bias_ptr is not None:
+        bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_3 = tl.load(
+            bias_row_3[:, None] + (d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_3 = bias_3
+    else:
+        by_bias_3 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = total_4 * rsqrt_value[:, None] + by_bias_3
+    v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk
+    tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected_3, mask=mask_row_d)
+    total_parts_5 = tl.load(
+        partial4_k_v_ptr
+        + b[:, None, None] * (Hk * S * (D // 2))
+        + s[:, None, None] * (Hk * (D // 2))
+        + hk[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hk * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_5 = tl.sum(total_parts_5, 2)
+    if bias_ptr is not None:
+        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_4 = tl.load(
+            bias_row_4[:, None] + (d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_4 = bias_4
+    else:
+        by_bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = total_5 * rsqrt_value[:, None] + by_bias_4
+    tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_4, mask=mask_row_d)
+
+
+@triton.jit(do_not_specialize=["Hk"])
+def _qkv_rope_swapped_k_v(
+    x_ptr,
+    gain_ptr,
+    weight_ptr,
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    k_ptr,
+    v_ptr,
+    eps,
+    D,
+    S,
+    Hk,
+    Hq,
+    K,
+    P,
+    x_stride_B,
+    weight_stride_HqD_HkD_HkD,
+    x_stride_S,
+    x_stride_K,
+    weight_stride_K,
+    gain_stride_K,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    k_stride_B,
+    k_stride_Hk,
+    k_stride_S,
+    k_stride_D,
+    v_stride_B,
+    v_stride_Hk,
+    v_stride_S,
+    v_stride_D,
+    BLOCK_D_2: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+):
+    """One program per tile of D/2 by a few S, K in a loop."""
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
+    v_stride_B = v_stride_B // WIDTH * WIDTH
+    v_stride_Hk = v_stride_Hk // WIDTH * WIDTH
+    pid = tl.program_id(0)
+    sides = tl.cdiv(D // 2, BLOCK_D_2)
+    blocks = tl.cdiv(S, BLOCK_S)
+    tile = pid % (sides * blocks)
+    first = tile // (8 * blocks) * 8
+    group = tl.minimum(sides - first, 8)
+    side = first + tile % (8 * blocks) % group
+    block = tile % (8 * blocks) // group
+    row = (pid // (sides * blocks)).to(tl.int64)
+    b = row // Hk
+    hk = row % Hk
+    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s_mask = s < S
+    x_row = x_ptr + b * x_stride_B
+    total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
+    weight_row = weight_ptr + hk * D * weight_stride_HqD_HkD_HkD
+    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_3 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_4 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=s_mask[None, :], other=0.0)
+        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
+        weight = tl.load(
+            weight_row + (d[:, None] + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
+        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
+        weight_3 = tl.load(
+            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_3 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee")
+        weight_4 = tl.load(
+            weight_row
+            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
+            + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_4 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee")
+    if REST:
+        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        mask_s_k = s_mask[None, :] & k_mask[:, None]
+        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
+        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
+        mask_d_k = d_mask[:, None] & k_mask[None, :]
+        weight = tl.load(
+            weight_row + (d[:, None] + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+        mul_value_stored_5 = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product = tl.dot(mul_value_stored_5, x, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_6 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_2 = tl.dot(mul_value_stored_6, x, product_2, input_precision="ieee")
+        weight_3 = tl.load(
+            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_7 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_3 = tl.dot(mul_value_stored_7, x, product_3, input_precision="ieee")
+        weight_4 = tl.load(
+            weight_row
+            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
+            + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        ).to(tl.float32)
+        mul_value_stored_8 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
+        product_4 = tl.dot(mul_value_stored_8, x, product_4, input_precision="ieee")
+    total = total_acc
+    rsqrt_value = tl.rsqrt(total / K + eps)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias = tl.load(bias_row + (d + D * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected = product * rsqrt_value[None, :] + by_bias[:, None]
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B
+        position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    c = tl.load(
+        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + d[:, None] * cos_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c, float("nan"))
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2 + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=d_mask,
+            other=0.0,
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = product_2 * rsqrt_value[None, :] + by_bias_2[:, None]
+    s_2 = tl.load(
+        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + d[:, None] * sin_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_2, float("nan"))
+    k_row = k_ptr + b * k_stride_B + hk * k_stride_Hk
+    mask_s_d = s_mask[None, :] & d_mask[:, None]
+    tl.store(
+        k_row + s[None, :] * k_stride_S + d[:, None] * k_stride_D,
+        projected * c - projected_2 * s_2,
+        mask=mask_s_d,
+    )
+    c_2 = tl.load(
+        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + (d[:, None] + D // 2) * cos_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c_2, float("nan"))
+    s_3 = tl.load(
+        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + (d[:, None] + D // 2) * sin_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_3, float("nan"))
+    tl.store(
+        k_row + s[None, :] * k_stride_S + (d[:, None] + D // 2) * k_stride_D,
+        projected_2 * c_2 + projected * s_3,
+        mask=mask_s_d,
+    )
+    if bias_ptr is not None:
+        bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_3 = tl.load(
+            bias_row_3 + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
+            mask=d_mask,
+            other=0.0,
+        ).to(tl.float32)
+        by_bias_3 = bias_3
+    else:
+        by_bias_3 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = product_3 * rsqrt_value[None, :] + by_bias_3[:, None]
+    v_row = v_ptr + b * v_stride_B + hk * v_stride_Hk
+    tl.store(v_row + s[None, :] * v_stride_S + d[:, None] * v_stride_D, projected_3, mask=mask_s_d)
+    if bias_ptr is not None:
+        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_4 = tl.load(
+            bias_row_4 + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=d_mask,
+            other=0.0,
+        ).to(tl.float32)
+        by_bias_4 = bias_4
+    else:
+        by_bias_4 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = product_4 * rsqrt_value[None, :] + by_bias_4[:, None]
+    tl.store(v_row + s[None, :] * v_stride_S + (d[:, None] + D // 2) * v_stride_D, projected_4, mask=mask_s_d)
 
 
 @triton.jit(do_not_specialize=["Hk"])
@@ -2585,7 +3558,7 @@ def _outputs_qkv_rope(B, S, K, P, D, Hk, Hq, T, C):
 
 def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
     """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, K, P, D, Hk, Hq, T, _ = extents = _extents_qkv_rope(
+    B, S, K, P, D, Hk, Hq, T, C = extents = _extents_qkv_rope(
         x,
         gain,
         weight,
@@ -2672,7 +3645,13 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
             inner=((K, 1, weight.stride(1)),),
         ),
     )
-    if dots.prefers_library(products, tiled=True, several=True):
+    way = _WAYS_QKV_ROPE.best(
+        x.device,
+        B * S,
+        (K, D, Hk, Hq, T, C, position_ids is not None, bias is not None),
+        library=None not in products,
+    )
+    if takes(way, dots.prefers_library(products, tiled=True, several=True), "library"):
         # operand by weight in the library
         scratch["operand"] = Buffer((B, S, K), T)
         scratch["product"] = Buffer((B, S, 2 * D * Hk + D * Hq), torch.float32)
@@ -2855,13 +3834,17 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
         )
     else:
         # each output apart
-        if dots.is_vector(S) and tiles.holds_row(
-            B * Hq * S * (D // 2),
-            K,
-            x.element_size(),
-            4,
-            False,
-            1 * x.element_size(),
+        if takes(
+            way,
+            dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.holds_row(
+                B * Hq * S * (D // 2),
+                K,
+                x.element_size(),
+                4,
+                False,
+                1 * x.element_size(),
+            ),
+            "resident",
         ):
             # one program per B, S, Hq, D/2, K in registers
             launches.append(
@@ -2880,7 +3863,11 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.row_options(B * Hq * S * (D // 2), tiles.padded(K), x.element_size(), 4),
                 )
             )
-        elif dots.is_vector(S) and tiles.prefers_loop(B * Hq * S * (D // 2), K):
+        elif takes(
+            way,
+            dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.prefers_loop(B * Hq * S * (D // 2), K),
+            "streamed",
+        ):
             # one program per B, S, Hq, D/2, K in a loop
             chunk = tiles.chunk_size(K, 2, 4, 7)
             warps = tiles.warps(chunk, thread=8)
@@ -2900,7 +3887,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(warps),
                 )
             )
-        elif dots.is_vector(S):
+        elif takes(way, dots.is_vector(B * S, Hq * K * (D // 2)), "split"):
             # each B, S, Hq, D/2 over several programs, combined in fixed order
             chunk = tiles.split_chunk(K, 2)
             splits = tiles.split_count(B * S, tiles.cdiv(K, chunk), chunk)
@@ -2960,9 +3947,77 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(block.warps),
                 )
             )
+        elif takes(
+            way,
+            dots.takes_few(S, B) and dots.few_tile(B * Hq, D // 2, S, K, x.element_size(), 2).splits > 1,
+            "dealt",
+        ):
+            # several programs per tile of D/2 by a few S, combined in fixed order
+            tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, x.element_size(), 2)
+            splits = tile.splits
+            partial0_q = B * S * splits
+            scratch["partial0_q"] = Buffer((partial0_q,), torch.float32)
+            partial1_q = B * Hq * S * (D // 2) * splits
+            scratch["partial1_q"] = Buffer((partial1_q,), torch.float32)
+            partial2_q = B * Hq * S * (D // 2) * splits
+            scratch["partial2_q"] = Buffer((partial2_q,), torch.float32)
+            launches.append(
+                Launch(
+                    _qkv_rope_dealt_q,
+                    grid=(B * Hq * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block) * tile.splits,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_dealt_q,
+                        sizes,
+                        BLOCK_D_2=tile.side,
+                        BLOCK_S=tile.block,
+                        BLOCK_K=tile.step,
+                        SPLITS=tile.splits,
+                        INDEX=index,
+                    ),
+                    options=tile.options,
+                )
+            )
+            block = tiles.blocks(B * Hq * S, D // 2, parts=splits, splits=splits)
+            launches.append(
+                Launch(
+                    _qkv_rope_combined_q,
+                    grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_combined_q,
+                        sizes,
+                        ROWS=block.lanes,
+                        BLOCK_D_2=block.size,
+                        SPLITS=splits,
+                        WIDTH=width,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(block.warps),
+                )
+            )
+        elif takes(way, dots.takes_few(S, B), "swapped"):
+            # one program per tile of D/2 by a few S, K in a loop
+            tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, x.element_size(), 2)
+            launches.append(
+                Launch(
+                    _qkv_rope_swapped_q,
+                    grid=(B * Hq * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_swapped_q,
+                        sizes,
+                        BLOCK_D_2=tile.side,
+                        BLOCK_S=tile.block,
+                        BLOCK_K=tile.step,
+                        CHUNKS=K // tile.step,
+                        REST=K % tile.step != 0,
+                        WIDTH=width,
+                        INDEX=index,
+                    ),
+                    options=tile.options,
+                )
+            )
         else:
             # one program per tile of S by D/2, K in a loop
-            tile = dots.product_tile(B * Hq, S, D // 2, K, x.element_size(), 2)
+            tile = shaped(way, dots.product_tile, B * Hq, S, D // 2, K, x.element_size(), 2)
             launches.append(
                 Launch(
                     _qkv_rope_product_q,
@@ -2981,13 +4036,17 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tile.options,
                 )
             )
-        if dots.is_vector(S) and tiles.holds_row(
-            B * Hk * S * (D // 2),
-            K,
-            x.element_size(),
-            4,
-            False,
-            1.5 * x.element_size(),
+        if takes(
+            way,
+            dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.holds_row(
+                B * Hk * S * (D // 2),
+                K,
+                x.element_size(),
+                4,
+                False,
+                1.5 * x.element_size(),
+            ),
+            "resident",
         ):
             # one program per B, S, Hk, D/2, K in registers
             launches.append(
@@ -3005,7 +4064,11 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.row_options(B * Hk * S * (D // 2), tiles.padded(K), x.element_size(), 4),
                 )
             )
-        elif dots.is_vector(S) and tiles.prefers_loop(B * Hk * S * (D // 2), K):
+        elif takes(
+            way,
+            dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.prefers_loop(B * Hk * S * (D // 2), K),
+            "streamed",
+        ):
             # one program per B, S, Hk, D/2, K in a loop
             chunk = tiles.chunk_size(K, 2, 4, 11)
             warps = tiles.warps(chunk, thread=8)
@@ -3025,7 +4088,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(warps),
                 )
             )
-        elif dots.is_vector(S):
+        elif takes(way, dots.is_vector(B * S, Hk * K * (D // 2)), "split"):
             # each B, S, Hk, D/2 over several programs, combined in fixed order
             chunk = tiles.split_chunk(K, 2)
             splits = tiles.split_count(B * S, tiles.cdiv(K, chunk), chunk)
@@ -3089,9 +4152,81 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(block.warps),
                 )
             )
+        elif takes(
+            way,
+            dots.takes_few(S, B) and dots.few_tile(B * Hk, D // 2, S, K, x.element_size(), 4).splits > 1,
+            "dealt",
+        ):
+            # several programs per tile of D/2 by a few S, combined in fixed order
+            tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, x.element_size(), 4)
+            splits = tile.splits
+            partial0_k_v = B * S * splits
+            scratch["partial0_k_v"] = Buffer((partial0_k_v,), torch.float32)
+            partial1_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial1_k_v"] = Buffer((partial1_k_v,), torch.float32)
+            partial2_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial2_k_v"] = Buffer((partial2_k_v,), torch.float32)
+            partial3_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial3_k_v"] = Buffer((partial3_k_v,), torch.float32)
+            partial4_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial4_k_v"] = Buffer((partial4_k_v,), torch.float32)
+            launches.append(
+                Launch(
+                    _qkv_rope_dealt_k_v,
+                    grid=(B * Hk * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block) * tile.splits,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_dealt_k_v,
+                        sizes,
+                        BLOCK_D_2=tile.side,
+                        BLOCK_S=tile.block,
+                        BLOCK_K=tile.step,
+                        SPLITS=tile.splits,
+                        INDEX=index,
+                    ),
+                    options=tile.options,
+                )
+            )
+            block = tiles.blocks(B * Hk * S, D // 2, parts=splits, splits=splits)
+            launches.append(
+                Launch(
+                    _qkv_rope_combined_k_v,
+                    grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_combined_k_v,
+                        sizes,
+                        ROWS=block.lanes,
+                        BLOCK_D_2=block.size,
+                        SPLITS=splits,
+                        WIDTH=width,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(block.warps),
+                )
+            )
+        elif takes(way, dots.takes_few(S, B), "swapped"):
+            # one program per tile of D/2 by a few S, K in a loop
+            tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, x.element_size(), 4)
+            launches.append(
+                Launch(
+                    _qkv_rope_swapped_k_v,
+                    grid=(B * Hk * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_swapped_k_v,
+                        sizes,
+                        BLOCK_D_2=tile.side,
+                        BLOCK_S=tile.block,
+                        BLOCK_K=tile.step,
+                        CHUNKS=K // tile.step,
+                        REST=K % tile.step != 0,
+                        WIDTH=width,
+                        INDEX=index,
+                    ),
+                    options=tile.options,
+                )
+            )
         else:
             # one program per tile of S by D/2, K in a loop
-            tile = dots.product_tile(B * Hk, S, D // 2, K, x.element_size(), 4)
+            tile = shaped(way, dots.product_tile, B * Hk, S, D // 2, K, x.element_size(), 4)
             launches.append(
                 Launch(
                     _qkv_rope_product_k_v,
@@ -3120,6 +4255,14 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
         launches=launches,
     )
 
+
+_WAYS_QKV_ROPE = Ways(
+    "qkv_rope",
+    __file__,
+    spec="b15e2cfb36879dad0c58e9f86e11328dfb262b0d7ab5fba23d968f95792d6a1a",
+    case=("K", "D", "Hk", "Hq", "T", "C", "position_ids", "bias"),
+    plans=("library", "resident", "streamed", "split", "dealt", "swapped", "product"),
+)
 
 _OP_QKV_ROPE = Op(
     "qkv_rope(Tensor x, Tensor gain, Tensor weight, Tensor cos, Tensor sin, Tensor? position_ids, Tensor? bias, float "

@@ -37,6 +37,7 @@ from fusec.runtime import (
     Launch,
     Op,
     Plan,
+    Ways,
     box,
     collapse,
     contiguous,
@@ -44,11 +45,14 @@ from fusec.runtime import (
     flag,
     matmul,
     moves_boxes,
+    outruns,
     parameter,
     real,
     runs,
+    shaped,
     spread,
     squeeze,
+    takes,
     tiles,
 )
 
@@ -1147,9 +1151,22 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
-    boxed = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
-    boxed = boxed and lead0 * lead1 * N * K >= dots.STEPS_WORK
-    if bias is None and dots.prefers_library(products, lead0 * lead1, tiled=True):
+    fits = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
+    boxed = fits and lead0 * lead1 * N * K >= dots.STEPS_WORK
+    library = dots.prefers_library(products, tiled=True)
+    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    way = _WAYS_RMSNORM_LINEAR.best(
+        x.device,
+        rows.count,
+        (K, N, T, bias is not None),
+        library=None not in products,
+        persistent=fits,
+    )
+    if bias is None and takes(
+        way,
+        not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True),
+        "library",
+    ):
         # operand by weight in the library
         scratch["operand"] = Buffer((*lead, K), T)
         index = tiles.index_type(x, gain, weight, bias, y, *scratch.values())
@@ -1261,7 +1278,13 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 for walk, at in enumerate(rows.offsets)
             ]
         launches += [products[0].at({"operand": at[2], "y": at[1]}) for at in rows.offsets]
-    elif not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead0 * lead1) or boxed):
+    elif takes(
+        way,
+        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
+        "dealt",
+        "swapped",
+        "persistent",
+    ):
         # what dots multiply is stored first
         scratch["operand"] = Buffer((*lead, K), T)
         index = tiles.index_type(x, gain, weight, bias, y, *scratch.values())
@@ -1372,16 +1395,20 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        if dots.takes_few(lead0 * lead1) and dots.few_tile(
-            lead0,
-            N,
-            lead1,
-            K,
-            max(T.itemsize, weight.element_size()),
-            1,
-        ).splits > 1:
+        if takes(
+            way,
+            dots.takes_few(lead1, lead0) and dots.few_tile(
+                lead0,
+                N,
+                lead1,
+                K,
+                max(T.itemsize, weight.element_size()),
+                1,
+            ).splits > 1,
+            "dealt",
+        ):
             # several programs per tile of N by a few lead1, combined in fixed order
-            tile = dots.few_tile(lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
             splits = tile.splits
             partial0__step1 = N * lead0 * lead1 * splits
             scratch["partial0__step1"] = Buffer((partial0__step1 * len(rows.offsets),), torch.float32)
@@ -1421,9 +1448,9 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 )
                 for walk, at in enumerate(rows.offsets)
             ]
-        elif dots.takes_few(lead0 * lead1):
+        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
             # one program per tile of N by a few lead1, K in a loop
-            tile = dots.few_tile(lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
+            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
             launches += [
                 Launch(
                     _rmsnorm_linear_swapped__step1,
@@ -1471,9 +1498,9 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
                 )
-                for run in runs(x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
             ]
-    elif dots.prefers_library(products, tiled=True):
+    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # operand by weight in the library
         scratch["operand"] = Buffer((*lead, K), T)
         scratch["product"] = Buffer((*lead, N), torch.float32)
@@ -1605,13 +1632,17 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-        N * lead0 * lead1,
-        K,
-        x.element_size(),
-        1,
-        False,
-        0.75 * x.element_size(),
+    elif takes(
+        way,
+        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
+            N * lead0 * lead1,
+            K,
+            x.element_size(),
+            1,
+            False,
+            0.75 * x.element_size(),
+        ),
+        "resident",
     ):
         # one program per ..., N, K in registers
         launches += [
@@ -1631,7 +1662,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K):
+    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
         # one program per ..., N, K in a loop
         chunk = tiles.chunk_size(K, 2, 1, 5)
         warps = tiles.warps(chunk, thread=8)
@@ -1653,7 +1684,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
             )
             for at in rows.offsets
         ]
-    elif dots.is_vector(lead0 * lead1, K * N):
+    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
         # each ..., N over several programs, combined in fixed order
         chunk = tiles.split_chunk(K, 4)
         splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
@@ -1719,7 +1750,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
         ]
     else:
         # one program per tile of lead1 by N, K in a loop
-        tile = dots.product_tile(lead0, lead1, N, K, x.element_size(), 1)
+        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, x.element_size(), 1)
         launches += [
             Launch(
                 _rmsnorm_linear_product,
@@ -1750,6 +1781,14 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
         launches=launches,
     )
 
+
+_WAYS_RMSNORM_LINEAR = Ways(
+    "rmsnorm_linear",
+    __file__,
+    spec="43200c607d47ed0894a06ac672c0d5f1eec379fec2eab6c887311f1bdf460659",
+    case=("K", "N", "T", "bias"),
+    plans=("library", "dealt", "swapped", "persistent", "resident", "streamed", "split", "product"),
+)
 
 _OP_RMSNORM_LINEAR = Op(
     "rmsnorm_linear(Tensor x, Tensor gain, Tensor weight, Tensor? bias, float eps) -> Tensor",

@@ -19,8 +19,8 @@ from fusec.passes.kernel.blocks import ACROSS, DOWN, GROUP, block_name
 from fusec.passes.plan.account import row_facts, sweeps
 from fusec.passes.plan.registers import at_most, residency, widest
 
-BOXED = "boxed"
-"""What the launcher calls whether the contractions of a chain take their operands in boxes."""
+FITS, BOXED = "fits", "boxed"
+"""What the launcher calls whether contractions of a chain can take their operands in boxes, and whether that pays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,11 @@ class ChoiceWriter:
 
     def few(self, plan: BuiltPlan) -> str:
         """Whether there are so few of some axes as a plan is for."""
-        rows = count(plan.plan.few)
+        columns, *again = plan.plan.few
         if plan.plan.shape in (Shape.SWAPPED, Shape.DEALT):
-            return f"dots.takes_few({rows})"
+            return f"dots.takes_few({', '.join([count((columns,)), *([count(tuple(again))] if again else [])])})"
         matrix = matrix_beside(plan.plan)
-        return f"dots.is_vector({', '.join([rows, *([count(matrix)] if matrix else [])])})"
+        return f"dots.is_vector({', '.join([count(plan.plan.few), *([count(matrix)] if matrix else [])])})"
 
     def contraction(self, plan: BuiltPlan, place: int) -> Choice:
         """The case of a plan for the contraction number `place` of a chain."""
@@ -152,13 +152,13 @@ class ChoiceWriter:
         (dealt, combined), (kernel, last), words = plan.plan.stages, plan.kernels, plan.plan.words
         tile, *launch = self._tiles(plan.plan.shape, dealt, kernel)
         sizing = [tile, "splits = tile.splits", *self._scratch(dealt)]
-        shared = f"{tile_call(plan.plan.shape, dealt, self._itemsizes)}.splits > 1"
+        shared = f"{tile_call(plan.plan.shape, dealt, self._itemsizes).alone}.splits > 1"
         return Choice(shared, words, [*sizing, *launch, *self._finish(combined, last)])
 
     def _tiles(self, shape: Shape, stage: Stage, kernel: Kernel) -> list[str]:
         """The tile of a contraction and, after that line, its launch."""
         launch = self._launches.lines(kernel, tile_programs(stage), tile_blocks(stage), "tile.options")
-        return [f"tile = {tile_call(shape, stage, self._itemsizes)}", *launch]
+        return [f"tile = {tile_call(shape, stage, self._itemsizes).shaped}", *launch]
 
     def boxed(self, plan: BuiltPlan, place: int) -> Choice:
         """The case of a contraction whose operands come in boxes, the contraction number `place` of its chain."""
@@ -179,17 +179,17 @@ class ChoiceWriter:
         }
         read = [matrix.tensor for box in stage.boxes.all for matrix in box.matrices]
         given = [name for name in dict.fromkeys(read) if self._launches.is_argument(name)]
-        about = f"({self._device}, {rows}, {side}, {block}, {inner}, {tiles})"
+        about = f"{self._device}, {rows}, {side}, {block}, {inner}, {tiles}"
         body = self._launches.runs(
             kernel,
-            f"runs{about}",
+            f"runs(way, {about})",
             blocks,
             cuts(boxes, stage, kernel),
             flips(stage, kernel, kernel.varying[2:]),
         )
         before = tuple(self._boxes.lines(boxes, stage.boxes))
         return Choice(
-            BOXED, plan.plan.words, body, before, (f"moves_boxes({', '.join([boxes, *given])})", f"outruns{about}")
+            BOXED, plan.plan.words, body, before, (f"moves_boxes({', '.join([boxes, *given])})", f"outruns({about})")
         )
 
     def _cut(self, stage: Stage) -> tuple[list[str], dict[str, str], str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fusec.codegen.extents import count, factor, times
 from fusec.ir.expressions import Dot
@@ -15,11 +16,29 @@ _TILES = {Shape.DEALT: "few_tile", Shape.SWAPPED: "few_tile", Shape.PRODUCT: "pr
 """The functions of `runtime.dots` that choose the sizes of a tile."""
 
 
-def tile_call(shape: Shape, stage: Stage, itemsizes: Mapping[str, str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a rule for tiles, as text."""
+
+    rule: str
+    facts: str
+
+    @property
+    def alone(self) -> str:
+        """The tile that the rule makes."""
+        return f"{self.rule}({self.facts})"
+
+    @property
+    def shaped(self) -> str:
+        """The tile of the variable `way`, or what the rule makes where that says nothing."""
+        return f"shaped(way, {self.rule}, {self.facts})"
+
+
+def tile_call(shape: Shape, stage: Stage, itemsizes: Mapping[str, str]) -> Call:
     """The call that makes the tile. `itemsizes` has the bytes of an element of each tensor, as text."""
     sizes = [count(axes) for axes in (stage.rows, *_cut(stage))]
     dots = [expr for n in stage.live if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
-    return f"dots.{_TILES[shape]}({', '.join(sizes)}, {_operand_size(stage, dots, itemsizes)}, {len(dots)})"
+    return Call(f"dots.{_TILES[shape]}", f"{', '.join(sizes)}, {_operand_size(stage, dots, itemsizes)}, {len(dots)}")
 
 
 def tile_programs(stage: Stage) -> str:

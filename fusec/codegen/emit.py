@@ -14,8 +14,10 @@ from fusec.codegen.header import summary
 from fusec.codegen.launcher import plan_lines, scalar_names
 from fusec.codegen.module import ModuleView, conversion, module_view
 from fusec.codegen.names import FileNames, OpNames, respelled, words
+from fusec.codegen.package import SPEC
 from fusec.codegen.signature import chooses_real, documentation, literal, parameter, quoted, returns, schema, sequence
 from fusec.codegen.statements import kernel_lines
+from fusec.codegen.ways import choosing, plan_names
 from fusec.codegen.wrap import LIMIT, wrapped
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.kernel import Kernel
@@ -55,6 +57,7 @@ class OpView:
     extents: tuple[str, ...]
     outputs: tuple[str, ...]
     plan: tuple[str, ...]
+    ways: tuple[str, ...]
     registration: tuple[str, ...]
     modules: tuple[ModuleView, ...]
 
@@ -64,7 +67,7 @@ def emit(
 ) -> str:
     """The generated file of a spec. `references` holds the PyTorch source of each op's reference."""
     views = tuple(
-        _op_view(program, own, names.imports, text)
+        _op_view(program, own, names.imports, text, spec_hash)
         for program, own, text in zip(programs, names.ops, references, strict=True)
     )
     environment = Environment(
@@ -74,6 +77,7 @@ def emit(
     body = environment.get_template("op.py.j2").render(
         version=__version__,
         spec_name=spec_name,
+        spec_mark=SPEC,
         spec_hash=spec_hash,
         docstring=quoted(summary(programs)),
         imports=_import_lines(views, names.imports),
@@ -83,7 +87,7 @@ def emit(
     return body.rstrip() + "\n"
 
 
-def _op_view(program: Program, names: OpNames, imports: Mapping[str, str], reference: str) -> OpView:
+def _op_view(program: Program, names: OpNames, imports: Mapping[str, str], reference: str, spec_hash: str) -> OpView:
     graph, spelled = program.graph, program.spelled
     return OpView(
         name=graph.name,
@@ -98,6 +102,7 @@ def _op_view(program: Program, names: OpNames, imports: Mapping[str, str], refer
         extents=_fitted(extents_lines(spelled, graph), imports),
         outputs=_fitted(outputs_lines(spelled), imports),
         plan=_fitted(plan_lines(program, names), imports),
+        ways=tuple(_ways(program, names, imports["Ways"], spec_hash)),
         registration=tuple(_registration(graph, names, imports["Op"])),
         modules=tuple(module_view(module, graph, imports) for module in graph.modules),
     )
@@ -190,9 +195,24 @@ def _registration(graph: Graph, names: OpNames, op: str) -> Iterator[str]:
     yield ")"
 
 
+def _ways(program: Program, names: OpNames, ways: str, spec_hash: str) -> Iterator[str]:
+    """The statement that finds the tables of an op with a choice of plans."""
+    about = choosing(program.graph)
+    if about is None:
+        return
+    yield f"{names.ways} = {ways}("
+    yield f"    {literal(program.graph.name)},"
+    yield "    __file__,"
+    yield f"    spec={literal(spec_hash)},"
+    yield f"    case={sequence(map(literal, about.case))},"
+    yield f"    plans={sequence(map(literal, plan_names(program)))},"
+    yield ")"
+
+
 def _import_lines(views: tuple[OpView, ...], imports: Mapping[str, str]) -> list[str]:
     bodies = [body for view in views for body in (view.call, view.extents, view.outputs, view.plan)]
     bodies += [kernel.body for view in views for kernel in view.kernels]
+    bodies += [view.ways for view in views]
     classes = [body for view in views for module in view.modules for body in (module.init, module.reset)]
     used = words(line for body in bodies for line in body) | {imports["Op"]}
     used |= words(line for body in classes for line in body) - {"device"}  # an argument of constructors

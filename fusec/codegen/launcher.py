@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fusec.codegen.boxes import BoxWriter
 from fusec.codegen.checks import dtype_text, extent_names, layout_arguments, shape_text, squeeze_line, squeezed
-from fusec.codegen.choices import BOXED, Choice, ChoiceWriter
+from fusec.codegen.choices import BOXED, FITS, Choice, ChoiceWriter
 from fusec.codegen.contraction import work
-from fusec.codegen.extents import Extents, count
+from fusec.codegen.extents import Extents, count, times
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.matrices import MatrixText
 from fusec.codegen.names import OpNames
 from fusec.codegen.products import PRODUCTS, ProductWriter
-from fusec.codegen.signature import chooses_real, is_wide, sequence
+from fusec.codegen.signature import chooses_real, is_wide, literal, sequence
 from fusec.codegen.sizes import SizeWriter
+from fusec.codegen.ways import LIBRARY, chain_plans, choosing, multiplied, plan_names
 from fusec.ir.graph import Graph, Output, ScalarParam, TensorParam
 from fusec.ir.plan import Held, LibraryProduct, Shape
 from fusec.ir.program import BuiltChain, BuiltGroup, Program
-from fusec.ir.types import DTypeVar
+from fusec.ir.types import DTypeVar, Lead
 
 
 def plan_lines(program: Program, names: OpNames) -> list[str]:
@@ -39,12 +41,9 @@ def plan_lines(program: Program, names: OpNames) -> list[str]:
     if _has_scratch(program):
         lines.append("scratch = {}")
     lines.append("launches = []")
-    groups = (
-        _with_chains(program, ProductWriter(matrices, _places(sizes)), choices)
-        if program.chains
-        else _groups(program, choices)
-    )
-    return [*lines, *groups, *_result(graph, _has_scratch(program))]
+    before, chains = _chains(program, ProductWriter(matrices, _places(sizes)), choices)
+    lines += [*before, *_way(program, names), *_groups(program, chains, choices)]
+    return [*lines, *_result(graph, _has_scratch(program))]
 
 
 def scalar_names(graph: Graph) -> list[str]:
@@ -59,6 +58,8 @@ def _extents(program: Program, names: OpNames) -> list[str]:
     variables = [variable.name for variable in graph.variables]
     found = [name for name in extent_names(graph) if name not in variables]
     left = [*found, *(["*_"] if variables else [])]
+    about = choosing(graph)
+    dtypes |= set(about.dtypes) if about else set()
     if dtypes:
         left = [*found, *(name if name in dtypes else "_" for name in variables)]
     lines = [f"{_targets(left)} = extents = {given}" if found else f"extents = {given}"]
@@ -91,10 +92,6 @@ def _has_scratch(program: Program) -> bool:
     return bool(program.held) or any(stage.partials for plan in plans for stage in plan.stages)
 
 
-def _groups(program: Program, writer: ChoiceWriter) -> list[str]:
-    return [line for group in program.groups for line in _group(group, writer)]
-
-
 def _places(sizes: SizeWriter) -> dict[str, int]:
     """Where in a walk over leading axes the offset of each tensor stands."""
     return {name: place for place, name in enumerate(sizes.led)}
@@ -104,8 +101,32 @@ def _device(graph: Graph) -> str:
     return f"{next(tensor.name for tensor in graph.tensors if not tensor.optional)}.device"
 
 
-def _with_chains(program: Program, writer: ProductWriter, choices: ChoiceWriter) -> list[str]:
-    """The launches of an op as one of its chains, and as plans of its groups where these are better."""
+def _way(program: Program, names: OpNames) -> list[str]:
+    """The way that was measured to be best for these extents, for an op that has the choice."""
+    graph = program.spelled
+    about = choosing(graph)
+    if about is None:
+        return []
+    plans = plan_names(program)
+    rows = times(*("rows.count" if axis == Lead() else count((axis,)) for axis in about.rows))
+    case = [*about.extents, *about.dtypes, *(f"{name} is not None" for name in about.optional)]
+    given = [_device(graph), rows, sequence(case)]
+    given += [f"{LIBRARY}=None not in {PRODUCTS}"] if LIBRARY in plans else []
+    given += [f"{Shape.PERSISTENT.value}={FITS}"] if Shape.PERSISTENT.value in plans else []
+    return [f"way = {names.ways}.best({', '.join(given)})"]
+
+
+def _groups(program: Program, chains: list[Choice], writer: ChoiceWriter) -> list[str]:
+    """The launches of an op: as one of its chains, or as plans of its groups where these are better."""
+    tuned = multiplied(program.spelled)
+    if len(program.groups) == 1 and program.groups[0].alone is None:
+        return _chain([*chains, *_choices(program.groups[0], writer, tuned)])
+    others = [line for group in program.groups for line in _group(group, writer, tuned)]
+    return _cases([*((each.condition, _commented(each)) for each in chains), (None, others)])
+
+
+def _chains(program: Program, writer: ProductWriter, choices: ChoiceWriter) -> tuple[list[str], list[Choice]]:
+    """The chains of an op as cases, and the lines that these need before them."""
     products: list[tuple[str | None, list[str]]] = []
     bodies: list[Choice] = []
     for chain in program.chains:
@@ -113,12 +134,8 @@ def _with_chains(program: Program, writer: ProductWriter, choices: ChoiceWriter)
             omitted = " and ".join(f"{name} is None" for name in chain.omitted)
             products.append((omitted or None, writer.lines(chain.products)))
         bodies.append(_chain_choice(program, chain, writer, choices))
-    given = _cases(products)
-    if len(program.groups) == 1 and program.groups[0].alone is None:
-        return [*given, *_chain([*bodies, *_choices(program.groups[0], choices)])]
-    before = [line for choice in bodies for line in choice.before]
-    others = [(None, _groups(program, choices))]
-    return [*given, *before, *_cases([*((each.condition, _commented(each)) for each in bodies), *others])]
+    before = [*_cases(products), *(line for choice in bodies for line in choice.before)]
+    return before, [replace(choice, before=()) for choice in bodies]
 
 
 def _chain_choice(program: Program, chain: BuiltChain, writer: ProductWriter, choices: ChoiceWriter) -> Choice:
@@ -136,26 +153,28 @@ def _chain_choice(program: Program, chain: BuiltChain, writer: ProductWriter, ch
             lines += writer.launch(step, chain.products.index(step))
         elif any(plan in chain.boxed for plan in step.plans):
             plans = [choices.contraction(plan, len(contractions)) for plan in step.plans]
-            lines += _cases(_until_last(plans))
+            lines += _cases(_until_last(_tuned(plans, step)))
             contractions.append(plans)
         else:
             lines += _group(step, choices)
     if chain.products:
-        return Choice(_prefers_library(program, chain), _multiplied(chain), lines)
+        conditions = [f"{name} is None" for name in chain.omitted]
+        conditions.append(_taken(_prefers_library(program, chain, choices), LIBRARY))
+        return Choice(" and ".join(conditions), _multiplied(chain), lines)
     words = "what dots multiply is stored first" if chain.held else "what dots multiply is stored"
     before = tuple(_boxed(program, chain, contractions, choices))
-    return Choice(_prefers_own(program, chain, choices), words, lines, before)
+    return Choice(_taken(_prefers_own(program, chain, choices), *chain_plans(chain)), words, lines, before)
 
 
-def _prefers_library(program: Program, chain: BuiltChain) -> str:
-    """The condition for products in the library."""
+def _prefers_library(program: Program, chain: BuiltChain, choices: ChoiceWriter) -> str:
+    """The rule for products in the library."""
     plans = program.plans
-    few = dict.fromkeys(count(plan.plan.few) for plan in plans if plan.plan.shape is Shape.SWAPPED)
+    few = dict.fromkeys(f"not {choices.few(plan)}" for plan in plans if plan.plan.shape is Shape.SWAPPED)
     straight = isinstance(chain.steps[-1], LibraryProduct)
-    given = [PRODUCTS, *(few if straight else [])]
+    given = [PRODUCTS]
     given += ["tiled=True"] if any(plan.plan.shape is Shape.PRODUCT for plan in plans) else []
     given += ["several=True"] if len(program.groups[0].apart) > 1 or len(program.groups) > 1 else []
-    return " and ".join([*(f"{name} is None" for name in chain.omitted), f"dots.prefers_library({', '.join(given)})"])
+    return " and ".join([*(few if straight else []), f"dots.prefers_library({', '.join(given)})"])
 
 
 def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]], choices: ChoiceWriter) -> list[str]:
@@ -163,14 +182,13 @@ def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]]
     fits = [choice.fits for plans in contractions for choice in plans if choice.fits]
     conditions = ["len(rows.offsets) == 1"] if choices.walks else []
     lines = [line for plans in contractions for choice in plans for line in choice.before]
-    lines.append(f"{BOXED} = {' and '.join([*conditions, *(possible for possible, _ in fits)])}")
-    if chain.held:
-        multiplied = " + ".join(work(plan.plan.stages[0]) for plan in chain.boxed)
-        lines.append(f"{BOXED} = {BOXED} and {multiplied} >= dots.STEPS_WORK")
+    lines.append(f"{FITS} = {' and '.join([*conditions, *(possible for possible, _ in fits)])}")
+    multiplied = " + ".join(work(plan.plan.stages[0]) for plan in chain.boxed)
+    lines.append(f"{BOXED} = {FITS} and {multiplied} >= dots.STEPS_WORK" if chain.held else f"{BOXED} = {FITS}")
     # Where the library makes an output itself, it was asked before.
     if libraries := [one for one in program.chains if one.products and not isinstance(one.steps[-1], LibraryProduct)]:
-        library = _prefers_library(program, libraries[-1])
-        lines.append(f"{BOXED} = {BOXED} and ({' and '.join(faster for _, faster in fits)} or not {library})")
+        lines.append(f"library = {_prefers_library(program, libraries[-1], choices)}")
+        lines.append(f"{BOXED} = {BOXED} and (not library or {' and '.join(faster for _, faster in fits)})")
     return lines
 
 
@@ -188,22 +206,38 @@ def _multiplied(chain: BuiltChain) -> str:
     return f"{pairs} in the library"
 
 
-def _group(group: BuiltGroup, writer: ChoiceWriter) -> list[str]:
+def _group(group: BuiltGroup, writer: ChoiceWriter, tuned: frozenset[str] = frozenset()) -> list[str]:
     """The launches for a group of outputs, and for what is left to compute when they are of no program."""
-    lines = _chain(_choices(group, writer))
+    lines = _chain(_choices(group, writer, tuned))
     if group.alone is None:
         return lines
     empty = " or ".join(f"{count((axis,))} == 0" for axis in group.absent)
-    return [*lines, f"if {empty}:", *(f"    {line}" for line in _group(group.alone, writer))]
+    return [*lines, f"if {empty}:", *(f"    {line}" for line in _group(group.alone, writer, tuned))]
 
 
-def _choices(group: BuiltGroup, writer: ChoiceWriter) -> list[Choice]:
-    """The plans of a group, in order of preference."""
+def _choices(group: BuiltGroup, writer: ChoiceWriter, tuned: frozenset[str]) -> list[Choice]:
+    """The plans of a group, in order of preference; those for outputs that are `tuned` may be taken by name."""
     choices = [writer.choice(plan) for plan in group.plans]
+    if tuned.intersection(group.outputs):
+        choices = _tuned(choices, group)
     if group.apart:
-        apart = [line for inner in group.apart for line in _group(inner, writer)]
+        apart = [line for inner in group.apart for line in _group(inner, writer, tuned)]
         choices.append(Choice(None, "each output apart", apart))
     return choices
+
+
+def _tuned(choices: list[Choice], group: BuiltGroup) -> list[Choice]:
+    """The plans of a group as cases that may be taken by name."""
+    named = zip(choices, group.plans, strict=True)
+    return [
+        replace(each, condition=each.condition and _taken(each.condition, plan.plan.shape.value))
+        for each, plan in named
+    ]
+
+
+def _taken(rule: str, *plans: str) -> str:
+    """The condition of what is taken where one of these plans is, or else by a rule."""
+    return f"takes(way, {', '.join([rule, *map(literal, plans)])})"
 
 
 def _chain(choices: list[Choice]) -> list[str]:

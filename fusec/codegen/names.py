@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
-    *("Buffer", "Checker", "Launch", "Op", "Plan", "box", "collapse", "contiguous", "device", "dots", "flag"),
-    *("integer", "matmul", "moves_boxes", "outruns", "parameter", "real", "runs", "spread", "squeeze", "tiles"),
+    *("Buffer", "Checker", "Launch", "Op", "Plan", "Ways", "box", "collapse", "contiguous", "device", "dots", "flag"),
+    *("integer", "matmul", "moves_boxes", "outruns", "parameter", "real", "runs", "shaped", "spread", "squeeze"),
+    *("takes", "tiles"),
 )
 """What a generated file may take from `fusec.runtime`; it imports what it uses."""
 
@@ -26,6 +27,7 @@ class OpNames:
     outputs: str
     plan: str
     constant: str
+    ways: str
     reference: str
 
 
@@ -55,6 +57,7 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
             outputs=names.new(f"_outputs_{graph.name}"),
             plan=names.new(f"_plan_{graph.name}"),
             constant=names.new(f"_OP_{graph.name.upper()}"),
+            ways=names.new(f"_WAYS_{graph.name.upper()}"),
             reference=names.new(f"reference_{graph.name}"),
         )
         for graph in graphs

@@ -25,7 +25,7 @@ IMPORTS = frozenset(
 )
 """Modules that a generated file may import, beside `fusec.runtime` and what is in it."""
 
-DUNDERS = frozenset({"__all__", "__future__", "__init__", "__name__"})
+DUNDERS = frozenset({"__all__", "__file__", "__future__", "__init__", "__name__"})
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _CLOSING = re.compile(r'"(?=""|\Z)')

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from fusec.codegen.gate import TARGETS, Target, Verdict
+from fusec.codegen.package import spec_hash
 from fusec.codegen.safety import is_identifier
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
 from fusec.commands.table import print_table, progress_bars
@@ -23,6 +24,7 @@ from fusec.driver.compile import compile_file
 from fusec.driver.record import PlanRecord
 from fusec.driver.specs import Compiler
 from fusec.driver.store import Store, default_folder, write_whole
+from fusec.driver.tuning.table import stale
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -139,6 +141,7 @@ def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
         yield f"Verification: every op against its reference on {where}."
     if report.failures:
         return
+    yield from stale(out, {op.name: spec_hash(record.text) for record in report.files for op in record.ops})
     done = ", ".join(f"{len(names)} {kind}" for kind, names in asdict(report.changes).items() if names)
     yield f"{out}: {done or 'up to date'}{' (nothing was written)' if check and done else ''}"
     if not is_identifier(out.resolve().name):

@@ -52,15 +52,21 @@ def choose(graph: Graph, sizes: list[str], dtypes: Mapping[str, str]) -> Case:
     outer = [name for name in signature.free if name not in signature.inner]
     for exponent in reversed(range(15)):
         extents = {**inner, **dict.fromkeys(outer, 2**exponent), **given}
-        case = _case(graph, signature, extents, lead or (2**exponent,), dtypes)
+        case = case_of(graph, signature, extents, lead or (2**exponent,), dtypes)
         if max(prod(shape(case, param.dims)) for param in graph.tensors) <= ELEMENTS:
             break
     return case
 
 
-def _case(
-    graph: Graph, signature: Signature, extents: dict[str, int], lead: tuple[int, ...], dtypes: Mapping[str, str]
+def case_of(
+    graph: Graph,
+    signature: Signature,
+    extents: Mapping[str, int],
+    lead: tuple[int, ...],
+    dtypes: Mapping[str, str],
+    omitted: tuple[str, ...] = (),
 ) -> Case:
+    """A call with these extents, plain otherwise. Raises `UsageError` where the op cannot have them, or a dtype."""
     room = Room(signature, rows=2**62, elements=2**62)
     lead = lead if signature.has_lead else ()
     room.extents.update(extents)
@@ -82,4 +88,5 @@ def _case(
         lead=lead,
         dtypes=chosen,
         picks={p.name: p.default or p.options[0] for p in graph.params if isinstance(p, ChoiceParam)},
+        omitted=omitted,
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from textwrap import wrap
 from typing import TypeAlias
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from fusec.driver import build
 
@@ -67,15 +67,24 @@ def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]
 @contextmanager
 def progress_bars() -> Iterator[build.Progress]:
     """Shows the phases of a build on standard error while entered, when that is a terminal."""
+    with named_bars() as show:
+        yield lambda phase, done, total: show(phase.value, done, total)
+
+
+@contextmanager
+def named_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Shows how many of how many are done of whatever it is told of by name, as `progress_bars` does, until all are."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield build.silent
+        yield lambda name, done, total: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bars:
-        tasks = {phase: bars.add_task(phase.value, total=None, visible=False) for phase in build.Phase}
+        tasks: dict[str, TaskID] = {}
 
-        def show(phase: build.Phase, done: int, total: int) -> None:
-            bars.update(tasks[phase], completed=done, total=total, visible=total > 0)
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=None)
+            bars.update(tasks[name], completed=done, total=total, visible=done < total)
 
         yield show

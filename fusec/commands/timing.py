@@ -39,17 +39,17 @@ class Timing:
 def time_calls(calls: Mapping[str, Call], rounds: int = 7, repeats: int = 15) -> dict[str, Timing]:
     """The timing of every call, all on the current device. Their results are allocated and dropped."""
     flush = torch.empty(CACHE_BYTES, dtype=torch.uint8, device="cuda")
-    replays = {name: _capture(call) for name, call in calls.items()}
+    replays = {name: capture(call) for name, call in calls.items()}
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            found[name].append(median(_device_times(replays[name] or call, flush, repeats)))
+            found[name].append(median(device_times(replays[name] or call, flush, repeats)))
     return {
         name: Timing(tuple(found[name]), _host_time(call), replays[name] is not None) for name, call in calls.items()
     }
 
 
-def _capture(call: Call) -> Call | None:
+def capture(call: Call) -> Call | None:
     """A replay of the call as a CUDA graph, or None when it cannot be captured."""
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
@@ -67,7 +67,8 @@ def _capture(call: Call) -> Call | None:
     return graph.replay
 
 
-def _device_times(call: Call, flush: torch.Tensor, repeats: int) -> list[float]:
+def device_times(call: Call, flush: torch.Tensor, repeats: int) -> list[float]:
+    """Microseconds of the device for each of so many calls, before each of which `flush` is written."""
     starts, ends = _events(repeats), _events(repeats)
     for start, end in zip(starts, ends, strict=True):
         flush.zero_()

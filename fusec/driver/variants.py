@@ -84,9 +84,9 @@ def _ways(program: Program) -> Iterator[dict[str, int]]:
         yield {"LIBRARY_WORK": 0, "FEW": 0}
     yield {"LIBRARY_WORK": _NEVER, "FEW": 0}
     if Shape.SWAPPED in shapes:
-        yield {"FEW": _NEVER, "SHARED": 0}
+        yield {"FEW": _NEVER, "MOST_AGAIN": _NEVER, "SHARED": 0}
     if Shape.DEALT in shapes:
-        yield {"FEW": _NEVER, "SHARED": _NEVER}
+        yield {"FEW": _NEVER, "MOST_AGAIN": _NEVER, "SHARED": _NEVER}
 
 
 @contextmanager

@@ -147,7 +147,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One way to compute a group of outputs, and the words for it. It may be for a `few` positions of some axes."""
+    """One way to compute a group of outputs, and the words for it. It may be for a `few` positions of some axes.
+
+    If a tile has such an axis as columns, it is the first of them, and the others are those that are not in the tile.
+    """
 
     shape: Shape
     stages: tuple[Stage, ...]

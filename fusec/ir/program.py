@@ -38,11 +38,15 @@ class BuiltGroup:
         plans, apart = (plan.plan for plan in self.plans), (group.placed for group in self.apart)
         return Group(self.outputs, tuple(plans), tuple(apart), self.absent, self.alone.placed if self.alone else None)
 
+    def every(self) -> Iterator[BuiltGroup]:
+        """This group, those apart and the one alone, and so on."""
+        yield self
+        for group in (*self.apart, *((self.alone,) if self.alone else ())):
+            yield from group.every()
+
     def all_plans(self) -> Iterator[BuiltPlan]:
         """The plans of this group, of those apart and of the one alone."""
-        yield from self.plans
-        for group in (*self.apart, *((self.alone,) if self.alone else ())):
-            yield from group.all_plans()
+        return (plan for group in self.every() for plan in group.plans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ KERNEL = frozenset(
 of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
-    {"Buffer", "Checker", "Launch", "Op", "Plan", "collapse", "contiguous", "flag", "integer", "matmul", "parameter"}
+    {"Buffer", "Checker", "Launch", "Op", "Plan", "Ways", "collapse", "contiguous", "flag", "integer", "matmul"}
     | {
         "at",
         "block",
@@ -32,13 +32,14 @@ HOST = frozenset(
         "chunk",
         "dots",
         "extents",
+        "fits",
         "index",
         "lanes",
         "launches",
-        "lead",
     }
-    | {"lead0", "lead1", "moves_boxes", "outruns", "products", "real", "row", "rows", "run", "runs", "scratch", "sizes"}
-    | {"split", "splits", "spread", "squeeze", "tile", "tiles", "walk", "warps", "wide", "width"}
+    | {"lead", "lead0", "lead1", "library", "moves_boxes", "outruns", "parameter", "products", "real", "row", "rows"}
+    | {"run", "runs", "scratch", "shaped", "sizes", "split", "splits", "spread", "squeeze", "takes", "tile", "tiles"}
+    | {"walk", "warps", "way", "wide", "width"}
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""
 

@@ -13,7 +13,7 @@ from fusec.diagnostics import InternalError, SpecError
 from fusec.ir.expressions import Dot
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Chain, Group, LibraryProduct, Stage
+from fusec.ir.plan import Chain, Group, LibraryProduct, Shape, Stage
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.ir.rename import renamed
 from fusec.ir.words import step_aside
@@ -54,23 +54,40 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     known = fixed_extents(spelled)
     flow = run("resolve_views", resolve_views, renamed(lowered, names))
     groups = run("place", lambda flow: place(flow, known), flow)
-    built = run("build_kernels", lambda groups: _build(groups, Target(spelled, known)), groups)
-    program = Program(graph, (lowered,), spelled, built, tuple(known.items()))
-    if not any(isinstance(graph.nodes[n].expr, Dot) for n in reachable(graph.nodes, graph.roots)):
-        return program
+    dots = any(isinstance(graph.nodes[n].expr, Dot) for n in reachable(graph.nodes, graph.roots))
     # Where a product is a step of its own, its operands are stored anyway: nothing is to be deferred there.
     apart = reciprocate(commute(simplify(graph)))
-    parted = renamed(apart, names)
-    general = run("unfuse", unfuse, parted)
-    libraries = _libraries(parted, general, known) if general else ()
-    held = run("hold", hold, parted)
-    vectors = not any(plan.few for group in groups for plan in group.plans)
-    boxed = run("place_dots", lambda held: _boxed(held, libraries, known, vectors), held) if held else None
+    libraries, boxed = _chains(run, renamed(apart, names), groups, known) if dots else ((), None)
+    if boxed:
+        # A few rows are multiplied faster where nothing else is computed in the same loop.
+        groups = tuple(map(_without_few, groups))
+    built = run("build_kernels", lambda groups: _build(groups, Target(spelled, known)), groups)
     # Where a product is the last step, nothing can be made of it while it is in registers.
     straight = [library for library in libraries if isinstance(library.steps[-1], LibraryProduct)]
     others = [library for library in libraries if library not in straight]
     chains = (*straight, *([boxed] if boxed else []), *others)
-    return replace(program, forms=(lowered, apart), chains=chains) if chains else program
+    forms = (lowered, apart) if chains else (lowered,)
+    return Program(graph, forms, spelled, built, tuple(known.items()), chains)
+
+
+def _chains(
+    run: _Runner, graph: Graph, groups: tuple[Group, ...], known: dict[str, int]
+) -> tuple[tuple[BuiltChain, ...], BuiltChain | None]:
+    """The plans with every product in the library, and the one with contractions of what is stored."""
+    general = run("unfuse", unfuse, graph)
+    libraries = _libraries(graph, general, known) if general else ()
+    held = run("hold", hold, graph)
+    vectors = not any(plan.few for group in groups for plan in group.plans)
+    if held is None:
+        return libraries, None
+    return libraries, run("place_dots", lambda held: _boxed(held, libraries, known, vectors), held)
+
+
+def _without_few(group: Group) -> Group:
+    """The group without the plans whose tiles have a few rows as columns."""
+    plans = tuple(plan for plan in group.plans if plan.shape not in (Shape.SWAPPED, Shape.DEALT))
+    alone = _without_few(group.alone) if group.alone else None
+    return replace(group, plans=plans, apart=tuple(map(_without_few, group.apart)), alone=alone)
 
 
 def _boxed(held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int], vectors: bool) -> BuiltChain | None:

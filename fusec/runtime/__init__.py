@@ -24,6 +24,7 @@ from fusec.runtime.persistent import outruns, runs
 from fusec.runtime.plan import Buffer, Plan
 from fusec.runtime.prepare import Prepare, frozen_weights
 from fusec.runtime.product import Matrix, Product, matmul
+from fusec.runtime.ways import Ways, shaped, takes
 
 __all__ = [
     "ArgumentError",
@@ -44,6 +45,7 @@ __all__ = [
     "ShapeMismatchError",
     "TuningFailedError",
     "UnsupportedDtypeError",
+    "Ways",
     "allocate",
     "box",
     "collapse",
@@ -60,7 +62,9 @@ __all__ = [
     "parameter",
     "real",
     "runs",
+    "shaped",
     "spread",
     "squeeze",
+    "takes",
     "tiles",
 ]

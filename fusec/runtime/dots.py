@@ -20,6 +20,9 @@ VECTOR_MATRIX = 2**25
 FEW = 16
 """Up to so many positions of an axis are the columns of a tile, and a product is as fast as its matrix is read."""
 
+MOST_AGAIN = 1
+"""How often the matrix may be read for that."""
+
 SIDE = 64
 """Rows of a matrix that such a tile has, of all the matrices that share its columns."""
 
@@ -64,21 +67,22 @@ def is_vector(rows: int, matrix: int = 0) -> bool:
     return rows <= 1 and matrix <= VECTOR_MATRIX
 
 
-def takes_few(columns: int) -> bool:
-    """Whether so few positions of an axis are best the columns of a tile, whose rows are those of a matrix."""
-    return columns <= FEW
+def takes_few(columns: int, again: int = 1) -> bool:
+    """Whether so few positions of an axis are best the columns of a tile, whose rows are those of a matrix.
+
+    They are not where the matrix is read `again` for each position of other axes, which could all be columns.
+    """
+    return columns <= FEW and again <= MOST_AGAIN
 
 
-def prefers_library(
-    products: tuple[Product | None, ...], *sides: int, tiled: bool = False, several: bool = False
-) -> bool:
+def prefers_library(products: tuple[Product | None, ...], tiled: bool = False, several: bool = False) -> bool:
     """Whether the vendor's library takes the products of an op: it can, and multiplies faster than kernels of ours.
 
-    Ours read a matrix as fast for a vector, unless they are `several`, and for so few `sides` as `takes_few` says. They
-    are fewer launches where there is little to do; much less where they do not multiply in tiles (`tiled`).
+    Ours read a matrix as fast for a vector, unless they are `several`. They are fewer launches where there is little to
+    do; much less where they do not multiply in tiles (`tiled`).
     """
     found = [product for product in products if product is not None]
-    if len(found) < len(products) or any(map(takes_few, sides)):
+    if len(found) < len(products):
         return False
     if not several and any(is_vector(min(product.out.shape[-2:])) for product in found):
         return False

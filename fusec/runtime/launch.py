@@ -84,6 +84,11 @@ class Launcher:
         self._compiled: Any = None
         self._straight: Launched
 
+    @property
+    def spills(self) -> int:
+        """Bytes that a thread of the compiled kernel spills; 0 where there is none."""
+        return 0 if self._compiled is None else int(self._compiled.n_spills)
+
     def first(self, values: Sequence[Value]) -> bool:
         """Launch on tensors and numbers through the JIT. Whether there is a compiled kernel to `launch` from now on.
 

@@ -74,6 +74,11 @@ class Op:
         self._known = Kept()
         self._recent = None
 
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """The plans made so far, one for every layout of arguments."""
+        return tuple(known.plan for known in self._known.values())
+
     def _find(self, tensors: Tensors, settings: Settings) -> Plan:
         key = (settings, *map(layout, tensors))
         known = self._known.get(key)

@@ -70,6 +70,11 @@ class Plan:
         self._steps = tuple(_step(launch, places) for launch in real)
         self._compiled = False
 
+    @property
+    def spills(self) -> int:
+        """Bytes that a thread spills in the worst of the kernels compiled so far."""
+        return max((step.spills for step in self._steps if isinstance(step, Launcher)), default=0)
+
     def __call__(self, tensors: tuple[torch.Tensor | None, ...], scalars: tuple[Value, ...] = ()) -> Results:
         """`run` for tensors whose addresses are not known yet."""
         return self.run(tensors, scalars, [0 if tensor is None else tensor.data_ptr() for tensor in tensors])

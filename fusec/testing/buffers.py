@@ -6,6 +6,7 @@ import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from unittest import mock
 
 import torch
@@ -86,6 +87,20 @@ def guarded_allocations() -> Iterator[list[Guarded]]:
 
     with mock.patch.object(allocate, "empty", empty):
         yield made
+
+
+@contextmanager
+def poisoned_allocations() -> Iterator[None]:
+    """While entered, all that generated code allocates is poisoned, so that nothing right is left from other calls."""
+
+    def empty(
+        shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype, device: torch.device
+    ) -> torch.Tensor:
+        poison = torch.full((prod(shape) * dtype.itemsize,), POISON, dtype=torch.uint8, device=device)
+        return poison.view(dtype).as_strided(shape, strides)
+
+    with mock.patch.object(allocate, "empty", empty):
+        yield
 
 
 def reserved(shape: Sequence[int], strides: Sequence[int], dtype: torch.dtype) -> torch.Tensor:

@@ -5,7 +5,7 @@ Nothing here is a tolerance: what a result may be is `numerics.envelope`'s to sa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -74,14 +74,18 @@ def hold(
 
     Raises AssertionError as `judge` does, by the bound of the last form, if there is none.
     """
-    form, *others = forms
-    bounds = envelope(form, arguments, additions)
-    try:
-        return [judge(name, results[name], bounds[name]) for name in bounds]
-    except AssertionError:
-        if not others:
-            raise
-        return hold(results, tuple(others), arguments, additions)
+    return within(results, (envelope(form, arguments, additions) for form in forms))
+
+
+def within(results: dict[str, Tensor], bounds: Iterable[Mapping[str, Interval]]) -> list[Outcome]:
+    """Hold results, by name, against the first of several bounds that they all lie within, as `hold` does."""
+    fault = AssertionError("there is no bound")
+    for bound in bounds:
+        try:
+            return [judge(name, results[name], bound[name]) for name in bound]
+        except AssertionError as error:
+            fault = error
+    raise fault
 
 
 def run(op: Op, graph: Graph, case: Case, call: Call, order: Order = in_order) -> dict[str, Tensor]:
@@ -110,7 +114,7 @@ def run(op: Op, graph: Graph, case: Case, call: Call, order: Order = in_order) -
 
 def judge(name: str, result: Tensor, bound: Interval) -> Outcome:
     """Hold a result against its bound; raises AssertionError with the first element outside and the worst ratio."""
-    got = widen(result.cpu())
+    got = widen(result.to(bound.value.device))
     if got.dtype == torch.bool:
         got, bound = got.to(torch.int64), bound.map(lambda ends: ends.to(torch.int64))
         unknown = bound.low < bound.high

@@ -29,6 +29,7 @@ class Limits:
     LIBRARY_WORK: int = 1 << 60
     STEPS_WORK: int = 1 << 60
     FEW: int = 0
+    MOST_AGAIN: int = 1 << 60
     SHARED: int = 48
     STEP: int = 256
     VECTOR_MATRIX: int = 1 << 25
@@ -49,7 +50,7 @@ Under "few", tiles of more than one step are shared by several programs, the oth
 multiplied in boxes as well; whether the copy engine can move its operands is for the call to say.
 """
 
-_OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "SHARED", "STEP", "VECTOR_MATRIX"}
+_OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "MOST_AGAIN", "SHARED", "STEP", "VECTOR_MATRIX"}
 
 
 def reaches(shape: str, program: Program) -> bool:

@@ -158,7 +158,8 @@ def watched_launches(op: Op, runs: Callable[..., tuple[Run, ...]] | None = None)
 def waves(programs: int) -> Callable[..., tuple[Run, ...]]:
     """Runs of so many programs: tiles of 32 by 32, and of 16 by 16 those that do not occupy all programs."""
 
-    def cut(_: torch.device, batches: int, sides: int, blocks: int, inner: int, *, dots: int = 1, halves: int = 1):
+    def cut(_way: object, _device: object, batches: int, sides: int, blocks: int, _inner: int, **parts: int):
+        halves = parts.get("halves", 1)
         count = batches * cdiv(sides, 32) * cdiv(blocks, 32 * halves)
         whole = count - count % programs
         ways = ({"num_warps": 4, "num_stages": 2},)

@@ -85,15 +85,8 @@ def test_the_library_takes_matrices_of_some_size() -> None:
     def square(rows: int, size: int) -> Product | None:
         return matmul("a", "b", "o", rows=((rows, size, size),), columns=((size, size, 1),), inner=((size, 1, 1),))
 
-    assert dots.prefers_library((square(4096, 4096),), 4096)
-    assert not dots.prefers_library((square(1, 4096),), 1)
-    assert not dots.prefers_library((square(65, 64),), 65)
+    assert dots.prefers_library((square(4096, 4096),), tiled=True)
+    assert not dots.prefers_library((square(1, 4096),), tiled=True)
+    assert not dots.prefers_library((square(16, 64),), tiled=True)
     assert dots.prefers_library((square(16, 64),))
-    assert not dots.prefers_library((square(4096, 4096), None), 4096)
-
-
-def test_the_library_takes_no_few_rows_that_tiles_take() -> None:
-    product = matmul("a", "b", "o", rows=((64, 1, 1),), columns=((2**20, 1, 1),), inner=((4096, 1, 1),))
-    assert not dots.prefers_library((product,), 64)
-    assert dots.prefers_library((product,), 64, 65)
-    assert dots.prefers_library((product,))
+    assert not dots.prefers_library((square(4096, 4096), None), tiled=True)

@@ -14,11 +14,19 @@ from hypothesis import strategies as st
 from fusec.runtime import persistent
 from fusec.runtime.persistent import SHARED, WIDTH, Run, runs
 from fusec.runtime.tiles import cdiv, padded
+from fusec.runtime.tuned import Way
 
 HOST = torch.device("cpu")
 
 sizes = st.one_of(st.integers(1, 300), st.integers(1, 6000), st.sampled_from([64, 128, 4096, 8192]))
 outputs = st.tuples(st.integers(1, 3), sizes, sizes, st.sampled_from([1, 16, 40, 64, 136, 4096]))
+ways = st.one_of(
+    st.none(),
+    st.builds(
+        lambda side, block: Way("persistent", (("side", side), ("block", block), ("num_warps", 4), ("num_stages", 2))),
+        *[st.sampled_from([16, 32, 64, 128])] * 2,
+    ),
+)
 kinds = st.sampled_from([{"halves": 2}, {"dots": 2}, {"dots": 3}, {}])
 
 
@@ -38,11 +46,13 @@ def tiles_of(run: Run, sides: int, blocks: int, halves: int) -> Iterator[tuple[i
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
-@given(outputs, kinds, st.sampled_from([1, 3, 132]))
-def test_every_element_is_made_once(output: tuple[int, int, int, int], kind: dict[str, int], chip: int) -> None:
+@given(outputs, kinds, ways, st.sampled_from([1, 3, 132]))
+def test_every_element_is_made_once(
+    output: tuple[int, int, int, int], kind: dict[str, int], way: Way | None, chip: int
+) -> None:
     batches, sides, blocks, inner = output
     with mock.patch.object(persistent, "_chip", return_value=(chip, SHARED)):
-        found = runs(HOST, batches, sides, blocks, inner, **kind)
+        found = runs(way, HOST, batches, sides, blocks, inner, **kind)
     halves = kind.get("halves", 1)
     height, width = min(run.side for run in found), min(run.block for run in found) * halves
     made = np.zeros((batches, cdiv(sides, height), cdiv(blocks, width)), int)
@@ -56,7 +66,7 @@ def test_every_element_is_made_once(output: tuple[int, int, int, int], kind: dic
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(outputs, kinds)
 def test_a_program_has_tiles_and_room_for_them(output: tuple[int, int, int, int], kind: dict[str, int]) -> None:
-    for run in runs(HOST, *output, **kind):
+    for run in runs(None, HOST, *output, **kind):
         width = run.block * padded(kind.get("dots", 1)) * kind.get("halves", 1)
         assert 0 < run.programs <= run.end - run.begin
         assert all(size >= 16 and size & (size - 1) == 0 for size in (run.side, run.block, run.step))
@@ -69,5 +79,5 @@ def test_a_program_has_tiles_and_room_for_them(output: tuple[int, int, int, int]
 @pytest.mark.parametrize("chip", [1, 3, 7, 132])
 def test_few_programs_make_several_tiles_each(chip: int) -> None:
     with mock.patch.object(persistent, "_chip", return_value=(chip, SHARED)):
-        first, *_ = runs(HOST, 1, 4096, 4096, 512, halves=2)
+        first, *_ = runs(None, HOST, 1, 4096, 4096, 512, halves=2)
     assert first.programs <= chip < first.end - first.begin

@@ -58,7 +58,21 @@ LAYERS = (
     ),
     Layer(
         "commands",
-        ("__version__", "diagnostics", "crew", "lang", "ir", "passes", "reference", "numerics", "codegen", "driver"),
+        (
+            *(
+                "__version__",
+                "diagnostics",
+                "crew",
+                "lang",
+                "ir",
+                "passes",
+                "reference",
+                "numerics",
+                "codegen",
+                "driver",
+            ),
+            "runtime.tuned",
+        ),
         ("rich", "torch", "triton", "typer"),
     ),
     Layer("cli", ("__version__", "commands"), ("typer",)),
@@ -67,7 +81,7 @@ LAYERS = (
 )
 """The first entry whose place fits a module is its layer. `codegen.gate_worker` is a process of its own."""
 
-CALLING = ("commands.bench", "commands.sizes", "commands.verify_worker")
+CALLING = ("bench", "sizes", "tune", "tune_shapes", "tune_worker", "verify_worker")
 """The parts of the command line that call ops, on arguments that `testing` draws."""
 
 
@@ -99,8 +113,8 @@ def forbidden(module: str, path: Path) -> list[str]:
     layer = layer_of(module)
     allowed = (*layer.fusec, layer.place) if layer.place else layer.fusec
     outside = layer.outside
-    if module in CALLING:
-        allowed += ("testing",)
+    if module.removeprefix("commands.") in CALLING:
+        allowed += ("runtime", "testing")
         outside += ("hypothesis",)
     found = []
     for name in imports(path):

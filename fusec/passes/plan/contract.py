@@ -45,15 +45,23 @@ def contractions(facts: Survey, label: str) -> tuple[Plan, ...] | str:
     product = _product(facts, f"product{label}", side, block, stream)
     swapped = _product(facts, f"swapped{label}", block, side, stream)
     over = ", ".join(map(str, stream))
+    few = (side, *_read_again(facts, dots, product))
     words = f"one program per tile of {block} by a few {side}, {over} in a loop"
     plans = [
-        Plan(Shape.SWAPPED, (swapped,), words, product.sides),
+        Plan(Shape.SWAPPED, (swapped,), words, few),
         Plan(Shape.PRODUCT, (product,), f"one program per tile of {side} by {block}, {over} in a loop"),
     ]
     if dealt := deal_out(facts, swapped, label):
         words = f"several programs per tile of {block} by a few {side}, combined in fixed order"
-        plans.insert(0, Plan(Shape.DEALT, dealt, words, product.sides))
+        plans.insert(0, Plan(Shape.DEALT, dealt, words, few))
     return tuple(plans)
+
+
+def _read_again(facts: Survey, dots: dict[NodeId, Dot], stage: Stage) -> tuple[Axis, ...]:
+    """The rows that the matrix of some dot lacks: every position of them reads it once more."""
+    operands = (facts.flow.nodes[n].type.axes for dot in dots.values() for n in (dot.a, dot.b))
+    matrices = [axes for axes in operands if stage.block in axes]
+    return tuple(axis for axis in stage.rows if any(axis not in axes for axes in matrices))
 
 
 def _product(facts: Survey, name: str, side: Axis, block: Axis, stream: tuple[Axis, ...]) -> Stage:

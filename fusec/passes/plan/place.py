@@ -34,10 +34,7 @@ SHORT_ROW = 1024
 
 
 def place(flow: Flow, known: dict[str, int], label: str = "") -> tuple[Group, ...]:
-    """The groups of an op. `known` holds the extents that constraints fix; names of kernels end in `label`.
-
-    Where dots are multiplied in tiles, none of the plans is for a few rows in particular: see `place_dots`.
-    """
+    """The groups of an op. `known` holds the extents that constraints fix; names of kernels end in `label`."""
     sets = _connected(flow)
     labels = _labels(sets, label) if len(sets) > 1 else [label]
     return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
@@ -57,11 +54,8 @@ def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> 
     others = contractions(facts, label)
     assert not isinstance(others, str)
     few = tuple(plan for plan in others if plan.few)
-    # Two matrices in one box are read faster than by themselves, also by a few rows.
-    single = sum(isinstance(node.expr, Dot) for node in live(flow)) == 1
-    plans = (*few, boxed) if single else (boxed, *few)
-    sums = _vector_plans(facts, known, label, others[-1].stages[0].sides) if vectors else ()
-    return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *plans))
+    sums = _vector_plans(facts, known, label, others[0].few) if vectors else ()
+    return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *few, boxed))
 
 
 def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
@@ -150,7 +144,7 @@ def _multiplying_plans(facts: Survey, known: dict[str, int], label: str) -> tupl
     products = contractions(facts, label)
     if isinstance(products, str):
         return _reducing_plans(survey(expand_dots(facts.flow)), known, label)
-    return (*_vector_plans(facts, known, label, products[-1].stages[0].sides), products[-1])
+    return (*_vector_plans(facts, known, label, products[0].few), *products)
 
 
 def _vector_plans(facts: Survey, known: dict[str, int], label: str, few: tuple[Axis, ...]) -> tuple[Plan, ...]:

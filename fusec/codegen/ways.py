@@ -1,0 +1,83 @@
+"""What the choice among the plans of an op is made for: the axes that vary from call to call, and those that do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusec.ir.expressions import Dot, NodeId
+from fusec.ir.graph import Graph, reachable
+from fusec.ir.program import BuiltChain, Program
+from fusec.ir.sizes import symbols_in
+from fusec.ir.types import Axis, extent, product_extent, without
+
+LIBRARY = "library"
+"""The plan that leaves every product to the vendor's library."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """What an entry of a table is for: the number of `rows` together, and by name extents, dtypes and tensors given."""
+
+    rows: tuple[Axis, ...]
+    extents: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    @property
+    def case(self) -> tuple[str, ...]:
+        """The names of all but the rows."""
+        return (*self.extents, *self.dtypes, *self.optional)
+
+
+def choosing(graph: Graph) -> Choosing | None:
+    """For an op with dots, which are tuned; None for any other."""
+    dots = _dots(graph, graph.roots)
+    if not dots:
+        return None
+    contracted = [axis for dot in dots for axis in dot.axes]
+    stored = [[axis for dim in output.dims for axis in dim] for output in graph.outputs]
+    steady = set(symbols_in([product_extent(dim) for tensor in graph.tensors if tensor.static for dim in tensor.dims]))
+    steady |= set(symbols_in([extent(axis) for axis in [*contracted, *(axes[-1] for axes in stored if axes)]]))
+    steady |= set(symbols_in([extent(axis) for dot in dots for axis in _shared(graph, dot)]))
+    axes = dict.fromkeys(axis for axes in stored for axis in axes)
+    rows = tuple(axis for axis in axes if not set(symbols_in([extent(axis)])) <= steady)
+    needed = set(symbols_in([extent(axis) for axis in [*axes, *contracted]])) & steady
+    return Choosing(
+        rows,
+        tuple(solve.name for solve in graph.solves if solve.name in needed),
+        tuple(variable.name for variable in graph.variables),
+        tuple(tensor.name for tensor in graph.tensors if tensor.optional),
+    )
+
+
+def multiplied(graph: Graph) -> frozenset[str]:
+    """The outputs, and the tensors written to, that are made of products."""
+    made: list[tuple[str, tuple[NodeId, ...]]] = [(output.name, (output.value,)) for output in graph.outputs]
+    made += [(write.param, (*write.indices, write.value)) for write in graph.scatters]
+    return frozenset(name for name, roots in made if _dots(graph, roots))
+
+
+def plan_names(program: Program) -> tuple[str, ...]:
+    """Every plan of an op that is chosen among."""
+    tuned = multiplied(program.spelled)
+    groups = [inner for group in program.groups for inner in group.every() if tuned.intersection(inner.outputs)]
+    found = [plan.plan.shape.value for group in groups for plan in group.plans]
+    chains = [name for chain in program.chains for name in ((LIBRARY,) if chain.products else chain_plans(chain))]
+    return tuple(dict.fromkeys([*chains, *found]))
+
+
+def chain_plans(chain: BuiltChain) -> tuple[str, ...]:
+    """The plans for the contractions of a chain, of which every contraction has the same ones."""
+    steps = [group for group in chain.groups if any(plan in chain.boxed for plan in group.plans)]
+    return tuple(dict.fromkeys(plan.plan.shape.value for step in steps for plan in step.plans))
+
+
+def _dots(graph: Graph, roots: tuple[NodeId, ...]) -> list[Dot]:
+    nodes = graph.nodes
+    return [expr for n in sorted(reachable(nodes, roots)) if isinstance(expr := nodes[n].expr, Dot)]
+
+
+def _shared(graph: Graph, dot: Dot) -> tuple[Axis, ...]:
+    """The axes of both operands that stay: a batch."""
+    a, b = (graph.nodes[node].type.axes for node in (dot.a, dot.b))
+    return without(tuple(axis for axis in a if axis in b), dot.axes)

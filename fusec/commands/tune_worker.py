@@ -1,0 +1,218 @@
+"""The process in which `fusec tune` runs calls. What breaks it for good, an access out of bounds say, ends it."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache, lru_cache, partial
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeAlias
+
+import torch
+
+from fusec import crew
+from fusec.codegen.checks import layout_arguments
+from fusec.commands.timing import CACHE_BYTES, Call, capture, device_times
+from fusec.diagnostics import Source
+from fusec.driver.compile import Compiled, compile_source
+from fusec.driver.tuning.compete import compete
+from fusec.driver.tuning.search import from_plain
+from fusec.numerics.envelope import envelope
+from fusec.numerics.interval import Interval
+from fusec.runtime import Op, Plan, TuningFailedError, frozen_weights
+from fusec.runtime.tuned import Way
+from fusec.runtime.ways import Shaped, forced
+from fusec.testing.buffers import poisoned_allocations
+from fusec.testing.cases import Argument, Case
+from fusec.testing.compare import within
+from fusec.testing.drawn import drawn
+from fusec.testing.interpreter import exact, interpreting
+
+TURN = 2e4
+"""Microseconds that the repetitions of one turn may take together."""
+
+REPEATS = 15
+"""The most repetitions of a turn, the median of which counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A call that is tuned: the op of a built package, what it computes, and its arguments."""
+
+    compiled: Compiled
+    function: Callable[..., Any]
+    op: Op
+    arguments: dict[str, Argument]
+    known: dict[int, dict[str, Interval]] = field(default_factory=dict)
+    held: list[tuple[Plan, ...]] = field(default_factory=list)
+
+    def bounds(self) -> Iterator[dict[str, Interval]]:
+        """The bound of each form of the op, computed when it is first asked for."""
+        for place, form in enumerate(self.compiled.program.forms):
+            if place not in self.known:
+                self.known[place] = envelope(form, self.arguments)
+            yield self.known[place]
+
+    def run(self, way: Way | None) -> dict[str, torch.Tensor]:
+        """Outputs and written tensors by name, after a call that goes this way."""
+        with forced(self.op, way), poisoned_allocations():
+            returned = self.function(**self.arguments)
+            worst = max((plan.spills for plan in self.op.plans), default=0)
+        if way is not None and worst:
+            raise MemoryError(f"it spills {worst} bytes of registers")
+        results = returned if isinstance(returned, tuple) else (returned,)
+        named = {o.name: result for o, result in zip(self.compiled.graph.outputs, results, strict=False)}
+        written = {t.name: self.arguments[t.name] for t in self.compiled.graph.tensors if t.mutable}
+        return named | {name: tensor for name, tensor in written.items() if isinstance(tensor, torch.Tensor)}
+
+    def replay(self, way: Way | None) -> Call:
+        """The call as a CUDA graph, which holds the way it goes. Raises `RuntimeError` where it cannot be captured."""
+        with forced(self.op, way), frozen_weights():
+            replay = capture(partial(self.function, **self.arguments))
+            # A graph does not keep alive what belongs to the plan that was captured.
+            self.held.append(self.op.plans)
+        if replay is None:
+            raise RuntimeError("it cannot be captured as a CUDA graph")
+        return replay
+
+
+Turn: TypeAlias = Callable[[], float]
+"""Times a call once more."""
+
+Clock: TypeAlias = Callable[[Subject, Way | None], Turn]
+"""Makes a way ready to be timed. Raises `RuntimeError` where it cannot be."""
+
+
+def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
+    """The answer to one job, or why there is none: see `outline`, `attempt` and `measure`."""
+    with exact():
+        try:
+            return {"failure": None, **_answer(job)}
+        except Exception as error:
+            _still_works()
+            first = str(error).strip().partition("\n")[0]
+            return {"failure": f"{type(error).__name__}: {first}"}
+        finally:
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
+    subject = subject_of(job)
+    match job["do"]:
+        case "outline":
+            return {"outline": outline(subject)}
+        case "try":
+            return attempt(subject, from_plain(job["way"]))
+        case "measure":
+            ways = [from_plain(way) for way in job["ways"]]
+            return measure(subject, ways, cold, job["rounds"])
+        case other:
+            raise ValueError(f"there is no job {other!r}")
+
+
+def outline(subject: Subject) -> dict[str, Any]:
+    """The plans that are possible for a call, and the tiles that each asks for; nothing is run."""
+    arguments = [subject.arguments[name] for name in layout_arguments(subject.compiled.graph)]
+    with forced(subject.op, None) as rules:
+        subject.op.plan(*arguments)
+    plans: dict[str, Any] = {}
+    for plan in rules.possible:
+        with forced(subject.op, Way(plan)) as trial:
+            subject.op.plan(*arguments)
+        plans[plan] = list(map(_tile, trial.tiles))
+    by_rule = (rules.by_rule or rules.possible)[-1]
+    return {"rows": rules.rows, "case": rules.case, "by_rule": by_rule, "plans": plans}
+
+
+def attempt(subject: Subject, way: Way | None) -> dict[str, Any]:
+    """One call that goes this way, and the end of it: whatever it does to this process it does now."""
+    subject.run(way)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return {}
+
+
+def measure(subject: Subject, ways: Sequence[Way | None], clock: Clock, rounds: int) -> dict[str, Any]:
+    """The competition of the ways whose results lie within the bound.
+
+    Raises `TuningFailedError` where the first of them, which is that of the rules, is not among those.
+    """
+    turns: dict[int, Turn] = {}
+    refused: dict[int, str] = {}
+    for at, way in enumerate(ways):
+        try:
+            within(subject.run(way), subject.bounds())
+            turns[at] = clock(subject, way)
+        except (AssertionError, RuntimeError) as error:
+            _still_works()
+            refused[at] = str(error)
+    if 0 in refused:
+        raise TuningFailedError(f"{subject.op.name}, as the rules have it: {refused[0]}")
+    result = compete(list(turns), lambda at: turns[at](), rounds)
+    return {"winner": result.winner, "times": result.times, "noise": result.noise, "refused": refused}
+
+
+def cold(subject: Subject, way: Way | None) -> Turn:
+    """Turns of a replay with nothing of its own in the cache: microseconds, the median of a few times."""
+    replay = subject.replay(way)
+
+    def turn() -> float:
+        (once,) = device_times(replay, _flush(), 1)
+        return median(device_times(replay, _flush(), max(1, min(REPEATS, int(TURN / max(once, 1.0))))))
+
+    return turn
+
+
+def subject_of(job: Mapping[str, Any]) -> Subject:
+    """The call that a job is about. The last one is kept: jobs about the same call come in a row."""
+    return _subject(job["package"], job["module"], job["spec"], job["op"], json.dumps(job["case"]))
+
+
+@lru_cache(maxsize=1)
+def _subject(package: str, module: str, spec: str, name: str, plain: str) -> Subject:
+    compiled = next(one for one in _compiled(spec) if one.graph.name == name)
+    loaded = _module(Path(package), module)
+    op = next(value for value in vars(loaded).values() if isinstance(value, Op) and value.name == name)
+    device = torch.device("cpu" if interpreting() else "cuda")
+    arguments = drawn(compiled.graph, Case(**json.loads(plain)), device)
+    return Subject(compiled, getattr(loaded, name), op, arguments)
+
+
+def _tile(shaped: Shaped) -> dict[str, Any]:
+    sizes = {each.name: getattr(shaped.tile, each.name) for each in fields(shaped.tile)}
+    options = sizes.pop("options", ({},))
+    return {"rule": shaped.rule, "facts": shaped.facts, "sizes": sizes, "options": options[0]}
+
+
+def _still_works() -> None:
+    """Raises what broke the device for this process, if anything did."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+@cache
+def _flush() -> torch.Tensor:
+    return torch.empty(CACHE_BYTES, dtype=torch.uint8, device="cuda")
+
+
+@cache
+def _compiled(spec: str) -> tuple[Compiled, ...]:
+    path = Path(spec)
+    return compile_source(Source(path.name, path.read_text(encoding="utf-8")), path.parent)
+
+
+def _module(package: Path, name: str) -> Any:
+    if str(package.parent) not in sys.path:
+        sys.path.insert(0, str(package.parent))
+    return import_module(f"{package.name}.{name}")
+
+
+if __name__ == "__main__":
+    crew.answer(do)

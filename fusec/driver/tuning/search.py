@@ -1,0 +1,91 @@
+"""The search for the best ways of an op: what to try, whether it runs, whether it is right, and how long it takes.
+
+Each question is a job for a worker, which may crash or hang at it: that costs its answer and nothing else. Candidates
+run for the first time in many processes at once, where they are compiled, too; then those that came through are held
+against the error bound and timed, one case after another with the device to themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from fusec.driver.tuning.candidates import Chip, Outline, candidates
+from fusec.runtime.tuned import Way
+
+Job: TypeAlias = dict[str, Any]
+
+Ask: TypeAlias = Callable[[str, Sequence[Job], int | None], list[Any]]
+"""Has workers do these jobs, for which there is a word, so many at once, and gives their answers in order.
+
+An answer has a `failure`, None where there is none, and else says why the job has no result.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much to search: so many tiles for each plan, and rounds of timing; on this chip."""
+
+    tiles: int = 8
+    rounds: int = 7
+    chip: Chip = field(default_factory=Chip)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one case: the best `way`, None for the rules, or why there is no answer (`failure`).
+
+    `times` has the microseconds of every way that was timed to the end, the rules' under None, and `refused` why a way
+    was not.
+    """
+
+    outline: Outline | None
+    way: Way | None
+    times: Mapping[Way | None, float]
+    refused: Mapping[Way | None, str]
+    noise: float = 0.0
+    failure: str | None = None
+
+
+def search(cases: Sequence[Job], ask: Ask, effort: Effort) -> list[Outcome]:
+    """The best way for each of several calls of an op. A case is the part of a job that says which call it is."""
+    outlines = [_outline(answer) for answer in ask("plans", [{**case, "do": "outline"} for case in cases], None)]
+    ways = [() if isinstance(outline, str) else candidates(outline, effort.chip, effort.tiles) for outline in outlines]
+    tries = [{**case, "do": "try", "way": to_plain(way)} for case, of in zip(cases, ways, strict=True) for way in of]
+    answers = iter(ask("candidates", tries, None))
+    refusals = [{way: reason for way in of if (reason := next(answers)["failure"])} for of in ways]
+    running = [at for at, (of, refused) in enumerate(zip(ways, refusals, strict=True)) if of and None not in refused]
+    left = {at: [way for way in ways[at] if way not in refusals[at]] for at in running}
+    races = [
+        {**cases[at], "do": "measure", "ways": [to_plain(way) for way in left[at]], "rounds": effort.rounds}
+        for at in running
+    ]
+    measured = dict(zip(running, ask("calls", races, 1), strict=True))
+    return [_outcome(outline, refusals[at], left.get(at, []), measured.get(at)) for at, outline in enumerate(outlines)]
+
+
+def to_plain(way: Way | None) -> dict[str, Any] | None:
+    """A way as plain values, for a job."""
+    return None if way is None else {"plan": way.plan, "tile": dict(way.tile)}
+
+
+def from_plain(plain: Mapping[str, Any] | None) -> Way | None:
+    """The way of a job."""
+    return None if plain is None else Way(plain["plan"], tuple(plain["tile"].items()))
+
+
+def _outline(answer: Any) -> Outline | str:
+    failure: str | None = answer["failure"]
+    return failure or Outline.of(answer["outline"])
+
+
+def _outcome(outline: Outline | str, refused: Mapping[Way | None, str], ways: list[Way | None], race: Any) -> Outcome:
+    if isinstance(outline, str):
+        return Outcome(None, None, {}, {}, failure=outline)
+    failure = f"as the rules have it: {refused[None]}" if None in refused else race["failure"]
+    if failure:
+        return Outcome(outline, None, {}, refused, failure=failure)
+    refused = {**refused, **{ways[int(at)]: reason for at, reason in race["refused"].items()}}
+    times = {ways[int(at)]: time for at, time in race["times"].items()}
+    return Outcome(outline, ways[race["winner"]], times, refused, race["noise"])

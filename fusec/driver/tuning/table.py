@@ -1,0 +1,96 @@
+"""Tables of ways as text, with new entries in place of old ones; and which entries of a package are stale."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusec.driver.store import write_whole
+from fusec.runtime.tuned import FOLDER, Entry, OpTable, Table, Way, bucket, path_of, read, toolchain
+
+_HEAD = """# The ways that `fusec tune` found best on {device}. An entry is for so many rows, or more than half as many;
+# where there is none, the rules choose. It counts for one text of a spec and one toolchain.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best way for a call of `rows` rows in a case; None where that is what the rules choose."""
+
+    rows: int
+    case: Mapping[str, int | bool | str]
+    way: Way | None
+
+
+def update(package: Path, device: str, family: str, op: str, spec: str, found: tuple[Found, ...]) -> None:
+    """Put what was found for an op into the table of a kind of device beside a package.
+
+    Entries for other calls stay, unless they are stale. Raises `ValueError` where the file is no table, and `OSError`.
+    """
+    path = path_of(package / FOLDER, device)
+    table = read(path) if path.exists() else Table(device, family, {})
+    had = table.ops.get(op)
+    entries = {_key(entry.rows, entry.case): entry for entry in had.entries} if had and not had.stale(spec) else {}
+    for each in found:
+        rows = bucket(each.rows)
+        entries.pop(_key(rows, each.case), None)
+        if each.way is not None:
+            entries[_key(rows, each.case)] = Entry(rows, each.case, each.way)
+    ordered = tuple(entries[key] for key in sorted(entries))
+    ops = {**table.ops, op: OpTable(spec, *toolchain(), ordered)}
+    write_whole(path, render(Table(device, family, {name: ops[name] for name in sorted(ops) if ops[name].entries})))
+
+
+def render(table: Table) -> str:
+    """A table as text, ordered, with a line for each entry."""
+    lines = [_HEAD.format(device=table.device), f"device = {_value(table.device)}", f"family = {_value(table.family)}"]
+    for name, op in table.ops.items():
+        lines += ["", f"[op.{_name(name)}]"]
+        lines += [f"{key} = {_value(getattr(op, key))}" for key in ("spec", "torch", "triton")]
+        lines += ["ways = [", *(f"    {_entry(entry)}," for entry in op.entries), "]"]
+    return "\n".join(lines) + "\n"
+
+
+def stale(package: Path, specs: Mapping[str, str]) -> Iterator[str]:
+    """What in the tables of a package is not used here. `specs` has the hash of the spec of every op."""
+    for path in sorted((package / FOLDER).glob("*.toml")):
+        try:
+            table = read(path)
+        except ValueError as error:
+            yield str(error)
+            continue
+        reasons: dict[str, list[str]] = {}
+        for name, op in table.ops.items():
+            reason = op.stale(specs[name]) if name in specs else "the package has no such op"
+            if reason:
+                reasons.setdefault(reason, []).append(name)
+        for reason, names in reasons.items():
+            yield f"{path}: stale, and not used here: {', '.join(names)}: {reason}"
+
+
+def _key(rows: int, case: Mapping[str, int | bool | str]) -> tuple[tuple[str, str, int | bool | str], ...]:
+    """Cases of one op in order, and the rows of each: numbers by size."""
+    entries = sorted((*case.items(), ("~rows", rows)))
+    return tuple((name, type(value).__name__, value) for name, value in entries)
+
+
+def _entry(entry: Entry) -> str:
+    parts: dict[str, object] = {"rows": entry.rows, "case": entry.case, "plan": entry.way.plan}
+    if entry.way.tile:
+        parts["tile"] = dict(entry.way.tile)
+    return _value(parts)
+
+
+def _value(value: object) -> str:
+    """A value as TOML."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_name(key)} = {_value(held)}' for key, held in value.items())} }}"
+    # Strings, numbers and truth values are spelled as in JSON.
+    return json.dumps(value)
+
+
+def _name(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)

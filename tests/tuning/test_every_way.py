@@ -1,0 +1,33 @@
+"""Every way that the tuner would try is right, for every op with a choice in the committed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fusec.commands import tune_worker
+from fusec.commands.tune import Subject, find, job
+from fusec.commands.tune_shapes import cases
+from fusec.driver.tuning.candidates import Chip, Outline, candidates
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SHAPES = {"bmm": "B=2 M=5 K=48 N=24", "qkv_rope": "B=2 S=3 K=32 D=16 Hk=1 Hq=2"}
+"""What the interpreter is through with soon; for all others `SHAPE`."""
+
+SHAPE = "M=5 K=48 N=24"
+
+
+@pytest.mark.parametrize("subject", find(ROOT / "specs", []), ids=lambda subject: subject.graph.name)
+def test_every_way_is_right(subject: Subject) -> None:
+    shape = SHAPES.get(subject.graph.name, SHAPE)
+    (case,) = cases(subject.graph, subject.choosing, [shape], {"T": "bf16"}, subject.choosing.optional)
+    about = job(subject, ROOT / "generated", case)
+    answer = tune_worker.do({**about, "do": "outline"}, ROOT)
+    assert answer["failure"] is None
+    ways = candidates(Outline.of(answer["outline"]), Chip(), 1)
+    with tune_worker.exact():
+        found = tune_worker.measure(tune_worker.subject_of(about), ways, lambda _, __: lambda: 1.0, 1)
+    assert {str(ways[at]): reason for at, reason in found["refused"].items()} == {}
+    assert len(ways) > len(answer["outline"]["plans"])
