@@ -49,11 +49,13 @@ class Memory:
     _boxes: dict[tuple[int, ...], tuple[Region, ...]] = field(default_factory=dict)
     _stores: list[tuple[tuple[int, int, int], Region, Array]] = field(default_factory=list)
     _written: list[Array] = field(default_factory=list)
+    _multiplied: list[Region] = field(default_factory=list)
 
     def unwritten(self, name: str, tensor: torch.Tensor) -> None:
         """Note a fault if an element of `tensor` was never stored to."""
         region = Region.of(name, tensor, writable=True)
-        missing = np.setdiff1d(region.addresses(), np.concatenate([*self._written, _NOTHING]))
+        written = [*self._written, *(each.addresses().reshape(-1) for each in self._multiplied)]
+        missing = np.setdiff1d(region.addresses(), np.concatenate([*written, _NOTHING]))
         if missing.size:
             what = f"{missing.size} of {tensor.numel()} elements of `{name}` are never stored, first"
             self._note("unwritten", name, f"{what} {region.position(missing[0])}")
@@ -106,12 +108,12 @@ class Memory:
         self._kernel = " @ ".join(name for name, _ in factors)
         self._arguments.clear()
         for name, tensor in (*factors, product):
-            addresses = Region.of(name, tensor, writable=True).addresses().reshape(-1)
-            region = next((region for region in self.regions if region.name == name), None)
-            if region is not None and addresses.size:
-                access = "store" if tensor is product[1] else "load"
-                self._judge(access, name, (region,), addresses, np.ones(addresses.shape, bool))
-        self._written.append(Region.of(*product, writable=True).addresses().reshape(-1))
+            regions = tuple(region for region in self.regions if region.name == name)
+            access = "store" if tensor is product[1] else "load"
+            for part in _parts(tensor) if regions else ():
+                addresses = Region.of(name, part, writable=True).addresses()
+                self._judge(access, name, regions, addresses, np.ones(addresses.shape, bool))
+        self._multiplied.append(Region.of(*product, writable=True))
 
     def resolve(self, access: str, pointers: Any, mask: Array) -> tuple[Any, Array]:
         """The true addresses of a block of pointers, and `mask` less the lanes whose access is a fault."""
@@ -188,6 +190,16 @@ class Memory:
 
 
 _NOTHING = np.array([], np.uint64)
+
+_PIECE = 2**20
+"""Positions along the longest dimension of a piece of what the library is given."""
+
+
+def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Pieces of a tensor whose addresses take little memory."""
+    longest = max(range(tensor.ndim), key=lambda dim: tensor.shape[dim])
+    for start in range(0, tensor.shape[longest] if tensor.numel() else 0, _PIECE):
+        yield tensor.narrow(longest, start, min(_PIECE, tensor.shape[longest] - start))
 
 
 def _places(descriptor: TensorDescriptor) -> tuple[int, ...]:
