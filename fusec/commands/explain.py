@@ -203,7 +203,7 @@ def _chain_lines(chain: ChainExplanation) -> Iterator[str]:
     yield from (f"    step       {step}" for step in chain.steps)
 
 
-def show(result: Graph | Flow | Split | Chain | tuple[Group | BuiltGroup, ...] | None) -> str:
+def show(result: Graph | Flow | Split | Chain | BuiltChain | tuple[Group | BuiltGroup, ...] | None) -> str:
     """What a step made, as text."""
     match result:
         case Graph():
@@ -214,6 +214,10 @@ def show(result: Graph | Flow | Split | Chain | tuple[Group | BuiltGroup, ...] |
             return show_flow(result)
         case Chain() | None:
             return show_chain(result)
+        case BuiltChain():
+            groups = [group.placed for group in result.groups if any(plan in result.boxed for plan in group.plans)]
+            shown = [f"{show_flow(group.plans[0].stages[0].flow)}\n{show_group(group)}" for group in groups]
+            return "\n\n".join([*shown, *(show_kernel(kernel) for plan in result.boxed for kernel in plan.kernels)])
     plans = [plan for group in result if isinstance(group, BuiltGroup) for plan in group.all_plans()]
     kernels = {kernel.name: kernel for plan in plans for kernel in plan.kernels}
     return "\n\n".join(

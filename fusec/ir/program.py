@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fusec.ir.graph import Graph
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Held, LibraryProduct, Plan, Shape
+from fusec.ir.plan import Group, Held, LibraryProduct, Plan, Shape
 from fusec.ir.types import Axis
 
 
@@ -31,6 +31,12 @@ class BuiltGroup:
     apart: tuple[BuiltGroup, ...] = ()
     absent: tuple[Axis, ...] = ()
     alone: BuiltGroup | None = None
+
+    @property
+    def placed(self) -> Group:
+        """The group without its kernels."""
+        plans, apart = (plan.plan for plan in self.plans), (group.placed for group in self.apart)
+        return Group(self.outputs, tuple(plans), tuple(apart), self.absent, self.alone.placed if self.alone else None)
 
     def every(self) -> Iterator[BuiltGroup]:
         """This group, those apart and the one alone, and so on."""

@@ -13,7 +13,7 @@ from fusec.ir.types import Axis, product_text
 
 def show_chain(unfused: Chain | None) -> str:
     """What is held between the steps, a line each, then the steps: graphs as `show_graph` has them, and products."""
-    return "\n".join(_lines(unfused)) if unfused else "the library has no such product"
+    return "\n".join(_lines(unfused)) if unfused else "there is no such plan"
 
 
 def _lines(unfused: Chain) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.ir.flow import Flow
-from fusec.ir.plan import Group, Plan, Stage
+from fusec.ir.plan import Box, Boxes, Group, Plan, Stage
 from fusec.ir.show_flow import flow_lines
 from fusec.ir.types import Axis
 
@@ -39,8 +39,24 @@ def _stage(stage: Stage, whole: Flow | None) -> Iterator[str]:
     if stage.flow != whole:
         results = tuple(partial.value for partial in stage.partials)
         yield from (INDENT + line for line in flow_lines(stage.flow, results))
+    if stage.boxes is not None:
+        yield from (INDENT + line for line in _boxes(stage.boxes, stage.flow))
     for partial in stage.partials:
         yield f"{INDENT}{partial.scratch}[{_axes(partial.axes)}] = {partial.op} so far, %{partial.value}"
+
+
+def _boxes(boxes: Boxes, flow: Flow) -> Iterator[str]:
+    """What is multiplied and stored in boxes; the matrices of one box have an `and` between them."""
+    for product in boxes.products:
+        dots = " and ".join(f"%{number}" for number in product.dots)
+        halves = ", in halves" if boxes.is_halved else ""
+        yield f"boxes {_box(product.side)} by {_box(product.block)} for {dots}{halves}"
+    for place, box in boxes.stores:
+        yield f"box {_box(box)} for the store of %{flow.stores[place].value}"
+
+
+def _box(box: Box) -> str:
+    return f"{' and '.join(matrix.tensor for matrix in box.matrices)}[{_axes(box.axes)}]"
 
 
 def _places(stage: Stage) -> Iterator[str]:

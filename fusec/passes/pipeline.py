@@ -81,9 +81,11 @@ def _chains(
     libraries = _libraries(split.each, general, known) if general else ()
     held = run("hold", hold, split.each)
     vectors = not any(plan.few for group in groups for plan in group.plans)
+    if held is None:
+        return libraries, None
     # What reads a prepared tensor is another kernel than what computes it in every call.
     only = "__ready" if split.once else ""
-    return libraries, _boxed(held, libraries, known, vectors, only) if held else None
+    return libraries, run("place_dots", lambda held: _boxed(held, libraries, known, vectors, only), held)
 
 
 def _without_few(group: Group) -> Group:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,6 +13,9 @@ import torch
 import triton.language as tl
 from triton.runtime import interpreter as stock
 from triton.runtime.jit import _normalize_ty
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from fusec.runtime.box import Address
 
 Order: TypeAlias = Callable[[int], Sequence[int]]
 """From the number of programs of a launch, the programs to run, in that order."""
@@ -45,6 +49,9 @@ class Observer(Protocol):
 
     def address(self, argument: str, tensor: torch.Tensor) -> int:
         """The number the kernel is to take for the address of `tensor`."""
+
+    def box(self, argument: str, descriptor: TensorDescriptor) -> int:
+        """The number the kernel is to take for the address that `descriptor` begins at."""
 
     def program(self, position: tuple[int, int, int]) -> None:
         """The next program begins."""
@@ -110,6 +117,8 @@ def _argument(executor: Any, observer: Observer | None, name: str, value: Any) -
         pointer = stock._implicit_cvt(value)
         pointer.handle.data = np.array([observer.address(name, value)], np.uint64)
         return pointer
+    if observer and isinstance(value, TensorDescriptor):
+        value = replace(value, base=Address(observer.box(name, value), value.base.dtype))
     return stock._implicit_cvt(value)
 
 

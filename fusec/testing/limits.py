@@ -32,6 +32,7 @@ class Limits:
     MOST_AGAIN: int = 1 << 60
     SHARED: int = 48
     STEP: int = 256
+    VECTOR_MATRIX: int = 1 << 25
 
 
 LIMITS: dict[str, Limits] = {
@@ -40,15 +41,16 @@ LIMITS: dict[str, Limits] = {
     "streamed": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=64, FEW_ROWS=0, LONG_ROW=0, HELD=0),
     "split": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=16, FEW_ROWS=1 << 20, LONG_ROW=0, HELD=0),
     "library": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, LIBRARY_WORK=0),
-    "boxed": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, STEPS_WORK=0),
+    "boxed": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, STEPS_WORK=0, VECTOR_MATRIX=-1),
     "few": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, FEW=1 << 60, SHARED=1 << 10, STEP=16),
 }
 """For each shape of plan, limits under which the launcher takes it wherever the op has it.
 
-Under "few", tiles of more than one step are shared by several programs, the others are not.
+Under "few", tiles of more than one step are shared by several programs, the others are not. Under "boxed", one row is
+multiplied in boxes as well; whether the copy engine can move its operands is for the call to say.
 """
 
-_OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "MOST_AGAIN", "SHARED", "STEP"}
+_OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "MOST_AGAIN", "SHARED", "STEP", "VECTOR_MATRIX"}
 
 
 def reaches(shape: str, program: Program) -> bool:
@@ -56,6 +58,8 @@ def reaches(shape: str, program: Program) -> bool:
     match shape:
         case "library":
             return bool(program.chains)
+        case "boxed":
+            return any(chain.boxed for chain in program.chains)
         case "few":
             return any(plan.plan.shape is Shape.SWAPPED for plan in program.plans)
         case _:

@@ -2,7 +2,8 @@
 
 A kernel gets made-up addresses: the upper 16 bits say which argument a pointer came from, the rest how far it has moved
 from it. So an access is judged by the tensor it was meant for, however far it strays, and a stray one is reported
-and never carried out. Strides count: the gaps of a sliced tensor are outside it.
+and never carried out. Strides count: the gaps of a sliced tensor are outside it. A descriptor of two buffers that stand
+on one another may be used for the elements of both.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import numpy as np
 import torch
 import triton.language as tl
 from triton.runtime import interpreter as stock
+from triton.tools.tensor_descriptor import TensorDescriptor
 
+from fusec.runtime.box import Box
 from fusec.runtime.product import Multiplier
 from fusec.testing.conversions import Array
 from fusec.testing.launch import Order, in_order, launcher
+from fusec.testing.region import Region
 
 _ORIGIN_BITS = 48
 _MIDDLE = 1 << (_ORIGIN_BITS - 1)
@@ -29,55 +33,6 @@ _MIDDLE = 1 << (_ORIGIN_BITS - 1)
 
 class MemoryFaultError(AssertionError):
     """A kernel touched memory that is not its own, or left its own untouched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """The elements of a tensor: what a pointer into it may touch."""
-
-    name: str
-    start: int
-    itemsize: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    writable: bool
-
-    @classmethod
-    def of(cls, name: str, tensor: torch.Tensor, writable: bool) -> Region:
-        return cls(
-            name, tensor.data_ptr(), tensor.element_size(), tuple(tensor.shape), tuple(tensor.stride()), writable
-        )
-
-    def addresses(self) -> Array:
-        """Where each element starts."""
-        found: Array = np.full(self.shape, self.start, np.uint64)
-        for dim, (size, stride) in enumerate(zip(self.shape, self.strides, strict=True)):
-            steps = np.arange(size, dtype=np.uint64) * np.uint64(stride * self.itemsize)
-            found += steps.reshape([-1 if other == dim else 1 for other in range(len(self.shape))])
-        return found
-
-    def holds(self, addresses: Array) -> Array:
-        """For each address whether an element of the tensor starts there."""
-        _, rest, outside = self._split(addresses)
-        found: Array = (rest == 0) & ~outside
-        return found
-
-    def position(self, address: int) -> str:
-        """The element at an address as `x[4, 7]`, with indices beyond the extents for one outside."""
-        index, rest, _ = self._split(np.array([address], np.uint64))
-        found = ", ".join(str(int(index[dim][0])) if dim in index else "0" for dim in range(len(self.shape)))
-        return f"{self.name}[{found}]" + (f" and {int(rest[0])} bytes" if rest[0] else "")
-
-    def _split(self, addresses: Array) -> tuple[dict[int, Array], Array, Array]:
-        """Index along every dimension that moves, bytes left over, and whether an index is beyond its extent."""
-        rest = (addresses - np.uint64(self.start)).astype(np.int64)
-        outside = np.full(rest.shape, 0 in self.shape)
-        index: dict[int, Array] = {}
-        moving = [dim for dim, size in enumerate(self.shape) if size > 1 and self.strides[dim]]
-        for dim in sorted(moving, key=lambda dim: -self.strides[dim]):
-            index[dim], rest = np.divmod(rest, self.strides[dim] * self.itemsize)
-            outside |= (index[dim] < 0) | (index[dim] >= self.shape[dim])
-        return index, rest, outside
 
 
 @dataclass(slots=True)
@@ -90,14 +45,17 @@ class Memory:
     highest: dict[str, int] = field(default_factory=dict)
     _kernel: str = ""
     _program: tuple[int, int, int] = (0, 0, 0)
-    _arguments: list[tuple[str, Region, int]] = field(default_factory=list)
+    _arguments: list[tuple[str, tuple[Region, ...], int]] = field(default_factory=list)
+    _boxes: dict[tuple[int, ...], tuple[Region, ...]] = field(default_factory=dict)
     _stores: list[tuple[tuple[int, int, int], Region, Array]] = field(default_factory=list)
     _written: list[Array] = field(default_factory=list)
+    _multiplied: list[Region] = field(default_factory=list)
 
     def unwritten(self, name: str, tensor: torch.Tensor) -> None:
         """Note a fault if an element of `tensor` was never stored to."""
         region = Region.of(name, tensor, writable=True)
-        missing = np.setdiff1d(region.addresses(), np.concatenate([*self._written, _NOTHING]))
+        written = [*self._written, *(each.addresses().reshape(-1) for each in self._multiplied)]
+        missing = np.setdiff1d(region.addresses(), np.concatenate([*written, _NOTHING]))
         if missing.size:
             what = f"{missing.size} of {tensor.numel()} elements of `{name}` are never stored, first"
             self._note("unwritten", name, f"{what} {region.position(missing[0])}")
@@ -113,12 +71,28 @@ class Memory:
         self._stores.clear()
 
     def address(self, argument: str, tensor: torch.Tensor) -> int:
+        return self._made_up(argument, (self._region(argument, tensor),), tensor.data_ptr())
+
+    def box(self, argument: str, descriptor: TensorDescriptor) -> int:
+        base = descriptor.base
+        regions = self._boxes.get(_places(descriptor)) or (self._region(argument, base),)
+        return self._made_up(argument, regions, base.data_ptr())
+
+    def described(self, descriptor: TensorDescriptor, names: Sequence[str], buffers: Sequence[torch.Tensor]) -> None:
+        """Which buffers a descriptor is of: it says itself where the first one begins and no more."""
+        regions = (self._region(name, buffer) for name, buffer in zip(names, buffers, strict=True))
+        self._boxes[_places(descriptor)] = tuple(dict.fromkeys(regions))
+
+    def _region(self, name: str, tensor: torch.Tensor) -> Region:
+        """What a pointer to the start of `tensor` may touch: of a tensor of the call if it is in one."""
         start = tensor.data_ptr()
         here = [region for region in self.regions if region.holds(np.array([start], np.uint64))[0]]
         exact = [region for region in here if region.start == start]
-        region = (exact or here or [Region.of(argument, tensor, writable=True)])[-1]
+        return (exact or here or [Region.of(name, tensor, writable=True)])[-1]
+
+    def _made_up(self, argument: str, regions: tuple[Region, ...], start: int) -> int:
         made_up = (len(self._arguments) + 1 << _ORIGIN_BITS) + _MIDDLE + start % 4096
-        self._arguments.append((argument, region, made_up - start))
+        self._arguments.append((argument, regions, made_up - start))
         return made_up
 
     def program(self, position: tuple[int, int, int]) -> None:
@@ -134,12 +108,12 @@ class Memory:
         self._kernel = " @ ".join(name for name, _ in factors)
         self._arguments.clear()
         for name, tensor in (*factors, product):
-            addresses = Region.of(name, tensor, writable=True).addresses().reshape(-1)
-            region = next((region for region in self.regions if region.name == name), None)
-            if region is not None and addresses.size:
-                access = "store" if tensor is product[1] else "load"
-                self._judge(access, name, region, addresses, np.ones(addresses.shape, bool))
-        self._written.append(Region.of(*product, writable=True).addresses().reshape(-1))
+            regions = tuple(region for region in self.regions if region.name == name)
+            access = "store" if tensor is product[1] else "load"
+            for part in _parts(tensor) if regions else ():
+                addresses = Region.of(name, part, writable=True).addresses()
+                self._judge(access, name, regions, addresses, np.ones(addresses.shape, bool))
+        self._multiplied.append(Region.of(*product, writable=True))
 
     def resolve(self, access: str, pointers: Any, mask: Array) -> tuple[Any, Array]:
         """The true addresses of a block of pointers, and `mask` less the lanes whose access is a fault."""
@@ -151,29 +125,38 @@ class Memory:
             if not 1 <= origin <= len(self._arguments):
                 self._note("bounds", "?", f"{self._where()} {access}s through a wild pointer")
                 continue
-            argument, region, shift = self._arguments[int(origin) - 1]
+            argument, regions, shift = self._arguments[int(origin) - 1]
             addresses = made_up - np.uint64(shift)
             true[lanes] = addresses[lanes]
-            allowed |= lanes & self._judge(access, argument, region, addresses, lanes)
+            allowed |= self._judge(access, argument, regions, addresses, lanes)
         return stock.TensorHandle(true, pointers.dtype), allowed
 
-    def _judge(self, access: str, argument: str, region: Region, addresses: Array, lanes: Array) -> Array:
-        inside = region.holds(addresses)
-        touched = addresses[lanes]
-        self.lowest[region.name] = min(self.lowest.get(region.name, 2**64), int(touched.min()))
-        self.highest[region.name] = max(self.highest.get(region.name, 0), int(touched.max()))
-        stray = lanes & ~inside
+    def _judge(self, access: str, argument: str, regions: tuple[Region, ...], addresses: Array, lanes: Array) -> Array:
+        """Which of the lanes stay within the regions and, unless they load, may be written."""
         what = f"{self._where()} {access}s through `{argument}`"
+        stray, allowed = lanes.copy(), np.zeros_like(lanes)
+        for region in regions:
+            inside = lanes & region.holds(addresses)
+            stray &= ~inside
+            if not inside.any():
+                continue
+            self._touched(region, addresses[inside])
+            if access == "load" or region.writable:
+                allowed |= inside
+            else:
+                self._note("input", argument, f"{what}, an input, at {region.position(addresses[inside].flat[0])}")
+            if access != "load" and region.writable:
+                self._stored(access, region, addresses[inside])
         if stray.any():
-            place = region.position(addresses[stray].flat[0])
-            lies = f"{place}, beyond shape {region.shape} with strides {region.strides}"
+            first = int(addresses[stray].flat[0])
+            region = min(regions, key=lambda region: abs(region.start - first))
+            lies = f"{region.position(first)}, beyond shape {region.shape} with strides {region.strides}"
             self._note("bounds", argument, f"{what} out of bounds, {int(stray.sum())} times, first at {lies}")
-        if access != "load":
-            if not region.writable:
-                self._note("input", argument, f"{what}, an input, at {region.position(touched.flat[0])}")
-                return np.zeros_like(inside)
-            self._stored(access, region, addresses[lanes & inside])
-        return inside
+        return allowed
+
+    def _touched(self, region: Region, addresses: Array) -> None:
+        self.lowest[region.name] = min(self.lowest.get(region.name, 2**64), int(addresses.min()))
+        self.highest[region.name] = max(self.highest.get(region.name, 0), int(addresses.max()))
 
     def _stored(self, access: str, region: Region, addresses: Array) -> None:
         if access == "store":
@@ -208,6 +191,21 @@ class Memory:
 
 _NOTHING = np.array([], np.uint64)
 
+_PIECE = 2**20
+"""Positions along the longest dimension of a piece of what the library is given."""
+
+
+def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Pieces of a tensor whose addresses take little memory."""
+    longest = max(range(tensor.ndim), key=lambda dim: tensor.shape[dim])
+    for start in range(0, tensor.shape[longest] if tensor.numel() else 0, _PIECE):
+        yield tensor.narrow(longest, start, min(_PIECE, tensor.shape[longest] - start))
+
+
+def _places(descriptor: TensorDescriptor) -> tuple[int, ...]:
+    """What tells a descriptor from those of other buffers."""
+    return descriptor.base.data_ptr(), *descriptor.shape, *descriptor.strides
+
 
 @contextmanager
 def watched(
@@ -224,6 +222,7 @@ def watched(
         for name, method in _hooks(memory).items():
             patches.enter_context(mock.patch.object(stock.InterpreterBuilder, name, method))
         patches.enter_context(mock.patch.object(Multiplier, "_run", _multiplier(memory)))
+        patches.enter_context(mock.patch.object(Box, "at", _describer(memory)))
         yield memory
     memory.check()
 
@@ -233,13 +232,13 @@ def _hooks(memory: Memory) -> dict[str, Any]:
     load, store = builder.create_masked_load, builder.create_masked_store
     update, swap = builder.create_atomic_rmw, builder.create_atomic_cas
 
-    def checked_load(self: Any, pointers: Any, mask: Any, *rest: Any) -> Any:
-        true, allowed = memory.resolve("load", pointers, mask.data)
-        return load(self, true, stock.TensorHandle(allowed, tl.int1), *rest)
+    def checked_load(self: Any, pointers: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+        true, allowed = memory.resolve("load", pointers, _lanes(mask))
+        return load(self, true, stock.TensorHandle(allowed, tl.int1), *rest, **named)
 
-    def checked_store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        true, allowed = memory.resolve("store", pointers, mask.data)
-        return store(self, true, value, stock.TensorHandle(allowed, tl.int1), *rest)
+    def checked_store(self: Any, pointers: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+        true, allowed = memory.resolve("store", pointers, _lanes(mask))
+        return store(self, true, value, stock.TensorHandle(allowed, tl.int1), *rest, **named)
 
     def checked_update(self: Any, operation: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
         true, allowed = memory.resolve("update", pointers, mask.data)
@@ -257,6 +256,23 @@ def _hooks(memory: Memory) -> dict[str, Any]:
         "create_atomic_rmw": checked_update,
         "create_atomic_cas": checked_swap,
     }
+
+
+def _lanes(mask: Any) -> Array:
+    """The lanes of an access; those of a descriptor come as they are, without a handle."""
+    lanes: Array = mask if isinstance(mask, np.ndarray) else mask.data
+    return lanes
+
+
+def _describer(memory: Memory) -> Any:
+    at = Box.at
+
+    def noted_at(self: Box, bases: Sequence[torch.Tensor]) -> tuple[TensorDescriptor, bool]:
+        descriptor, flipped = at(self, bases)
+        memory.described(descriptor, self.names, bases)
+        return descriptor, flipped
+
+    return noted_at
 
 
 def _multiplier(memory: Memory) -> Any:

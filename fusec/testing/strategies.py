@@ -7,7 +7,7 @@ quick; the numbers themselves come from the seed, see `cases.build`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 from random import Random
@@ -20,7 +20,7 @@ from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorPara
 from fusec.ir.types import DTypeVar, Kind
 from fusec.testing.cases import Case
 from fusec.testing.extents import LEAD, Room, Signature
-from fusec.testing.layouts import LAYOUTS, OVERLAPPING
+from fusec.testing.layouts import BOXED, LAYOUTS, OVERLAPPING
 from fusec.testing.positions import positions
 from fusec.testing.values import VALUES
 
@@ -33,6 +33,13 @@ OUTER = (1, 2, 3, 5, 7, 8, 13, 16)
 """Extents of the other axes."""
 
 
+BOXED_INNER = (8, 16, 24, 40, 64, 72, 128, 136, 200)
+"""Extents of axes whose tiles the copy engine can move: whole tiles and parts of one."""
+
+BOXED_OUTER = (1, 3, 17, 64, 129)
+"""Extents of axes that it counts rows by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """How much a call may hold, so that the interpreter is done in a fraction of a second."""
@@ -41,6 +48,9 @@ class Budget:
     """Positions of all axes that spread over programs together."""
     elements: int = 4096
     """Elements of any one tensor."""
+    inner: tuple[int, ...] = INNER
+    outer: tuple[int, ...] = OUTER
+    """What extents are drawn from."""
 
 
 @st.composite
@@ -71,19 +81,43 @@ def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
     )
 
 
+_BOXES = Budget(rows=129, elements=1 << 15, inner=BOXED_INNER, outer=BOXED_OUTER)
+
+
+@st.composite
+def boxed_cases(draw: st.DrawFn, graph: Graph) -> Case:
+    """Calls of an op with dots whose operands the copy engine can move, with a few among them that it cannot."""
+    case = draw(cases(graph, _BOXES))
+    if draw(st.sampled_from(_often(False, [True], 4))):
+        return case
+    narrow = {
+        v.name: [each.name for each in v.options if each.kind is Kind.REAL and each.bits == 16] for v in graph.variables
+    }
+    return replace(
+        case,
+        dtypes={name: draw(st.sampled_from(narrow[name] or [dtype])) for name, dtype in case.dtypes.items()},
+        layouts={name: layout for name, layout in case.layouts.items() if layout in BOXED},
+    )
+
+
+def reaching(shape: str, graph: Graph, budget: Budget = Budget()) -> st.SearchStrategy[Case]:
+    """Calls of an op that take its plans of a shape, where `limits.LIMITS` of that name hold."""
+    return boxed_cases(graph) if shape == "boxed" else cases(graph, budget)
+
+
 def _extents(draw: st.DrawFn, graph: Graph, budget: Budget, random: Random) -> tuple[dict[str, int], tuple[int, ...]]:
     signature = _signature(graph)
     room = Room(signature, budget.rows, budget.elements)
     lead: tuple[int, ...] = ()
     if signature.has_lead:
         for _ in range(draw(st.integers(0, 3))):
-            fitting = [extent for extent in (*OUTER, 0) if extent * prod(lead) <= budget.rows]
+            fitting = [extent for extent in (*budget.outer, 0) if extent * prod(lead) <= budget.rows]
             lead = (*lead, draw(st.sampled_from(fitting)))
         room.extents[LEAD] = prod(lead)
     empty = draw(st.sampled_from(_often(None, [name for name in signature.free if name not in signature.positive], 15)))
     # In any order, so that it is not always the first axis which uses the budget up.
     for name in random.sample(signature.free, len(signature.free)):
-        pool = (0,) if name == empty else INNER if name in signature.inner else OUTER
+        pool = (0,) if name == empty else budget.inner if name in signature.inner else budget.outer
         allowed = room.allowed(name, pool)
         assume(allowed)
         room.extents[name] = draw(st.sampled_from(allowed))

@@ -21,7 +21,7 @@ from fusec.reference.rounding import TORCH_DTYPES, round_to, widen
 from fusec.testing.cases import Case, build, storage
 from fusec.testing.compare import hold, run
 from fusec.testing.limits import LIMITS, limited, reaches
-from fusec.testing.strategies import Budget, cases
+from fusec.testing.strategies import Budget, reaching
 
 EXAMPLES = int(os.environ.get("FUSEC_EXAMPLES", "4"))
 """Drawn calls per op and shape of plan."""
@@ -51,7 +51,7 @@ def test_op_and_formula_agree(op: Op, shape: str, device: torch.device) -> None:
         pytest.skip("nothing to multiply")
 
     @drawn
-    @given(cases(op.program.graph, Budget(rows=8, elements=600)))
+    @given(reaching(shape, op.program.graph, Budget(rows=8, elements=600)))
     def holds(case: Case) -> None:
         plain = {name: kind for name, kind in case.values.items() if kind not in SPECIAL}
         with limited(op.module, LIMITS[shape]):

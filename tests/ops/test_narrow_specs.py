@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
 from fusec.testing.limits import LIMITS, limited, reaches
-from fusec.testing.strategies import Budget, cases
+from fusec.testing.strategies import Budget, reaching
 
 drawn = settings(
     max_examples=8,
@@ -228,7 +228,7 @@ def test_a_spec_computes_what_it_means(text: str, shape: str, tmp_path: Path, de
         pytest.skip("nothing to multiply")
 
     @drawn
-    @given(cases(op.program.graph, Budget(elements=300)))
+    @given(reaching(shape, op.program.graph, Budget(elements=300)))
     def holds(case: Case) -> None:
         hold(op, shape, case, device)
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from fusec.testing.compare import run_and_compare
 from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.metamorphic import check_permuted, check_repeatable
-from fusec.testing.strategies import cases
+from fusec.testing.strategies import cases, reaching
 
 EXAMPLES = int(os.environ.get("FUSEC_EXAMPLES", "8"))
 """Drawn calls per op and shape of plan."""
@@ -32,7 +32,7 @@ def test_results_lie_within_their_bound(op: Op, shape: str, device: torch.device
         pytest.skip("nothing to multiply")
 
     @drawn
-    @given(cases(op.program.graph))
+    @given(reaching(shape, op.program.graph))
     def holds(case: object) -> None:
         with limited(op.module, LIMITS[shape]):
             outcome = run_and_compare(op.call, op.program.forms, case, device=device)

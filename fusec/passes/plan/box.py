@@ -12,7 +12,7 @@ import sympy
 from fusec.ir.expressions import Dot, NodeId
 from fusec.ir.flow import Affine, Flow, Load, Position, Store, position_axes, store_axes
 from fusec.ir.plan import Box, BoxedProduct, Boxes, Matrix
-from fusec.ir.types import Axis, without
+from fusec.ir.types import Axis, DType, without
 from fusec.passes.plan.survey import Survey
 
 _MOST_DIMS = 5
@@ -60,7 +60,9 @@ def _box(flow: Flow, factor: NodeId, cut: set[Axis]) -> Box | None:
 
 
 def _stored(flow: Flow, store: Store, side: Axis, block: Axis) -> Box | None:
-    """The box that a store goes through, if it is of whole tiles and its rows are those of the tile."""
+    """The box that a store goes through, if it is of whole tiles of 16-bit elements with the rows of the tile."""
+    if isinstance(store.element, DType) and store.element.bits != 16:
+        return None
     if store.pair is not None or set(position_axes(store.positions)) != set(store_axes(flow, store)):
         return None
     box = _boxed(store.target, store.positions, {side, block})
