@@ -8,9 +8,15 @@ With products in the vendor's library, without bias, one after another:
   kernel    total and operand from x, residual, gain
   library   operand by weight to y
 
-With products in the vendor's library, one after another:
+With contractions of what is stored, one after another:
   kernel    total and operand from x, residual, gain
-  kernel    y from operand, weight, bias
+  contract  y from operand, weight, bias, the first that fits:
+    resident   one program per ..., N, K in registers                                the least
+    streamed   one program per ..., N, K in a loop                                   the least
+    split      each ..., N over several programs, combined in fixed order            the least
+    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
+    swapped    one program per tile of N by a few ..., K in a loop                   the least
+    persistent programs that make tile after tile of ... by N, from boxes            the least
 
 With products in the vendor's library, one after another:
   kernel    total and operand from x, residual, gain
@@ -26,7 +32,7 @@ Plans for y, the first that fits, and the bytes each moves; the least is x + res
   resident  one program per ..., N, K in registers                      the least
   streamed  one program per ..., N, K in a loop                         the least
   split     each ..., N over several programs, combined in fixed order  the least + x + residual
-  product   one program per tile of lead1 by N, K in a loop             the least
+  product   one program per tile of ... by N, K in a loop               the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -502,7 +508,7 @@ def _add_rmsnorm_linear_product_y(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """One program per tile of lead1 by N, K in a loop."""
+    """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -1197,7 +1203,7 @@ def _add_rmsnorm_linear_dealt__step1(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few lead1, combined in fixed order."""
+    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -1317,7 +1323,7 @@ def _add_rmsnorm_linear_swapped__step1(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """One program per tile of N by a few lead1, K in a loop."""
+    """One program per tile of N by a few ..., K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -1397,7 +1403,7 @@ def _add_rmsnorm_linear_persistent__step1(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """Programs that make tile after tile of lead1 by N, from boxes."""
+    """Programs that make tile after tile of ... by N, from boxes."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
@@ -2056,7 +2062,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
             ).splits > 1,
             "dealt",
         ):
-            # several programs per tile of N by a few lead1, combined in fixed order
+            # several programs per tile of N by a few ..., combined in fixed order
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
             splits = tile.splits
             partial0__step1 = N * lead0 * lead1 * splits
@@ -2098,7 +2104,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 for walk, at in enumerate(rows.offsets)
             ]
         elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few lead1, K in a loop
+            # one program per tile of N by a few ..., K in a loop
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
             launches += [
                 Launch(
@@ -2121,7 +2127,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 for at in rows.offsets
             ]
         else:
-            # programs that make tile after tile of lead1 by N, from boxes
+            # programs that make tile after tile of ... by N, from boxes
             launches += [
                 Launch(
                     _add_rmsnorm_linear_persistent__step1,
@@ -2435,7 +2441,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                 for walk, at in enumerate(rows.offsets)
             ]
         else:
-            # one program per tile of lead1 by N, K in a loop
+            # one program per tile of ... by N, K in a loop
             tile = shaped(way, dots.product_tile, lead0, lead1, N, K, 4, 1)
             launches += [
                 Launch(

@@ -5,8 +5,11 @@
 With products in the vendor's library, one after another:
   library   a by b to y
 
-With products in the vendor's library, one after another:
-  kernel    y from a, b
+With contractions of what is stored, one after another:
+  contract  y from a, b, the first that fits:
+    dealt      several programs per tile of N by a few M, combined in fixed order  the least
+    swapped    one program per tile of N by a few M, K in a loop                   the least + a + b
+    persistent programs that make tile after tile of M by N, from boxes            the least + a + b
 
 Other plans of `bmm`, the first that fits, and the bytes each moves; the least is a + b + y:
   resident  one program per B, M, N, K in registers                      the least

@@ -2,8 +2,11 @@
 # sha256 of the spec: 0783f62c02373b9706b046d141b4736f6000c13cbad62b57f58e1977f5d6a11b
 """The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ up_weight.T).
 
-With products in the vendor's library, one after another:
-  kernel    y from x, gate_weight, up_weight
+With contractions of what is stored, one after another:
+  contract  y from x, gate_weight, up_weight, the first that fits:
+    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
+    swapped    one program per tile of N by a few ..., K in a loop                   the least
+    persistent programs that make tile after tile of ... by N, from boxes            the least
 
 With products in the vendor's library, one after another:
   library   x by gate_weight to gate
@@ -15,7 +18,7 @@ up_weight + y:
   resident  one program per ..., N, K in registers                      the least
   streamed  one program per ..., N, K in a loop                         the least
   split     each ..., N over several programs, combined in fixed order  the least
-  product   one program per tile of lead1 by N, K in a loop             the least
+  product   one program per tile of ... by N, K in a loop               the least
 """
 
 from __future__ import annotations
@@ -360,7 +363,7 @@ def _fused_gated_mlp_product(
     WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of lead1 by N, K in a loop."""
+    """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -453,7 +456,7 @@ def _fused_gated_mlp_dealt(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few lead1, combined in fixed order."""
+    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -593,7 +596,7 @@ def _fused_gated_mlp_swapped(
     WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of N by a few lead1, K in a loop."""
+    """One program per tile of N by a few ..., K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -682,7 +685,7 @@ def _fused_gated_mlp_persistent(
     INDEX: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """Programs that make tile after tile of lead1 by N, from boxes."""
+    """Programs that make tile after tile of ... by N, from boxes."""
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -978,7 +981,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
             ).splits > 1,
             "dealt",
         ):
-            # several programs per tile of N by a few lead1, combined in fixed order
+            # several programs per tile of N by a few ..., combined in fixed order
             tile = shaped(
                 way,
                 dots.few_tile,
@@ -1032,7 +1035,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                 for walk, at in enumerate(rows.offsets)
             ]
         elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few lead1, K in a loop
+            # one program per tile of N by a few ..., K in a loop
             tile = shaped(
                 way,
                 dots.few_tile,
@@ -1065,7 +1068,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                 for at in rows.offsets
             ]
         else:
-            # programs that make tile after tile of lead1 by N, from boxes
+            # programs that make tile after tile of ... by N, from boxes
             launches += [
                 Launch(
                     _fused_gated_mlp_persistent,
@@ -1222,7 +1225,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
             for walk, at in enumerate(rows.offsets)
         ]
     else:
-        # one program per tile of lead1 by N, K in a loop
+        # one program per tile of ... by N, K in a loop
         tile = shaped(
             way,
             dots.product_tile,

@@ -7,8 +7,11 @@ x @ weight.T + bias, the bias added before the sum is rounded.
 With products in the vendor's library, without bias, one after another:
   library   x by weight to y
 
-With products in the vendor's library, one after another:
-  kernel    y from x, weight, bias
+With contractions of what is stored, one after another:
+  contract  y from x, weight, bias, the first that fits:
+    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
+    swapped    one program per tile of N by a few ..., K in a loop                   the least
+    persistent programs that make tile after tile of ... by N, from boxes            the least
 
 With products in the vendor's library, one after another:
   library   x by weight to product
@@ -18,12 +21,15 @@ Other plans of `linear`, the first that fits, and the bytes each moves; the leas
   resident  one program per ..., N, K in registers                      the least
   streamed  one program per ..., N, K in a loop                         the least
   split     each ..., N over several programs, combined in fixed order  the least
-  product   one program per tile of lead1 by N, K in a loop             the least
+  product   one program per tile of ... by N, K in a loop               the least
 
 activation(x @ weight.T + bias).
 
-With products in the vendor's library, one after another:
-  kernel    y from x, weight, bias
+With contractions of what is stored, one after another:
+  contract  y from x, weight, bias, the first that fits:
+    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
+    swapped    one program per tile of N by a few ..., K in a loop                   the least
+    persistent programs that make tile after tile of ... by N, from boxes            the least
 
 With products in the vendor's library, one after another:
   library   x by weight to product
@@ -34,12 +40,15 @@ y:
   resident  one program per ..., N, K in registers                      the least
   streamed  one program per ..., N, K in a loop                         the least
   split     each ..., N over several programs, combined in fixed order  the least
-  product   one program per tile of lead1 by N, K in a loop             the least
+  product   one program per tile of ... by N, K in a loop               the least
 
 residual + x @ weight.T + bias.
 
-With products in the vendor's library, one after another:
-  kernel    y from x, weight, bias, residual
+With contractions of what is stored, one after another:
+  contract  y from x, weight, bias, residual, the first that fits:
+    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
+    swapped    one program per tile of N by a few ..., K in a loop                   the least
+    persistent programs that make tile after tile of ... by N, from boxes            the least
 
 With products in the vendor's library, one after another:
   library   x by weight to product
@@ -50,7 +59,7 @@ residual + y:
   resident  one program per ..., N, K in registers                      the least
   streamed  one program per ..., N, K in a loop                         the least
   split     each ..., N over several programs, combined in fixed order  the least
-  product   one program per tile of lead1 by N, K in a loop             the least
+  product   one program per tile of ... by N, K in a loop               the least
 """
 
 from __future__ import annotations
@@ -331,7 +340,7 @@ def _linear_product(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """One program per tile of lead1 by N, K in a loop."""
+    """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -402,7 +411,7 @@ def _linear_dealt(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few lead1, combined in fixed order."""
+    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -518,7 +527,7 @@ def _linear_swapped(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """One program per tile of N by a few lead1, K in a loop."""
+    """One program per tile of N by a few ..., K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -590,7 +599,7 @@ def _linear_persistent(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """Programs that make tile after tile of lead1 by N, from boxes."""
+    """Programs that make tile after tile of ... by N, from boxes."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
@@ -849,7 +858,7 @@ def _plan_linear(x, weight, bias):
             ).splits > 1,
             "dealt",
         ):
-            # several programs per tile of N by a few lead1, combined in fixed order
+            # several programs per tile of N by a few ..., combined in fixed order
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             splits = tile.splits
             partial0 = N * lead0 * lead1 * splits
@@ -891,7 +900,7 @@ def _plan_linear(x, weight, bias):
                 for walk, at in enumerate(rows.offsets)
             ]
         elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few lead1, K in a loop
+            # one program per tile of N by a few ..., K in a loop
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [
                 Launch(
@@ -914,7 +923,7 @@ def _plan_linear(x, weight, bias):
                 for at in rows.offsets
             ]
         else:
-            # programs that make tile after tile of lead1 by N, from boxes
+            # programs that make tile after tile of ... by N, from boxes
             launches += [
                 Launch(
                     _linear_persistent,
@@ -1061,7 +1070,7 @@ def _plan_linear(x, weight, bias):
             for walk, at in enumerate(rows.offsets)
         ]
     else:
-        # one program per tile of lead1 by N, K in a loop
+        # one program per tile of ... by N, K in a loop
         tile = shaped(way, dots.product_tile, lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
         launches += [
             Launch(
@@ -1392,7 +1401,7 @@ def _linear_activation_product(
     WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of lead1 by N, K in a loop."""
+    """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -1473,7 +1482,7 @@ def _linear_activation_dealt(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few lead1, combined in fixed order."""
+    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -1601,7 +1610,7 @@ def _linear_activation_swapped(
     WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of N by a few lead1, K in a loop."""
+    """One program per tile of N by a few ..., K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -1684,7 +1693,7 @@ def _linear_activation_persistent(
     WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """Programs that make tile after tile of lead1 by N, from boxes."""
+    """Programs that make tile after tile of ... by N, from boxes."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
@@ -1970,7 +1979,7 @@ def _plan_linear_activation(x, weight, bias, activation):
             ).splits > 1,
             "dealt",
         ):
-            # several programs per tile of N by a few lead1, combined in fixed order
+            # several programs per tile of N by a few ..., combined in fixed order
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             splits = tile.splits
             partial0 = N * lead0 * lead1 * splits
@@ -2013,7 +2022,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                 for walk, at in enumerate(rows.offsets)
             ]
         elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few lead1, K in a loop
+            # one program per tile of N by a few ..., K in a loop
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [
                 Launch(
@@ -2037,7 +2046,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                 for at in rows.offsets
             ]
         else:
-            # programs that make tile after tile of lead1 by N, from boxes
+            # programs that make tile after tile of ... by N, from boxes
             launches += [
                 Launch(
                     _linear_activation_persistent,
@@ -2189,7 +2198,7 @@ def _plan_linear_activation(x, weight, bias, activation):
             for walk, at in enumerate(rows.offsets)
         ]
     else:
-        # one program per tile of lead1 by N, K in a loop
+        # one program per tile of ... by N, K in a loop
         tile = shaped(way, dots.product_tile, lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
         launches += [
             Launch(
@@ -2514,7 +2523,7 @@ def _linear_residual_product(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """One program per tile of lead1 by N, K in a loop."""
+    """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -2592,7 +2601,7 @@ def _linear_residual_dealt(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few lead1, combined in fixed order."""
+    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -2723,7 +2732,7 @@ def _linear_residual_swapped(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """One program per tile of N by a few lead1, K in a loop."""
+    """One program per tile of N by a few ..., K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -2806,7 +2815,7 @@ def _linear_residual_persistent(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """Programs that make tile after tile of lead1 by N, from boxes."""
+    """Programs that make tile after tile of ... by N, from boxes."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -3094,7 +3103,7 @@ def _plan_linear_residual(x, weight, residual, bias):
             ).splits > 1,
             "dealt",
         ):
-            # several programs per tile of N by a few lead1, combined in fixed order
+            # several programs per tile of N by a few ..., combined in fixed order
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             splits = tile.splits
             partial0 = N * lead0 * lead1 * splits
@@ -3136,7 +3145,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                 for walk, at in enumerate(rows.offsets)
             ]
         elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few lead1, K in a loop
+            # one program per tile of N by a few ..., K in a loop
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [
                 Launch(
@@ -3159,7 +3168,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                 for at in rows.offsets
             ]
         else:
-            # programs that make tile after tile of lead1 by N, from boxes
+            # programs that make tile after tile of ... by N, from boxes
             launches += [
                 Launch(
                     _linear_residual_persistent,
@@ -3306,7 +3315,7 @@ def _plan_linear_residual(x, weight, residual, bias):
             for walk, at in enumerate(rows.offsets)
         ]
     else:
-        # one program per tile of lead1 by N, K in a loop
+        # one program per tile of ... by N, K in a loop
         tile = shaped(way, dots.product_tile, lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
         launches += [
             Launch(

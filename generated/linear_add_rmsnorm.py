@@ -4,8 +4,14 @@
 
 The sum is rounded to T before it is normalised, so that y is the norm of what is returned.
 
-With products in the vendor's library, one after another:
-  kernel    total from x, weight, bias, residual
+With contractions of what is stored, one after another:
+  contract  total from x, weight, bias, residual, the first that fits:
+    resident   one program per ..., N, K in registers                                the least
+    streamed   one program per ..., N, K in a loop                                   the least
+    split      each ..., N over several programs, combined in fixed order            the least
+    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
+    swapped    one program per tile of N by a few ..., K in a loop                   the least
+    persistent programs that make tile after tile of ... by N, from boxes            the least
   kernel    y from total, gain
 
 With products in the vendor's library, one after another:
@@ -831,7 +837,7 @@ def _linear_add_rmsnorm_dealt__step0(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few lead1, combined in fixed order."""
+    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -963,7 +969,7 @@ def _linear_add_rmsnorm_swapped__step0(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """One program per tile of N by a few lead1, K in a loop."""
+    """One program per tile of N by a few ..., K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -1047,7 +1053,7 @@ def _linear_add_rmsnorm_persistent__step0(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """Programs that make tile after tile of lead1 by N, from boxes."""
+    """Programs that make tile after tile of ... by N, from boxes."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -2108,7 +2114,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
             ).splits > 1,
             "dealt",
         ):
-            # several programs per tile of N by a few lead1, combined in fixed order
+            # several programs per tile of N by a few ..., combined in fixed order
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             splits = tile.splits
             partial0__step0 = N * lead0 * lead1 * splits
@@ -2150,7 +2156,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 for walk, at in enumerate(rows.offsets)
             ]
         elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few lead1, K in a loop
+            # one program per tile of N by a few ..., K in a loop
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
             launches += [
                 Launch(
@@ -2173,7 +2179,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 for at in rows.offsets
             ]
         else:
-            # programs that make tile after tile of lead1 by N, from boxes
+            # programs that make tile after tile of ... by N, from boxes
             launches += [
                 Launch(
                     _linear_add_rmsnorm_persistent__step0,

@@ -2,9 +2,12 @@
 # sha256 of the spec: 5df64052dcbab5b013e6e093a0622416eb3bb047999c2faf97f7c02ce8ec55e8
 """RMSNorm, then the gated expansion of a transformer MLP.
 
-With products in the vendor's library, one after another:
+With contractions of what is stored, one after another:
   kernel    normed from x, gain
-  kernel    y from normed, gate_weight, up_weight
+  contract  y from normed, gate_weight, up_weight, the first that fits:
+    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
+    swapped    one program per tile of N by a few ..., K in a loop                   the least
+    persistent programs that make tile after tile of ... by N, from boxes            the least
 
 With products in the vendor's library, one after another:
   kernel    normed from x, gain
@@ -17,7 +20,7 @@ gain + up_weight + y:
   resident  one program per ..., N, K in registers                      the least
   streamed  one program per ..., N, K in a loop                         the least
   split     each ..., N over several programs, combined in fixed order  the least + x
-  product   one program per tile of lead1 by N, K in a loop             the least
+  product   one program per tile of ... by N, K in a loop               the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -444,7 +447,7 @@ def _rmsnorm_gated_mlp_product(
     WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of lead1 by N, K in a loop."""
+    """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -796,7 +799,7 @@ def _rmsnorm_gated_mlp_dealt__step1(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few lead1, combined in fixed order."""
+    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -940,7 +943,7 @@ def _rmsnorm_gated_mlp_swapped__step1(
     WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of N by a few lead1, K in a loop."""
+    """One program per tile of N by a few ..., K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -1037,7 +1040,7 @@ def _rmsnorm_gated_mlp_persistent__step1(
     INDEX: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
-    """Programs that make tile after tile of lead1 by N, from boxes."""
+    """Programs that make tile after tile of ... by N, from boxes."""
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -1468,7 +1471,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
             ).splits > 1,
             "dealt",
         ):
-            # several programs per tile of N by a few lead1, combined in fixed order
+            # several programs per tile of N by a few ..., combined in fixed order
             tile = shaped(
                 way,
                 dots.few_tile,
@@ -1530,7 +1533,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                 for walk, at in enumerate(rows.offsets)
             ]
         elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few lead1, K in a loop
+            # one program per tile of N by a few ..., K in a loop
             tile = shaped(
                 way,
                 dots.few_tile,
@@ -1563,7 +1566,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                 for at in rows.offsets
             ]
         else:
-            # programs that make tile after tile of lead1 by N, from boxes
+            # programs that make tile after tile of ... by N, from boxes
             launches += [
                 Launch(
                     _rmsnorm_gated_mlp_persistent__step1,
@@ -1856,7 +1859,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
             for walk, at in enumerate(rows.offsets)
         ]
     else:
-        # one program per tile of lead1 by N, K in a loop
+        # one program per tile of ... by N, K in a loop
         tile = shaped(way, dots.product_tile, lead0, lead1, N, K, x.element_size(), 2)
         launches += [
             Launch(

@@ -6,9 +6,12 @@ With products in the vendor's library, without bias, one after another:
   kernel    operand from x, gain
   library   operand by weight to y
 
-With products in the vendor's library, one after another:
+With contractions of what is stored, one after another:
   kernel    operand from x, gain
-  kernel    y from operand, weight, bias
+  contract  y from operand, weight, bias, the first that fits:
+    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
+    swapped    one program per tile of N by a few ..., K in a loop                   the least
+    persistent programs that make tile after tile of ... by N, from boxes            the least
 
 With products in the vendor's library, one after another:
   kernel    operand from x, gain
@@ -20,7 +23,7 @@ bias + y:
   resident  one program per ..., N, K in registers                      the least
   streamed  one program per ..., N, K in a loop                         the least
   split     each ..., N over several programs, combined in fixed order  the least + x
-  product   one program per tile of lead1 by N, K in a loop             the least
+  product   one program per tile of ... by N, K in a loop               the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -374,7 +377,7 @@ def _rmsnorm_linear_product(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """One program per tile of lead1 by N, K in a loop."""
+    """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -697,7 +700,7 @@ def _rmsnorm_linear_dealt__step1(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few lead1, combined in fixed order."""
+    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -817,7 +820,7 @@ def _rmsnorm_linear_swapped__step1(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """One program per tile of N by a few lead1, K in a loop."""
+    """One program per tile of N by a few ..., K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -897,7 +900,7 @@ def _rmsnorm_linear_persistent__step1(
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """Programs that make tile after tile of lead1 by N, from boxes."""
+    """Programs that make tile after tile of ... by N, from boxes."""
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
@@ -1407,7 +1410,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
             ).splits > 1,
             "dealt",
         ):
-            # several programs per tile of N by a few lead1, combined in fixed order
+            # several programs per tile of N by a few ..., combined in fixed order
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
             splits = tile.splits
             partial0__step1 = N * lead0 * lead1 * splits
@@ -1449,7 +1452,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 for walk, at in enumerate(rows.offsets)
             ]
         elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few lead1, K in a loop
+            # one program per tile of N by a few ..., K in a loop
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
             launches += [
                 Launch(
@@ -1472,7 +1475,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 for at in rows.offsets
             ]
         else:
-            # programs that make tile after tile of lead1 by N, from boxes
+            # programs that make tile after tile of ... by N, from boxes
             launches += [
                 Launch(
                     _rmsnorm_linear_persistent__step1,
@@ -1749,7 +1752,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
             for walk, at in enumerate(rows.offsets)
         ]
     else:
-        # one program per tile of lead1 by N, K in a loop
+        # one program per tile of ... by N, K in a loop
         tile = shaped(way, dots.product_tile, lead0, lead1, N, K, x.element_size(), 1)
         launches += [
             Launch(
