@@ -179,6 +179,7 @@ class ChoiceWriter:
         }
         read = [matrix.tensor for box in stage.boxes.all for matrix in box.matrices]
         given = [name for name in dict.fromkeys(read) if self._launches.is_argument(name)]
+        given = given or [f"device={self._device}"]
         about = f"{self._device}, {rows}, {side}, {block}, {inner}, {tiles}"
         body = self._launches.runs(
             kernel,

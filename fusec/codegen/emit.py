@@ -15,6 +15,7 @@ from fusec.codegen.launcher import plan_lines, scalar_names
 from fusec.codegen.module import ModuleView, conversion, module_view
 from fusec.codegen.names import FileNames, OpNames, respelled, words
 from fusec.codegen.package import SPEC
+from fusec.codegen.prepare import prepared_lines
 from fusec.codegen.signature import chooses_real, documentation, literal, parameter, quoted, returns, schema, sequence
 from fusec.codegen.statements import kernel_lines
 from fusec.codegen.ways import choosing, plan_names
@@ -54,6 +55,8 @@ class OpView:
     layout: str
     extent_names: str
     call: tuple[str, ...]
+    prepare: str
+    prepared: tuple[str, ...]
     extents: tuple[str, ...]
     outputs: tuple[str, ...]
     plan: tuple[str, ...]
@@ -63,12 +66,12 @@ class OpView:
 
 
 def emit(
-    programs: tuple[Program, ...], references: tuple[str, ...], names: FileNames, spec_name: str, spec_hash: str
+    programs: tuple[Program, ...], functions: Mapping[str, str], names: FileNames, spec_name: str, spec_hash: str
 ) -> str:
-    """The generated file of a spec. `references` holds the PyTorch source of each op's reference."""
+    """The generated file of a spec. `functions` has by its name every function that is plain PyTorch, as text."""
     views = tuple(
-        _op_view(program, own, names.imports, text, spec_hash)
-        for program, own, text in zip(programs, names.ops, references, strict=True)
+        _op_view(program, own, names.imports, functions, spec_hash)
+        for program, own in zip(programs, names.ops, strict=True)
     )
     environment = Environment(
         loader=PackageLoader("fusec.codegen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -87,18 +90,22 @@ def emit(
     return body.rstrip() + "\n"
 
 
-def _op_view(program: Program, names: OpNames, imports: Mapping[str, str], reference: str, spec_hash: str) -> OpView:
+def _op_view(
+    program: Program, names: OpNames, imports: Mapping[str, str], functions: Mapping[str, str], spec_hash: str
+) -> OpView:
     graph, spelled = program.graph, program.spelled
     return OpView(
         name=graph.name,
         names=names,
         kernels=_kernel_views(program, chooses_real(spelled), imports),
-        reference=reference.rstrip() + "\n",
+        reference=functions[names.reference].rstrip() + "\n",
         signature=tuple(wrapped(f"def {graph.name}({', '.join(map(parameter, graph.params))}) -> {returns(graph)}:")),
         doc=tuple(quoted(documentation(graph)).split("\n")),
         layout=", ".join(layout_arguments(spelled)),
         extent_names=", ".join(extent_names(spelled)),
         call=_fitted(_call_lines(graph, names, imports), {}),
+        prepare=functions[names.prepare].rstrip() + "\n" if program.once else "",
+        prepared=_fitted(prepared_lines(program.once, names), imports) if program.once else (),
         extents=_fitted(extents_lines(spelled, graph), imports),
         outputs=_fitted(outputs_lines(spelled), imports),
         plan=_fitted(plan_lines(program, names), imports),
@@ -210,7 +217,7 @@ def _ways(program: Program, names: OpNames, ways: str, spec_hash: str) -> Iterat
 
 
 def _import_lines(views: tuple[OpView, ...], imports: Mapping[str, str]) -> list[str]:
-    bodies = [body for view in views for body in (view.call, view.extents, view.outputs, view.plan)]
+    bodies = [body for view in views for body in (view.call, view.prepared, view.extents, view.outputs, view.plan)]
     bodies += [kernel.body for view in views for kernel in view.kernels]
     bodies += [view.ways for view in views]
     classes = [body for view in views for module in view.modules for body in (module.init, module.reset)]

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from textwrap import dedent, fill
 
+from fusec.codegen.signature import tensor_text
+from fusec.ir.graph import Graph
 from fusec.ir.plan import LibraryProduct
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.passes.plan.account import crossings, excess_traffic, least_traffic
@@ -24,8 +26,10 @@ def summary(programs: tuple[Program, ...]) -> str:
 def _op(program: Program) -> Iterator[str]:
     """What an op is for, and its plans: a paragraph each for plans that stand instead of one another."""
     yield dedent(program.graph.doc).strip() or f"{program.graph.name}, as its spec says."
-    for library in program.chains:
-        yield "\n".join(_library(library))
+    if program.once:
+        yield _prepared(program.once)
+    for chain in program.chains:
+        yield "\n".join(_chain(chain))
     other = "Other plans" if program.chains else "Plans"
     for group in program.groups:
         yield from _group(group, f"{other} of `{program.graph.name}`")
@@ -37,13 +41,26 @@ def _note(programs: tuple[Program, ...]) -> Iterator[str]:
         yield _AGAIN
 
 
-def _library(library: BuiltChain) -> Iterator[str]:
-    """The steps of a plan with products in the library."""
-    without = f", without {' and '.join(library.omitted)}" if library.omitted else ""
-    yield f"With products in the vendor's library{without}, one after another:"
-    for step in library.steps:
+def _prepared(once: Graph) -> str:
+    """What is computed once, and the memory it takes."""
+    weights = ", ".join(tensor.name for tensor in once.tensors)
+    words = (
+        f"Computed once from {weights} and kept as long as they live unchanged, where one of the next plans is taken:"
+    )
+    return "\n".join([fill(words, WIDTH), *(f"  prepared  {one.name}: {tensor_text(one)}" for one in once.outputs)])
+
+
+def _chain(chain: BuiltChain) -> Iterator[str]:
+    """The steps of a plan with products in the library, or with contractions of what is stored."""
+    without = f", without {' and '.join(chain.omitted)}" if chain.omitted else ""
+    what = "products in the vendor's library" if chain.products else "contractions of what is stored"
+    yield f"With {what}{without}, one after another:"
+    for step in chain.steps:
         if isinstance(step, LibraryProduct):
             yield f"  library   {step.a.tensor} by {step.b.tensor} to {step.out.tensor}"
+        elif any(plan in chain.boxed for plan in step.plans):
+            yield f"  contract  {' and '.join(step.outputs)} from {_read(step)}, the first that fits:"
+            yield from (f"  {line}" for line in _table(step.plans))
         else:
             yield f"  kernel    {' and '.join(step.outputs)} from {_read(step)}"
 
@@ -77,9 +94,10 @@ def _repeated(group: BuiltGroup) -> str:
 
 def _table(plans: tuple[BuiltPlan, ...]) -> list[str]:
     wide = max(len(plan.plan.words) for plan in plans)
+    long = max(9, *(len(plan.plan.shape.value) for plan in plans))
     rows = []
     for plan in plans:
         excess = excess_traffic(plan.plan)
         moved = f"the least + {excess}" if excess else "the least"
-        rows.append(f"  {plan.plan.shape.value:9} {plan.plan.words:{wide}}  {moved}")
+        rows.append(f"  {plan.plan.shape.value:{long}} {plan.plan.words:{wide}}  {moved}")
     return rows

@@ -13,6 +13,7 @@ from fusec.codegen.extents import Extents, count, times
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.matrices import MatrixText
 from fusec.codegen.names import OpNames
+from fusec.codegen.prepare import like_line
 from fusec.codegen.products import PRODUCTS, ProductWriter
 from fusec.codegen.signature import chooses_real, is_wide, literal, sequence
 from fusec.codegen.sizes import SizeWriter
@@ -28,7 +29,7 @@ def plan_lines(program: Program, names: OpNames) -> list[str]:
     graph = program.spelled
     sizes = SizeWriter(program)
     launches = LaunchWriter(graph, sizes)
-    named: tuple[TensorParam | Output | Held, ...] = (*graph.tensors, *graph.outputs, *program.held)
+    named: tuple[TensorParam | Output | Held, ...] = (*graph.tensors, *graph.outputs, *program.kept)
     matrices = MatrixText({tensor.name: tensor.dims for tensor in named}, sizes.strides())
     itemsizes = _itemsizes(program)
     boxes = BoxWriter(matrices, itemsizes)
@@ -40,10 +41,12 @@ def plan_lines(program: Program, names: OpNames) -> list[str]:
         lines.append(f"real = tl.float64 if torch.float64 in {_wide_dtypes(graph)} else tl.float32")
     if _has_scratch(program):
         lines.append("scratch = {}")
+    if program.once:
+        lines.append("prepared = None")
     lines.append("launches = []")
-    before, chains = _chains(program, ProductWriter(matrices, _places(sizes)), choices)
+    before, chains = _chains(program, names, ProductWriter(matrices, _places(sizes)), choices)
     lines += [*before, *_way(program, names), *_groups(program, chains, choices)]
-    return [*lines, *_result(graph, _has_scratch(program))]
+    return [*lines, *_result(program)]
 
 
 def scalar_names(graph: Graph) -> list[str]:
@@ -54,7 +57,8 @@ def scalar_names(graph: Graph) -> list[str]:
 def _extents(program: Program, names: OpNames) -> list[str]:
     graph = program.spelled
     given = f"{names.extents}({', '.join(layout_arguments(graph))})"
-    dtypes = {tensor.element.name for tensor in program.held if isinstance(tensor.element, DTypeVar)}
+    dtypes = {tensor.element.name for tensor in program.kept if isinstance(tensor.element, DTypeVar)}
+    dtypes.update(program.once.untold if program.once else ())
     variables = [variable.name for variable in graph.variables]
     found = [name for name in extent_names(graph) if name not in variables]
     left = [*found, *(["*_"] if variables else [])]
@@ -82,8 +86,10 @@ def _wide_dtypes(graph: Graph) -> str:
 def _itemsizes(program: Program) -> dict[str, str]:
     """The bytes of an element of each tensor that a kernel reads, as text."""
     sizes = {t.name: "4" if t.optional else f"{t.name}.element_size()" for t in program.spelled.tensors}
-    for held in program.held:
-        sizes[held.name] = f"{held.element}.itemsize" if isinstance(held.element, DTypeVar) else "4"
+    for kept in program.kept:
+        sizes[kept.name] = (
+            f"{kept.element}.itemsize" if isinstance(kept.element, DTypeVar) else str(kept.element.bits // 8)
+        )
     return sizes | {output.name: f"{output.name}.dtype.itemsize" for output in program.spelled.outputs}
 
 
@@ -125,7 +131,9 @@ def _groups(program: Program, chains: list[Choice], writer: ChoiceWriter) -> lis
     return _cases([*((each.condition, _commented(each)) for each in chains), (None, others)])
 
 
-def _chains(program: Program, writer: ProductWriter, choices: ChoiceWriter) -> tuple[list[str], list[Choice]]:
+def _chains(
+    program: Program, names: OpNames, writer: ProductWriter, choices: ChoiceWriter
+) -> tuple[list[str], list[Choice]]:
     """The chains of an op as cases, and the lines that these need before them."""
     products: list[tuple[str | None, list[str]]] = []
     bodies: list[Choice] = []
@@ -133,20 +141,21 @@ def _chains(program: Program, writer: ProductWriter, choices: ChoiceWriter) -> t
         if chain.products:
             omitted = " and ".join(f"{name} is None" for name in chain.omitted)
             products.append((omitted or None, writer.lines(chain.products)))
-        bodies.append(_chain_choice(program, chain, writer, choices))
+        bodies.append(_chain_choice(program, names, chain, writer, choices))
     before = [*_cases(products), *(line for choice in bodies for line in choice.before)]
     return before, [replace(choice, before=()) for choice in bodies]
 
 
-def _chain_choice(program: Program, chain: BuiltChain, writer: ProductWriter, choices: ChoiceWriter) -> Choice:
+def _chain_choice(
+    program: Program, names: OpNames, chain: BuiltChain, writer: ProductWriter, choices: ChoiceWriter
+) -> Choice:
     """A chain as a case: with products in the library, or with contractions of what is stored."""
-    graph = program.spelled
-    lines = [
-        f'scratch["{held.name}"] = Buffer({shape_text(held.dims)}, {dtype_text(held.element)})' for held in chain.held
-    ]
+    lines = [f'scratch["{held.name}"] = {_buffer(held)}' for held in chain.held]
+    lines += [like_line(program.once, names)] if program.once else []
     kernels = (kernel for group in chain.groups for plan in group.all_plans() for kernel in plan.kernels)
-    if chain.held and any(kernel.blocks for kernel in kernels):
-        lines.append(f"index = tiles.index_type({', '.join([*graph.stored, '*scratch.values()'])})")
+    kept = [*(["*scratch.values()"] if chain.held else []), *map(_buffer, program.prepared)]
+    if kept and any(kernel.blocks for kernel in kernels):
+        lines.append(f"index = tiles.index_type({', '.join([*program.spelled.stored, *kept])})")
     contractions: list[list[Choice]] = []
     for step in chain.steps:
         if isinstance(step, LibraryProduct):
@@ -164,6 +173,10 @@ def _chain_choice(program: Program, chain: BuiltChain, writer: ProductWriter, ch
     words = "what dots multiply is stored first" if chain.held else "what dots multiply is stored"
     before = tuple(_boxed(program, chain, contractions, choices))
     return Choice(_taken(_prefers_own(program, chain, choices), *chain_plans(chain)), words, lines, before)
+
+
+def _buffer(held: Held) -> str:
+    return f"Buffer({shape_text(held.dims)}, {dtype_text(held.element)})"
 
 
 def _prefers_library(program: Program, chain: BuiltChain, choices: ChoiceWriter) -> str:
@@ -270,7 +283,8 @@ def _cases(cases: list[tuple[str | None, list[str]]]) -> list[str]:
     return lines
 
 
-def _result(graph: Graph, scratch: bool) -> list[str]:
+def _result(program: Program) -> list[str]:
+    graph = program.spelled
     quoted = {name: f'"{name}"' for name in (param.name for param in graph.params)}
     tensors = sequence(quoted[tensor.name] for tensor in graph.tensors)
     scalars = [quoted[name] for name in scalar_names(graph)]
@@ -284,7 +298,8 @@ def _result(graph: Graph, scratch: bool) -> list[str]:
         *([f"    scalars={sequence(scalars)},"] if scalars else []),
         *([f"    mutated={sequence(mutated)},"] if mutated else []),
         f"    outputs={{{outputs}}},",
-        *(["    scratch=scratch,"] if scratch else []),
+        *(["    scratch=scratch,"] if _has_scratch(program) else []),
+        *(["    prepared=prepared,"] if program.once else []),
         "    launches=launches,",
         ")",
     ]

@@ -17,7 +17,7 @@ class LaunchWriter:
     def __init__(self, graph: Graph, sizes: SizeWriter) -> None:
         self._choices = {param.name.upper(): param.name for param in graph.params if isinstance(param, ChoiceParam)}
         self._led = {name: place for place, name in enumerate(sizes.led)}
-        self._given = {*graph.stored, *sizes.held}
+        self._given = {*graph.stored, *sizes.kept}
         self._arguments = {tensor.name for tensor in graph.tensors}
         self.wide = chooses_real(graph)
         self.walks = sizes.walks

@@ -9,8 +9,21 @@ from dataclasses import dataclass, replace
 from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
-    *("Buffer", "Checker", "Launch", "Op", "Plan", "Ways", "box", "collapse", "contiguous", "device", "dots", "flag"),
-    *("integer", "matmul", "moves_boxes", "outruns", "parameter", "real", "runs", "shaped", "spread", "squeeze"),
+    *("Buffer", "Checker", "Launch", "Op", "Plan", "Prepare", "Ways", "box", "collapse", "contiguous", "device"),
+    *(
+        "dots",
+        "flag",
+        "integer",
+        "matmul",
+        "moves_boxes",
+        "outruns",
+        "parameter",
+        "real",
+        "runs",
+        "shaped",
+        "spread",
+        "squeeze",
+    ),
     *("takes", "tiles"),
 )
 """What a generated file may take from `fusec.runtime`; it imports what it uses."""
@@ -29,6 +42,8 @@ class OpNames:
     constant: str
     ways: str
     reference: str
+    prepare: str
+    prepared: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +74,8 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
             constant=names.new(f"_OP_{graph.name.upper()}"),
             ways=names.new(f"_WAYS_{graph.name.upper()}"),
             reference=names.new(f"reference_{graph.name}"),
+            prepare=names.new(f"_prepare_{graph.name}"),
+            prepared=names.new(f"_PREPARE_{graph.name.upper()}"),
         )
         for graph in graphs
     )
@@ -94,7 +111,7 @@ class _Free:
 def _spelled(program: Program) -> set[str]:
     """What the private functions of an op call the things of its spec."""
     graph = program.spelled
-    named = (*graph.params, *graph.outputs, *graph.variables, *graph.solves, *program.held)
+    named = (*graph.params, *graph.outputs, *graph.variables, *graph.solves, *program.kept)
     return {each.name for each in named}
 
 

@@ -123,7 +123,7 @@ def documentation(graph: Graph) -> str:
     """The docstring of the op: what the spec says, arguments with shapes and dtypes, result, errors."""
     parts = [dedent(graph.doc).strip() or f"{graph.name}, as its spec says."]
     parts.append("Args:\n" + "\n".join(item(param.name, meaning(param)) for param in graph.params))
-    results = [f"{output.name}: {_tensor(output)}" for output in graph.outputs]
+    results = [f"{output.name}: {tensor_text(output)}" for output in graph.outputs]
     if results:
         parts.append("Returns:\n" + indent("\n".join(results), "    "))
     rules = [constraint.text for constraint in graph.constraints]
@@ -146,7 +146,7 @@ def meaning(param: Param) -> str:
     """What a caller may give for a parameter."""
     match param:
         case TensorParam(optional=optional, default_text=default, mutable=mutable):
-            text = _tensor(param)
+            text = tensor_text(param)
             text += f", {default or 'a constant'} when None" if optional else ""
             return f"{text}, written in place" if mutable else text
         case ScalarParam(dtype=dtype):
@@ -157,7 +157,8 @@ def meaning(param: Param) -> str:
             return "one of " + ", ".join(map(literal, options))
 
 
-def _tensor(tensor: TensorParam | Output) -> str:
+def tensor_text(tensor: TensorParam | Output) -> str:
+    """`T[B, S, H*D]`."""
     return f"{tensor.element}{dims_text(tensor.dims)}"
 
 

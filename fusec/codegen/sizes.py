@@ -23,14 +23,14 @@ _LEFT = 100
 class SizeWriter:
     """Writes the variables that the launches of an op take their sizes from.
 
-    `led` has the tensors that begin with `...`, in the order of their offsets: arguments, outputs, and what the plan
-    with products in the library keeps between its steps.
+    `led` has the tensors that begin with `...`, in the order of their offsets: arguments, outputs, and what plans of
+    several steps keep. `kept` are all tensors of that last kind.
     """
 
     def __init__(self, program: Program) -> None:
         self._graph = program.spelled
-        self._made: tuple[Output | Held, ...] = (*self._graph.outputs, *program.held)
-        self.held = tuple(held.name for held in program.held)
+        self._made: tuple[Output | Held, ...] = (*self._graph.outputs, *program.kept)
+        self.kept = tuple(kept.name for kept in program.kept)
         self._kernels = program.kernels
         plans = [plan.plan for plan in program.plans]
         self._stages = [stage for plan in plans for stage in plan.stages]
@@ -77,7 +77,7 @@ class SizeWriter:
         return [f"if tiles.is_flat({tensors}):", f"    {names} = {'1, ' * (len(axes) - 1)}{total}"]
 
     def _flat_axes(self) -> tuple[Axis, ...]:
-        if self.held:
+        if self.kept:
             return ()
         orders = {stage.order for stage in self._stages}
         if len(orders) != 1 or any(stage.tile for stage in self._stages):

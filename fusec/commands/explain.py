@@ -15,7 +15,7 @@ from fusec.driver.compile import plan_records
 from fusec.driver.record import PlanRecord
 from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph
-from fusec.ir.plan import Chain, Group, LibraryProduct
+from fusec.ir.plan import Chain, Group, LibraryProduct, Split
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan
 from fusec.ir.show import show_graph
 from fusec.ir.show_chain import show_chain
@@ -23,6 +23,7 @@ from fusec.ir.show_flow import show_flow
 from fusec.ir.show_kernel import show_kernel
 from fusec.ir.show_module import show_module
 from fusec.ir.show_plan import show_group
+from fusec.ir.types import product_text
 from fusec.passes.pipeline import StepReport, compile_graph
 from fusec.passes.plan.justify import Contraction, Placement, Reduction, contractions, justify, placements
 from fusec.passes.plan.marks import marked
@@ -103,6 +104,14 @@ class ChainExplanation:
 
 
 @dataclass(frozen=True, slots=True)
+class Preparation:
+    """The tensors that chains read and that are computed once from the `weights`, each with its type and axes."""
+
+    weights: tuple[str, ...]
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """The reductions and dots of an op, with the rules applied to and refused for each, its plans and modules."""
 
@@ -111,6 +120,7 @@ class Explanation:
     dots: tuple[Contraction, ...]
     plans: tuple[PlanExplanation, ...]
     chains: tuple[ChainExplanation, ...]
+    prepared: Preparation | None
     modules: tuple[tuple[str, ...], ...]
 
 
@@ -125,7 +135,14 @@ def explain(graph: Graph) -> Explanation:
     chains = tuple(map(_chain, program.chains))
     dots = contractions(graph, made["commute"])
     modules = tuple(tuple(show_module(module)) for module in graph.modules)
-    return Explanation(graph.name, reductions, dots, tuple(plans), chains, modules)
+    return Explanation(graph.name, reductions, dots, tuple(plans), chains, _prepared(program.once), modules)
+
+
+def _prepared(once: Graph | None) -> Preparation | None:
+    if once is None:
+        return None
+    made = (f"{one.name}: {one.element}[{', '.join(map(product_text, one.dims))}]" for one in once.outputs)
+    return Preparation(tuple(tensor.name for tensor in once.tensors), tuple(made))
 
 
 def _chain(chain: BuiltChain) -> ChainExplanation:
@@ -169,6 +186,9 @@ def lines(explained: Explanation) -> Iterator[str]:
             yield f"    registers  {about}{f' ({stage})' if several else ''}"
         for placement in plan.reductions:
             yield f"    reduction {placement.reduction}  {placement.place}{f' ({placement.stage})' if several else ''}"
+    if explained.prepared:
+        yield from ("", f"computed once from {', '.join(explained.prepared.weights)}, for the products below:")
+        yield from (f"    prepared   {tensor}" for tensor in explained.prepared.tensors)
     for chain in explained.chains:
         yield from _chain_lines(chain)
     for module in explained.modules:
@@ -183,11 +203,13 @@ def _chain_lines(chain: ChainExplanation) -> Iterator[str]:
     yield from (f"    step       {step}" for step in chain.steps)
 
 
-def show(result: Graph | Flow | Chain | BuiltChain | tuple[Group | BuiltGroup, ...] | None) -> str:
+def show(result: Graph | Flow | Split | Chain | BuiltChain | tuple[Group | BuiltGroup, ...] | None) -> str:
     """What a step made, as text."""
     match result:
         case Graph():
             return show_graph(result)
+        case Split(once, each):
+            return "\n".join([*(["once:", show_graph(once), "in every call:"] if once else []), show_graph(each)])
         case Flow():
             return show_flow(result)
         case Chain() | None:

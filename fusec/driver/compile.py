@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from fusec.codegen import safety
 from fusec.codegen.emit import emit
-from fusec.codegen.names import name_apart
+from fusec.codegen.names import OpNames, name_apart
 from fusec.diagnostics import Diagnostic, InternalError, Source, Span, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
 from fusec.ir.expressions import Cast
@@ -21,7 +21,7 @@ from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.pipeline import compile_graph
 from fusec.passes.plan.account import excess_traffic, least_traffic, traffic
-from fusec.reference.emit import emit_all
+from fusec.reference.emit import Function, emit_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,20 @@ def compile_source(source: Source, folder: Path | None) -> tuple[Compiled, ...]:
     with blamed("codegen/names"):
         programs, names = name_apart(programs)
     with blamed("reference/emit"):
-        references = emit_all(graphs, tuple(own.reference for own in names.ops), names.spec)
+        functions = tuple(_functions(programs, names.ops))
+        texts = dict(zip((each.name for each in functions), emit_all(functions, names.spec), strict=True))
     with blamed("codegen/emit"):
-        text = emit(programs, references, names, name.name, sha256(source.text.encode()).hexdigest())
+        text = emit(programs, texts, names, name.name, sha256(source.text.encode()).hexdigest())
     exports = safety.check(name.stem, text)
     return tuple(Compiled(graph, program, text, exports) for graph, program in zip(graphs, programs, strict=True))
+
+
+def _functions(programs: Sequence[Program], names: Sequence[OpNames]) -> Iterator[Function]:
+    """The functions of a file that are plain PyTorch, in the order they stand."""
+    for program, own in zip(programs, names, strict=True):
+        yield Function(own.reference, program.graph)
+        if program.once:
+            yield Function(own.prepare, program.once, once=True)
 
 
 def compile_file(source: Source, folder: Path | None) -> FileRecord:

@@ -175,6 +175,13 @@ class Graph:
         return (*(tensor.name for tensor in self.tensors), *(output.name for output in self.outputs))
 
     @property
+    def untold(self) -> tuple[str, ...]:
+        """The extents and type variables that no tensor of a call tells: the caller has to."""
+        told = {tensor.element for tensor in self.tensors if not tensor.optional}
+        dims = (param.axis.name for param in self.params if isinstance(param, DimParam) and not param.inferred)
+        return (*dims, *(variable.name for variable in self.variables if variable not in told))
+
+    @property
     def roots(self) -> tuple[NodeId, ...]:
         """Every node something outside the graph depends on."""
         effects = (n for scatter in self.scatters for n in (*scatter.indices, scatter.value))

@@ -183,6 +183,18 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """An op in two graphs: what is computed `once` for its weights, and what `each` call makes of that.
+
+    The outputs of `once`, if there is anything to compute once, are tensors of `each`. Its parameters are the weights
+    it reads, and extents that these do not tell.
+    """
+
+    once: Graph | None
+    each: Graph
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryProduct:
     """A product by the vendor's library, a step of a plan: `out = sum(a * b, over=inner)` for each position of `batch`.
 

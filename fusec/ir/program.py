@@ -82,7 +82,8 @@ class Program:
 
     `forms` are the graphs that its plans compute, each with an error bound of its own: all mean what `graph` does.
     `spelled` is the graph under the names that kernels and the functions around them use, which are the spec's unless
-    they clash with words of generated code. `chains` are plans for all outputs at once, the first that applies.
+    they clash with words of generated code. `chains` are plans for all outputs at once, the first that applies; they
+    take what the graph `once` makes of weights.
     """
 
     graph: Graph
@@ -91,6 +92,7 @@ class Program:
     groups: tuple[BuiltGroup, ...]
     known: tuple[tuple[str, int], ...] = ()
     chains: tuple[BuiltChain, ...] = ()
+    once: Graph | None = None
 
     @property
     def plans(self) -> tuple[BuiltPlan, ...]:
@@ -107,6 +109,17 @@ class Program:
     def held(self) -> tuple[Held, ...]:
         """What plans keep between their steps, each once."""
         return tuple({held.name: held for chain in self.chains for held in chain.held}.values())
+
+    @property
+    def prepared(self) -> tuple[Held, ...]:
+        """What is computed once for the weights, and read by chains."""
+        outputs = self.once.outputs if self.once else ()
+        return tuple(Held(output.name, output.element, output.dims) for output in outputs)
+
+    @property
+    def kept(self) -> tuple[Held, ...]:
+        """Every tensor of chains that is neither passed nor returned."""
+        return (*self.held, *self.prepared)
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:

@@ -21,25 +21,11 @@ KERNEL = frozenset(
 of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
-    {"Buffer", "Checker", "Launch", "Op", "Plan", "Ways", "collapse", "contiguous", "flag", "integer", "matmul"}
-    | {
-        "at",
-        "block",
-        "box",
-        "boxed",
-        "boxes",
-        "check",
-        "chunk",
-        "dots",
-        "extents",
-        "fits",
-        "index",
-        "lanes",
-        "launches",
-    }
-    | {"lead", "lead0", "lead1", "library", "moves_boxes", "outruns", "parameter", "products", "real", "row", "rows"}
-    | {"run", "runs", "scratch", "shaped", "sizes", "split", "splits", "spread", "squeeze", "takes", "tile", "tiles"}
-    | {"walk", "warps", "way", "wide", "width"}
+    {"Buffer", "Checker", "Launch", "Op", "Plan", "Prepare", "Ways", "at", "block", "box", "boxed", "boxes"}
+    | {"check", "chunk", "collapse", "contiguous", "dots", "extents", "fits", "flag", "index", "integer", "lanes"}
+    | {"launches", "lead", "lead0", "lead1", "library", "matmul", "moves_boxes", "outruns", "parameter", "prepared"}
+    | {"products", "real", "row", "rows", "run", "runs", "scratch", "shaped", "sizes", "split", "splits", "spread"}
+    | {"squeeze", "takes", "tile", "tiles", "walk", "warps", "way", "wide", "width"}
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""
 

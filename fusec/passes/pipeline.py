@@ -13,12 +13,13 @@ from fusec.diagnostics import InternalError, SpecError
 from fusec.ir.expressions import Dot
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Chain, Group, LibraryProduct, Shape, Stage
+from fusec.ir.plan import Chain, Group, LibraryProduct, Shape, Split, Stage
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.ir.rename import renamed
 from fusec.ir.words import step_aside
 from fusec.passes.graph.hold import hold
 from fusec.passes.graph.omit import omit
+from fusec.passes.graph.prepare import prepare
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.graph.unfuse import unfuse
@@ -57,7 +58,8 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     dots = any(isinstance(graph.nodes[n].expr, Dot) for n in reachable(graph.nodes, graph.roots))
     # Where a product is a step of its own, its operands are stored anyway: nothing is to be deferred there.
     apart = reciprocate(commute(simplify(graph)))
-    libraries, boxed = _chains(run, renamed(apart, names), groups, known) if dots else ((), None)
+    split = run("prepare", prepare, renamed(apart, names)) if dots else None
+    libraries, boxed = _chains(run, split, groups, known) if split else ((), None)
     if boxed:
         # A few rows are multiplied faster where nothing else is computed in the same loop.
         groups = tuple(map(_without_few, groups))
@@ -67,20 +69,23 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     others = [library for library in libraries if library not in straight]
     chains = (*straight, *([boxed] if boxed else []), *others)
     forms = (lowered, apart) if chains else (lowered,)
-    return Program(graph, forms, spelled, built, tuple(known.items()), chains)
+    once = split.once if split and chains else None
+    return Program(graph, forms, spelled, built, tuple(known.items()), chains, once)
 
 
 def _chains(
-    run: _Runner, graph: Graph, groups: tuple[Group, ...], known: dict[str, int]
+    run: _Runner, split: Split, groups: tuple[Group, ...], known: dict[str, int]
 ) -> tuple[tuple[BuiltChain, ...], BuiltChain | None]:
     """The plans with every product in the library, and the one with contractions of what is stored."""
-    general = run("unfuse", unfuse, graph)
-    libraries = _libraries(graph, general, known) if general else ()
-    held = run("hold", hold, graph)
+    general = run("unfuse", unfuse, split.each)
+    libraries = _libraries(split.each, general, known) if general else ()
+    held = run("hold", hold, split.each)
     vectors = not any(plan.few for group in groups for plan in group.plans)
     if held is None:
         return libraries, None
-    return libraries, run("place_dots", lambda held: _boxed(held, libraries, known, vectors), held)
+    # What reads a prepared tensor is another kernel than what computes it in every call.
+    only = "__ready" if split.once else ""
+    return libraries, run("place_dots", lambda held: _boxed(held, libraries, known, vectors, only), held)
 
 
 def _without_few(group: Group) -> Group:
@@ -90,10 +95,12 @@ def _without_few(group: Group) -> Group:
     return replace(group, plans=plans, apart=tuple(map(_without_few, group.apart)), alone=alone)
 
 
-def _boxed(held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int], vectors: bool) -> BuiltChain | None:
+def _boxed(
+    held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int], vectors: bool, only: str
+) -> BuiltChain | None:
     """The plan whose contractions take their operands in boxes; None where one of them cannot.
 
-    With `vectors` it has a plan for these as well.
+    With `vectors` it has a plan for these as well. The names of kernels of an `only` step end in that.
     """
     steps: list[BuiltGroup | LibraryProduct] = []
     written = {name: kernel for library in libraries for name, kernel in _kernels(library).items()}
@@ -101,7 +108,7 @@ def _boxed(held: Chain, libraries: tuple[BuiltChain, ...], known: dict[str, int]
     for place_of, step in enumerate(held.steps):
         assert isinstance(step, Graph)
         target, flow = Target(step, known), resolve_views(step)
-        label = "__before" if not place_of and not contracts[0] else f"__step{place_of}" if len(contracts) > 1 else ""
+        label = "__before" if not place_of and not contracts[0] else f"__step{place_of}" if len(contracts) > 1 else only
         if contracts[place_of]:
             group = place_dots(flow, known, label, vectors)
             if isinstance(group, str):

@@ -81,11 +81,14 @@ def box(names: tuple[str, ...], itemsize: int, *axes: tuple[int, ...], offsets: 
     return Box(names, tuple(sizes), (*strides, 1), offsets[: len(names)], itemsize)
 
 
-def moves_boxes(boxes: Sequence[Box | None], *tensors: torch.Tensor) -> bool:
-    """Whether the copy engine can move all these boxes of 16-bit elements, those of a call's `tensors` among them."""
+def moves_boxes(boxes: Sequence[Box | None], *tensors: torch.Tensor, device: torch.device | None = None) -> bool:
+    """Whether the copy engine can move all these boxes of 16-bit elements, those of a call's `tensors` among them.
+
+    Where there are none of these, `device` says where it is to be done.
+    """
     if any(box is None or box.itemsize != 2 for box in boxes) or any(t.data_ptr() % _ALIGNED for t in tensors):
         return False
-    device = tensors[0].device
+    device = device or tensors[0].device
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)
     return capability >= FIRST_CAPABILITY
 

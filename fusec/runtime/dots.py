@@ -78,15 +78,16 @@ def takes_few(columns: int, again: int = 1) -> bool:
 def prefers_library(products: tuple[Product | None, ...], tiled: bool = False, several: bool = False) -> bool:
     """Whether the vendor's library takes the products of an op: it can, and multiplies faster than kernels of ours.
 
-    Ours read a matrix as fast for a vector, unless they are `several`. They are fewer launches where there is little to
-    do; much less where they do not multiply in tiles (`tiled`).
+    Ours read a matrix as fast for a vector, and are fewer launches where there is little to do; less so where they are
+    `several`, and much less where they do not multiply in tiles (`tiled`).
     """
     found = [product for product in products if product is not None]
     if len(found) < len(products):
         return False
     if not several and any(is_vector(min(product.out.shape[-2:])) for product in found):
         return False
-    return sum(product.work for product in found) >= (LIBRARY_WORK if tiled else LIBRARY_WORK // 1024)
+    least = LIBRARY_WORK // (1024 if not tiled else 16 if several else 1)
+    return sum(product.work for product in found) >= least
 
 
 def product_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from threading import RLock
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
+
+R = TypeVar("R")
 
 _lock = RLock()
 
@@ -36,17 +38,16 @@ def settings(dtype: torch.dtype, tf32: bool) -> Settings:
     return _HALVES.get(dtype, ())
 
 
-def under(settings: Settings, call: Callable[..., object], a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> None:
-    """Multiply with PyTorch set so."""
+def under(settings: Settings, call: Callable[..., R], *given: Any, **named: Any) -> R:
+    """What a call returns that multiplies, made with PyTorch set so."""
     if not settings:
-        call(a, b, out=out)
-        return
+        return call(*given, **named)
     with _lock:
         others = [(setting, value) for setting in settings if (value := setting.read()) != setting.wanted]
         for setting, _ in others:
             setting.write(setting.wanted)
         try:
-            call(a, b, out=out)
+            return call(*given, **named)
         finally:
             for setting, value in others:
                 setting.write(value)

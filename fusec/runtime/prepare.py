@@ -13,20 +13,24 @@ the computation and follows the weights. `frozen_weights` is for those who know 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from threading import RLock
 from typing import Any, TypeAlias
 
 import torch
+
+from fusec.runtime.precision import settings, under
 
 Weights: TypeAlias = tuple[torch.Tensor, ...]
 Values: TypeAlias = tuple[torch.Tensor, ...]
 
 _capturing: Callable[[], bool] = getattr(torch._C, "_cuda_isCurrentStreamCapturing", lambda: False)
 _frozen = ContextVar("frozen", default=False)
+_EXACT = settings(torch.float32, tf32=False)
 
 
 @contextmanager
@@ -44,10 +48,10 @@ def frozen_weights() -> Iterator[None]:
 
 
 class Prepare:
-    """The preparation of an op: `compute(*weights)` returns one tensor, or a tuple of them, by `names` in a plan.
+    """The preparation of an op: `compute(*weights, **settings)` returns a tensor, or several, by `names` in a plan.
 
     `weights` are the names of the op's arguments it takes; an omitted one is None. It is plain PyTorch and must not
-    wait for the device. What it returns is kept row-major.
+    wait for the device. What it returns is kept row-major, in other memory than that of the weights.
     """
 
     def __init__(self, compute: Callable[..., torch.Tensor | Values], weights: tuple[str, ...], names: tuple[str, ...]):
@@ -56,20 +60,26 @@ class Prepare:
         self.names = names
         self._known: dict[object, Prepared] = {}
 
-    def like(self, *weights: torch.Tensor | None) -> Prepared:
-        """The values of weights that are laid out as these; every plan for such weights shares them."""
-        key = tuple(None if w is None else (w.shape, w.stride(), w.dtype, w.device) for w in weights)
-        return self._known.setdefault(key, Prepared(self, weights))
+    def like(self, *weights: torch.Tensor | None, **settings: Hashable) -> Prepared:
+        """The values of weights that are laid out as these; every plan for such weights shares them.
+
+        `settings` are what else they depend on: sizes and dtypes that the weights do not tell. The weights themselves
+        may have further dimensions of size 1.
+        """
+        layouts = (None if w is None else (w.shape, w.stride(), w.dtype, w.device) for w in weights)
+        return self._known.setdefault((*layouts, *settings.items()), Prepared(self, weights, settings))
 
 
 class Prepared:
-    """The values of all weights of one layout."""
+    """The values of all weights of one layout, under one set of settings."""
 
-    def __init__(self, prepare: Prepare, weights: tuple[torch.Tensor | None, ...]) -> None:
+    def __init__(
+        self, prepare: Prepare, weights: tuple[torch.Tensor | None, ...], settings: dict[str, Hashable]
+    ) -> None:
         self.names = prepare.names
         self.weights = tuple(name for name, w in zip(prepare.weights, weights, strict=True) if w is not None)
-        self._compute = prepare.compute
-        self._omitted = [place for place, weight in enumerate(weights) if weight is None]
+        self._compute = partial(prepare.compute, **settings)
+        self._shapes = [None if weight is None else weight.shape for weight in weights]
         self._device = next(weight.device for weight in weights if weight is not None)
         self._captures = self._device.type == "cuda"
         self._kept: dict[object, Entry] = {}
@@ -117,13 +127,12 @@ class Prepared:
     def _values(self, weights: Weights) -> Values:
         owners = {weight.untyped_storage()._cdata for weight in weights}
         with torch.no_grad(), torch.autocast(self._device.type, enabled=False):
-            return tuple(_own(value, owners) for value in self._results(weights))
+            results = under(_EXACT, self._results, weights)
+            return tuple(_own(value, owners) for value in results)
 
     def _results(self, weights: Weights) -> Values:
-        arguments: list[torch.Tensor | None] = [*weights]
-        for place in self._omitted:
-            arguments.insert(place, None)
-        values = self._compute(*arguments)
+        given = iter(weights)
+        values = self._compute(*(None if shape is None else next(given).view(shape) for shape in self._shapes))
         return values if isinstance(values, tuple) else (values,)
 
 

@@ -15,12 +15,17 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from reference_specs import graphs
 
+from fusec.diagnostics import Source
 from fusec.ir.expressions import Elementwise, Reduce
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
 from fusec.ir.ops import ELEMENTWISE
+from fusec.lang.load import load
 from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope
-from fusec.reference.emit import emit, emit_all
+from fusec.passes.graph.elaborate import elaborate
+from fusec.passes.graph.prepare import prepare
+from fusec.passes.graph.simplify import simplify
+from fusec.reference.emit import Function, emit, emit_all
 from fusec.reference.emit.spelling import NUMBER_SPELLINGS, SPELLINGS
 from fusec.testing.cases import Argument, Case, build
 from fusec.testing.strategies import cases
@@ -143,8 +148,8 @@ def test_reads_like_this() -> None:
 
 
 def test_functions_stand_once_above_their_first_caller() -> None:
-    pair = (GRAPHS["rope_qk"], GRAPHS["rope_qk_half"])
-    first, second = emit_all(pair, ("one", "two"))
+    pair = (Function("one", GRAPHS["rope_qk"]), Function("two", GRAPHS["rope_qk_half"]))
+    first, second = emit_all(pair)
     assert "def _look_up(" in first
     assert "def _look_up(" not in second
     assert [node.name for node in ast.parse(first + second).body if isinstance(node, ast.FunctionDef)][-1] == "two"
@@ -167,3 +172,28 @@ def test_a_hostile_docstring_stays_text(doc: str) -> None:
 def test_every_operation_has_a_spelling() -> None:
     assert SPELLINGS.keys() == ELEMENTWISE.keys()
     assert NUMBER_SPELLINGS.keys() <= ELEMENTWISE.keys()
+
+
+PREPARED = '''
+def prepare(w, scale, D, H, T):
+    """What follows from weights alone, computed once for them and kept.
+
+    Takes w: i8[H*D, K]; scale: f32[H*D] or None.
+    Returns w_ready: T[H, D, K].
+    """
+    w = w.unflatten(-2, (H, D))  # [H, D, K]
+    scale = 1 if scale is None else scale.unflatten(-1, (H, D))  # [H, D]
+    return (w.float() * scale[..., None]).to(T)
+'''
+
+WEIGHTS_OF_8_BITS = """op f(x: T[M, K], weight w: i8[H*D, K], cos: T[M, D], weight scale: f32[H*D] = 1) -> y: T[M, H, D]
+where T in {f16, bf16}:
+    y = dot(x, cast(w, f32) * scale, over=K) * cos
+"""
+
+
+def test_a_preparation_reads_like_this() -> None:
+    (graph,) = elaborate(load(Source("f.fuse", WEIGHTS_OF_8_BITS), None))
+    once = prepare(simplify(graph)).once
+    assert once is not None
+    assert emit_all((Function("prepare", once, once=True),)) == (PREPARED.lstrip(),)

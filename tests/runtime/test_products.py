@@ -235,7 +235,13 @@ def test_sums_are_exact_whatever_the_process_has_set(loose: str, tf32: bool) -> 
     seen = {}
     for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64):
         nothing = torch.empty(0)
-        under(settings(dtype, tf32), lambda *_, out, dtype=dtype: seen.update({dtype: observed()}), *[nothing] * 3)
+        under(
+            settings(dtype, tf32),
+            lambda *_, out, dtype=dtype: seen.update({dtype: observed()}),
+            nothing,
+            nothing,
+            out=nothing,
+        )
         assert observed() == before
     assert seen[torch.bfloat16][0] == (False, True)
     assert seen[torch.float16][1:3] == ((False, True), False)
@@ -246,7 +252,7 @@ def test_sums_are_exact_whatever_the_process_has_set(loose: str, tf32: bool) -> 
 @pytest.mark.usefixtures("_restored")
 def test_what_is_inherited_stays_inherited() -> None:
     torch.backends.fp32_precision = "tf32"
-    under(settings(torch.float32, False), lambda *_, out: None, *[torch.empty(0)] * 3)
+    under(settings(torch.float32, False), lambda out: None, out=torch.empty(0))
     torch.backends.fp32_precision = "ieee"
     assert torch._C._get_fp32_precision_getter("cuda", "matmul") == "ieee"
 
@@ -255,5 +261,5 @@ def test_what_is_inherited_stays_inherited() -> None:
 def test_settings_are_put_back_after_an_error() -> None:
     before = observed()
     with pytest.raises(RuntimeError):
-        under(settings(torch.bfloat16, False), torch.mm, *[torch.empty(2, 3)] * 3)
+        under(settings(torch.bfloat16, False), torch.mm, *[torch.empty(2, 3)] * 2)
     assert observed() == before

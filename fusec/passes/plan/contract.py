@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes
+from fusec.ir.flow import LEAD_AXES, axes_text, flow_reachable, store_axes
 from fusec.ir.plan import Plan, Shape, Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
 from fusec.passes.plan.box import boxes
@@ -45,14 +45,15 @@ def contractions(facts: Survey, label: str) -> tuple[Plan, ...] | str:
     product = _product(facts, f"product{label}", side, block, stream)
     swapped = _product(facts, f"swapped{label}", block, side, stream)
     over = ", ".join(map(str, stream))
+    rows = axes_text((side,))
     few = (side, *_read_again(facts, dots, product))
-    words = f"one program per tile of {block} by a few {side}, {over} in a loop"
+    words = f"one program per tile of {block} by a few {rows}, {over} in a loop"
     plans = [
         Plan(Shape.SWAPPED, (swapped,), words, few),
-        Plan(Shape.PRODUCT, (product,), f"one program per tile of {side} by {block}, {over} in a loop"),
+        Plan(Shape.PRODUCT, (product,), f"one program per tile of {rows} by {block}, {over} in a loop"),
     ]
     if dealt := deal_out(facts, swapped, label):
-        words = f"several programs per tile of {block} by a few {side}, combined in fixed order"
+        words = f"several programs per tile of {block} by a few {rows}, combined in fixed order"
         plans.insert(0, Plan(Shape.DEALT, dealt, words, few))
     return tuple(plans)
 
@@ -86,7 +87,9 @@ def persistent(facts: Survey, label: str) -> Plan | str:
     if isinstance(moved, str):
         return moved
     stage = replace(stage, name=f"persistent{label}", boxes=moved)
-    return Plan(Shape.PERSISTENT, (stage,), f"programs that make tile after tile of {side} by {block}, from boxes")
+    return Plan(
+        Shape.PERSISTENT, (stage,), f"programs that make tile after tile of {axes_text((side,))} by {block}, from boxes"
+    )
 
 
 def _tile(facts: Survey, dots: dict[NodeId, Dot], contracted: set[Axis]) -> tuple[Axis, Axis] | None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fusec.reference.emit.op import emit, emit_all
+from fusec.reference.emit.op import Function, emit, emit_all
 
-__all__ = ["emit", "emit_all"]
+__all__ = ["Function", "emit", "emit_all"]

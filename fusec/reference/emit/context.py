@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fusec.ir.graph import Graph
+from fusec.ir.graph import DimParam, Graph
 from fusec.ir.types import Axis, Dim, DType, Kind, Lead, Storage
 from fusec.reference.emit.extents import extent_text, named_axes
 from fusec.reference.emit.layout import axis_ranks, root
@@ -18,13 +18,15 @@ from fusec.reference.rounding import FLOAT_FORMATS, torch_dtype
 class Context:
     """Names and needs of one reference.
 
-    `real`, `lead`, `axes` and `types` are the variables of the compute type, of the sizes that `...` stands for, of the
-    extents and of the type variables. `needs` are those that the text has used, `prelude` the functions it calls, of
-    Python or above it, which have the names in `functions`.
+    With `declared` the arguments have types that the spec admits; else they may be f64 as well. `real`, `lead`, `axes`
+    and `types` are the variables of the compute type, of the sizes that `...` stands for, of the extents and of the
+    type variables. `needs` are those that the text has used, `prelude` the functions it calls, of Python or above it,
+    which have the names in `functions`.
     """
 
     graph: Graph
     functions: Mapping[str, str]
+    declared: bool = False
     names: Names = field(init=False)
     real: str = field(init=False)
     lead: str = field(init=False)
@@ -36,7 +38,10 @@ class Context:
 
     def __post_init__(self) -> None:
         self.names = Names({*(param.name for param in self.graph.params), *self.functions.values()})
-        self.axes = {solve.name: self.names.new(solve.name) for solve in self.graph.solves}
+        dims = [param for param in self.graph.params if isinstance(param, DimParam) and not param.inferred]
+        passed = {param.name for param in dims if param.name == param.axis.name}
+        names = [solve.name for solve in self.graph.solves]
+        self.axes = {name: name if name in passed else self.names.new(name) for name in names}
         self.types = {variable.name: self.names.new(variable.name) for variable in self.graph.variables}
         self.real, self.lead = self.names.new("real"), self.names.new("lead")
         self.ranks = axis_ranks(self.graph)
@@ -83,10 +88,16 @@ class Context:
         """The compute type: a torch dtype, or the variable that holds it where it depends on the arguments."""
         if any(str(param.element) == "f64" for param in self.graph.tensors):
             return "torch.float64"
+        if self.declared and not any(_may_be_f64(param.element) for param in self.graph.tensors):
+            return "torch.float32"
         if all(variable.kind is not Kind.REAL for variable in self.graph.variables):
             return "torch.float32"
         self.needs.add(self.real)
         return self.real
+
+    def computes_in(self, storage: Storage) -> bool:
+        """Whether values of a storage type need no widening and no rounding; only said where types are `declared`."""
+        return self.declared and isinstance(storage, DType) and self.dtype(storage) == self.compute()
 
     def widening(self) -> str:
         """The method call that takes a tensor to the compute type."""
@@ -98,6 +109,10 @@ class Context:
         """The keyword argument that puts a new tensor where the arguments are."""
         param = next((param.name for param in self.graph.tensors if not param.optional), None)
         return f", device={param}.device" if param else ""
+
+
+def _may_be_f64(storage: Storage) -> bool:
+    return any(option.name == "f64" for option in storage.options)
 
 
 def saturates(storage: Storage) -> bool:

@@ -87,6 +87,8 @@ def cast(context: Context, value: Value, storage: Storage) -> Value:
         return value
     kind = Kind.REAL if storage.kind is Kind.REAL or value.kind is Kind.REAL else value.kind
     value = value.of_kind(kind, context)
+    if context.computes_in(storage):
+        return value
     dtype = context.dtype(storage)
     if storage.kind is Kind.BOOL:
         return Value(infix("!=", COMPARISON, value.text, Text("0")), value.layout, Kind.BOOL)
@@ -112,8 +114,10 @@ def _limits(storage: Storage) -> str:
 
 def _widened(context: Context, name: str) -> Value:
     element = context.graph.tensor(name).element
-    as_is = element.kind is Kind.BOOL or str(element) == "i64"
-    return Value(Text(name), (), element.kind, stored=None if as_is else element).of_kind(element.kind, context)
+    as_is = element.kind is Kind.BOOL or str(element) == "i64" or context.computes_in(element)
+    value = Value(Text(name), (), element.kind, stored=None if as_is else element)
+    # Integers become reals more often than not; on the way they need not be of 64 bits.
+    return value if context.declared and element.kind is Kind.INT else value.of_kind(element.kind, context)
 
 
 def _largest(context: Context, storage: Storage) -> Text:

@@ -1,12 +1,15 @@
-"""The text of a reference: the functions it needs, its signature, its docstring, its body."""
+"""The text of a reference, or of a preparation: the functions it needs, its signature, its docstring, its body."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
 from typing import assert_never
 
 from fusec.diagnostics import InternalError
-from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Param, ScalarParam, Solve, TensorParam
-from fusec.ir.types import DTypeVar, Kind, Lead
+from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Output, Param, ScalarParam, Solve, TensorParam
+from fusec.ir.types import DTypeVar, Kind, Lead, product_text
 from fusec.reference.emit.body import WIDTH, Body
 from fusec.reference.emit.context import Context
 from fusec.reference.emit.extents import solved_text
@@ -17,30 +20,40 @@ from fusec.reference.emit.spelling import literal
 _PRECISION = "Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it."
 
 
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function to be written: the reference of an op, or with `once` what is computed once for its weights."""
+
+    name: str
+    graph: Graph
+    once: bool = False
+
+
 def emit(graph: Graph, name: str = "reference") -> str:
     """The source of a function `name` that computes the op with torch alone.
 
     It has the parameters of the op, in their order and with their defaults, and returns what the op returns; a `mut`
     tensor is written in place. Functions that it calls stand above it. The same graph gives the same text.
     """
-    return emit_all((graph,), (name,))[0]
+    return emit_all((Function(name, graph),))[0]
 
 
-def emit_all(graphs: tuple[Graph, ...], names: tuple[str, ...], taken: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """The references of several ops that stand in one file in this order; what they call is above its first caller.
+def emit_all(wanted: tuple[Function, ...], taken: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """The functions that stand in one file in this order; what they call is above its first caller.
 
     Nothing that they call is called as something in `taken` or as one of their parameters.
     """
-    taken |= {param.name for graph in graphs for param in graph.params}
+    taken |= {param.name for each in wanted for param in each.graph.params}
     hidden = {name for name in BUILTINS if name in taken}
     functions = {name: _apart(f"_{name}" if name in hidden else name, taken) for name in (*PRELUDE, *BUILTINS)}
     texts: list[str] = []
     there: set[str] = set()
-    for graph, name in zip(graphs, names, strict=True):
-        context = Context(graph, functions)
-        body = Body(context, Readings(graph)).write()
-        lines = [*_signature(graph, name), *_docstring(graph), *_definitions(context), *body]
+    for each in wanted:
+        context = Context(each.graph, functions, declared=each.once)
+        body = Body(context, Readings(each.graph)).write()
+        head = _once(each) if each.once else [*_signature(each.graph, each.name), *_docstring(each.graph)]
         called = with_callees(context.prelude)
+        lines = [*head, *_definitions(context), *body]
         texts.append(prelude(called - there, functions) + "\n".join(lines) + "\n")
         there |= called
     return tuple(texts)
@@ -56,10 +69,14 @@ def _signature(graph: Graph, name: str) -> list[str]:
     params = [_parameter(param) for param in graph.params]
     count = len(graph.outputs)
     result = "None" if not count else "torch.Tensor" if count == 1 else f"tuple[{', '.join(['torch.Tensor'] * count)}]"
-    line = f"def {name}({', '.join(params)}) -> {result}:"
+    return _head(name, params, f" -> {result}")
+
+
+def _head(name: str, params: Sequence[str], result: str) -> list[str]:
+    line = f"def {name}({', '.join(params)}){result}:"
     if len(line) <= WIDTH:
         return [line]
-    return [f"def {name}(", *(f"    {param}," for param in params), f") -> {result}:"]
+    return [f"def {name}(", *(f"    {param}," for param in params), f"){result}:"]
 
 
 def _parameter(param: Param) -> str:
@@ -83,6 +100,26 @@ def _docstring(graph: Graph) -> list[str]:
     if len(text) == 1:
         return [f'    """{text[0]}"""']
     return [f'    """{text[0]}', *(f"    {line}".rstrip() for line in text[1:]), '    """']
+
+
+def _once(function: Function) -> list[str]:
+    """The head of a preparation. Like all private functions of a file it has no annotations."""
+    graph = function.graph
+    names = (*(tensor.name for tensor in graph.tensors), *graph.untold)
+    given = "; ".join(f"{_shown(each)}{' or None' * each.optional}" for each in graph.tensors)
+    made = "; ".join(map(_shown, graph.outputs))
+    text = [f"Takes {given}.", f"Returns {made}."]
+    return [
+        *_head(function.name, names, ""),
+        '    """What follows from weights alone, computed once for them and kept.',
+        "",
+        *(line for part in text for line in wrap(part, WIDTH, initial_indent="    ", subsequent_indent="        ")),
+        '    """',
+    ]
+
+
+def _shown(tensor: TensorParam | Output) -> str:
+    return f"{tensor.name}: {tensor.element}[{', '.join(map(product_text, tensor.dims))}]"
 
 
 def _definitions(context: Context) -> list[str]:
@@ -124,6 +161,7 @@ def _lead(graph: Graph) -> str:
 def _extents(context: Context) -> list[str]:
     """A statement for each extent in use; one for several that are neighbours in the shape of a tensor."""
     needed = [solve for solve in context.graph.solves if context.axes[solve.name] in context.needs]
+    needed = [solve for solve in needed if solve.param != context.axes[solve.name]]
     lines: list[str] = []
     while needed:
         run = _run(needed)

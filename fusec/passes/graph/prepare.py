@@ -1,0 +1,218 @@
+"""Prepare: what follows from weights alone becomes a graph of its own, whose results every call reads as tensors.
+
+Before: `y = dot(x, cast(w, f32) * scale, over=K)` with the weights `w` and `scale`. After, two graphs:
+- once for the weights, `w_ready = cast(w, f32) * scale`, in the type that the dot multiplies in, with K innermost;
+- in every call, `y = dot(x, w_ready, over=K)`.
+
+Prepared are the operands of dots that are no stored weights, and what a reduction or a dot makes of weights where
+behind a dot somebody reads it: a kernel there reads the weight for nothing else. Other arithmetic with weights
+(`1 + gain`) costs kernels nothing. What needs a number of the call, or `...`, is not prepared.
+
+Relies on a simplified graph. It must not be one from which factors were deferred: a gain that went from an argument
+into a weight would cost the memory of that weight again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fusec.ir.builder import Builder
+from fusec.ir.expressions import (
+    Cast,
+    Choose,
+    Dot,
+    Expr,
+    Extent,
+    Gather,
+    Index,
+    Input,
+    MaxOf,
+    NodeId,
+    Reduce,
+    Scalar,
+    operands,
+    with_operands,
+)
+from fusec.ir.graph import DimParam, Graph, Node, Output, TensorParam, reachable
+from fusec.ir.plan import Held, Split
+from fusec.ir.sizes import symbols_in
+from fusec.ir.types import DTYPES, Axis, Dim, Kind, Lead, Named, Storage, ValueType, product_extent, union, without
+from fusec.passes.graph.cut import Holders, multiplied_as
+from fusec.passes.graph.solve_extents import solve_extents
+
+
+def prepare(graph: Graph) -> Split:
+    """What is computed once and what in every call."""
+    return _Divider(graph).split()
+
+
+class _Divider:
+    """Finds what to prepare: operands of dots, each in the type it is multiplied in, and values for other readers."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._nodes = graph.nodes
+        self._holders = Holders(graph)
+        self._static = _static(graph)
+        self._behind = _with(graph, Dot)
+        self._costly = self._behind | _with(graph, Reduce)
+        self._operands: dict[tuple[NodeId, Storage], Held] = {}
+        self._values: dict[NodeId, Held] = {}
+        for reader in sorted(reachable(graph.nodes, graph.roots)):
+            if reader not in self._static:
+                for number in self._static.intersection(operands(self._nodes[reader].expr)):
+                    self._divide(reader, number)
+
+    def split(self) -> Split:
+        """The two graphs."""
+        held = [*((number, one) for (number, _), one in self._operands.items()), *self._values.items()]
+        return Split(self._once(held), self._each([one for _, one in held])) if held else Split(None, self._graph)
+
+    def _divide(self, reader: NodeId, number: NodeId) -> None:
+        """Prepare what a node is to a reader that is computed in every call, or parts of it."""
+        dot = self._nodes[reader].expr
+        if not isinstance(dot, Dot):
+            if reader in self._behind:
+                self._keep(number)
+            return
+        storage = multiplied_as(self._graph, dot)
+        if storage is None or not self._is_given(number) or self._holders.stored(number):
+            return
+        if (number, storage) not in self._operands:
+            self._operands[number, storage] = self._held(number, storage, dot.axes)
+
+    def _keep(self, number: NodeId) -> None:
+        """Prepare a value, or of one with more elements than what is reduced in it, only that."""
+        node = self._nodes[number]
+        if number not in self._costly or number in self._values:
+            return
+        if self._is_given(number) and self._is_compact(number) and node.type.kind is not Kind.BOOL:
+            self._values[number] = self._held(number, self._exact(node), ())
+        else:
+            for operand in operands(node.expr):
+                self._keep(operand)
+
+    def _is_compact(self, number: NodeId) -> bool:
+        """Whether a value has no more elements than the reductions and dots in it."""
+        node = self._nodes[number]
+        compact = [n for n in operands(node.expr) if n in self._costly and self._is_compact(n)]
+        axes = union(*(self._nodes[n].type.axes for n in compact))
+        return isinstance(node.expr, Reduce | Dot) or (bool(compact) and not without(node.type.axes, axes))
+
+    def _is_given(self, number: NodeId) -> bool:
+        """Whether a value is made of a weight that no call leaves out."""
+        return any(not self._graph.tensor(name).optional for name in _read(self._graph, number))
+
+    def _exact(self, node: Node) -> Storage:
+        """The type in which nothing of a value is lost: that of its cast, or the one that it is computed in."""
+        if isinstance(node.expr, Cast):
+            return node.expr.dtype
+        wide = any(option.name == "f64" for tensor in self._graph.tensors for option in tensor.element.options)
+        return DTYPES["i32" if node.type.kind is Kind.INT else "f64" if wide else "f32"]
+
+    def _held(self, number: NodeId, storage: Storage, inner: tuple[Axis, ...]) -> Held:
+        """A tensor for a value, called after it or after the first weight in it."""
+        node = self._nodes[number]
+        name = self._holders.free(node.name or f"{_read(self._graph, number)[0]}_ready")
+        return Held(name, storage, self._holders.dims(without(node.type.axes, inner), inner))
+
+    def _once(self, held: list[tuple[NodeId, Held]]) -> Graph:
+        """What makes the prepared tensors. Its parameters are weights, and the extents that these do not tell."""
+        graph, builder, new = self._graph, Builder[Expr](), dict[NodeId, NodeId]()
+        for number in sorted(reachable(graph.nodes, tuple(number for number, _ in held))):
+            node = self._nodes[number]
+            args = tuple(new[n] for n in operands(node.expr))
+            new[number] = builder.add(with_operands(node.expr, args), node.type, node.name, node.span)
+        outputs = tuple(Output(one.name, one.element, one.dims, new[number]) for number, one in held)
+        names = {name for number, _ in held for name in _read(graph, number)}
+        weights = tuple(tensor for tensor in graph.tensors if tensor.name in names)
+        types: set[Storage] = {node.expr.dtype for node in builder.nodes if isinstance(node.expr, Cast | MaxOf)}
+        types.update(output.element for output in outputs)
+        types.update(weight.element for weight in weights if not weight.optional)
+        once = replace(graph, params=weights, outputs=outputs, nodes=builder.nodes, scatters=(), modules=())
+        return _sized(replace(once, variables=tuple(variable for variable in graph.variables if variable in types)))
+
+    def _each(self, held: list[Held]) -> Graph:
+        """What every call computes, with the prepared tensors among its own."""
+        graph, builder, new = self._graph, Builder[Expr](), dict[tuple[NodeId, Held | None], NodeId]()
+
+        def move(number: NodeId, prepared: Held | None = None) -> NodeId:
+            if (number, prepared) not in new:
+                node, expr, type = self._nodes[number], self._nodes[number].expr, self._nodes[number].type
+                if prepared:
+                    expr, type = Input(prepared.name), ValueType(prepared.element, type.axes)
+                else:
+                    expr = with_operands(expr, tuple(move(n, self._prepared(number, n)) for n in operands(expr)))
+                new[number, prepared] = builder.add(expr, type, node.name, node.span)
+            return new[number, prepared]
+
+        outputs = tuple(replace(output, value=move(output.value)) for output in graph.outputs)
+        scatters = tuple(
+            replace(scatter, indices=tuple(map(move, scatter.indices)), value=move(scatter.value))
+            for scatter in graph.scatters
+        )
+        tensors = (TensorParam(one.name, one.element, one.dims, static=True) for one in held)
+        params = (*graph.params, *tensors)
+        return replace(graph, params=params, outputs=outputs, nodes=builder.nodes, scatters=scatters)
+
+    def _prepared(self, reader: NodeId, number: NodeId) -> Held | None:
+        """The tensor that a node is to one of its readers."""
+        dot = self._nodes[reader].expr
+        storage = multiplied_as(self._graph, dot) if isinstance(dot, Dot) else None
+        return self._operands.get((number, storage)) if storage else self._values.get(number)
+
+
+def _static(graph: Graph) -> set[NodeId]:
+    """The nodes that follow from weights and literals, and from extents and types of weights."""
+    weights = {tensor.name: tensor for tensor in graph.tensors if tensor.static}
+    dims = [dim for weight in weights.values() for dim in weight.dims if dim != (Lead(),)]
+    extents = set(symbols_in(list(map(product_extent, dims))))
+    found: set[NodeId] = set()
+    for number, node in enumerate(graph.nodes):
+        match node.expr:
+            case Input(param) | Gather(param):
+                known = param in weights
+            case Choose(selector):
+                known = selector in weights
+            case Extent(dim):
+                known = extents.issuperset(symbols_in([product_extent(dim)]))
+            case Index(axis):
+                known = extents.issuperset(symbols_in([product_extent((axis,))]))
+            case Scalar():
+                known = False
+            case _:
+                known = True
+        if known and Lead() not in node.type.axes and found.issuperset(operands(node.expr)):
+            found.add(number)
+    return found
+
+
+def _with(graph: Graph, kind: type[Reduce | Dot]) -> set[NodeId]:
+    """The nodes that are, or depend on, an expression of some kind."""
+    found: set[NodeId] = set()
+    for number, node in enumerate(graph.nodes):
+        if isinstance(node.expr, kind) or found.intersection(operands(node.expr)):
+            found.add(number)
+    return found
+
+
+def _read(graph: Graph, number: NodeId) -> list[str]:
+    """The tensors that a value is made of."""
+    found: dict[str, None] = {}
+    for one in sorted(reachable(graph.nodes, (number,))):
+        match graph.nodes[one].expr:
+            case Input(name) | Gather(name) | Choose(name):
+                found[name] = None
+    return list(found)
+
+
+def _sized(graph: Graph) -> Graph:
+    """A graph of weights with the ways to find its extents. One that does not follow is a parameter."""
+    dims: list[Dim] = [(axis,) for node in graph.nodes for axis in node.type.axes]
+    dims += [node.expr.dim for node in graph.nodes if isinstance(node.expr, Extent)]
+    dims += [dim for tensor in graph.tensors for dim in tensor.dims]
+    names = sorted(symbols_in(list(map(product_extent, dims))))
+    rules = [rule for rule in graph.constraints if set(symbols_in([rule.left, rule.right])) <= set(names)]
+    solved = {solve.name for solve in solve_extents(graph.params, rules, names)}
+    params = (*graph.params, *(DimParam(name, Named(name)) for name in names if name not in solved))
+    return replace(graph, params=params, solves=solve_extents(params, rules, names), constraints=())

@@ -1,0 +1,303 @@
+"""What follows from weights alone is computed once by generated files, for the plans that read it, and stays right."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from catalogue import Op as Compiled
+from compiled import compiled
+from hypothesis import HealthCheck, Phase, given, settings
+
+from fusec.driver.compile import compile_file
+from fusec.driver.load import load_from
+from fusec.runtime import Op, Prepare, dots
+from fusec.testing.cases import Case, build
+from fusec.testing.compare import hold, run_and_compare
+from fusec.testing.limits import LIMITS, limited
+from fusec.testing.strategies import Budget, cases
+
+SPECS = {
+    "8 bits": """
+op f(x: T[..., K], weight w: i8[N, K], weight scale: f32[N], weight bias: T[N] = 0) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    y = dot(x, cast(w, f32) * scale, over=K) + bias
+""",
+    "an optional gain": """
+op f(x: T[M, K], weight w: f8e4m3[N, K], weight scale: T[N], weight gain: T[K] = 1) -> y: T[M, N]
+where T in {f16, bf16}:
+    y = dot(x, w * scale * gain, over=K)
+""",
+    "a norm of rows": """
+op f(x: T[M, K], weight w: T[N, K], weight gain: T[K], eps: f32 = 1e-6) -> y: T[M, N]
+where T in {f16, bf16, f32}:
+    y = dot(rmsnorm(x, gain, eps, over=K), cast(rmsnorm(w, 1 + gain, 1e-6, over=K), T), over=K)
+""",
+    "a dot of weights": """
+op f(x: T[M, K], weight w: T[N, K], weight a: T[R, K], weight b: T[N, R]) -> y: T[M, N]
+where T in {f16, bf16, f32}:
+    y = dot(x, w + dot(b, a, over=R), over=K)
+""",
+    "heads": """
+op f(x: T[M, K], weight w: i8[H*D, K], weight scale: f32[H*D], cos: T[M, D], sin: T[M, D]) -> y: T[M, H, D]
+where T in {f16, bf16, f32}, D % 2 == 0:
+    y = rope(dot(x, cast(w, f32) * scale, over=K), cos, sin, over=D)
+""",
+    "behind a dot": """
+op f(x: T[M, K], weight w: T[N, K]) -> y: T[M, N]
+where T in {f16, bf16, f32}:
+    y = dot(x, w, over=K) / maximum(amax(abs(w), over=K), 0.5)
+""",
+    "two dots": """
+op f(x: T[M, K], weight gate: i8[N, K], weight up: i8[N, K], weight scale: f32[N]) -> y: T[M, N]
+where T in {f16, bf16, f32}:
+    y = silu(dot(x, cast(gate, f32) * scale, over=K)) * dot(x, cast(up, f32) * scale, over=K)
+""",
+}
+
+NOTHING_TO_PREPARE = {
+    "a gain of the input": """
+op f(x: T[M, K], weight gain: T[K], weight w: T[N, K], eps: f32 = 1e-6) -> y: T[M, N]
+where T in {f16, bf16}:
+    y = dot(rmsnorm(x, gain, eps, over=K), w, over=K)
+""",
+    "a number of the call": """
+op f(x: T[M, K], weight w: T[N, K], eps: f32 = 1e-6) -> y: T[M, N]
+where T in {f16, bf16}:
+    y = dot(x, rmsnorm(w, 1.0, eps, over=K), over=K)
+""",
+    "no weight": """
+op f(x: T[M, K], w: i8[N, K], scale: f32[N]) -> y: T[M, N]
+where T in {f16, bf16}:
+    y = dot(x, cast(w, f32) * scale, over=K)
+""",
+    "nothing but what may be left out": """
+op f(x: T[M, K], weight gain: T[K] = 1) -> y: T[M]
+where T in {f16, bf16}:
+    y = dot(x, 2 * gain, over=K)
+""",
+}
+
+READING = ("library", "boxed", "few")
+"""Limits under which calls take plans that read what is prepared."""
+
+drawn = settings(
+    max_examples=4,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module", params=SPECS)
+def op(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    (only,) = compiled(SPECS[request.param], tmp_path_factory.mktemp("prepared"))
+    return only
+
+
+@contextmanager
+def computing(module: Any) -> Iterator[list[int]]:
+    """Within, a preparation starts anew; yields a list that grows with every time something is computed."""
+    times: list[int] = []
+    prepare: Prepare = module._PREPARE_F
+
+    def compute(*weights: torch.Tensor | None, **settings: Any) -> Any:
+        times.append(len(times))
+        return prepare.compute(*weights, **settings)
+
+    with mock.patch.object(module, "_PREPARE_F", Prepare(compute, prepare.weights, prepare.names)):
+        for op in (value for value in vars(module).values() if isinstance(value, Op)):
+            op.forget()
+        yield times
+
+
+@pytest.mark.parametrize("shape", LIMITS)
+def test_results_lie_within_their_bound(op: Compiled, shape: str, device: torch.device) -> None:
+    reads: list[int] = []
+
+    @drawn
+    @given(cases(op.program.graph, Budget(rows=8, elements=600)))
+    def holds(case: Case) -> None:
+        with limited(op.module, LIMITS[shape]), computing(op.module) as times:
+            run_and_compare(op.call, op.program.forms, case, device=device)
+        reads.extend(times)
+
+    holds()
+    assert reads or shape not in ("library", "few")
+
+
+def arguments(op: Compiled, device: torch.device, dtype: str = "bf16", seed: int = 0) -> dict[str, Any]:
+    """The arguments of a call with a few rows, weights as parameters."""
+    graph = op.program.graph
+    extents = {"K": 40, "N": 24, "M": 3, "R": 4, "H": 3, "D": 16}
+    named = {solve.name: extents[solve.name] for solve in graph.solves}
+    case = Case(op=op.name, seed=seed, extents=named, lead=(3,), dtypes={v.name: dtype for v in graph.variables})
+    return build(graph, case, device).arguments
+
+
+def check(op: Compiled, given: dict[str, Any]) -> None:
+    results = op.call(**given)
+    plain = {name: value.detach().cpu() if isinstance(value, torch.Tensor) else value for name, value in given.items()}
+    hold({op.program.graph.outputs[0].name: results}, op.program.forms, plain)
+
+
+def weights(op: Compiled) -> list[str]:
+    assert op.program.once is not None
+    return [tensor.name for tensor in op.program.once.tensors]
+
+
+@pytest.mark.parametrize("shape", READING)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_computed_once_and_again_after_a_change(
+    op: Compiled, shape: str, mode: Callable[[], Any], device: torch.device
+) -> None:
+    given = arguments(op, device)
+    with limited(op.module, LIMITS[shape]), computing(op.module) as times:
+        for count, name in enumerate(("", *weights(op)), 1):
+            if name:
+                given[name].copy_(arguments(op, device, seed=count)[name])
+            for rows in (3, 2, 3):
+                with mode():
+                    check(op, given | {"x": given["x"][:rows]} | _as_long(op, given, rows))
+            assert len(times) == count
+
+
+def _as_long(op: Compiled, given: dict[str, Any], rows: int) -> dict[str, Any]:
+    return {name: given[name][:rows] for name in ("cos", "sin") if name in given}
+
+
+def test_every_call_of_weights_has_its_own(op: Compiled, device: torch.device) -> None:
+    several = [arguments(op, device, seed=seed) for seed in range(3)]
+    with limited(op.module, LIMITS["library"]), computing(op.module) as times:
+        for given in several * 2:
+            check(op, given)
+        assert len(times) == 3
+
+
+def test_other_dtypes_of_the_call_have_values_of_their_own(device: torch.device, tmp_path: Any) -> None:
+    (op,) = compiled(SPECS["8 bits"], tmp_path)
+    fixed = arguments(op, device)
+    with limited(op.module, LIMITS["library"]), computing(op.module) as times:
+        for dtype in ("bf16", "f16", "f32") * 2:
+            check(op, arguments(op, device, dtype) | {name: fixed[name] for name in ("w", "scale")})
+        assert len(times) == 3
+
+
+def test_calls_that_take_another_plan_spend_no_memory(device: torch.device, tmp_path: Any) -> None:
+    (op,) = compiled(SPECS["8 bits"], tmp_path)
+    given = arguments(op, device, "f32")  # a type that does not come in boxes
+    with limited(op.module, LIMITS["resident"]), computing(op.module) as times:
+        check(op, given)
+        assert not times
+
+
+def test_an_omitted_weight(device: torch.device, tmp_path: Any) -> None:
+    (op,) = compiled(SPECS["an optional gain"], tmp_path)
+    given = arguments(op, device)
+    with limited(op.module, LIMITS["library"]), computing(op.module) as times:
+        for _ in range(2):
+            check(op, given)
+            check(op, given | {"gain": None})
+        assert len(times) == 2
+
+
+def test_a_weight_may_have_further_dimensions_of_one_element(device: torch.device, tmp_path: Any) -> None:
+    (op,) = compiled(SPECS["a norm of rows"], tmp_path)
+    given = arguments(op, device)
+    with limited(op.module, LIMITS["library"]):
+        expected = op.call(**given)
+        assert torch.equal(op.call(**given | {"gain": given["gain"][None]}), expected)
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in NOTHING_TO_PREPARE.items()])
+def test_nothing_is_prepared(text: str, tmp_path: Any) -> None:
+    (op,) = compiled(text, tmp_path)
+    assert op.program.once is None
+    assert "prepare" not in (op.module.__doc__ or "")
+    assert not [value for value in vars(op.module).values() if isinstance(value, Prepare)]
+
+
+def test_the_file_says_what_memory_is_taken(op: Compiled) -> None:
+    doc = op.module.__doc__ or ""
+    assert op.program.once is not None
+    for output in op.program.once.outputs:
+        assert re.search(rf"^  prepared  {output.name}: {output.element}\[", doc, re.MULTILINE)
+
+
+MODULE = """
+op f(x: T[..., K], weight w: T[N, K], weight scale: T[N]) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    y = dot(x, w * scale, over=K)
+
+module Scaled(in_dim: K, out_dim: N) of f
+"""
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The op of `MODULE` and its class, every call with the product in the library."""
+    loaded = load_from(MODULE, compile_file, tmp_path_factory.mktemp("cache"))
+    with mock.patch.object(dots, "LIBRARY_WORK", 0), mock.patch.object(dots, "FEW", 0):
+        yield SimpleNamespace(module=sys.modules[loaded.f.__module__], Scaled=loaded.Scaled)
+
+
+def _stepped(layer: torch.nn.Module) -> None:
+    for weight in layer.parameters():
+        weight.grad = torch.randn_like(weight)
+    torch.optim.SGD(layer.parameters(), lr=0.5).step()
+
+
+CHANGES: dict[str, Callable[[torch.nn.Module], Any]] = {
+    "in place": lambda layer: layer.scale.mul_(2),
+    "by an optimizer": _stepped,
+    "load_state_dict": lambda layer: layer.load_state_dict(
+        {name: torch.randn_like(weight) for name, weight in layer.state_dict().items()}
+    ),
+    "half": lambda layer: layer.half(),
+    "half and back": lambda layer: layer.half().float(),
+    "another parameter": lambda layer: setattr(layer, "w", torch.nn.Parameter(layer.w * 2)),
+}
+
+
+def _check(layer: Any, x: torch.Tensor, call: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Within the rounding of the weights and of the result, to the dtype, and of a sum of 16 products in f32."""
+    x = x.to(layer.w.dtype)
+    w = layer.w.double() * layer.scale.double()[:, None]
+    wanted, terms = x.double() @ w.T, x.double().abs() @ w.abs().T
+    unit, single = (torch.finfo(dtype).eps for dtype in (layer.w.dtype, torch.float32))
+    assert ((call(x).double() - wanted).abs() <= terms * (2 * unit + 20 * single)).all()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_modules_see_changes(change: str, scaled: SimpleNamespace, device: torch.device) -> None:
+    layers = [scaled.Scaled(16, 8, device=device, dtype=torch.float32) for _ in range(2)]
+    x = torch.randn(5, 16, device=device)
+    with torch.no_grad(), computing(scaled.module) as times:
+        for layer in layers * 2:
+            _check(layer, x, layer)
+        assert len(times) == 2
+        CHANGES[change](layers[0])
+        for layer in layers * 2:
+            _check(layer, x, layer)
+        assert len(times) == 3
+
+
+def test_in_torch_compile(scaled: SimpleNamespace, device: torch.device) -> None:
+    torch._dynamo.reset()
+    layer, x = scaled.Scaled(16, 8, device=device, dtype=torch.float32), torch.randn(5, 16, device=device)
+    whole = torch.compile(layer, fullgraph=True)
+    with torch.no_grad(), computing(scaled.module) as times:
+        for count in (1, 2, 3):
+            for _ in range(2):
+                _check(layer, x, whole)
+            assert len(times) == count
+            layer.scale.mul_(2)
