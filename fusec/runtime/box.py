@@ -1,7 +1,7 @@
 """Boxes: tensors as the copy engine sees them, which moves tiles of them between memory and a multiprocessor.
 
-Every dimension has an extent and a stride; elements along the last are next to each other, all other strides and the
-address are multiples of 16 bytes. What a tile has outside of the extents reads as 0 and is not written.
+Every dimension has an extent and a stride; elements along the last are next to each other, their extent, all other
+strides and the address are multiples of 16 bytes. What a tile has outside of the extents reads as 0 and is not written.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def box(names: tuple[str, ...], itemsize: int, *axes: tuple[int, ...], offsets: 
             return None
         strides.append(step)
     last, *steps = axes[-1]
-    if last > 1 and set(steps) != {1}:
+    # The copy engine writes 16 bytes at a time, also those behind the end of a row.
+    if last * itemsize % _ALIGNED or set(steps) != {1}:
         return None
     return Box(names, tuple(sizes), (*strides, 1), offsets[: len(names)], itemsize)
 
