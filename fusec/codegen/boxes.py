@@ -47,11 +47,7 @@ def cuts(boxes: str, stage: Stage, kernel: Kernel) -> list[str]:
 def flips(stage: Stage, kernel: Kernel, names: tuple[str, ...]) -> dict[str, str]:
     """The parameters, `names`, that say which buffer of a box lies first, each with the box."""
     assert stage.boxes is not None
-    paired = (
-        name
-        for name, box in zip(kernel.boxes, stage.boxes.all, strict=True)
-        if len({matrix.tensor for matrix in box.matrices}) > 1
-    )
+    paired = (name for name, box in zip(kernel.boxes, stage.boxes.all, strict=True) if len(box.tensors) > 1)
     return dict(zip(names, paired, strict=True))
 
 

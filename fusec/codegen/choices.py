@@ -55,9 +55,9 @@ class ChoiceWriter:
         """Whether a launch may be one for each walk over leading axes."""
         return self._launches.walks
 
-    def choice(self, plan: BuiltPlan) -> Choice:
-        """The case of one plan."""
-        found = self._shaped(plan)
+    def choice(self, plan: BuiltPlan, place: int = 0) -> Choice:
+        """The case of one plan, of contraction number `place` if it stands in a chain."""
+        found = self._shaped(plan, place)
         if not plan.plan.few:
             return found
         few = self.few(plan)
@@ -71,11 +71,7 @@ class ChoiceWriter:
         matrix = matrix_beside(plan.plan)
         return f"dots.is_vector({', '.join([count(plan.plan.few), *([count(matrix)] if matrix else [])])})"
 
-    def contraction(self, plan: BuiltPlan, place: int) -> Choice:
-        """The case of a plan for the contraction number `place` of a chain."""
-        return self.boxed(plan, place) if plan.plan.shape is Shape.PERSISTENT else self.choice(plan)
-
-    def _shaped(self, plan: BuiltPlan) -> Choice:
+    def _shaped(self, plan: BuiltPlan, place: int) -> Choice:
         stage, kernel, words = plan.plan.stages[0], plan.kernels[0], plan.plan.words
         match plan.plan.shape:
             case Shape.ROWS:
@@ -93,7 +89,7 @@ class ChoiceWriter:
             case Shape.SWAPPED | Shape.PRODUCT:
                 return self._product(plan)
             case Shape.PERSISTENT:
-                return self.boxed(plan, 0)
+                return self._boxed(plan, place)
             case Shape.BLOCKED if stage.block:
                 return Choice(None, words, self._finish(stage, kernel))
             case Shape.BLOCKED:
@@ -160,7 +156,7 @@ class ChoiceWriter:
         launch = self._launches.lines(kernel, tile_programs(stage), tile_blocks(stage), "tile.options")
         return [f"tile = {tile_call(shape, stage, self._itemsizes).shaped}", *launch]
 
-    def boxed(self, plan: BuiltPlan, place: int) -> Choice:
+    def _boxed(self, plan: BuiltPlan, place: int) -> Choice:
         """The case of a contraction whose operands come in boxes, the contraction number `place` of its chain."""
         (stage,), (kernel,) = plan.plan.stages, plan.kernels
         assert stage.boxes is not None
@@ -177,7 +173,7 @@ class ChoiceWriter:
             DOWN: "run.down",
             ACROSS: "run.across",
         }
-        read = [matrix.tensor for box in stage.boxes.all for matrix in box.matrices]
+        read = [tensor for box in stage.boxes.all for tensor in box.tensors]
         given = [name for name in dict.fromkeys(read) if self._launches.is_argument(name)]
         given = given or [f"device={self._device}"]
         about = f"{self._device}, {rows}, {side}, {block}, {inner}, {tiles}"

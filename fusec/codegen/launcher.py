@@ -152,16 +152,15 @@ def _chain_choice(
     """A chain as a case: with products in the library, or with contractions of what is stored."""
     lines = [f'scratch["{held.name}"] = {_buffer(held)}' for held in chain.held]
     lines += [like_line(program.once, names)] if program.once else []
-    kernels = (kernel for group in chain.groups for plan in group.all_plans() for kernel in plan.kernels)
     kept = [*(["*scratch.values()"] if chain.held else []), *map(_buffer, program.prepared)]
-    if kept and any(kernel.blocks for kernel in kernels):
+    if kept and any(kernel.blocks for kernel in chain.kernels):
         lines.append(f"index = tiles.index_type({', '.join([*program.spelled.stored, *kept])})")
     contractions: list[list[Choice]] = []
     for step in chain.steps:
         if isinstance(step, LibraryProduct):
             lines += writer.launch(step, chain.products.index(step))
         elif any(plan in chain.boxed for plan in step.plans):
-            plans = [choices.contraction(plan, len(contractions)) for plan in step.plans]
+            plans = [choices.choice(plan, len(contractions)) for plan in step.plans]
             lines += _cases(_until_last(_tuned(plans, step)))
             contractions.append(plans)
         else:
@@ -183,11 +182,10 @@ def _prefers_library(program: Program, chain: BuiltChain, choices: ChoiceWriter)
     """The rule for products in the library."""
     plans = program.plans
     few = dict.fromkeys(f"not {choices.few(plan)}" for plan in plans if plan.plan.shape is Shape.SWAPPED)
-    straight = isinstance(chain.steps[-1], LibraryProduct)
     given = [PRODUCTS]
     given += ["tiled=True"] if any(plan.plan.shape is Shape.PRODUCT for plan in plans) else []
     given += ["several=True"] if len(program.groups[0].apart) > 1 or len(program.groups) > 1 else []
-    return " and ".join([*(few if straight else []), f"dots.prefers_library({', '.join(given)})"])
+    return " and ".join([*(few if chain.ends_in_library else []), f"dots.prefers_library({', '.join(given)})"])
 
 
 def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]], choices: ChoiceWriter) -> list[str]:
@@ -196,10 +194,10 @@ def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]]
     conditions = ["len(rows.offsets) == 1"] if choices.walks else []
     lines = [line for plans in contractions for choice in plans for line in choice.before]
     lines.append(f"{FITS} = {' and '.join([*conditions, *(possible for possible, _ in fits)])}")
-    multiplied = " + ".join(work(plan.plan.stages[0]) for plan in chain.boxed)
-    lines.append(f"{BOXED} = {FITS} and {multiplied} >= dots.STEPS_WORK" if chain.held else f"{BOXED} = {FITS}")
+    amount = " + ".join(work(plan.plan.stages[0]) for plan in chain.boxed)
+    lines.append(f"{BOXED} = {FITS} and {amount} >= dots.STEPS_WORK" if chain.held else f"{BOXED} = {FITS}")
     # Where the library makes an output itself, it was asked before.
-    if libraries := [one for one in program.chains if one.products and not isinstance(one.steps[-1], LibraryProduct)]:
+    if libraries := [one for one in program.chains if one.products and not one.ends_in_library]:
         lines.append(f"library = {_prefers_library(program, libraries[-1], choices)}")
         lines.append(f"{BOXED} = {BOXED} and (not library or {' and '.join(faster for _, faster in fits)})")
     return lines

@@ -12,7 +12,7 @@ from enum import Enum
 import sympy
 
 from fusec.ir.expressions import NodeId
-from fusec.ir.flow import LEAD_AXES, Affine, Flow, Store, flow_reachable, store_axes
+from fusec.ir.flow import Affine, Flow, Store, flow_reachable, store_axes
 from fusec.ir.graph import Graph
 from fusec.ir.types import Axis, Dim, Storage, extent
 
@@ -65,6 +65,11 @@ class Box:
 
     matrices: tuple[Matrix, ...]
     axes: tuple[Axis, ...]
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The tensors that its matrices are, or are parts of; which of two lies first, only a call knows."""
+        return tuple(dict.fromkeys(matrix.tensor for matrix in self.matrices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +129,6 @@ class Stage:
         """The nodes that its stores and partial results depend on, in topological order."""
         partials = (partial.value for partial in self.partials)
         return sorted(flow_reachable(self.flow.nodes, (*self.flow.roots, *partials)))
-
-    @property
-    def sides(self) -> tuple[Axis, ...]:
-        """The axis that the sides of tiles are of; both axes that `...` is walked by if it is one of them."""
-        return LEAD_AXES if self.side in LEAD_AXES else (self.side,) if self.side else ()
 
     @property
     def lacks_block(self) -> bool:

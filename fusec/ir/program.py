@@ -66,6 +66,16 @@ class BuiltChain:
         return tuple(step for step in self.steps if isinstance(step, BuiltGroup))
 
     @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels of its groups."""
+        return tuple(kernel for group in self.groups for plan in group.all_plans() for kernel in plan.kernels)
+
+    @property
+    def ends_in_library(self) -> bool:
+        """Whether its last step is a product by the library: nothing is made of that while it is in registers."""
+        return isinstance(self.steps[-1], LibraryProduct)
+
+    @property
     def boxed(self) -> tuple[BuiltPlan, ...]:
         """The contractions in boxes."""
         return tuple(plan for group in self.groups for plan in group.plans if plan.plan.shape is Shape.PERSISTENT)

@@ -57,16 +57,15 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     groups = run("place", lambda flow: place(flow, known), flow)
     dots = any(isinstance(graph.nodes[n].expr, Dot) for n in reachable(graph.nodes, graph.roots))
     # Where a product is a step of its own, its operands are stored anyway: nothing is to be deferred there.
-    apart = reciprocate(commute(simplify(graph)))
+    apart = reciprocate(commute(simplify(graph))) if dots else lowered
     split = run("prepare", prepare, renamed(apart, names)) if dots else None
     libraries, boxed = _chains(run, split, groups, known) if split else ((), None)
     if boxed:
         # A few rows are multiplied faster where nothing else is computed in the same loop.
         groups = tuple(map(_without_few, groups))
     built = run("build_kernels", lambda groups: _build(groups, Target(spelled, known)), groups)
-    # Where a product is the last step, nothing can be made of it while it is in registers.
-    straight = [library for library in libraries if isinstance(library.steps[-1], LibraryProduct)]
-    others = [library for library in libraries if library not in straight]
+    straight = [library for library in libraries if library.ends_in_library]
+    others = [library for library in libraries if not library.ends_in_library]
     chains = (*straight, *([boxed] if boxed else []), *others)
     forms = (lowered, apart) if chains else (lowered,)
     once = split.once if split and chains else None
@@ -144,8 +143,7 @@ def _libraries(graph: Graph, general: Chain, known: dict[str, int]) -> tuple[Bui
 
 
 def _kernels(library: BuiltChain) -> dict[str, Kernel]:
-    plans = (plan for group in library.groups for plan in group.all_plans())
-    return {kernel.name: kernel for plan in plans for kernel in plan.kernels}
+    return {kernel.name: kernel for kernel in library.kernels}
 
 
 def _library(unfused: Chain, known: dict[str, int], omitted: tuple[str, ...] = ()) -> BuiltChain:

@@ -80,16 +80,16 @@ class _Cutter:
         storage = self._storages[number]
         node: NodeId = number
         element: Storage = F32
-        readers = self._readers[number]
-        if len(readers) == 1 and isinstance(readers[0], int):
-            expr = self._nodes[readers[0]].expr
-            if isinstance(expr, Cast) and expr.dtype == storage:
-                node, element = readers[0], storage
+        match self._readers[number]:
+            case [int(reader)]:
+                expr = self._nodes[reader].expr
+                if isinstance(expr, Cast) and expr.dtype == storage:
+                    node, element = reader, storage
         match self._readers[node]:
-            case [Output(element=written) as output] if written in (storage, element) and self._holders.is_stored_whole(
-                output
-            ):
-                return _Result(node, Held(output.name, written, output.dims))
+            case [Output(element=written) as made] if written in (storage, element):
+                whole = self._holders.is_stored_whole(made)
+                if whole:
+                    return _Result(node, Held(made.name, written, made.dims))
         dot = self._dots[number]
         axes = [self._nodes[n].type.axes for n in (dot.a, dot.b)]
         name = self._holders.free(self._nodes[node].name or "product")

@@ -23,12 +23,9 @@ class Boxed:
         self._target = target
         self._grid = grid
         self._naming = naming
-        texts = ["_".join(dict.fromkeys(matrix.tensor for matrix in box.matrices)) for box in boxes.all]
-        self._names = {box: naming.names.fresh(f"{text}_box") for box, text in zip(boxes.all, texts, strict=True)}
+        self._names = {box: naming.names.fresh(f"{'_'.join(box.tensors)}_box") for box in boxes.all}
         self._flips = {
-            box: naming.names.fresh(f"{text}_flip")
-            for box, text in zip(boxes.all, texts, strict=True)
-            if len({matrix.tensor for matrix in box.matrices}) > 1
+            box: naming.names.fresh(f"{'_'.join(box.tensors)}_flip") for box in boxes.all if len(box.tensors) > 1
         }
         self._totals: dict[tuple[NodeId, ...], Name] = {}
 
@@ -114,7 +111,7 @@ class Boxed:
         if len(box.matrices) > 1:
             corner = ("0", *corner)
             sizes[axes.index(cut)] = f"2 * {self._grid.block_of(cut)}"
-        text = self._naming.names.fresh("_".join(dict.fromkeys(matrix.tensor for matrix in box.matrices)))
+        text = self._naming.names.fresh("_".join(box.tensors))
         name = Name(text, tuple(map(str, axes)), storage=element)
         body.statements.append(Fetch(name, self._names[box], corner, tuple(sizes) if len(corner) > 2 else ()))
         first = cut if cut == self._side else self._facts.stage.stream[-1]
