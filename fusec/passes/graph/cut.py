@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from fusec.ir.expressions import Choose, Dot, NodeId, operands
+from fusec.ir.builder import Builder
+from fusec.ir.expressions import Choose, Dot, Expr, Input, NodeId, operands
 from fusec.ir.flow import Affine, Load
-from fusec.ir.graph import Graph, Output, reachable
+from fusec.ir.graph import Graph, Output, TensorParam, reachable
 from fusec.ir.plan import Held, Matrix
 from fusec.ir.types import DTYPES, Axis, Computed, Dim, Lead, Storage, union, without
 from fusec.ir.words import another, is_word
@@ -77,6 +79,44 @@ def multiplied_as(graph: Graph, dot: Dot) -> Storage | None:
         return None
     storage = stored[0] if stored else F32
     return storage if _MULTIPLIED.issuperset(storage.options) else None
+
+
+def multiplications(graph: Graph, depth: list[int]) -> dict[NodeId, Storage]:
+    """The dots of a graph, each with the type it multiplies in.
+
+    There are none where one has no such type, or may have nothing to multiply. What follows from no dot has `depth` 0.
+    """
+    live = sorted(reachable(graph.nodes, graph.roots))
+    dots = {number: expr for number in live if isinstance(expr := graph.nodes[number].expr, Dot)}
+    found = {number: storage for number, dot in dots.items() if (storage := multiplied_as(graph, dot)) is not None}
+    return found if len(found) == len(dots) and not may_be_left_out(graph, depth) else {}
+
+
+def step_of(
+    graph: Graph,
+    builder: Builder[Expr],
+    move: Callable[[NodeId], NodeId],
+    outputs: Iterable[Output],
+    stored: Iterable[tuple[NodeId, Held]],
+    earlier: Iterable[Held],
+    last: bool,
+) -> Graph:
+    """A step of a graph that is cut: it makes some of its `outputs` and what is `stored` for later steps.
+
+    `move` brings a node into `builder`; for what is read there of the tensors that `earlier` steps stored, the step has
+    parameters. The `last` one writes in place.
+    """
+    made = [replace(output, value=move(output.value)) for output in outputs]
+    named = {output.name for output in made}
+    made += [Output(held.name, held.element, held.dims, move(n)) for n, held in stored if held.name not in named]
+    scatters = tuple(
+        replace(scatter, indices=tuple(map(move, scatter.indices)), value=move(scatter.value))
+        for scatter in (graph.scatters if last else ())
+    )
+    read = {node.expr.param for node in builder.nodes if isinstance(node.expr, Input)}
+    tensors = {held.name: held for held in earlier if held.name in read}
+    params = (*graph.params, *(TensorParam(held.name, held.element, held.dims) for held in tensors.values()))
+    return replace(graph, params=params, outputs=tuple(made), nodes=builder.nodes, scatters=scatters)
 
 
 def may_be_left_out(graph: Graph, depth: list[int]) -> bool:

@@ -12,14 +12,12 @@ computed operand is rounded to the type of the other one, as the language says.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, Reduce, operands, with_operands
-from fusec.ir.graph import Graph, Output, TensorParam, reachable
+from fusec.ir.graph import Graph, reachable
 from fusec.ir.plan import Chain, Held
 from fusec.ir.types import Storage, ValueType
-from fusec.passes.graph.cut import F32, Holders, may_be_left_out, multiplied_as, readers
+from fusec.passes.graph.cut import F32, Holders, multiplications, readers, step_of
 
 
 def hold(graph: Graph) -> Chain | None:
@@ -27,13 +25,9 @@ def hold(graph: Graph) -> Chain | None:
 
     Every other step, from the first or from the second one on, contracts.
     """
-    live = reachable(graph.nodes, graph.roots)
-    dots = {number: expr for number in live if isinstance(expr := graph.nodes[number].expr, Dot)}
-    storages = {number: storage for number, dot in dots.items() if (storage := multiplied_as(graph, dot)) is not None}
     levels = _levels(graph)
-    if not dots or len(storages) < len(dots) or may_be_left_out(graph, levels):
-        return None
-    return _Cutter(graph, storages, _late(graph, levels)).cut()
+    storages = multiplications(graph, levels)
+    return _Cutter(graph, storages, _late(graph, levels)).cut() if storages else None
 
 
 class _Cutter:
@@ -55,9 +49,10 @@ class _Cutter:
                     held = self._holders.holder(factor, storage, dot.axes, "operand")
                     self._factors[factor, storage] = held
         self._values = {number: self._kept(number) for number in self._crossing()}
+        self._last = max(levels[root] for root in graph.roots)
 
     def cut(self) -> Chain:
-        steps = (self._step(level) for level in range(max(self._levels[root] for root in self._graph.roots) + 1))
+        steps = (self._step(level) for level in range(self._last + 1))
         outputs = {output.name for output in self._graph.outputs}
         held = {one.name: one for one in (*self._factors.values(), *self._values.values()) if one.name not in outputs}
         return Chain(tuple(held.values()), tuple(step for step in steps if step.roots))
@@ -104,23 +99,10 @@ class _Cutter:
             held = self._factors.get((number, self._storages[reader])) if reader in self._storages else None
             return move(number) if held is None else read(number, held)
 
-        outputs = [replace(o, value=move(o.value)) for o in graph.outputs if self._levels[o.value] == level]
-        named = {output.name for output in outputs}
+        outputs = [output for output in graph.outputs if self._levels[output.value] == level]
         kept = [*((number, held) for (number, _), held in self._factors.items()), *self._values.items()]
-        outputs += [
-            Output(held.name, held.element, held.dims, move(number))
-            for number, held in kept
-            if held.name not in named and self._levels[number] == level
-        ]
-        last = level == max(self._levels[root] for root in graph.roots)
-        scatters = tuple(
-            replace(scatter, indices=tuple(map(move, scatter.indices)), value=move(scatter.value))
-            for scatter in (graph.scatters if last else ())
-        )
-        inputs = {node.expr.param for node in builder.nodes if isinstance(node.expr, Input)}
-        tensors = {held.name: held for _, held in kept if held.name in inputs}
-        params = (*graph.params, *(TensorParam(held.name, held.element, held.dims) for held in tensors.values()))
-        return replace(graph, params=params, outputs=tuple(outputs), nodes=builder.nodes, scatters=scatters)
+        stored = [(number, held) for number, held in kept if self._levels[number] == level]
+        return step_of(graph, builder, move, outputs, stored, [held for _, held in kept], level == self._last)
 
 
 def _levels(graph: Graph) -> list[int]:

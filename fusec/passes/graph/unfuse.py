@@ -13,26 +13,23 @@ anyway, and a factor that left the dot would cost a pass over its result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, operands, with_operands
-from fusec.ir.graph import Graph, Output, TensorParam, reachable
+from fusec.ir.graph import Graph, Output
 from fusec.ir.plan import Chain, Held, LibraryProduct, Matrix
 from fusec.ir.types import Axis, Storage, ValueType, union, without
-from fusec.passes.graph.cut import F32, Holders, may_be_left_out, multiplied_as, readers
+from fusec.passes.graph.cut import F32, Holders, multiplications, readers, step_of
 from fusec.passes.graph.views.positions import positions_of, walked
 
 
 def unfuse(graph: Graph) -> Chain | None:
     """The steps, or None where there is no product or the library has none like it."""
-    live = sorted(reachable(graph.nodes, graph.roots))
-    dots = {number: expr for number in live if isinstance(expr := graph.nodes[number].expr, Dot)}
-    storages = {number: storage for number, dot in dots.items() if (storage := multiplied_as(graph, dot)) is not None}
     depth = _depths(graph)
-    if not dots or len(storages) < len(dots) or may_be_left_out(graph, depth):
-        return None
-    return _Cutter(graph, dots, storages, depth).cut()
+    storages = multiplications(graph, depth)
+    dots = {number: expr for number in storages if isinstance(expr := graph.nodes[number].expr, Dot)}
+    return _Cutter(graph, dots, storages, depth).cut() if dots else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +84,7 @@ class _Cutter:
                     node, element = reader, storage
         match self._readers[node]:
             case [Output(element=written) as made] if written in (storage, element):
-                whole = self._holders.is_stored_whole(made)
-                if whole:
+                if self._holders.is_stored_whole(made):
                     return _Result(node, Held(made.name, written, made.dims))
         dot = self._dots[number]
         axes = [self._nodes[n].type.axes for n in (dot.a, dot.b)]
@@ -149,25 +145,9 @@ class _Cutter:
                     new[number] = builder.add(with_operands(node.expr, args), node.type, node.name, node.span)
             return new[number]
 
-        outputs = [
-            replace(output, value=move(output.value))
-            for output in graph.outputs
-            if output.name not in written and self._depth[output.value] == level
-        ]
-        named = {output.name for output in outputs}
-        outputs += [
-            Output(held.name, held.element, held.dims, move(number))
-            for (number, _), held in self._operands.items()
-            if held.name not in named and self._depth[number] == level
-        ]
-        scatters = tuple(
-            replace(scatter, indices=tuple(map(move, scatter.indices)), value=move(scatter.value))
-            for scatter in (graph.scatters if last else ())
-        )
-        read = {node.expr.param for node in builder.nodes if isinstance(node.expr, Input)}
-        held = (tensor for tensor in ready.values() if tensor.name in read)
-        params = (*graph.params, *(TensorParam(tensor.name, tensor.element, tensor.dims) for tensor in held))
-        return replace(graph, params=params, outputs=tuple(outputs), nodes=builder.nodes, scatters=scatters)
+        outputs = [o for o in graph.outputs if o.name not in written and self._depth[o.value] == level]
+        stored = [(number, held) for (number, _), held in self._operands.items() if self._depth[number] == level]
+        return step_of(graph, builder, move, outputs, stored, ready.values(), last)
 
 
 def _depths(graph: Graph) -> list[int]:
