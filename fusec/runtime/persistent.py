@@ -2,7 +2,7 @@
 
 Of the ways to cut the output, the one is taken that a model of the time finds fastest: a tile takes as long as the
 matrix unit needs, or the copy engine of one multiprocessor, and all of them at least as long as memory does. The
-figures behind it were measured on an H200; benchmarks/contractions has the command and what it printed.
+figures behind it were fitted on an H200; benchmarks/contractions/results/tuning has what `fusec tune` made of them.
 """
 
 from __future__ import annotations
