@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import statistics
 from collections.abc import Callable
@@ -20,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import triton
 
+from benchmarks.cold import ColdTimer, about, listed, relative_error
 from benchmarks.contractions.cases import Case, all_cases
 
 SHORT = 100.0
@@ -38,28 +37,12 @@ class Result:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-class ColdTimer:
-    """Times one replay with a cold L2."""
-
-    def __init__(self) -> None:
-        self._sweep = torch.ones(128 * 1024 * 1024, dtype=torch.float32, device="cuda")
-
-    def __call__(self, replay: Callable[[], Any]) -> float:
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        self._sweep.sum()
-        start.record()
-        replay()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) * 1e3
-
-
 def measure(case: Case, timer: ColdTimer, rounds: int, compile: bool) -> Result:
     """Check, then time, every candidate of a case."""
     torch.compiler.reset()
     arguments = case.arguments()
     wide = [a.double() if isinstance(a, torch.Tensor) else a for a in arguments]
-    exact = _tuple(case.formula(*wide))
+    exact = listed(case.formula(*wide))
     del wide
     candidates = {"fusec": case.fusec, **case.candidates}
     if compile and case.written is not None:
@@ -68,8 +51,10 @@ def measure(case: Case, timer: ColdTimer, rounds: int, compile: bool) -> Result:
     for name, candidate in candidates.items():
         try:
             for _ in range(3):
-                got = _tuple(candidate(*arguments))
-            result.errors[name] = max(_error(g, e) for g, e in zip(got, exact, strict=False) if g.shape == e.shape)
+                got = listed(candidate(*arguments))
+            result.errors[name] = max(
+                relative_error(g, e) for g, e in zip(got, exact, strict=False) if g.shape == e.shape
+            )
             graphs[name] = _captured(lambda candidate=candidate: candidate(*arguments))
         except Exception as error:  # a candidate that cannot run this case is reported, not fatal
             result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
@@ -95,20 +80,13 @@ def main() -> None:
     torch.manual_seed(0)
     timer = ColdTimer()
     results: list[Result] = []
-    about = {
-        "command": f"python -m benchmarks.contractions.run {' '.join(_given(arguments))}",
-        "device": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "triton": triton.__version__,
-        "python": platform.python_version(),
-        "rounds": arguments.rounds,
-    }
+    made = about(f"python -m benchmarks.contractions.run {' '.join(_given(arguments))}", arguments.rounds)
     for case in all_cases():
         if any(word in case.name for word in arguments.only):
             results.append(measure(case, timer, arguments.rounds, arguments.compile))
             report(results[-1])
             with open(arguments.out, "w") as file:
-                json.dump({"about": about, "results": [vars(result) for result in results]}, file, indent=1)
+                json.dump({"about": made, "results": [vars(result) for result in results]}, file, indent=1)
 
 
 def report(result: Result) -> None:
@@ -141,15 +119,6 @@ def _captured(call: Callable[[], Any]) -> torch.cuda.CUDAGraph:
     with torch.cuda.graph(graph):
         call()
     return graph
-
-
-def _tuple(value: Any) -> tuple[torch.Tensor, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _error(got: torch.Tensor, exact: torch.Tensor) -> float:
-    difference = (got.double() - exact).norm()
-    return float(difference / exact.norm().clamp_min(1e-30))
 
 
 if __name__ == "__main__":

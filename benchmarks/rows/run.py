@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import statistics
 from collections.abc import Callable
@@ -21,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import triton
 
+from benchmarks.cold import ColdTimer, about, listed, relative_error
 from benchmarks.rows.cases import Case, all_cases
 
 SHORT = 16 * 1024**2
@@ -40,22 +39,6 @@ class Result:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-class ColdTimer:
-    """Times one call with a cold L2; the sweep before it also hides the time the host takes to launch."""
-
-    def __init__(self) -> None:
-        self._sweep = torch.ones(128 * 1024 * 1024, dtype=torch.float32, device="cuda")
-
-    def __call__(self, call: Callable[[], Any]) -> float:
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        self._sweep.sum()
-        start.record()
-        call()
-        end.record()
-        end.synchronize()
-        return float(start.elapsed_time(end)) * 1e3
-
-
 def measure(case: Case, timer: ColdTimer, rounds: int) -> Result:
     """Check, then time, every candidate of a case."""
     torch.compiler.reset()
@@ -66,7 +49,7 @@ def measure(case: Case, timer: ColdTimer, rounds: int) -> Result:
     for name, candidate in case.candidates.items():
         try:
             got = candidate(*inputs)
-            result.errors[name] = max(_error(g, e) for g, e in zip(_tuple(got), _tuple(exact), strict=False))
+            result.errors[name] = max(relative_error(g, e) for g, e in zip(listed(got), listed(exact), strict=False))
             for _ in range(3):
                 candidate(*inputs)
         except Exception as error:  # a peer that cannot run this case is reported, not fatal
@@ -102,17 +85,10 @@ def main() -> None:
     timer = ColdTimer()
     rate = copy_rate(timer)
     results = [measure(case, timer, arguments.rounds) for case in all_cases() if arguments.only in case.name]
-    about = {
-        "command": f"python -m benchmarks.rows.run --out rows.json --rounds {arguments.rounds}",
-        "device": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "triton": triton.__version__,
-        "python": platform.python_version(),
-        "copy_bytes_per_s": rate,
-        "rounds": arguments.rounds,
-    }
+    command = f"python -m benchmarks.rows.run --out rows.json --rounds {arguments.rounds}"
+    made = {**about(command, arguments.rounds), "copy_bytes_per_s": rate}
     with open(arguments.out, "w") as file:
-        json.dump({"about": about, "results": [vars(result) for result in results]}, file, indent=1)
+        json.dump({"about": made, "results": [vars(result) for result in results]}, file, indent=1)
     report(results, rate)
 
 
@@ -128,15 +104,6 @@ def report(results: list[Result], rate: float) -> None:
         texts += [f"{name} FAILED {why[:60]}" for name, why in result.failed.items()]
         error = result.errors.get("fusec", float("nan"))
         print(f"{result.case:44} {ours:8.1f} {share:8.2f} err {error:.1e} {', '.join(texts)}")
-
-
-def _tuple(value: Any) -> tuple[torch.Tensor, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _error(got: torch.Tensor, exact: torch.Tensor) -> float:
-    difference = (got.double() - exact).norm()
-    return float(difference / exact.norm().clamp_min(1e-30))
 
 
 if __name__ == "__main__":

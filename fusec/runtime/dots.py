@@ -1,7 +1,7 @@
 """Dots: which plan multiplies, and with tiles of which size.
 
-The figures are for bf16 on an H200, chosen in looks by hand of which no raw results were kept. What `fusec tune` measured
-beside the tiles of `few_tile` is in benchmarks/contractions/results/tuning.
+The figures are for bf16 on an H200, chosen in looks by hand of which no raw results were kept. What `fusec tune`
+measured beside the tiles of `few_tile` is in benchmarks/contractions/results/tuning.
 """
 
 from __future__ import annotations
