@@ -46,6 +46,7 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
+    Contraction,
     Launch,
     Op,
     Plan,
@@ -53,10 +54,12 @@ from fusec.runtime import (
     box,
     collapse,
     contiguous,
+    device,
     dots,
     matmul,
     moves_boxes,
     outruns,
+    overlaps,
     real,
     runs,
     shaped,
@@ -617,8 +620,10 @@ def _add_rmsnorm_linear_rows__before(
     EVEN_K: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -688,8 +693,10 @@ def _add_rmsnorm_linear_resident__before(
     EVEN_K: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -752,8 +759,10 @@ def _add_rmsnorm_linear_streamed__before(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -833,8 +842,10 @@ def _add_rmsnorm_linear_partial0__before(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -895,8 +906,10 @@ def _add_rmsnorm_linear_finish__before(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -968,8 +981,10 @@ def _add_rmsnorm_linear_resident__step1(
     EVEN_K: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
@@ -1030,8 +1045,10 @@ def _add_rmsnorm_linear_streamed__step1(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
@@ -1094,8 +1111,10 @@ def _add_rmsnorm_linear_partial0__step1(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
@@ -1146,8 +1165,10 @@ def _add_rmsnorm_linear_finish__step1(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1202,8 +1223,10 @@ def _add_rmsnorm_linear_dealt__step1(
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -1260,8 +1283,10 @@ def _add_rmsnorm_linear_combined__step1(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1322,8 +1347,10 @@ def _add_rmsnorm_linear_swapped__step1(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -1402,8 +1429,10 @@ def _add_rmsnorm_linear_persistent__step1(
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
@@ -1438,6 +1467,7 @@ def _add_rmsnorm_linear_persistent__step1(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
+    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -1459,8 +1489,10 @@ def _add_rmsnorm_linear_blocked__after(
     BLOCK_N: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1656,6 +1688,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
     )
     index = tiles.index_type(x, residual, gain, weight, bias, total, y)
     scratch = {}
+    overlap = overlaps(x.device)
     launches = []
     if bias is None:
         products = (
@@ -1684,10 +1717,11 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
+    contraction = Contraction(lead0, lead1, N, K, halves=2)
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
     boxed = fits and lead0 * lead1 * N * K >= dots.STEPS_WORK
     library = dots.prefers_library(products, tiled=True, several=True)
-    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
     way = _WAYS_ADD_RMSNORM_LINEAR.best(
         x.device,
         rows.count,
@@ -1719,6 +1753,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1739,6 +1774,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 2),
@@ -1762,6 +1798,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1787,6 +1824,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1807,6 +1845,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -1824,10 +1863,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
         launches += [products[0].at({"operand": at[4], "y": at[3]}) for at in rows.offsets]
     elif takes(
         way,
-        not dots.is_vector(
-            lead0 * lead1,
-            K * N,
-        ) and (dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed),
+        dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed,
         "resident",
         "streamed",
         "split",
@@ -1854,6 +1890,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1874,6 +1911,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 2),
@@ -1897,6 +1935,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1922,6 +1961,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1942,6 +1982,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -1979,6 +2020,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), T.itemsize, 1),
@@ -2001,6 +2043,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2025,6 +2068,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2043,6 +2087,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -2078,6 +2123,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
                         SPLITS=tile.splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -2096,6 +2142,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -2119,6 +2166,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         CHUNKS=K // tile.step,
                         REST=K % tile.step != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -2144,6 +2192,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=run.options,
@@ -2152,8 +2201,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
+                    beside=run.begin > 0,
                 )
-                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, contraction)
             ]
     elif takes(way, dots.prefers_library(products, tiled=True, several=True), "library"):
         # operand by weight in the library
@@ -2176,6 +2226,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2196,6 +2247,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 2),
@@ -2219,6 +2271,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2244,6 +2297,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2264,6 +2318,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -2291,6 +2346,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     WIDTH=width,
+                    OVERLAP=overlap,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),

@@ -29,14 +29,17 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
+    Contraction,
     Launch,
     Op,
     Plan,
     Ways,
     box,
+    device,
     dots,
     matmul,
     moves_boxes,
+    overlaps,
     runs,
     shaped,
     takes,
@@ -312,8 +315,10 @@ def _bmm_dealt(
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few M, combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -357,8 +362,10 @@ def _bmm_combined(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -407,8 +414,10 @@ def _bmm_swapped(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few M, K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     b_stride_B = b_stride_B // WIDTH * WIDTH
@@ -464,8 +473,10 @@ def _bmm_persistent(
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of M by N, from boxes."""
+    device.enter(OVERLAP)
     sides = tl.cdiv(M, BLOCK_M * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -490,6 +501,7 @@ def _bmm_persistent(
                 [b.to(tl.int32), side * BLOCK_M, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_M, BLOCK_N),
             )
+    device.leave(OVERLAP)
 
 
 def reference_bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -563,6 +575,7 @@ def _plan_bmm(a, b):
     width = tiles.width(sizes, "K", "a_stride_B", "a_stride_M", "b_stride_B", "b_stride_N", "N", "y_stride_B")
     index = tiles.index_type(a, b, y)
     scratch = {}
+    overlap = overlaps(a.device)
     launches = []
     products = (
         matmul(
@@ -580,6 +593,7 @@ def _plan_bmm(a, b):
         box(("b",), b.element_size(), (B, b.stride(0)), (K, b.stride(1)), (N, b.stride(2))),
         box(("y",), y.dtype.itemsize, (B, M * N), (M, N), (N, 1)),
     )
+    contraction = Contraction(B, M, N, K, halves=2)
     fits = moves_boxes(boxes, a, b)
     boxed = fits
     way = _WAYS_BMM.best(a.device, M, (B, K, N, T), library=None not in products, persistent=fits)
@@ -609,6 +623,7 @@ def _plan_bmm(a, b):
                         BLOCK_M=tile.block,
                         BLOCK_K=tile.step,
                         SPLITS=tile.splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -625,6 +640,7 @@ def _plan_bmm(a, b):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -646,6 +662,7 @@ def _plan_bmm(a, b):
                         CHUNKS=K // tile.step,
                         REST=K % tile.step != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -668,6 +685,7 @@ def _plan_bmm(a, b):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=run.options,
@@ -676,8 +694,9 @@ def _plan_bmm(a, b):
                         "b_box": boxes[1].cut(1, run.step, 2 * run.block),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
+                    beside=run.begin > 0,
                 )
-                for run in runs(way, a.device, B, M, N, K, halves=2)
+                for run in runs(way, a.device, contraction)
             ]
     elif takes(
         way,

@@ -30,6 +30,7 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
+    Contraction,
     Launch,
     Op,
     Plan,
@@ -42,6 +43,7 @@ from fusec.runtime import (
     matmul,
     moves_boxes,
     outruns,
+    overlaps,
     parameter,
     runs,
     shaped,
@@ -455,8 +457,10 @@ def _fused_gated_mlp_dealt(
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -520,9 +524,11 @@ def _fused_gated_mlp_combined(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -594,9 +600,11 @@ def _fused_gated_mlp_swapped(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -683,9 +691,11 @@ def _fused_gated_mlp_persistent(
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -725,6 +735,7 @@ def _fused_gated_mlp_persistent(
             [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
             y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
         )
+    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -748,9 +759,11 @@ def _fused_gated_mlp_blocked__after(
     BLOCK_N: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
@@ -927,6 +940,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
     )
     index = tiles.index_type(x, gate_weight, up_weight, y)
     scratch = {}
+    overlap = overlaps(x.device)
     launches = []
     products = (
         matmul(
@@ -956,10 +970,11 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
         ),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
+    contraction = Contraction(lead0, lead1, N, K, dots=2)
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, gate_weight, up_weight)
     boxed = fits
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, dots=2))
+    boxed = boxed and (not library or outruns(x.device, contraction, products=2))
     way = _WAYS_FUSED_GATED_MLP.best(x.device, rows.count, (K, N, T), library=None not in products, persistent=fits)
     if takes(
         way,
@@ -1008,6 +1023,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
                         SPLITS=tile.splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -1026,6 +1042,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
                     ),
@@ -1059,6 +1076,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                         CHUNKS=K // tile.step,
                         REST=K % tile.step != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
                     ),
@@ -1085,6 +1103,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
+                        OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
                     ),
@@ -1095,8 +1114,9 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
                     flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
+                    beside=run.begin > 0,
                 )
-                for run in runs(way, x.device, lead0, lead1, N, K, dots=2)
+                for run in runs(way, x.device, contraction)
             ]
     elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # x by gate_weight and x by up_weight in the library
@@ -1117,6 +1137,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     WIDTH=width,
+                    OVERLAP=overlap,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),

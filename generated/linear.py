@@ -71,6 +71,7 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
+    Contraction,
     Launch,
     Op,
     Plan,
@@ -83,6 +84,7 @@ from fusec.runtime import (
     matmul,
     moves_boxes,
     outruns,
+    overlaps,
     runs,
     shaped,
     takes,
@@ -410,8 +412,10 @@ def _linear_dealt(
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -464,8 +468,10 @@ def _linear_combined(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -526,8 +532,10 @@ def _linear_swapped(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -598,8 +606,10 @@ def _linear_persistent(
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
@@ -634,6 +644,7 @@ def _linear_persistent(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
+    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -655,8 +666,10 @@ def _linear_blocked__after(
     BLOCK_N: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -792,6 +805,7 @@ def _plan_linear(x, weight, bias):
     )
     index = tiles.index_type(x, weight, bias, y)
     scratch = {}
+    overlap = overlaps(x.device)
     launches = []
     if bias is None:
         products = (
@@ -820,10 +834,11 @@ def _plan_linear(x, weight, bias):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
+    contraction = Contraction(lead0, lead1, N, K, halves=2)
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
     boxed = fits
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
     way = _WAYS_LINEAR.best(
         x.device,
         rows.count,
@@ -874,6 +889,7 @@ def _plan_linear(x, weight, bias):
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
                         SPLITS=tile.splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -892,6 +908,7 @@ def _plan_linear(x, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -915,6 +932,7 @@ def _plan_linear(x, weight, bias):
                         CHUNKS=K // tile.step,
                         REST=K % tile.step != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -940,6 +958,7 @@ def _plan_linear(x, weight, bias):
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=run.options,
@@ -948,8 +967,9 @@ def _plan_linear(x, weight, bias):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
+                    beside=run.begin > 0,
                 )
-                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, contraction)
             ]
     elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # x by weight in the library
@@ -968,6 +988,7 @@ def _plan_linear(x, weight, bias):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     WIDTH=width,
+                    OVERLAP=overlap,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -1481,8 +1502,10 @@ def _linear_activation_dealt(
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -1535,9 +1558,11 @@ def _linear_activation_combined(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1608,9 +1633,11 @@ def _linear_activation_swapped(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -1691,9 +1718,11 @@ def _linear_activation_persistent(
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
@@ -1740,6 +1769,7 @@ def _linear_activation_persistent(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
+    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -1761,9 +1791,11 @@ def _linear_activation_blocked__after(
     BLOCK_N: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1932,6 +1964,7 @@ def _plan_linear_activation(x, weight, bias, activation):
     )
     index = tiles.index_type(x, weight, bias, y)
     scratch = {}
+    overlap = overlaps(x.device)
     launches = []
     products = (
         matmul(
@@ -1948,10 +1981,11 @@ def _plan_linear_activation(x, weight, bias, activation):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
+    contraction = Contraction(lead0, lead1, N, K, halves=2)
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
     boxed = fits
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
     way = _WAYS_LINEAR_ACTIVATION.best(
         x.device,
         rows.count,
@@ -1995,6 +2029,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
                         SPLITS=tile.splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -2013,6 +2048,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
                     ),
@@ -2037,6 +2073,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                         CHUNKS=K // tile.step,
                         REST=K % tile.step != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
                     ),
@@ -2063,6 +2100,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
                     ),
@@ -2072,8 +2110,9 @@ def _plan_linear_activation(x, weight, bias, activation):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
+                    beside=run.begin > 0,
                 )
-                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, contraction)
             ]
     elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # x by weight in the library
@@ -2092,6 +2131,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     WIDTH=width,
+                    OVERLAP=overlap,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -2600,8 +2640,10 @@ def _linear_residual_dealt(
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -2658,8 +2700,10 @@ def _linear_residual_combined(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2731,8 +2775,10 @@ def _linear_residual_swapped(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -2814,8 +2860,10 @@ def _linear_residual_persistent(
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -2860,6 +2908,7 @@ def _linear_residual_persistent(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
+    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -2885,8 +2934,10 @@ def _linear_residual_blocked__after(
     BLOCK_N: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -3056,6 +3107,7 @@ def _plan_linear_residual(x, weight, residual, bias):
     )
     index = tiles.index_type(x, weight, residual, bias, y)
     scratch = {}
+    overlap = overlaps(x.device)
     launches = []
     products = (
         matmul(
@@ -3072,10 +3124,11 @@ def _plan_linear_residual(x, weight, residual, bias):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
+    contraction = Contraction(lead0, lead1, N, K, halves=2)
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
     boxed = fits
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
     way = _WAYS_LINEAR_RESIDUAL.best(
         x.device,
         rows.count,
@@ -3119,6 +3172,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
                         SPLITS=tile.splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -3137,6 +3191,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -3160,6 +3215,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                         CHUNKS=K // tile.step,
                         REST=K % tile.step != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -3185,6 +3241,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=run.options,
@@ -3193,8 +3250,9 @@ def _plan_linear_residual(x, weight, residual, bias):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
+                    beside=run.begin > 0,
                 )
-                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, contraction)
             ]
     elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # x by weight in the library
@@ -3213,6 +3271,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     WIDTH=width,
+                    OVERLAP=overlap,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),

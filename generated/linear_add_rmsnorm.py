@@ -37,6 +37,7 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
+    Contraction,
     Launch,
     Op,
     Plan,
@@ -44,10 +45,12 @@ from fusec.runtime import (
     box,
     collapse,
     contiguous,
+    device,
     dots,
     matmul,
     moves_boxes,
     outruns,
+    overlaps,
     real,
     runs,
     shaped,
@@ -597,8 +600,10 @@ def _linear_add_rmsnorm_resident__step0(
     EVEN_K: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -660,8 +665,10 @@ def _linear_add_rmsnorm_streamed__step0(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -721,8 +728,10 @@ def _linear_add_rmsnorm_partial0__step0(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -773,8 +782,10 @@ def _linear_add_rmsnorm_finish__step0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -836,8 +847,10 @@ def _linear_add_rmsnorm_dealt__step0(
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -895,8 +908,10 @@ def _linear_add_rmsnorm_combined__step0(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -968,8 +983,10 @@ def _linear_add_rmsnorm_swapped__step0(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -1052,8 +1069,10 @@ def _linear_add_rmsnorm_persistent__step0(
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -1098,6 +1117,7 @@ def _linear_add_rmsnorm_persistent__step0(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 total.reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
+    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -1121,8 +1141,10 @@ def _linear_add_rmsnorm_rows__step1(
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
@@ -1170,8 +1192,10 @@ def _linear_add_rmsnorm_resident__step1(
     EVEN_N: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
@@ -1212,8 +1236,10 @@ def _linear_add_rmsnorm_streamed__step1(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
@@ -1275,8 +1301,10 @@ def _linear_add_rmsnorm_partial0__step1(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
@@ -1324,8 +1352,10 @@ def _linear_add_rmsnorm_finish__step1(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
@@ -1394,8 +1424,10 @@ def _linear_add_rmsnorm_rows__after(
     INDEX: tl.constexpr,
     EARLY: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1482,8 +1514,10 @@ def _linear_add_rmsnorm_resident__after(
     INDEX: tl.constexpr,
     EARLY: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1567,8 +1601,10 @@ def _linear_add_rmsnorm_streamed__after(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1683,8 +1719,10 @@ def _linear_add_rmsnorm_partial0__after(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1758,8 +1796,10 @@ def _linear_add_rmsnorm_finish__after(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1970,6 +2010,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
     )
     index = tiles.index_type(x, weight, residual, gain, bias, total, y)
     scratch = {}
+    overlap = overlaps(x.device)
     launches = []
     products = (
         matmul(
@@ -1986,10 +2027,11 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("total",), total.dtype.itemsize, (lead0, total_lead0), (lead1, total_lead1), (N, 1)),
     )
+    contraction = Contraction(lead0, lead1, N, K, halves=2)
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
     boxed = fits
     library = dots.prefers_library(products)
-    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
     way = _WAYS_LINEAR_ADD_RMSNORM.best(
         x.device,
         rows.count,
@@ -2031,6 +2073,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 2),
@@ -2053,6 +2096,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2077,6 +2121,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2095,6 +2140,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -2130,6 +2176,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
                         SPLITS=tile.splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -2148,6 +2195,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -2171,6 +2219,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         CHUNKS=K // tile.step,
                         REST=K % tile.step != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -2196,6 +2245,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=run.options,
@@ -2204,8 +2254,9 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "total_box": boxes[2].cut(1, run.side, run.block),
                     },
+                    beside=run.begin > 0,
                 )
-                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, contraction)
             ]
         if tiles.padded(N) <= tiles.SHORT_ROW:
             # several rows (...) per program, N in registers
@@ -2223,6 +2274,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         EVEN_N=tiles.padded(N) == N,
                         ROWS=lanes,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2242,6 +2294,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_N=tiles.padded(N),
                         EVEN_N=tiles.padded(N) == N,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(lead0 * lead1, tiles.padded(N), total.dtype.itemsize, 1),
@@ -2264,6 +2317,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         CHUNKS=N // chunk,
                         REST=N % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2288,6 +2342,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_N=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2307,6 +2362,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_N=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -2336,6 +2392,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         ROWS=lanes,
                         EARLY=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2357,6 +2414,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         EVEN_N=tiles.padded(N) == N,
                         EARLY=tiles.is_few(lead0 * lead1),
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(lead0 * lead1, tiles.padded(N), 4, 2),
@@ -2380,6 +2438,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         CHUNKS=N // chunk,
                         REST=N % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2405,6 +2464,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_N=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2430,6 +2490,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_N=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),

@@ -2,6 +2,23 @@
 # sha256 of the spec: b15e2cfb36879dad0c58e9f86e11328dfb262b0d7ab5fba23d968f95792d6a1a
 """RMSNorm, the projection to q, k and v, and rotary embedding (pairs i, i + D/2) of every head of q and k.
 
+With contractions of what is stored, one after another:
+  kernel    operand from x, gain
+  contract  q from operand, weight, bias, position_ids, cos, sin, the first that fits:
+    resident   one program per B, S, Hq, D/2, K in registers                         the least
+    streamed   one program per B, S, Hq, D/2, K in a loop                            the least
+    split      each B, S, Hq, D/2 over several programs, combined in fixed order     the least
+    dealt      several programs per tile of D/2 by a few S, combined in fixed order  the least
+    swapped    one program per tile of D/2 by a few S, K in a loop                   the least
+    persistent programs that make tile after tile of S by D/2, from boxes            the least
+  contract  k and v from operand, position_ids, cos, sin, weight, bias, the first that fits:
+    resident   one program per B, S, Hk, D/2, K in registers                         the least
+    streamed   one program per B, S, Hk, D/2, K in a loop                            the least
+    split      each B, S, Hk, D/2 over several programs, combined in fixed order     the least
+    dealt      several programs per tile of D/2 by a few S, combined in fixed order  the least
+    swapped    one program per tile of D/2 by a few S, K in a loop                   the least
+    persistent programs that make tile after tile of S by D/2, from boxes            the least
+
 With products in the vendor's library, one after another:
   kernel    operand from x, gain
   library   operand by weight to product
@@ -12,21 +29,17 @@ Else each output apart, which moves x + gain + weight + bias + position_ids + co
 
 Plans for q, the first that fits, and the bytes each moves; the least is x + gain + weight + bias + position_ids +
 cos + sin + q:
-  resident  one program per B, S, Hq, D/2, K in registers                         the least
-  streamed  one program per B, S, Hq, D/2, K in a loop                            the least
-  split     each B, S, Hq, D/2 over several programs, combined in fixed order     the least + x
-  dealt     several programs per tile of D/2 by a few S, combined in fixed order  the least
-  swapped   one program per tile of D/2 by a few S, K in a loop                   the least
-  product   one program per tile of S by D/2, K in a loop                         the least
+  resident  one program per B, S, Hq, D/2, K in registers                      the least
+  streamed  one program per B, S, Hq, D/2, K in a loop                         the least
+  split     each B, S, Hq, D/2 over several programs, combined in fixed order  the least + x
+  product   one program per tile of S by D/2, K in a loop                      the least
 
 Plans for k and v, the first that fits, and the bytes each moves; the least is x + gain + position_ids + cos + sin +
 weight + bias + k + v:
-  resident  one program per B, S, Hk, D/2, K in registers                         the least
-  streamed  one program per B, S, Hk, D/2, K in a loop                            the least
-  split     each B, S, Hk, D/2 over several programs, combined in fixed order     the least + x
-  dealt     several programs per tile of D/2 by a few S, combined in fixed order  the least
-  swapped   one program per tile of D/2 by a few S, K in a loop                   the least
-  product   one program per tile of S by D/2, K in a loop                         the least
+  resident  one program per B, S, Hk, D/2, K in registers                      the least
+  streamed  one program per B, S, Hk, D/2, K in a loop                         the least
+  split     each B, S, Hk, D/2 over several programs, combined in fixed order  the least + x
+  product   one program per tile of S by D/2, K in a loop                      the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -37,7 +50,28 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, Ways, dots, matmul, real, shaped, squeeze, takes, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Contraction,
+    Launch,
+    Op,
+    Plan,
+    Ways,
+    box,
+    device,
+    dots,
+    matmul,
+    moves_boxes,
+    outruns,
+    overlaps,
+    real,
+    runs,
+    shaped,
+    squeeze,
+    takes,
+    tiles,
+)
 
 __all__ = ["qkv_rope"]
 
@@ -563,406 +597,6 @@ def _qkv_rope_finish_q(
     ).to(tl.float32)
     s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
     tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
-
-
-@triton.jit(do_not_specialize=["B", "Hq"])
-def _qkv_rope_dealt_q(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    partial0_q_ptr,
-    partial1_q_ptr,
-    partial2_q_ptr,
-    D,
-    S,
-    Hq,
-    K,
-    B,
-    x_stride_B,
-    weight_stride_HqD_HkD_HkD,
-    x_stride_S,
-    x_stride_K,
-    weight_stride_K,
-    gain_stride_K,
-    BLOCK_D_2: tl.constexpr,
-    BLOCK_S: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-):
-    """Partial results: several programs per tile of D/2 by a few S, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    sides = tl.cdiv(D // 2, BLOCK_D_2)
-    blocks = tl.cdiv(S, BLOCK_S)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    row = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    b = row // Hq
-    hq = row % Hq
-    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
-    s_mask = s < S
-    x_row = x_ptr + b * x_stride_B
-    total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
-    weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
-    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_s_k = s_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        mask_d_k = d_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
-    total = total_acc
-    tl.store(partial0_q_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hq == 0) & (side == 0))
-    mask_s_d = s_mask[None, :] & d_mask[:, None]
-    tl.store(
-        partial1_q_ptr
-        + b * (Hq * S * (D // 2))
-        + s[None, :] * (Hq * (D // 2))
-        + hq * (D // 2)
-        + d[:, None]
-        + split * (B * Hq * S * (D // 2)),
-        product,
-        mask=mask_s_d,
-    )
-    tl.store(
-        partial2_q_ptr
-        + b * (Hq * S * (D // 2))
-        + s[None, :] * (Hq * (D // 2))
-        + hq * (D // 2)
-        + d[:, None]
-        + split * (B * Hq * S * (D // 2)),
-        product_2,
-        mask=mask_s_d,
-    )
-
-
-@triton.jit(do_not_specialize=["B", "Hq", "S"])
-def _qkv_rope_combined_q(
-    cos_ptr,
-    sin_ptr,
-    position_ids_ptr,
-    bias_ptr,
-    q_ptr,
-    partial1_q_ptr,
-    partial0_q_ptr,
-    partial2_q_ptr,
-    eps,
-    D,
-    B,
-    Hq,
-    S,
-    K,
-    P,
-    bias_stride_HqD_HkD_HkD,
-    position_ids_stride_B,
-    position_ids_stride_S,
-    cos_stride_P,
-    cos_stride_D,
-    sin_stride_P,
-    sin_stride_D,
-    q_stride_B,
-    q_stride_S,
-    q_stride_Hq,
-    q_stride_D,
-    ROWS: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(D // 2, BLOCK_D_2)
-    row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < B * Hq * S
-    b = row // (Hq * S)
-    s = row // Hq % S
-    hq = row % Hq
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    splits = tl.arange(0, SPLITS)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    total_parts = tl.load(
-        partial1_q_ptr
-        + b[:, None, None] * (Hq * S * (D // 2))
-        + s[:, None, None] * (Hq * (D // 2))
-        + hq[:, None, None] * (D // 2)
-        + d[None, :, None]
-        + splits[None, None, :] * (B * Hq * S * (D // 2)),
-        mask=mask_row_d[:, :, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 2)
-    total_parts_2 = tl.load(
-        partial0_q_ptr + b[:, None] * S + s[:, None] + splits[None, :] * (B * S),
-        mask=row_mask[:, None],
-        other=0.0,
-    )
-    total_2 = tl.sum(total_parts_2, 1)
-    rsqrt_value = tl.rsqrt(total_2 / K + eps)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias = tl.load(
-            bias_row[:, None] + d[None, :] * bias_stride_HqD_HkD_HkD,
-            mask=mask_row_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected = total * rsqrt_value[:, None] + by_bias
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
-    else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
-    c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
-        other=0.0,
-    ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    total_parts_3 = tl.load(
-        partial2_q_ptr
-        + b[:, None, None] * (Hq * S * (D // 2))
-        + s[:, None, None] * (Hq * (D // 2))
-        + hq[:, None, None] * (D // 2)
-        + d[None, :, None]
-        + splits[None, None, :] * (B * Hq * S * (D // 2)),
-        mask=mask_row_d[:, :, None],
-        other=0.0,
-    )
-    total_3 = tl.sum(total_parts_3, 2)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias_2 = tl.load(
-            bias_row_2[:, None] + (d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=mask_row_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias_2 = bias_2
-    else:
-        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = total_3 * rsqrt_value[:, None] + by_bias_2
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
-    s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
-        other=0.0,
-    ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
-    tl.store(q_row[:, None] + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
-    c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
-        other=0.0,
-    ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
-    s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
-        other=0.0,
-    ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
-    tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
-
-
-@triton.jit(do_not_specialize=["Hq"])
-def _qkv_rope_swapped_q(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    position_ids_ptr,
-    bias_ptr,
-    q_ptr,
-    eps,
-    D,
-    S,
-    Hq,
-    K,
-    P,
-    x_stride_B,
-    weight_stride_HqD_HkD_HkD,
-    x_stride_S,
-    x_stride_K,
-    weight_stride_K,
-    gain_stride_K,
-    bias_stride_HqD_HkD_HkD,
-    position_ids_stride_B,
-    position_ids_stride_S,
-    cos_stride_P,
-    cos_stride_D,
-    sin_stride_P,
-    sin_stride_D,
-    q_stride_B,
-    q_stride_Hq,
-    q_stride_S,
-    q_stride_D,
-    BLOCK_D_2: tl.constexpr,
-    BLOCK_S: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """One program per tile of D/2 by a few S, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    sides = tl.cdiv(D // 2, BLOCK_D_2)
-    blocks = tl.cdiv(S, BLOCK_S)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    row = (pid // (sides * blocks)).to(tl.int64)
-    b = row // Hq
-    hq = row % Hq
-    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
-    s_mask = s < S
-    x_row = x_ptr + b * x_stride_B
-    total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
-    weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
-    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=s_mask[None, :], other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        weight = tl.load(
-            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_s_k = s_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        mask_d_k = d_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        mul_value_stored_3 = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored_3, x, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_4 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_4, x, product_2, input_precision="ieee")
-    total = total_acc
-    rsqrt_value = tl.rsqrt(total / K + eps)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias = tl.load(bias_row + d * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected = product * rsqrt_value[None, :] + by_bias[:, None]
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B
-        position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
-        by_position_ids = position_ids
-    else:
-        by_position_ids = s
-    c = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + d[:, None] * cos_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c, float("nan"))
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias_2 = tl.load(bias_row_2 + (d + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
-        by_bias_2 = bias_2
-    else:
-        by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = product_2 * rsqrt_value[None, :] + by_bias_2[:, None]
-    s_2 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + d[:, None] * sin_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_2, float("nan"))
-    q_row = q_ptr + b * q_stride_B + hq * q_stride_Hq
-    mask_s_d = s_mask[None, :] & d_mask[:, None]
-    tl.store(
-        q_row + s[None, :] * q_stride_S + d[:, None] * q_stride_D,
-        projected * c - projected_2 * s_2,
-        mask=mask_s_d,
-    )
-    c_2 = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + (d[:, None] + D // 2) * cos_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c_2, float("nan"))
-    s_3 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + (d[:, None] + D // 2) * sin_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_3, float("nan"))
-    tl.store(
-        q_row + s[None, :] * q_stride_S + (d[:, None] + D // 2) * q_stride_D,
-        projected_2 * c_2 + projected * s_3,
-        mask=mask_s_d,
-    )
 
 
 @triton.jit(do_not_specialize=["Hq"])
@@ -1857,575 +1491,6 @@ def _qkv_rope_finish_k_v(
     tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_4, mask=mask_row_d)
 
 
-@triton.jit(do_not_specialize=["B", "Hk"])
-def _qkv_rope_dealt_k_v(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    partial0_k_v_ptr,
-    partial1_k_v_ptr,
-    partial2_k_v_ptr,
-    partial3_k_v_ptr,
-    partial4_k_v_ptr,
-    D,
-    S,
-    Hk,
-    K,
-    Hq,
-    B,
-    x_stride_B,
-    weight_stride_HqD_HkD_HkD,
-    x_stride_S,
-    x_stride_K,
-    weight_stride_K,
-    gain_stride_K,
-    BLOCK_D_2: tl.constexpr,
-    BLOCK_S: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-):
-    """Partial results: several programs per tile of D/2 by a few S, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    sides = tl.cdiv(D // 2, BLOCK_D_2)
-    blocks = tl.cdiv(S, BLOCK_S)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    row = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    b = row // Hk
-    hk = row % Hk
-    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
-    s_mask = s < S
-    x_row = x_ptr + b * x_stride_B
-    total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
-    weight_row = weight_ptr + hk * D * weight_stride_HqD_HkD_HkD
-    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_3 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_4 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_s_k = s_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        mask_d_k = d_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_row + (d[:, None] + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
-        weight_3 = tl.load(
-            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_3 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee")
-        weight_4 = tl.load(
-            weight_row
-            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
-            + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_4 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee")
-    total = total_acc
-    tl.store(partial0_k_v_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hk == 0) & (side == 0))
-    mask_s_d = s_mask[None, :] & d_mask[:, None]
-    tl.store(
-        partial1_k_v_ptr
-        + b * (Hk * S * (D // 2))
-        + s[None, :] * (Hk * (D // 2))
-        + hk * (D // 2)
-        + d[:, None]
-        + split * (B * Hk * S * (D // 2)),
-        product,
-        mask=mask_s_d,
-    )
-    tl.store(
-        partial2_k_v_ptr
-        + b * (Hk * S * (D // 2))
-        + s[None, :] * (Hk * (D // 2))
-        + hk * (D // 2)
-        + d[:, None]
-        + split * (B * Hk * S * (D // 2)),
-        product_2,
-        mask=mask_s_d,
-    )
-    tl.store(
-        partial3_k_v_ptr
-        + b * (Hk * S * (D // 2))
-        + s[None, :] * (Hk * (D // 2))
-        + hk * (D // 2)
-        + d[:, None]
-        + split * (B * Hk * S * (D // 2)),
-        product_3,
-        mask=mask_s_d,
-    )
-    tl.store(
-        partial4_k_v_ptr
-        + b * (Hk * S * (D // 2))
-        + s[None, :] * (Hk * (D // 2))
-        + hk * (D // 2)
-        + d[:, None]
-        + split * (B * Hk * S * (D // 2)),
-        product_4,
-        mask=mask_s_d,
-    )
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _qkv_rope_combined_k_v(
-    cos_ptr,
-    sin_ptr,
-    position_ids_ptr,
-    bias_ptr,
-    k_ptr,
-    v_ptr,
-    partial1_k_v_ptr,
-    partial0_k_v_ptr,
-    partial2_k_v_ptr,
-    partial3_k_v_ptr,
-    partial4_k_v_ptr,
-    eps,
-    D,
-    B,
-    Hk,
-    S,
-    K,
-    Hq,
-    P,
-    bias_stride_HqD_HkD_HkD,
-    position_ids_stride_B,
-    position_ids_stride_S,
-    cos_stride_P,
-    cos_stride_D,
-    sin_stride_P,
-    sin_stride_D,
-    k_stride_B,
-    k_stride_S,
-    k_stride_Hk,
-    k_stride_D,
-    v_stride_B,
-    v_stride_S,
-    v_stride_Hk,
-    v_stride_D,
-    ROWS: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(D // 2, BLOCK_D_2)
-    row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < B * Hk * S
-    b = row // (Hk * S)
-    s = row // Hk % S
-    hk = row % Hk
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    splits = tl.arange(0, SPLITS)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    total_parts = tl.load(
-        partial1_k_v_ptr
-        + b[:, None, None] * (Hk * S * (D // 2))
-        + s[:, None, None] * (Hk * (D // 2))
-        + hk[:, None, None] * (D // 2)
-        + d[None, :, None]
-        + splits[None, None, :] * (B * Hk * S * (D // 2)),
-        mask=mask_row_d[:, :, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 2)
-    total_parts_2 = tl.load(
-        partial0_k_v_ptr + b[:, None] * S + s[:, None] + splits[None, :] * (B * S),
-        mask=row_mask[:, None],
-        other=0.0,
-    )
-    total_2 = tl.sum(total_parts_2, 1)
-    rsqrt_value = tl.rsqrt(total_2 / K + eps)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias = tl.load(
-            bias_row[:, None] + (d[None, :] + D * Hq) * bias_stride_HqD_HkD_HkD,
-            mask=mask_row_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected = total * rsqrt_value[:, None] + by_bias
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
-    else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
-    c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
-        other=0.0,
-    ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    total_parts_3 = tl.load(
-        partial2_k_v_ptr
-        + b[:, None, None] * (Hk * S * (D // 2))
-        + s[:, None, None] * (Hk * (D // 2))
-        + hk[:, None, None] * (D // 2)
-        + d[None, :, None]
-        + splits[None, None, :] * (B * Hk * S * (D // 2)),
-        mask=mask_row_d[:, :, None],
-        other=0.0,
-    )
-    total_3 = tl.sum(total_parts_3, 2)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_2 = tl.load(
-            bias_row_2[:, None] + (d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=mask_row_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias_2 = bias_2
-    else:
-        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = total_3 * rsqrt_value[:, None] + by_bias_2
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
-    s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
-        other=0.0,
-    ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
-    tl.store(k_row[:, None] + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
-    c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
-        other=0.0,
-    ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
-    s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
-        other=0.0,
-    ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
-    tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
-    total_parts_4 = tl.load(
-        partial3_k_v_ptr
-        + b[:, None, None] * (Hk * S * (D // 2))
-        + s[:, None, None] * (Hk * (D // 2))
-        + hk[:, None, None] * (D // 2)
-        + d[None, :, None]
-        + splits[None, None, :] * (B * Hk * S * (D // 2)),
-        mask=mask_row_d[:, :, None],
-        other=0.0,
-    )
-    total_4 = tl.sum(total_parts_4, 2)
-    if bias_ptr is not None:
-        bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_3 = tl.load(
-            bias_row_3[:, None] + (d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
-            mask=mask_row_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias_3 = bias_3
-    else:
-        by_bias_3 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_3 = total_4 * rsqrt_value[:, None] + by_bias_3
-    v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk
-    tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected_3, mask=mask_row_d)
-    total_parts_5 = tl.load(
-        partial4_k_v_ptr
-        + b[:, None, None] * (Hk * S * (D // 2))
-        + s[:, None, None] * (Hk * (D // 2))
-        + hk[:, None, None] * (D // 2)
-        + d[None, :, None]
-        + splits[None, None, :] * (B * Hk * S * (D // 2)),
-        mask=mask_row_d[:, :, None],
-        other=0.0,
-    )
-    total_5 = tl.sum(total_parts_5, 2)
-    if bias_ptr is not None:
-        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_4 = tl.load(
-            bias_row_4[:, None] + (d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=mask_row_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias_4 = bias_4
-    else:
-        by_bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_4 = total_5 * rsqrt_value[:, None] + by_bias_4
-    tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_4, mask=mask_row_d)
-
-
-@triton.jit(do_not_specialize=["Hk"])
-def _qkv_rope_swapped_k_v(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    position_ids_ptr,
-    bias_ptr,
-    k_ptr,
-    v_ptr,
-    eps,
-    D,
-    S,
-    Hk,
-    Hq,
-    K,
-    P,
-    x_stride_B,
-    weight_stride_HqD_HkD_HkD,
-    x_stride_S,
-    x_stride_K,
-    weight_stride_K,
-    gain_stride_K,
-    bias_stride_HqD_HkD_HkD,
-    position_ids_stride_B,
-    position_ids_stride_S,
-    cos_stride_P,
-    cos_stride_D,
-    sin_stride_P,
-    sin_stride_D,
-    k_stride_B,
-    k_stride_Hk,
-    k_stride_S,
-    k_stride_D,
-    v_stride_B,
-    v_stride_Hk,
-    v_stride_S,
-    v_stride_D,
-    BLOCK_D_2: tl.constexpr,
-    BLOCK_S: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """One program per tile of D/2 by a few S, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    v_stride_B = v_stride_B // WIDTH * WIDTH
-    v_stride_Hk = v_stride_Hk // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    sides = tl.cdiv(D // 2, BLOCK_D_2)
-    blocks = tl.cdiv(S, BLOCK_S)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    row = (pid // (sides * blocks)).to(tl.int64)
-    b = row // Hk
-    hk = row % Hk
-    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
-    s_mask = s < S
-    x_row = x_ptr + b * x_stride_B
-    total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
-    weight_row = weight_ptr + hk * D * weight_stride_HqD_HkD_HkD
-    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_3 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_4 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=s_mask[None, :], other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        weight = tl.load(
-            weight_row + (d[:, None] + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
-        weight_3 = tl.load(
-            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_3 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee")
-        weight_4 = tl.load(
-            weight_row
-            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
-            + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_4 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_s_k = s_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        mask_d_k = d_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_row + (d[:, None] + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        mul_value_stored_5 = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored_5, x, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_6 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_6, x, product_2, input_precision="ieee")
-        weight_3 = tl.load(
-            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_7 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_3 = tl.dot(mul_value_stored_7, x, product_3, input_precision="ieee")
-        weight_4 = tl.load(
-            weight_row
-            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
-            + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_8 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_4 = tl.dot(mul_value_stored_8, x, product_4, input_precision="ieee")
-    total = total_acc
-    rsqrt_value = tl.rsqrt(total / K + eps)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias = tl.load(bias_row + (d + D * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected = product * rsqrt_value[None, :] + by_bias[:, None]
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B
-        position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
-        by_position_ids = position_ids
-    else:
-        by_position_ids = s
-    c = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + d[:, None] * cos_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c, float("nan"))
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_2 = tl.load(
-            bias_row_2 + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
-        ).to(tl.float32)
-        by_bias_2 = bias_2
-    else:
-        by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = product_2 * rsqrt_value[None, :] + by_bias_2[:, None]
-    s_2 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + d[:, None] * sin_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_2, float("nan"))
-    k_row = k_ptr + b * k_stride_B + hk * k_stride_Hk
-    mask_s_d = s_mask[None, :] & d_mask[:, None]
-    tl.store(
-        k_row + s[None, :] * k_stride_S + d[:, None] * k_stride_D,
-        projected * c - projected_2 * s_2,
-        mask=mask_s_d,
-    )
-    c_2 = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + (d[:, None] + D // 2) * cos_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c_2, float("nan"))
-    s_3 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + (d[:, None] + D // 2) * sin_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_3, float("nan"))
-    tl.store(
-        k_row + s[None, :] * k_stride_S + (d[:, None] + D // 2) * k_stride_D,
-        projected_2 * c_2 + projected * s_3,
-        mask=mask_s_d,
-    )
-    if bias_ptr is not None:
-        bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_3 = tl.load(
-            bias_row_3 + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
-        ).to(tl.float32)
-        by_bias_3 = bias_3
-    else:
-        by_bias_3 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_3 = product_3 * rsqrt_value[None, :] + by_bias_3[:, None]
-    v_row = v_ptr + b * v_stride_B + hk * v_stride_Hk
-    tl.store(v_row + s[None, :] * v_stride_S + d[:, None] * v_stride_D, projected_3, mask=mask_s_d)
-    if bias_ptr is not None:
-        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_4 = tl.load(
-            bias_row_4 + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
-        ).to(tl.float32)
-        by_bias_4 = bias_4
-    else:
-        by_bias_4 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_4 = product_4 * rsqrt_value[None, :] + by_bias_4[:, None]
-    tl.store(v_row + s[None, :] * v_stride_S + (d[:, None] + D // 2) * v_stride_D, projected_4, mask=mask_s_d)
-
-
 @triton.jit(do_not_specialize=["Hk"])
 def _qkv_rope_product_k_v(
     x_ptr,
@@ -2686,8 +1751,10 @@ def _qkv_rope_rows__before(
     EVEN_K: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Several rows (B, S) per program, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_B = x_stride_B // WIDTH * WIDTH
@@ -2735,8 +1802,10 @@ def _qkv_rope_resident__before(
     EVEN_K: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per B, S, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_B = x_stride_B // WIDTH * WIDTH
@@ -2777,8 +1846,10 @@ def _qkv_rope_streamed__before(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per B, S, K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_B = x_stride_B // WIDTH * WIDTH
@@ -2828,8 +1899,10 @@ def _qkv_rope_partial0__before(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: each B, S over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_B = x_stride_B // WIDTH * WIDTH
@@ -2872,8 +1945,10 @@ def _qkv_rope_finish__before(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_B = x_stride_B // WIDTH * WIDTH
@@ -2907,6 +1982,2367 @@ def _qkv_rope_finish__before(
     mul_value = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
     operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
     tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value, mask=mask_row_k)
+
+
+@triton.jit(do_not_specialize=["D", "Hq", "S"])
+def _qkv_rope_resident__step1_q(
+    weight_ptr,
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    operand_ptr,
+    q_ptr,
+    D,
+    Hq,
+    S,
+    K,
+    P,
+    operand_stride_B,
+    operand_stride_S,
+    operand_stride_K,
+    weight_stride_HqD_HkD_HkD,
+    weight_stride_K,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    q_stride_B,
+    q_stride_S,
+    q_stride_Hq,
+    q_stride_D,
+    BLOCK_K: tl.constexpr,
+    EVEN_K: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """One program per B, S, Hq, D/2, K in registers."""
+    device.enter(OVERLAP)
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    K = K // WIDTH * WIDTH
+    operand_stride_B = operand_stride_B // WIDTH * WIDTH
+    operand_stride_S = operand_stride_S // WIDTH * WIDTH
+    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
+    row = tl.program_id(0).to(tl.int64)
+    b = row // (Hq * S * (D // 2))
+    s = row // (Hq * (D // 2)) % S
+    hq = row // (D // 2) % Hq
+    d = row % (D // 2)
+    k = tl.arange(0, BLOCK_K).to(INDEX)
+    k_mask = (k < K) | EVEN_K
+    operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
+    operand = tl.load(
+        operand_row + k * operand_stride_K,
+        mask=k_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    weight_row = weight_ptr + (hq * D + d) * weight_stride_HqD_HkD_HkD
+    weight = tl.load(
+        weight_row + k * weight_stride_K,
+        mask=k_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + (hq * D + d) * bias_stride_HqD_HkD_HkD
+        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = 0
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
+        position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P + d * cos_stride_D
+    c = tl.load(cos_row, mask=(by_position_ids >= 0) & (by_position_ids < P), other=0.0).to(tl.float32)
+    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    weight_2 = tl.load(
+        weight_row + tl.cast(D // 2, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+        mask=k_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + (hq * D + d) * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2 + tl.cast(D // 2, INDEX) * bias_stride_HqD_HkD_HkD,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = 0
+    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P + d * sin_stride_D
+    s_2 = tl.load(sin_row, mask=(by_position_ids >= 0) & (by_position_ids < P), other=0.0).to(tl.float32)
+    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    c_2 = tl.load(
+        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    total = tl.sum(operand * weight, 0)
+    projected = total + by_bias
+    total_2 = tl.sum(operand * weight_2, 0)
+    projected_2 = total_2 + by_bias_2
+    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq + d * q_stride_D
+    tl.store(q_row, projected * c - projected_2 * s_2)
+    tl.store(q_row + tl.cast(D // 2, INDEX) * q_stride_D, projected_2 * c_2 + projected * s_3)
+
+
+@triton.jit(do_not_specialize=["D", "Hq", "S"])
+def _qkv_rope_streamed__step1_q(
+    weight_ptr,
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    operand_ptr,
+    q_ptr,
+    D,
+    Hq,
+    S,
+    K,
+    P,
+    operand_stride_B,
+    operand_stride_S,
+    weight_stride_HqD_HkD_HkD,
+    operand_stride_K,
+    weight_stride_K,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    q_stride_B,
+    q_stride_S,
+    q_stride_Hq,
+    q_stride_D,
+    BLOCK_K: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """One program per B, S, Hq, D/2, K in a loop."""
+    device.enter(OVERLAP)
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    K = K // WIDTH * WIDTH
+    operand_stride_B = operand_stride_B // WIDTH * WIDTH
+    operand_stride_S = operand_stride_S // WIDTH * WIDTH
+    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
+    row = tl.program_id(0).to(tl.int64)
+    b = row // (Hq * S * (D // 2))
+    s = row // (Hq * (D // 2)) % S
+    hq = row // (D // 2) % Hq
+    d = row % (D // 2)
+    operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
+    weight_row = weight_ptr + (hq * D + d) * weight_stride_HqD_HkD_HkD
+    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
+    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        operand = tl.load(operand_row + k * operand_stride_K, eviction_policy="evict_first").to(tl.float32)
+        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
+        total_acc += operand * weight
+        weight_2 = tl.load(
+            weight_row + tl.cast(D // 2, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_2 += operand * weight_2
+    if REST:
+        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        operand = tl.load(
+            operand_row + k * operand_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        weight = tl.load(
+            weight_row + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc += operand * weight
+        weight_2 = tl.load(
+            weight_row + tl.cast(D // 2, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_2 += operand * weight_2
+    total = tl.sum(total_acc, 0)
+    total_2 = tl.sum(total_acc_2, 0)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + (hq * D + d) * bias_stride_HqD_HkD_HkD
+        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = 0
+    projected = total + by_bias
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
+        position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P + d * cos_stride_D
+    c = tl.load(
+        cos_row,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + (hq * D + d) * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2 + tl.cast(D // 2, INDEX) * bias_stride_HqD_HkD_HkD,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = 0
+    projected_2 = total_2 + by_bias_2
+    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P + d * sin_stride_D
+    s_2 = tl.load(
+        sin_row,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq + d * q_stride_D
+    tl.store(q_row, projected * c - projected_2 * s_2)
+    c_2 = tl.load(
+        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    tl.store(q_row + tl.cast(D // 2, INDEX) * q_stride_D, projected_2 * c_2 + projected * s_3)
+
+
+@triton.jit(do_not_specialize=["D", "Hq", "S"])
+def _qkv_rope_partial0__step1_q(
+    weight_ptr,
+    operand_ptr,
+    partial0__step1_q_ptr,
+    partial1__step1_q_ptr,
+    D,
+    Hq,
+    S,
+    K,
+    operand_stride_B,
+    operand_stride_S,
+    weight_stride_HqD_HkD_HkD,
+    operand_stride_K,
+    weight_stride_K,
+    BLOCK_K: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """Partial results: each B, S, Hq, D/2 over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    K = K // WIDTH * WIDTH
+    operand_stride_B = operand_stride_B // WIDTH * WIDTH
+    operand_stride_S = operand_stride_S // WIDTH * WIDTH
+    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
+    pid = tl.program_id(0)
+    split = pid % SPLITS
+    row = (pid // SPLITS).to(tl.int64)
+    b = row // (Hq * S * (D // 2))
+    s = row // (Hq * (D // 2)) % S
+    hq = row // (D // 2) % Hq
+    d = row % (D // 2)
+    operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
+    weight_row = weight_ptr + (hq * D + d) * weight_stride_HqD_HkD_HkD
+    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
+    for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        operand = tl.load(
+            operand_row + k * operand_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        weight = tl.load(
+            weight_row + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc += operand * weight
+        weight_2 = tl.load(
+            weight_row + tl.cast(D // 2, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_2 += operand * weight_2
+    total = tl.sum(total_acc, 0)
+    total_2 = tl.sum(total_acc_2, 0)
+    tl.store(
+        partial0__step1_q_ptr
+        + b * (Hq * S * SPLITS * (D // 2))
+        + s * (Hq * SPLITS * (D // 2))
+        + hq * (SPLITS * (D // 2))
+        + d * SPLITS
+        + split,
+        total,
+    )
+    tl.store(
+        partial1__step1_q_ptr
+        + b * (Hq * S * SPLITS * (D // 2))
+        + s * (Hq * SPLITS * (D // 2))
+        + hq * (SPLITS * (D // 2))
+        + d * SPLITS
+        + split,
+        total_2,
+    )
+
+
+@triton.jit(do_not_specialize=["B", "Hq", "S"])
+def _qkv_rope_finish__step1_q(
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    q_ptr,
+    partial0__step1_q_ptr,
+    partial1__step1_q_ptr,
+    D,
+    B,
+    Hq,
+    S,
+    P,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    q_stride_B,
+    q_stride_S,
+    q_stride_Hq,
+    q_stride_D,
+    ROWS: tl.constexpr,
+    BLOCK_D_2: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """The result, from the partial results."""
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(D // 2, BLOCK_D_2)
+    row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < B * Hq * S
+    b = row // (Hq * S)
+    s = row // Hq % S
+    hq = row % Hq
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    splits = tl.arange(0, SPLITS)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    total_parts = tl.load(
+        partial0__step1_q_ptr
+        + b[:, None, None] * (Hq * S * SPLITS * (D // 2))
+        + s[:, None, None] * (Hq * SPLITS * (D // 2))
+        + hq[:, None, None] * (SPLITS * (D // 2))
+        + d[None, :, None] * SPLITS
+        + splits[None, None, :],
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total = tl.sum(total_parts, 2)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias = tl.load(
+            bias_row[:, None] + d[None, :] * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = total + by_bias
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+    c = tl.load(
+        cos_row[:, None] + d[None, :] * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    total_parts_2 = tl.load(
+        partial1__step1_q_ptr
+        + b[:, None, None] * (Hq * S * SPLITS * (D // 2))
+        + s[:, None, None] * (Hq * SPLITS * (D // 2))
+        + hq[:, None, None] * (SPLITS * (D // 2))
+        + d[None, :, None] * SPLITS
+        + splits[None, None, :],
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_2 = tl.sum(total_parts_2, 2)
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2[:, None] + (d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = total_2 + by_bias_2
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    s_2 = tl.load(
+        sin_row[:, None] + d[None, :] * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    tl.store(q_row[:, None] + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
+    c_2 = tl.load(
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
+
+
+@triton.jit(do_not_specialize=["B", "Hq"])
+def _qkv_rope_dealt__step1_q(
+    weight_ptr,
+    operand_ptr,
+    partial0__step1_q_ptr,
+    partial1__step1_q_ptr,
+    D,
+    S,
+    Hq,
+    K,
+    B,
+    weight_stride_HqD_HkD_HkD,
+    operand_stride_B,
+    weight_stride_K,
+    operand_stride_S,
+    operand_stride_K,
+    BLOCK_D_2: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """Partial results: several programs per tile of D/2 by a few S, combined in fixed order."""
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    split = pid % SPLITS
+    sides = tl.cdiv(D // 2, BLOCK_D_2)
+    blocks = tl.cdiv(S, BLOCK_S)
+    tile = (pid // SPLITS) % (sides * blocks)
+    first = tile // (8 * blocks) * 8
+    group = tl.minimum(sides - first, 8)
+    side = first + tile % (8 * blocks) % group
+    block = tile % (8 * blocks) // group
+    row = (pid // SPLITS // (sides * blocks)).to(tl.int64)
+    b = row // Hq
+    hq = row % Hq
+    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s_mask = s < S
+    weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
+    operand_row = operand_ptr + b * operand_stride_B
+    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        mask_d_k = d_mask[:, None] & k_mask[None, :]
+        weight = tl.load(
+            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        mask_s_k = s_mask[None, :] & k_mask[:, None]
+        operand = tl.load(
+            operand_row + s[None, :] * operand_stride_S + k[:, None] * operand_stride_K,
+            mask=mask_s_k,
+            other=0.0,
+        )
+        product = tl.dot(weight, operand, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        product_2 = tl.dot(weight_2, operand, product_2, input_precision="ieee")
+    mask_s_d = s_mask[None, :] & d_mask[:, None]
+    tl.store(
+        partial0__step1_q_ptr
+        + b * (Hq * S * (D // 2))
+        + s[None, :] * (Hq * (D // 2))
+        + hq * (D // 2)
+        + d[:, None]
+        + split * (B * Hq * S * (D // 2)),
+        product,
+        mask=mask_s_d,
+    )
+    tl.store(
+        partial1__step1_q_ptr
+        + b * (Hq * S * (D // 2))
+        + s[None, :] * (Hq * (D // 2))
+        + hq * (D // 2)
+        + d[:, None]
+        + split * (B * Hq * S * (D // 2)),
+        product_2,
+        mask=mask_s_d,
+    )
+
+
+@triton.jit(do_not_specialize=["B", "Hq", "S"])
+def _qkv_rope_combined__step1_q(
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    q_ptr,
+    partial0__step1_q_ptr,
+    partial1__step1_q_ptr,
+    D,
+    B,
+    Hq,
+    S,
+    P,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    q_stride_B,
+    q_stride_S,
+    q_stride_Hq,
+    q_stride_D,
+    ROWS: tl.constexpr,
+    BLOCK_D_2: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """The result, from the partial results."""
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(D // 2, BLOCK_D_2)
+    row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < B * Hq * S
+    b = row // (Hq * S)
+    s = row // Hq % S
+    hq = row % Hq
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    splits = tl.arange(0, SPLITS)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    total_parts = tl.load(
+        partial0__step1_q_ptr
+        + b[:, None, None] * (Hq * S * (D // 2))
+        + s[:, None, None] * (Hq * (D // 2))
+        + hq[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hq * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total = tl.sum(total_parts, 2)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias = tl.load(
+            bias_row[:, None] + d[None, :] * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = total + by_bias
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+    c = tl.load(
+        cos_row[:, None] + d[None, :] * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    total_parts_2 = tl.load(
+        partial1__step1_q_ptr
+        + b[:, None, None] * (Hq * S * (D // 2))
+        + s[:, None, None] * (Hq * (D // 2))
+        + hq[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hq * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_2 = tl.sum(total_parts_2, 2)
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2[:, None] + (d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = total_2 + by_bias_2
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    s_2 = tl.load(
+        sin_row[:, None] + d[None, :] * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    tl.store(q_row[:, None] + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
+    c_2 = tl.load(
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
+
+
+@triton.jit(do_not_specialize=["Hq"])
+def _qkv_rope_swapped__step1_q(
+    weight_ptr,
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    operand_ptr,
+    q_ptr,
+    D,
+    S,
+    Hq,
+    K,
+    P,
+    weight_stride_HqD_HkD_HkD,
+    operand_stride_B,
+    weight_stride_K,
+    operand_stride_S,
+    operand_stride_K,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    q_stride_B,
+    q_stride_Hq,
+    q_stride_S,
+    q_stride_D,
+    BLOCK_D_2: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """One program per tile of D/2 by a few S, K in a loop."""
+    device.enter(OVERLAP)
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    q_stride_B = q_stride_B // WIDTH * WIDTH
+    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
+    pid = tl.program_id(0)
+    sides = tl.cdiv(D // 2, BLOCK_D_2)
+    blocks = tl.cdiv(S, BLOCK_S)
+    tile = pid % (sides * blocks)
+    first = tile // (8 * blocks) * 8
+    group = tl.minimum(sides - first, 8)
+    side = first + tile % (8 * blocks) % group
+    block = tile % (8 * blocks) // group
+    row = (pid // (sides * blocks)).to(tl.int64)
+    b = row // Hq
+    hq = row % Hq
+    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s_mask = s < S
+    weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
+    operand_row = operand_ptr + b * operand_stride_B
+    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        weight = tl.load(
+            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        )
+        operand = tl.load(
+            operand_row + s[None, :] * operand_stride_S + k[:, None] * operand_stride_K,
+            mask=s_mask[None, :],
+            other=0.0,
+        )
+        product = tl.dot(weight, operand, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        )
+        product_2 = tl.dot(weight_2, operand, product_2, input_precision="ieee")
+    if REST:
+        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        mask_d_k = d_mask[:, None] & k_mask[None, :]
+        weight = tl.load(
+            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        mask_s_k = s_mask[None, :] & k_mask[:, None]
+        operand = tl.load(
+            operand_row + s[None, :] * operand_stride_S + k[:, None] * operand_stride_K,
+            mask=mask_s_k,
+            other=0.0,
+        )
+        product = tl.dot(weight, operand, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        product_2 = tl.dot(weight_2, operand, product_2, input_precision="ieee")
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias = tl.load(bias_row + d * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected = product + by_bias[:, None]
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B
+        position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    c = tl.load(
+        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + d[:, None] * cos_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c, float("nan"))
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(bias_row_2 + (d + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = product_2 + by_bias_2[:, None]
+    s_2 = tl.load(
+        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + d[:, None] * sin_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_2, float("nan"))
+    q_row = q_ptr + b * q_stride_B + hq * q_stride_Hq
+    mask_s_d = s_mask[None, :] & d_mask[:, None]
+    tl.store(
+        q_row + s[None, :] * q_stride_S + d[:, None] * q_stride_D,
+        projected * c - projected_2 * s_2,
+        mask=mask_s_d,
+    )
+    c_2 = tl.load(
+        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + (d[:, None] + D // 2) * cos_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c_2, float("nan"))
+    s_3 = tl.load(
+        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + (d[:, None] + D // 2) * sin_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_3, float("nan"))
+    tl.store(
+        q_row + s[None, :] * q_stride_S + (d[:, None] + D // 2) * q_stride_D,
+        projected_2 * c_2 + projected * s_3,
+        mask=mask_s_d,
+    )
+
+
+@triton.jit(do_not_specialize=["Hq", "begin", "end"])
+def _qkv_rope_persistent__step1_q(
+    operand_box,
+    weight_box,
+    q_box,
+    q_box_2,
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    S,
+    D,
+    Hq,
+    K,
+    P,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    begin,
+    end,
+    BLOCK_S: tl.constexpr,
+    BLOCK_D_2: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    DOWN: tl.constexpr,
+    ACROSS: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """Programs that make tile after tile of S by D/2, from boxes."""
+    device.enter(OVERLAP)
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    sides = tl.cdiv(S, BLOCK_S * DOWN)
+    blocks = tl.cdiv(D // 2, BLOCK_D_2 * ACROSS)
+    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
+        whole = part // (DOWN * ACROSS)
+        tile = whole % (sides * blocks)
+        first = tile // (GROUP * blocks) * GROUP
+        group = tl.minimum(sides - first, GROUP)
+        within = tile % (GROUP * blocks)
+        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        block = within // group * ACROSS + part % ACROSS
+        row = (whole // (sides * blocks)).to(tl.int64)
+        b = row // Hq
+        hq = row % Hq
+        s = side.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+        s_mask = s < S
+        d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+        d_mask = d < D // 2
+        product_product = tl.full([BLOCK_S, 2 * BLOCK_D_2], 0.0, tl.float32)
+        for start in range(0, K, BLOCK_K):
+            operand = operand_box.load([b.to(tl.int32), side * BLOCK_S, start]).reshape(BLOCK_S, BLOCK_K)
+            weight = weight_box.load([0, hq.to(tl.int32), block * BLOCK_D_2, start]).reshape(2 * BLOCK_D_2, BLOCK_K)
+            product_product = tl.dot(operand, weight.T, product_product, input_precision="ieee")
+        product, product_2 = product_product.reshape(BLOCK_S, 2, BLOCK_D_2).permute(0, 2, 1).split()
+        if bias_ptr is not None:
+            bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+            bias = tl.load(bias_row + d * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
+            by_bias = bias
+        else:
+            by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
+        projected = product + by_bias[None, :]
+        if position_ids_ptr is not None:
+            position_ids_row = position_ids_ptr + b * position_ids_stride_B
+            position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
+            by_position_ids = position_ids
+        else:
+            by_position_ids = s
+        c = tl.load(
+            cos_ptr + by_position_ids.to(INDEX)[:, None] * cos_stride_P + d[None, :] * cos_stride_D,
+            mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+        if bias_ptr is not None:
+            bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
+            bias_2 = tl.load(bias_row_2 + (d + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
+            by_bias_2 = bias_2
+        else:
+            by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+        projected_2 = product_2 + by_bias_2[None, :]
+        s_2 = tl.load(
+            sin_ptr + by_position_ids.to(INDEX)[:, None] * sin_stride_P + d[None, :] * sin_stride_D,
+            mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+        q_box.store(
+            [b.to(tl.int32), hq.to(tl.int32), side * BLOCK_S, block * BLOCK_D_2],
+            (projected * c - projected_2 * s_2).to(q_box.dtype).reshape(1, 1, BLOCK_S, BLOCK_D_2),
+        )
+        c_2 = tl.load(
+            cos_ptr + by_position_ids.to(INDEX)[:, None] * cos_stride_P + (d[None, :] + D // 2) * cos_stride_D,
+            mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+        s_3 = tl.load(
+            sin_ptr + by_position_ids.to(INDEX)[:, None] * sin_stride_P + (d[None, :] + D // 2) * sin_stride_D,
+            mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+        q_box_2.store(
+            [b.to(tl.int32), hq.to(tl.int32), side * BLOCK_S, block * BLOCK_D_2],
+            (projected_2 * c_2 + projected * s_3).to(q_box_2.dtype).reshape(1, 1, BLOCK_S, BLOCK_D_2),
+        )
+    device.leave(OVERLAP)
+
+
+@triton.jit(do_not_specialize=["D", "Hk", "S"])
+def _qkv_rope_resident__step1_k_v(
+    weight_ptr,
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    operand_ptr,
+    k_ptr,
+    v_ptr,
+    D,
+    Hk,
+    S,
+    K,
+    Hq,
+    P,
+    operand_stride_B,
+    operand_stride_S,
+    operand_stride_K,
+    weight_stride_HqD_HkD_HkD,
+    weight_stride_K,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    k_stride_B,
+    k_stride_S,
+    k_stride_Hk,
+    k_stride_D,
+    v_stride_B,
+    v_stride_S,
+    v_stride_Hk,
+    v_stride_D,
+    BLOCK_K: tl.constexpr,
+    EVEN_K: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """One program per B, S, Hk, D/2, K in registers."""
+    device.enter(OVERLAP)
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    K = K // WIDTH * WIDTH
+    operand_stride_B = operand_stride_B // WIDTH * WIDTH
+    operand_stride_S = operand_stride_S // WIDTH * WIDTH
+    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
+    row = tl.program_id(0).to(tl.int64)
+    b = row // (Hk * S * (D // 2))
+    s = row // (Hk * (D // 2)) % S
+    hk = row // (D // 2) % Hk
+    d = row % (D // 2)
+    k = tl.arange(0, BLOCK_K).to(INDEX)
+    k_mask = (k < K) | EVEN_K
+    operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
+    operand = tl.load(
+        operand_row + k * operand_stride_K,
+        mask=k_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    weight_row = weight_ptr + (hk * D + d) * weight_stride_HqD_HkD_HkD
+    weight = tl.load(
+        weight_row + tl.cast(D * Hq, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+        mask=k_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    total = tl.sum(operand * weight, 0)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
+        bias = tl.load(
+            bias_row + tl.cast(D * Hq, INDEX) * bias_stride_HqD_HkD_HkD,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = 0
+    projected = total + by_bias
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
+        position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P + d * cos_stride_D
+    c = tl.load(cos_row, mask=(by_position_ids >= 0) & (by_position_ids < P), other=0.0).to(tl.float32)
+    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    weight_2 = tl.load(
+        weight_row + (tl.cast(D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+        mask=k_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    total_2 = tl.sum(operand * weight_2, 0)
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2 + (tl.cast(D * Hq + D // 2, INDEX)) * bias_stride_HqD_HkD_HkD,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = 0
+    projected_2 = total_2 + by_bias_2
+    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P + d * sin_stride_D
+    s_2 = tl.load(sin_row, mask=(by_position_ids >= 0) & (by_position_ids < P), other=0.0).to(tl.float32)
+    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk + d * k_stride_D
+    tl.store(k_row, projected * c - projected_2 * s_2)
+    c_2 = tl.load(
+        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    tl.store(k_row + tl.cast(D // 2, INDEX) * k_stride_D, projected_2 * c_2 + projected * s_3)
+    weight_3 = tl.load(
+        weight_row + (tl.cast(D * Hk + D * Hq, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+        mask=k_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    total_3 = tl.sum(operand * weight_3, 0)
+    if bias_ptr is not None:
+        bias_row_3 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
+        bias_3 = tl.load(
+            bias_row_3 + (tl.cast(D * Hk + D * Hq, INDEX)) * bias_stride_HqD_HkD_HkD,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_3 = bias_3
+    else:
+        by_bias_3 = 0
+    projected_3 = total_3 + by_bias_3
+    v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk + d * v_stride_D
+    tl.store(v_row, projected_3)
+    weight_4 = tl.load(
+        weight_row + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+        mask=k_mask,
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    total_4 = tl.sum(operand * weight_4, 0)
+    if bias_ptr is not None:
+        bias_row_4 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
+        bias_4 = tl.load(
+            bias_row_4 + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * bias_stride_HqD_HkD_HkD,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_4 = bias_4
+    else:
+        by_bias_4 = 0
+    projected_4 = total_4 + by_bias_4
+    tl.store(v_row + tl.cast(D // 2, INDEX) * v_stride_D, projected_4)
+    device.leave(OVERLAP)
+
+
+@triton.jit(do_not_specialize=["D", "Hk", "S"])
+def _qkv_rope_streamed__step1_k_v(
+    weight_ptr,
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    operand_ptr,
+    k_ptr,
+    v_ptr,
+    D,
+    Hk,
+    S,
+    Hq,
+    K,
+    P,
+    operand_stride_B,
+    operand_stride_S,
+    weight_stride_HqD_HkD_HkD,
+    operand_stride_K,
+    weight_stride_K,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    k_stride_B,
+    k_stride_S,
+    k_stride_Hk,
+    k_stride_D,
+    v_stride_B,
+    v_stride_S,
+    v_stride_Hk,
+    v_stride_D,
+    BLOCK_K: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """One program per B, S, Hk, D/2, K in a loop."""
+    device.enter(OVERLAP)
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    K = K // WIDTH * WIDTH
+    operand_stride_B = operand_stride_B // WIDTH * WIDTH
+    operand_stride_S = operand_stride_S // WIDTH * WIDTH
+    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
+    row = tl.program_id(0).to(tl.int64)
+    b = row // (Hk * S * (D // 2))
+    s = row // (Hk * (D // 2)) % S
+    hk = row // (D // 2) % Hk
+    d = row % (D // 2)
+    operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
+    weight_row = weight_ptr + (hk * D + d) * weight_stride_HqD_HkD_HkD
+    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
+    total_acc_3 = tl.full([BLOCK_K], 0.0, tl.float32)
+    total_acc_4 = tl.full([BLOCK_K], 0.0, tl.float32)
+    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        operand = tl.load(operand_row + k * operand_stride_K, eviction_policy="evict_first").to(tl.float32)
+        weight = tl.load(
+            weight_row + tl.cast(D * Hq, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc += operand * weight
+        weight_2 = tl.load(
+            weight_row + (tl.cast(D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_2 += operand * weight_2
+        weight_3 = tl.load(
+            weight_row + (tl.cast(D * Hk + D * Hq, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_3 += operand * weight_3
+        weight_4 = tl.load(
+            weight_row + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_4 += operand * weight_4
+    if REST:
+        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        operand = tl.load(
+            operand_row + k * operand_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        weight = tl.load(
+            weight_row + tl.cast(D * Hq, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc += operand * weight
+        weight_2 = tl.load(
+            weight_row + (tl.cast(D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_2 += operand * weight_2
+        weight_3 = tl.load(
+            weight_row + (tl.cast(D * Hk + D * Hq, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_3 += operand * weight_3
+        weight_4 = tl.load(
+            weight_row + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_4 += operand * weight_4
+    total = tl.sum(total_acc, 0)
+    total_2 = tl.sum(total_acc_2, 0)
+    total_3 = tl.sum(total_acc_3, 0)
+    total_4 = tl.sum(total_acc_4, 0)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
+        bias = tl.load(
+            bias_row + tl.cast(D * Hq, INDEX) * bias_stride_HqD_HkD_HkD,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = 0
+    projected = total + by_bias
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
+        position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P + d * cos_stride_D
+    c = tl.load(
+        cos_row,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2 + (tl.cast(D * Hq + D // 2, INDEX)) * bias_stride_HqD_HkD_HkD,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = 0
+    projected_2 = total_2 + by_bias_2
+    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P + d * sin_stride_D
+    s_2 = tl.load(
+        sin_row,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk + d * k_stride_D
+    tl.store(k_row, projected * c - projected_2 * s_2)
+    c_2 = tl.load(
+        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D,
+        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        other=0.0,
+        eviction_policy="evict_last",
+    ).to(tl.float32)
+    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    tl.store(k_row + tl.cast(D // 2, INDEX) * k_stride_D, projected_2 * c_2 + projected * s_3)
+    if bias_ptr is not None:
+        bias_row_3 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
+        bias_3 = tl.load(
+            bias_row_3 + (tl.cast(D * Hk + D * Hq, INDEX)) * bias_stride_HqD_HkD_HkD,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_3 = bias_3
+    else:
+        by_bias_3 = 0
+    projected_3 = total_3 + by_bias_3
+    v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk + d * v_stride_D
+    tl.store(v_row, projected_3)
+    if bias_ptr is not None:
+        bias_row_4 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
+        bias_4 = tl.load(
+            bias_row_4 + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * bias_stride_HqD_HkD_HkD,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_4 = bias_4
+    else:
+        by_bias_4 = 0
+    projected_4 = total_4 + by_bias_4
+    tl.store(v_row + tl.cast(D // 2, INDEX) * v_stride_D, projected_4)
+    device.leave(OVERLAP)
+
+
+@triton.jit(do_not_specialize=["D", "Hk", "S"])
+def _qkv_rope_partial0__step1_k_v(
+    weight_ptr,
+    operand_ptr,
+    partial0__step1_k_v_ptr,
+    partial1__step1_k_v_ptr,
+    partial2__step1_k_v_ptr,
+    partial3__step1_k_v_ptr,
+    D,
+    Hk,
+    S,
+    K,
+    Hq,
+    operand_stride_B,
+    operand_stride_S,
+    weight_stride_HqD_HkD_HkD,
+    operand_stride_K,
+    weight_stride_K,
+    BLOCK_K: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """Partial results: each B, S, Hk, D/2 over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    K = K // WIDTH * WIDTH
+    operand_stride_B = operand_stride_B // WIDTH * WIDTH
+    operand_stride_S = operand_stride_S // WIDTH * WIDTH
+    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
+    pid = tl.program_id(0)
+    split = pid % SPLITS
+    row = (pid // SPLITS).to(tl.int64)
+    b = row // (Hk * S * (D // 2))
+    s = row // (Hk * (D // 2)) % S
+    hk = row // (D // 2) % Hk
+    d = row % (D // 2)
+    operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
+    weight_row = weight_ptr + (hk * D + d) * weight_stride_HqD_HkD_HkD
+    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
+    total_acc_3 = tl.full([BLOCK_K], 0.0, tl.float32)
+    total_acc_4 = tl.full([BLOCK_K], 0.0, tl.float32)
+    for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        operand = tl.load(
+            operand_row + k * operand_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        weight = tl.load(
+            weight_row + tl.cast(D * Hq, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc += operand * weight
+        weight_2 = tl.load(
+            weight_row + (tl.cast(D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_2 += operand * weight_2
+        weight_3 = tl.load(
+            weight_row + (tl.cast(D * Hk + D * Hq, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_3 += operand * weight_3
+        weight_4 = tl.load(
+            weight_row + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            mask=k_mask,
+            other=0.0,
+            eviction_policy="evict_first",
+        ).to(tl.float32)
+        total_acc_4 += operand * weight_4
+    total = tl.sum(total_acc, 0)
+    total_2 = tl.sum(total_acc_2, 0)
+    total_3 = tl.sum(total_acc_3, 0)
+    total_4 = tl.sum(total_acc_4, 0)
+    tl.store(
+        partial0__step1_k_v_ptr
+        + b * (Hk * S * SPLITS * (D // 2))
+        + s * (Hk * SPLITS * (D // 2))
+        + hk * (SPLITS * (D // 2))
+        + d * SPLITS
+        + split,
+        total,
+    )
+    tl.store(
+        partial1__step1_k_v_ptr
+        + b * (Hk * S * SPLITS * (D // 2))
+        + s * (Hk * SPLITS * (D // 2))
+        + hk * (SPLITS * (D // 2))
+        + d * SPLITS
+        + split,
+        total_2,
+    )
+    tl.store(
+        partial2__step1_k_v_ptr
+        + b * (Hk * S * SPLITS * (D // 2))
+        + s * (Hk * SPLITS * (D // 2))
+        + hk * (SPLITS * (D // 2))
+        + d * SPLITS
+        + split,
+        total_3,
+    )
+    tl.store(
+        partial3__step1_k_v_ptr
+        + b * (Hk * S * SPLITS * (D // 2))
+        + s * (Hk * SPLITS * (D // 2))
+        + hk * (SPLITS * (D // 2))
+        + d * SPLITS
+        + split,
+        total_4,
+    )
+    device.leave(OVERLAP)
+
+
+@triton.jit(do_not_specialize=["B", "Hk", "S"])
+def _qkv_rope_finish__step1_k_v(
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    k_ptr,
+    v_ptr,
+    partial0__step1_k_v_ptr,
+    partial1__step1_k_v_ptr,
+    partial2__step1_k_v_ptr,
+    partial3__step1_k_v_ptr,
+    D,
+    B,
+    Hk,
+    S,
+    Hq,
+    P,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    k_stride_B,
+    k_stride_S,
+    k_stride_Hk,
+    k_stride_D,
+    v_stride_B,
+    v_stride_S,
+    v_stride_Hk,
+    v_stride_D,
+    ROWS: tl.constexpr,
+    BLOCK_D_2: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """The result, from the partial results."""
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(D // 2, BLOCK_D_2)
+    row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < B * Hk * S
+    b = row // (Hk * S)
+    s = row // Hk % S
+    hk = row % Hk
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    splits = tl.arange(0, SPLITS)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    total_parts = tl.load(
+        partial0__step1_k_v_ptr
+        + b[:, None, None] * (Hk * S * SPLITS * (D // 2))
+        + s[:, None, None] * (Hk * SPLITS * (D // 2))
+        + hk[:, None, None] * (SPLITS * (D // 2))
+        + d[None, :, None] * SPLITS
+        + splits[None, None, :],
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total = tl.sum(total_parts, 2)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias = tl.load(
+            bias_row[:, None] + (d[None, :] + D * Hq) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = total + by_bias
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+    c = tl.load(
+        cos_row[:, None] + d[None, :] * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    total_parts_2 = tl.load(
+        partial1__step1_k_v_ptr
+        + b[:, None, None] * (Hk * S * SPLITS * (D // 2))
+        + s[:, None, None] * (Hk * SPLITS * (D // 2))
+        + hk[:, None, None] * (SPLITS * (D // 2))
+        + d[None, :, None] * SPLITS
+        + splits[None, None, :],
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_2 = tl.sum(total_parts_2, 2)
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2[:, None] + (d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = total_2 + by_bias_2
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    s_2 = tl.load(
+        sin_row[:, None] + d[None, :] * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    tl.store(k_row[:, None] + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
+    c_2 = tl.load(
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
+    total_parts_3 = tl.load(
+        partial2__step1_k_v_ptr
+        + b[:, None, None] * (Hk * S * SPLITS * (D // 2))
+        + s[:, None, None] * (Hk * SPLITS * (D // 2))
+        + hk[:, None, None] * (SPLITS * (D // 2))
+        + d[None, :, None] * SPLITS
+        + splits[None, None, :],
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_3 = tl.sum(total_parts_3, 2)
+    if bias_ptr is not None:
+        bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_3 = tl.load(
+            bias_row_3[:, None] + (d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_3 = bias_3
+    else:
+        by_bias_3 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = total_3 + by_bias_3
+    v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk
+    tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected_3, mask=mask_row_d)
+    total_parts_4 = tl.load(
+        partial3__step1_k_v_ptr
+        + b[:, None, None] * (Hk * S * SPLITS * (D // 2))
+        + s[:, None, None] * (Hk * SPLITS * (D // 2))
+        + hk[:, None, None] * (SPLITS * (D // 2))
+        + d[None, :, None] * SPLITS
+        + splits[None, None, :],
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_4 = tl.sum(total_parts_4, 2)
+    if bias_ptr is not None:
+        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_4 = tl.load(
+            bias_row_4[:, None] + (d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_4 = bias_4
+    else:
+        by_bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = total_4 + by_bias_4
+    tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_4, mask=mask_row_d)
+
+
+@triton.jit(do_not_specialize=["B", "Hk"])
+def _qkv_rope_dealt__step1_k_v(
+    weight_ptr,
+    operand_ptr,
+    partial0__step1_k_v_ptr,
+    partial1__step1_k_v_ptr,
+    partial2__step1_k_v_ptr,
+    partial3__step1_k_v_ptr,
+    D,
+    S,
+    Hk,
+    K,
+    Hq,
+    B,
+    weight_stride_HqD_HkD_HkD,
+    operand_stride_B,
+    weight_stride_K,
+    operand_stride_S,
+    operand_stride_K,
+    BLOCK_D_2: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """Partial results: several programs per tile of D/2 by a few S, combined in fixed order."""
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    split = pid % SPLITS
+    sides = tl.cdiv(D // 2, BLOCK_D_2)
+    blocks = tl.cdiv(S, BLOCK_S)
+    tile = (pid // SPLITS) % (sides * blocks)
+    first = tile // (8 * blocks) * 8
+    group = tl.minimum(sides - first, 8)
+    side = first + tile % (8 * blocks) % group
+    block = tile % (8 * blocks) // group
+    row = (pid // SPLITS // (sides * blocks)).to(tl.int64)
+    b = row // Hk
+    hk = row % Hk
+    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s_mask = s < S
+    weight_row = weight_ptr + hk * D * weight_stride_HqD_HkD_HkD
+    operand_row = operand_ptr + b * operand_stride_B
+    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_3 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_4 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        mask_d_k = d_mask[:, None] & k_mask[None, :]
+        weight = tl.load(
+            weight_row + (d[:, None] + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        mask_s_k = s_mask[None, :] & k_mask[:, None]
+        operand = tl.load(
+            operand_row + s[None, :] * operand_stride_S + k[:, None] * operand_stride_K,
+            mask=mask_s_k,
+            other=0.0,
+        )
+        product = tl.dot(weight, operand, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        product_2 = tl.dot(weight_2, operand, product_2, input_precision="ieee")
+        weight_3 = tl.load(
+            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        product_3 = tl.dot(weight_3, operand, product_3, input_precision="ieee")
+        weight_4 = tl.load(
+            weight_row
+            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
+            + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        product_4 = tl.dot(weight_4, operand, product_4, input_precision="ieee")
+    mask_s_d = s_mask[None, :] & d_mask[:, None]
+    tl.store(
+        partial0__step1_k_v_ptr
+        + b * (Hk * S * (D // 2))
+        + s[None, :] * (Hk * (D // 2))
+        + hk * (D // 2)
+        + d[:, None]
+        + split * (B * Hk * S * (D // 2)),
+        product,
+        mask=mask_s_d,
+    )
+    tl.store(
+        partial1__step1_k_v_ptr
+        + b * (Hk * S * (D // 2))
+        + s[None, :] * (Hk * (D // 2))
+        + hk * (D // 2)
+        + d[:, None]
+        + split * (B * Hk * S * (D // 2)),
+        product_2,
+        mask=mask_s_d,
+    )
+    tl.store(
+        partial2__step1_k_v_ptr
+        + b * (Hk * S * (D // 2))
+        + s[None, :] * (Hk * (D // 2))
+        + hk * (D // 2)
+        + d[:, None]
+        + split * (B * Hk * S * (D // 2)),
+        product_3,
+        mask=mask_s_d,
+    )
+    tl.store(
+        partial3__step1_k_v_ptr
+        + b * (Hk * S * (D // 2))
+        + s[None, :] * (Hk * (D // 2))
+        + hk * (D // 2)
+        + d[:, None]
+        + split * (B * Hk * S * (D // 2)),
+        product_4,
+        mask=mask_s_d,
+    )
+    device.leave(OVERLAP)
+
+
+@triton.jit(do_not_specialize=["B", "Hk", "S"])
+def _qkv_rope_combined__step1_k_v(
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    k_ptr,
+    v_ptr,
+    partial0__step1_k_v_ptr,
+    partial1__step1_k_v_ptr,
+    partial2__step1_k_v_ptr,
+    partial3__step1_k_v_ptr,
+    D,
+    B,
+    Hk,
+    S,
+    Hq,
+    P,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    k_stride_B,
+    k_stride_S,
+    k_stride_Hk,
+    k_stride_D,
+    v_stride_B,
+    v_stride_S,
+    v_stride_Hk,
+    v_stride_D,
+    ROWS: tl.constexpr,
+    BLOCK_D_2: tl.constexpr,
+    SPLITS: tl.constexpr,
+    INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """The result, from the partial results."""
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(D // 2, BLOCK_D_2)
+    row = (pid // tl.cdiv(D // 2, BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < B * Hk * S
+    b = row // (Hk * S)
+    s = row // Hk % S
+    hk = row % Hk
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    splits = tl.arange(0, SPLITS)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    total_parts = tl.load(
+        partial0__step1_k_v_ptr
+        + b[:, None, None] * (Hk * S * (D // 2))
+        + s[:, None, None] * (Hk * (D // 2))
+        + hk[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hk * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total = tl.sum(total_parts, 2)
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias = tl.load(
+            bias_row[:, None] + (d[None, :] + D * Hq) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = total + by_bias
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
+        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+    c = tl.load(
+        cos_row[:, None] + d[None, :] * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    total_parts_2 = tl.load(
+        partial1__step1_k_v_ptr
+        + b[:, None, None] * (Hk * S * (D // 2))
+        + s[:, None, None] * (Hk * (D // 2))
+        + hk[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hk * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_2 = tl.sum(total_parts_2, 2)
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2[:, None] + (d[None, :] + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = total_2 + by_bias_2
+    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    s_2 = tl.load(
+        sin_row[:, None] + d[None, :] * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    tl.store(k_row[:, None] + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
+    c_2 = tl.load(
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    s_3 = tl.load(
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
+        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
+    total_parts_3 = tl.load(
+        partial2__step1_k_v_ptr
+        + b[:, None, None] * (Hk * S * (D // 2))
+        + s[:, None, None] * (Hk * (D // 2))
+        + hk[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hk * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_3 = tl.sum(total_parts_3, 2)
+    if bias_ptr is not None:
+        bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_3 = tl.load(
+            bias_row_3[:, None] + (d[None, :] + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_3 = bias_3
+    else:
+        by_bias_3 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = total_3 + by_bias_3
+    v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk
+    tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected_3, mask=mask_row_d)
+    total_parts_4 = tl.load(
+        partial3__step1_k_v_ptr
+        + b[:, None, None] * (Hk * S * (D // 2))
+        + s[:, None, None] * (Hk * (D // 2))
+        + hk[:, None, None] * (D // 2)
+        + d[None, :, None]
+        + splits[None, None, :] * (B * Hk * S * (D // 2)),
+        mask=mask_row_d[:, :, None],
+        other=0.0,
+    )
+    total_4 = tl.sum(total_parts_4, 2)
+    if bias_ptr is not None:
+        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_4 = tl.load(
+            bias_row_4[:, None] + (d[None, :] + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=mask_row_d,
+            other=0.0,
+            eviction_policy="evict_last",
+        ).to(tl.float32)
+        by_bias_4 = bias_4
+    else:
+        by_bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = total_4 + by_bias_4
+    tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_4, mask=mask_row_d)
+
+
+@triton.jit(do_not_specialize=["Hk"])
+def _qkv_rope_swapped__step1_k_v(
+    weight_ptr,
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    operand_ptr,
+    k_ptr,
+    v_ptr,
+    D,
+    S,
+    Hk,
+    Hq,
+    K,
+    P,
+    weight_stride_HqD_HkD_HkD,
+    operand_stride_B,
+    weight_stride_K,
+    operand_stride_S,
+    operand_stride_K,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    k_stride_B,
+    k_stride_Hk,
+    k_stride_S,
+    k_stride_D,
+    v_stride_B,
+    v_stride_Hk,
+    v_stride_S,
+    v_stride_D,
+    BLOCK_D_2: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    REST: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """One program per tile of D/2 by a few S, K in a loop."""
+    device.enter(OVERLAP)
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    k_stride_B = k_stride_B // WIDTH * WIDTH
+    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
+    v_stride_B = v_stride_B // WIDTH * WIDTH
+    v_stride_Hk = v_stride_Hk // WIDTH * WIDTH
+    pid = tl.program_id(0)
+    sides = tl.cdiv(D // 2, BLOCK_D_2)
+    blocks = tl.cdiv(S, BLOCK_S)
+    tile = pid % (sides * blocks)
+    first = tile // (8 * blocks) * 8
+    group = tl.minimum(sides - first, 8)
+    side = first + tile % (8 * blocks) % group
+    block = tile % (8 * blocks) // group
+    row = (pid // (sides * blocks)).to(tl.int64)
+    b = row // Hk
+    hk = row % Hk
+    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s_mask = s < S
+    weight_row = weight_ptr + hk * D * weight_stride_HqD_HkD_HkD
+    operand_row = operand_ptr + b * operand_stride_B
+    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_3 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product_4 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
+        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+        weight = tl.load(
+            weight_row + (d[:, None] + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        )
+        operand = tl.load(
+            operand_row + s[None, :] * operand_stride_S + k[:, None] * operand_stride_K,
+            mask=s_mask[None, :],
+            other=0.0,
+        )
+        product = tl.dot(weight, operand, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        )
+        product_2 = tl.dot(weight_2, operand, product_2, input_precision="ieee")
+        weight_3 = tl.load(
+            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        )
+        product_3 = tl.dot(weight_3, operand, product_3, input_precision="ieee")
+        weight_4 = tl.load(
+            weight_row
+            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
+            + k[None, :] * weight_stride_K,
+            mask=d_mask[:, None],
+            other=0.0,
+        )
+        product_4 = tl.dot(weight_4, operand, product_4, input_precision="ieee")
+    if REST:
+        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
+        k_mask = k < K
+        mask_d_k = d_mask[:, None] & k_mask[None, :]
+        weight = tl.load(
+            weight_row + (d[:, None] + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        mask_s_k = s_mask[None, :] & k_mask[:, None]
+        operand = tl.load(
+            operand_row + s[None, :] * operand_stride_S + k[:, None] * operand_stride_K,
+            mask=mask_s_k,
+            other=0.0,
+        )
+        product = tl.dot(weight, operand, product, input_precision="ieee")
+        weight_2 = tl.load(
+            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        product_2 = tl.dot(weight_2, operand, product_2, input_precision="ieee")
+        weight_3 = tl.load(
+            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        product_3 = tl.dot(weight_3, operand, product_3, input_precision="ieee")
+        weight_4 = tl.load(
+            weight_row
+            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
+            + k[None, :] * weight_stride_K,
+            mask=mask_d_k,
+            other=0.0,
+        )
+        product_4 = tl.dot(weight_4, operand, product_4, input_precision="ieee")
+    if bias_ptr is not None:
+        bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias = tl.load(bias_row + (d + D * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
+        by_bias = bias
+    else:
+        by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected = product + by_bias[:, None]
+    if position_ids_ptr is not None:
+        position_ids_row = position_ids_ptr + b * position_ids_stride_B
+        position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
+        by_position_ids = position_ids
+    else:
+        by_position_ids = s
+    c = tl.load(
+        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + d[:, None] * cos_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c, float("nan"))
+    if bias_ptr is not None:
+        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_2 = tl.load(
+            bias_row_2 + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=d_mask,
+            other=0.0,
+        ).to(tl.float32)
+        by_bias_2 = bias_2
+    else:
+        by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = product_2 + by_bias_2[:, None]
+    s_2 = tl.load(
+        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + d[:, None] * sin_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_2, float("nan"))
+    k_row = k_ptr + b * k_stride_B + hk * k_stride_Hk
+    mask_s_d = s_mask[None, :] & d_mask[:, None]
+    tl.store(
+        k_row + s[None, :] * k_stride_S + d[:, None] * k_stride_D,
+        projected * c - projected_2 * s_2,
+        mask=mask_s_d,
+    )
+    c_2 = tl.load(
+        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + (d[:, None] + D // 2) * cos_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c_2, float("nan"))
+    s_3 = tl.load(
+        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + (d[:, None] + D // 2) * sin_stride_D,
+        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        other=0.0,
+    ).to(tl.float32)
+    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_3, float("nan"))
+    tl.store(
+        k_row + s[None, :] * k_stride_S + (d[:, None] + D // 2) * k_stride_D,
+        projected_2 * c_2 + projected * s_3,
+        mask=mask_s_d,
+    )
+    if bias_ptr is not None:
+        bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_3 = tl.load(
+            bias_row_3 + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
+            mask=d_mask,
+            other=0.0,
+        ).to(tl.float32)
+        by_bias_3 = bias_3
+    else:
+        by_bias_3 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = product_3 + by_bias_3[:, None]
+    v_row = v_ptr + b * v_stride_B + hk * v_stride_Hk
+    tl.store(v_row + s[None, :] * v_stride_S + d[:, None] * v_stride_D, projected_3, mask=mask_s_d)
+    if bias_ptr is not None:
+        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+        bias_4 = tl.load(
+            bias_row_4 + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+            mask=d_mask,
+            other=0.0,
+        ).to(tl.float32)
+        by_bias_4 = bias_4
+    else:
+        by_bias_4 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = product_4 + by_bias_4[:, None]
+    tl.store(v_row + s[None, :] * v_stride_S + (d[:, None] + D // 2) * v_stride_D, projected_4, mask=mask_s_d)
+    device.leave(OVERLAP)
+
+
+@triton.jit(do_not_specialize=["Hk", "begin", "end"])
+def _qkv_rope_persistent__step1_k_v(
+    operand_box,
+    weight_box,
+    weight_box_2,
+    k_box,
+    k_box_2,
+    v_box,
+    v_box_2,
+    cos_ptr,
+    sin_ptr,
+    position_ids_ptr,
+    bias_ptr,
+    S,
+    D,
+    Hk,
+    K,
+    Hq,
+    P,
+    bias_stride_HqD_HkD_HkD,
+    position_ids_stride_B,
+    position_ids_stride_S,
+    cos_stride_P,
+    cos_stride_D,
+    sin_stride_P,
+    sin_stride_D,
+    begin,
+    end,
+    BLOCK_S: tl.constexpr,
+    BLOCK_D_2: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    DOWN: tl.constexpr,
+    ACROSS: tl.constexpr,
+    INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """Programs that make tile after tile of S by D/2, from boxes."""
+    device.enter(OVERLAP)
+    # WIDTH divides these: so many neighbours may be read or written at once.
+    cos_stride_P = cos_stride_P // WIDTH * WIDTH
+    sin_stride_P = sin_stride_P // WIDTH * WIDTH
+    sides = tl.cdiv(S, BLOCK_S * DOWN)
+    blocks = tl.cdiv(D // 2, BLOCK_D_2 * ACROSS)
+    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
+        whole = part // (DOWN * ACROSS)
+        tile = whole % (sides * blocks)
+        first = tile // (GROUP * blocks) * GROUP
+        group = tl.minimum(sides - first, GROUP)
+        within = tile % (GROUP * blocks)
+        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        block = within // group * ACROSS + part % ACROSS
+        row = (whole // (sides * blocks)).to(tl.int64)
+        b = row // Hk
+        hk = row % Hk
+        s = side.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+        s_mask = s < S
+        d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+        d_mask = d < D // 2
+        product_product = tl.full([BLOCK_S, 2 * BLOCK_D_2], 0.0, tl.float32)
+        product_product_2 = tl.full([BLOCK_S, 2 * BLOCK_D_2], 0.0, tl.float32)
+        for start in range(0, K, BLOCK_K):
+            operand = operand_box.load([b.to(tl.int32), side * BLOCK_S, start]).reshape(BLOCK_S, BLOCK_K)
+            weight = weight_box.load([0, hk.to(tl.int32), block * BLOCK_D_2, start]).reshape(2 * BLOCK_D_2, BLOCK_K)
+            product_product = tl.dot(operand, weight.T, product_product, input_precision="ieee")
+            weight_2 = weight_box_2.load([0, hk.to(tl.int32), block * BLOCK_D_2, start]).reshape(2 * BLOCK_D_2, BLOCK_K)
+            product_product_2 = tl.dot(operand, weight_2.T, product_product_2, input_precision="ieee")
+        product, product_2 = product_product.reshape(BLOCK_S, 2, BLOCK_D_2).permute(0, 2, 1).split()
+        product_3, product_4 = product_product_2.reshape(BLOCK_S, 2, BLOCK_D_2).permute(0, 2, 1).split()
+        if bias_ptr is not None:
+            bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+            bias = tl.load(bias_row + (d + D * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
+            by_bias = bias
+        else:
+            by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
+        projected = product + by_bias[None, :]
+        if position_ids_ptr is not None:
+            position_ids_row = position_ids_ptr + b * position_ids_stride_B
+            position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
+            by_position_ids = position_ids
+        else:
+            by_position_ids = s
+        c = tl.load(
+            cos_ptr + by_position_ids.to(INDEX)[:, None] * cos_stride_P + d[None, :] * cos_stride_D,
+            mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+        if bias_ptr is not None:
+            bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+            bias_2 = tl.load(
+                bias_row_2 + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+                mask=d_mask,
+                other=0.0,
+            ).to(tl.float32)
+            by_bias_2 = bias_2
+        else:
+            by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+        projected_2 = product_2 + by_bias_2[None, :]
+        s_2 = tl.load(
+            sin_ptr + by_position_ids.to(INDEX)[:, None] * sin_stride_P + d[None, :] * sin_stride_D,
+            mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+        k_box.store(
+            [b.to(tl.int32), hk.to(tl.int32), side * BLOCK_S, block * BLOCK_D_2],
+            (projected * c - projected_2 * s_2).to(k_box.dtype).reshape(1, 1, BLOCK_S, BLOCK_D_2),
+        )
+        c_2 = tl.load(
+            cos_ptr + by_position_ids.to(INDEX)[:, None] * cos_stride_P + (d[None, :] + D // 2) * cos_stride_D,
+            mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+        s_3 = tl.load(
+            sin_ptr + by_position_ids.to(INDEX)[:, None] * sin_stride_P + (d[None, :] + D // 2) * sin_stride_D,
+            mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+            other=0.0,
+        ).to(tl.float32)
+        s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+        k_box_2.store(
+            [b.to(tl.int32), hk.to(tl.int32), side * BLOCK_S, block * BLOCK_D_2],
+            (projected_2 * c_2 + projected * s_3).to(k_box_2.dtype).reshape(1, 1, BLOCK_S, BLOCK_D_2),
+        )
+        if bias_ptr is not None:
+            bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+            bias_3 = tl.load(
+                bias_row_3 + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
+                mask=d_mask,
+                other=0.0,
+            ).to(tl.float32)
+            by_bias_3 = bias_3
+        else:
+            by_bias_3 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+        projected_3 = product_3 + by_bias_3[None, :]
+        v_box.store(
+            [b.to(tl.int32), hk.to(tl.int32), side * BLOCK_S, block * BLOCK_D_2],
+            projected_3.to(v_box.dtype).reshape(1, 1, BLOCK_S, BLOCK_D_2),
+        )
+        if bias_ptr is not None:
+            bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
+            bias_4 = tl.load(
+                bias_row_4 + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
+                mask=d_mask,
+                other=0.0,
+            ).to(tl.float32)
+            by_bias_4 = bias_4
+        else:
+            by_bias_4 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+        projected_4 = product_4 + by_bias_4[None, :]
+        v_box_2.store(
+            [b.to(tl.int32), hk.to(tl.int32), side * BLOCK_S, block * BLOCK_D_2],
+            projected_4.to(v_box_2.dtype).reshape(1, 1, BLOCK_S, BLOCK_D_2),
+        )
+    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["S"])
@@ -2949,8 +4385,10 @@ def _qkv_rope_joint__after_q_k(
     EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     product_stride_B = product_stride_B // WIDTH * WIDTH
     product_stride_S = product_stride_S // WIDTH * WIDTH
@@ -3123,8 +4561,10 @@ def _qkv_rope_blocked__after_q_k_q(
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     product_stride_B = product_stride_B // WIDTH * WIDTH
     product_stride_S = product_stride_S // WIDTH * WIDTH
@@ -3249,8 +4689,10 @@ def _qkv_rope_blocked__after_q_k_k(
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     product_stride_B = product_stride_B // WIDTH * WIDTH
     product_stride_S = product_stride_S // WIDTH * WIDTH
@@ -3365,8 +4807,10 @@ def _qkv_rope_blocked__after_v(
     BLOCK_D_2: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     product_stride_B = product_stride_B // WIDTH * WIDTH
     product_stride_S = product_stride_S // WIDTH * WIDTH
@@ -3634,6 +5078,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
     )
     index = tiles.index_type(x, gain, weight, cos, sin, position_ids, bias, q, k, v)
     scratch = {}
+    overlap = overlaps(x.device)
     launches = []
     products = (
         matmul(
@@ -3645,16 +5090,70 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
             inner=((K, 1, weight.stride(1)),),
         ),
     )
+    boxes = (
+        box(("operand",), T.itemsize, (B, K * S), (S, K), (K, 1)),
+        box(
+            ("weight", "weight"),
+            weight.element_size(),
+            (Hq, D * weight.stride(0), D * weight.stride(0)),
+            (D // 2, weight.stride(0), weight.stride(0)),
+            (K, weight.stride(1), weight.stride(1)),
+            offsets=(0, (D // 2) * weight.stride(0)),
+        ),
+        box(("q",), q.dtype.itemsize, (B, D * Hq * S), (Hq, D), (S, D * Hq), (D // 2, 1)),
+        box(("q",), q.dtype.itemsize, (B, D * Hq * S), (Hq, D), (S, D * Hq), (D // 2, 1), offsets=((D // 2) * 1,)),
+    )
+    contraction = Contraction(B * Hq, S, D // 2, K, dots=2, again=Hq, widest=128)
+    boxes2 = (
+        box(("operand",), T.itemsize, (B, K * S), (S, K), (K, 1)),
+        box(
+            ("weight", "weight"),
+            weight.element_size(),
+            (Hk, D * weight.stride(0), D * weight.stride(0)),
+            (D // 2, weight.stride(0), weight.stride(0)),
+            (K, weight.stride(1), weight.stride(1)),
+            offsets=(D * Hq * weight.stride(0), (D * Hq + D // 2) * weight.stride(0)),
+        ),
+        box(
+            ("weight", "weight"),
+            weight.element_size(),
+            (Hk, D * weight.stride(0), D * weight.stride(0)),
+            (D // 2, weight.stride(0), weight.stride(0)),
+            (K, weight.stride(1), weight.stride(1)),
+            offsets=((D * Hk + D * Hq) * weight.stride(0), (D * Hk + D * Hq + D // 2) * weight.stride(0)),
+        ),
+        box(("k",), k.dtype.itemsize, (B, D * Hk * S), (Hk, D), (S, D * Hk), (D // 2, 1)),
+        box(("k",), k.dtype.itemsize, (B, D * Hk * S), (Hk, D), (S, D * Hk), (D // 2, 1), offsets=((D // 2) * 1,)),
+        box(("v",), v.dtype.itemsize, (B, D * Hk * S), (Hk, D), (S, D * Hk), (D // 2, 1)),
+        box(("v",), v.dtype.itemsize, (B, D * Hk * S), (Hk, D), (S, D * Hk), (D // 2, 1), offsets=((D // 2) * 1,)),
+    )
+    contraction2 = Contraction(B * Hk, S, D // 2, K, dots=4, again=Hk)
+    fits = moves_boxes(boxes, weight) and moves_boxes(boxes2, weight)
+    boxed = fits and B * Hq * S * (D // 2) * K + B * Hk * S * (D // 2) * K >= dots.STEPS_WORK
+    library = dots.prefers_library(products, tiled=True, several=True)
+    boxed = boxed and (not library or outruns(x.device, contraction, contraction2, products=1))
     way = _WAYS_QKV_ROPE.best(
         x.device,
         B * S,
         (K, D, Hk, Hq, T, C, position_ids is not None, bias is not None),
         library=None not in products,
+        persistent=fits,
     )
-    if takes(way, dots.prefers_library(products, tiled=True, several=True), "library"):
-        # operand by weight in the library
+    if takes(
+        way,
+        dots.is_vector(
+            B * S,
+            Hq * K * (D // 2),
+        ) or dots.takes_few(S, B) or dots.is_vector(B * S, Hk * K * (D // 2)) or boxed,
+        "resident",
+        "streamed",
+        "split",
+        "dealt",
+        "swapped",
+        "persistent",
+    ):
+        # what dots multiply is stored first
         scratch["operand"] = Buffer((B, S, K), T)
-        scratch["product"] = Buffer((B, S, 2 * D * Hk + D * Hq), torch.float32)
         index = tiles.index_type(x, gain, weight, cos, sin, position_ids, bias, q, k, v, *scratch.values())
         if tiles.padded(K) <= tiles.SHORT_ROW:
             # several rows (B, S) per program, K in registers
@@ -3672,6 +5171,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -3689,6 +5189,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(B * S, tiles.padded(K), x.element_size(), 1),
@@ -3709,6 +5210,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -3731,6 +5233,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -3748,6 +5251,536 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         BLOCK_K=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(block.warps),
+                )
+            )
+        if takes(
+            way,
+            dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.holds_row(
+                B * Hq * S * (D // 2),
+                K,
+                T.itemsize,
+                4,
+                False,
+                0.75 * T.itemsize,
+            ),
+            "resident",
+        ):
+            # one program per B, S, Hq, D/2, K in registers
+            launches.append(
+                Launch(
+                    _qkv_rope_resident__step1_q,
+                    grid=(B * Hq * S * (D // 2),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_resident__step1_q,
+                        sizes,
+                        BLOCK_K=tiles.padded(K),
+                        EVEN_K=tiles.padded(K) == K,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.row_options(B * Hq * S * (D // 2), tiles.padded(K), T.itemsize, 4),
+                )
+            )
+        elif takes(
+            way,
+            dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.prefers_loop(B * Hq * S * (D // 2), K),
+            "streamed",
+        ):
+            # one program per B, S, Hq, D/2, K in a loop
+            chunk = tiles.chunk_size(K, 2, 4, 5)
+            warps = tiles.warps(chunk, thread=8)
+            launches.append(
+                Launch(
+                    _qkv_rope_streamed__step1_q,
+                    grid=(B * Hq * S * (D // 2),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_streamed__step1_q,
+                        sizes,
+                        BLOCK_K=chunk,
+                        CHUNKS=K // chunk,
+                        REST=K % chunk != 0,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(warps),
+                )
+            )
+        elif takes(way, dots.is_vector(B * S, Hq * K * (D // 2)), "split"):
+            # each B, S, Hq, D/2 over several programs, combined in fixed order
+            chunk = tiles.split_chunk(K, 5)
+            splits = tiles.split_count(B * Hq * S * (D // 2), tiles.cdiv(K, chunk), chunk)
+            warps = tiles.warps(chunk, thread=8)
+            partial0__step1_q = B * Hq * S * (D // 2) * splits
+            scratch["partial0__step1_q"] = Buffer((partial0__step1_q,), torch.float32)
+            partial1__step1_q = B * Hq * S * (D // 2) * splits
+            scratch["partial1__step1_q"] = Buffer((partial1__step1_q,), torch.float32)
+            launches.append(
+                Launch(
+                    _qkv_rope_partial0__step1_q,
+                    grid=(B * Hq * S * (D // 2) * splits,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_partial0__step1_q,
+                        sizes,
+                        BLOCK_K=chunk,
+                        SPLITS=splits,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(warps),
+                )
+            )
+            block = tiles.blocks(B * Hq * S, D // 2, parts=splits, splits=splits)
+            launches.append(
+                Launch(
+                    _qkv_rope_finish__step1_q,
+                    grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_finish__step1_q,
+                        sizes,
+                        ROWS=block.lanes,
+                        BLOCK_D_2=block.size,
+                        SPLITS=splits,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(block.warps),
+                )
+            )
+        elif takes(
+            way,
+            dots.takes_few(S, B) and dots.few_tile(
+                B * Hq,
+                D // 2,
+                S,
+                K,
+                max(T.itemsize, weight.element_size()),
+                2,
+            ).splits > 1,
+            "dealt",
+        ):
+            # several programs per tile of D/2 by a few S, combined in fixed order
+            tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, max(T.itemsize, weight.element_size()), 2)
+            splits = tile.splits
+            partial0__step1_q = B * Hq * S * (D // 2) * splits
+            scratch["partial0__step1_q"] = Buffer((partial0__step1_q,), torch.float32)
+            partial1__step1_q = B * Hq * S * (D // 2) * splits
+            scratch["partial1__step1_q"] = Buffer((partial1__step1_q,), torch.float32)
+            launches.append(
+                Launch(
+                    _qkv_rope_dealt__step1_q,
+                    grid=(B * Hq * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block) * tile.splits,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_dealt__step1_q,
+                        sizes,
+                        BLOCK_D_2=tile.side,
+                        BLOCK_S=tile.block,
+                        BLOCK_K=tile.step,
+                        SPLITS=tile.splits,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tile.options,
+                )
+            )
+            block = tiles.blocks(B * Hq * S, D // 2, parts=splits, splits=splits)
+            launches.append(
+                Launch(
+                    _qkv_rope_combined__step1_q,
+                    grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_combined__step1_q,
+                        sizes,
+                        ROWS=block.lanes,
+                        BLOCK_D_2=block.size,
+                        SPLITS=splits,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(block.warps),
+                )
+            )
+        elif takes(way, dots.takes_few(S, B), "swapped"):
+            # one program per tile of D/2 by a few S, K in a loop
+            tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, max(T.itemsize, weight.element_size()), 2)
+            launches.append(
+                Launch(
+                    _qkv_rope_swapped__step1_q,
+                    grid=(B * Hq * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_swapped__step1_q,
+                        sizes,
+                        BLOCK_D_2=tile.side,
+                        BLOCK_S=tile.block,
+                        BLOCK_K=tile.step,
+                        CHUNKS=K // tile.step,
+                        REST=K % tile.step != 0,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tile.options,
+                )
+            )
+        else:
+            # programs that make tile after tile of S by D/2, from boxes
+            launches += [
+                Launch(
+                    _qkv_rope_persistent__step1_q,
+                    grid=(run.programs,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_persistent__step1_q,
+                        sizes,
+                        begin=run.begin,
+                        end=run.end,
+                        BLOCK_S=run.side,
+                        BLOCK_D_2=run.block,
+                        BLOCK_K=run.step,
+                        GROUP=run.group,
+                        DOWN=run.down,
+                        ACROSS=run.across,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=run.options,
+                    boxes={
+                        "operand_box": boxes[0].cut(1, run.side, run.step),
+                        "weight_box": boxes[1].cut(1, run.block, run.step),
+                        "q_box": boxes[2].cut(1, 1, run.side, run.block),
+                        "q_box_2": boxes[3].cut(1, 1, run.side, run.block),
+                    },
+                    beside=run.begin > 0,
+                )
+                for run in runs(way, x.device, contraction)
+            ]
+        if takes(
+            way,
+            dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.holds_row(
+                B * Hk * S * (D // 2),
+                K,
+                T.itemsize,
+                4,
+                False,
+                1.25 * T.itemsize,
+            ),
+            "resident",
+        ):
+            # one program per B, S, Hk, D/2, K in registers
+            launches.append(
+                Launch(
+                    _qkv_rope_resident__step1_k_v,
+                    grid=(B * Hk * S * (D // 2),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_resident__step1_k_v,
+                        sizes,
+                        BLOCK_K=tiles.padded(K),
+                        EVEN_K=tiles.padded(K) == K,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.row_options(B * Hk * S * (D // 2), tiles.padded(K), T.itemsize, 4),
+                    beside=True,
+                )
+            )
+        elif takes(
+            way,
+            dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.prefers_loop(B * Hk * S * (D // 2), K),
+            "streamed",
+        ):
+            # one program per B, S, Hk, D/2, K in a loop
+            chunk = tiles.chunk_size(K, 2, 4, 9)
+            warps = tiles.warps(chunk, thread=8)
+            launches.append(
+                Launch(
+                    _qkv_rope_streamed__step1_k_v,
+                    grid=(B * Hk * S * (D // 2),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_streamed__step1_k_v,
+                        sizes,
+                        BLOCK_K=chunk,
+                        CHUNKS=K // chunk,
+                        REST=K % chunk != 0,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(warps),
+                    beside=True,
+                )
+            )
+        elif takes(way, dots.is_vector(B * S, Hk * K * (D // 2)), "split"):
+            # each B, S, Hk, D/2 over several programs, combined in fixed order
+            chunk = tiles.split_chunk(K, 9)
+            splits = tiles.split_count(B * Hk * S * (D // 2), tiles.cdiv(K, chunk), chunk)
+            warps = tiles.warps(chunk, thread=8)
+            partial0__step1_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial0__step1_k_v"] = Buffer((partial0__step1_k_v,), torch.float32)
+            partial1__step1_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial1__step1_k_v"] = Buffer((partial1__step1_k_v,), torch.float32)
+            partial2__step1_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial2__step1_k_v"] = Buffer((partial2__step1_k_v,), torch.float32)
+            partial3__step1_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial3__step1_k_v"] = Buffer((partial3__step1_k_v,), torch.float32)
+            launches.append(
+                Launch(
+                    _qkv_rope_partial0__step1_k_v,
+                    grid=(B * Hk * S * (D // 2) * splits,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_partial0__step1_k_v,
+                        sizes,
+                        BLOCK_K=chunk,
+                        SPLITS=splits,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(warps),
+                    beside=True,
+                )
+            )
+            block = tiles.blocks(B * Hk * S, D // 2, parts=splits, splits=splits)
+            launches.append(
+                Launch(
+                    _qkv_rope_finish__step1_k_v,
+                    grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_finish__step1_k_v,
+                        sizes,
+                        ROWS=block.lanes,
+                        BLOCK_D_2=block.size,
+                        SPLITS=splits,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(block.warps),
+                )
+            )
+        elif takes(
+            way,
+            dots.takes_few(S, B) and dots.few_tile(
+                B * Hk,
+                D // 2,
+                S,
+                K,
+                max(T.itemsize, weight.element_size()),
+                4,
+            ).splits > 1,
+            "dealt",
+        ):
+            # several programs per tile of D/2 by a few S, combined in fixed order
+            tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, max(T.itemsize, weight.element_size()), 4)
+            splits = tile.splits
+            partial0__step1_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial0__step1_k_v"] = Buffer((partial0__step1_k_v,), torch.float32)
+            partial1__step1_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial1__step1_k_v"] = Buffer((partial1__step1_k_v,), torch.float32)
+            partial2__step1_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial2__step1_k_v"] = Buffer((partial2__step1_k_v,), torch.float32)
+            partial3__step1_k_v = B * Hk * S * (D // 2) * splits
+            scratch["partial3__step1_k_v"] = Buffer((partial3__step1_k_v,), torch.float32)
+            launches.append(
+                Launch(
+                    _qkv_rope_dealt__step1_k_v,
+                    grid=(B * Hk * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block) * tile.splits,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_dealt__step1_k_v,
+                        sizes,
+                        BLOCK_D_2=tile.side,
+                        BLOCK_S=tile.block,
+                        BLOCK_K=tile.step,
+                        SPLITS=tile.splits,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tile.options,
+                    beside=True,
+                )
+            )
+            block = tiles.blocks(B * Hk * S, D // 2, parts=splits, splits=splits)
+            launches.append(
+                Launch(
+                    _qkv_rope_combined__step1_k_v,
+                    grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_combined__step1_k_v,
+                        sizes,
+                        ROWS=block.lanes,
+                        BLOCK_D_2=block.size,
+                        SPLITS=splits,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(block.warps),
+                )
+            )
+        elif takes(way, dots.takes_few(S, B), "swapped"):
+            # one program per tile of D/2 by a few S, K in a loop
+            tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, max(T.itemsize, weight.element_size()), 4)
+            launches.append(
+                Launch(
+                    _qkv_rope_swapped__step1_k_v,
+                    grid=(B * Hk * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_swapped__step1_k_v,
+                        sizes,
+                        BLOCK_D_2=tile.side,
+                        BLOCK_S=tile.block,
+                        BLOCK_K=tile.step,
+                        CHUNKS=K // tile.step,
+                        REST=K % tile.step != 0,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tile.options,
+                    beside=True,
+                )
+            )
+        else:
+            # programs that make tile after tile of S by D/2, from boxes
+            launches += [
+                Launch(
+                    _qkv_rope_persistent__step1_k_v,
+                    grid=(run.programs,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_persistent__step1_k_v,
+                        sizes,
+                        begin=run.begin,
+                        end=run.end,
+                        BLOCK_S=run.side,
+                        BLOCK_D_2=run.block,
+                        BLOCK_K=run.step,
+                        GROUP=run.group,
+                        DOWN=run.down,
+                        ACROSS=run.across,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=run.options,
+                    boxes={
+                        "operand_box": boxes2[0].cut(1, run.side, run.step),
+                        "weight_box": boxes2[1].cut(1, run.block, run.step),
+                        "weight_box_2": boxes2[2].cut(1, run.block, run.step),
+                        "k_box": boxes2[3].cut(1, 1, run.side, run.block),
+                        "k_box_2": boxes2[4].cut(1, 1, run.side, run.block),
+                        "v_box": boxes2[5].cut(1, 1, run.side, run.block),
+                        "v_box_2": boxes2[6].cut(1, 1, run.side, run.block),
+                    },
+                    beside=True,
+                )
+                for run in runs(way, x.device, contraction2)
+            ]
+    elif takes(way, dots.prefers_library(products, tiled=True, several=True), "library"):
+        # operand by weight in the library
+        scratch["operand"] = Buffer((B, S, K), T)
+        scratch["product"] = Buffer((B, S, 2 * D * Hk + D * Hq), torch.float32)
+        index = tiles.index_type(x, gain, weight, cos, sin, position_ids, bias, q, k, v, *scratch.values())
+        if tiles.padded(K) <= tiles.SHORT_ROW:
+            # several rows (B, S) per program, K in registers
+            row = tiles.padded(K)
+            lanes = tiles.lanes(B * S, row)
+            warps = tiles.warps(lanes * row)
+            launches.append(
+                Launch(
+                    _qkv_rope_rows__before,
+                    grid=(tiles.cdiv(B * S, lanes),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_rows__before,
+                        sizes,
+                        BLOCK_K=tiles.padded(K),
+                        EVEN_K=tiles.padded(K) == K,
+                        ROWS=lanes,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(warps),
+                )
+            )
+        elif tiles.holds_row(B * S, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
+            # one program per B, S, K in registers
+            launches.append(
+                Launch(
+                    _qkv_rope_resident__before,
+                    grid=(B * S,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_resident__before,
+                        sizes,
+                        BLOCK_K=tiles.padded(K),
+                        EVEN_K=tiles.padded(K) == K,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.row_options(B * S, tiles.padded(K), x.element_size(), 1),
+                )
+            )
+        elif tiles.prefers_loop(B * S, K):
+            # one program per B, S, K in a loop
+            chunk = tiles.chunk_size(K, 2, 1, 2)
+            warps = tiles.warps(chunk, thread=8)
+            launches.append(
+                Launch(
+                    _qkv_rope_streamed__before,
+                    grid=(B * S,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_streamed__before,
+                        sizes,
+                        BLOCK_K=chunk,
+                        CHUNKS=K // chunk,
+                        REST=K % chunk != 0,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(warps),
+                )
+            )
+        else:
+            # each B, S over several programs, combined in fixed order
+            chunk = tiles.split_chunk(K, 2)
+            splits = tiles.split_count(B * S, tiles.cdiv(K, chunk), chunk)
+            warps = tiles.warps(chunk, thread=8)
+            partial0__before = B * S * splits
+            scratch["partial0__before"] = Buffer((partial0__before,), torch.float32)
+            launches.append(
+                Launch(
+                    _qkv_rope_partial0__before,
+                    grid=(B * S * splits,),
+                    arguments=tiles.arguments(
+                        _qkv_rope_partial0__before,
+                        sizes,
+                        BLOCK_K=chunk,
+                        SPLITS=splits,
+                        WIDTH=width,
+                        OVERLAP=overlap,
+                        INDEX=index,
+                    ),
+                    options=tiles.ways(warps),
+                )
+            )
+            block = tiles.blocks(B * S, K, splits=splits)
+            launches.append(
+                Launch(
+                    _qkv_rope_finish__before,
+                    grid=(tiles.cdiv(B * S, block.lanes) * tiles.cdiv(K, block.size),),
+                    arguments=tiles.arguments(
+                        _qkv_rope_finish__before,
+                        sizes,
+                        ROWS=block.lanes,
+                        BLOCK_K=block.size,
+                        SPLITS=splits,
+                        WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -3774,6 +5807,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         EVEN_HK=tiles.padded(Hk) == Hk,
                         EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -3793,6 +5827,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         ROWS=block.lanes,
                         BLOCK_D_2=block.size,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -3810,6 +5845,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         ROWS=block.lanes,
                         BLOCK_D_2=block.size,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -3827,6 +5863,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
                     WIDTH=width,
+                    OVERLAP=overlap,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -3945,74 +5982,6 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
-                )
-            )
-        elif takes(
-            way,
-            dots.takes_few(S, B) and dots.few_tile(B * Hq, D // 2, S, K, x.element_size(), 2).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of D/2 by a few S, combined in fixed order
-            tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, x.element_size(), 2)
-            splits = tile.splits
-            partial0_q = B * S * splits
-            scratch["partial0_q"] = Buffer((partial0_q,), torch.float32)
-            partial1_q = B * Hq * S * (D // 2) * splits
-            scratch["partial1_q"] = Buffer((partial1_q,), torch.float32)
-            partial2_q = B * Hq * S * (D // 2) * splits
-            scratch["partial2_q"] = Buffer((partial2_q,), torch.float32)
-            launches.append(
-                Launch(
-                    _qkv_rope_dealt_q,
-                    grid=(B * Hq * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_dealt_q,
-                        sizes,
-                        BLOCK_D_2=tile.side,
-                        BLOCK_S=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                )
-            )
-            block = tiles.blocks(B * Hq * S, D // 2, parts=splits, splits=splits)
-            launches.append(
-                Launch(
-                    _qkv_rope_combined_q,
-                    grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_combined_q,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_D_2=block.size,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                )
-            )
-        elif takes(way, dots.takes_few(S, B), "swapped"):
-            # one program per tile of D/2 by a few S, K in a loop
-            tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, x.element_size(), 2)
-            launches.append(
-                Launch(
-                    _qkv_rope_swapped_q,
-                    grid=(B * Hq * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_swapped_q,
-                        sizes,
-                        BLOCK_D_2=tile.side,
-                        BLOCK_S=tile.block,
-                        BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
                 )
             )
         else:
@@ -4152,78 +6121,6 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     options=tiles.ways(block.warps),
                 )
             )
-        elif takes(
-            way,
-            dots.takes_few(S, B) and dots.few_tile(B * Hk, D // 2, S, K, x.element_size(), 4).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of D/2 by a few S, combined in fixed order
-            tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, x.element_size(), 4)
-            splits = tile.splits
-            partial0_k_v = B * S * splits
-            scratch["partial0_k_v"] = Buffer((partial0_k_v,), torch.float32)
-            partial1_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial1_k_v"] = Buffer((partial1_k_v,), torch.float32)
-            partial2_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial2_k_v"] = Buffer((partial2_k_v,), torch.float32)
-            partial3_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial3_k_v"] = Buffer((partial3_k_v,), torch.float32)
-            partial4_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial4_k_v"] = Buffer((partial4_k_v,), torch.float32)
-            launches.append(
-                Launch(
-                    _qkv_rope_dealt_k_v,
-                    grid=(B * Hk * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_dealt_k_v,
-                        sizes,
-                        BLOCK_D_2=tile.side,
-                        BLOCK_S=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                )
-            )
-            block = tiles.blocks(B * Hk * S, D // 2, parts=splits, splits=splits)
-            launches.append(
-                Launch(
-                    _qkv_rope_combined_k_v,
-                    grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_combined_k_v,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_D_2=block.size,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                )
-            )
-        elif takes(way, dots.takes_few(S, B), "swapped"):
-            # one program per tile of D/2 by a few S, K in a loop
-            tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, x.element_size(), 4)
-            launches.append(
-                Launch(
-                    _qkv_rope_swapped_k_v,
-                    grid=(B * Hk * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_swapped_k_v,
-                        sizes,
-                        BLOCK_D_2=tile.side,
-                        BLOCK_S=tile.block,
-                        BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                )
-            )
         else:
             # one program per tile of S by D/2, K in a loop
             tile = shaped(way, dots.product_tile, B * Hk, S, D // 2, K, x.element_size(), 4)
@@ -4261,7 +6158,7 @@ _WAYS_QKV_ROPE = Ways(
     __file__,
     spec="b15e2cfb36879dad0c58e9f86e11328dfb262b0d7ab5fba23d968f95792d6a1a",
     case=("K", "D", "Hk", "Hq", "T", "C", "position_ids", "bias"),
-    plans=("library", "resident", "streamed", "split", "dealt", "swapped", "product"),
+    plans=("resident", "streamed", "split", "dealt", "swapped", "persistent", "library", "product"),
 )
 
 _OP_QKV_ROPE = Op(

@@ -34,6 +34,7 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
+    Contraction,
     Launch,
     Op,
     Plan,
@@ -46,6 +47,7 @@ from fusec.runtime import (
     matmul,
     moves_boxes,
     outruns,
+    overlaps,
     real,
     runs,
     shaped,
@@ -550,8 +552,10 @@ def _rmsnorm_gated_mlp_rows__before(
     EVEN_K: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -599,8 +603,10 @@ def _rmsnorm_gated_mlp_resident__before(
     EVEN_K: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -641,8 +647,10 @@ def _rmsnorm_gated_mlp_streamed__before(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -694,8 +702,10 @@ def _rmsnorm_gated_mlp_partial0__before(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -738,8 +748,10 @@ def _rmsnorm_gated_mlp_finish__before(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -798,8 +810,10 @@ def _rmsnorm_gated_mlp_dealt__step1(
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -867,9 +881,11 @@ def _rmsnorm_gated_mlp_combined__step1(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -941,9 +957,11 @@ def _rmsnorm_gated_mlp_swapped__step1(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -1038,9 +1056,11 @@ def _rmsnorm_gated_mlp_persistent__step1(
     DOWN: tl.constexpr,
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -1080,6 +1100,7 @@ def _rmsnorm_gated_mlp_persistent__step1(
             [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
             y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
         )
+    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -1103,9 +1124,11 @@ def _rmsnorm_gated_mlp_blocked__after(
     BLOCK_N: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
@@ -1308,6 +1331,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
     )
     index = tiles.index_type(x, gain, gate_weight, up_weight, y)
     scratch = {}
+    overlap = overlaps(x.device)
     launches = []
     products = (
         matmul(
@@ -1337,10 +1361,11 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
         ),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
+    contraction = Contraction(lead0, lead1, N, K, dots=2)
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, gate_weight, up_weight)
     boxed = fits and lead0 * lead1 * N * K >= dots.STEPS_WORK
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, dots=2))
+    boxed = boxed and (not library or outruns(x.device, contraction, products=2))
     way = _WAYS_RMSNORM_GATED_MLP.best(x.device, rows.count, (K, N, T), library=None not in products, persistent=fits)
     if takes(
         way,
@@ -1368,6 +1393,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1387,6 +1413,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
@@ -1409,6 +1436,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1433,6 +1461,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1452,6 +1481,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_K=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -1498,6 +1528,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
                         SPLITS=tile.splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -1520,6 +1551,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
                     ),
@@ -1557,6 +1589,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         CHUNKS=K // tile.step,
                         REST=K % tile.step != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
                     ),
@@ -1583,6 +1616,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
+                        OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
                     ),
@@ -1593,8 +1627,9 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
                     flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
+                    beside=run.begin > 0,
                 )
-                for run in runs(way, x.device, lead0, lead1, N, K, dots=2)
+                for run in runs(way, x.device, contraction)
             ]
     elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # normed by gate_weight and normed by up_weight in the library
@@ -1618,6 +1653,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1637,6 +1673,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
@@ -1659,6 +1696,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1683,6 +1721,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1702,6 +1741,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_K=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -1723,6 +1763,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     WIDTH=width,
+                    OVERLAP=overlap,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),

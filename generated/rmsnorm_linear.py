@@ -37,6 +37,7 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
+    Contraction,
     Launch,
     Op,
     Plan,
@@ -44,11 +45,13 @@ from fusec.runtime import (
     box,
     collapse,
     contiguous,
+    device,
     dots,
     flag,
     matmul,
     moves_boxes,
     outruns,
+    overlaps,
     parameter,
     real,
     runs,
@@ -457,8 +460,10 @@ def _rmsnorm_linear_rows__before(
     EVEN_K: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -506,8 +511,10 @@ def _rmsnorm_linear_resident__before(
     EVEN_K: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -548,8 +555,10 @@ def _rmsnorm_linear_streamed__before(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -599,8 +608,10 @@ def _rmsnorm_linear_partial0__before(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -643,8 +654,10 @@ def _rmsnorm_linear_finish__before(
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -699,8 +712,10 @@ def _rmsnorm_linear_dealt__step1(
     BLOCK_K: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -757,8 +772,10 @@ def _rmsnorm_linear_combined__step1(
     BLOCK_N: tl.constexpr,
     SPLITS: tl.constexpr,
     INDEX: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -819,8 +836,10 @@ def _rmsnorm_linear_swapped__step1(
     REST: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -899,8 +918,10 @@ def _rmsnorm_linear_persistent__step1(
     ACROSS: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
@@ -935,6 +956,7 @@ def _rmsnorm_linear_persistent__step1(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
+    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -956,8 +978,10 @@ def _rmsnorm_linear_blocked__after(
     BLOCK_N: tl.constexpr,
     INDEX: tl.constexpr,
     WIDTH: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1126,6 +1150,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
     )
     index = tiles.index_type(x, gain, weight, bias, y)
     scratch = {}
+    overlap = overlaps(x.device)
     launches = []
     if bias is None:
         products = (
@@ -1154,10 +1179,11 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
         box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
         box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
     )
+    contraction = Contraction(lead0, lead1, N, K, halves=2)
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
     boxed = fits and lead0 * lead1 * N * K >= dots.STEPS_WORK
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, lead0, lead1, N, K, halves=2))
+    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
     way = _WAYS_RMSNORM_LINEAR.best(
         x.device,
         rows.count,
@@ -1189,6 +1215,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1208,6 +1235,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
@@ -1230,6 +1258,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1254,6 +1283,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1273,6 +1303,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -1307,6 +1338,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1326,6 +1358,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
@@ -1348,6 +1381,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1372,6 +1406,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1391,6 +1426,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -1426,6 +1462,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
                         SPLITS=tile.splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -1444,6 +1481,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -1467,6 +1505,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         CHUNKS=K // tile.step,
                         REST=K % tile.step != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -1492,6 +1531,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         DOWN=run.down,
                         ACROSS=run.across,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=run.options,
@@ -1500,8 +1540,9 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
+                    beside=run.begin > 0,
                 )
-                for run in runs(way, x.device, lead0, lead1, N, K, halves=2)
+                for run in runs(way, x.device, contraction)
             ]
     elif takes(way, dots.prefers_library(products, tiled=True), "library"):
         # operand by weight in the library
@@ -1524,6 +1565,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1543,6 +1585,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
@@ -1565,6 +1608,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         CHUNKS=K // chunk,
                         REST=K % chunk != 0,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1589,6 +1633,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=chunk,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -1608,6 +1653,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=block.size,
                         SPLITS=splits,
                         WIDTH=width,
+                        OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -1628,6 +1674,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     WIDTH=width,
+                    OVERLAP=overlap,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fusec.codegen.boxes import BoxWriter, cuts, flips
-from fusec.codegen.contraction import contracted, matrix_beside, tile_blocks, tile_call, tile_programs
+from fusec.codegen.contraction import contraction_text, matrix_beside, tile_blocks, tile_call, tile_programs
 from fusec.codegen.extents import Extents, count, divisor, factor, times
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.names import words
@@ -27,7 +27,7 @@ FITS, BOXED = "fits", "boxed"
 class Choice:
     """A plan as code: when it is taken (always, without a condition), what it is in words, and what it does.
 
-    The lines `before` are for its condition; `fits` says whether boxes are possible, and whether they pay.
+    The lines `before` are for its condition; `fits` says whether boxes are possible, and what they are to make.
     """
 
     condition: str | None
@@ -163,8 +163,7 @@ class ChoiceWriter:
         assert stage.side is not None
         assert stage.block is not None
         boxes = f"boxes{place + 1}" if place else "boxes"
-        tiles = "halves=2" if stage.boxes.is_halved else f"dots={sum(len(p.dots) for p in stage.boxes.products)}"
-        rows, side, block, inner = contracted(stage)
+        contraction = f"contraction{place + 1}" if place else "contraction"
         blocks = {
             block_name(stage.side): "run.side",
             block_name(stage.block): "run.block",
@@ -176,18 +175,15 @@ class ChoiceWriter:
         read = [tensor for box in stage.boxes.all for tensor in box.tensors]
         given = [name for name in dict.fromkeys(read) if self._launches.is_argument(name)]
         given = given or [f"device={self._device}"]
-        about = f"{self._device}, {rows}, {side}, {block}, {inner}, {tiles}"
         body = self._launches.runs(
             kernel,
-            f"runs(way, {about})",
+            f"runs(way, {self._device}, {contraction})",
             blocks,
             cuts(boxes, stage, kernel),
             flips(stage, kernel, kernel.varying[2:]),
         )
-        before = tuple(self._boxes.lines(boxes, stage.boxes))
-        return Choice(
-            BOXED, plan.plan.words, body, before, (f"moves_boxes({', '.join([boxes, *given])})", f"outruns({about})")
-        )
+        before = (*self._boxes.lines(boxes, stage.boxes), f"{contraction} = {contraction_text(stage)}")
+        return Choice(BOXED, plan.plan.words, body, before, (f"moves_boxes({', '.join([boxes, *given])})", contraction))
 
     def _cut(self, stage: Stage) -> tuple[list[str], dict[str, str], str, str]:
         """For a stage with a loop: lines, compile-time arguments, programs before splits, elements of a position."""

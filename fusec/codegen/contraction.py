@@ -15,6 +15,9 @@ from fusec.passes.kernel.blocks import block_name
 _TILES = {Shape.DEALT: "few_tile", Shape.SWAPPED: "few_tile", Shape.PRODUCT: "product_tile"}
 """The functions of `runtime.dots` that choose the sizes of a tile."""
 
+WIDEST = 128
+"""Columns of the accumulators of a tile where registers have to hold more tiles behind the products than those are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -61,6 +64,26 @@ def contracted(stage: Stage) -> tuple[str, str, str, str]:
     """How many products a contraction makes, the extents of their two sides, and the length of its sums."""
     side, block, _ = map(count, _cut(stage))
     return count(stage.rows), side, block, count(stage.stream)
+
+
+def contraction_text(stage: Stage) -> str:
+    """What a stage with boxes makes, as the run-time library is told."""
+    boxes = stage.boxes
+    assert boxes is not None
+    dots = sum(len(product.dots) for product in boxes.products)
+    given = [*contracted(stage), *(["halves=2"] if boxes.is_halved else [f"dots={dots}"] if dots > 1 else [])]
+    firsts = {axis for product in boxes.products for axis in product.side.axes}
+    again = tuple(axis for axis in stage.rows if axis not in firsts)
+    given += [f"again={count(again)}"] if again else []
+    given += [f"widest={WIDEST}"] if _reads_beside(stage) > dots * (2 if boxes.is_halved else 1) else []
+    return f"Contraction({', '.join(given)})"
+
+
+def _reads_beside(stage: Stage) -> int:
+    """How many tiles as large as the output are read behind the products of a stage."""
+    cut = {stage.side, stage.block}
+    loads = (node for n in stage.live if isinstance((node := stage.flow.nodes[n]).expr, Load))
+    return sum(cut <= set(node.type.axes) for node in loads)
 
 
 def matrix_beside(plan: Plan) -> tuple[Axis, ...]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fusec import crew
+from fusec.passes.kernel.blocks import OVERLAP
 
 WORKER = "fusec.codegen.gate_worker"
 
@@ -61,6 +62,9 @@ TARGETS = {
 
 _FIRST_CAPABILITY = {"fp8e4nv": 89, "tensordesc": 90}
 """The first compute capability whose conversions Triton knows, per element type, and that has a copy engine."""
+
+_FIRST_OVERLAPPING = 90
+"""The first compute capability on which a kernel may begin before the one in front of it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,13 @@ def unsupported(variant: Variant, target: Target) -> str | None:
     return None
 
 
+def _as_launched(variant: Variant, target: Target) -> Variant:
+    """The variant that a launcher would ask for on the target, where launches may not overlap."""
+    if target.capability >= _FIRST_OVERLAPPING:
+        return variant
+    return replace(variant, constexprs=tuple((n, 0 if n == OVERLAP else value) for n, value in variant.constexprs))
+
+
 def judge(variant: Variant, target: Target, resources: Resources) -> Verdict:
     """Fail what spills registers or needs more shared memory than a block may have."""
     faults = []
@@ -135,7 +146,11 @@ def measure(
     `done` is called, from several threads, whenever a job that had to be compiled is finished.
     """
     reasons = [unsupported(job.variant, job.target) for job in jobs]
-    compiled = [asdict(job) for job, reason in zip(jobs, reasons, strict=True) if not reason]
+    compiled = [
+        asdict(replace(job, variant=_as_launched(job.variant, job.target)))
+        for job, reason in zip(jobs, reasons, strict=True)
+        if not reason
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     answers = iter(crew.run(WORKER, compiled, workers, limit, lambda _: done(), environment))
     return tuple(

@@ -22,6 +22,7 @@ from fusec.ir.graph import Graph, Output, ScalarParam, TensorParam
 from fusec.ir.plan import Held, LibraryProduct, Shape
 from fusec.ir.program import BuiltChain, BuiltGroup, Program
 from fusec.ir.types import DTypeVar, Lead
+from fusec.passes.kernel.blocks import OVERLAP
 
 
 def plan_lines(program: Program, names: OpNames) -> list[str]:
@@ -43,6 +44,8 @@ def plan_lines(program: Program, names: OpNames) -> list[str]:
         lines.append("scratch = {}")
     if program.once:
         lines.append("prepared = None")
+    if any(OVERLAP in kernel.blocks for kernel in program.kernels):
+        lines.append(f"overlap = overlaps({_device(graph)})")
     lines.append("launches = []")
     before, chains = _chains(program, names, ProductWriter(matrices, _places(sizes)), choices)
     lines += [*before, *_way(program, names), *_groups(program, chains, choices)]
@@ -199,14 +202,16 @@ def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]]
     # Where the library makes an output itself, it was asked before.
     if libraries := [one for one in program.chains if one.products and not one.ends_in_library]:
         lines.append(f"library = {_prefers_library(program, libraries[-1], choices)}")
-        lines.append(f"{BOXED} = {BOXED} and (not library or {' and '.join(faster for _, faster in fits)})")
+        given = [_device(program.spelled), *(made for _, made in fits), f"products={len(libraries[-1].products)}"]
+        lines.append(f"{BOXED} = {BOXED} and (not library or outruns({', '.join(given)}))")
     return lines
 
 
 def _prefers_own(program: Program, chain: BuiltChain, writer: ChoiceWriter) -> str:
     """The condition for contractions of what is stored: in boxes, or for rows as few as one of their plans takes."""
     inside = [plan for group in chain.groups for plan in group.plans if plan.plan.few]
-    others = [plan for group in program.groups for plan in group.all_plans() if plan.plan.few]
+    # Outputs that are made apart read everything once more each: less is to be said for them.
+    others = [plan for group in program.groups for plan in group.plans if plan.plan.few]
     ways = " or ".join(dict.fromkeys([*map(writer.few, inside), BOXED]))
     vectors = dict.fromkeys(f"not {writer.few(plan)}" for plan in others)
     return " and ".join([*vectors, f"({ways})" if vectors and " or " in ways else ways])

@@ -6,7 +6,7 @@ from fusec.codegen.signature import chooses_real
 from fusec.codegen.sizes import SizeWriter
 from fusec.ir.graph import ChoiceParam, Graph
 from fusec.ir.kernel import Kernel
-from fusec.passes.kernel.blocks import BEGIN, EARLY, END, WIDTH
+from fusec.passes.kernel.blocks import BEGIN, EARLY, END, OVERLAP, WIDTH
 
 _APART = "contract=False,  # a declared cast stands between a product and a sum"
 
@@ -37,6 +37,7 @@ class LaunchWriter:
             f"    options={options},",
             *([f"    {_APART}"] if kernel.rounded else []),
             *self._offsets(kernel, scratch),
+            *(["    beside=True,"] if kernel.beside else []),
             ")",
         ]
         inner = [f"    {line}" for line in launch]
@@ -65,6 +66,7 @@ class LaunchWriter:
             ),
             f"        boxes={{{', '.join(boxes)}}},",
             *([f"        flips={{{turned}}},"] if turned else []),
+            f"        beside={'True' if kernel.beside else 'run.begin > 0'},",
             "    )",
             f"    for run in {runs}",
             "]",
@@ -77,6 +79,8 @@ class LaunchWriter:
             named[EARLY] = f"tiles.is_few({grid})"
         if WIDTH in kernel.blocks:
             named[WIDTH] = "width"
+        if OVERLAP in kernel.blocks:
+            named[OVERLAP] = "overlap"
         named["INDEX"] = "index"
         if self.wide:
             named["REAL"] = "real"

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
-    *("Buffer", "Checker", "Launch", "Op", "Plan", "Prepare", "Ways", "box", "collapse", "contiguous", "device"),
+    *("Buffer", "Checker", "Contraction", "Launch", "Op", "Plan", "Prepare", "Ways"),
+    *("box", "collapse", "contiguous", "device"),
     *(
         "dots",
         "flag",
@@ -17,6 +18,7 @@ IMPORTS = (
         "matmul",
         "moves_boxes",
         "outruns",
+        "overlaps",
         "parameter",
         "real",
         "runs",

@@ -18,9 +18,11 @@ from fusec.ir.kernel import (
     Define,
     Dims,
     DTypeRef,
+    Enter,
     Fetch,
     Halves,
     Kernel,
+    Leave,
     Let,
     LoadTile,
     Loop,
@@ -35,6 +37,7 @@ from fusec.ir.kernel import (
 )
 from fusec.ir.sizes import size_text
 from fusec.ir.types import DType, Kind
+from fusec.passes.kernel.blocks import OVERLAP
 
 
 def kernel_lines(kernel: Kernel, real: str) -> list[str]:
@@ -83,6 +86,10 @@ class _Printer:
                 return [f"for {var} in {walk}:", *self.block(body, 1)]
             case Branch(cases):
                 return self._branch(cases)
+            case Enter():
+                return [f"device.enter({OVERLAP})"]
+            case Leave():
+                return [f"device.leave({OVERLAP})"]
             case Comment(text):
                 return [f"# {text}"]
             case _:

@@ -354,6 +354,16 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
+class Enter:
+    """Waits for the kernels before this one, unless it runs beside them, and lets the one behind it start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Waits for the kernels that this one ran beside."""
+
+
+@dataclass(frozen=True, slots=True)
 class Comment:
     """A remark on the statements that follow."""
 
@@ -361,7 +371,21 @@ class Comment:
 
 
 Statement: TypeAlias = (
-    Assign | Point | LoadTile | StoreTile | Fetch | Put | Unstack | Halves | Define | Let | Loop | Branch | Comment
+    Assign
+    | Point
+    | LoadTile
+    | StoreTile
+    | Fetch
+    | Put
+    | Unstack
+    | Halves
+    | Define
+    | Let
+    | Loop
+    | Branch
+    | Enter
+    | Leave
+    | Comment
 )
 
 
@@ -372,7 +396,8 @@ class Kernel:
     The extents in `structure` stand in addresses as factors: the head width in `h * D + d`. The integers in `aligned`
     say where rows begin and end, which decides how wide an access may be. Where something is `rounded` before more
     arithmetic, products and sums must not be contracted: that skips the rounding. `boxes` come before the pointers;
-    the integers in `varying` change from call to call, and a kernel is not compiled anew for them.
+    the integers in `varying` change from call to call, and a kernel is not compiled anew for them. A kernel that may
+    run `beside` the one before it needs nothing of that.
     """
 
     name: str
@@ -388,3 +413,4 @@ class Kernel:
     rounded: bool = False
     boxes: tuple[str, ...] = ()
     varying: tuple[str, ...] = ()
+    beside: bool = False

@@ -17,6 +17,7 @@ from fusec.ir.kernel import (
     Define,
     Dims,
     ElementOf,
+    Enter,
     Fetch,
     Filled,
     Fold,
@@ -25,6 +26,7 @@ from fusec.ir.kernel import (
     IsZero,
     Kernel,
     Largest,
+    Leave,
     Let,
     LoadTile,
     Loop,
@@ -99,6 +101,10 @@ def _statement(statement: Statement) -> Iterator[str]:
             for condition, body in cases:
                 yield f"when {condition}" if condition else "otherwise"
                 yield from (f"  {line}" for line in _body(body))
+        case Enter():
+            yield "enter in turn"
+        case Leave():
+            yield "leave in turn"
         case Comment(text):
             yield f"# {text}"
         case _:

@@ -13,19 +13,20 @@ from fusec.ir.graph import ChoiceParam, Graph
 from fusec.ir.types import Quotient
 
 KERNEL = frozenset(
-    {"CHUNKS", "EARLY", "INDEX", "REAL", "REST", "ROWS", "SPLITS", "WIDTH", "device", "tl", "torch", "triton"}
-    | {"debug", "enable_fp_fusion", "grid", "instrumentation_mode", "maxnreg", "num_ctas", "num_stages", "num_warps"}
-    | {"warmup", "backend", "options", "params", "specialization", "specialize_impl"}
+    {"CHUNKS", "EARLY", "INDEX", "OVERLAP", "REAL", "REST", "ROWS", "SPLITS", "WIDTH", "device", "tl", "torch"}
+    | {"debug", "enable_fp_fusion", "grid", "instrumentation_mode", "launch_pdl", "maxnreg", "num_ctas", "num_stages"}
+    | {"num_warps", "triton", "warmup", "backend", "options", "params", "specialization", "specialize_impl"}
 )
 """Compile-time arguments of kernels besides tile sizes and choices, modules, options of Triton's launcher and the words
 of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
-    {"Buffer", "Checker", "Launch", "Op", "Plan", "Prepare", "Ways", "at", "block", "box", "boxed", "boxes"}
-    | {"check", "chunk", "collapse", "contiguous", "dots", "extents", "fits", "flag", "index", "integer", "lanes"}
-    | {"launches", "lead", "lead0", "lead1", "library", "matmul", "moves_boxes", "outruns", "parameter", "prepared"}
-    | {"products", "real", "row", "rows", "run", "runs", "scratch", "shaped", "sizes", "split", "splits", "spread"}
-    | {"squeeze", "takes", "tile", "tiles", "walk", "warps", "way", "wide", "width"}
+    {"Buffer", "Checker", "Contraction", "Launch", "Op", "Plan", "Prepare", "Ways", "at", "block", "box", "boxed"}
+    | {"boxes", "check", "chunk", "collapse", "contiguous", "contraction", "dots", "extents", "fits", "flag", "index"}
+    | {"integer", "lanes", "launches", "lead", "lead0", "lead1", "library", "matmul", "moves_boxes", "outruns"}
+    | {"overlap", "overlaps", "parameter", "prepared", "products", "real", "row", "rows", "run", "runs", "scratch"}
+    | {"shaped", "sizes", "split", "splits", "spread", "squeeze", "takes", "tile", "tiles", "walk", "warps", "way"}
+    | {"wide", "width"}
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""
 
@@ -51,8 +52,8 @@ MODULE = frozenset(
 )
 """Attributes of every module, and what constructors of ours call arguments and variables of their own."""
 
-_MADE = re.compile(r"(BLOCK_.*|EVEN_.*|partial\d.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
-"""Words that are made of a name: tile sizes, scratch buffers, strides and pointers. With `_` behind it none is."""
+_MADE = re.compile(r"((boxes|contraction)\d+|BLOCK_.*|EVEN_.*|partial\d.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
+"""Words that are made: tile sizes, scratch buffers, strides, pointers, contractions. With `_` behind it none is."""
 
 
 def is_made_word(name: str) -> bool:

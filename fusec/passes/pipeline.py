@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from fusec.diagnostics import InternalError, SpecError
 from fusec.ir.expressions import Dot
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Chain, Group, LibraryProduct, Shape, Split, Stage
+from fusec.ir.plan import Chain, Group, LibraryProduct, Plan, Shape, Split, Stage
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.ir.rename import renamed
 from fusec.ir.words import step_aside
@@ -106,13 +106,14 @@ def _boxed(
     contracts = [isinstance(s, Graph) and any(isinstance(node.expr, Dot) for node in s.nodes) for s in held.steps]
     for place_of, step in enumerate(held.steps):
         assert isinstance(step, Graph)
-        target, flow = Target(step, known), resolve_views(step)
+        target, flow = Target(step, known, chained=True), resolve_views(step)
         label = "__before" if not place_of and not contracts[0] else f"__step{place_of}" if len(contracts) > 1 else only
         if contracts[place_of]:
-            group = place_dots(flow, known, label, vectors)
-            if isinstance(group, str):
+            groups = place_dots(flow, known, label, vectors)
+            if isinstance(groups, str):
                 return None
-            steps += _build((group,), target)
+            first, *others = groups
+            steps += [_build_group(first, target), *_build(others, replace(target, beside=True))]
             continue
         built = _build(place(flow, known, label), target)
         own = {kernel.name: kernel for group in built for plan in group.all_plans() for kernel in plan.kernels}
@@ -152,7 +153,7 @@ def _library(unfused: Chain, known: dict[str, int], omitted: tuple[str, ...] = (
         if isinstance(step, LibraryProduct):
             steps.append(step)
         else:
-            target, label = Target(step, known), _label(unfused.steps, place_of)
+            target, label = Target(step, known, chained=True), _label(unfused.steps, place_of)
             steps += _build(place(resolve_views(step), known, label), target)
     return BuiltChain(omitted, unfused.held, tuple(steps))
 
@@ -192,16 +193,28 @@ class _Runner:
         return result
 
 
-def _build(groups: tuple[Group, ...], target: Target) -> tuple[BuiltGroup, ...]:
+def _build(groups: Sequence[Group], target: Target) -> tuple[BuiltGroup, ...]:
     return tuple(_build_group(group, target) for group in groups)
 
 
 def _build_group(group: Group, target: Target) -> BuiltGroup:
     plans = tuple(
-        BuiltPlan(plan, tuple(_kernel(stage, target, plan.words) for stage in plan.stages)) for plan in group.plans
+        BuiltPlan(
+            plan,
+            tuple(
+                _kernel(stage, _within(target, plan, number), plan.words) for number, stage in enumerate(plan.stages)
+            ),
+        )
+        for plan in group.plans
     )
     alone = _build_group(group.alone, target) if group.alone else None
     return BuiltGroup(group.outputs, plans, _build(group.apart, target), group.absent, alone)
+
+
+def _within(target: Target, plan: Plan, number: int) -> Target:
+    """What the kernel number `number` of a plan is built for."""
+    chained = target.chained or plan.shape is Shape.DEALT
+    return replace(target, chained=chained, beside=target.beside and not number)
 
 
 def _kernel(stage: Stage, target: Target, words: str) -> Kernel:

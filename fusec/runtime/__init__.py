@@ -20,7 +20,8 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, squeeze
 from fusec.runtime.modules import parameter, spread
 from fusec.runtime.op import Op
-from fusec.runtime.persistent import outruns, runs
+from fusec.runtime.overlap import overlaps
+from fusec.runtime.persistent import Contraction, outruns, runs
 from fusec.runtime.plan import Buffer, Plan
 from fusec.runtime.prepare import Prepare, frozen_weights
 from fusec.runtime.product import Matrix, Product, matmul
@@ -31,6 +32,7 @@ __all__ = [
     "Box",
     "Buffer",
     "Checker",
+    "Contraction",
     "DeviceError",
     "FusecError",
     "Launch",
@@ -59,6 +61,7 @@ __all__ = [
     "matmul",
     "moves_boxes",
     "outruns",
+    "overlaps",
     "parameter",
     "real",
     "runs",

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 
-from fusec.runtime.box import Address
+from fusec.runtime.box import Address, Box
+from fusec.runtime.compiled import straight_spread
 from fusec.runtime.kept import Kept
-from fusec.runtime.launch import Launch, Launcher, Value, picker
+from fusec.runtime.launch import Launch, Launcher, Value, is_watched, picker
 
 Placed: TypeAlias = Callable[[Sequence[Any]], tuple[Any, ...]]
 
 _MOST_BOUND = 512
-"""Sets of addresses for which a launch keeps its descriptors."""
+"""Places of its buffers for which a box keeps what it is there."""
 
 
 class BoxLauncher(Launcher):
     """A launcher whose kernel takes descriptors before its pointers."""
 
-    __slots__ = ("_bound", "_boxes", "_dtypes", "_flips", "_stands")
+    __slots__ = ("_boxes", "_flips")
 
     def __init__(self, launch: Launch, places: Mapping[str, int]) -> None:
         """`places` gives the position of every pointer and scalar by its name in the kernel."""
@@ -29,38 +31,72 @@ class BoxLauncher(Launcher):
         boxes = [name for name in names if name in launch.boxes]
         if names[: len(boxes)] != boxes or set(launch.boxes) - set(boxes):
             raise TypeError(f"kernel({', '.join(names)}) takes its boxes first, and they are {', '.join(launch.boxes)}")
-        self._boxes = tuple(launch.boxes[name] for name in boxes)
-        self._stands: tuple[Placed, ...] = tuple(
-            picker([places[f"{buffer}_ptr"] for buffer in box.names]) for box in self._boxes
+        self._boxes = tuple(
+            _Bound(launch.boxes[name], picker([places[f"{buffer}_ptr"] for buffer in launch.boxes[name].names]))
+            for name in boxes
         )
         after = [name for name in names if name in launch.arguments]
         self._flips = tuple((after.index(name), boxes.index(launch.flips[name])) for name in launch.flips)
-        self._bound: Kept[tuple[tuple[Any, ...], tuple[Any, ...]]] = Kept(_MOST_BOUND)
-        self._dtypes: tuple[tuple[torch.dtype, ...], ...] = ()
 
     def first(self, values: Sequence[Value]) -> bool:
         """Launch on tensors and numbers through the JIT. Whether there is a compiled kernel to `launch` from now on."""
-        buffers: list[tuple[Any, ...]] = [stand(values) for stand in self._stands]
-        self._dtypes = tuple(tuple(buffer.dtype for buffer in group) for group in buffers)
-        boxes, rest = self._bind(buffers)
-        return self._compile((*boxes, *self._pick(values), *rest)) is not None
+        made = [bound.of(values) for bound in self._boxes]
+        flipped = [second for _, second in made]
+        compiled = self._compile((*(descriptor for descriptor, _ in made), *self._pick(values), *self._behind(flipped)))
+        if compiled is None:
+            return False
+        if known := straight_spread(compiled, self._grid):
+            self._straight, spread = known
+            for number, bound in enumerate(self._boxes):
+                bound.spread = partial(spread, number)
+        return True
 
     def launch(self, stream: int, values: Sequence[Any]) -> None:
         """Launch the compiled kernel on addresses and numbers. Valid for the argument layout of `first` alone."""
-        addresses = tuple(stand(values) for stand in self._stands)
-        bound = self._bound.get(addresses) or self._bound.keep(addresses, self._at(addresses))
-        boxes, rest = bound
-        # Descriptors become arguments of the driver in Triton's own launcher, which also tells those who watch.
-        self._observed(stream, (*boxes, *self._pick(values), *rest))
+        made = [bound.at(values) for bound in self._boxes]
+        rest = self._behind([flipped for *_, flipped in made]) if self._flips else self._rest
+        given = (*self._pick(values), *rest)
+        if self._straight is None or is_watched():
+            # Descriptors become arguments of the driver in Triton's own launcher, which also tells those who watch.
+            self._observed(stream, (*(descriptor for descriptor, *_ in made), *given))
+            return
+        spread: list[Any] = []
+        for _, arguments, _ in made:
+            spread += arguments
+        self._straight(stream, (*spread, *given))
 
-    def _at(self, addresses: tuple[tuple[int, ...], ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        groups = zip(addresses, self._dtypes, strict=True)
-        return self._bind([tuple(map(Address, places, dtypes)) for places, dtypes in groups])
-
-    def _bind(self, buffers: Sequence[tuple[Any, ...]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """The descriptors, and the arguments behind the pointers with what depends on the order of the buffers."""
-        made = [box.at(bases) for box, bases in zip(self._boxes, buffers, strict=True)]
+    def _behind(self, flipped: Sequence[bool]) -> tuple[Any, ...]:
+        """The arguments behind the pointers, with what depends on which of two buffers lies first."""
         rest = list(self._rest)
         for place, number in self._flips:
-            rest[place] = int(made[number][1])
-        return tuple(descriptor for descriptor, _ in made), tuple(rest)
+            rest[place] = int(flipped[number])
+        return tuple(rest)
+
+
+class _Bound:
+    """A box whose buffers are at known places among the values of a call."""
+
+    __slots__ = ("_box", "_dtypes", "_kept", "_stand", "spread")
+
+    def __init__(self, box: Box, stand: Placed) -> None:
+        """`stand` picks the buffers; `spread` makes arguments of the driver of a descriptor, once it is known how."""
+        self._box = box
+        self._stand = stand
+        self._dtypes: tuple[torch.dtype, ...] = ()
+        self._kept: Kept[tuple[Any, tuple[Any, ...], bool]] = Kept(_MOST_BOUND)
+        self.spread: Callable[[Any], tuple[Any, ...]] = lambda descriptor: ()
+
+    def of(self, values: Sequence[Any]) -> tuple[Any, bool]:
+        """The descriptor for tensors, and whether the second one lies first."""
+        tensors = self._stand(values)
+        self._dtypes = tuple(tensor.dtype for tensor in tensors)
+        return self._box.at(tensors)
+
+    def at(self, values: Sequence[Any]) -> tuple[Any, tuple[Any, ...], bool]:
+        """The descriptor for addresses, what the driver takes for it, and whether the second address comes first."""
+        addresses = self._stand(values)
+        return self._kept.get(addresses) or self._kept.keep(addresses, self._made(addresses))
+
+    def _made(self, addresses: tuple[int, ...]) -> tuple[Any, tuple[Any, ...], bool]:
+        descriptor, flipped = self._box.at([*map(Address, addresses, self._dtypes)])
+        return descriptor, self.spread(descriptor), flipped

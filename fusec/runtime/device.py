@@ -7,6 +7,22 @@ import triton.language as tl
 
 
 @triton.jit
+def enter(overlap: tl.constexpr):
+    """Begin a kernel in its turn: wait for those before it unless it runs beside them, and let the next one start."""
+    if overlap == 1:
+        tl.extra.cuda.gdc_wait()
+    if overlap:
+        tl.extra.cuda.gdc_launch_dependents()
+
+
+@triton.jit
+def leave(overlap: tl.constexpr):
+    """End a kernel that may have run beside the one before it: not before that one has ended."""
+    if overlap == 2:
+        tl.extra.cuda.gdc_wait()
+
+
+@triton.jit
 def maximum(a, b):
     """The larger of two values; NaN if either is."""
     return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)

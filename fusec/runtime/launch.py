@@ -29,6 +29,7 @@ class Launch:
     uses `most_registers` at most, where a way names that; the last in any case. `contract` lets the compiler add a
     product without rounding it first, f16 and bf16 ones included. `offsets` moves the pointer to a buffer, by elements.
     A parameter in `boxes` is a descriptor; for one of two buffers the parameter in `flips` says which lies first.
+    A launch `beside` the one before it neither reads what that one writes nor writes what it reads.
     """
 
     kernel: Any
@@ -39,6 +40,7 @@ class Launch:
     offsets: Mapping[str, int] = field(default_factory=dict)
     boxes: Mapping[str, Box] = field(default_factory=dict)
     flips: Mapping[str, str] = field(default_factory=dict)
+    beside: bool = False
 
     @property
     def idle(self) -> bool:
@@ -82,7 +84,7 @@ class Launcher:
         self._offsets = tuple(launch.offsets.get(name.removesuffix("_ptr"), 0) for name in given)
         self._shifts: tuple[int, ...] | None = None
         self._compiled: Any = None
-        self._straight: Launched
+        self._straight: Launched | None = None
 
     @property
     def spills(self) -> int:
@@ -124,7 +126,7 @@ class Launcher:
         given = self._pick(values)
         if self._shifts:
             given = tuple(value + shift if shift else value for value, shift in zip(given, self._shifts, strict=True))
-        if _is_watched():
+        if self._straight is None or is_watched():
             self._observed(stream, (*given, *self._rest))
         else:
             self._straight(stream, given)
@@ -135,7 +137,7 @@ class Launcher:
         compiled.run(*self._grid, stream, compiled.function, compiled.packed_metadata, about, enter, leave, *arguments)
 
 
-def _is_watched() -> bool:
+def is_watched() -> bool:
     """Whether somebody is to be told of launches."""
     enter, leave = _knobs.launch_enter_hook, _knobs.launch_exit_hook
     # Triton keeps two chains of hooks, empty at first; somebody may have put something else in their place.

@@ -7,7 +7,8 @@ figures behind it were fitted on an H200; benchmarks/contractions/results/tuning
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -31,8 +32,8 @@ FETCHED_BY_TWO = 1.3 * FETCHED
 READ, ALL_MULTIPLIED = 3.6e6, 375e6
 """What the chip does in a microsecond: bytes read, and multiplications of the library in large products."""
 
-TILE, LAUNCH, START = 1.5, 4.0, 4.0
-"""Microseconds that are lost at each tile, at each launch, and until the first tiles are under way."""
+TILE, LAUNCH, BESIDE, START = 1.5, 4.0, 1.0, 4.0
+"""Microseconds lost at each tile, at a launch, at one beside another, and until the first tiles are under way."""
 
 WIDTH = 256
 """Columns of all accumulators of a program together: with 128 rows, all the registers of two warp groups."""
@@ -63,125 +64,161 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class _Output:
-    """What is to be made: `batches` of `sides` by `blocks`, of sums of `inner` products.
+class Contraction:
+    """What is to be made: `batches` of `sides` by `blocks`, of sums of `inner` products, for each of so many `dots`.
 
-    A tile has the columns of as many accumulators as there are `parts`; `halves` of them are next to each other.
+    A tile has the columns of as many accumulators as there are `parts`; `halves` of them, of a single dot, are next to
+    each other. So many batches multiply the same rows `again`; there are registers for `widest` columns at most.
     """
 
     batches: int
     sides: int
     blocks: int
     inner: int
-    parts: int
-    halves: int
+    dots: int = 1
+    halves: int = 1
+    again: int = 1
+    widest: int = WIDTH
+
+    @property
+    def parts(self) -> int:
+        """Accumulators of a tile."""
+        return padded(self.dots) * self.halves
 
     @property
     def matrices(self) -> int:
         """Bytes of the operands."""
-        return 2 * self.batches * self.inner * (self.sides + self.blocks * self.parts // self.halves)
+        rows = self.batches // self.again * self.sides
+        return 2 * self.inner * (rows + self.batches * self.blocks * self.parts // self.halves)
 
     def tiles(self, side: int, block: int) -> int:
         """How many tiles there are."""
         return self.batches * cdiv(self.sides, side) * cdiv(self.blocks, block * self.halves)
 
 
-def runs(
-    way: Way | None,
-    device: torch.device,
+def runs(way: Way | None, device: torch.device, contraction: Contraction) -> tuple[Run, ...]:
+    """The launches for a contraction, each of which may run beside the one before it.
+
+    The tiles are those of `way`, if it has any, except for the last ones where these are better cut.
+    """
+    chip, c = _chip(device), contraction
+    facts = (c.batches, c.sides, c.blocks, c.inner, 2, c.dots, c.halves, c.again, c.widest)
+    tile = shaped(way, boxed_tile, *facts, *chip)
+    run = Run(tile.side, tile.block, tile.step, 0, 0, 0, tile.options)
+    return _fastest(chip, contraction, _cuts(chip, contraction, run))[1]
+
+
+def boxed_tile(
     batches: int,
     sides: int,
     blocks: int,
     inner: int,
-    *,
-    dots: int = 1,
-    halves: int = 1,
-) -> tuple[Run, ...]:
-    """The launches for `batches` outputs of `sides` by `blocks`, of so many `dots` each or made in so many `halves`.
-
-    The tiles are those of `way`, if it has any, except for the last ones where these are better cut.
-    """
-    chip = _chip(device)
-    tile = shaped(way, boxed_tile, batches, sides, blocks, inner, 2, dots, halves, *chip)
-    output = _Output(batches, sides, blocks, inner, padded(dots) * halves, halves)
-    run = Run(tile.side, tile.block, tile.step, 0, 0, 0, tile.options)
-    return _fastest(chip, output, _cuts(chip, output, run))[1]
-
-
-def boxed_tile(
-    batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int, halves: int, programs: int, shared: int
+    itemsize: int,
+    dots: int,
+    halves: int,
+    again: int,
+    widest: int,
+    programs: int,
+    shared: int,
 ) -> Tile:
-    """The tile for outputs as in `runs`, of elements of `itemsize` bytes, which is 2.
+    """The tile for a contraction of these facts, of elements of `itemsize` bytes, which is 2.
 
     There is a program for each of so many multiprocessors, and each program has so many bytes of `shared` memory.
     """
-    chip, output = (programs, shared), _Output(batches, sides, blocks, inner, padded(dots) * halves, halves)
-    first, *_ = _fastest(chip, output, _ways(chip, output))[1]
+    chip, contraction = (programs, shared), Contraction(batches, sides, blocks, inner, dots, halves, again, widest)
+    first, *_ = _fastest(chip, contraction, _ways(chip, contraction))[1]
     return Tile(first.side, first.block, first.step, first.options)
 
 
-def outruns(
-    device: torch.device, batches: int, sides: int, blocks: int, inner: int, *, dots: int = 1, halves: int = 1
-) -> bool:
-    """Whether `runs` are faster than the library's products in f32 and a kernel that makes the output of them."""
-    output = _Output(batches, sides, blocks, inner, padded(dots) * halves, halves)
-    made = batches * sides * blocks
-    multiplied = max(dots * made * inner / ALL_MULTIPLIED, output.matrices / READ)
-    moved = (8 * dots + 2) * made / READ
-    chip = _chip(device)
-    return _fastest(chip, output, _ways(chip, output))[0] <= multiplied + moved + dots * LAUNCH + TILE
+def outruns(device: torch.device, *contractions: Contraction, products: int) -> bool:
+    """Whether `runs`, those of several contractions beside each other, are faster than the library.
+
+    That makes all dots in so many `products` in f32, and a kernel makes the outputs of these.
+    """
+    library = products * LAUNCH + TILE
+    for c in contractions:
+        made = c.batches * c.sides * c.blocks
+        library += max(c.dots * made * c.inner / ALL_MULTIPLIED, c.matrices / READ) + (8 * c.dots + 2) * made / READ
+    return _all_of(_chip(device), contractions) <= library
 
 
-def _fastest(chip: tuple[int, int], output: _Output, ways: Iterable[tuple[Run, ...]]) -> tuple[float, tuple[Run, ...]]:
+def _all_of(chip: tuple[int, int], contractions: Sequence[Contraction]) -> float:
+    """Microseconds for contractions beside each other: programs without a tile left begin with the next one."""
+    total, idle = START + LAUNCH - BESIDE, 0.0
+    for contraction in contractions:
+        time, way = _fastest(chip, contraction, _ways(chip, contraction))
+        total += max(time - START - LAUNCH - idle, 0) + BESIDE
+        idle = _idle(chip[0], contraction, way[-1])
+    return total
+
+
+def _fastest(
+    chip: tuple[int, int], output: Contraction, ways: Iterable[tuple[Run, ...]]
+) -> tuple[float, tuple[Run, ...]]:
     """The runs that take least, and how many microseconds."""
     found = [(_time(chip[0], output, way), way) for way in ways]
     # A second launch that saves less than one part in 200 saves nothing: the model is not that good.
     return min(found, key=lambda timed: timed[0] * (199 + len(timed[1])))
 
 
-def _ways(chip: tuple[int, int], output: _Output) -> Iterator[tuple[Run, ...]]:
+def _ways(chip: tuple[int, int], output: Contraction) -> Iterator[tuple[Run, ...]]:
     """Large tiles first: of equal times the first one is taken, which moves least."""
     programs, shared = chip
-    widest = max(min(WIDTH // output.parts, padded(cdiv(output.blocks, output.halves))), 16)
+    widest = max(min(output.widest // output.parts, padded(cdiv(output.blocks, output.halves))), 16)
     blocks = dict.fromkeys(max(widest // part, 16) for part in (1, 2, 4))
-    for side in (128, 64) if output.sides > 64 else (64,):
+    for side in _sides(output, widest * output.parts):
         for block in blocks:
             many = output.tiles(side, block) > 3 * programs
             yield from _cuts(chip, output, _run(side, block, output, shared, many))
 
 
-def _cuts(chip: tuple[int, int], output: _Output, run: Run) -> Iterator[tuple[Run, ...]]:
+def _sides(output: Contraction, width: int) -> tuple[int, ...]:
+    """Rows of a tile of at most so many columns."""
+    if output.sides <= 64:
+        return (64,)
+    return (256, 128, 64) if width <= WIDTH // 2 < output.widest and output.sides > 128 else (128, 64)
+
+
+def _cuts(chip: tuple[int, int], output: Contraction, run: Run) -> Iterator[tuple[Run, ...]]:
     """All tiles alike, or the last ones cut in four."""
     programs, shared = chip
     count = output.tiles(run.side, run.block)
     rest = count % programs
     yield (_from_to(run, 0, count, programs),)
-    if run.side == 128 and run.block >= 32 and 0 < rest < count:
+    if run.side >= 128 and run.block >= 32 and 0 < rest < count:
         # The last tiles would leave many programs without work: they are cut for two at a time.
-        small = replace(_run(64, run.block // 2, output, shared, True), down=2, across=2)
+        small = replace(_run(run.side // 2, run.block // 2, output, shared, True), down=2, across=2)
         yield _from_to(run, 0, count - rest, programs), _from_to(small, 4 * (count - rest), 4 * count, 4 * rest)
 
 
-def _time(multiprocessors: int, output: _Output, way: tuple[Run, ...]) -> float:
-    """About how many microseconds runs take."""
-    busy = START
-    for run in way:
-        width = run.block * output.parts
-        multiplying = run.side * width * output.inner / MULTIPLIED
-        moving = 2 * (run.side + width) * output.inner / (FETCHED if run.down == 1 else FETCHED_BY_TWO)
-        # Neither of the two hides all of the other where they take about as long.
-        tile = (multiplying**4 + moving**4) ** 0.25 + TILE
-        busy += LAUNCH + cdiv(run.end - run.begin, multiprocessors) * tile
+def _time(multiprocessors: int, output: Contraction, way: tuple[Run, ...]) -> float:
+    """About how many microseconds runs take. What does not run first begins where programs of the one before it end."""
+    busy = START + LAUNCH + BESIDE * (len(way) - 1)
+    busy += sum(cdiv(run.end - run.begin, multiprocessors) * _tile_time(output, run) for run in way)
     return max(busy, output.matrices / READ + LAUNCH)
 
 
-def _run(side: int, block: int, output: _Output, shared: int, many: bool) -> Run:
+def _tile_time(output: Contraction, run: Run) -> float:
+    """About how many microseconds a multiprocessor takes for one tile."""
+    width = run.block * output.parts
+    multiplying = run.side * width * output.inner / MULTIPLIED
+    moving = 2 * (run.side + width) * output.inner / (FETCHED if run.down == 1 else FETCHED_BY_TWO)
+    # Neither of the two hides all of the other where they take about as long.
+    return math.sqrt(math.hypot(multiplying**2, moving**2)) + TILE
+
+
+def _idle(multiprocessors: int, output: Contraction, run: Run) -> float:
+    """Microseconds of the whole chip that the last round of tiles leaves unused."""
+    return -(run.end - run.begin) % multiprocessors / multiprocessors * _tile_time(output, run)
+
+
+def _run(side: int, block: int, output: Contraction, shared: int, many: bool) -> Run:
     """The launch of tiles of a size. Where there are `many`, what is read far ahead is in the way of what is stored."""
     width = block * output.parts
-    step = min(64 if width > 128 or many else 128, max(padded(output.inner), 16))
+    step = min(64 if side > 128 or width > 128 or many else 128, max(padded(output.inner), 16))
     fitting = (shared - 2 * side * block) // (2 * step * (side + width))
     stages = max(min(fitting, 3 if many and side > 64 else 4), 2)
-    ways = tuple({"num_warps": side // 16, "num_stages": count} for count in range(stages, 1, -1))
+    ways = tuple({"num_warps": min(side // 16, 8), "num_stages": count} for count in range(stages, 1, -1))
     return Run(side, block, step, 0, 0, 0, ways)
 
 

@@ -14,6 +14,7 @@ from fusec.runtime.boxed import BoxLauncher
 from fusec.runtime.errors import DeviceError
 from fusec.runtime.launch import Launch, Launcher, Value, picker
 from fusec.runtime.layout import contiguous
+from fusec.runtime.overlap import in_turn
 from fusec.runtime.prepare import Prepared
 from fusec.runtime.product import Multiplier, Product
 
@@ -66,7 +67,7 @@ class Plan:
         self._mutated = [tensors.index(name) for name in mutated]
         self._prepared = None if device.type == "meta" else prepared
         self._weights = picker([tensors.index(name) for name in prepared.weights] if prepared else [])
-        real = [launch for launch in launches if not launch.idle and device.type != "meta"]
+        real = in_turn(launches) if device.type != "meta" else ()
         self._steps = tuple(_step(launch, places) for launch in real)
         self._compiled = False
 

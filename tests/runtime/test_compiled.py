@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from triton.backends.nvidia.driver import CudaLauncher
+import torch
+from triton.backends.nvidia.driver import CudaLauncher, wrap_handle_tensordesc
+from triton.tools.tensor_descriptor import TensorDescriptor
 
-from fusec.runtime.compiled import straight
+from fusec.runtime.compiled import straight, straight_spread
 
 ANNOTATED = "arg_annotations" in inspect.getsource(CudaLauncher)
 """Whether the installed Triton describes the arguments to the driver's function, as it does from 3.7 on."""
@@ -76,3 +78,25 @@ def test_the_form_of_triton_3_6() -> None:
     assert launched(recorder, recorder) == [
         (3, 2, 1, 7, "function", "cooperative", "pdl", None, None, "packed", None, None, None, 11, 0.5, 4096)
     ]
+
+
+def test_a_kernel_with_descriptors_gets_what_triton_makes_of_them() -> None:
+    descriptors = [
+        TensorDescriptor(torch.zeros(8, 16 * many), [8, 16 * many], [16 * many, 1], [2, 16]) for many in (1, 2)
+    ]
+    signature = {"a_box": "tensordesc<fp32[2, 16]>", "b_box": "tensordesc<fp32[2, 16]>", "n": "i32"}
+    recorder = Recorder()
+    recorder.launch = wrap_handle_tensordesc(recorder.launch, signature, None)
+    recorder(3, 2, 1, 7, "function", "packed", None, None, None, *descriptors, 4096)
+    known = straight_spread(SimpleNamespace(run=recorder, function="function", packed_metadata="packed"), (3, 2, 1))
+    assert known is not None
+    launch, spread = known
+    launch(7, (*spread(0, descriptors[0]), *spread(1, descriptors[1]), 4096))
+    (expected, got) = recorder.calls
+    assert [list(part) if isinstance(part, tuple) else part for part in got] == [*expected]
+
+
+@pytest.mark.parametrize("changes", [{"global_scratch_size": 64}, {"launch": print}])
+def test_what_is_unknown_takes_no_short_way_with_descriptors(changes: dict[str, Any]) -> None:
+    compiled = SimpleNamespace(run=Recorder(**changes), function="function", packed_metadata="packed")
+    assert straight_spread(compiled, (3, 2, 1)) is None

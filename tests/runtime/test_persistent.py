@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusec.runtime import persistent
-from fusec.runtime.persistent import SHARED, WIDTH, Run, runs
+from fusec.runtime.persistent import SHARED, WIDTH, Contraction, Run, runs
 from fusec.runtime.tiles import cdiv, padded
 from fusec.runtime.tuned import Way
 
@@ -27,7 +27,7 @@ ways = st.one_of(
         *[st.sampled_from([16, 32, 64, 128])] * 2,
     ),
 )
-kinds = st.sampled_from([{"halves": 2}, {"dots": 2}, {"dots": 3}, {}])
+kinds = st.sampled_from([{"halves": 2}, {"dots": 2}, {"dots": 3}, {"dots": 2, "widest": 128}, {}])
 
 
 def tiles_of(run: Run, sides: int, blocks: int, halves: int) -> Iterator[tuple[int, int, int]]:
@@ -52,7 +52,7 @@ def test_every_element_is_made_once(
 ) -> None:
     batches, sides, blocks, inner = output
     with mock.patch.object(persistent, "_chip", return_value=(chip, SHARED)):
-        found = runs(way, HOST, batches, sides, blocks, inner, **kind)
+        found = runs(way, HOST, Contraction(batches, sides, blocks, inner, **kind))
     halves = kind.get("halves", 1)
     height, width = min(run.side for run in found), min(run.block for run in found) * halves
     made = np.zeros((batches, cdiv(sides, height), cdiv(blocks, width)), int)
@@ -66,7 +66,7 @@ def test_every_element_is_made_once(
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(outputs, kinds)
 def test_a_program_has_tiles_and_room_for_them(output: tuple[int, int, int, int], kind: dict[str, int]) -> None:
-    for run in runs(None, HOST, *output, **kind):
+    for run in runs(None, HOST, Contraction(*output, **kind)):
         width = run.block * padded(kind.get("dots", 1)) * kind.get("halves", 1)
         assert 0 < run.programs <= run.end - run.begin
         assert all(size >= 16 and size & (size - 1) == 0 for size in (run.side, run.block, run.step))
@@ -79,5 +79,19 @@ def test_a_program_has_tiles_and_room_for_them(output: tuple[int, int, int, int]
 @pytest.mark.parametrize("chip", [1, 3, 7, 132])
 def test_few_programs_make_several_tiles_each(chip: int) -> None:
     with mock.patch.object(persistent, "_chip", return_value=(chip, SHARED)):
-        first, *_ = runs(None, HOST, 1, 4096, 4096, 512, halves=2)
+        first, *_ = runs(None, HOST, Contraction(1, 4096, 4096, 512, halves=2))
     assert first.programs <= chip < first.end - first.begin
+
+
+def test_rows_that_batches_share_are_read_once() -> None:
+    apart = Contraction(8, 2048, 64, 4096, dots=2)
+    shared = Contraction(8, 2048, 64, 4096, dots=2, again=8)
+    assert apart.matrices - shared.matrices == 7 * 2 * 2048 * 4096
+
+
+@pytest.mark.parametrize("sides", [128, 2048, 128 * 140])
+def test_contractions_beside_each_other_cost_less_than_one_after_another(sides: int) -> None:
+    # 140 tiles are a round and 8 tiles more: beside these there is room for those of the second contraction.
+    first, second = Contraction(1, 128 * 140, 256, 4096), Contraction(1, sides, 256, 4096)
+    alone, other, both = (persistent._all_of((132, SHARED), c) for c in ((first,), (second,), (first, second)))
+    assert alone < both < alone + other - persistent.START - persistent.LAUNCH + persistent.BESIDE

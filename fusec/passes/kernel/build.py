@@ -18,8 +18,10 @@ from fusec.ir.kernel import (
     Comment,
     Define,
     ElementOf,
+    Enter,
     Kernel,
     Largest,
+    Leave,
     Loop,
     Name,
     Product,
@@ -30,7 +32,7 @@ from fusec.ir.kernel import (
 )
 from fusec.ir.plan import Stage
 from fusec.passes.kernel.addresses import Addresses
-from fusec.passes.kernel.blocks import BEGIN, EARLY, END, WIDTH
+from fusec.passes.kernel.blocks import BEGIN, EARLY, END, OVERLAP, WIDTH
 from fusec.passes.kernel.boxed import Boxed
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid, LoopHeader
@@ -212,13 +214,26 @@ class _KernelBuilder:
             integers,
             aligned,
             self._grid.structure,
-            (*self._grid.blocks, *([EARLY] if self._values.has_deferred else []), *([WIDTH] if aligned else [])),
+            (
+                *self._grid.blocks,
+                *([EARLY] if self._values.has_deferred else []),
+                *([WIDTH] if aligned else []),
+                *([OVERLAP] if self._target.chained else []),
+            ),
             tuple(dict.fromkeys(expr.selector.upper() for expr in choices)),
-            (*rounded, *statements),
+            self._in_turn((*rounded, *statements)),
             self._facts.rounds,
             self._boxed.names if self._boxed else (),
             (BEGIN, END, *self._boxed.flips) if self._boxed else (),
+            self._target.beside,
         )
+
+    def _in_turn(self, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        """The body of a kernel with what has to be said where others run before it or behind it."""
+        if not self._target.chained:
+            return body
+        # Of several launches with boxes each makes some of the tiles, and needs nothing of the others.
+        return (Enter(), *body, *((Leave(),) if self._target.beside or self._boxed else ()))
 
 
 def _types(tree: object) -> set[str]:

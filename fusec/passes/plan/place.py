@@ -40,14 +40,28 @@ def place(flow: Flow, known: dict[str, int], label: str = "") -> tuple[Group, ..
     return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
 
 
-def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> Group | str:
-    """The group of a contraction whose dots multiply what is stored, or why they cannot do it in boxes.
+def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> tuple[Group, ...] | str:
+    """The groups of a step whose dots multiply what is stored, one for outputs of the same axes, in order.
 
-    It has a plan that does, others for a few rows, and if asked for some for vectors.
+    Instead of them, why the dots of one cannot do it in boxes. Each has a plan that does, others for a few rows, and if
+    asked for some for vectors; the plans of all are the same, and so are the rows that they are for.
     """
+    sets = _by_major(survey(flow))
+    labels = _labels(sets, label) if len(sets) > 1 else [label]
+    groups: list[Group] = []
+    for stores, name in zip(sets, labels, strict=True):
+        group = _contracting(Flow(flow.nodes, stores), known, name, vectors)
+        if isinstance(group, str):
+            return group
+        groups.append(group)
+    if len({tuple((plan.shape, plan.few) for plan in group.plans) for group in groups}) > 1:
+        return "its outputs are for different rows"
+    return tuple(groups)
+
+
+def _contracting(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> Group | str:
+    """The group of outputs that one contraction in boxes makes, or why none does."""
     facts = survey(flow)
-    if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
-        return "its outputs have different axes"
     boxed = persistent(facts, label)
     if isinstance(boxed, str):
         return boxed
