@@ -18,8 +18,7 @@ from catalogue import Op, all_ops
 from compiled import compiled
 
 from fusec.runtime import Launch
-from fusec.runtime.persistent import Run
-from fusec.runtime.tiles import cdiv
+from fusec.runtime.persistent import Contraction, Run
 from fusec.testing.cases import Case
 from fusec.testing.compare import hold, run_and_compare
 from fusec.testing.interpreter import interpreting
@@ -105,6 +104,13 @@ where T in {f16, bf16}:
     total = cast(residual + dot(x, w, over=K), T)
     y = rmsnorm(total, gain, 1e-6, over=N)
 """,
+    "parts of what is projected, each with axes of its own": """
+op f(x: T[M, K], weight gain: T[K], weight w: T[H*D + Hk*D + F, K], cos: T[M, D], sin: T[M, D], heads: dim(H),
+     kv_heads: dim(Hk)) -> (q: T[M, H, D], k: T[M, Hk, D], v: T[M, F])
+where T in {f16, bf16}, D % 2 == 0:
+    queries, keys, v = split(dot(rmsnorm(x, gain, 1e-6, over=K), w, over=K), H*D, Hk*D, F)
+    q, k = rope(queries, cos, sin, over=D), rope(keys, cos, sin, over=D)
+""",
     "a product of a product": """
 op f(x: T[M, K], weight up: T[F, K], weight down: T[N, F]) -> y: T[M, N]
 where T in {f16, bf16}:
@@ -118,7 +124,7 @@ where T in {f16, bf16}:
 """,
 }
 
-OTHERS = {"N": 80, "K": 136, "B": 2, "H": 3, "Hk": 2, "R": 2, "D": 16, "F": 48}
+OTHERS = {"N": 80, "K": 136, "B": 2, "H": 3, "Hk": 2, "R": 2, "D": 16, "F": 48, "Hq": 3, "P": 160}
 ROWS = (1, 3, 17, 64, 129)
 """Of one tile at most, of whole tiles, and of a little more."""
 
@@ -134,8 +140,8 @@ def op(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
 def case(op: Op, rows: int, dtype: str = "bf16", **others: int) -> Case:
     """A call with so many rows, all extents multiples of 8 but theirs."""
     graph = op.program.graph
-    extents = {solve.name: {**OTHERS, "M": rows, **others}[solve.name] for solve in graph.solves}
-    lead = () if "M" in extents else (rows,)
+    extents = {solve.name: {**OTHERS, "M": rows, "S": rows, **others}[solve.name] for solve in graph.solves}
+    lead = () if {"M", "S"} & set(extents) else (rows,)
     return Case(op=op.name, seed=rows, extents=extents, lead=lead, dtypes={v.name: dtype for v in graph.variables})
 
 
@@ -158,9 +164,8 @@ def watched_launches(op: Op, runs: Callable[..., tuple[Run, ...]] | None = None)
 def waves(programs: int) -> Callable[..., tuple[Run, ...]]:
     """Runs of so many programs: tiles of 32 by 32, and of 16 by 16 those that do not occupy all programs."""
 
-    def cut(_way: object, _device: object, batches: int, sides: int, blocks: int, _inner: int, **parts: int):
-        halves = parts.get("halves", 1)
-        count = batches * cdiv(sides, 32) * cdiv(blocks, 32 * halves)
+    def cut(_way: object, _device: object, contraction: Contraction) -> tuple[Run, ...]:
+        count = contraction.tiles(32, 32)
         whole = count - count % programs
         ways = ({"num_warps": 4, "num_stages": 2},)
         large = Run(32, 32, 32, 0, whole, min(programs, whole), ways, group=2)
