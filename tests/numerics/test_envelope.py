@@ -270,9 +270,7 @@ def test_a_number_at_the_end_of_f32_may_become_0_or_infinite_in_tf32(end: float,
     [(("bf16", "f16"), "x"), (("f8e4m3", "f8e4m3"), "x"), (("f64", "f32"), "x"), (("f16", "f16"), "x * 1.7")],
 )
 def test_tf32_changes_nothing_where_no_operand_is_of_f32(types: tuple[str, str], a: str) -> None:
-    text = (
-        f"op f(x: {types[0]}[M, K], w: {types[1]}[N, K]) -> y: f32[M, N]:\n    y = dot({a}, w, over=K, precision=%s)"
-    )
+    text = f"op f(x: {types[0]}[M, K], w: {types[1]}[N, K]) -> y: f32[M, N]:\n    y = dot({a}, w, over=K, precision=%s)"
     dtypes = [TORCH_DTYPES[name] for name in types]
     generator = torch.Generator().manual_seed(9)
     x, w = (torch.randn(4, 64, generator=generator).to(dtype) for dtype in dtypes)

@@ -32,9 +32,9 @@ def launched(module: ModuleType, way: str, *shapes: tuple[int, ...]) -> tuple[li
     """What a plan for tensors of f32 launches that goes this way, and what is seen of it."""
     made: list[Launch | Product] = []
     (op,) = (each for each in vars(module).values() if isinstance(each, Op))
-    with mock.patch.object(module, "Plan", lambda *_, launches, **__: made.extend(launches)):
-        with forced(op, Way(way)) as trial:
-            op.plan(*(torch.empty(shape, device="meta") for shape in shapes))
+    noted = mock.patch.object(module, "Plan", lambda *_, launches, **__: made.extend(launches))
+    with noted, forced(op, Way(way)) as trial:
+        op.plan(*(torch.empty(shape, device="meta") for shape in shapes))
     return made, trial
 
 

@@ -1,8 +1,9 @@
 """Box: which operands and results of a contraction the copy engine moves, tile by tile.
 
 Relies on resolved views. A box is a tensor, or a part of one, whose positions are affine: every axis has one stride.
-Two dots that share a factor and whose other factors lie alike, as gate and up do, or the halves of a head, become one
-product of twice the width, if they have one precision. Whether the strides of a call suit the copy engine is known in the launcher alone.
+Two dots of one precision that share a factor and whose other factors lie alike, as gate and up do, or the halves of a
+head, become one product of twice the width. Whether the strides of a call suit the copy engine is known in the launcher
+alone.
 """
 
 from __future__ import annotations
