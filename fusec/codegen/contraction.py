@@ -41,7 +41,10 @@ def tile_call(shape: Shape, stage: Stage, itemsizes: Mapping[str, str]) -> Call:
     """The call that makes the tile. `itemsizes` has the bytes of an element of each tensor, as text."""
     sizes = [count(axes) for axes in (stage.rows, *_cut(stage))]
     dots = [expr for n in stage.live if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
-    return Call(f"dots.{_TILES[shape]}", f"{', '.join(sizes)}, {_operand_size(stage, dots, itemsizes)}, {len(dots)}")
+    facts = [*sizes, _operand_size(stage, dots, itemsizes), str(len(dots))]
+    if all(dot.precision == "tf32" for dot in dots):
+        facts.append("tf32=True")
+    return Call(f"dots.{_TILES[shape]}", ", ".join(facts))
 
 
 def tile_programs(stage: Stage) -> str:

@@ -46,4 +46,6 @@ class ProductWriter:
         offsets = [self._matrices.offset(matrix) for matrix in (a, b, out)]
         if any(offset != "0" for offset in offsets):
             parts.append(f"offsets={sequence(offsets)}")
+        if product.precision == "tf32":
+            parts.append("tf32=True")
         return f"matmul({', '.join(parts)})"

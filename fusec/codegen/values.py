@@ -82,9 +82,9 @@ class ValuePrinter:
                 return cast_text(self.text(arg, ATOM), type.value, dims)
             case Fold():
                 return self._fold(value)
-            case Product(a, b, total):
+            case Product(a, b, total, precision=precision):
                 operands = ", ".join(map(self.text, (a, b, total)))
-                return f'tl.dot({operands}, input_precision="ieee")'
+                return f'tl.dot({operands}, input_precision="{precision}")'
             case Turned(arg):
                 return f"{self.text(arg, ATOM)}.T"
             case Masked(arg, mask, fill, dims, kind):

@@ -88,12 +88,16 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """Sum over `axes` of the product of two operands; other shared axes are batch axes."""
+    """Sum over `axes` of the product of two operands; other shared axes are batch axes.
+
+    With the `precision` tf32 operands of f32 may lose the last 13 bits of their fraction before they are multiplied.
+    """
 
     a: NodeId
     b: NodeId
     axes: tuple[Axis, ...]
     accum: str = "exact"
+    precision: str = "ieee"
 
 
 @dataclass(frozen=True, slots=True)

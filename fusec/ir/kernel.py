@@ -125,12 +125,16 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`total` and the product of two tiles, `a` of rows by steps and `b` of steps by columns, in the matrix unit."""
+    """`total` and the product of two tiles, `a` of rows by steps and `b` of steps by columns, in the matrix unit.
+
+    `precision` is that of the dot it is a step of.
+    """
 
     a: Value
     b: Value
     total: Value
     dims: Dims
+    precision: str
     kind: Kind = Kind.REAL
 
 

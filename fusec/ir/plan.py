@@ -74,11 +74,15 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class BoxedProduct:
-    """A product of tiles in boxes. With two `dots` the second factor has tiles of both, which share the first one."""
+    """A product of tiles in boxes. With two `dots` the second factor has tiles of both, which share the first one.
+
+    Both are of one `precision`.
+    """
 
     dots: tuple[NodeId, ...]
     side: Box
     block: Box
+    precision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,7 @@ class Split:
 class LibraryProduct:
     """A product by the vendor's library, a step of a plan: `out = sum(a * b, over=inner)` for each position of `batch`.
 
-    `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has.
+    `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has. `precision` is that of its dot.
     """
 
     a: Matrix
@@ -208,6 +212,7 @@ class LibraryProduct:
     rows: tuple[Axis, ...]
     columns: tuple[Axis, ...]
     inner: tuple[Axis, ...]
+    precision: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,9 @@ def show_expr(expr: Expr) -> str:
             return f"cast %{arg} to {dtype}"
         case Reduce(op, arg, axes):
             return f"{op} %{arg} over {_axes(axes)}"
-        case Dot(a, b, axes, accum):
-            return f"dot %{a}, %{b} over {_axes(axes)}" + (f" accum {accum}" if accum != "exact" else "")
+        case Dot(a, b, axes, accum, precision):
+            sums = f" accum {accum}" if accum != "exact" else ""
+            return f"dot %{a}, %{b} over {_axes(axes)}{sums}" + (f" in {precision}" if precision != "ieee" else "")
         case Part(arg, axis, layout, index):
             return f"{_PART[layout]} {index} of %{arg} over {axis}"
         case Merge(args, axis, layout):

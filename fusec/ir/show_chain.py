@@ -24,7 +24,8 @@ def _lines(unfused: Chain) -> Iterator[str]:
 
 
 def _product(product: LibraryProduct) -> Iterator[str]:
-    yield f"product {_matrix(product.out)} = {_matrix(product.a)} by {_matrix(product.b)}"
+    made = f"product {_matrix(product.out)} = {_matrix(product.a)} by {_matrix(product.b)}"
+    yield f"{made} in {product.precision}" if product.precision != "ieee" else made
     yield f"  rows {_axes(product.rows)}; columns {_axes(product.columns)}; over {_axes(product.inner)}"
     if product.batch:
         yield f"  for each {_axes(product.batch)}"

@@ -131,8 +131,9 @@ def _value(value: Value) -> str:
             return f"{type.name.lower()}({_value(arg)})"
         case Fold(op, arg, over):
             return f"{op}({_value(arg)} over {', '.join(over)})"
-        case Product(a, b, total):
-            return f"{_operand(total)} + {_operand(a)} @ {_operand(b)}"
+        case Product(a, b, total, precision=precision):
+            text = f"{_operand(total)} + {_operand(a)} @ {_operand(b)}"
+            return f"{text} in {precision}" if precision != "ieee" else text
         case Turned(arg):
             return f"turned({_value(arg)})"
         case Masked(arg, mask, fill):

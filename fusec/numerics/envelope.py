@@ -41,7 +41,7 @@ from fusec.ir.ops import ELEMENTWISE, Result
 from fusec.ir.types import DTYPES, Axis, Computed, DType, Kind, union, without
 from fusec.numerics.interval import Interval, as_integer, as_real, either, together
 from fusec.numerics.operations import operate
-from fusec.numerics.precision import F32, F64, Precision
+from fusec.numerics.precision import F32, F64, Precision, in_tf32
 from fusec.numerics.reductions import EXACT_DOT, dot_error, dot_interval, reduce_interval
 from fusec.reference.axes import Array, gather, scatter, segment, store, writes
 from fusec.reference.bind import Binding, bind
@@ -240,6 +240,9 @@ class _Walk:
         precision = _joined((a, b)) or F32
         left, right = (self._operand(part, Kind.REAL, precision) for part in (a, b))
         left, right = self._in_storage(expr.a, left, expr.b), self._in_storage(expr.b, right, expr.a)
+        if expr.precision == "tf32" and precision is F32:
+            left = in_tf32(left) if self._is_single(expr.a, expr.b) else left
+            right = in_tf32(right) if self._is_single(expr.b, expr.a) else right
         count = prod(self.binding.extent(axis) for axis in expr.axes)
         error = dot_error(count, self.additions(number, count), expr.accum, precision)
         return _Known(dot_interval((left, a.axes), (right, b.axes), expr.axes, error), axes, precision)
@@ -250,6 +253,15 @@ class _Walk:
         if not isinstance(element, Computed) or isinstance(storage, Computed) or storage.kind is not Kind.REAL:
             return operand
         return _either_way(operand, self.binding.storage(storage))
+
+    def _is_single(self, number: NodeId, other: NodeId) -> bool:
+        """Whether an operand of a dot may be multiplied in f32, and does not fit tf32 anyway.
+
+        A computed one is multiplied in f32 unless it takes a type of 16 bits from the other one.
+        """
+        elements = (self.graph.nodes[n].type.element for n in (number, other))
+        own, beside = (None if isinstance(e, Computed) else self.binding.storage(e) for e in elements)
+        return own.name == "f32" if own else beside is None or beside.bits != 16
 
     def _gather(self, expr: Gather) -> _Known:
         param, indices = self.graph.tensor(expr.param), tuple(self.known[index] for index in expr.indices)

@@ -157,6 +157,21 @@ def flushed(operand: Interval, precision: Precision) -> Interval:
     return Interval(operand.value, torch.where(tiny_low, 0.0, operand.low), torch.where(tiny_high, 0.0, operand.high))
 
 
+def in_tf32(operand: Interval) -> Interval:
+    """An operand of f32 as a matrix unit may take it: its fraction cut off after 10 bits, or rounded to so many.
+
+    A subnormal number may be taken for 0 or go up to twice itself.
+    """
+    low, high = operand.low - _lost_in_tf32(operand.low), operand.high + _lost_in_tf32(operand.high)
+    return overflowed(Interval(operand.value, low, high), F32)
+
+
+def _lost_in_tf32(end: Tensor) -> Tensor:
+    size = end.abs()
+    lost = torch.where(size < F32.normal, size, 2.0**-10 * size)
+    return torch.where(size.isinf(), 0.0, lost)
+
+
 def _to_nearest(exact: Interval) -> Interval:
     """From an end to where it is rounded, and not beyond: no error where the exact result is a number of f32.
 

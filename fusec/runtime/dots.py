@@ -29,7 +29,7 @@ SIDE = 64
 STEP = 256
 """Elements of each row that it multiplies at a time: half as many where every multiprocessor has several tiles.
 
-Where it is threads that multiply, in f32, it is an eighth.
+Where it is threads that multiply, as all of f32, it is an eighth.
 """
 
 STEP_BYTES, STAGED_BYTES = 48 * 1024, 160 * 1024
@@ -90,31 +90,37 @@ def prefers_library(products: tuple[Product | None, ...], tiled: bool = False, s
     return sum(product.work for product in found) >= least
 
 
-def product_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:
+def product_tile(
+    batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int, tf32: bool = False
+) -> Tile:
     """The tile for `batches` products of `sides` by `blocks`, with so many `dots` that share an operand.
 
     As large as registers allow, 64 accumulators a thread, while there is one tile for every multiprocessor. What is
-    made of the operands needs registers as well: where there are too few, twice as many threads share the tile.
+    made of the operands needs registers as well: where there are too few, twice as many threads share the tile. Threads
+    multiply what is of f32, and hold less, unless it may be `tf32`.
     """
-    wide = itemsize > 2
-    side = min(max(padded(sides), 16), 64 if wide else 128)
-    block = min(max(padded(blocks), 16), max((64 if wide else 128) // padded(dots), 16))
+    threads = itemsize > 2 and not tf32
+    side = min(max(padded(sides), 16), 64 if threads else 128)
+    block = min(max(padded(blocks), 16), max((64 if threads else 128) // padded(dots), 16))
     while block > 32 and batches * cdiv(sides, side) * cdiv(blocks, block) < BUSY:
         block //= 2
-    step = min(max(padded(inner), 16), 16 if wide else 64)
+    # A step of f32 takes twice the registers: with several dots there are none left for a long one.
+    longest = 64 if itemsize <= 2 else 32 if tf32 and dots == 1 else 16
+    step = min(max(padded(inner), 16), longest)
     warps = min(max(side * block * dots // 2048, 4), 8)
     stages = 3 if (side + block * dots) * step * itemsize * 3 <= 96 * 1024 else 2
     ways = [{"num_warps": count, "num_stages": stages} for count in dict.fromkeys((warps, 8))]
     return Tile(side, block, step, tuple(ways))
 
 
-def few_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int) -> Tile:
+def few_tile(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int, tf32: bool = False) -> Tile:
     """The tile where `blocks` are few, else as for `product_tile`: a narrow strip of the matrices, read far ahead."""
     side = min(max(padded(sides), 16), max(SIDE // padded(dots), 16))
     block = min(max(padded(blocks), 16), 64)
     programs, splits = batches * cdiv(sides, side) * cdiv(blocks, block), 1
     row = (side * dots + block) * itemsize
-    wanted = STEP // 8 if itemsize > 2 else STEP if programs <= BUSY else STEP // 2
+    threads = itemsize > 2 and not tf32
+    wanted = STEP // 8 if threads else STEP if programs <= BUSY else STEP // 2
     step = max(min(padded(inner), wanted, 1 << (STEP_BYTES // row).bit_length() - 1), 16)
     stages = min(max(STAGED_BYTES // (row * step), 2), 4 if programs <= BUSY else 3)
     while programs * splits < SHARED and splits < min(MOST_SHARES, cdiv(inner, 2 * step)):

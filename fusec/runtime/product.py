@@ -85,13 +85,14 @@ def matmul(
     columns: Strided = (),
     inner: Strided = (),
     offsets: tuple[int, int, int] = (0, 0, 0),
+    tf32: bool = False,
 ) -> Product | None:
     """The product of the buffers `a` and `b`, or None where their strides make no matrices of them.
 
     Every axis is its size and its strides, in elements: those of `batch` in a, b and out, of `rows` in a and out, of
     `columns` in b and out, of `inner`, which are summed over, in a and b. Several axes count as one where they lie
     evenly in memory; where they do not, the outer one of two rows or columns becomes the batch. `offsets` moves the
-    first element of a, b and out.
+    first element of a, b and out; `tf32` is as in `Product`.
     """
     batches = join_axes(batch)
     lines = join_axes((size, of_a, 0, of_out) for size, of_a, of_out in rows)
@@ -112,6 +113,7 @@ def matmul(
         Matrix(a, (count, height, depth), (each[0], down[0], along[0]), first),
         Matrix(b, (count, depth, width), (each[1], along[1], across[1]), second),
         Matrix(out, (count, height, width), (each[2], down[2], across[2]), third),
+        tf32,
     )
 
 

@@ -103,9 +103,9 @@ def takes(way: Way | None, rule: bool, *plans: str) -> bool:
     return rule
 
 
-def shaped(way: Way | None, rule: Callable[..., T], *facts: int) -> T:
-    """The tile that `rule` makes of `facts`, with the sizes and launch options that `way` has for it."""
-    tile: Any = rule(*facts)
+def shaped(way: Way | None, rule: Callable[..., T], *facts: int, **named: int) -> T:
+    """The tile that `rule` makes of facts, with the sizes and launch options that `way` has for it."""
+    tile: Any = rule(*facts, **named)
     if way is not None and way.tile:
         own = {each.name for each in fields(tile)}
         sizes = {name: value for name, value in way.tile if name in own}
@@ -113,7 +113,8 @@ def shaped(way: Way | None, rule: Callable[..., T], *facts: int) -> T:
         tile = replace(tile, **sizes, **({"options": (options,)} if options else {}))
     trial = _trial.get()
     if trial is not None:
-        trial.tiles.append(Shaped(rule.__name__, dict(zip(signature(rule).parameters, facts, strict=False)), tile))
+        known = dict(zip(signature(rule).parameters, facts, strict=False)) | named
+        trial.tiles.append(Shaped(rule.__name__, known, tile))
     made: T = tile
     return made
 

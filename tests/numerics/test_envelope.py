@@ -15,6 +15,7 @@ from fusec.ir.graph import Graph, walk
 from fusec.ir.types import DTYPES, Computed, Kind
 from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope
+from fusec.reference.rounding import TORCH_DTYPES
 from fusec.testing.cases import Argument, Case, build
 
 EXTENTS = {"N": 128, "B": 2, "S": 16, "H": 4, "D": 32, "Hq": 4, "Hk": 2, "P": 16, "L": 128, "G": 2}
@@ -232,6 +233,50 @@ def test_fast_accumulation_is_only_right_where_it_is_asked_for(accum: str, lossy
     bound = envelope(graph, {"x": x, "w": w})["y"]
     assert check(bound, x.float() @ w.float().T).passes
     assert check(bound, total.view(4, 4)).passes is lossy
+
+
+def in_tf32(value: Tensor) -> Tensor:
+    """The numbers of f32 that are left when the last 13 bits of the fraction are cut off."""
+    return (value.view(torch.int32) & -(2**13)).view(torch.float32)
+
+
+@pytest.mark.parametrize(("precision", "lossy"), [("ieee", False), ("tf32", True)])
+def test_operands_of_f32_are_cut_only_where_tf32_is_asked_for(precision: str, lossy: bool) -> None:
+    graph = graph_of(
+        "op f(x: f32[M, K], w: f32[N, K], s: f32[K]) -> (y: f32[M, N], z: f32[M, N]):\n"
+        f"    y = dot(x, w, over=K, precision={precision})\n    z = dot(x * s, w, over=K, precision={precision})"
+    )
+    generator = torch.Generator().manual_seed(8)
+    x, w, s = (torch.rand(*shape, 256, generator=generator) for shape in ((8,), (4,), ()))
+    bounds = envelope(graph, {"x": x, "w": w, "s": s})
+    for name, a in (("y", x), ("z", x * s)):
+        assert check(bounds[name], a @ w.T).passes
+        assert check(bounds[name], in_tf32(a) @ w.T).passes is lossy
+        assert check(bounds[name], in_tf32(a) @ in_tf32(w).T).passes is lossy
+        assert not check(bounds[name], a.bfloat16().float() @ w.bfloat16().float().T * (1 - 2.0**-8)).passes
+
+
+@pytest.mark.parametrize(("end", "lost"), [(2.0**-140, 0.0), (torch.finfo(torch.float32).max, math.inf)])
+def test_a_number_at_the_end_of_f32_may_become_0_or_infinite_in_tf32(end: float, lost: float) -> None:
+    text = "op f(x: f32[M, K], w: f32[N, K]) -> y: f32[M, N]:\n    y = dot(x, w, over=K, precision={})"
+    arguments = {"x": torch.tensor([[end]]), "w": torch.tensor([[0.5]])}
+    exact, cut = (envelope(graph_of(text.format(word)), arguments)["y"] for word in ("ieee", "tf32"))
+    assert check(cut, torch.tensor([[lost]])).passes
+    assert not check(exact, torch.tensor([[lost]])).passes
+
+
+@pytest.mark.parametrize(
+    ("types", "a"),
+    [(("bf16", "f16"), "x"), (("f8e4m3", "f8e4m3"), "x"), (("f64", "f32"), "x"), (("f16", "f16"), "x * 1.7")],
+)
+def test_tf32_changes_nothing_where_no_operand_is_of_f32(types: tuple[str, str], a: str) -> None:
+    text = f"op f(x: {types[0]}[M, K], w: {types[1]}[N, K]) -> y: f32[M, N]:\n    y = dot({a}, w, over=K, precision=%s)"
+    dtypes = [TORCH_DTYPES[name] for name in types]
+    generator = torch.Generator().manual_seed(9)
+    x, w = (torch.randn(4, 64, generator=generator).to(dtype) for dtype in dtypes)
+    one, other = (envelope(graph_of(text % word), {"x": x, "w": w})["y"] for word in ("ieee", "tf32"))
+    assert torch.equal(one.low, other.low)
+    assert torch.equal(one.high, other.high)
 
 
 def test_integer_dots_are_exact_and_carry_steps_of_their_operands() -> None:

@@ -145,12 +145,14 @@ def test_no_matrix_is_read_again_for_every_batch(tmp_path: Path, device: torch.d
         assert kernels == [kernel]
 
 
-@pytest.mark.parametrize("itemsize", [1, 2, 4])
+@pytest.mark.parametrize(("itemsize", "tf32"), [(1, False), (2, False), (4, False), (4, True)])
 @pytest.mark.parametrize("dots_of_a_kernel", [1, 2, 3])
-def test_a_tile_is_of_powers_of_two_and_no_program_is_without_steps(itemsize: int, dots_of_a_kernel: int) -> None:
+def test_a_tile_is_of_powers_of_two_and_no_program_is_without_steps(
+    itemsize: int, tf32: bool, dots_of_a_kernel: int
+) -> None:
     for rows in ROWS:
         for inner in (0, 1, 100, 3584, 18944):
             for sides in (1, 40, 3584, 18944):
-                tile = dots.few_tile(1, sides, rows, inner, itemsize, dots_of_a_kernel)
+                tile = dots.few_tile(1, sides, rows, inner, itemsize, dots_of_a_kernel, tf32)
                 assert all(size & (size - 1) == 0 and size >= 16 for size in (tile.side, tile.block, tile.step))
                 assert tile.splits == 1 or (tile.splits - 1) * tile.step < inner

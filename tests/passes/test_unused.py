@@ -49,7 +49,7 @@ def test_what_a_store_needs_stays_with_all_that_it_is_made_of() -> None:
 
 def test_what_an_inner_body_reads_stays() -> None:
     fetch = Fetch(X, "x_box", ("side * 16", "start"))
-    loop = Loop("start", "start_0", "K", "16", (), (fetch, Assign(X, Product(X, X, X, X.dims))))
+    loop = Loop("start", "start_0", "K", "16", (), (fetch, Assign(X, Product(X, X, X, X.dims, "ieee"))))
     assert without_unused([SIDE, START, M, loop]) == [SIDE, START, loop]
 
 

@@ -109,6 +109,7 @@ class _Cutter:
             rows=tuple(axis for axis in kept if axis in left and axis not in right),
             columns=tuple(axis for axis in kept if axis in right and axis not in left),
             inner=inner,
+            precision=dot.precision,
         )
 
     def _matrix(self, operand: NodeId, inner: tuple[Axis, ...], storage: Storage) -> Matrix | None:

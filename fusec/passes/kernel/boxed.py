@@ -52,7 +52,8 @@ class Boxed:
                 fetched[product.side] = self._fetched(product.side, start, body, self._side)
             other = self._fetched(product.block, start, body, self._block)
             total = self._total(product, body.outermost)
-            body.statements.append(Assign(total, Product(fetched[product.side], other, total, total.dims)))
+            made = Product(fetched[product.side], other, total, total.dims, product.precision)
+            body.statements.append(Assign(total, made))
 
     def halve(self, scope: Scope, of_half: Scope) -> Halves:
         """The halves of the only total in turn; what is made of one is yet to come, in `of_half`."""

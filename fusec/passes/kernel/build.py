@@ -169,7 +169,7 @@ class _KernelBuilder:
             a, b = self._values.factors(expr, body)
             dims = self._grid.order({dim for factor in (a, b) for dim in factor.dims} - set(map(str, expr.axes)))
             total = accumulators.get(number) or self._accumulator(number, self._reductions.zeros(dims))
-            step: Value = Product(a, b, total, dims)
+            step: Value = Product(a, b, total, dims, expr.precision)
         else:
             value = self._values.reduced(number, body)
             total = accumulators.get(number) or self._accumulator(number, self._reductions.start(number, value))

@@ -1,8 +1,9 @@
 """Box: which operands and results of a contraction the copy engine moves, tile by tile.
 
 Relies on resolved views. A box is a tensor, or a part of one, whose positions are affine: every axis has one stride.
-Two dots that share a factor and whose other factors lie alike, as gate and up do, or the halves of a head, become one
-product of twice the width. Whether the strides of a call suit the copy engine is known in the launcher alone.
+Two dots of one precision that share a factor and whose other factors lie alike, as gate and up do, or the halves of a
+head, become one product of twice the width. Whether the strides of a call suit the copy engine is known in the launcher
+alone.
 """
 
 from __future__ import annotations
@@ -32,9 +33,11 @@ def boxes(facts: Survey, side: Axis, block: Axis) -> Boxes | str:
         first, second = (_box(flow, factor, cut) for factor in factors[number])
         if first is None or second is None:
             return "an operand of a dot is computed, looked up or may be left out"
-        twin = next((other for other in left if _are_alike(flow, factors[number], factors[other])), None)
+        precision = dots[number].precision
+        same = (other for other in left if dots[other].precision == precision)
+        twin = next((other for other in same if _are_alike(flow, factors[number], factors[other])), None)
         if twin is None:
-            products.append(BoxedProduct((number,), first, second))
+            products.append(BoxedProduct((number,), first, second, precision))
             continue
         left.remove(twin)
         other = _box(flow, factors[twin][1], cut)
@@ -42,7 +45,7 @@ def boxes(facts: Survey, side: Axis, block: Axis) -> Boxes | str:
         both = Box((*second.matrices, *other.matrices), second.axes)
         if len(both.axes) == _MOST_DIMS:
             return "its matrices have too many dimensions"
-        products.append(BoxedProduct((number, twin), first, both))
+        products.append(BoxedProduct((number, twin), first, both, precision))
     stores = ((place, _stored(flow, store, side, block)) for place, store in enumerate(flow.stores))
     return Boxes(tuple(products), tuple((place, box) for place, box in stores if box is not None))
 

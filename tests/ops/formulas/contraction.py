@@ -17,6 +17,38 @@ def linear(x, w, bias):
     return functional.linear(x, w, bias)
 
 
+def in_tf32(value):
+    """Without the last 13 bits of the fraction of f32."""
+    return (value.float().view(torch.int32) & -(2**13)).view(torch.float32).double()
+
+
+@spec("""
+op linear_in_tf32(x: T[M, K], weight w: T[N, K], weight bias: T[N] = 0) -> y: T[M, N]
+where T in {bf16, f32}:
+    y = dot(x, w, over=K, precision=tf32) + bias
+""")
+def linear_in_tf32(x, w, bias):
+    return functional.linear(in_tf32(x), in_tf32(w), bias)
+
+
+@spec("""
+op normed_in_tf32(x: T[..., K], gain: T[K], weight w: f8e4m3[N, K], scale: f32[N], eps: f32 = 1e-6) -> y: T[..., N]
+where T in {f16, f32}:
+    y = dot(rmsnorm(x, gain, eps, over=K), cast(w, f32) * scale, over=K, precision=tf32)
+""")
+def normed_in_tf32(x, gain, w, scale, eps):
+    normed = functional.rms_norm(x, gain.shape, gain, eps) if gain.numel() else x
+    return in_tf32(normed) @ in_tf32(w * scale[:, None]).mT
+
+
+@spec("""
+op gated_in_tf32(x: f32[M, K], weight gate: f32[N, K], weight up: f32[N, K]) -> y: f32[M, N]:
+    y = silu(dot(x, gate, over=K, precision=tf32)) * dot(x, up, over=K)
+""")
+def gated_in_tf32(x, gate, up):
+    return functional.silu(in_tf32(x) @ in_tf32(gate).mT) * (x @ up.mT)
+
+
 @spec("""
 op rmsnorm_linear(x: T[..., K], weight gain: T[K], weight proj: T[N, K], eps: f32 = 1e-6) -> y: T[..., N]
 where T in {f16, bf16}:

@@ -79,8 +79,8 @@ def _parts_of(layout: Layout) -> Callable[..., tuple[Expr, ...]]:
     return lambda _, x, over: tuple(Part(x, over, layout, index) for index in range(2))
 
 
-def _dot(_: Surroundings, a: NodeId, b: NodeId, over: Dim, accum: str | None) -> Expr:
-    return Dot(a, b, over, accum or "exact")
+def _dot(_: Surroundings, a: NodeId, b: NodeId, over: Dim, accum: str | None, precision: str | None) -> Expr:
+    return Dot(a, b, over, accum or "exact", precision or "ieee")
 
 
 def _split(around: Surroundings, x: NodeId, parts: tuple[Dim, ...]) -> tuple[Expr, ...]:
@@ -131,6 +131,7 @@ _STRUCTURAL = (
             Place("b", Wants.VALUE),
             Place("over", Wants.AXES),
             Place("accum", Wants.WORD, required=False, words=("exact", "fast", "f16")),
+            Place("precision", Wants.WORD, required=False, words=("ieee", "tf32")),
         ),
         _dot,
     ),
