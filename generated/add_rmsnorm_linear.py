@@ -1467,7 +1467,6 @@ def _add_rmsnorm_linear_persistent__step1(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
-    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -1721,7 +1720,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
     boxed = fits and lead0 * lead1 * N * K >= dots.STEPS_WORK
     library = dots.prefers_library(products, tiled=True, several=True)
-    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
+    boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_ADD_RMSNORM_LINEAR.best(
         x.device,
         rows.count,
@@ -1863,7 +1862,10 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
         launches += [products[0].at({"operand": at[4], "y": at[3]}) for at in rows.offsets]
     elif takes(
         way,
-        dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed,
+        not dots.is_vector(
+            lead0 * lead1,
+            K * N,
+        ) and (dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed),
         "resident",
         "streamed",
         "split",
@@ -2201,7 +2203,6 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
-                    beside=run.begin > 0,
                 )
                 for run in runs(way, x.device, contraction)
             ]

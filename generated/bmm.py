@@ -501,7 +501,6 @@ def _bmm_persistent(
                 [b.to(tl.int32), side * BLOCK_M, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_M, BLOCK_N),
             )
-    device.leave(OVERLAP)
 
 
 def reference_bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -694,7 +693,6 @@ def _plan_bmm(a, b):
                         "b_box": boxes[1].cut(1, run.step, 2 * run.block),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
-                    beside=run.begin > 0,
                 )
                 for run in runs(way, a.device, contraction)
             ]

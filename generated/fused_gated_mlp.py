@@ -735,7 +735,6 @@ def _fused_gated_mlp_persistent(
             [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
             y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
         )
-    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -974,7 +973,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, gate_weight, up_weight)
     boxed = fits
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction, products=2))
+    boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_FUSED_GATED_MLP.best(x.device, rows.count, (K, N, T), library=None not in products, persistent=fits)
     if takes(
         way,
@@ -1114,7 +1113,6 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
                     flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
-                    beside=run.begin > 0,
                 )
                 for run in runs(way, x.device, contraction)
             ]

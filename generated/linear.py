@@ -644,7 +644,6 @@ def _linear_persistent(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
-    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -838,7 +837,7 @@ def _plan_linear(x, weight, bias):
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
     boxed = fits
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
+    boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_LINEAR.best(
         x.device,
         rows.count,
@@ -967,7 +966,6 @@ def _plan_linear(x, weight, bias):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
-                    beside=run.begin > 0,
                 )
                 for run in runs(way, x.device, contraction)
             ]
@@ -1769,7 +1767,6 @@ def _linear_activation_persistent(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
-    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -1985,7 +1982,7 @@ def _plan_linear_activation(x, weight, bias, activation):
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
     boxed = fits
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
+    boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_LINEAR_ACTIVATION.best(
         x.device,
         rows.count,
@@ -2110,7 +2107,6 @@ def _plan_linear_activation(x, weight, bias, activation):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
-                    beside=run.begin > 0,
                 )
                 for run in runs(way, x.device, contraction)
             ]
@@ -2908,7 +2904,6 @@ def _linear_residual_persistent(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
-    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -3128,7 +3123,7 @@ def _plan_linear_residual(x, weight, residual, bias):
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
     boxed = fits
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
+    boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_LINEAR_RESIDUAL.best(
         x.device,
         rows.count,
@@ -3250,7 +3245,6 @@ def _plan_linear_residual(x, weight, residual, bias):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
-                    beside=run.begin > 0,
                 )
                 for run in runs(way, x.device, contraction)
             ]

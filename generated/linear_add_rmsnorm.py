@@ -1117,7 +1117,6 @@ def _linear_add_rmsnorm_persistent__step0(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 total.reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
-    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -2031,7 +2030,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
     boxed = fits
     library = dots.prefers_library(products)
-    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
+    boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_LINEAR_ADD_RMSNORM.best(
         x.device,
         rows.count,
@@ -2254,7 +2253,6 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "total_box": boxes[2].cut(1, run.side, run.block),
                     },
-                    beside=run.begin > 0,
                 )
                 for run in runs(way, x.device, contraction)
             ]

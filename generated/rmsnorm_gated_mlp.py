@@ -1100,7 +1100,6 @@ def _rmsnorm_gated_mlp_persistent__step1(
             [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
             y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
         )
-    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -1365,7 +1364,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, gate_weight, up_weight)
     boxed = fits and lead0 * lead1 * N * K >= dots.STEPS_WORK
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction, products=2))
+    boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_RMSNORM_GATED_MLP.best(x.device, rows.count, (K, N, T), library=None not in products, persistent=fits)
     if takes(
         way,
@@ -1627,7 +1626,6 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
                     flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
-                    beside=run.begin > 0,
                 )
                 for run in runs(way, x.device, contraction)
             ]

@@ -956,7 +956,6 @@ def _rmsnorm_linear_persistent__step1(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
-    device.leave(OVERLAP)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -1183,7 +1182,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
     fits = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
     boxed = fits and lead0 * lead1 * N * K >= dots.STEPS_WORK
     library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction, products=1))
+    boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_RMSNORM_LINEAR.best(
         x.device,
         rows.count,
@@ -1540,7 +1539,6 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         "weight_box": boxes[1].cut(2 * run.block, run.step),
                         "y_box": boxes[2].cut(1, run.side, run.block),
                     },
-                    beside=run.begin > 0,
                 )
                 for run in runs(way, x.device, contraction)
             ]

@@ -121,7 +121,7 @@ def _as_launched(variant: Variant, target: Target) -> Variant:
     """The variant that a launcher would ask for on the target, where launches may not overlap."""
     if target.capability >= _FIRST_OVERLAPPING:
         return variant
-    return replace(variant, constexprs=tuple((n, 0 if n == OVERLAP else value) for n, value in variant.constexprs))
+    return replace(variant, constexprs=tuple((n, False if n == OVERLAP else value) for n, value in variant.constexprs))
 
 
 def judge(variant: Variant, target: Target, resources: Resources) -> Verdict:

@@ -202,16 +202,15 @@ def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]]
     # Where the library makes an output itself, it was asked before.
     if libraries := [one for one in program.chains if one.products and not one.ends_in_library]:
         lines.append(f"library = {_prefers_library(program, libraries[-1], choices)}")
-        given = [_device(program.spelled), *(made for _, made in fits), f"products={len(libraries[-1].products)}"]
-        lines.append(f"{BOXED} = {BOXED} and (not library or outruns({', '.join(given)}))")
+        faster = (f"outruns({_device(program.spelled)}, {made})" for _, made in fits)
+        lines.append(f"{BOXED} = {BOXED} and (not library or {' and '.join(faster)})")
     return lines
 
 
 def _prefers_own(program: Program, chain: BuiltChain, writer: ChoiceWriter) -> str:
     """The condition for contractions of what is stored: in boxes, or for rows as few as one of their plans takes."""
     inside = [plan for group in chain.groups for plan in group.plans if plan.plan.few]
-    # Outputs that are made apart read everything once more each: less is to be said for them.
-    others = [plan for group in program.groups for plan in group.plans if plan.plan.few]
+    others = [plan for group in program.groups for plan in group.all_plans() if plan.plan.few]
     ways = " or ".join(dict.fromkeys([*map(writer.few, inside), BOXED]))
     vectors = dict.fromkeys(f"not {writer.few(plan)}" for plan in others)
     return " and ".join([*vectors, f"({ways})" if vectors and " or " in ways else ways])

@@ -37,7 +37,6 @@ class LaunchWriter:
             f"    options={options},",
             *([f"    {_APART}"] if kernel.rounded else []),
             *self._offsets(kernel, scratch),
-            *(["    beside=True,"] if kernel.beside else []),
             ")",
         ]
         inner = [f"    {line}" for line in launch]
@@ -66,7 +65,6 @@ class LaunchWriter:
             ),
             f"        boxes={{{', '.join(boxes)}}},",
             *([f"        flips={{{turned}}},"] if turned else []),
-            f"        beside={'True' if kernel.beside else 'run.begin > 0'},",
             "    )",
             f"    for run in {runs}",
             "]",

@@ -22,7 +22,6 @@ from fusec.ir.kernel import (
     Fetch,
     Halves,
     Kernel,
-    Leave,
     Let,
     LoadTile,
     Loop,
@@ -88,8 +87,6 @@ class _Printer:
                 return self._branch(cases)
             case Enter():
                 return [f"device.enter({OVERLAP})"]
-            case Leave():
-                return [f"device.leave({OVERLAP})"]
             case Comment(text):
                 return [f"# {text}"]
             case _:

@@ -359,12 +359,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Enter:
-    """Waits for the kernels before this one, unless it runs beside them, and lets the one behind it start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Waits for the kernels that this one ran beside."""
+    """Waits for the kernels before this one, and lets the one behind it start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +383,6 @@ Statement: TypeAlias = (
     | Loop
     | Branch
     | Enter
-    | Leave
     | Comment
 )
 
@@ -400,8 +394,7 @@ class Kernel:
     The extents in `structure` stand in addresses as factors: the head width in `h * D + d`. The integers in `aligned`
     say where rows begin and end, which decides how wide an access may be. Where something is `rounded` before more
     arithmetic, products and sums must not be contracted: that skips the rounding. `boxes` come before the pointers;
-    the integers in `varying` change from call to call, and a kernel is not compiled anew for them. A kernel that may
-    run `beside` the one before it needs nothing of that.
+    the integers in `varying` change from call to call, and a kernel is not compiled anew for them.
     """
 
     name: str
@@ -417,4 +410,3 @@ class Kernel:
     rounded: bool = False
     boxes: tuple[str, ...] = ()
     varying: tuple[str, ...] = ()
-    beside: bool = False

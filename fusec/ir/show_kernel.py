@@ -26,7 +26,6 @@ from fusec.ir.kernel import (
     IsZero,
     Kernel,
     Largest,
-    Leave,
     Let,
     LoadTile,
     Loop,
@@ -103,8 +102,6 @@ def _statement(statement: Statement) -> Iterator[str]:
                 yield from (f"  {line}" for line in _body(body))
         case Enter():
             yield "enter in turn"
-        case Leave():
-            yield "leave in turn"
         case Comment(text):
             yield f"# {text}"
         case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -109,11 +109,10 @@ def _boxed(
         target, flow = Target(step, known, chained=True), resolve_views(step)
         label = "__before" if not place_of and not contracts[0] else f"__step{place_of}" if len(contracts) > 1 else only
         if contracts[place_of]:
-            groups = place_dots(flow, known, label, vectors)
-            if isinstance(groups, str):
+            group = place_dots(flow, known, label, vectors)
+            if isinstance(group, str):
                 return None
-            first, *others = groups
-            steps += [_build_group(first, target), *_build(others, replace(target, beside=True))]
+            steps += _build((group,), target)
             continue
         built = _build(place(flow, known, label), target)
         own = {kernel.name: kernel for group in built for plan in group.all_plans() for kernel in plan.kernels}
@@ -154,7 +153,8 @@ def _library(unfused: Chain, known: dict[str, int], omitted: tuple[str, ...] = (
             steps.append(step)
         else:
             target, label = Target(step, known, chained=True), _label(unfused.steps, place_of)
-            steps += _build(place(resolve_views(step), known, label), target)
+            fresh = frozenset(held.name for held in unfused.held)
+            steps += _build(place(resolve_views(step), known, label, fresh), target)
     return BuiltChain(omitted, unfused.held, tuple(steps))
 
 
@@ -193,28 +193,22 @@ class _Runner:
         return result
 
 
-def _build(groups: Sequence[Group], target: Target) -> tuple[BuiltGroup, ...]:
+def _build(groups: tuple[Group, ...], target: Target) -> tuple[BuiltGroup, ...]:
     return tuple(_build_group(group, target) for group in groups)
 
 
 def _build_group(group: Group, target: Target) -> BuiltGroup:
     plans = tuple(
-        BuiltPlan(
-            plan,
-            tuple(
-                _kernel(stage, _within(target, plan, number), plan.words) for number, stage in enumerate(plan.stages)
-            ),
-        )
+        BuiltPlan(plan, tuple(_kernel(stage, _within(target, plan), plan.words) for stage in plan.stages))
         for plan in group.plans
     )
     alone = _build_group(group.alone, target) if group.alone else None
     return BuiltGroup(group.outputs, plans, _build(group.apart, target), group.absent, alone)
 
 
-def _within(target: Target, plan: Plan, number: int) -> Target:
-    """What the kernel number `number` of a plan is built for."""
-    chained = target.chained or plan.shape is Shape.DEALT
-    return replace(target, chained=chained, beside=target.beside and not number)
+def _within(target: Target, plan: Plan) -> Target:
+    """What the kernels of a plan are built for."""
+    return replace(target, chained=target.chained or plan.shape is Shape.DEALT)
 
 
 def _kernel(stage: Stage, target: Target, words: str) -> Kernel:

@@ -8,18 +8,10 @@ import triton.language as tl
 
 @triton.jit
 def enter(overlap: tl.constexpr):
-    """Begin a kernel in its turn: wait for those before it unless it runs beside them, and let the next one start."""
-    if overlap == 1:
-        tl.extra.cuda.gdc_wait()
+    """Begin a kernel that may overlap its neighbours: wait for those before it, and let the next one start and wait."""
     if overlap:
-        tl.extra.cuda.gdc_launch_dependents()
-
-
-@triton.jit
-def leave(overlap: tl.constexpr):
-    """End a kernel that may have run beside the one before it: not before that one has ended."""
-    if overlap == 2:
         tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
 
 
 @triton.jit

@@ -29,7 +29,6 @@ class Launch:
     uses `most_registers` at most, where a way names that; the last in any case. `contract` lets the compiler add a
     product without rounding it first, f16 and bf16 ones included. `offsets` moves the pointer to a buffer, by elements.
     A parameter in `boxes` is a descriptor; for one of two buffers the parameter in `flips` says which lies first.
-    A launch `beside` the one before it neither reads what that one writes nor writes what it reads.
     """
 
     kernel: Any
@@ -40,7 +39,6 @@ class Launch:
     offsets: Mapping[str, int] = field(default_factory=dict)
     boxes: Mapping[str, Box] = field(default_factory=dict)
     flips: Mapping[str, str] = field(default_factory=dict)
-    beside: bool = False
 
     @property
     def idle(self) -> bool:

@@ -8,7 +8,7 @@ figures behind it were fitted on an H200; benchmarks/contractions/results/tuning
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -32,8 +32,11 @@ FETCHED_BY_TWO = 1.3 * FETCHED
 READ, ALL_MULTIPLIED = 3.6e6, 375e6
 """What the chip does in a microsecond: bytes read, and multiplications of the library in large products."""
 
-TILE, LAUNCH, BESIDE, START = 1.5, 4.0, 1.0, 4.0
-"""Microseconds lost at each tile, at a launch, at one beside another, and until the first tiles are under way."""
+TILE, LAUNCH, START = 1.5, 4.0, 4.0
+"""Microseconds that are lost at each tile, at each launch, and until the first tiles are under way."""
+
+BEHIND = 8.0
+"""Microseconds lost at each tile where more has to be read behind the products than they are."""
 
 WIDTH = 256
 """Columns of all accumulators of a program together: with 128 rows, all the registers of two warp groups."""
@@ -97,7 +100,7 @@ class Contraction:
 
 
 def runs(way: Way | None, device: torch.device, contraction: Contraction) -> tuple[Run, ...]:
-    """The launches for a contraction, each of which may run beside the one before it.
+    """The launches for a contraction.
 
     The tiles are those of `way`, if it has any, except for the last ones where these are better cut.
     """
@@ -130,26 +133,13 @@ def boxed_tile(
     return Tile(first.side, first.block, first.step, first.options)
 
 
-def outruns(device: torch.device, *contractions: Contraction, products: int) -> bool:
-    """Whether `runs`, those of several contractions beside each other, are faster than the library.
-
-    That makes all dots in so many `products` in f32, and a kernel makes the outputs of these.
-    """
-    library = products * LAUNCH + TILE
-    for c in contractions:
-        made = c.batches * c.sides * c.blocks
-        library += max(c.dots * made * c.inner / ALL_MULTIPLIED, c.matrices / READ) + (8 * c.dots + 2) * made / READ
-    return _all_of(_chip(device), contractions) <= library
-
-
-def _all_of(chip: tuple[int, int], contractions: Sequence[Contraction]) -> float:
-    """Microseconds for contractions beside each other: programs without a tile left begin with the next one."""
-    total, idle = START + LAUNCH - BESIDE, 0.0
-    for contraction in contractions:
-        time, way = _fastest(chip, contraction, _ways(chip, contraction))
-        total += max(time - START - LAUNCH - idle, 0) + BESIDE
-        idle = _idle(chip[0], contraction, way[-1])
-    return total
+def outruns(device: torch.device, contraction: Contraction) -> bool:
+    """Whether `runs` are faster than the library's products in f32 and a kernel that makes the output of them."""
+    c, chip = contraction, _chip(device)
+    made = c.batches * c.sides * c.blocks
+    multiplied = max(c.dots * made * c.inner / ALL_MULTIPLIED, c.matrices / READ)
+    moved = (8 * c.dots + 2) * made / READ
+    return _fastest(chip, c, _ways(chip, c))[0] <= multiplied + moved + c.dots * LAUNCH + TILE
 
 
 def _fastest(
@@ -192,8 +182,8 @@ def _cuts(chip: tuple[int, int], output: Contraction, run: Run) -> Iterator[tupl
 
 
 def _time(multiprocessors: int, output: Contraction, way: tuple[Run, ...]) -> float:
-    """About how many microseconds runs take. What does not run first begins where programs of the one before it end."""
-    busy = START + LAUNCH + BESIDE * (len(way) - 1)
+    """About how many microseconds runs take."""
+    busy = START + LAUNCH * len(way)
     busy += sum(cdiv(run.end - run.begin, multiprocessors) * _tile_time(output, run) for run in way)
     return max(busy, output.matrices / READ + LAUNCH)
 
@@ -204,12 +194,7 @@ def _tile_time(output: Contraction, run: Run) -> float:
     multiplying = run.side * width * output.inner / MULTIPLIED
     moving = 2 * (run.side + width) * output.inner / (FETCHED if run.down == 1 else FETCHED_BY_TWO)
     # Neither of the two hides all of the other where they take about as long.
-    return math.sqrt(math.hypot(multiplying**2, moving**2)) + TILE
-
-
-def _idle(multiprocessors: int, output: Contraction, run: Run) -> float:
-    """Microseconds of the whole chip that the last round of tiles leaves unused."""
-    return -(run.end - run.begin) % multiprocessors / multiprocessors * _tile_time(output, run)
+    return math.sqrt(math.hypot(multiplying**2, moving**2)) + TILE + (BEHIND if output.widest < WIDTH else 0)
 
 
 def _run(side: int, block: int, output: Contraction, shared: int, many: bool) -> Run:

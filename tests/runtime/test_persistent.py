@@ -87,11 +87,3 @@ def test_rows_that_batches_share_are_read_once() -> None:
     apart = Contraction(8, 2048, 64, 4096, dots=2)
     shared = Contraction(8, 2048, 64, 4096, dots=2, again=8)
     assert apart.matrices - shared.matrices == 7 * 2 * 2048 * 4096
-
-
-@pytest.mark.parametrize("sides", [128, 2048, 128 * 140])
-def test_contractions_beside_each_other_cost_less_than_one_after_another(sides: int) -> None:
-    # 140 tiles are a round and 8 tiles more: beside these there is room for those of the second contraction.
-    first, second = Contraction(1, 128 * 140, 256, 4096), Contraction(1, sides, 256, 4096)
-    alone, other, both = (persistent._all_of((132, SHARED), c) for c in ((first,), (second,), (first, second)))
-    assert alone < both < alone + other - persistent.START - persistent.LAUNCH + persistent.BESIDE

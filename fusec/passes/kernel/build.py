@@ -21,7 +21,6 @@ from fusec.ir.kernel import (
     Enter,
     Kernel,
     Largest,
-    Leave,
     Loop,
     Name,
     Product,
@@ -225,15 +224,11 @@ class _KernelBuilder:
             self._facts.rounds,
             self._boxed.names if self._boxed else (),
             (BEGIN, END, *self._boxed.flips) if self._boxed else (),
-            self._target.beside,
         )
 
     def _in_turn(self, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
         """The body of a kernel with what has to be said where others run before it or behind it."""
-        if not self._target.chained:
-            return body
-        # Of several launches with boxes each makes some of the tiles, and needs nothing of the others.
-        return (Enter(), *body, *((Leave(),) if self._target.beside or self._boxed else ()))
+        return (Enter(), *body) if self._target.chained else body
 
 
 def _types(tree: object) -> set[str]:

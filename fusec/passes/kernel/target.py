@@ -16,14 +16,12 @@ from fusec.ir.types import Axis, DType, Kind, Storage
 class Target:
     """What the kernels of an op are built for: its arguments and the storage type behind each type variable.
 
-    A kernel is `chained` where others may run before or behind it in one call, and `beside` where it needs nothing of
-    the one before it.
+    A kernel is `chained` where others run before or behind it in one call.
     """
 
     graph: Graph
     known: dict[str, int]
     chained: bool = False
-    beside: bool = False
 
     @property
     def argument_names(self) -> set[str]:

@@ -33,35 +33,24 @@ SHORT_ROW = 1024
 """Rows known to be at most this long never need a program of their own."""
 
 
-def place(flow: Flow, known: dict[str, int], label: str = "") -> tuple[Group, ...]:
-    """The groups of an op. `known` holds the extents that constraints fix; names of kernels end in `label`."""
-    sets = _connected(flow)
+def place(flow: Flow, known: dict[str, int], label: str = "", fresh: frozenset[str] = frozenset()) -> tuple[Group, ...]:
+    """The groups of an op, or of a step of one that reads the tensors `fresh`, which are in the cache.
+
+    `known` holds the extents that constraints fix; names of kernels end in `label`.
+    """
+    sets = _connected(flow, fresh)
     labels = _labels(sets, label) if len(sets) > 1 else [label]
     return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
 
 
-def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> tuple[Group, ...] | str:
-    """The groups of a step whose dots multiply what is stored, one for outputs of the same axes, in order.
+def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> Group | str:
+    """The group of a contraction whose dots multiply what is stored, or why they cannot do it in boxes.
 
-    Instead of them, why the dots of one cannot do it in boxes. Each has a plan that does, others for a few rows, and if
-    asked for some for vectors; the plans of all are the same, and so are the rows that they are for.
+    It has a plan that does, others for a few rows, and if asked for some for vectors.
     """
-    sets = _by_major(survey(flow))
-    labels = _labels(sets, label) if len(sets) > 1 else [label]
-    groups: list[Group] = []
-    for stores, name in zip(sets, labels, strict=True):
-        group = _contracting(Flow(flow.nodes, stores), known, name, vectors)
-        if isinstance(group, str):
-            return group
-        groups.append(group)
-    if len({tuple((plan.shape, plan.few) for plan in group.plans) for group in groups}) > 1:
-        return "its outputs are for different rows"
-    return tuple(groups)
-
-
-def _contracting(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> Group | str:
-    """The group of outputs that one contraction in boxes makes, or why none does."""
     facts = survey(flow)
+    if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
+        return "its outputs have different axes"
     boxed = persistent(facts, label)
     if isinstance(boxed, str):
         return boxed
@@ -205,12 +194,14 @@ def _reused_tail(facts: Survey) -> tuple[Axis, ...]:
     return tuple(tail) if len(tail) > 1 and rows and bounded else ()
 
 
-def _connected(flow: Flow) -> list[tuple[Store, ...]]:
-    """Stores in sets that share a load or a reduction."""
-    sets: list[tuple[set[NodeId], list[Store]]] = []
+def _connected(flow: Flow, fresh: frozenset[str]) -> list[tuple[Store, ...]]:
+    """Stores in sets that share a load or a reduction, or read parts of the same `fresh` tensor."""
+    sets: list[tuple[set[NodeId | str], list[Store]]] = []
     for store in flow.stores:
         reach = flow_reachable(flow.nodes, store_operands(store))
-        mine = {n for n in reach if isinstance(flow.nodes[n].expr, Load | Reduce | Dot)}
+        mine: set[NodeId | str] = {n for n in reach if isinstance(flow.nodes[n].expr, Load | Reduce | Dot)}
+        loads = (expr for n in reach if isinstance(expr := flow.nodes[n].expr, Load))
+        mine |= fresh.intersection(load.param for load in loads)
         touching = [entry for entry in sets if entry[0] & mine or any(s.target == store.target for s in entry[1])]
         merged = (mine.union(*(entry[0] for entry in touching)), [s for e in touching for s in e[1]] + [store])
         sets = [entry for entry in sets if entry not in touching] + [merged]
