@@ -34,6 +34,7 @@ from fusec.ir.kernel import (
     Name,
     Number,
     Point,
+    Prefetch,
     Product,
     Put,
     Rounded,
@@ -100,6 +101,8 @@ def _statement(statement: Statement) -> Iterator[str]:
             for condition, body in cases:
                 yield f"when {condition}" if condition else "otherwise"
                 yield from (f"  {line}" for line in _body(body))
+        case Prefetch(address, mask):
+            yield " ".join([f"prefetch {_address(address)}", *_masked(mask)])
         case Enter():
             yield "enter in turn"
         case Comment(text):
