@@ -141,3 +141,13 @@ def test_what_fails_a_variant(resources: Resources, failure: str | None) -> None
 
 def test_no_jobs_no_verdicts() -> None:
     assert measure([], workers=4) == ()
+
+
+def test_a_kernel_overlaps_others_only_where_the_chip_can() -> None:
+    text = KERNEL.replace("INDEX: tl.constexpr", "INDEX: tl.constexpr, OVERLAP: tl.constexpr").replace(
+        "    columns =", "    if OVERLAP:\n        tl.extra.cuda.gdc_wait()\n    columns ="
+    )
+    signature, constexprs = (*DOUBLE.signature, ("OVERLAP", "constexpr")), (*DOUBLE.constexprs, ("OVERLAP", True))
+    variant = replace(DOUBLE, signature=signature, constexprs=constexprs)
+    verdicts = measure([job(variant, target, text) for target in ("sm_80", "sm_90")], workers=2)
+    assert [verdict.failure for verdict in verdicts] == [None, None]
