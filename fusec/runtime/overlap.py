@@ -30,12 +30,20 @@ def overlaps(device: torch.device) -> bool:
 
 
 def in_turn(launches: Iterable[Launch | Product]) -> Iterator[Launch | Product]:
-    """The launches of a call that are not idle; one that waits for those before it may begin early."""
-    first = True
+    """The launches of a call that are not idle; one that waits for those before it may begin early.
+
+    The second launch of one kernel does not: it makes the tiles that the first one left, with all of the chip.
+    """
+    before: Launch | Product | None = None
     for launch in launches:
         if launch.idle:
             continue
-        if isinstance(launch, Launch) and not first and launch.arguments.get(OVERLAP):
-            launch = replace(launch, options=[{**way, "launch_pdl": True} for way in launch.options])
-        yield launch
-        first = False
+        yield _early(launch, before) if before is not None and isinstance(launch, Launch) else launch
+        before = launch
+
+
+def _early(launch: Launch, before: Launch | Product) -> Launch:
+    again = isinstance(before, Launch) and launch.kernel is before.kernel
+    if again or not launch.arguments.get(OVERLAP):
+        return launch
+    return replace(launch, options=[{**way, "launch_pdl": True} for way in launch.options])

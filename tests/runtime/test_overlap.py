@@ -6,20 +6,15 @@ from unittest import mock
 
 import pytest
 import torch
-import triton
 
 from fusec.runtime import Launch, Matrix, Product, overlaps
 from fusec.runtime.overlap import OVERLAP, in_turn
 
 
-@triton.jit
-def _kernel(x_ptr):
-    """Its text is of no account: it is never run."""
-
-
-def launch(overlap: bool | None = True, grid: int = 3) -> Launch:
+def launch(overlap: bool | None = True, grid: int = 3, kernel: object = None) -> Launch:
+    """The launch of a kernel, each time of another one unless it is named."""
     arguments = {} if overlap is None else {OVERLAP: overlap}
-    return Launch(_kernel, (grid,), arguments, options=({"num_warps": 4}, {"num_warps": 8}))
+    return Launch(kernel or object(), (grid,), arguments, options=({"num_warps": 4}, {"num_warps": 8}))
 
 
 PRODUCT = Product(*(Matrix(name, (16, 16), (16, 1)) for name in "abc"))
@@ -47,6 +42,13 @@ def test_all_but_the_first_begin_early() -> None:
     assert first.options == launch().options
     for later in (second, third):
         assert later.options == [{"num_warps": 4, "launch_pdl": True}, {"num_warps": 8, "launch_pdl": True}]
+
+
+def test_a_kernel_that_is_launched_again_waits_outside() -> None:
+    _, first, again = in_turn([launch(), launch(kernel="a"), launch(kernel="a")])
+    assert isinstance(first, Launch)
+    assert all(way["launch_pdl"] for way in first.options)
+    assert again.options == launch().options
 
 
 @pytest.mark.parametrize("overlap", [False, None])
