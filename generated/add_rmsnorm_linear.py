@@ -623,6 +623,7 @@ def _add_rmsnorm_linear_rows__before(
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -640,7 +641,6 @@ def _add_rmsnorm_linear_rows__before(
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K) | EVEN_K
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
@@ -696,6 +696,7 @@ def _add_rmsnorm_linear_resident__before(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -711,7 +712,6 @@ def _add_rmsnorm_linear_resident__before(
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K) | EVEN_K
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
@@ -762,6 +762,7 @@ def _add_rmsnorm_linear_streamed__before(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -775,7 +776,6 @@ def _add_rmsnorm_linear_streamed__before(
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
@@ -845,6 +845,7 @@ def _add_rmsnorm_linear_partial0__before(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -856,7 +857,6 @@ def _add_rmsnorm_linear_partial0__before(
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
@@ -909,6 +909,7 @@ def _add_rmsnorm_linear_finish__before(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -927,7 +928,6 @@ def _add_rmsnorm_linear_finish__before(
     i0 = row % lead0
     k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
     k_mask = k < K
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
@@ -984,6 +984,7 @@ def _add_rmsnorm_linear_resident__step1(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
@@ -995,7 +996,6 @@ def _add_rmsnorm_linear_resident__step1(
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K) | EVEN_K
-    device.enter(OVERLAP)
     operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
     operand = tl.load(
         operand_row + k * operand_stride_K,
@@ -1048,6 +1048,7 @@ def _add_rmsnorm_linear_streamed__step1(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
@@ -1057,7 +1058,6 @@ def _add_rmsnorm_linear_streamed__step1(
     i1 = row // (N * lead0)
     i0 = row // N % lead0
     n = row % N
-    device.enter(OVERLAP)
     operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
     weight_row = weight_ptr + n * weight_stride_N
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
@@ -1114,6 +1114,7 @@ def _add_rmsnorm_linear_partial0__step1(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
@@ -1125,7 +1126,6 @@ def _add_rmsnorm_linear_partial0__step1(
     i1 = row // (N * lead0)
     i0 = row // N % lead0
     n = row % N
-    device.enter(OVERLAP)
     operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
     weight_row = weight_ptr + n * weight_stride_N
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
@@ -1168,6 +1168,7 @@ def _add_rmsnorm_linear_finish__step1(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1176,7 +1177,6 @@ def _add_rmsnorm_linear_finish__step1(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     if bias_ptr is not None:
         bias = tl.load(
             bias_ptr + n * bias_stride_N,
@@ -1213,9 +1213,9 @@ def _add_rmsnorm_linear_dealt__step1(
     lead1,
     K,
     lead0,
+    operand_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    operand_stride_lead0,
     operand_stride_lead1,
     operand_stride_K,
     BLOCK_N: tl.constexpr,
@@ -1226,6 +1226,7 @@ def _add_rmsnorm_linear_dealt__step1(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -1240,15 +1241,6 @@ def _add_rmsnorm_linear_dealt__step1(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = split * BLOCK_K + tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
@@ -1294,6 +1286,7 @@ def _add_rmsnorm_linear_combined__step1(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1302,7 +1295,6 @@ def _add_rmsnorm_linear_combined__step1(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     if bias_ptr is not None:
         bias = tl.load(
             bias_ptr + n * bias_stride_N,
@@ -1339,9 +1331,9 @@ def _add_rmsnorm_linear_swapped__step1(
     N,
     lead1,
     K,
+    operand_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    operand_stride_lead0,
     operand_stride_lead1,
     operand_stride_K,
     bias_stride_N,
@@ -1358,6 +1350,7 @@ def _add_rmsnorm_linear_swapped__step1(
     OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -1374,15 +1367,6 @@ def _add_rmsnorm_linear_swapped__step1(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
@@ -1448,9 +1432,9 @@ def _add_rmsnorm_linear_persistent__step1(
     OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
-    device.enter(OVERLAP)
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -1507,6 +1491,7 @@ def _add_rmsnorm_linear_blocked__after(
     OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1521,7 +1506,6 @@ def _add_rmsnorm_linear_blocked__after(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(

@@ -318,6 +318,7 @@ def _bmm_dealt(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few M, combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -332,7 +333,6 @@ def _bmm_dealt(
     n_mask = n < N
     m = block.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
     m_mask = m < M
-    device.enter(OVERLAP)
     b_row = b_ptr + b * b_stride_B
     a_row = a_ptr + b * a_stride_B
     y = tl.full([BLOCK_N, BLOCK_M], 0.0, tl.float32)
@@ -365,6 +365,7 @@ def _bmm_combined(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -373,7 +374,6 @@ def _bmm_combined(
     m = row % M
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     y_parts = tl.load(
@@ -417,6 +417,7 @@ def _bmm_swapped(
     OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few M, K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     b_stride_B = b_stride_B // WIDTH * WIDTH
@@ -434,7 +435,6 @@ def _bmm_swapped(
     n_mask = n < N
     m = block.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
     m_mask = m < M
-    device.enter(OVERLAP)
     b_row = b_ptr + b * b_stride_B
     a_row = a_ptr + b * a_stride_B
     y = tl.full([BLOCK_N, BLOCK_M], 0.0, tl.float32)

@@ -445,13 +445,13 @@ def _fused_gated_mlp_dealt(
     lead1,
     K,
     lead0,
+    x_stride_lead0,
     gate_weight_stride_N,
     gate_weight_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    x_stride_lead0,
     x_stride_lead1,
     x_stride_K,
+    up_weight_stride_N,
+    up_weight_stride_K,
     BLOCK_N: tl.constexpr,
     BLOCK_LEAD1: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -460,6 +460,7 @@ def _fused_gated_mlp_dealt(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -474,20 +475,6 @@ def _fused_gated_mlp_dealt(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = split * BLOCK_K + tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        gate_weight_ptr + n[:, None] * gate_weight_stride_N + k_ahead[None, :] * gate_weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.prefetch(
-        up_weight_ptr + n[:, None] * up_weight_stride_N + k_ahead[None, :] * up_weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -541,6 +528,7 @@ def _fused_gated_mlp_combined(
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -549,7 +537,6 @@ def _fused_gated_mlp_combined(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     gate_parts = tl.load(
@@ -596,13 +583,13 @@ def _fused_gated_mlp_swapped(
     N,
     lead1,
     K,
+    x_stride_lead0,
     gate_weight_stride_N,
     gate_weight_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    x_stride_lead0,
     x_stride_lead1,
     x_stride_K,
+    up_weight_stride_N,
+    up_weight_stride_K,
     y_stride_lead0,
     y_stride_lead1,
     y_stride_N,
@@ -617,6 +604,7 @@ def _fused_gated_mlp_swapped(
     ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -633,20 +621,6 @@ def _fused_gated_mlp_swapped(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        gate_weight_ptr + n[:, None] * gate_weight_stride_N + k_ahead[None, :] * gate_weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.prefetch(
-        up_weight_ptr + n[:, None] * up_weight_stride_N + k_ahead[None, :] * up_weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -788,6 +762,7 @@ def _fused_gated_mlp_blocked__after(
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
@@ -804,7 +779,6 @@ def _fused_gated_mlp_blocked__after(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     gate = tl.load(

@@ -402,9 +402,9 @@ def _linear_dealt(
     lead1,
     K,
     lead0,
+    x_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    x_stride_lead0,
     x_stride_lead1,
     x_stride_K,
     BLOCK_N: tl.constexpr,
@@ -415,6 +415,7 @@ def _linear_dealt(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -429,15 +430,6 @@ def _linear_dealt(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = split * BLOCK_K + tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
@@ -479,6 +471,7 @@ def _linear_combined(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -487,7 +480,6 @@ def _linear_combined(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     if bias_ptr is not None:
         bias = tl.load(
             bias_ptr + n * bias_stride_N,
@@ -524,9 +516,9 @@ def _linear_swapped(
     N,
     lead1,
     K,
+    x_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    x_stride_lead0,
     x_stride_lead1,
     x_stride_K,
     bias_stride_N,
@@ -543,6 +535,7 @@ def _linear_swapped(
     OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -559,15 +552,6 @@ def _linear_swapped(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
@@ -625,9 +609,9 @@ def _linear_persistent(
     OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
-    device.enter(OVERLAP)
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -684,6 +668,7 @@ def _linear_blocked__after(
     OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -698,7 +683,6 @@ def _linear_blocked__after(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(
@@ -1506,9 +1490,9 @@ def _linear_activation_dealt(
     lead1,
     K,
     lead0,
+    x_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    x_stride_lead0,
     x_stride_lead1,
     x_stride_K,
     BLOCK_N: tl.constexpr,
@@ -1519,6 +1503,7 @@ def _linear_activation_dealt(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -1533,15 +1518,6 @@ def _linear_activation_dealt(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = split * BLOCK_K + tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
@@ -1584,6 +1560,7 @@ def _linear_activation_combined(
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1592,7 +1569,6 @@ def _linear_activation_combined(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     if bias_ptr is not None:
         bias = tl.load(
             bias_ptr + n * bias_stride_N,
@@ -1639,9 +1615,9 @@ def _linear_activation_swapped(
     N,
     lead1,
     K,
+    x_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    x_stride_lead0,
     x_stride_lead1,
     x_stride_K,
     bias_stride_N,
@@ -1659,6 +1635,7 @@ def _linear_activation_swapped(
     ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -1675,15 +1652,6 @@ def _linear_activation_swapped(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
@@ -1752,9 +1720,9 @@ def _linear_activation_persistent(
     ACTIVATION: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
-    device.enter(OVERLAP)
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -1824,6 +1792,7 @@ def _linear_activation_blocked__after(
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1838,7 +1807,6 @@ def _linear_activation_blocked__after(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(
@@ -2658,9 +2626,9 @@ def _linear_residual_dealt(
     lead1,
     K,
     lead0,
+    x_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    x_stride_lead0,
     x_stride_lead1,
     x_stride_K,
     BLOCK_N: tl.constexpr,
@@ -2671,6 +2639,7 @@ def _linear_residual_dealt(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -2685,15 +2654,6 @@ def _linear_residual_dealt(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = split * BLOCK_K + tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
@@ -2739,6 +2699,7 @@ def _linear_residual_combined(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2747,7 +2708,6 @@ def _linear_residual_combined(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     if bias_ptr is not None:
         bias = tl.load(
             bias_ptr + n * bias_stride_N,
@@ -2792,9 +2752,9 @@ def _linear_residual_swapped(
     N,
     lead1,
     K,
+    x_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    x_stride_lead0,
     x_stride_lead1,
     x_stride_K,
     bias_stride_N,
@@ -2814,6 +2774,7 @@ def _linear_residual_swapped(
     OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -2831,15 +2792,6 @@ def _linear_residual_swapped(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
@@ -2907,10 +2859,10 @@ def _linear_residual_persistent(
     OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    device.enter(OVERLAP)
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -2980,6 +2932,7 @@ def _linear_residual_blocked__after(
     OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -2996,7 +2949,6 @@ def _linear_residual_blocked__after(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(

@@ -603,6 +603,7 @@ def _linear_add_rmsnorm_resident__step0(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -614,7 +615,6 @@ def _linear_add_rmsnorm_resident__step0(
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K) | EVEN_K
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight_row = weight_ptr + n * weight_stride_N
@@ -668,6 +668,7 @@ def _linear_add_rmsnorm_streamed__step0(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -677,7 +678,6 @@ def _linear_add_rmsnorm_streamed__step0(
     i1 = row // (N * lead0)
     i0 = row // N % lead0
     n = row % N
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     weight_row = weight_ptr + n * weight_stride_N
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
@@ -731,6 +731,7 @@ def _linear_add_rmsnorm_partial0__step0(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -742,7 +743,6 @@ def _linear_add_rmsnorm_partial0__step0(
     i1 = row // (N * lead0)
     i0 = row // N % lead0
     n = row % N
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     weight_row = weight_ptr + n * weight_stride_N
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
@@ -785,6 +785,7 @@ def _linear_add_rmsnorm_finish__step0(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -793,7 +794,6 @@ def _linear_add_rmsnorm_finish__step0(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     if bias_ptr is not None:
         bias = tl.load(
             bias_ptr + n * bias_stride_N,
@@ -837,9 +837,9 @@ def _linear_add_rmsnorm_dealt__step0(
     lead1,
     K,
     lead0,
+    x_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    x_stride_lead0,
     x_stride_lead1,
     x_stride_K,
     BLOCK_N: tl.constexpr,
@@ -850,6 +850,7 @@ def _linear_add_rmsnorm_dealt__step0(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -864,15 +865,6 @@ def _linear_add_rmsnorm_dealt__step0(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = split * BLOCK_K + tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
@@ -919,6 +911,7 @@ def _linear_add_rmsnorm_combined__step0(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -927,7 +920,6 @@ def _linear_add_rmsnorm_combined__step0(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     if bias_ptr is not None:
         bias = tl.load(
             bias_ptr + n * bias_stride_N,
@@ -972,9 +964,9 @@ def _linear_add_rmsnorm_swapped__step0(
     N,
     lead1,
     K,
+    x_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    x_stride_lead0,
     x_stride_lead1,
     x_stride_K,
     bias_stride_N,
@@ -994,6 +986,7 @@ def _linear_add_rmsnorm_swapped__step0(
     OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
@@ -1011,15 +1004,6 @@ def _linear_add_rmsnorm_swapped__step0(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
@@ -1088,10 +1072,10 @@ def _linear_add_rmsnorm_persistent__step0(
     OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    device.enter(OVERLAP)
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -1159,6 +1143,7 @@ def _linear_add_rmsnorm_rows__step1(
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
@@ -1172,7 +1157,6 @@ def _linear_add_rmsnorm_rows__step1(
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N) | EVEN_N
-    device.enter(OVERLAP)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total = tl.load(
@@ -1210,6 +1194,7 @@ def _linear_add_rmsnorm_resident__step1(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
@@ -1221,7 +1206,6 @@ def _linear_add_rmsnorm_resident__step1(
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N) | EVEN_N
-    device.enter(OVERLAP)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     total = tl.load(total_row + n * total_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -1254,6 +1238,7 @@ def _linear_add_rmsnorm_streamed__step1(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
@@ -1263,7 +1248,6 @@ def _linear_add_rmsnorm_streamed__step1(
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    device.enter(OVERLAP)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
@@ -1319,6 +1303,7 @@ def _linear_add_rmsnorm_partial0__step1(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
@@ -1328,7 +1313,6 @@ def _linear_add_rmsnorm_partial0__step1(
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    device.enter(OVERLAP)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, N, SPLITS * BLOCK_N):
@@ -1370,6 +1354,7 @@ def _linear_add_rmsnorm_finish__step1(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
@@ -1384,7 +1369,6 @@ def _linear_add_rmsnorm_finish__step1(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total = tl.load(
@@ -1442,6 +1426,7 @@ def _linear_add_rmsnorm_rows__after(
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1459,7 +1444,6 @@ def _linear_add_rmsnorm_rows__after(
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N) | EVEN_N
-    device.enter(OVERLAP)
     product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(
@@ -1532,6 +1516,7 @@ def _linear_add_rmsnorm_resident__after(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1547,7 +1532,6 @@ def _linear_add_rmsnorm_resident__after(
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N) | EVEN_N
-    device.enter(OVERLAP)
     product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
     product = tl.load(
         product_row + n * product_stride_N,
@@ -1619,6 +1603,7 @@ def _linear_add_rmsnorm_streamed__after(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1632,7 +1617,6 @@ def _linear_add_rmsnorm_streamed__after(
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    device.enter(OVERLAP)
     product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
@@ -1737,6 +1721,7 @@ def _linear_add_rmsnorm_partial0__after(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1748,7 +1733,6 @@ def _linear_add_rmsnorm_partial0__after(
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    device.enter(OVERLAP)
     product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
@@ -1814,6 +1798,7 @@ def _linear_add_rmsnorm_finish__after(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1832,7 +1817,6 @@ def _linear_add_rmsnorm_finish__after(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(

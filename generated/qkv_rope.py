@@ -614,6 +614,7 @@ def _qkv_rope_dealt_q(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of D/2 by a few S, combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(D // 2, BLOCK_D_2)
@@ -630,7 +631,6 @@ def _qkv_rope_dealt_q(
     d_mask = d < D // 2
     s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
-    device.enter(OVERLAP)
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
     weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
@@ -720,6 +720,7 @@ def _qkv_rope_combined_q(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     pid = tl.program_id(0)
@@ -731,7 +732,6 @@ def _qkv_rope_combined_q(
     hq = row % Hq
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    device.enter(OVERLAP)
     splits = tl.arange(0, SPLITS)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     total_parts = tl.load(
@@ -1933,6 +1933,7 @@ def _qkv_rope_dealt_k_v(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of D/2 by a few S, combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(D // 2, BLOCK_D_2)
@@ -1949,7 +1950,6 @@ def _qkv_rope_dealt_k_v(
     d_mask = d < D // 2
     s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
-    device.enter(OVERLAP)
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
     weight_row = weight_ptr + hk * D * weight_stride_HqD_HkD_HkD
@@ -2085,6 +2085,7 @@ def _qkv_rope_combined_k_v(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     pid = tl.program_id(0)
@@ -2096,7 +2097,6 @@ def _qkv_rope_combined_k_v(
     hk = row % Hk
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    device.enter(OVERLAP)
     splits = tl.arange(0, SPLITS)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     total_parts = tl.load(
@@ -2752,6 +2752,7 @@ def _qkv_rope_rows__before(
     OVERLAP: tl.constexpr,
 ):
     """Several rows (B, S) per program, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_B = x_stride_B // WIDTH * WIDTH
@@ -2765,7 +2766,6 @@ def _qkv_rope_rows__before(
     s = row % S
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K) | EVEN_K
-    device.enter(OVERLAP)
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
@@ -2803,6 +2803,7 @@ def _qkv_rope_resident__before(
     OVERLAP: tl.constexpr,
 ):
     """One program per B, S, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_B = x_stride_B // WIDTH * WIDTH
@@ -2814,7 +2815,6 @@ def _qkv_rope_resident__before(
     s = row % S
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K) | EVEN_K
-    device.enter(OVERLAP)
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
@@ -2847,6 +2847,7 @@ def _qkv_rope_streamed__before(
     OVERLAP: tl.constexpr,
 ):
     """One program per B, S, K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_B = x_stride_B // WIDTH * WIDTH
@@ -2856,7 +2857,6 @@ def _qkv_rope_streamed__before(
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
-    device.enter(OVERLAP)
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
@@ -2900,6 +2900,7 @@ def _qkv_rope_partial0__before(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: each B, S over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_B = x_stride_B // WIDTH * WIDTH
@@ -2909,7 +2910,6 @@ def _qkv_rope_partial0__before(
     row = (pid // SPLITS).to(tl.int64)
     b = row // S
     s = row % S
-    device.enter(OVERLAP)
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
@@ -2946,6 +2946,7 @@ def _qkv_rope_finish__before(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_B = x_stride_B // WIDTH * WIDTH
@@ -2960,7 +2961,6 @@ def _qkv_rope_finish__before(
     s = row % S
     k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
     k_mask = k < K
-    device.enter(OVERLAP)
     x_row = x_ptr + b * x_stride_B + s * x_stride_S
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
@@ -3030,6 +3030,7 @@ def _qkv_rope_joint__after(
     OVERLAP: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     product_stride_B = product_stride_B // WIDTH * WIDTH
     product_stride_S = product_stride_S // WIDTH * WIDTH
@@ -3050,7 +3051,6 @@ def _qkv_rope_joint__after(
     hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    device.enter(OVERLAP)
     product_row = product_ptr + b * product_stride_B + s * product_stride_S
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     product = tl.load(
@@ -3241,6 +3241,7 @@ def _qkv_rope_blocked__after_q(
     OVERLAP: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     product_stride_B = product_stride_B // WIDTH * WIDTH
     product_stride_S = product_stride_S // WIDTH * WIDTH
@@ -3258,7 +3259,6 @@ def _qkv_rope_blocked__after_q(
     hq = row % Hq
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    device.enter(OVERLAP)
     product_row = product_ptr + b * product_stride_B + s * product_stride_S + hq * D * product_stride_HqD_HkD_HkD
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     product = tl.load(
@@ -3374,6 +3374,7 @@ def _qkv_rope_blocked__after_k_v(
     OVERLAP: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     product_stride_B = product_stride_B // WIDTH * WIDTH
     product_stride_S = product_stride_S // WIDTH * WIDTH
@@ -3394,7 +3395,6 @@ def _qkv_rope_blocked__after_k_v(
     hk = row % Hk
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    device.enter(OVERLAP)
     product_row = product_ptr + b * product_stride_B + s * product_stride_S + hk * D * product_stride_HqD_HkD_HkD
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     product = tl.load(

@@ -555,6 +555,7 @@ def _rmsnorm_gated_mlp_rows__before(
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -568,7 +569,6 @@ def _rmsnorm_gated_mlp_rows__before(
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K) | EVEN_K
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
@@ -606,6 +606,7 @@ def _rmsnorm_gated_mlp_resident__before(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -617,7 +618,6 @@ def _rmsnorm_gated_mlp_resident__before(
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K) | EVEN_K
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
@@ -650,6 +650,7 @@ def _rmsnorm_gated_mlp_streamed__before(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -659,7 +660,6 @@ def _rmsnorm_gated_mlp_streamed__before(
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
@@ -705,6 +705,7 @@ def _rmsnorm_gated_mlp_partial0__before(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -714,7 +715,6 @@ def _rmsnorm_gated_mlp_partial0__before(
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
@@ -751,6 +751,7 @@ def _rmsnorm_gated_mlp_finish__before(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -765,7 +766,6 @@ def _rmsnorm_gated_mlp_finish__before(
     i0 = row % lead0
     k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
     k_mask = k < K
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
@@ -798,13 +798,13 @@ def _rmsnorm_gated_mlp_dealt__step1(
     lead1,
     K,
     lead0,
+    normed_stride_lead0,
     gate_weight_stride_N,
     gate_weight_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    normed_stride_lead0,
     normed_stride_lead1,
     normed_stride_K,
+    up_weight_stride_N,
+    up_weight_stride_K,
     BLOCK_N: tl.constexpr,
     BLOCK_LEAD1: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -813,6 +813,7 @@ def _rmsnorm_gated_mlp_dealt__step1(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -827,20 +828,6 @@ def _rmsnorm_gated_mlp_dealt__step1(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = split * BLOCK_K + tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        gate_weight_ptr + n[:, None] * gate_weight_stride_N + k_ahead[None, :] * gate_weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.prefetch(
-        up_weight_ptr + n[:, None] * up_weight_stride_N + k_ahead[None, :] * up_weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     normed_row = normed_ptr + i0 * normed_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -898,6 +885,7 @@ def _rmsnorm_gated_mlp_combined__step1(
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -906,7 +894,6 @@ def _rmsnorm_gated_mlp_combined__step1(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     gate_parts = tl.load(
@@ -953,13 +940,13 @@ def _rmsnorm_gated_mlp_swapped__step1(
     N,
     lead1,
     K,
+    normed_stride_lead0,
     gate_weight_stride_N,
     gate_weight_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    normed_stride_lead0,
     normed_stride_lead1,
     normed_stride_K,
+    up_weight_stride_N,
+    up_weight_stride_K,
     y_stride_lead0,
     y_stride_lead1,
     y_stride_N,
@@ -974,6 +961,7 @@ def _rmsnorm_gated_mlp_swapped__step1(
     ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -990,20 +978,6 @@ def _rmsnorm_gated_mlp_swapped__step1(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        gate_weight_ptr + n[:, None] * gate_weight_stride_N + k_ahead[None, :] * gate_weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.prefetch(
-        up_weight_ptr + n[:, None] * up_weight_stride_N + k_ahead[None, :] * up_weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     normed_row = normed_ptr + i0 * normed_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -1153,6 +1127,7 @@ def _rmsnorm_gated_mlp_blocked__after(
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
@@ -1169,7 +1144,6 @@ def _rmsnorm_gated_mlp_blocked__after(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     gate = tl.load(

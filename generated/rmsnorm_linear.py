@@ -463,6 +463,7 @@ def _rmsnorm_linear_rows__before(
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -476,7 +477,6 @@ def _rmsnorm_linear_rows__before(
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K) | EVEN_K
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
@@ -514,6 +514,7 @@ def _rmsnorm_linear_resident__before(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -525,7 +526,6 @@ def _rmsnorm_linear_resident__before(
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K) | EVEN_K
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
@@ -558,6 +558,7 @@ def _rmsnorm_linear_streamed__before(
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -567,7 +568,6 @@ def _rmsnorm_linear_streamed__before(
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
@@ -611,6 +611,7 @@ def _rmsnorm_linear_partial0__before(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -620,7 +621,6 @@ def _rmsnorm_linear_partial0__before(
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
@@ -657,6 +657,7 @@ def _rmsnorm_linear_finish__before(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     K = K // WIDTH * WIDTH
     x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
@@ -671,7 +672,6 @@ def _rmsnorm_linear_finish__before(
     i0 = row % lead0
     k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
     k_mask = k < K
-    device.enter(OVERLAP)
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
@@ -702,9 +702,9 @@ def _rmsnorm_linear_dealt__step1(
     lead1,
     K,
     lead0,
+    operand_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    operand_stride_lead0,
     operand_stride_lead1,
     operand_stride_K,
     BLOCK_N: tl.constexpr,
@@ -715,6 +715,7 @@ def _rmsnorm_linear_dealt__step1(
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
     sides = tl.cdiv(N, BLOCK_N)
@@ -729,15 +730,6 @@ def _rmsnorm_linear_dealt__step1(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = split * BLOCK_K + tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
@@ -783,6 +775,7 @@ def _rmsnorm_linear_combined__step1(
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     block = pid % tl.cdiv(N, BLOCK_N)
     row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -791,7 +784,6 @@ def _rmsnorm_linear_combined__step1(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     if bias_ptr is not None:
         bias = tl.load(
             bias_ptr + n * bias_stride_N,
@@ -828,9 +820,9 @@ def _rmsnorm_linear_swapped__step1(
     N,
     lead1,
     K,
+    operand_stride_lead0,
     weight_stride_N,
     weight_stride_K,
-    operand_stride_lead0,
     operand_stride_lead1,
     operand_stride_K,
     bias_stride_N,
@@ -847,6 +839,7 @@ def _rmsnorm_linear_swapped__step1(
     OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
@@ -863,15 +856,6 @@ def _rmsnorm_linear_swapped__step1(
     n_mask = n < N
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    k_ahead = tl.arange(0, BLOCK_K // 16).to(INDEX) * 64
-    k_ahead_mask = k_ahead < K
-    mask_n_k_ahead = n_mask[:, None] & k_ahead_mask[None, :]
-    device.prefetch(
-        weight_ptr + n[:, None] * weight_stride_N + k_ahead[None, :] * weight_stride_K,
-        mask_n_k_ahead,
-        OVERLAP,
-    )
-    device.enter(OVERLAP)
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
@@ -937,9 +921,9 @@ def _rmsnorm_linear_persistent__step1(
     OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
-    device.enter(OVERLAP)
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -996,6 +980,7 @@ def _rmsnorm_linear_blocked__after(
     OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
+    device.enter(OVERLAP)
     # WIDTH divides these: so many neighbours may be read or written at once.
     N = N // WIDTH * WIDTH
     product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
@@ -1010,7 +995,6 @@ def _rmsnorm_linear_blocked__after(
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    device.enter(OVERLAP)
     product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(

@@ -27,7 +27,6 @@ from fusec.ir.kernel import (
     Loop,
     Name,
     Point,
-    Prefetch,
     Put,
     Statement,
     StoreTile,
@@ -86,9 +85,6 @@ class _Printer:
                 return [f"for {var} in {walk}:", *self.block(body, 1)]
             case Branch(cases):
                 return self._branch(cases)
-            case Prefetch(address, mask):
-                inside = self._values.mask(mask, address.dims)
-                return [f"device.prefetch({self._address(address)}, {inside}, {OVERLAP})"]
             case Enter():
                 return [f"device.enter({OVERLAP})"]
             case Comment(text):

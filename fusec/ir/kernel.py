@@ -358,14 +358,6 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class Prefetch:
-    """Asks for what lies at an address, one element for each line of the cache, without waiting for it."""
-
-    address: Address
-    mask: tuple[Condition, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Enter:
     """Waits for the kernels before this one, and lets the one behind it start."""
 
@@ -390,7 +382,6 @@ Statement: TypeAlias = (
     | Let
     | Loop
     | Branch
-    | Prefetch
     | Enter
     | Comment
 )

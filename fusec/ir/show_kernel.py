@@ -34,7 +34,6 @@ from fusec.ir.kernel import (
     Name,
     Number,
     Point,
-    Prefetch,
     Product,
     Put,
     Rounded,
@@ -101,8 +100,6 @@ def _statement(statement: Statement) -> Iterator[str]:
             for condition, body in cases:
                 yield f"when {condition}" if condition else "otherwise"
                 yield from (f"  {line}" for line in _body(body))
-        case Prefetch(address, mask):
-            yield " ".join([f"prefetch {_address(address)}", *_masked(mask)])
         case Enter():
             yield "enter in turn"
         case Comment(text):

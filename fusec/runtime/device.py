@@ -7,25 +7,6 @@ import triton.language as tl
 
 
 @triton.jit
-def prefetch(pointers, mask, overlap: tl.constexpr):
-    """Bring lines of memory into the cache where a kernel may overlap the one before it, which must not write them."""
-    if overlap:
-        tl.inline_asm_elementwise(
-            """{
-                .reg .pred inside;
-                setp.ne.s32 inside, $2, 0;
-                @inside prefetch.global.L2 [$1];
-                mov.b32 $0, 0;
-            }""",
-            "=r,l,r",
-            [pointers, mask.to(tl.int32)],
-            dtype=tl.int32,
-            is_pure=False,
-            pack=1,
-        )
-
-
-@triton.jit
 def enter(overlap: tl.constexpr):
     """Begin a kernel that may overlap its neighbours: wait for those before it, and let the next one start and wait."""
     if overlap:

@@ -16,7 +16,6 @@ from fusec.ir.kernel import (
     Kernel,
     LoadTile,
     Loop,
-    Prefetch,
     Put,
     Statement,
     StoreTile,
@@ -63,18 +62,4 @@ def test_other_kernels_know_of_no_overlap(op: Op) -> None:
     others = [kernel for kernel in op.program.kernels if kernel.name not in chained(op)]
     for kernel in others:
         assert OVERLAP not in kernel.blocks
-        assert not {Enter, Prefetch} & {type(statement) for statement in flat(kernel.body)}
-
-
-@pytest.mark.parametrize("op", WITH_DOTS, ids=lambda op: op.name)
-def test_weights_are_asked_for_before_the_wait_and_nothing_else_is(op: Op) -> None:
-    weights = {f"{tensor.name}_" for tensor in op.program.spelled.tensors if tensor.static}
-    stored = {kernel.name for chain in op.program.chains for kernel in chain.kernels}
-    for kernel in chained(op).values():
-        statements = list(flat(kernel.body))
-        wait = next(place for place, statement in enumerate(statements) if isinstance(statement, Enter))
-        asked = [(place, one) for place, one in enumerate(statements) if isinstance(one, Prefetch)]
-        assert all(place < wait for place, _ in asked)
-        assert all(one.address.pointer.text.startswith(tuple(weights)) for _, one in asked)
-        if weights and kernel.name in stored and any(shape in kernel.name for shape in ("_swapped", "_dealt")):
-            assert asked
+        assert Enter not in {type(statement) for statement in flat(kernel.body)}

@@ -31,7 +31,6 @@ from fusec.ir.kernel import (
 )
 from fusec.ir.plan import Stage
 from fusec.passes.kernel.addresses import Addresses
-from fusec.passes.kernel.ahead import ahead
 from fusec.passes.kernel.blocks import BEGIN, EARLY, END, OVERLAP, WIDTH
 from fusec.passes.kernel.boxed import Boxed
 from fusec.passes.kernel.facts import Facts
@@ -74,9 +73,6 @@ class _KernelBuilder:
     def build(self, name: str, doc: str) -> Kernel:
         stage, facts = self._facts.stage, self._facts
         self._root.statements += self._grid.prologue(self._root)
-        if self._target.chained and not self._boxed:
-            ahead(facts, self._target, self._grid, self._naming, self._addresses, self._root)
-            self._root.statements.append(Enter())
         if self._boxed:
             self._multiply(self._boxed)
             return self._finished(name, doc)
@@ -202,8 +198,7 @@ class _KernelBuilder:
         pointers = [name for name in graph.stored if name in used]
         statements = self._root.statements
         if self._boxed:
-            walk = self._grid.walk(tuple(without_unused(statements)))
-            statements = [Enter(), *walk] if self._target.chained else walk
+            statements = self._grid.walk(tuple(without_unused(statements)))
         integers = self._grid.integers(statements)
         aligned = self._grid.aligned(integers) if pointers else ()
         rounded: list[Statement] = [Define(Name(name), f"{name} // {WIDTH} * {WIDTH}") for name in aligned]
@@ -225,7 +220,7 @@ class _KernelBuilder:
                 *([OVERLAP] if self._target.chained else []),
             ),
             tuple(dict.fromkeys(expr.selector.upper() for expr in choices)),
-            (*rounded, *statements),
+            (*([Enter()] if self._target.chained else []), *rounded, *statements),
             self._facts.rounds,
             self._boxed.names if self._boxed else (),
             (BEGIN, END, *self._boxed.flips) if self._boxed else (),
