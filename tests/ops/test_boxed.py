@@ -234,3 +234,17 @@ def test_two_weights_may_lie_in_any_order(order: str, tmp_path: Path, device: to
 
 def arguments_of(op: Op) -> set[str]:
     return {tensor.name for tensor in op.program.graph.tensors}
+
+
+@pytest.mark.parametrize(
+    ("spec", "made"),
+    [
+        ("a matrix with its rows in the output", "Contraction(1, M, N, K, halves=2)"),
+        ("three dots that share an operand", "Contraction(1, M, N, K, dots=3)"),
+        ("every kind of operand behind the product", "Contraction(1, M, N, K, halves=2)"),
+        ("heads that are rotated", "Contraction(H, M, D // 2, K, dots=2, again=H, widest=128)"),
+    ],
+)
+def test_the_launcher_knows_what_batches_share_and_what_is_read_behind(spec: str, made: str, tmp_path: Path) -> None:
+    (op,) = compiled(SPECS[spec], tmp_path)
+    assert f"contraction = {made}\n" in Path(op.module.__file__).read_text()
