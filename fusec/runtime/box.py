@@ -20,7 +20,7 @@ FIRST_CAPABILITY = (9, 0)
 """The first compute capability of devices that have a copy engine. Where kernels are interpreted, it is as there."""
 
 _FARTHEST = 2**40
-"""Bytes that a stride is below."""
+"""Bytes that a stride is below, and with it the distance of two buffers that stand on one another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,13 @@ class Box:
     def at(self, bases: Sequence[Any]) -> tuple[TensorDescriptor, bool]:
         """The descriptor for buffers, which have `data_ptr` and `dtype`, and whether the second one lies first.
 
-        Raises `ValueError` where an address is no multiple of 16 bytes.
+        Raises `ValueError` where an address is no multiple of 16 bytes, or two of them are too far apart.
         """
         starts = [base.data_ptr() + offset * self.itemsize for base, offset in zip(bases, self.offsets, strict=True)]
         if any(start % _ALIGNED for start in starts):
             raise ValueError(f"the copy engine needs {' and '.join(self.names)} at multiples of {_ALIGNED} bytes")
+        if abs(starts[-1] - starts[0]) >= _FARTHEST:
+            raise ValueError(f"the copy engine needs {' and '.join(self.names)} less than {_FARTHEST} bytes apart")
         flipped = starts[-1] < starts[0]
         first = 1 if flipped else 0
         base = _moved(bases[first], self.offsets[first])
@@ -87,7 +89,12 @@ def moves_boxes(boxes: Sequence[Box | None], *tensors: torch.Tensor, device: tor
 
     Where there are none of these, `device` says where it is to be done.
     """
-    if any(box is None or box.itemsize != 2 for box in boxes) or any(t.data_ptr() % _ALIGNED for t in tensors):
+    if any(box is None or box.itemsize != 2 for box in boxes):
+        return False
+    addresses = [tensor.data_ptr() for tensor in tensors]
+    if any(address % _ALIGNED for address in addresses):
+        return False
+    if addresses and max(addresses) - min(addresses) >= _FARTHEST:
         return False
     device = device or tensors[0].device
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)

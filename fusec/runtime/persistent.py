@@ -36,7 +36,7 @@ TILE, LAUNCH, START = 1.5, 4.0, 4.0
 """Microseconds that are lost at each tile, at each launch, and until the first tiles are under way."""
 
 BEHIND = 8.0
-"""Microseconds lost at each tile where more has to be read behind the products than they are."""
+"""Microseconds lost at each tile where more has to be read behind the products than they are, in a look by hand."""
 
 WIDTH = 256
 """Columns of all accumulators of a program together: with 128 rows, all the registers of two warp groups."""

@@ -104,6 +104,19 @@ def test_an_address_that_is_no_multiple_of_16_bytes_is_refused() -> None:
         found.cut(2, 16).at([torch.zeros(5, 16, dtype=torch.bfloat16).view(-1)[1:]])
 
 
+def test_two_buffers_too_far_apart_are_refused() -> None:
+    found = box(PAIR, 2, (4, 16, 16), (16, 1, 1))
+    assert found is not None
+    near, far = (Address(4096 + distance, torch.bfloat16) for distance in (2**40 - 16, 2**40))
+    found.cut(2, 16).at([Address(4096, torch.bfloat16), near])
+    with pytest.raises(ValueError, match="the copy engine needs a and b less than 1099511627776 bytes apart"):
+        found.cut(2, 16).at([Address(4096, torch.bfloat16), far])
+    x, y = (mock.Mock(device=torch.device("cpu"), **{"data_ptr.return_value": one.data_ptr()}) for one in (near, far))
+    low = mock.Mock(device=torch.device("cpu"), **{"data_ptr.return_value": 4096})
+    assert moves_boxes((found,), low, x)
+    assert not moves_boxes((found,), low, y)
+
+
 def test_what_is_moved_is_of_16_bits_and_begins_at_multiples_of_16_bytes() -> None:
     x = torch.zeros(5, 16, dtype=torch.bfloat16)
     fitting, wide = box(("x",), 2, (5, 16), (16, 1)), box(("x",), 4, (5, 16), (16, 1))
