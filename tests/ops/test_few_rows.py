@@ -107,7 +107,7 @@ def contracting(kernels: list[str]) -> list[str]:
 @pytest.mark.parametrize("programs", [1, 2, 4])
 @pytest.mark.parametrize("rows", ROWS)
 def test_results_lie_within_their_bound(op: Op, rows: int, programs: int, device: torch.device) -> None:
-    for dtype in DTYPES:
+    for dtype in DTYPES if rows == 3 else DTYPES[rows % 3 :][:1]:
         with shared(op, programs) as kernels:
             run_and_compare(op.call, op.program.forms, case(op, rows, dtype), device=device)
         assert set(contracting(kernels)) == ({"_f_swapped"} if programs == 1 else {"_f_dealt", "_f_combined"})
