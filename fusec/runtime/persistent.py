@@ -156,17 +156,10 @@ def _ways(chip: tuple[int, int], output: Contraction) -> Iterator[tuple[Run, ...
     programs, shared = chip
     widest = max(min(output.widest // output.parts, padded(cdiv(output.blocks, output.halves))), 16)
     blocks = dict.fromkeys(max(widest // part, 16) for part in (1, 2, 4))
-    for side in _sides(output, widest * output.parts):
+    for side in (128, 64) if output.sides > 64 else (64,):
         for block in blocks:
             many = output.tiles(side, block) > 3 * programs
             yield from _cuts(chip, output, _run(side, block, output, shared, many))
-
-
-def _sides(output: Contraction, width: int) -> tuple[int, ...]:
-    """Rows of a tile of at most so many columns."""
-    if output.sides <= 64:
-        return (64,)
-    return (256, 128, 64) if width <= WIDTH // 2 < output.widest and output.sides > 128 else (128, 64)
 
 
 def _cuts(chip: tuple[int, int], output: Contraction, run: Run) -> Iterator[tuple[Run, ...]]:
@@ -175,9 +168,9 @@ def _cuts(chip: tuple[int, int], output: Contraction, run: Run) -> Iterator[tupl
     count = output.tiles(run.side, run.block)
     rest = count % programs
     yield (_from_to(run, 0, count, programs),)
-    if run.side >= 128 and run.block >= 32 and 0 < rest < count:
+    if run.side == 128 and run.block >= 32 and 0 < rest < count:
         # The last tiles would leave many programs without work: they are cut for two at a time.
-        small = replace(_run(run.side // 2, run.block // 2, output, shared, True), down=2, across=2)
+        small = replace(_run(64, run.block // 2, output, shared, True), down=2, across=2)
         yield _from_to(run, 0, count - rest, programs), _from_to(small, 4 * (count - rest), 4 * count, 4 * rest)
 
 
@@ -200,10 +193,10 @@ def _tile_time(output: Contraction, run: Run) -> float:
 def _run(side: int, block: int, output: Contraction, shared: int, many: bool) -> Run:
     """The launch of tiles of a size. Where there are `many`, what is read far ahead is in the way of what is stored."""
     width = block * output.parts
-    step = min(64 if side > 128 or width > 128 or many else 128, max(padded(output.inner), 16))
+    step = min(64 if width > 128 or many else 128, max(padded(output.inner), 16))
     fitting = (shared - 2 * side * block) // (2 * step * (side + width))
     stages = max(min(fitting, 3 if many and side > 64 else 4), 2)
-    ways = tuple({"num_warps": min(side // 16, 8), "num_stages": count} for count in range(stages, 1, -1))
+    ways = tuple({"num_warps": side // 16, "num_stages": count} for count in range(stages, 1, -1))
     return Run(side, block, step, 0, 0, 0, ways)
 
 

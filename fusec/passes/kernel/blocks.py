@@ -14,7 +14,7 @@ WIDTH = "WIDTH"
 """The compile-time number that divides where rows begin and end, if Triton does not see that itself."""
 
 OVERLAP = "OVERLAP"
-"""The compile-time number that says how a kernel that is one of several in a call overlaps those around it."""
+"""The compile-time flag of a kernel that waits for the one before it, and lets the next one of a call begin early."""
 
 BEGIN, END = "begin", "end"
 """The first tile of a launch with boxes, and the one after its last."""
