@@ -8,8 +8,10 @@ ones, and whoever comes behind the call waits for its last kernel alone.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -21,12 +23,28 @@ OVERLAP = "OVERLAP"
 
 _FIRST_CAPABILITY = (9, 0)
 
+_FIRST_DRIVER = 12030
+"""The first version of the driver that captures such launches in graphs: 1000 times the major one, and 10 the minor."""
+
 
 def overlaps(device: torch.device) -> bool:
     """Whether kernels on a device may overlap; those that are planned for none, on `meta`, are taken to."""
     if device.type != "cuda":
         return device.type == "meta"
-    return not torch.version.hip and torch.cuda.get_device_capability(device) >= _FIRST_CAPABILITY
+    if torch.version.hip or torch.cuda.get_device_capability(device) < _FIRST_CAPABILITY:
+        return False
+    return _driver() >= _FIRST_DRIVER
+
+
+@cache
+def _driver() -> int:
+    """The version of CUDA that the driver is for; 0 where it cannot be asked."""
+    version = ctypes.c_int()
+    try:
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return 0
+    return version.value
 
 
 def in_turn(launches: Iterable[Launch | Product]) -> Iterator[Launch | Product]:

@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 import torch
 
-from fusec.runtime import Launch, Matrix, Product, overlaps
+from fusec.runtime import Launch, Matrix, Product, overlap, overlaps
 from fusec.runtime.overlap import OVERLAP, in_turn
 
 
@@ -21,15 +21,34 @@ PRODUCT = Product(*(Matrix(name, (16, 16), (16, 1)) for name in "abc"))
 
 
 @pytest.mark.parametrize(
-    ("capability", "hip", "may"),
-    [((8, 9), None, False), ((9, 0), None, True), ((10, 0), None, True), ((9, 4), "6.4", False)],
+    ("capability", "hip", "driver", "may"),
+    [
+        ((8, 9), None, 13000, False),
+        ((9, 0), None, 13000, True),
+        ((9, 0), None, 12030, True),
+        ((9, 0), None, 12020, False),
+        ((10, 0), None, 13000, True),
+        ((9, 4), "6.4", 13000, False),
+    ],
 )
-def test_kernels_overlap_from_hopper_on(capability: tuple[int, int], hip: str | None, may: bool) -> None:
+def test_kernels_overlap_from_hopper_on(capability: tuple[int, int], hip: str | None, driver: int, may: bool) -> None:
     with (
         mock.patch.object(torch.cuda, "get_device_capability", return_value=capability),
         mock.patch.object(torch.version, "hip", hip),
+        mock.patch.object(overlap, "_driver", return_value=driver),
     ):
         assert overlaps(torch.device("cuda")) == may
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a driver")
+def test_without_a_driver_nothing_overlaps() -> None:
+    with mock.patch.object(torch.cuda, "get_device_capability", return_value=(9, 0)):
+        assert not overlaps(torch.device("cuda"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a driver")
+def test_the_driver_says_what_it_is_for() -> None:
+    assert overlap._driver() >= 12000
 
 
 def test_interpreted_kernels_do_not_overlap() -> None:
