@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from fusec.runtime.chips import since_hopper
+
 _ALIGNED = 16
 """Bytes that addresses and strides are multiples of."""
-
-FIRST_CAPABILITY = (9, 0)
-"""The first compute capability of devices that have a copy engine. Where kernels are interpreted, it is as there."""
 
 _FARTHEST = 2**40
 """Bytes that a stride is below, and with it the distance of two buffers that stand on one another."""
@@ -97,8 +96,8 @@ def moves_boxes(boxes: Sequence[Box | None], *tensors: torch.Tensor, device: tor
     if addresses and max(addresses) - min(addresses) >= _FARTHEST:
         return False
     device = device or tensors[0].device
-    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)
-    return capability >= FIRST_CAPABILITY
+    # Where kernels are interpreted, or only planned, there is one.
+    return device.type != "cuda" or since_hopper(device)
 
 
 @dataclass(frozen=True, slots=True)

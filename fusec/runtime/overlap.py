@@ -15,13 +15,12 @@ from functools import cache
 
 import torch
 
+from fusec.runtime.chips import since_hopper
 from fusec.runtime.launch import Launch
 from fusec.runtime.product import Product
 
 OVERLAP = "OVERLAP"
 """The argument of a kernel that says whether it waits, and lets the next one start."""
-
-_FIRST_CAPABILITY = (9, 0)
 
 _FIRST_DRIVER = 12030
 """The first version of the driver that captures such launches in graphs: 1000 times the major one, and 10 the minor."""
@@ -31,9 +30,7 @@ def overlaps(device: torch.device) -> bool:
     """Whether kernels on a device may overlap; those that are planned for none, on `meta`, are taken to."""
     if device.type != "cuda":
         return device.type == "meta"
-    if torch.version.hip or torch.cuda.get_device_capability(device) < _FIRST_CAPABILITY:
-        return False
-    return _driver() >= _FIRST_DRIVER
+    return since_hopper(device) and _driver() >= _FIRST_DRIVER
 
 
 @cache

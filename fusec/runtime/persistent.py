@@ -143,57 +143,57 @@ def outruns(device: torch.device, contraction: Contraction) -> bool:
 
 
 def _fastest(
-    chip: tuple[int, int], output: Contraction, ways: Iterable[tuple[Run, ...]]
+    chip: tuple[int, int], contraction: Contraction, ways: Iterable[tuple[Run, ...]]
 ) -> tuple[float, tuple[Run, ...]]:
     """The runs that take least, and how many microseconds."""
-    found = [(_time(chip[0], output, way), way) for way in ways]
+    found = [(_time(chip[0], contraction, way), way) for way in ways]
     # A second launch that saves less than one part in 200 saves nothing: the model is not that good.
     return min(found, key=lambda timed: timed[0] * (199 + len(timed[1])))
 
 
-def _ways(chip: tuple[int, int], output: Contraction) -> Iterator[tuple[Run, ...]]:
+def _ways(chip: tuple[int, int], contraction: Contraction) -> Iterator[tuple[Run, ...]]:
     """Large tiles first: of equal times the first one is taken, which moves least."""
     programs, shared = chip
-    widest = max(min(output.widest // output.parts, padded(cdiv(output.blocks, output.halves))), 16)
+    widest = max(min(contraction.widest // contraction.parts, padded(cdiv(contraction.blocks, contraction.halves))), 16)
     blocks = dict.fromkeys(max(widest // part, 16) for part in (1, 2, 4))
-    for side in (128, 64) if output.sides > 64 else (64,):
+    for side in (128, 64) if contraction.sides > 64 else (64,):
         for block in blocks:
-            many = output.tiles(side, block) > 3 * programs
-            yield from _cuts(chip, output, _run(side, block, output, shared, many))
+            many = contraction.tiles(side, block) > 3 * programs
+            yield from _cuts(chip, contraction, _run(side, block, contraction, shared, many))
 
 
-def _cuts(chip: tuple[int, int], output: Contraction, run: Run) -> Iterator[tuple[Run, ...]]:
+def _cuts(chip: tuple[int, int], contraction: Contraction, run: Run) -> Iterator[tuple[Run, ...]]:
     """All tiles alike, or the last ones cut in four."""
     programs, shared = chip
-    count = output.tiles(run.side, run.block)
+    count = contraction.tiles(run.side, run.block)
     rest = count % programs
     yield (_from_to(run, 0, count, programs),)
     if run.side == 128 and run.block >= 32 and 0 < rest < count:
         # The last tiles would leave many programs without work: they are cut for two at a time.
-        small = replace(_run(64, run.block // 2, output, shared, True), down=2, across=2)
+        small = replace(_run(64, run.block // 2, contraction, shared, True), down=2, across=2)
         yield _from_to(run, 0, count - rest, programs), _from_to(small, 4 * (count - rest), 4 * count, 4 * rest)
 
 
-def _time(multiprocessors: int, output: Contraction, way: tuple[Run, ...]) -> float:
+def _time(multiprocessors: int, contraction: Contraction, way: tuple[Run, ...]) -> float:
     """About how many microseconds runs take."""
     busy = START + LAUNCH * len(way)
-    busy += sum(cdiv(run.end - run.begin, multiprocessors) * _tile_time(output, run) for run in way)
-    return max(busy, output.matrices / READ + LAUNCH)
+    busy += sum(cdiv(run.end - run.begin, multiprocessors) * _tile_time(contraction, run) for run in way)
+    return max(busy, contraction.matrices / READ + LAUNCH)
 
 
-def _tile_time(output: Contraction, run: Run) -> float:
+def _tile_time(contraction: Contraction, run: Run) -> float:
     """About how many microseconds a multiprocessor takes for one tile."""
-    width = run.block * output.parts
-    multiplying = run.side * width * output.inner / MULTIPLIED
-    moving = 2 * (run.side + width) * output.inner / (FETCHED if run.down == 1 else FETCHED_BY_TWO)
+    width = run.block * contraction.parts
+    multiplying = run.side * width * contraction.inner / MULTIPLIED
+    moving = 2 * (run.side + width) * contraction.inner / (FETCHED if run.down == 1 else FETCHED_BY_TWO)
     # Neither of the two hides all of the other where they take about as long.
-    return math.sqrt(math.hypot(multiplying**2, moving**2)) + TILE + (BEHIND if output.widest < WIDTH else 0)
+    return math.sqrt(math.hypot(multiplying**2, moving**2)) + TILE + (BEHIND if contraction.widest < WIDTH else 0)
 
 
-def _run(side: int, block: int, output: Contraction, shared: int, many: bool) -> Run:
+def _run(side: int, block: int, contraction: Contraction, shared: int, many: bool) -> Run:
     """The launch of tiles of a size. Where there are `many`, what is read far ahead is in the way of what is stored."""
-    width = block * output.parts
-    step = min(64 if width > 128 or many else 128, max(padded(output.inner), 16))
+    width = block * contraction.parts
+    step = min(64 if width > 128 or many else 128, max(padded(contraction.inner), 16))
     fitting = (shared - 2 * side * block) // (2 * step * (side + width))
     stages = max(min(fitting, 3 if many and side > 64 else 4), 2)
     ways = tuple({"num_warps": side // 16, "num_stages": count} for count in range(stages, 1, -1))

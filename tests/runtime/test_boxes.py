@@ -133,6 +133,13 @@ def test_devices_before_hopper_have_no_copy_engine(capability: tuple[int, int], 
         assert moves_boxes((box(("x",), 2, (5, 16), (16, 1)),), x) == moves
 
 
+def test_chips_of_others_have_none_whatever_they_count() -> None:
+    x = mock.Mock(device=torch.device("cuda"), **{"data_ptr.return_value": 256})
+    counted = mock.patch.object(torch.cuda, "get_device_capability", return_value=(9, 4))
+    with counted, mock.patch.object(torch.version, "hip", "6.4"):
+        assert not moves_boxes((box(("x",), 2, (5, 16), (16, 1)),), x)
+
+
 @triton.jit
 def _pair_kernel(pair_box, x_box, bias_ptr, N, flip, BLOCK: tl.constexpr):
     """Its text is of no account: it is never run."""

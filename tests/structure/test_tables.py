@@ -15,9 +15,11 @@ from fusec.ir.types import DTYPES
 from fusec.ir.words import MODULE, is_word
 from fusec.numerics.operations import OPERATIONS
 from fusec.numerics.precision import ERRORS
+from fusec.passes.kernel import blocks
 from fusec.reference import rounding
 from fusec.reference.emit.spelling import SPELLINGS
 from fusec.reference.meaning import ELEMENTWISE_MEANING, REDUCTION_MEANING
+from fusec.runtime import overlap
 
 STORED = {name for name, dtype in DTYPES.items() if not dtype.packed}
 """Packed types have no tensor type of their own."""
@@ -50,3 +52,7 @@ def test_a_spec_steps_aside_for_every_import() -> None:
 
 def test_no_attribute_of_a_module_is_missing_among_the_words() -> None:
     assert {name for name in dir(torch.nn.Module()) if not name.startswith("_")} <= MODULE
+
+
+def test_a_kernel_and_its_launch_call_their_overlap_the_same() -> None:
+    assert blocks.OVERLAP == overlap.OVERLAP
