@@ -25,13 +25,13 @@ from fusec.driver.tuning.search import from_plain
 from fusec.numerics.envelope import envelope
 from fusec.numerics.interval import Interval
 from fusec.runtime import Op, Plan, TuningFailedError, frozen_weights
+from fusec.runtime.interpreter import exact, interpreting
 from fusec.runtime.tuned import Way
 from fusec.runtime.ways import Shaped, forced
 from fusec.testing.buffers import poisoned_allocations
 from fusec.testing.cases import Argument, Case
 from fusec.testing.compare import within
 from fusec.testing.drawn import drawn
-from fusec.testing.interpreter import exact, interpreting
 
 TURN = 2e4
 """Microseconds that the repetitions of one turn may take together."""

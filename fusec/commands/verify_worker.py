@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from fusec import crew
 from fusec.diagnostics import Source
 from fusec.driver.compile import Compiled, compile_source
+from fusec.runtime.interpreter import exact, interpreting
 from fusec.testing import agreement
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.interpreter import exact, interpreting
 from fusec.testing.strategies import cases
 
 

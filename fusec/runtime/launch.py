@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from importlib import import_module
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -17,6 +19,11 @@ Value: TypeAlias = torch.Tensor | int | float | bool | None
 
 _knobs = triton.knobs.runtime
 _ENTER, _LEAVE = _knobs.launch_enter_hook, _knobs.launch_exit_hook
+
+_alone: Callable[[], AbstractContextManager[None]] = (
+    import_module("fusec.runtime.interpreter").alone if _knobs.interpret else nullcontext
+)
+"""What a kernel is run in. The interpreter needs numpy, which compiled kernels do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +112,28 @@ class Launcher:
 
     def _compile(self, arguments: tuple[Any, ...]) -> Any:
         """Launch on these arguments, the first way that fits; the compiled kernel, if there is one."""
-        while len(self._options) > 1 and (_knobs.interpret or not self._fits(arguments)):
-            del self._options[0], self._most[0]
-        self._compiled = self._kernel[self._grid](*arguments, **self._options[0])
+        options = self._fitting(arguments)
+        with _alone():
+            self._compiled = self._kernel[self._grid](*arguments, **options)
         return self._compiled
 
-    def _fits(self, arguments: tuple[Any, ...]) -> bool:
-        """Whether the kernel, compiled the way that is first now, has the registers and the memory it needs."""
-        compiled = self._kernel.warmup(*arguments, grid=self._grid, **self._options[0])
+    def _fitting(self, arguments: tuple[Any, ...]) -> Mapping[str, Any]:
+        """The first way that fits, the last in any case. Another thread may be looking for it as well."""
+        *others, last = self._options
+        if _knobs.interpret:
+            return last
+        return next(
+            (way for way, most in zip(others, self._most[:-1], strict=True) if self._fits(arguments, way, most)), last
+        )
+
+    def _fits(self, arguments: tuple[Any, ...], way: Mapping[str, Any], most: int | None) -> bool:
+        """Whether the kernel, compiled this way, has the registers and the memory it needs."""
+        compiled = self._kernel.warmup(*arguments, grid=self._grid, **way)
         try:
             compiled._init_handles()
         except triton.runtime.errors.OutOfResources:
             return False
-        return fits(compiled.n_spills, compiled.n_regs, self._most[0])
+        return fits(compiled.n_spills, compiled.n_regs, most)
 
     def launch(self, stream: int, values: Sequence[Any]) -> None:
         """Launch the compiled kernel on addresses and numbers. Valid for the argument layout of `first` alone."""

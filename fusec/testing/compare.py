@@ -17,10 +17,10 @@ from fusec.ir.graph import Graph
 from fusec.numerics.envelope import Additions, envelope, one_after_another
 from fusec.numerics.interval import Interval
 from fusec.reference.rounding import torch_dtype, widen
+from fusec.runtime.interpreter import interpreting
+from fusec.runtime.interpreter.programs import Order, in_order
 from fusec.testing.buffers import guarded_allocations
 from fusec.testing.cases import Argument, Call, Case, build, shape, storage
-from fusec.testing.interpreter import interpreting
-from fusec.testing.launch import Order, in_order
 from fusec.testing.memory import Memory, watched
 
 Op: TypeAlias = Callable[..., Tensor | tuple[Tensor, ...] | None]

@@ -21,9 +21,9 @@ from triton.runtime import interpreter as stock
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from fusec.runtime.box import Box
+from fusec.runtime.interpreter.conversions import Array
+from fusec.runtime.interpreter.programs import Order, in_order, launched, launcher
 from fusec.runtime.product import Multiplier
-from fusec.testing.conversions import Array
-from fusec.testing.launch import Order, in_order, launcher
 from fusec.testing.region import Region
 
 _ORIGIN_BITS = 48
@@ -214,11 +214,11 @@ def watched(
     """While entered, every access of every kernel is checked; faults are raised on leaving.
 
     `inputs` are the tensors the op is given, by name, of which it may write those in `writable`; other tensors are its
-    own. To be entered within `interpreter.exact()`.
+    own. To be entered within `exact()`.
     """
     memory = Memory([Region.of(name, tensor, name in writable) for name, tensor in inputs.items()])
     with ExitStack() as patches:
-        patches.enter_context(mock.patch.object(stock.GridExecutor, "__call__", launcher(order, memory)))
+        patches.enter_context(launched(launcher(order, memory)))
         for name, method in _hooks(memory).items():
             patches.enter_context(mock.patch.object(stock.InterpreterBuilder, name, method))
         patches.enter_context(mock.patch.object(Multiplier, "_run", _multiplier(memory)))

@@ -18,7 +18,8 @@ if not torch.cuda.is_available() and "TRITON_INTERPRET" not in os.environ:
         raise RuntimeError("triton was imported before fusec.testing.plugin: set TRITON_INTERPRET=1 yourself")
     os.environ["TRITON_INTERPRET"] = "1"
 
-from fusec.testing.interpreter import exact, interpreting
+from fusec.runtime.interpreter import exact, interpreting
+from fusec.testing import agreement
 
 RANDOM_SPECS = 300
 """How many random specs a run takes that names none."""
@@ -40,6 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def exact_interpreter() -> Iterator[None]:
     """Every kernel of the session computes what the hardware computes."""
     with exact():
+        agreement.check()
         yield
 
 

@@ -18,11 +18,11 @@ from catalogue import Op, all_ops
 from compiled import compiled
 
 from fusec.runtime import Launch
+from fusec.runtime.interpreter import interpreting
+from fusec.runtime.interpreter.programs import shuffled
 from fusec.runtime.persistent import Contraction, Run
 from fusec.testing.cases import Case
 from fusec.testing.compare import hold, run_and_compare
-from fusec.testing.interpreter import interpreting
-from fusec.testing.launch import shuffled
 from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.memory import watched
 from fusec.testing.metamorphic import check_repeatable

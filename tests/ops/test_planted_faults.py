@@ -12,9 +12,9 @@ from catalogue import Op, all_ops
 from compiled import imported
 from hypothesis import HealthCheck, Phase, given, settings
 
+from fusec.runtime.interpreter import interpreting
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.interpreter import interpreting
 from fusec.testing.limits import LIMITS, limited
 from fusec.testing.mutate import MUTATIONS, Mutant, mutants
 from fusec.testing.strategies import Budget, cases

@@ -15,11 +15,11 @@ from torch import Tensor
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.types import Lead
 from fusec.numerics.envelope import envelope
+from fusec.runtime.interpreter import interpreting
 from fusec.testing.buffers import guarded_allocations, reserved, reserved_allocations
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import judge
 from fusec.testing.extents import Signature
-from fusec.testing.interpreter import interpreting
 from fusec.testing.layouts import strides_of
 from fusec.testing.limits import LIMITS, limited
 from fusec.testing.memory import watched

@@ -45,6 +45,7 @@ LAYERS = (
         ),
         ("filelock", "jinja2", "sympy"),
     ),
+    Layer("runtime.interpreter", ("runtime.box",), ("numpy", "torch", "triton")),
     Layer("runtime", (), ("torch", "triton")),
     Layer(
         "driver",
@@ -146,6 +147,8 @@ def test_every_layer_is_there() -> None:
         ("ir.graph", "import torch", "torch"),
         ("runtime.plan", "from fusec.diagnostics import Span", "fusec.diagnostics.Span"),
         ("runtime.plan", "import sympy", "sympy"),
+        ("runtime.launch", "import numpy", "numpy"),
+        ("runtime.interpreter.exact", "from fusec.testing import agreement", "fusec.testing.agreement"),
         ("codegen.emit", "from fusec.passes.pipeline import compile_graph", "fusec.passes.pipeline.compile_graph"),
         ("commands.build", "from fusec.testing import cases", "fusec.testing.cases"),
         ("driver.build", "from fusec.commands import table", "fusec.commands.table"),

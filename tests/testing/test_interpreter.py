@@ -12,8 +12,8 @@ import triton
 import triton.language as tl
 from triton.runtime import interpreter as stock
 
-from fusec.testing import agreement, conversions
-from fusec.testing.interpreter import exact, interpreting
+from fusec.runtime.interpreter import conversions, exact, interpreting
+from fusec.testing import agreement
 
 interpreted = pytest.mark.skipif(not interpreting(), reason="about the interpreter alone")
 

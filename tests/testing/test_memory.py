@@ -6,9 +6,9 @@ import handwritten as kernels
 import pytest
 import torch
 
+from fusec.runtime.interpreter import interpreting
+from fusec.runtime.interpreter.programs import sampled, shuffled
 from fusec.testing.buffers import guarded, guarded_allocations, reserved, reserved_allocations
-from fusec.testing.interpreter import interpreting
-from fusec.testing.launch import sampled, shuffled
 from fusec.testing.memory import MemoryFaultError, watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="accesses are seen in the interpreter alone")

@@ -11,10 +11,10 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from specimens import GRAPHS
 
+from fusec.runtime.interpreter import interpreting
 from fusec.testing.buffers import reserved, reserved_allocations
 from fusec.testing.cases import Case
 from fusec.testing.compare import ResultError, run_and_compare
-from fusec.testing.interpreter import interpreting
 from fusec.testing.memory import MemoryFaultError, watched
 from fusec.testing.mutate import MUTATIONS, Mutant, mutants
 from fusec.testing.strategies import Budget, cases

@@ -1,11 +1,17 @@
-"""Running the programs of a kernel in the Triton interpreter: in which order, which of them, who watches."""
+"""Running the programs of a kernel in the Triton interpreter: in which order, which of them, who watches.
+
+The interpreter keeps the program that it runs, and what `triton.language` means to it, in globals. So from the import
+of this module on, one thread at a time runs kernels.
+"""
 
 from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from threading import RLock
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -60,8 +66,33 @@ class Observer(Protocol):
         """The launch is over."""
 
 
+running = RLock()
+"""Held by the thread that runs a kernel."""
+
+_ways: list[Callable[..., None]] = [stock.GridExecutor.__call__]
+"""How a kernel is launched: the last one counts."""
+
+
+def _in_turn(executor: Any, *args: Any, **kwargs: Any) -> None:
+    with running:
+        _ways[-1](executor, *args, **kwargs)
+
+
+stock.GridExecutor.__call__ = _in_turn
+
+
+@contextmanager
+def launched(way: Callable[..., None]) -> Iterator[None]:
+    """While entered, kernels are launched this way."""
+    _ways.append(way)
+    try:
+        yield
+    finally:
+        _ways.remove(way)
+
+
 def launcher(order: Order = in_order, observer: Observer | None = None) -> Callable[..., None]:
-    """A replacement of `GridExecutor.__call__`.
+    """A way to launch a kernel, in place of `GridExecutor.__call__`.
 
     Unlike it, it passes a Python float as the GPU does, as an f32, and a bool at all, and heeds the type a parameter is
     annotated with.

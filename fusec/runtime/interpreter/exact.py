@@ -4,7 +4,8 @@ Triton's own interpreter (`TRITON_INTERPRET=1`) truncates where the GPU rounds, 
 adds a row in one long chain or in a wider type, and lets NaN through a maximum that drops it on the GPU. `exact()` puts
 that right for as long as it is entered. It works on triton 3.6 to 3.9 and does nothing where kernels are compiled.
 
-`TRITON_INTERPRET` counts when triton is first imported; `fusec.testing.plugin` sets it in time for pytest.
+Each launch of an op is `alone()`, so it is exact wherever it is interpreted, and Triton kernels that are not ours are
+run as Triton runs them. `TRITON_INTERPRET` counts when triton is first imported.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ import triton
 import triton.language as tl
 from triton.runtime import interpreter as stock
 
-from fusec.testing.agreement import check
-from fusec.testing.conversions import CODED, Array, convert, encode
-from fusec.testing.launch import launcher
+from fusec.runtime.interpreter.conversions import CODED, Array, convert, encode
+from fusec.runtime.interpreter.programs import launched, launcher, running
 
 Handle = stock.TensorHandle
 Builder = stock.InterpreterBuilder
@@ -35,20 +35,33 @@ def interpreting() -> bool:
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """While entered, kernels in the interpreter compute as on an NVIDIA GPU. May be nested; leaves no trace.
+    """While entered, all kernels in the interpreter compute as on an NVIDIA GPU, on any thread. Leaves no trace.
 
-    Raises AssertionError if a conversion is not what it should be, which would make every result of the tests void.
+    May be nested: what an outer one watches or reorders stays watched and reordered.
     """
-    if not interpreting():
-        yield
-        return
     with ExitStack() as patches:
-        for name, method in _METHODS.items():
-            patches.enter_context(mock.patch.object(Builder, name, method, create=name not in vars(Builder)))
-        patches.enter_context(mock.patch.object(stock.ReduceOps, "apply_impl", _reduce))
-        patches.enter_context(mock.patch.object(stock, "_patch_lang_tensor", _patch_tensor))
-        patches.enter_context(mock.patch.object(stock.GridExecutor, "__call__", launcher()))
-        check()
+        with running:
+            if interpreting() and vars(Builder).get("cast_impl") is not _cast:
+                _put_right(patches)
+        try:
+            yield
+        finally:
+            with running:
+                patches.close()
+
+
+def _put_right(patches: ExitStack) -> None:
+    for name, method in _METHODS.items():
+        patches.enter_context(mock.patch.object(Builder, name, method, create=name not in vars(Builder)))
+    patches.enter_context(mock.patch.object(stock.ReduceOps, "apply_impl", _reduce))
+    patches.enter_context(mock.patch.object(stock, "_patch_lang_tensor", _patch_tensor))
+    patches.enter_context(launched(launcher()))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """While entered, no other thread runs a kernel in the interpreter, and this one's are exact."""
+    with running, exact():
         yield
 
 
