@@ -8,7 +8,7 @@ Relies on every load being masked along its own axes with the fill chosen here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 
 from fusec.ir.expressions import Cast, Choose, Const, Elementwise, NodeId, Reduce
@@ -112,13 +112,23 @@ def choose_padding(flow: Flow, live: Iterable[NodeId], may_be_low: Callable[[str
     numbers = sorted(live)
     reductions = [expr for n in numbers if isinstance(expr := flow.nodes[n].expr, Reduce)]
     best = Padding(flow)
-    for number in numbers:
-        expr = flow.nodes[number].expr
-        if isinstance(expr, Load) and may_be_low(expr.param) and not any(isinstance(p, Lookup) for p in expr.positions):
-            other = Padding(flow, best.low | {number})
+    for access, loads in _accesses(flow, numbers).items():
+        if may_be_low(access.param) and not any(isinstance(p, Lookup) for p in access.positions):
+            other = Padding(flow, best.low | loads)
             if sum(map(other.suits, reductions)) > sum(map(best.suits, reductions)):
                 best = other
     return best
+
+
+def _accesses(flow: Flow, numbers: list[NodeId]) -> dict[Load, frozenset[NodeId]]:
+    """The loads by the access that makes them. One makes both neighbours of a pair, which it fills alike."""
+    found: dict[Load, frozenset[NodeId]] = {}
+    for number in numbers:
+        expr = flow.nodes[number].expr
+        if isinstance(expr, Load):
+            access = replace(expr, pair=expr.pair and replace(expr.pair, index=0))
+            found[access] = found.get(access, frozenset()) | {number}
+    return found
 
 
 def is_size(flow: Flow, number: NodeId) -> bool:
