@@ -2,12 +2,15 @@
 
 A `Source` is a text with a name, a `Span` a range of it, a `Diagnostic` one message for the user. Everything
 wrong with a file is collected and raised as one `SpecError`; a fault of the compiler itself is an `InternalError`.
+A warning is a `Diagnostic` too: the spec is right, and what it says is probably not what was meant.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,13 @@ class Note:
     span: Span | None = None
 
 
+class Severity(Enum):
+    """Whether a spec with the mistake is built."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One mistake: what is wrong, where, which other places matter, and what to do (`help`)."""
@@ -69,10 +79,11 @@ class Diagnostic:
     span: Span
     notes: tuple[Note, ...] = ()
     help: str | None = None
+    severity: Severity = Severity.ERROR
 
     def render(self) -> str:
         """The message as `file:line:column: error: ...`, the source line, a caret, the notes and the help."""
-        parts = [f"{self.span}: error: {self.message}", _excerpt(self.span)]
+        parts = [f"{self.span}: {self.severity.value}: {self.message}", _excerpt(self.span)]
         for note in self.notes:
             parts.append(f"{note.span}: note: {note.text}" if note.span else f"note: {note.text}")
             if note.span:
@@ -83,14 +94,18 @@ class Diagnostic:
 
 
 class SpecError(Exception):
-    """Every mistake found in the specs of one run, in source order."""
+    """Every mistake found in the specs of one run, in source order; warnings may be among them."""
 
     def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
         super().__init__(diagnostics)
         self.diagnostics = diagnostics
 
     def __str__(self) -> str:
-        return "\n\n".join(diagnostic.render() for diagnostic in self.diagnostics)
+        return rendered(self.diagnostics)
+
+
+class SpecWarning(UserWarning):
+    """What `fusec.load` warns of in a spec that it loads."""
 
 
 class InternalError(Exception):
@@ -105,6 +120,11 @@ class InternalError(Exception):
     def __str__(self) -> str:
         text = f"internal error in {self.step}: {self.message}"
         return f"{text}\n{self.dump}" if self.dump else text
+
+
+def rendered(diagnostics: Iterable[Diagnostic]) -> str:
+    """Diagnostics one below the other."""
+    return "\n\n".join(diagnostic.render() for diagnostic in diagnostics)
 
 
 def _excerpt(span: Span) -> str:

@@ -16,9 +16,19 @@ import typer
 from fusec.codegen.gate import TARGETS, Target, Verdict
 from fusec.codegen.package import spec_hash
 from fusec.codegen.safety import is_identifier
-from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
+from fusec.commands.outcome import (
+    DebugOption,
+    Exit,
+    JsonOption,
+    UsageError,
+    describe,
+    print_json,
+    reporting,
+    tell_warnings,
+)
 from fusec.commands.table import print_table, progress_bars
 from fusec.commands.verify import verify_package
+from fusec.diagnostics import Diagnostic
 from fusec.driver.build import Options, Report, build_folder
 from fusec.driver.compile import compile_file
 from fusec.driver.record import PlanRecord
@@ -90,6 +100,7 @@ def run(
         if as_json:
             print_json(plain)
         else:
+            tell_warnings(told_of(result))
             print_table(COLUMNS, tuple(rows(result)), tuple(notes(result, out, check)))
         _exit(result, out, check)
 
@@ -168,9 +179,14 @@ def to_json(report: Report, check: bool) -> dict[str, Any]:
         "written": written,
         "changes": asdict(report.changes),
         "failures": list(report.failures),
-        "warnings": list(report.warnings),
+        "warnings": [*map(describe, told_of(report)), *({"message": warning} for warning in report.warnings)],
         "ops": ops,
     }
+
+
+def told_of(report: Report) -> list[Diagnostic]:
+    """What the specs are warned of."""
+    return [warning for record in report.files for warning in record.warnings]
 
 
 def _exit(report: Report, out: Path, check: bool) -> None:

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from fusec.commands.outcome import DebugOption, JsonOption, print_json, reporting
-from fusec.diagnostics import Diagnostic, Source, SpecError
+from fusec.commands.outcome import DebugOption, JsonOption, describe, print_json, reporting, tell_warnings
+from fusec.diagnostics import Diagnostic, Severity, Source, SpecError
 from fusec.driver.specs import clashes, read_specs
 from fusec.ir.graph import Graph
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
+from fusec.passes.warnings import warnings_of
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -31,26 +32,35 @@ def run(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Check specs for mistakes; compile nothing, write nothing."""
+    """Check specs for mistakes; compile nothing, write nothing. A warning is no mistake."""
     with reporting(as_json, debug):
-        graphs = [graph for folder in specs or [Path("specs")] for graph in check_package(read_specs(folder))]
+        checked = [check_package(read_specs(folder)) for folder in specs or [Path("specs")]]
+        graphs = [graph for found, _ in checked for graph in found]
+        warnings = [warning for _, told in checked for warning in told]
         if as_json:
-            print_json({"ok": True, "ops": [graph.name for graph in graphs]})
+            print_json({"ok": True, "ops": [graph.name for graph in graphs], "warnings": list(map(describe, warnings))})
         else:
-            print(f"{len(graphs)} op{'s' * (len(graphs) != 1)}, no mistakes")
+            tell_warnings(warnings)
+            found = _counted(len(warnings), "warning") if warnings else "no mistakes"
+            print(f"{_counted(len(graphs), 'op')}, {found}")
 
 
-def check_package(sources: Mapping[Path, Source]) -> list[Graph]:
-    """The ops of specs that make one package. Raises `SpecError` with the mistakes of all of them."""
+def check_package(sources: Mapping[Path, Source]) -> tuple[list[Graph], list[Diagnostic]]:
+    """The ops of specs that make one package, and the warnings. Raises `SpecError` with all that there is to say."""
     graphs: dict[Path, tuple[Graph, ...]] = {}
-    faults: list[Diagnostic] = []
+    told: list[Diagnostic] = []
     for path, source in sources.items():
         try:
             graphs[path] = elaborate(load(source, path.parent))
+            told += warnings_of(graphs[path])
         except SpecError as error:
-            faults += error.diagnostics
+            told += error.diagnostics
     names = [(sources[path], [name for graph in found for name in graph.public]) for path, found in graphs.items()]
-    faults += clashes(names)
-    if faults:
-        raise SpecError(tuple(faults))
-    return [graph for found in graphs.values() for graph in found]
+    told += clashes(names)
+    if any(diagnostic.severity is Severity.ERROR for diagnostic in told):
+        raise SpecError(tuple(told))
+    return [graph for found in graphs.values() for graph in found], told
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

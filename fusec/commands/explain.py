@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fusec.commands.find import OpArgument, SpecsOption, find_op
-from fusec.commands.outcome import DebugOption, JsonOption, UsageError, print_json, reporting
+from fusec.commands.outcome import DebugOption, JsonOption, UsageError, describe, print_json, reporting, tell_warnings
 from fusec.driver.compile import plan_records
 from fusec.driver.record import PlanRecord
 from fusec.ir.flow import Flow
@@ -28,6 +28,7 @@ from fusec.passes.pipeline import StepReport, compile_graph
 from fusec.passes.plan.justify import Contraction, Placement, Reduction, contractions, justify, placements
 from fusec.passes.plan.marks import marked
 from fusec.passes.plan.registers import residency, widest
+from fusec.passes.warnings import warnings_of
 
 ELEMENTS = 16
 """Elements of a tile that a thread has, for an estimate of its registers: plans give it 8 to 32."""
@@ -55,12 +56,16 @@ def run(
     """Explain the plans of an op: its kernels, what each moves, where every reduction went and why."""
     with reporting(as_json, debug):
         _, _, graph = find_op(op, specs)
+        warnings = warnings_of([graph])
         steps = [StepReport("elaborate", graph, 0.0)]
         compile_graph(graph, steps.append)
         shown, explained = chosen(steps, ir), explain(graph)
         if as_json:
-            print_json({**asdict(explained), "ir": {step.name: show(step.result) for step in shown}})
-        elif ir:
+            plain = {**asdict(explained), "ir": {step.name: show(step.result) for step in shown}}
+            print_json({**plain, "warnings": list(map(describe, warnings))})
+            return
+        tell_warnings(warnings)
+        if ir:
             for step in shown:
                 print(f"--- {step.name} ({step.seconds * 1e3:.1f} ms)\n{show(step.result)}\n")
         else:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from fusec.codegen.package import PackageError
-from fusec.diagnostics import Diagnostic, InternalError, SpecError
+from fusec.diagnostics import Diagnostic, InternalError, Severity, SpecError, rendered
 from fusec.driver.specs import UnreadableError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
@@ -44,7 +44,7 @@ def reporting(as_json: bool, debug: bool) -> Iterator[None]:
         yield
         sys.stdout.flush()
     except SpecError as error:
-        _report(as_json, "spec", str(error), [describe(fault) for fault in error.diagnostics])
+        _report(as_json, "spec", str(error), error.diagnostics)
         raise typer.Exit(Exit.SPEC) from None
     except (UsageError, UnreadableError) as error:
         _report(as_json, "usage", f"error: {error}")
@@ -79,7 +79,19 @@ def describe(fault: Diagnostic) -> dict[str, Any]:
     line, column = fault.span.source.position(fault.span.start)
     notes = [{"message": note.text, "at": str(note.span) if note.span else None} for note in fault.notes]
     place = {"file": fault.span.source.name, "line": line, "column": column}
-    return {**place, "message": fault.message, "notes": notes, "help": fault.help}
+    return {
+        **place,
+        "severity": fault.severity.value,
+        "message": fault.message,
+        "notes": notes,
+        "help": fault.help,
+    }
+
+
+def tell_warnings(warnings: Sequence[Diagnostic]) -> None:
+    """What specs are warned of, on standard error."""
+    if warnings:
+        print(rendered(warnings), file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
@@ -87,8 +99,10 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-def _report(as_json: bool, kind: str, text: str, errors: list[dict[str, Any]] | None = None) -> None:
+def _report(as_json: bool, kind: str, text: str, told: Sequence[Diagnostic] = ()) -> None:
     if as_json:
-        print_json({"ok": False, "kind": kind, "errors": errors or [{"message": text}]})
+        errors = [describe(one) for one in told if one.severity is Severity.ERROR] or [{"message": text}]
+        warnings = [describe(one) for one in told if one.severity is Severity.WARNING]
+        print_json({"ok": False, "kind": kind, "errors": errors, "warnings": warnings})
     else:
         print(text, file=sys.stderr)

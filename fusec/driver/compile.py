@@ -21,6 +21,7 @@ from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.pipeline import compile_graph
 from fusec.passes.plan.account import excess_traffic, least_traffic, traffic
+from fusec.passes.warnings import warnings_of
 from fusec.reference.emit import Function, emit_all
 
 
@@ -69,7 +70,9 @@ def compile_file(source: Source, folder: Path | None) -> FileRecord:
     """What a build keeps of a spec: its generated file, and the figures of its ops. Raises as `compile_source` does."""
     compiled = compile_source(source, folder)
     ops = tuple(OpRecord(one.graph.name, plan_records(one.program)) for one in compiled)
-    return FileRecord(PurePath(source.name).stem, compiled[0].text, compiled[0].exports, ops)
+    with blamed("passes/warnings"):
+        warnings = warnings_of(one.graph for one in compiled)
+    return FileRecord(PurePath(source.name).stem, compiled[0].text, compiled[0].exports, ops, warnings)
 
 
 def compile_graphs(graphs: Sequence[Graph]) -> tuple[Program, ...]:

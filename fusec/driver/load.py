@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import warnings
 from os import PathLike
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from fusec.diagnostics import Source
+from fusec.diagnostics import Source, SpecWarning
 from fusec.driver.compile import compile_file
 from fusec.driver.record import FileRecord
 from fusec.driver.specs import Compile, compile_one
@@ -20,7 +21,8 @@ def load(spec: str | PathLike[str]) -> Any:
     """The op of a spec, given as the path of a `.fuse` file or as the text of one.
 
     A spec with several ops, or with modules, gives a namespace of them. The generated file is kept in the user's cache
-    folder and reused while the spec and the compiler stay the same. Raises `fusec.diagnostics.SpecError` with every
+    folder and reused while the spec and the compiler stay the same. What the spec is warned of is a Python warning, a
+    `fusec.diagnostics.SpecWarning`. Raises `fusec.diagnostics.SpecError` with every
     mistake of the spec, `FileNotFoundError` for a path that leads nowhere.
     """
     return load_from(spec, compile_file, default_folder())
@@ -30,6 +32,8 @@ def load_from(spec: str | PathLike[str], compile: Compile, cache: Path) -> Any:
     """`load` with its compiler and its cache folder."""
     source, folder = _source(spec)
     record = compile_one(source, folder, compile, Store(cache))
+    for warning in record.warnings:
+        warnings.warn(warning.render(), SpecWarning, stacklevel=3)
     module = _module(record, cache / "loaded")
     if len(record.exports) == 1:
         return getattr(module, record.exports[0])

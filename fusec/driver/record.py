@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePath
 from typing import Any
 
+from fusec.diagnostics import Diagnostic, Note, Severity, Source, Span
 from fusec.driver.store import Json
 
 
@@ -33,26 +35,41 @@ class OpRecord:
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One generated file, `module`.py, of one spec."""
+    """One generated file, `module`.py, of one spec, and what that is warned of."""
 
     module: str
     text: str = field(repr=False)
     exports: tuple[str, ...]
     ops: tuple[OpRecord, ...]
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 def to_json(record: FileRecord) -> Json:
     """Plain values from which `from_json` makes an equal record."""
-    plain: Json = asdict(record)
+    warnings: Json = [{**asdict(warning), "severity": warning.severity.value} for warning in record.warnings]
+    plain: Json = {**asdict(record), "warnings": warnings}
     return plain
 
 
-def from_json(plain: Any) -> FileRecord:
-    """The record that `to_json` was given."""
+def from_json(plain: Any, spec: Source) -> FileRecord:
+    """The record that `to_json` was given, with its warnings where `spec` lies now, and the files it uses beside it."""
     ops = tuple(_op(op) for op in plain["ops"])
-    return FileRecord(plain["module"], plain["text"], tuple(plain["exports"]), ops)
+    warnings = tuple(_diagnostic(warning, spec) for warning in plain["warnings"])
+    return FileRecord(plain["module"], plain["text"], tuple(plain["exports"]), ops, warnings)
 
 
 def _op(plain: Any) -> OpRecord:
     plans = tuple(PlanRecord(**{**plan, "kernels": tuple(plan["kernels"])}) for plan in plain["plans"])
     return OpRecord(plain["name"], plans)
+
+
+def _diagnostic(plain: Any, spec: Source) -> Diagnostic:
+    home = PurePath(plain["span"]["source"]["name"]).parent
+
+    def span(kept: Any) -> Span:
+        text, name = kept["source"]["text"], PurePath(kept["source"]["name"])
+        moved = PurePath(spec.name).with_name(name.name) if name.parent == home else name
+        return Span(Source(moved.as_posix(), text), kept["start"], kept["end"])
+
+    notes = tuple(Note(note["text"], note["span"] and span(note["span"])) for note in plain["notes"])
+    return Diagnostic(plain["message"], span(plain["span"]), notes, plain["help"], Severity(plain["severity"]))

@@ -78,7 +78,8 @@ def compile_all(
 ) -> tuple[FileRecord, ...]:
     """The records of all specs, in the order given. Raises `SpecError` with every mistake, else `InternalError`."""
     keys = {path: spec_key(source, path.parent) for path, source in sources.items()}
-    records = {path: from_json(kept) for path, key in keys.items() if (kept := store.get("spec", key)) is not None}
+    known = {path: kept for path, key in keys.items() if (kept := store.get("spec", key)) is not None}
+    records = {path: from_json(kept, sources[path]) for path, kept in known.items()}
     progress(len(records), len(sources))
     faults: dict[Path, SpecError] = {}
     broken: dict[Path, InternalError] = {}
@@ -94,7 +95,9 @@ def compile_all(
                 broken[path] = outcome
         progress(len(records) + len(faults) + len(broken), len(sources))
     if faults:
-        raise SpecError(tuple(fault for path in sources if path in faults for fault in faults[path].diagnostics))
+        told = {path: record.warnings for path, record in records.items()}
+        told |= {path: error.diagnostics for path, error in faults.items()}
+        raise SpecError(tuple(diagnostic for path in sources for diagnostic in told.get(path, ())))
     if broken:
         raise next(broken[path] for path in sources if path in broken)
     shared = tuple(clashes([(source, records[path].exports) for path, source in sources.items()]))
@@ -108,7 +111,7 @@ def compile_one(source: Source, folder: Path | None, compile: Compile, store: St
     key = spec_key(source, folder)
     kept = store.get("spec", key)
     if kept is not None:
-        return from_json(kept)
+        return from_json(kept, source)
     record = compile(source, folder)
     store.put("spec", key, to_json(record))
     return record

@@ -116,6 +116,21 @@ def test_a_folder_without_specs_is_wrong_usage(fusec: Fusec, specs: Path, tmp_pa
     assert (result.exit_code, result.stderr) == (Exit.USAGE, "error: no .fuse files in empty\n")
 
 
+def test_warnings_of_specs_are_told_by_every_build(fusec: Fusec, specs: Path) -> None:
+    (specs / "two.fuse").write_text("beta\ndoubtful\n")
+    for _ in ("compiled", "from the store"):
+        result = fusec("build", "--target", "none")
+        assert result.exit_code == Exit.OK
+        assert result.stderr == "specs/two.fuse:2:1: warning: this is doubtful\n 2 | doubtful\n   | ^^^^^^^^\n"
+    result = fusec("build", "--target", "none", "--json")
+    assert (result.exit_code, result.stderr) == (Exit.OK, "")
+    (warning,) = json.loads(result.stdout)["warnings"]
+    assert (warning["file"], warning["line"], warning["severity"]) == ("specs/two.fuse", 2, "warning")
+    (specs / "one.fuse").write_text("wrong\n")
+    told = json.loads(fusec("build", "--json").stdout)
+    assert [(len(told["errors"]), told["warnings"])] == [(1, [warning])]
+
+
 def test_a_kernel_that_spills_is_a_warning(fusec: Fusec, specs: Path) -> None:
     (specs / "one.fuse").write_text("alpha 16384\n")
     result = fusec("build", "--target", "sm_90")

@@ -70,7 +70,31 @@ def test_a_command_that_is_interrupted(fusec: Fusec, specs: Path, monkeypatch: p
 def test_checking_a_right_spec(fusec: Fusec, specs: Path) -> None:
     result = fusec("check", specs)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "1 op, no mistakes\n", "")
-    assert json.loads(fusec("check", specs, "--json").stdout) == {"ok": True, "ops": ["scaled"]}
+    assert json.loads(fusec("check", specs, "--json").stdout) == {"ok": True, "ops": ["scaled"], "warnings": []}
+
+
+@pytest.mark.parametrize("command", [("check",), ("explain", "scaled", "--specs")])
+def test_a_warning_goes_to_standard_error_and_changes_no_exit_code(
+    fusec: Fusec, specs: Path, command: tuple[str, ...]
+) -> None:
+    (specs / "scaled.fuse").write_text(SPEC.replace("x * factor", "x * 2"))
+    result = fusec(*command, specs)
+    assert result.exit_code == 0
+    assert result.stderr == (
+        f"{specs}/scaled.fuse:1:25: warning: parameter `factor` is not used: nothing that comes out depends on it\n"
+        " 1 | op scaled(x: T[..., N], factor: f32 = 2.0) -> y: T[..., N]\n"
+        "   |                         ^^^^^^\n"
+        "help: use it, or drop it\n"
+    )
+    result = fusec(*command, specs, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (warning,) = json.loads(result.stdout)["warnings"]
+    assert (warning["severity"], warning["line"], warning["column"]) == ("warning", 1, 25)
+
+
+def test_checking_counts_warnings(fusec: Fusec, specs: Path) -> None:
+    (specs / "scaled.fuse").write_text(SPEC.replace("x * factor", "x * 2"))
+    assert fusec("check", specs).stdout == "1 op, 1 warning\n"
 
 
 def test_checking_a_wrong_spec(fusec: Fusec, specs: Path) -> None:

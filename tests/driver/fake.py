@@ -10,7 +10,7 @@ from typing import Any
 from fusec import crew
 from fusec.codegen.gate import Variant
 from fusec.codegen.package import MARK
-from fusec.diagnostics import Diagnostic, InternalError, Source, Span, SpecError
+from fusec.diagnostics import Diagnostic, InternalError, Severity, Source, Span, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
 from fusec.driver.specs import Compiler
 
@@ -36,22 +36,23 @@ def {op}() -> str:
 
 
 def compile_lines(source: Source, folder: Path | None) -> FileRecord:
-    """Fails on a line `wrong`, breaks on `broken`, ends the process on `dies`; notes its calls in the file `calls`."""
+    """Fails on a line `wrong`, warns of `doubtful`, breaks on `broken`, ends on `dies`; notes its calls in `calls`."""
     if folder and (folder / "calls").exists():
         with (folder / "calls").open("a") as calls:
             calls.write(f"{PurePath(source.name).stem}\n")
-    faults = [_fault(source, at) for at, line in _lines(source) if line == "wrong"]
+    faults = [Diagnostic("this is wrong", Span(source, at, at + 5)) for at, line in _lines(source) if line == "wrong"]
     if faults:
         raise SpecError(tuple(faults))
     if "broken" in source.text:
         raise InternalError("passes/plan/fake", "fell over", "the graph it was given")
     if "dies" in source.text:
         os._exit(1)
-    ops = tuple(_op(line) for _, line in _lines(source))
+    warnings = tuple(_doubt(source, at) for at, line in _lines(source) if line == "doubtful")
+    ops = tuple(_op(line) for _, line in _lines(source) if line != "doubtful")
     names = ", ".join(f'"{op.name}"' for op in ops)
     text = FILE.format(mark=MARK, name=PurePath(source.name).name, names=names)
     text += "".join(OP.format(op=op.name) for op in ops)
-    return FileRecord(PurePath(source.name).stem, text, tuple(op.name for op in ops), ops)
+    return FileRecord(PurePath(source.name).stem, text, tuple(op.name for op in ops), ops, warnings)
 
 
 def _lines(source: Source) -> list[tuple[int, str]]:
@@ -63,8 +64,8 @@ def _lines(source: Source) -> list[tuple[int, str]]:
     return found
 
 
-def _fault(source: Source, at: int) -> Diagnostic:
-    return Diagnostic("this is wrong", Span(source, at, at + 5))
+def _doubt(source: Source, at: int) -> Diagnostic:
+    return Diagnostic("this is doubtful", Span(source, at, at + 8), severity=Severity.WARNING)
 
 
 def _op(line: str) -> OpRecord:

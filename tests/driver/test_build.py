@@ -9,7 +9,7 @@ import pytest
 from fake import COMPILER
 
 from fusec.codegen.gate import TARGETS
-from fusec.diagnostics import InternalError, SpecError
+from fusec.diagnostics import InternalError, Severity, SpecError
 from fusec.driver.build import Options, Phase, Report, Verification, build_folder
 from fusec.driver.record import FileRecord, from_json, to_json
 from fusec.driver.specs import UnreadableError, read_specs
@@ -227,5 +227,30 @@ def test_a_wrong_op_is_not_written(specs: Path) -> None:
 
 
 def test_a_record_survives_the_store(specs: Path) -> None:
-    for record in build(specs).files:
-        assert from_json(to_json(record)) == record
+    (specs / "two.fuse").write_text("beta\ndoubtful\n")
+    sources = read_specs(specs)
+    records = build(specs).files
+    assert [len(record.warnings) for record in records] == [0, 1]
+    for source, record in zip(sources.values(), records, strict=True):
+        assert from_json(to_json(record), source) == record
+
+
+def test_a_warning_from_the_store_tells_where_the_spec_lies_now(specs: Path, tmp_path: Path) -> None:
+    (specs / "two.fuse").write_text("beta\ndoubtful\n")
+    store = Store(tmp_path / "store")
+    (first,) = build(specs, store=store).files[1].warnings
+    assert first.render() == f"{specs}/two.fuse:2:1: warning: this is doubtful\n 2 | doubtful\n   | ^^^^^^^^"
+    calls(specs)
+    moved = specs.rename(specs.with_name("elsewhere"))
+    (again,) = build(moved, store=store).files[1].warnings
+    assert calls(moved) == []
+    assert again.render() == first.render().replace(str(specs), str(moved))
+
+
+def test_a_warning_stands_among_the_mistakes_of_other_specs(specs: Path) -> None:
+    (specs / "one.fuse").write_text("alpha\ndoubtful\n")
+    (specs / "two.fuse").write_text("wrong\n")
+    with pytest.raises(SpecError) as caught:
+        build(specs)
+    told = [(diagnostic.severity, diagnostic.message) for diagnostic in caught.value.diagnostics]
+    assert told == [(Severity.WARNING, "this is doubtful"), (Severity.ERROR, "this is wrong")]

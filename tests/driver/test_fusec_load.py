@@ -11,7 +11,7 @@ import torch
 from fake import compile_lines
 
 import fusec
-from fusec.diagnostics import SpecError
+from fusec.diagnostics import SpecError, SpecWarning
 from fusec.driver.load import load_from
 from fusec.driver.store import Store
 
@@ -83,6 +83,13 @@ def test_the_mistakes_of_a_text(cache: Path) -> None:
     with pytest.raises(SpecError) as caught:
         fusec.load(SPEC.replace("x + by", "x + bi"))
     assert str(caught.value).startswith("text.fuse:4:13: error:")
+
+
+def test_a_warning_is_one_of_python_at_the_call(cache: Path) -> None:
+    for _ in ("compiled", "from the cache"):
+        with pytest.warns(SpecWarning, match=r"text\.fuse:1:26: warning: parameter `by` is not used") as caught:
+            fusec.load(SPEC.replace("x + by", "x"))
+        assert caught[0].filename == __file__
 
 
 def test_a_real_op(cache: Path, device: torch.device) -> None:
