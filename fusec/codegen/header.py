@@ -58,7 +58,7 @@ def _chain(chain: BuiltChain) -> Iterator[str]:
     for step in chain.steps:
         if isinstance(step, LibraryProduct):
             yield f"  library   {step.a.tensor} by {step.b.tensor} to {step.out.tensor}"
-        elif any(plan in chain.boxed for plan in step.plans):
+        elif step in chain.contracting:
             yield f"  contract  {' and '.join(step.outputs)} from {_read(step)}, the first that fits:"
             yield from (f"  {line}" for line in _table(step.plans))
         else:

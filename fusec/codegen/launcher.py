@@ -162,7 +162,7 @@ def _chain_choice(
     for step in chain.steps:
         if isinstance(step, LibraryProduct):
             lines += writer.launch(step, chain.products.index(step))
-        elif any(plan in chain.boxed for plan in step.plans):
+        elif step in chain.contracting:
             plans = [choices.choice(plan, len(contractions)) for plan in step.plans]
             lines += _cases(_until_last(_tuned(plans, step)))
             contractions.append(plans)
@@ -208,11 +208,13 @@ def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]]
 
 
 def _prefers_own(program: Program, chain: BuiltChain, writer: ChoiceWriter) -> str:
-    """The condition for contractions of what is stored: in boxes, or for rows as few as one of their plans takes."""
-    inside = [plan for group in chain.groups for plan in group.plans if plan.plan.few]
+    """The condition for contractions of what is stored: in boxes, or for rows so few that each of them has a plan."""
+    steps = [dict.fromkeys(writer.few(plan) for plan in group.plans if plan.plan.few) for group in chain.contracting]
     others = [plan for group in program.groups for plan in group.all_plans() if plan.plan.few]
-    ways = " or ".join(dict.fromkeys([*map(writer.few, inside), BOXED]))
     vectors = dict.fromkeys(f"not {writer.few(plan)}" for plan in others)
+    few = dict.fromkeys(" or ".join(step) for step in steps)
+    each = [f"({step})" if " or " in step and len(few) > 1 else step for step in few]
+    ways = f"{' and '.join(each)} or {BOXED}" if all(steps) else BOXED
     return " and ".join([*vectors, f"({ways})" if vectors and " or " in ways else ways])
 
 

@@ -67,9 +67,10 @@ def plan_names(program: Program) -> tuple[str, ...]:
 
 
 def chain_plans(chain: BuiltChain) -> tuple[str, ...]:
-    """The plans for the contractions of a chain, of which every contraction has the same ones."""
-    steps = [group for group in chain.groups if any(plan in chain.boxed for plan in group.plans)]
-    return tuple(dict.fromkeys(plan.plan.shape.value for step in steps for plan in step.plans))
+    """The plans that every contraction of a chain has."""
+    steps = [[plan.plan.shape.value for plan in group.plans] for group in chain.contracting]
+    found = dict.fromkeys(name for step in steps for name in step)
+    return tuple(name for name in found if all(name in step for step in steps))
 
 
 def _dots(graph: Graph, roots: tuple[NodeId, ...]) -> list[Dot]:

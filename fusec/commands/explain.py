@@ -220,7 +220,7 @@ def show(result: Graph | Flow | Split | Chain | BuiltChain | tuple[Group | Built
         case Chain() | None:
             return show_chain(result)
         case BuiltChain():
-            groups = [group.placed for group in result.groups if any(plan in result.boxed for plan in group.plans)]
+            groups = [group.placed for group in result.contracting]
             shown = [f"{show_flow(group.plans[0].stages[0].flow)}\n{show_group(group)}" for group in groups]
             return "\n\n".join([*shown, *(show_kernel(kernel) for plan in result.boxed for kernel in plan.kernels)])
     plans = [plan for group in result if isinstance(group, BuiltGroup) for plan in group.all_plans()]

@@ -16,6 +16,9 @@ from fusec.ir.flow import Affine, Flow, Store, flow_reachable, store_axes
 from fusec.ir.graph import Graph
 from fusec.ir.types import Axis, Dim, Storage, extent
 
+SHORT_ROW = 1024
+"""Rows known to be at most this long never need a program of their own."""
+
 
 class Shape(Enum):
     """The forms a plan of row kernels takes."""

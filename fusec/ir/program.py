@@ -81,6 +81,11 @@ class BuiltChain:
         return tuple(plan for group in self.groups for plan in group.plans if plan.plan.shape is Shape.PERSISTENT)
 
     @property
+    def contracting(self) -> tuple[BuiltGroup, ...]:
+        """The groups that contract, each in boxes or by plans for a few rows."""
+        return tuple(group for group in self.groups if any(plan in self.boxed for plan in group.plans))
+
+    @property
     def products(self) -> tuple[LibraryProduct, ...]:
         """What runs in the library."""
         return tuple(step for step in self.steps if isinstance(step, LibraryProduct))

@@ -16,6 +16,7 @@ from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Chain, Group, LibraryProduct, Plan, Shape, Split, Stage
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.ir.rename import renamed
+from fusec.ir.verify_plan import verify_contraction, verify_groups
 from fusec.ir.words import step_aside
 from fusec.passes.graph.hold import hold
 from fusec.passes.graph.omit import omit
@@ -112,7 +113,8 @@ def _boxed(
             group = place_dots(flow, known, label, vectors)
             if isinstance(group, str):
                 return None
-            steps += _build((group,), target)
+            verify_contraction(group)
+            steps.append(_build_group(group, target))
             continue
         built = _build(place(flow, known, label), target)
         own = {kernel.name: kernel for group in built for plan in group.all_plans() for kernel in plan.kernels}
@@ -194,6 +196,7 @@ class _Runner:
 
 
 def _build(groups: tuple[Group, ...], target: Target) -> tuple[BuiltGroup, ...]:
+    verify_groups(groups, target.known)
     return tuple(_build_group(group, target) for group in groups)
 
 
@@ -203,7 +206,8 @@ def _build_group(group: Group, target: Target) -> BuiltGroup:
         for plan in group.plans
     )
     alone = _build_group(group.alone, target) if group.alone else None
-    return BuiltGroup(group.outputs, plans, _build(group.apart, target), group.absent, alone)
+    apart = tuple(_build_group(inner, target) for inner in group.apart)
+    return BuiltGroup(group.outputs, plans, apart, group.absent, alone)
 
 
 def _within(target: Target, plan: Plan) -> Target:

@@ -21,16 +21,13 @@ from fusec.ir.flow import (
     store_axes,
     store_operands,
 )
-from fusec.ir.plan import Group, Plan, Shape, Stage, known_extent
+from fusec.ir.plan import SHORT_ROW, Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, without
 from fusec.passes.plan.contract import contractions, persistent
 from fusec.passes.plan.expand import expand_dots
 from fusec.passes.plan.split_rows import split_stages
 from fusec.passes.plan.strand import stranded
 from fusec.passes.plan.survey import Survey, live, survey
-
-SHORT_ROW = 1024
-"""Rows known to be at most this long never need a program of their own."""
 
 
 def place(flow: Flow, known: dict[str, int], label: str = "", fresh: frozenset[str] = frozenset()) -> tuple[Group, ...]:

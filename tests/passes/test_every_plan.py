@@ -1,0 +1,84 @@
+"""No plan that has a condition stands last: a plan that no call is refused by closes every group."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from reference_specs import CONTRACTIONS, specs
+
+from fusec.diagnostics import InternalError, Source
+from fusec.ir.graph import Graph
+from fusec.ir.plan import Group, Shape
+from fusec.ir.types import Named
+from fusec.ir.verify_plan import verify_contraction, verify_groups
+from fusec.lang.load import load
+from fusec.passes.graph.elaborate import elaborate
+from fusec.passes.graph.resolve_views import resolve_views
+from fusec.passes.graph.simplify import simplify
+from fusec.passes.pipeline import fixed_extents
+from fusec.passes.plan.place import place, place_dots
+from fusec.testing.random_specs import text as random_spec
+
+RANDOM = 60
+
+NORM = """op f(x: T[M, N]) -> y: T[M, N]
+where T in {f16}:
+    y = x / sum(x * x, over=N)
+"""
+
+PRODUCT = """op f(x: T[M, K], w: T[N, K]) -> y: T[M, N]
+where T in {f16}:
+    y = dot(x, w, over=K)
+"""
+
+
+def graphs(text: str) -> tuple[Graph, ...]:
+    return elaborate(load(Source("spec.fuse", text), None))
+
+
+def groups_of(graph: Graph) -> tuple[Group, ...]:
+    return place(resolve_views(simplify(graph)), fixed_extents(graph))
+
+
+def test_every_group_has_a_plan_for_every_call() -> None:
+    for text in (*specs(), CONTRACTIONS, *map(random_spec, range(RANDOM))):
+        for graph in graphs(text):
+            verify_groups(groups_of(graph), fixed_extents(graph))
+
+
+@pytest.mark.parametrize("shape", [Shape.ROWS, Shape.RESIDENT, Shape.STREAMED])
+def test_a_plan_with_a_limit_may_not_stand_last(shape: Shape) -> None:
+    (graph,) = graphs(NORM)
+    (group,) = groups_of(graph)
+    plans = tuple(sorted(group.plans, key=lambda plan: plan.shape is shape))
+    with pytest.raises(InternalError, match="no plan of y takes every call"):
+        verify_groups((replace(group, plans=plans),), {})
+    verify_groups((replace(group, plans=plans, apart=(group,)),), {})
+
+
+def test_rows_known_to_be_short_need_no_other_plan() -> None:
+    (graph,) = graphs(NORM.replace("{f16}", "{f16}, N == 64"))
+    (group,) = groups_of(graph)
+    assert [plan.shape for plan in group.plans] == [Shape.ROWS]
+    with pytest.raises(InternalError, match="no plan of y takes every call"):
+        verify_groups((group,), {})
+
+
+def test_a_plan_for_a_few_may_not_stand_last() -> None:
+    (graph,) = graphs(PRODUCT)
+    (group,) = groups_of(graph)
+    few = tuple(replace(plan, few=(Named("M"),)) for plan in group.plans)
+    with pytest.raises(InternalError, match="no plan of y takes every call"):
+        verify_groups((replace(group, plans=few),), {})
+
+
+def test_a_contraction_of_a_chain_ends_in_boxes_and_is_else_for_a_few() -> None:
+    (graph,) = graphs(PRODUCT)
+    group = place_dots(resolve_views(graph), {}, "", vectors=True)
+    assert isinstance(group, Group)
+    verify_contraction(group)
+    with pytest.raises(InternalError, match="has a limit of its own"):
+        verify_contraction(replace(group, plans=group.plans[:-1]))
+    with pytest.raises(InternalError, match="has a limit of its own"):
+        verify_contraction(replace(group, plans=(replace(group.plans[0], few=()), group.plans[-1])))
