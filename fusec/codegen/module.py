@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from textwrap import dedent
 
+import sympy
+
 from fusec.codegen.signature import (
     MISFITS,
     PLAIN_TYPES,
@@ -136,6 +138,7 @@ class _Writer:
             symbols = {symbol.name for symbol in rule.left.free_symbols | rule.right.free_symbols}
             values = [f"{name}={name}" for name in self._settings if name in symbols]
             yield f"check.require({', '.join([condition, literal(condition), *values])})"
+        yield from (f"self.{name} = {size_text(size, self._attributes)}" for name, size in self._told())
         yield from map(self._made, self._module.weights)
         yield "self.reset_parameters()"
 
@@ -182,9 +185,11 @@ class _Writer:
         """What `forward` passes to the op for one of its parameters."""
         if self._is_left(param):
             return param.name
-        if param.name in self._extents:
-            return size_text(self._extents[param.name], self._attributes)
-        return f"self.{param.name}" if param.name in {**self._owned, **self._settings} else "None"
+        return f"self.{param.name}" if param.name in {**self._owned, **self._settings, **self._extents} else "None"
+
+    def _told(self) -> Iterator[tuple[str, sympy.Expr]]:
+        """The `dim` parameters of the op that the sizes tell and that are no arguments of the constructor."""
+        return ((name, size) for name, size in self._extents.items() if name not in self._settings)
 
     def repr(self) -> Iterator[str]:
         """The body of `extra_repr`."""
@@ -220,6 +225,10 @@ class _Writer:
         yield item("device", "where the parameters are made; PyTorch's default when None")
         if self._variables():
             yield item("dtype", "of the parameters; PyTorch's default when None")
+        told = list(self._told())
+        yield from ("", "Attributes:") if told else ()
+        for name, size in told:
+            yield item(name, size_text(size))
         yield from ("", "Parameters:")
         for weight in self._module.weights:
             yield item(weight.name, self._described(weight))

@@ -8,6 +8,7 @@ from fusec.runtime.box import Box, box, moves_boxes
 from fusec.runtime.checks import Checker, flag, integer, real
 from fusec.runtime.errors import (
     ArgumentError,
+    ChoiceError,
     DeviceError,
     FusecError,
     NoBackwardError,
@@ -32,6 +33,7 @@ __all__ = [
     "Box",
     "Buffer",
     "Checker",
+    "ChoiceError",
     "Contraction",
     "DeviceError",
     "FusecError",

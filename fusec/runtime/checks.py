@@ -14,6 +14,7 @@ import torch
 
 from fusec.runtime.errors import (
     ArgumentError,
+    ChoiceError,
     DeviceError,
     FusecError,
     NumericalOverflowError,
@@ -39,7 +40,8 @@ class Checker:
             if first and tensor.device != first[1].device:
                 raise DeviceError(
                     f"{op}: `{first[0]}` is on {first[1].device} but `{name}` is on {tensor.device}; "
-                    "move all tensors to one device"
+                    "move all tensors to one device",
+                    *(name, first[1].device, tensor.device),
                 )
 
     def dtype(self, declared: str, options: Sequence[torch.dtype], *names: str) -> torch.dtype:
@@ -53,7 +55,8 @@ class Checker:
                 expected = " or ".join(map(_name, options))
                 raise UnsupportedDtypeError(
                     f"{self._op}: `{name}` should be {expected}, but is {_name(dtype)}; convert it with "
-                    f"{name}.to({options[0]})"
+                    f"{name}.to({options[0]})",
+                    *(name, tuple(options), dtype),
                 )
         first = next(iter(given), None)
         if first is None:
@@ -62,7 +65,8 @@ class Checker:
             if dtype != given[first]:
                 raise UnsupportedDtypeError(
                     f"{self._op}: `{first}` and `{name}` are both declared {declared} and should have one dtype, but "
-                    f"are {_name(given[first])} and {_name(dtype)}; convert one of them"
+                    f"are {_name(given[first])} and {_name(dtype)}; convert one of them",
+                    *(name, given[first], dtype),
                 )
         return given[first]
 
@@ -74,7 +78,8 @@ class Checker:
         count = f"at least {rank}" if lead else str(rank)
         raise ShapeMismatchError(
             f"{self._op}: `{name}` should have {count} dimension{'s' * (rank != 1)}, {declared}, but has shape "
-            f"{_list(tensor.shape)}"
+            f"{_list(tensor.shape)}",
+            *(name, rank, tensor.dim()),
         )
 
     def shape(self, name: str, declared: str, expected: Sequence[Size]) -> None:
@@ -83,7 +88,8 @@ class Checker:
         if tensor is None:
             return
         error = ShapeMismatchError(
-            f"{self._op}: `{name}` should have shape {declared} = {_list(expected)}, but has {_list(tensor.shape)}"
+            f"{self._op}: `{name}` should have shape {declared} = {_list(expected)}, but has {_list(tensor.shape)}",
+            *(name, tuple(expected), tuple(tensor.shape)),
         )
         if tensor.dim() != len(expected):
             raise error
@@ -96,11 +102,15 @@ class Checker:
         An undetermined one (0 by 0) is 0. Raises `ShapeMismatchError` when it is no whole number.
         """
         where = f"{self._op}: cannot solve `{axis}` from dimension {dim} of `{name}`"
-        _require(size >= 0, ShapeMismatchError(f"{where}: what remains for it is {size}"))
+
+        def error(what: str, expected: object) -> ShapeMismatchError:
+            return ShapeMismatchError(f"{where}: {what}", name, expected, size)
+
+        _require(size >= 0, error(f"what remains for it is {size}", "at least 0"))
         if divisor == 0:
-            _require(size == 0, ShapeMismatchError(f"{where}: {size} is not a multiple of 0"))
+            _require(size == 0, error(f"{size} is not a multiple of 0", 0))
             return 0
-        _require(size % divisor == 0, ShapeMismatchError(f"{where}: {size} is not a multiple of {divisor}"))
+        _require(size % divisor == 0, error(f"{size} is not a multiple of {divisor}", f"a multiple of {divisor}"))
         return size // divisor
 
     def extent(self, axis: str, name: str, given: Size | None, solved: Size) -> None:
@@ -108,36 +118,41 @@ class Checker:
         if given is None:
             return
         if isinstance(given, bool) or not isinstance(given, int | torch.SymInt):
-            raise ArgumentError(f"{self._op}: `{name}` should be an int or None, but is {given!r}")
+            raise ArgumentError(f"{self._op}: `{name}` should be an int or None, but is {given!r}", name, int, given)
         _require(
             given == solved,
-            ShapeMismatchError(f"{self._op}: `{name}` is {given}, but the tensors have {axis} = {solved}"),
+            ShapeMismatchError(
+                f"{self._op}: `{name}` is {given}, but the tensors have {axis} = {solved}", name, solved, given
+            ),
         )
 
     def require(self, condition: bool | torch.SymBool, text: str, /, **extents: Size) -> None:
         """That a `where` condition of the spec holds. Raises `ShapeMismatchError`."""
         found = ", ".join(f"{axis} = {extent}" for axis, extent in extents.items())
-        _require(condition, ShapeMismatchError(f"{self._op}: needs {text}, but {found}"))
+        _require(condition, ShapeMismatchError(f"{self._op}: needs {text}, but {found}", None, text, extents))
 
     def choice(self, name: str, value: str, options: Sequence[str]) -> str:
-        """The choice `name`, which is one of `options`. Raises `ArgumentError`."""
+        """The choice `name`, which is one of `options`. Raises `ChoiceError`."""
         if value not in options:
             expected = ", ".join(map(repr, options))
-            raise ArgumentError(f"{self._op}: `{name}` should be one of {expected}, but is {value!r}")
+            message = f"{self._op}: `{name}` should be one of {expected}, but is {value!r}"
+            raise ChoiceError(message, name, tuple(options), value)
         return value
 
     def size(self, name: str, value: object) -> int:
-        """The argument `name` as an integer of at least 1. Raises `ArgumentError`."""
+        """The argument `name` as an integer of at least 1. Raises `ArgumentError`, or `ChoiceError` below that."""
         size = integer(self._op, name, value, 64)
         if size < 1:
-            raise ArgumentError(f"{self._op}: `{name}` should be at least 1, but is {size}")
+            message = f"{self._op}: `{name}` should be at least 1, but is {size}"
+            raise ChoiceError(message, name, "at least 1", size)
         return size
 
     def dtype_of_weights(self, dtype: torch.dtype | None, options: Sequence[torch.dtype]) -> None:
         """That the argument `dtype` of a module, if given, is one of `options`. Raises `UnsupportedDtypeError`."""
         if dtype is not None and dtype not in options:
             expected = " or ".join(map(_name, options))
-            raise UnsupportedDtypeError(f"{self._op}: `dtype` should be {expected}, but is {_name(dtype)}")
+            message = f"{self._op}: `dtype` should be {expected}, but is {_name(dtype)}"
+            raise UnsupportedDtypeError(message, "dtype", tuple(options), dtype)
 
 
 def real(op: str, name: str, value: object) -> float:
@@ -151,7 +166,7 @@ def real(op: str, name: str, value: object) -> float:
         return value  # type: ignore[return-value]  # stands for a float while a call is traced
     if isinstance(value, Real) and not isinstance(value, bool):
         return float(value)
-    raise ArgumentError(f"{op}: `{name}` should be a number, but is {_describe(value)}")
+    raise ArgumentError(f"{op}: `{name}` should be a number, but is {_describe(value)}", name, float, value)
 
 
 def integer(op: str, name: str, value: object, bits: int) -> int:
@@ -162,10 +177,11 @@ def integer(op: str, name: str, value: object, bits: int) -> int:
     if isinstance(value, torch.SymInt):
         return value  # type: ignore[return-value]  # stands for an int while a call is traced
     if not isinstance(value, Integral) or isinstance(value, bool):
-        raise ArgumentError(f"{op}: `{name}` should be an integer, but is {_describe(value)}")
+        raise ArgumentError(f"{op}: `{name}` should be an integer, but is {_describe(value)}", name, int, value)
     number = int(value)
     if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
-        raise NumericalOverflowError(f"{op}: `{name}` should fit {bits} bits, but is {number}")
+        message = f"{op}: `{name}` should fit {bits} bits, but is {number}"
+        raise NumericalOverflowError(message, name, (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1), number)
     return number
 
 
@@ -173,7 +189,7 @@ def flag(op: str, name: str, value: object) -> bool:
     """The scalar argument `name` as a truth value. Raises `ArgumentError`."""
     if isinstance(value, bool):
         return value
-    raise ArgumentError(f"{op}: `{name}` should be True or False, but is {_describe(value)}")
+    raise ArgumentError(f"{op}: `{name}` should be True or False, but is {_describe(value)}", name, bool, value)
 
 
 def _require(condition: bool | torch.SymBool, error: FusecError) -> None:

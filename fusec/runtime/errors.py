@@ -5,11 +5,25 @@ from __future__ import annotations
 
 
 class FusecError(Exception):
-    """Any error of a generated op. The message names the op, the argument, what was expected and what came."""
+    """Any error of a generated op. The message names the op, the argument, what was expected and what came.
+
+    So do `argument`, a name, `expected` and `actual`: shapes, sizes, dtypes, devices or values, several of them that
+    would do as a tuple; None where the message has nothing of the kind.
+    """
+
+    def __init__(self, message: str = "", argument: str | None = None, expected: object = None, actual: object = None):
+        super().__init__(message)
+        self.argument = argument
+        self.expected = expected
+        self.actual = actual
 
 
 class ArgumentError(FusecError, TypeError):
     """An argument of the wrong kind, or a choice or a number out of its range."""
+
+
+class ChoiceError(ArgumentError, ValueError):
+    """An argument of the right kind that has none of the values it may have."""
 
 
 class DeviceError(FusecError, RuntimeError):

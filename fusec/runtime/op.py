@@ -67,7 +67,8 @@ class Op:
         for (kind, name), value in zip(self._declared, given, strict=True):
             if not isinstance(value, torch.Tensor) and not (value is None and kind.endswith("?")):
                 what = "None" if value is None else f"of type {type(value).__name__}"
-                raise ArgumentError(f"{self.name}: `{name}` should be a tensor, but is {what}")
+                message = f"{self.name}: `{name}` should be a tensor, but is {what}"
+                raise ArgumentError(message, name, torch.Tensor, value)
 
     def forget(self) -> None:
         """Drop every plan, so that the next call makes its own anew."""

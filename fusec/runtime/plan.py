@@ -129,4 +129,5 @@ def _check_device(op: str, device: torch.device) -> None:
         if device.type == "cpu"
         else "move them to a CUDA device"
     )
-    raise DeviceError(f"{op}: the tensors are on {device}, where its kernels cannot run; {advice}")
+    message = f"{op}: the tensors are on {device}, where its kernels cannot run; {advice}"
+    raise DeviceError(message, None, "cuda", device)

@@ -94,6 +94,7 @@ def test_gated_is_what_linear_layers_make(modules: SimpleNamespace, device: torc
 @torch.no_grad()
 def test_rotated_uses_weight_eps_and_heads(modules: SimpleNamespace, device: torch.device) -> None:
     module = modules.Rotated(24, 8, 0.5, device=device)
+    assert (module.hidden_dim, module.head_dim, module.num_heads) == (24, 8, 3)
     module.weight.normal_()
     x, cos, sin = (torch.randn(shape, device=device) for shape in ((2, 3, 24), (3, 8), (3, 8)))
     normed = functional.rms_norm(x, (24,), module.weight, 0.5).unflatten(-1, (3, 8))

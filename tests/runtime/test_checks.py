@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,7 @@ from sample_ops.rope_like import rope_like
 from fusec.runtime import (
     ArgumentError,
     Checker,
+    ChoiceError,
     DeviceError,
     FusecError,
     NumericalOverflowError,
@@ -77,7 +79,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[FusecError], str]] = {
     ),
     "unknown choice": (
         lambda: rope_like(X, W, COS, COS, activation="tanh"),
-        ArgumentError,
+        ChoiceError,
         "rope_like: `activation` should be one of 'none', 'relu', but is 'tanh'",
     ),
     "wrong dim": (
@@ -124,9 +126,40 @@ def test_message(mistake: str) -> None:
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+    found = caught.value
+    assert f"`{found.argument}`" in message or (found.argument, mistake) == (None, "broken constraint")
+    assert found.expected is not None
+    assert found.actual is not None
+    assert found.actual != found.expected
+
+
+@pytest.mark.parametrize(
+    ("mistake", "argument", "expected", "actual"),
+    [
+        ("wrong size", "weight", (24,), (3,)),
+        ("wrong rank", "weight", 1, 2),
+        ("unsupported dtype", "x", (torch.float16, torch.bfloat16, torch.float32, torch.float64), torch.int32),
+        ("different dtypes", "weight", torch.float32, torch.float16),
+        ("different devices", "weight", torch.device("cpu"), torch.device("meta")),
+        ("text for a number", "eps", float, "tiny"),
+        ("unknown choice", "activation", ("none", "relu"), "tanh"),
+        ("wrong dim", "num_heads", 3, 4),
+        ("integer too large", "count", (-(2**31), 2**31 - 1), 2**31),
+    ],
+)
+def test_an_error_carries_what_its_message_says(mistake: str, argument: str, expected: object, actual: object) -> None:
+    call, error, _ = MISTAKES[mistake]
+    with pytest.raises(error) as caught:
+        call()
+    copy = pickle.loads(pickle.dumps(caught.value))
+    for found in (caught.value, copy):
+        assert (found.argument, found.expected, found.actual) == (argument, expected, actual)
 
 
 def test_errors_are_the_builtin_ones_too() -> None:
+    for kind in (ValueError, TypeError):
+        with pytest.raises(kind, match="activation"):
+            rope_like(X, W, COS, COS, activation="tanh")
     with pytest.raises(ValueError, match="weight"):
         rmsnorm(X, W[:3])
     with pytest.raises(TypeError, match="eps"):

@@ -54,6 +54,9 @@ class _Reader:
         weights = tuple(self._owned(weight) for weight in self._weights)
         dims = [param for param in self._graph.params if isinstance(param, DimParam)]
         told = [(param, size) for param in dims if (size := self._sizes.of((param.axis,))) is not None]
+        for param, _ in told:
+            assert param.span
+            check_attribute("parameter", param.name, param.span, self._written, self._report)
         self._check_sizes([param for param, _ in told])
         return Module(
             self._written.name.text,
