@@ -14,7 +14,7 @@ from fusec.commands import sizes
 from fusec.commands.find import OpArgument, SpecsOption, find_op
 from fusec.commands.outcome import DebugOption, JsonOption, UsageError, print_json, reporting
 from fusec.commands.peers import peers
-from fusec.commands.table import print_table
+from fusec.commands.table import Column, print_table
 from fusec.commands.timing import Timing, time_calls
 from fusec.driver.compile import compile_file
 from fusec.driver.load import load_module
@@ -67,12 +67,12 @@ def run(
 
 
 COLUMNS = (
-    ("candidate", False),
-    ("device us", True),
-    ("TB/s", True),
-    ("fusec is faster by", True),
-    ("host us", True),
-    ("CUDA graph", False),
+    Column("candidate"),
+    Column("device us", numbers=True),
+    Column("TB/s", numbers=True),
+    Column("fusec is faster by", numbers=True),
+    Column("host us", numbers=True),
+    Column("CUDA graph"),
 )
 
 

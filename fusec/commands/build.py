@@ -26,7 +26,7 @@ from fusec.commands.outcome import (
     reporting,
     tell_warnings,
 )
-from fusec.commands.table import print_table, progress_bars
+from fusec.commands.table import Column, print_table, progress_bars
 from fusec.commands.verify import verify_package
 from fusec.diagnostics import Diagnostic
 from fusec.driver.build import Options, Report, build_folder
@@ -54,14 +54,14 @@ COMPILER = Compiler(compile_file, "fusec.driver.variants_worker")
 FAILURES_SHOWN = 20
 
 COLUMNS = (
-    ("op, plan", False),
-    ("kernels", True),
-    ("bytes moved", False),
-    ("above least", False),
-    ("registers", True),
-    ("spills", True),
-    ("shared\nmemory", True),
-    ("error\n/ bound", True),
+    Column("op, plan"),
+    Column("kernels", numbers=True),
+    Column("bytes moved", elsewhere="`fusec explain OP` shows it"),
+    Column("above least"),
+    Column("registers", numbers=True),
+    Column("spills", numbers=True),
+    Column("shared\nmemory", numbers=True),
+    Column("error\n/ bound", numbers=True),
 )
 
 

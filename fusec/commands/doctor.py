@@ -14,7 +14,7 @@ import typer
 from fusec import __version__
 from fusec.codegen.gate import TARGETS, Job, Variant, Verdict, measure
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, print_json, reporting
-from fusec.commands.table import print_table
+from fusec.commands.table import Column, print_table
 from fusec.commands.verify import probe_interpreter
 from fusec.driver.store import default_folder
 
@@ -69,7 +69,7 @@ def run(as_json: JsonOption = False, debug: DebugOption = False) -> None:
         else:
             words = {True: "yes", False: "NO", None: "-"}
             rows = [(finding.what, words[finding.works], finding.detail) for finding in findings]
-            print_table((("what", False), ("works", False), ("detail", False)), rows)
+            print_table((Column("what"), Column("works"), Column("detail")), rows)
         if not ok:
             raise typer.Exit(Exit.FAILED)
 

@@ -5,26 +5,44 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
-from textwrap import wrap
+from dataclasses import dataclass
+from io import StringIO
+from itertools import chain, groupby
 from typing import TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from fusec.driver import build
 
-Column: TypeAlias = tuple[str, bool]
-"""A title, which may have several lines, and whether the cells below are numbers."""
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A title, which may have several lines, whether the cells below are `numbers`, and how to do without the column.
+
+    `elsewhere` says where else the cells are told; such a column is left out where there is no room for it.
+    """
+
+    title: str
+    numbers: bool = False
+    elsewhere: str | None = None
+
+
+Row: TypeAlias = Sequence[str]
+"""A cell for each column. A first cell with an empty one behind it is a heading: it runs over the cells behind it."""
 
 PLAIN_WIDTH = 160
 """Columns of a table that goes to a file or a pipe, where there is no terminal to fit."""
 
-GAP = "  "
-"""Between two columns."""
+GAP = 2
+"""Spaces between two columns."""
+
+ROOM = 30
+"""The width at which a longer column that may be left out is worth having."""
 
 
-def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
+def print_table(columns: Sequence[Column], rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
     """A table on standard output; `notes` follow, a line each."""
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     head, body = layout(columns, rows, console.width if sys.stdout.isatty() else PLAIN_WIDTH)
@@ -34,34 +52,77 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], notes:
         console.print(line)
 
 
-def layout(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[str]]:
-    """The lines of a table's head and those of its rows; text is wrapped where they would be wider than `width`.
+def layout(columns: Sequence[Column], rows: Sequence[Row], width: int) -> tuple[list[str], list[str]]:
+    """The lines of a table's head and those of its rows, no wider than `width` unless words would be broken.
 
-    A first cell with an empty one behind it is a heading: it may run over the cells behind it.
+    Columns that are told elsewhere are left out where the others leave them no room, which a last line says.
     """
-    titles = [title.split("\n") for title, _ in columns]
-    narrowest = [max(map(len, title)) for title in titles]
-    widths = [max([narrowest[at], *(len(row[at]) for row in rows if at or row[1])]) for at in range(len(columns))]
-    while sum(widths) + len(GAP) * (len(widths) - 1) > width:
-        wide = [at for at, (_, numbers) in enumerate(columns) if at and not numbers and widths[at] > narrowest[at]]
-        if not wide:
-            break
-        widths[max(wide, key=widths.__getitem__)] -= 1
-    wrapped = [[[row[0]], *map(wrap, row[1:], widths[1:])] for row in rows]
-    return _lines(titles, widths, columns), [line for row in wrapped for line in _lines(row, widths, columns)]
+    widths = [_range(at, column, rows) for at, column in enumerate(columns)]
+    shown = list(range(len(columns)))
+    for at, column in enumerate(columns):
+        if column.elsewhere and _total([widths[i][0] for i in shown]) > width:
+            shown.remove(at)
+    kept = [columns[at] for at in shown]
+    cut = [[row[at] for at in shown] for row in rows]
+    fitted = _fitted([widths[at] for at in shown], width)
+    fitted[0] += max([len(row[0]) - _span(row, fitted) for row in cut if _is_heading(row)] + [0])
+    blocks = [_block(list(block), fitted, kept) for _, block in groupby(cut, _behind)]
+    missing = [f"No room for {c.title}: {c.elsewhere}" for at, c in enumerate(columns) if at not in shown]
+    return _block([[column.title for column in kept]], fitted, kept), [*chain.from_iterable(blocks), *missing]
 
 
-def _lines(cells: Sequence[Sequence[str]], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
-    """A row whose cells have several lines each."""
-    return [_line(parts, widths, columns) for parts in zip_longest(*cells, fillvalue="")]
+def _range(at: int, column: Column, rows: Sequence[Row]) -> tuple[int, int]:
+    """The least and the most width that a column has a use for: where no word is broken, and where no line is."""
+    titles, cells = column.title.split("\n"), [row[at] for row in rows if at or not _is_heading(row)]
+    most = max(map(len, (*titles, *cells)))
+    if column.numbers or not at:
+        return most, most
+    words = [word for cell in cells for word in cell.split()]
+    return max(map(len, (*titles, *words))) if not column.elsewhere else min(most, ROOM), most
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
-    text, edge = "", 0
-    for cell, size, (_, numbers) in zip(cells, widths, columns, strict=True):
-        text = text.ljust(edge) + (cell.rjust(size) if numbers and cell else cell)
-        edge += size + len(GAP)
-    return text.rstrip()
+def _fitted(widths: Sequence[tuple[int, int]], width: int) -> list[int]:
+    """Widths within their ranges that together fit `width`, if any do; the widest give way first."""
+    fitted = [most for _, most in widths]
+    while _total(fitted) > width and (wide := [at for at, (least, _) in enumerate(widths) if fitted[at] > least]):
+        fitted[max(wide, key=fitted.__getitem__)] -= 1
+    return fitted
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _is_heading(row: Row) -> bool:
+    return not row[1]
+
+
+def _behind(row: Row) -> int:
+    """The first cell behind the first one that has text."""
+    return next((at for at, cell in enumerate(row) if at and cell), len(row))
+
+
+def _span(row: Row, widths: Sequence[int]) -> int:
+    """The width that the first cell of a row may run over."""
+    return _total(widths[: _behind(row)])
+
+
+def _block(rows: Sequence[Row], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
+    """The lines of rows whose first cells run over as many others."""
+    behind = _behind(rows[0])
+    spans = [_span(rows[0], widths), *widths[behind:]]
+    table = Table.grid(padding=(0, GAP, 0, 0))
+    for at, span in enumerate(spans):
+        numbers = at and columns[at + behind - 1].numbers
+        table.add_column(width=span, justify="right" if numbers else "left", overflow="fold", vertical="top")
+    for row in rows:
+        table.add_row(row[0], *row[behind:])
+    plain = Console(
+        width=_total(widths), file=StringIO(), color_system=None, highlight=False, markup=False, emoji=False
+    )
+    with plain.capture() as captured:
+        plain.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from fusec import crew
 from fusec.codegen.package import spec_hash
 from fusec.codegen.ways import Choosing, choosing
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
-from fusec.commands.table import named_bars, print_table
+from fusec.commands.table import Column, named_bars, print_table
 from fusec.commands.tune_shapes import cases
 from fusec.diagnostics import Source
 from fusec.driver.specs import read_specs
@@ -54,14 +54,14 @@ MOST_JOBS = 16
 """Processes by default at most: each of them takes some of the memory of the GPU."""
 
 COLUMNS = (
-    ("op, case", False),
-    ("rows", True),
-    ("best way", False),
-    ("us", True),
-    ("us by rule", True),
-    ("gain", True),
-    ("noise", True),
-    ("tried", True),
+    Column("op, case"),
+    Column("rows", numbers=True),
+    Column("best way"),
+    Column("us", numbers=True),
+    Column("us by rule", numbers=True),
+    Column("gain", numbers=True),
+    Column("noise", numbers=True),
+    Column("tried", numbers=True),
 )
 
 
