@@ -8,6 +8,7 @@ import struct
 import sympy
 
 from fusec.ir.kernel import Dims, DTypeRef, ElementOf, Whole
+from fusec.ir.ops import PREFIX
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Kind
 
@@ -37,32 +38,44 @@ LARGEST: dict[str, str] = {
     "u8": "255",
 }
 INFIX: dict[str, tuple[str, int]] = {
-    "add": ("+", 5),
-    "sub": ("-", 5),
-    "mul": ("*", 6),
-    "div": ("/", 6),
+    "add": ("+", 7),
+    "sub": ("-", 7),
+    "mul": ("*", 8),
+    "div": ("/", 8),
     "eq": ("==", 2),
     "ne": ("!=", 2),
     "lt": ("<", 2),
     "le": ("<=", 2),
     "gt": (">", 2),
     "ge": (">=", 2),
-    "and": ("&", 4),
+    "and": ("&", 5),
     "or": ("|", 3),
+    "bitand": ("&", 5),
+    "bitor": ("|", 3),
+    "bitxor": ("^", 4),
+    "lshift": ("<<", 6),
+    "rshift": (">>", 6),
 }
 CALLS: dict[str, str] = {
     "abs": "tl.abs",
     "exp": "tl.exp",
     "exp2": "tl.exp2",
+    "expm1": "device.expm1",
     "log": "tl.log",
+    "log2": "tl.log2",
+    "log1p": "device.log1p",
+    "exponent": "device.exponent",
     "sqrt": "tl.sqrt",
     "rsqrt": "tl.rsqrt",
     "sigmoid": "tl.sigmoid",
     "tanh": "device.tanh",
     "erf": "tl.erf",
+    "erfc": "device.erfc",
     "sin": "tl.sin",
     "cos": "tl.cos",
+    "sign": "device.sign",
     "floor": "tl.floor",
+    "ceil": "tl.ceil",
     "round": "device.round_even",
     "minimum": "device.minimum",
     "maximum": "device.maximum",
@@ -74,7 +87,7 @@ BY_KIND: dict[str, tuple[str, str]] = {
     "mod": ("device.floor_mod", "device.floor_mod_int"),
 }
 FOLDS: dict[str, str] = {"amax": "device.nan_max", "amin": "device.nan_min"}
-SPELLED = {*INFIX, *CALLS, *BY_KIND, "neg", "not"}
+SPELLED = {*INFIX, *CALLS, *BY_KIND, *PREFIX}
 """The elementwise operations that have a Triton spelling: all of them, which a test asserts."""
 
 EITHER = "REAL"

@@ -43,13 +43,14 @@ from fusec.ir.kernel import (
     Value,
     Widened,
 )
+from fusec.ir.ops import PREFIX
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Kind, Storage
 
-ATOM = 9
+ATOM = 11
 """The strength of a text that holds together whatever stands around it, as a name does."""
 
-_UNARY = 7
+_UNARY = 9
 
 
 class ValuePrinter:
@@ -108,12 +109,12 @@ class ValuePrinter:
             right = self.operand(value.args[1], value.dims, kind, strength + 1)
             text = f"{left} {sign} {right}"
             return f"({text})" if strength < outer else text
-        if op == "neg":
-            text = f"-{operand(0, _UNARY)}"
+        if op in ("neg", "bitnot"):
+            text = f"{PREFIX[op]}{operand(0, _UNARY)}"
             return f"({text})" if outer > _UNARY else text
         if op == "not":
             return f"({operand(0, ATOM)} == 0)"
-        if op in ("floor", "round") and value.kind is Kind.INT:
+        if op in ("floor", "ceil", "round") and value.kind is Kind.INT:
             return operand(0, outer)
         name = BY_KIND[op][value.kind is Kind.INT] if op in BY_KIND else CALLS[op]
         if op == "where":
@@ -122,8 +123,13 @@ class ValuePrinter:
         return f"{name}({', '.join(self._argument(arg, value) for arg in value.args)})"
 
     def _argument(self, arg: Value, call: Apply) -> str:
-        """An operand as a function takes it, which makes an f32 of every literal and refuses integers for reals."""
+        """An operand as a function takes it, which makes an f32 of every literal and refuses integers for reals.
+
+        A function of literals alone has no other operand that says what is computed in.
+        """
         text = self.operand(arg, call.dims, call.kind, 0)
+        if isinstance(arg, Number) and all(isinstance(other, Number) for other in call.args):
+            return f"tl.full([], {text}, {self._real if call.kind is Kind.REAL else 'tl.int64'})"
         if call.kind is not Kind.REAL:
             return text
         if isinstance(arg, SizeExpr):

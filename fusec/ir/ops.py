@@ -33,6 +33,7 @@ class ElementwiseOp:
 
 
 _LOGIC = (Kind.BOOL,)
+_WHOLE = (Kind.INT,)
 
 ELEMENTWISE: dict[str, ElementwiseOp] = {
     op.name: op
@@ -54,26 +55,44 @@ ELEMENTWISE: dict[str, ElementwiseOp] = {
         ElementwiseOp("and", 2, Result.BOOL, _LOGIC, symbol="and"),
         ElementwiseOp("or", 2, Result.BOOL, _LOGIC, symbol="or"),
         ElementwiseOp("not", 1, Result.BOOL, _LOGIC),
+        ElementwiseOp("bitand", 2, Result.INT, _WHOLE, symbol="&"),
+        ElementwiseOp("bitor", 2, Result.INT, _WHOLE, symbol="|"),
+        ElementwiseOp("bitxor", 2, Result.INT, _WHOLE, symbol="^"),
+        ElementwiseOp("bitnot", 1, Result.INT, _WHOLE),
+        ElementwiseOp("lshift", 2, Result.INT, _WHOLE, symbol="<<"),
+        ElementwiseOp("rshift", 2, Result.INT, _WHOLE, symbol=">>"),
         ElementwiseOp("where", 3, Result.PROMOTE, (Kind.REAL, Kind.INT, Kind.BOOL)),
         ElementwiseOp("abs", 1, Result.PROMOTE),
         ElementwiseOp("exp", 1, Result.REAL),
         ElementwiseOp("exp2", 1, Result.REAL),
+        ElementwiseOp("expm1", 1, Result.REAL),
         ElementwiseOp("log", 1, Result.REAL),
+        ElementwiseOp("log2", 1, Result.REAL),
+        ElementwiseOp("log1p", 1, Result.REAL),
+        ElementwiseOp("exponent", 1, Result.REAL, (Kind.REAL,)),
         ElementwiseOp("sqrt", 1, Result.REAL),
         ElementwiseOp("rsqrt", 1, Result.REAL),
         ElementwiseOp("sigmoid", 1, Result.REAL),
         ElementwiseOp("tanh", 1, Result.REAL),
         ElementwiseOp("erf", 1, Result.REAL),
+        ElementwiseOp("erfc", 1, Result.REAL),
         ElementwiseOp("sin", 1, Result.REAL),
         ElementwiseOp("cos", 1, Result.REAL),
+        ElementwiseOp("sign", 1, Result.PROMOTE),
         ElementwiseOp("floor", 1, Result.PROMOTE),
+        ElementwiseOp("ceil", 1, Result.PROMOTE),
         ElementwiseOp("round", 1, Result.PROMOTE),
         ElementwiseOp("minimum", 2, Result.PROMOTE),
         ElementwiseOp("maximum", 2, Result.PROMOTE),
     )
 }
 """`where(c, a, b)` takes a truth value first; `clamp(x, lo, hi)` is `minimum(maximum(x, lo), hi)` in `std.fuse`.
-`round` is to nearest, ties to even. `minimum` and `maximum` propagate NaN, as `amax` and `amin` do."""
+`round` is to nearest, ties to even. `exponent(x)` is floor(log2|x|), a real number: -inf for 0, inf for infinities.
+Integers have all the digits they need: `a << n` is a * 2**n, `a >> n` is floor(a / 2**n), for n from 0 to 63, and `-1`
+is a 1 in every place. `minimum` and `maximum` propagate NaN, as `amax` and `amin` do."""
+
+PREFIX: dict[str, str] = {"neg": "-", "not": "not", "bitnot": "~"}
+"""The operations of one operand that have a sign in front of it instead of a name."""
 
 
 @dataclass(frozen=True, slots=True)

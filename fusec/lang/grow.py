@@ -114,7 +114,7 @@ class Grow(Transformer[Token, syntax.Definition]):
         if len(text) > MAX_LITERAL:
             self.faults.append(Diagnostic(f"a number has at most {MAX_LITERAL} characters", span))
             return syntax.Number(0, span)
-        value = int(text) if text.isdigit() else float(text)
+        value = int(text, 0) if text[:2].lower() in ("0x", "0b") else int(text) if text.isdigit() else float(text)
         if isinstance(value, int) and value > MAX_INTEGER:
             self.faults.append(
                 Diagnostic("this integer does not fit into 64 bits", span, help=f"write it as `{text}.0`")
@@ -162,7 +162,7 @@ class Grow(Transformer[Token, syntax.Definition]):
         return Span(self._source, self._start + meta.start_pos, self._start + meta.end_pos)
 
 
-UNARY = {"-": "neg", "not": "not"}
+UNARY = {"-": "neg", "not": "not", "~": "bitnot"}
 BINARY = {
     "+": "add",
     "-": "sub",
@@ -179,5 +179,10 @@ BINARY = {
     ">=": "ge",
     "and": "and",
     "or": "or",
+    "&": "bitand",
+    "|": "bitor",
+    "^": "bitxor",
+    "<<": "lshift",
+    ">>": "rshift",
 }
 """What the operators are called in `ir.ops.ELEMENTWISE`."""

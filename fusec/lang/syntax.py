@@ -38,7 +38,7 @@ class Dots:
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """`-a` or `not a`."""
+    """`-a`, `~a` or `not a`."""
 
     op: str
     operand: Expr

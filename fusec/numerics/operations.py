@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
 from itertools import product
 from types import MappingProxyType
 from typing import TypeAlias
@@ -181,6 +182,28 @@ def _where(args: tuple[Interval, ...], precision: Precision) -> Interval:
     return Interval(value, low, high)
 
 
+def _exponent(args: tuple[Interval, ...], precision: Precision) -> Interval:
+    """The exponent of a number grows with its size."""
+    return _at_corners("exponent")((_abs(args, precision),), precision)
+
+
+def _bitwise(op: str) -> Operation:
+    """An operation on digits: nothing is known of it where an operand is in doubt."""
+    meaning = ELEMENTWISE_MEANING[op]
+
+    def apply(args: tuple[Interval, ...], precision: Precision) -> Interval:
+        doubtful = reduce(torch.logical_or, [arg.low < arg.high for arg in args])
+        return Interval.exact(meaning(*(arg.value for arg in args))).forget(doubtful)
+
+    return apply
+
+
+def _shift(op: str) -> Operation:
+    """A shift by 0 to 63 places; by others it may be anything."""
+    shifted = _at_corners(op)
+    return lambda args, precision: shifted(args, precision).forget((args[1].low < 0) | (args[1].high > 63))
+
+
 _add, _sub, _neg, _floor = map(_at_corners, ("add", "sub", "neg", "floor"))
 
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
@@ -202,19 +225,32 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "and": _logical("and"),
         "or": _logical("or"),
         "not": _not,
+        "bitand": _bitwise("bitand"),
+        "bitor": _bitwise("bitor"),
+        "bitxor": _bitwise("bitxor"),
+        "bitnot": _at_corners("bitnot"),
+        "lshift": _shift("lshift"),
+        "rshift": _shift("rshift"),
         "where": _where,
         "abs": _abs,
         "exp": _at_corners("exp"),
         "exp2": _at_corners("exp2"),
+        "expm1": _at_corners("expm1"),
         "log": _at_corners("log"),
+        "log2": _at_corners("log2"),
+        "log1p": _at_corners("log1p"),
+        "exponent": _exponent,
         "sqrt": _at_corners("sqrt"),
         "rsqrt": _at_corners("rsqrt"),
         "sigmoid": _sigmoid,
         "tanh": _at_corners("tanh"),
         "erf": _at_corners("erf"),
+        "erfc": _at_corners("erfc"),
         "sin": _wave("sin"),
         "cos": _wave("cos"),
+        "sign": _at_corners("sign"),
         "floor": _floor,
+        "ceil": _at_corners("ceil"),
         "round": _at_corners("round"),
         "minimum": _at_corners("minimum"),
         "maximum": _at_corners("maximum"),

@@ -42,14 +42,13 @@ F64 = Precision(2.0**-53, 2.0**-1074, 2.0**-1022, torch.finfo(torch.float64).max
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """Error of one operation: `ulps` of the result, `growth` more per power of two of it, `absolute` ulps of 1.
+    """Error of one operation: `ulps` of the result, and `growth` more per power of two of it.
 
     `flushes` says that a subnormal result may become 0, `flushes_operand` that a subnormal operand may be taken for 0.
     """
 
     ulps: float
     growth: float = 0.0
-    absolute: float = 0.0
     flushes: bool = False
     flushes_operand: bool = False
 
@@ -81,6 +80,12 @@ ERRORS: Mapping[str, Error] = MappingProxyType(
         "and": EXACT,
         "or": EXACT,
         "not": EXACT,
+        "bitand": EXACT,
+        "bitor": EXACT,
+        "bitxor": EXACT,
+        "bitnot": EXACT,
+        "lshift": EXACT,
+        "rshift": EXACT,
         "where": EXACT,
         "abs": EXACT,
         # mul by log2(e), then ex2.approx.f32 (2 ulp, PTX ISA, ex2). The product's rounding (1/2 ulp) and that of the
@@ -91,22 +96,36 @@ ERRORS: Mapping[str, Error] = MappingProxyType(
         "exp2": Error(2.6, flushes=True),
         # logf: 1 ulp (CUDA C++ Programming Guide, table of single precision functions); NumPy's: 3.83 ulp.
         "log": Error(4.0, flushes=True),
+        # (u - 1) x / log(u) with u = exp(x): log (4 ulp), a quotient (2), a product (1/2), a difference (1/2). The
+        # error of u counts by no more than itself, and by half of it near 0 (Higham, Accuracy and Stability, 1.14.1).
+        "expm1": Error(10.5, growth=0.45),
+        # log2f: 1 ulp (CUDA C++ Programming Guide, as above); NumPy's as for log.
+        "log2": Error(4.0, flushes=True),
+        # log(u) x / (u - 1) with u = 1 + x: log (4 ulp), a quotient (2), a product (1/2). The rounding of u (1/2 ulp)
+        # counts by no more than itself, for u - 1 has it too (Higham, as above).
+        "log1p": Error(7.1),
+        "exponent": EXACT,
         # sqrt.approx.ftz.f32: relative error 2**-23 (PTX ISA, sqrt), which is 1 ulp.
         "sqrt": Error(1.0, flushes=True, flushes_operand=True),
         # rsqrt.approx.ftz.f32: relative error 2**-22.9 (PTX ISA, rsqrt). Seen on sm_90: 2.1 u.
         "rsqrt": Error(1.1, flushes=True, flushes_operand=True),
         # 1 / (1 + exp(-x)): its parts count for themselves.
         "sigmoid": EXACT,
-        # tanhf of libdevice is good to 2 ulp. Made of an exponential the error is an absolute one: 2 sigmoid(2x) - 1
-        # has, near 1, twice the 2 ulp of the quotient and the 1/2 ulp of the sum below it; less elsewhere, and less
-        # for (1 - e) / (1 + e). Seen on sm_90: 2 ulp of 1.
-        "tanh": Error(2.0, absolute=5.0, flushes=True),
+        # -e / (2 + e) with e = expm1(-2 |x|): e twice, with opposite signs, as a share of 2 + e; a sum and a quotient.
+        # tanhf of libdevice: 2 ulp.
+        "tanh": Error(14.0, flushes=True),
         # erff, sinf, cosf: 2 ulp (CUDA C++ Programming Guide, as above); libdevice flushes subnormal numbers.
         "erf": Error(2.0, flushes=True, flushes_operand=True),
+        # exp(-x^2) f(t) / (1 + 2 x), t = (x - a) / (x + a): the exponential (2.6 ulp), two quotients (4), of which t
+        # counts by less than itself, the polynomial (1), sums and products (1.5). The rounding of x^2 (1/2 ulp of it)
+        # reaches the result as a share of 0.35 for every power of two of it, that of the exponential of 0.45.
+        "erfc": Error(9.0, growth=0.8, flushes=True),
         "sin": Error(2.0, flushes=True),
         "cos": Error(2.0, flushes=True),
         # cvt.rmi.ftz: a subnormal operand below 0 is taken for 0, and its floor is not -1.
         "floor": Error(0.0, flushes_operand=True),
+        "ceil": Error(0.0, flushes_operand=True),
+        "sign": EXACT,
         "round": EXACT,
         "minimum": EXACT,
         "maximum": EXACT,
@@ -120,19 +139,17 @@ table of double precision functions; rsqrt.approx.f64: 1 ulp seen). What the int
 def rounded(exact: Interval, error: Error, precision: Precision) -> Interval:
     """The interval of computed results, from that of exact results.
 
-    Rounding keeps the sign: an end at 0 stays there unless the error is an absolute one. What is beyond the largest
-    number may have become infinite.
+    Rounding keeps the sign: an end at 0 stays there. What is beyond the largest number may have become infinite.
     """
     if error == EXACT:
         return exact
     if error == ROUNDED and precision is F32:
         return _to_nearest(exact)
     reach = precision.normal if error.flushes else precision.least
-    absolute = 2 * precision.unit * error.absolute
     low = exact.low - _relative(exact.low, error, precision)
     high = exact.high + _relative(exact.high, error, precision)
-    low = torch.where(exact.low >= 0, (low - reach).clamp(min=0.0), low - reach) - absolute
-    high = torch.where(exact.high <= 0, (high + reach).clamp(max=0.0), high + reach) + absolute
+    low = torch.where(exact.low >= 0, (low - reach).clamp(min=0.0), low - reach)
+    high = torch.where(exact.high <= 0, (high + reach).clamp(max=0.0), high + reach)
     low = torch.where(exact.low.isinf(), exact.low, low)
     high = torch.where(exact.high.isinf(), exact.high, high)
     return overflowed(Interval(exact.value, low, high), precision)

@@ -27,6 +27,16 @@ def _mod(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(zero, 0, torch.remainder(a, torch.where(zero, 1, b)))
 
 
+def _exponent(a: Tensor) -> Tensor:
+    """As logB of IEEE 754: the exponent of a number, its size for what has none."""
+    whole = (torch.frexp(a).exponent - 1).to(a.dtype)
+    return torch.where(a.isfinite() & (a != 0), whole, torch.where(a == 0, -torch.inf, a.abs()))
+
+
+def _sign(a: Tensor) -> Tensor:
+    return torch.where(a.isnan(), a, torch.sign(a))
+
+
 ELEMENTWISE_MEANING: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
     {
         "add": torch.add,
@@ -46,26 +56,40 @@ ELEMENTWISE_MEANING: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "and": torch.logical_and,
         "or": torch.logical_or,
         "not": torch.logical_not,
+        "bitand": torch.bitwise_and,
+        "bitor": torch.bitwise_or,
+        "bitxor": torch.bitwise_xor,
+        "bitnot": torch.bitwise_not,
+        "lshift": torch.bitwise_left_shift,
+        "rshift": torch.bitwise_right_shift,
         "where": torch.where,
         "abs": torch.abs,
         "exp": torch.exp,
         "exp2": torch.exp2,
+        "expm1": torch.expm1,
         "log": torch.log,
+        "log2": torch.log2,
+        "log1p": torch.log1p,
+        "exponent": _exponent,
         "sqrt": torch.sqrt,
         "rsqrt": torch.rsqrt,
         "sigmoid": torch.sigmoid,
         "tanh": torch.tanh,
         "erf": torch.erf,
+        "erfc": torch.erfc,
         "sin": torch.sin,
         "cos": torch.cos,
+        "sign": _sign,
         "floor": torch.floor,
+        "ceil": torch.ceil,
         "round": torch.round,
         "minimum": torch.minimum,
         "maximum": torch.maximum,
     }
 )
 """`//` rounds down and `%` takes the sign of the divisor, as in Python. An integer over 0 gives 0 here, so that a case
-nobody selects does no harm; what a kernel gives is not defined."""
+nobody selects does no harm; what a kernel gives is not defined. The same holds for a shift by less than 0 or by more
+than 63."""
 
 REDUCTION_MEANING: Mapping[str, Callable[[Tensor, list[int]], Tensor]] = MappingProxyType(
     {

@@ -5,6 +5,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from fusec.runtime.special import erfc, expm1, log1p, tanh
+
+__all__ = ["erfc", "expm1", "log1p", "tanh"]
+
 
 @triton.jit
 def enter(overlap: tl.constexpr):
@@ -133,15 +137,25 @@ def round_to(x, dtype: tl.constexpr):
 
 
 @triton.jit
-def tanh(x):
-    """tanh(x) = sign(x) (1 - e) / (1 + e) with e = exp(-2 |x|), and the series x - x^3/3 + ... near 0."""
-    e = tl.exp(-2.0 * tl.abs(x))
-    far = (1.0 - e) / (1.0 + e)
-    square = x * x
-    near = x * (1.0 - square * (0.3333333333333333 - square * (0.13333333333333333 - square * 0.05396825396825397)))
-    # As far as the next term of the series, 62/2835 x^9, is below the last place.
-    reach: tl.constexpr = 0.0078125 if x.dtype == tl.float64 else 0.0625
-    return tl.where(tl.abs(x) < reach, near, tl.where(x < 0, -far, far))
+def exponent(x):
+    """floor(log2|x|), exactly: from the digits of x, and of those of a subnormal x as a whole number."""
+    size = tl.abs(x)
+    if x.dtype == tl.float64:
+        bits = size.to(tl.int64, bitcast=True)
+        digits = bits.to(tl.float64).to(tl.int64, bitcast=True)
+        whole = tl.where(bits >> 52 > 0, (bits >> 52) - 1023, (digits >> 52) - 2097)
+    else:
+        bits = size.to(tl.int32, bitcast=True)
+        digits = bits.to(tl.float32).to(tl.int32, bitcast=True)
+        whole = tl.where(bits >> 23 > 0, (bits >> 23) - 127, (digits >> 23) - 276)
+    whole = tl.where(bits == 0, float("-inf"), whole.to(x.dtype))
+    return tl.where(size < float("inf"), whole, size)
+
+
+@triton.jit
+def sign(x):
+    """-1, 0 or 1; NaN for NaN."""
+    return tl.where(x > 0, 1, tl.where(x < 0, -1, x))
 
 
 @triton.jit

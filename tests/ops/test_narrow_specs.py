@@ -64,6 +64,25 @@ where N > 0:
     z = abs(a) + (-b) * 2
     w = a // 3 + c % 5 + u // 2
 """,
+    "digits of integers of every width, shifted beyond 32": """
+op digits(q: u8[M, N], w: i32[M, N], n: u8[N], l: i64[M, N], c: i8[M, N])
+  -> (a: i32[M, N], b: i32[M, N], s: i64[M, N], r: i64[M, N], m: i64[M, N], x: i64[M, N], f: i64[M, N], t: i64[M, N]):
+    k = n & 63
+    a = q & 0xF
+    b = (q >> 4 & 15) - (c >> 1)
+    s = w << k
+    r = w >> k
+    m = (w & 0xFFFFFFFF) - 1
+    x = ~l ^ w | 0x80000000
+    f = (1 << k) + (-1 >> k)
+    t = c << 3 | ~q & c << 24
+""",
+    "the sign and the ceiling of an integer": """
+op signs(k: I[M, N], n: i32 = 1) -> (a: i32[M, N], b: i32[M, N])
+where I in {i8, u8, i32, i64}:
+    a = sign(k) + sign(n) * 2 + ~n
+    b = ceil(sign(k - 5)) + sign(-3) + (-7) // 2 + (-7) % 4
+""",
     "integers that are cast stay integers": """
 op casts(x: T[M, N], k: i32[M, N]) -> (a: f32[M, N], b: f32[M], c: i64[M], d: i64[M, N])
 where T in {f16, f32}:
@@ -110,6 +129,27 @@ where T in {f32, f64}:
     r = x * 0.1
     h = x * 0.1
     b = x * 0.1
+""",
+    "functions of literals alone are numbers of f64": """
+op numbers(x: T[N], e: f32 = 0.5) -> (y: f64[N], z: f64[N])
+where T in {f32, f64}:
+    y = x + exp(0.5) + tanh(0.3) + sqrt(2) + log1p(0.1) + sigmoid(0.7) + minimum(0.3, 0.1) + exponent(0.3)
+    z = x + sign(e) + ceil(e) + exponent(e) + expm1(e) + erfc(e) + log2(e)
+""",
+    "every number as a power of two and the rest": """
+op powers(x: T[M, N]) -> (e: i32[M, N], rest: f32[M, N], scale: f32[M])
+where T in {f16, bf16, f32}:
+    e = cast(exponent(x), i32)
+    rest = where(abs(exponent(x)) < 100, x / exp2(exponent(x)), 0)
+    scale = exp2(exponent(amax(abs(x), over=N)))
+""",
+    "small results of small numbers": """
+op small(x: T[M, N]) -> (a: f32[M, N], b: f32[M, N], c: f32[M, N], d: f32[M, N])
+where T in {f16, bf16, f32, f64}:
+    a = log1p(x) + expm1(x) * sign(x)
+    b = erfc(x)
+    c = log2(abs(x))
+    d = tanh(x) + ceil(x)
 """,
     "literals are numbers of f64": """
 op literals(x: T[M, N], alpha: f64 = 0.1) -> y: T[M, N]

@@ -10,9 +10,10 @@ import torch
 from fusec.codegen.names import IMPORTS
 from fusec.codegen.signature import TORCH_DTYPES
 from fusec.codegen.triton import SPELLED, TRITON_DTYPES
-from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
+from fusec.ir.ops import ELEMENTWISE, PREFIX, REDUCTIONS
 from fusec.ir.types import DTYPES
 from fusec.ir.words import MODULE, is_word
+from fusec.lang.grow import BINARY, UNARY
 from fusec.numerics.operations import OPERATIONS
 from fusec.numerics.precision import ERRORS
 from fusec.passes.kernel import blocks
@@ -32,7 +33,10 @@ STORED = {name for name, dtype in DTYPES.items() if not dtype.packed}
         ("reference: reductions", REDUCTION_MEANING, REDUCTIONS),
         ("reference: PyTorch text", SPELLINGS, ELEMENTWISE),
         ("numerics: intervals", OPERATIONS, ELEMENTWISE),
+        ("numerics: rounding errors", ERRORS, ELEMENTWISE),
         ("codegen: Triton text", SPELLED, ELEMENTWISE),
+        ("language: signs between operands", BINARY, {op.symbol for op in ELEMENTWISE.values() if op.symbol}),
+        ("language: signs in front", UNARY, set(PREFIX.values())),
         ("reference: torch dtypes", rounding.TORCH_DTYPES, STORED),
         ("codegen: torch dtypes", TORCH_DTYPES, STORED),
         ("codegen: Triton dtypes", TRITON_DTYPES, STORED),
@@ -42,8 +46,9 @@ def test_tables_have_the_same_keys(layer: str, table: Collection[str], keys: Col
     assert set(table) == set(keys), layer
 
 
-def test_every_rounding_error_is_of_an_operation() -> None:
-    assert set(ERRORS) <= set(ELEMENTWISE)
+def test_signs_stand_for_the_operations_they_are_shown_as() -> None:
+    assert {op.symbol: op.name for op in ELEMENTWISE.values() if op.symbol} == BINARY
+    assert {sign: op for op, sign in PREFIX.items()} == UNARY
 
 
 def test_a_spec_steps_aside_for_every_import() -> None:

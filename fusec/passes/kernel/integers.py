@@ -16,8 +16,9 @@ from fusec.ir.types import Computed, DType, Element, Kind
 
 Limits: TypeAlias = tuple[int, int]
 
-_GROWING = ("add", "sub", "mul", "neg", "abs")
-"""The operations whose result may lie beyond their operands."""
+_GROWING = ("add", "sub", "mul", "neg", "abs", "bitand", "bitor", "bitxor", "bitnot", "lshift")
+"""The operations whose result may lie beyond their operands, and those that must not mix widths: to Triton a literal of
+32 digits has no sign."""
 
 
 def long_values(flow: Flow, graph: Graph) -> frozenset[NodeId]:
@@ -25,11 +26,15 @@ def long_values(flow: Flow, graph: Graph) -> frozenset[NodeId]:
     limits: list[Limits] = []
     for node in flow.nodes:
         limits.append(_limits(node, graph, limits))
-    return frozenset(n for n, node in enumerate(flow.nodes) if _grows(node) and not _is_within(limits[n], _signed(32)))
+    return frozenset(n for n, node in enumerate(flow.nodes) if _is_long(node, limits[n], limits))
 
 
-def _grows(node: FlowNode) -> bool:
-    return node.type.kind is Kind.INT and isinstance(node.expr, Elementwise) and node.expr.op in _GROWING
+def _is_long(node: FlowNode, result: Limits, known: list[Limits]) -> bool:
+    if node.type.kind is not Kind.INT or not isinstance(node.expr, Elementwise):
+        return False
+    if node.expr.op == "rshift":  # a number of 32 bits cannot be shifted by more than 31 places
+        return not _is_within(known[node.expr.args[1]], (0, 31))
+    return node.expr.op in _GROWING and not _is_within(result, _signed(32))
 
 
 def _limits(node: FlowNode, graph: Graph, known: list[Limits]) -> Limits:
@@ -74,14 +79,33 @@ def _result(op: str, args: list[Limits]) -> Limits:
             return max(low, least), max(high, most)
         case ("where", [_, *values]):
             return _either(values)
-        case ("floor" | "round", [a]):
+        case ("floor" | "ceil" | "round", [a]):
             return a
+        case ("sign", [_]):
+            return -1, 1
+        case ("bitnot", [(low, high)]):
+            return -1 - high, -1 - low
+        case ("bitand" | "bitor" | "bitxor", [a, b]):
+            return _bitwise(op, a, b)
+        case ("lshift", [(low, high), (least, most)]) if least >= 0 and most < 64:
+            return min(low << least, low << most), max(high << least, high << most)
+        case ("rshift", [(low, high), _]):
+            return min(low, 0), max(high, 0)
         case ("floordiv", [(low, high), _]):
             return -max(-low, high), max(-low, high)
         case ("mod", [_, (low, high)]):
             return min(low + 1, 0), max(high - 1, 0)
         case _:
             return _signed(64)
+
+
+def _bitwise(op: str, a: Limits, b: Limits) -> Limits:
+    """The numbers of as many digits as the longer operand has; `&` has no more than one that is not negative."""
+    sizes = [high for low, high in (a, b) if low >= 0]
+    if op == "bitand" and sizes:
+        return 0, min(sizes)
+    digits = max(end.bit_length() if end >= 0 else (~end).bit_length() for end in (*a, *b))
+    return 0 if len(sizes) == 2 else -(2**digits), 2**digits - 1
 
 
 def _stored(element: Element) -> Limits:

@@ -18,6 +18,7 @@ from fusec.reference.emit.spelling import (
     Limit,
     Prefix,
     Text,
+    Written,
     call,
     infix,
 )
@@ -47,7 +48,7 @@ def _on_numbers(context: Context, op: str, texts: list[Text]) -> Text | None:
     if op in NUMBER_SPELLINGS:
         return NUMBER_SPELLINGS[op](*texts)
     spelling = SPELLINGS[op]
-    return None if isinstance(spelling, Function | Limit) else _with_operator(spelling, texts)
+    return None if isinstance(spelling, Function | Limit | Written) else _with_operator(spelling, texts)
 
 
 def _with_operator(spelling: Infix | Prefix, texts: list[Text]) -> Text:
@@ -67,6 +68,8 @@ def _on_tensors(context: Context, op: str, args: list[Value]) -> Text:
                 return call(name, *(arg.text.code for arg in args))
             tensor = next(arg for arg in args if not arg.number)
             return _clamped(tensor.text, keyword, limit.text.code)
+        case Written(name):
+            return call(context.function(name), args[0].text.code)
         case Function(name):
             if name.startswith("."):
                 return args[0].text.then(f"{name}()")

@@ -17,6 +17,17 @@ def _round_to(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         x = x.round().clamp(torch.iinfo(dtype).min, torch.iinfo(dtype).max)
     return x.to(dtype)
 ''',
+        "_exponent": '''
+def _exponent(x: torch.Tensor) -> torch.Tensor:
+    """floor(log2|x|), exactly; -inf for 0, inf for infinities, NaN for NaN."""
+    whole = torch.frexp(x).exponent.to(x.dtype) - 1
+    return torch.where(x == 0, -torch.inf, torch.where(x.isfinite(), whole, x.abs()))
+''',
+        "_sign": '''
+def _sign(x: torch.Tensor) -> torch.Tensor:
+    """-1, 0 or 1; NaN for NaN, for which torch has 0."""
+    return torch.where(x == x, torch.sign(x), x)
+''',
         "_inside": '''
 def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
     """Where `index` names an element of `table`; negative numbers do not."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import frexp, inf, isnan, pi
 from types import MappingProxyType
 
-ATOM, POWER, UNARY, PRODUCT, SUM, BIT_AND, BIT_OR, COMPARISON, NOT, AND, OR, TERNARY = range(12, 0, -1)
+ATOM, POWER, UNARY, PRODUCT, SUM, SHIFT, BIT_AND, BIT_XOR, BIT_OR, COMPARISON, NOT, AND, OR, TERNARY = range(14, 0, -1)
 """How tightly Python binds, from a name or a call down to `a if c else b`."""
 
 
@@ -58,7 +58,14 @@ class Limit:
     keyword: str
 
 
-SPELLINGS: Mapping[str, Infix | Prefix | Function | Limit] = MappingProxyType(
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A function that stands above the reference, in `prelude.PRELUDE`."""
+
+    name: str
+
+
+SPELLINGS: Mapping[str, Infix | Prefix | Function | Limit | Written] = MappingProxyType(
     {
         "add": Infix("+", SUM),
         "sub": Infix("-", SUM),
@@ -77,19 +84,32 @@ SPELLINGS: Mapping[str, Infix | Prefix | Function | Limit] = MappingProxyType(
         "and": Infix("&", BIT_AND),
         "or": Infix("|", BIT_OR),
         "not": Prefix("~", UNARY),
+        "bitand": Infix("&", BIT_AND),
+        "bitor": Infix("|", BIT_OR),
+        "bitxor": Infix("^", BIT_XOR),
+        "bitnot": Prefix("~", UNARY),
+        "lshift": Infix("<<", SHIFT),
+        "rshift": Infix(">>", SHIFT),
         "where": Function("torch.where"),
         "abs": Function(".abs"),
         "exp": Function("torch.exp"),
         "exp2": Function("torch.exp2"),
+        "expm1": Function("torch.expm1"),
         "log": Function("torch.log"),
+        "log2": Function("torch.log2"),
+        "log1p": Function("torch.log1p"),
+        "exponent": Written("_exponent"),
         "sqrt": Function("torch.sqrt"),
         "rsqrt": Function("torch.rsqrt"),
         "sigmoid": Function("torch.sigmoid"),
         "tanh": Function("torch.tanh"),
         "erf": Function("torch.erf"),
+        "erfc": Function("torch.erfc"),
         "sin": Function("torch.sin"),
         "cos": Function("torch.cos"),
+        "sign": Written("_sign"),
         "floor": Function("torch.floor"),
+        "ceil": Function("torch.ceil"),
         "round": Function("torch.round"),
         "minimum": Limit("torch.minimum", "max"),
         "maximum": Limit("torch.maximum", "min"),

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 from fusec.ir.expressions import Cast, Dot, Expr, Index, Layout, MaxOf, Merge, NodeId, Part, Reduce, Rename, Segment
 from fusec.ir.expressions import Elementwise as ElementwiseExpr
-from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
+from fusec.ir.ops import ELEMENTWISE, PREFIX, REDUCTIONS
 from fusec.ir.types import Axis, Dim, Lead, Storage, Sum, ValueType, without
 from fusec.ir.typing import TypeFault
 
@@ -167,11 +167,7 @@ _STRUCTURAL = (
 PRIMITIVES: dict[str, Primitive] = {
     primitive.name: primitive
     for primitive in (
-        *(
-            _elementwise(op.name, op.arity)
-            for op in ELEMENTWISE.values()
-            if not op.symbol and op.name not in ("neg", "not")
-        ),
+        *(_elementwise(op.name, op.arity) for op in ELEMENTWISE.values() if not op.symbol and op.name not in PREFIX),
         *map(_reduction, REDUCTIONS),
         *_STRUCTURAL,
     )
