@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from math import prod
 
 from fusec.commands.outcome import UsageError
+from fusec.extents.room import LEAD, Room
+from fusec.extents.signature import Signature
 from fusec.ir.graph import ChoiceParam, Graph
 from fusec.testing.cases import Case, shape
-from fusec.testing.extents import LEAD, Room, Signature
 
 ROW = 4096
 """The extent of a row that is one axis; a row of several axes gets `PART` for each of them."""

@@ -9,10 +9,10 @@ from math import prod
 from fusec.codegen.ways import Choosing
 from fusec.commands.outcome import UsageError
 from fusec.commands.sizes import case_of
+from fusec.extents.signature import Signature, names
 from fusec.ir.graph import Graph
 from fusec.ir.types import Dim, Lead
 from fusec.testing.cases import Case
-from fusec.testing.extents import Signature, names
 
 ROWS = "M"
 """Stands for all rows of an op, unless one of its axes is called so."""

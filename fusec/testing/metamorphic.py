@@ -13,13 +13,14 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from fusec.extents.room import LEAD
+from fusec.extents.signature import names
 from fusec.ir.expressions import Dot, Extent, Gather, Index, Merge, Part, Reduce, Rename, Segment
 from fusec.ir.graph import Graph
 from fusec.ir.types import Axis, Dim, Lead, Named
 from fusec.runtime.interpreter.programs import shuffled
 from fusec.testing.cases import Call, Case, build, place, size
 from fusec.testing.compare import Op, ResultError, run, same_bits
-from fusec.testing.extents import LEAD, names
 from fusec.testing.homogeneity import degrees
 
 Results: TypeAlias = dict[str, Tensor]

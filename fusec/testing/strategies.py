@@ -16,10 +16,11 @@ from typing import TypeVar
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from fusec.extents.room import LEAD, Room
+from fusec.extents.signature import Signature
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
 from fusec.ir.types import DTypeVar, Kind
 from fusec.testing.cases import Case
-from fusec.testing.extents import LEAD, Room, Signature
 from fusec.testing.layouts import BOXED, LAYOUTS, OVERLAPPING
 from fusec.testing.positions import positions
 from fusec.testing.values import VALUES

@@ -12,6 +12,7 @@ import pytest
 from catalogue import Op, all_ops
 from torch import Tensor
 
+from fusec.extents.signature import Signature
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.types import Lead
 from fusec.numerics.envelope import envelope
@@ -19,7 +20,6 @@ from fusec.runtime.interpreter import interpreting
 from fusec.testing.buffers import guarded_allocations, reserved, reserved_allocations
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import judge
-from fusec.testing.extents import Signature
 from fusec.testing.layouts import strides_of
 from fusec.testing.limits import LIMITS, limited
 from fusec.testing.memory import watched

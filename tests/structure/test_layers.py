@@ -29,6 +29,7 @@ LAYERS = (
     Layer("crew"),
     Layer("lang", ("diagnostics",), ("lark",)),
     Layer("ir", ("diagnostics",), ("sympy",)),
+    Layer("extents", ("ir",), ("numpy", "sympy")),
     Layer("passes.graph.elaborate", ("diagnostics", "ir", "lang.syntax", "passes.graph"), ("sympy",)),
     Layer("passes.graph", ("diagnostics", "ir"), ("sympy",)),
     Layer("passes.plan", ("diagnostics", "ir"), ("sympy",)),
@@ -50,12 +51,15 @@ LAYERS = (
     Layer("runtime", (), ("torch", "triton")),
     Layer(
         "driver",
-        ("__version__", "diagnostics", "crew", "lang", "ir", "passes", "reference", "numerics", "codegen", "runtime"),
+        (
+            *("__version__", "diagnostics", "crew", "lang", "ir", "extents", "passes", "reference", "numerics"),
+            *("codegen", "runtime"),
+        ),
         ("platformdirs", "sympy", "torch"),
     ),
     Layer(
         "testing",
-        ("diagnostics", "ir", "lang", "passes", "reference", "numerics", "runtime", "driver"),
+        ("diagnostics", "ir", "lang", "extents", "passes", "reference", "numerics", "runtime", "driver"),
         ("hypothesis", "numpy", "pytest", "sympy", "torch", "triton"),
     ),
     Layer(
@@ -67,6 +71,7 @@ LAYERS = (
                 "crew",
                 "lang",
                 "ir",
+                "extents",
                 "passes",
                 "reference",
                 "numerics",

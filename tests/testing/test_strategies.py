@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from specimens import GRAPHS
 
+from fusec.extents.signature import Signature
 from fusec.ir.types import DTYPES
 from fusec.reference.bind import bind
 from fusec.testing import values
 from fusec.testing.cases import Case, build
-from fusec.testing.extents import Signature
 from fusec.testing.layouts import LAYOUTS, OVERLAPPING
 from fusec.testing.positions import Positions, positions
 from fusec.testing.strategies import Budget, cases

@@ -1,71 +1,27 @@
-"""Which extents the axes of a signature may have together: what divides what, what equals what, what fits."""
+"""The axes of an op: which of their extents are free, what the others follow from, and what is asked of them."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from math import lcm, prod
 
 import sympy
 
+from fusec.extents.conditions import Condition, Conditions, Formula, asked
 from fusec.ir.expressions import Merge, Part, Reduce
 from fusec.ir.graph import Constraint, Graph
 from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, Sum, product_extent, symbol
 
-LEAD = "lead"
-"""The name of the extent of `...`, the product of the axes it stands for."""
+MOST = 1 << 20
+"""The largest extent that is looked for where conditions ask for a large one."""
 
-_RELATIONS: Mapping[str, Callable[[int, int], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+TRIED = 64
+"""How many solutions of some conditions are tried for one that leaves the others a solution."""
 
 
-@dataclass(frozen=True, slots=True)
-class Formula:
-    """A whole number computed from extents."""
-
-    names: tuple[str, ...]
-    compute: Callable[..., int]
-
-    @classmethod
-    def of(cls, value: sympy.Expr) -> Formula:
-        names = tuple(sorted(each.name for each in value.free_symbols))
-        return cls(names, sympy.lambdify([symbol(name) for name in names], value, modules="math"))
-
-    def __call__(self, extents: Mapping[str, int], unknown: int = 1) -> int:
-        return self.compute(*(extents.get(name, unknown) for name in self.names))
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A constraint of the signature; `bound` extents are replaced by what they equal."""
-
-    left: Formula
-    relation: str
-    right: Formula
-
-    @classmethod
-    def of(cls, constraint: Constraint, bound: Mapping[sympy.Symbol, sympy.Expr]) -> Condition:
-        sides = (constraint.left.subs(bound), constraint.right.subs(bound))
-        return cls(Formula.of(sides[0]), constraint.relation, Formula.of(sides[1]))
-
-    def may_hold(self, extents: Mapping[str, int]) -> bool:
-        """Whether the condition holds, or depends on an extent not chosen yet."""
-        if not extents.keys() >= {*self.left.names, *self.right.names}:
-            return True
-        try:
-            return _RELATIONS[self.relation](self.left(extents), self.right(extents))
-        except ZeroDivisionError:
-            return False
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signature:
     """The axes of a graph: `free` ones to be drawn, `bound` ones that follow from them by an equation."""
 
@@ -75,7 +31,8 @@ class Signature:
     """What an extent must be a multiple of, because the axis is taken in halves or pairs."""
     positive: frozenset[str]
     """Extents that others are found by dividing by."""
-    conditions: tuple[Condition, ...]
+    conditions: Conditions
+    """What is asked of free extents, of those that bound ones follow from, too."""
     tensors: tuple[tuple[Formula, ...], ...]
     """The sizes of the dimensions of every tensor."""
     inner: frozenset[str]
@@ -93,54 +50,39 @@ class Signature:
         for axis in axes:
             for each in _quotients(axis):
                 divisors[each.of.name] = lcm(divisors[each.of.name], each.by)
+        positive = frozenset(name for solve in graph.solves for name in _divided_by(solve.value))
+        conditions = [Condition.of(constraint, bound) for constraint in graph.constraints]
+        for each, value in bound.items():
+            conditions += asked(value, divisors.get(each.name, 1), int(each.name in positive))
         return cls(
             tuple(name for name in found if symbol(name) not in bound),
             {each.name: Formula.of(value) for each, value in bound.items()},
             divisors,
-            frozenset(name for solve in graph.solves for name in _divided_by(solve.value)),
-            tuple(Condition.of(constraint, bound) for constraint in graph.constraints),
+            positive,
+            Conditions(tuple(condition for condition in conditions if condition.names), divisors),
             tuple(tuple(Formula.of(product_extent(dim).subs(bound)) for dim in dims) for dims in stored),
             frozenset(_inner(graph, stored)),
             (Lead(),) in [dim for dims in stored for dim in dims],
         )
 
+    @cached_property
+    def least(self) -> Mapping[str, int]:
+        """The smallest extents that are no edge case: of at least 1 where the conditions allow that."""
+        found: dict[str, int] = {}
+        for name in self.free:
+            wanted = [number for number in self.conditions.first(name, found, MOST) if number] or [0]
+            tried = (number for number in wanted[:TRIED] if self.conditions.are_open({**found, name: number}, MOST))
+            found[name] = next(tried, wanted[0])
+        return found
 
-@dataclass(slots=True)
-class Room:
-    """Extents chosen so far, and what is still allowed beside them.
+    def elements(self, extents: Mapping[str, int]) -> int:
+        """The elements of the largest tensor; extents not chosen yet, and empty ones, count as 1."""
+        return max((prod(max(dim(extents), 1) for dim in dims) for dims in self.tensors), default=1)
 
-    `rows` limits the positions of all free axes that are not inner together, `elements` the size of any one tensor.
-    """
-
-    signature: Signature
-    rows: int
-    elements: int
-    extents: dict[str, int] = field(default_factory=dict)
-
-    def allowed(self, name: str, pool: Sequence[int]) -> list[int]:
-        """What `name` may still be: numbers of `pool`, and the multiples that divisibility asks for."""
-        step = self.signature.divisors[name]
-        known = [extent * factor for extent in self.extents.values() for factor in (1, 2, 3)]
-        wanted = dict.fromkeys([*(step * number for number in pool), *pool, *known])
-        if name in self.signature.positive:
-            wanted.pop(0, None)
-        return [number for number in wanted if number % step == 0 and self._fits({**self.extents, name: number})]
-
-    def settle(self) -> bool:
-        """Work out the bound extents; false when they do not fit."""
-        bound = {name: value(self.extents) for name, value in self.signature.bound.items()}
-        self.extents.update(bound)
-        whole = all(value >= 0 and value % self.signature.divisors.get(name, 1) == 0 for name, value in bound.items())
-        return whole and self._fits(self.extents)
-
-    def _fits(self, extents: dict[str, int]) -> bool:
-        bound_or_inner = self.signature.inner | self.signature.bound.keys()
-        outer = [max(extent, 1) for name, extent in extents.items() if name not in bound_or_inner]
-        return (
-            prod(outer) <= self.rows
-            and all(condition.may_hold(extents) for condition in self.signature.conditions)
-            and all(prod(max(dim(extents), 1) for dim in dims) <= self.elements for dims in self.signature.tensors)
-        )
+    def rows(self, extents: Mapping[str, int]) -> int:
+        """The positions of all free axes that are not inner together."""
+        bound_or_inner = self.inner | self.bound.keys()
+        return prod(max(extent, 1) for name, extent in extents.items() if name not in bound_or_inner)
 
 
 def _bound(constraints: tuple[Constraint, ...]) -> dict[sympy.Symbol, sympy.Expr]:

@@ -1,0 +1,1 @@
+"""Which extents the axes of an op may have together, found by solving what its signature asks of them."""
