@@ -6,6 +6,7 @@ import sympy
 
 from fusec.codegen.signature import TORCH_DTYPES, dims_text, dtype_options, literal, sequence
 from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Solve, TensorParam
+from fusec.ir.reach import Reach, reaches
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Dim, DTypeVar, Lead, Storage, product_extent
 
@@ -62,6 +63,7 @@ def extents_lines(graph: Graph, face: Graph) -> list[str]:
         if not _says_its_shape(graph, tensor, holder):
             lines.append(f'check.shape("{shown.name}", "{dims_text(shown.dims)}", {shape_text(tensor.dims)})')
     lines += _parameter_lines(graph, face)
+    lines += _reach_lines(graph, face)
     names = extent_names(graph)
     return [*lines, f"return {', '.join(names)}" if len(names) > 1 else f"return {sequence(names)}"]
 
@@ -171,4 +173,36 @@ def _parameter_lines(graph: Graph, face: Graph) -> list[str]:
         values = "".join(f", {name}={spelled[name]}" for name in names)
         condition = f"{size_text(rule.left, spelled)} {rule.relation} {size_text(rule.right, spelled)}"
         lines.append(f"check.require({condition}, {literal(rule.text)}{values})")
+    return lines
+
+
+def _reach_lines(graph: Graph, face: Graph) -> list[str]:
+    """That tables are as long as they are read, under the conditions under which they are."""
+    named = {shown.name: tensor.name for tensor, shown in zip(graph.tensors, face.tensors, strict=True)}
+    spelled = {shown.name: solve.name for solve, shown in zip(graph.solves, face.solves, strict=True)}
+    by_case: dict[str, list[str]] = {}
+    for reach in reaches(face):
+        cases = [f"{named[name]} is None" for name in reach.omitted]
+        cases += [f"{named[name]} is not None" for name in reach.given]
+        cases += [f"{size_text(size, spelled)} > 0" for size in reach.where]
+        by_case.setdefault(" and ".join(cases), []).extend(_checks(reach, face, spelled))
+    return [
+        line
+        for case, checks in by_case.items()
+        for line in ((f"if {case}:", *(f"    {check}" for check in checks)) if case else checks)
+    ]
+
+
+def _checks(reach: Reach, face: Graph, spelled: dict[str, str]) -> list[str]:
+    dim = face.tensor(reach.param).dims[reach.dim]
+    room, size = (size_text(value, spelled) for value in (product_extent(dim), reach.size))
+    without = "".join(f", {literal(name)}" for name in reach.omitted)
+    lines = [f'check.reach("{reach.param}", {reach.dim}, {room}, {size}{without})']
+    for group in reach.mistaken:
+        tensors = ((face.tensor(name), place) for name, place in group)
+        given = (
+            f'{tensor.name}=("{dims_text(tensor.dims)}", {size_text(product_extent(tensor.dims[place]), spelled)})'
+            for tensor, place in tensors
+        )
+        lines.append(f'check.order("{reach.param}", "{dims_text((dim,))[1:-1]}", {room}, {size}, {", ".join(given)})')
     return lines

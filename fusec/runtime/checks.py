@@ -131,6 +131,36 @@ class Checker:
         found = ", ".join(f"{axis} = {extent}" for axis, extent in extents.items())
         _require(condition, ShapeMismatchError(f"{self._op}: needs {text}, but {found}", None, text, extents))
 
+    def reach(self, name: str, dim: int, size: Size, needed: Size, *omitted: str) -> None:
+        """That tensor `name` has the positions below `needed`, which are read because `omitted` tensors are omitted.
+
+        Raises `ShapeMismatchError`.
+        """
+        which = f"without {' and '.join(f'`{each}`' for each in omitted)} its " if omitted else "its "
+        message = (
+            f"{self._op}: dimension {dim} of `{name}` should be {needed} or more, for {which}positions up to "
+            f"{needed - 1} are read, but it is {size}"
+        )
+        _require(size >= needed, ShapeMismatchError(message, name, needed, size))
+
+    def order(self, name: str, axis: str, size: Size, needed: Size, /, **tensors: tuple[str, Size]) -> None:
+        """That the dimensions of `tensors` are in the order that is declared, as far as table `name` tells.
+
+        It is of `size` positions, of which the first `needed` are read. If it has others as well, and as many as each
+        of the tensors has along another axis, then that is the axis whose positions it has. Raises
+        `ShapeMismatchError`.
+        """
+        if isinstance(size, torch.SymInt) or isinstance(needed, torch.SymInt):
+            return  # the call itself tells
+        if size != needed and all(other == size for _, other in tensors.values()):
+            layouts = " and ".join(f"`{tensor}` {declared}" for tensor, (declared, _) in tensors.items())
+            message = (
+                f"{self._op}: `{name}` has {axis} = {size} positions, which is not the {needed} that it is read at but "
+                f"another axis of {layouts}: are their dimensions in that order? If so, pass the first {needed} "
+                "positions of the table"
+            )
+            raise ShapeMismatchError(message, name, needed, size)
+
     def choice(self, name: str, value: str, options: Sequence[str]) -> str:
         """The choice `name`, which is one of `options`. Raises `ChoiceError`."""
         if value not in options:

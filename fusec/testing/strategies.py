@@ -16,10 +16,12 @@ from typing import TypeVar
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from fusec.extents.conditions import Formula
 from fusec.extents.room import LEAD, Room
 from fusec.extents.signature import Signature
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
-from fusec.ir.types import DTypeVar, Kind
+from fusec.ir.reach import reaches
+from fusec.ir.types import DTypeVar, Kind, product_extent
 from fusec.testing.cases import Case
 from fusec.testing.layouts import BOXED, LAYOUTS, OVERLAPPING
 from fusec.testing.positions import positions
@@ -66,6 +68,7 @@ def cases(draw: st.DrawFn, graph: Graph, budget: Budget = Budget()) -> Case:
     values = {param.name: "normal" if plain else draw(st.sampled_from(_values(param, found))) for param in tensors}
     scalars = {param.name: draw(_scalars(param)) for param in graph.params if isinstance(param, ScalarParam)}
     dropped = [name for name in _may_be_omitted(graph) if draw(st.booleans())]
+    dropped = _reached(graph, extents, dropped)
     return Case(
         op=graph.name,
         seed=seed,
@@ -147,6 +150,23 @@ def _values(param: TensorParam, found: Mapping[str, object]) -> list[str]:
     if param.element.kind is Kind.INT:
         return ["normal", "zeros", "huge"]
     return list(VALUES)
+
+
+def _reached(graph: Graph, extents: Mapping[str, int], omitted: list[str]) -> list[str]:
+    """The tensors that may be omitted together: tables are as long as they are read without them."""
+    for reach in reaches(graph):
+        if {*reach.omitted} <= {*omitted} and not {*reach.given} & {*omitted}:
+            room = product_extent(graph.tensor(reach.param).dims[reach.dim])
+            size, needed = (Formula.of(value)(extents) for value in (room, reach.size))
+            others = ({_size(graph, name, place, extents) for name, place in group} for group in reach.mistaken)
+            if size < needed or (size > needed and {size} in others):
+                assume(reach.omitted)
+                omitted = [name for name in omitted if name not in reach.omitted]
+    return omitted
+
+
+def _size(graph: Graph, name: str, place: int, extents: Mapping[str, int]) -> int:
+    return Formula.of(product_extent(graph.tensor(name).dims[place]))(extents)
 
 
 def _scalars(param: ScalarParam) -> st.SearchStrategy[float | int | bool]:
