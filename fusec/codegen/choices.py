@@ -10,7 +10,7 @@ from fusec.codegen.contraction import contraction_text, matrix_beside, tile_bloc
 from fusec.codegen.extents import Extents, count, divisor, factor, times
 from fusec.codegen.launches import LaunchWriter
 from fusec.codegen.names import words
-from fusec.ir.flow import Partial, position_axes
+from fusec.ir.flow import Partial, store_axes
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Shape, Stage
 from fusec.ir.program import BuiltPlan
@@ -258,7 +258,7 @@ class ChoiceWriter:
 
     def _joint_size(self, stage: Stage) -> str:
         """Elements in registers: the largest tile of any store, summed where stores have axes of their own."""
-        stored = [position_axes(store.positions) for store in stage.flow.stores]
+        stored = [store_axes(stage.flow, store) for store in stage.flow.stores]
         tiles = dict.fromkeys(tuple(axis for axis in stage.tile if axis in axes) for axes in stored)
         wide = [tile for tile in tiles if not any(set(tile) < set(other) for other in tiles)]
         return " + ".join(map(self._extents.padded, wide))
@@ -329,6 +329,6 @@ def _held_in_row(stage: Stage, parts: int, itemsize: str) -> str:
 
 def _stores_bytes(stage: Stage) -> bool:
     """Whether the outputs that have most axes are of 8 bits."""
-    stores = [(len(position_axes(store.positions)), store.element) for store in stage.flow.stores]
+    stores = [(len(store_axes(stage.flow, store)), store.element) for store in stage.flow.stores]
     full = max((axes for axes, _ in stores), default=0)
     return all(isinstance(e, DType) and e.bits == 8 for axes, e in stores if axes == full)

@@ -145,9 +145,10 @@ def item(name: str, text: str) -> str:
 def meaning(param: Param) -> str:
     """What a caller may give for a parameter."""
     match param:
-        case TensorParam(optional=optional, default_text=default, mutable=mutable):
+        case TensorParam(optional=optional, default_text=default, mutable=mutable, distinct=distinct):
             text = tensor_text(param)
             text += f", {default or 'a constant'} when None" if optional else ""
+            text += ", positions that differ from each other, as far as they are inside" if distinct else ""
             return f"{text}, written in place" if mutable else text
         case ScalarParam(dtype=dtype):
             return str(dtype)

@@ -37,6 +37,7 @@ Node: TypeAlias = NodeOf[Expr]
 class TensorParam:
     """A tensor argument. `static` (`weight`) is known before the call, `mutable` (`mut`) is written in place.
 
+    A `distinct` one holds positions of another tensor, of which those inside of it differ from each other.
     An `optional` one may be omitted; the graph then takes the `OMITTED` case of the `Choose` it selects.
     """
 
@@ -48,6 +49,7 @@ class TensorParam:
     optional: bool = False
     default_text: str | None = None
     span: Span | None = field(default=None, compare=False)
+    distinct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,17 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """`param[i, j] = value`: an in-place write to a mutable tensor. Where indices collide, the order is not defined."""
+    """`param[i, j] = value`: an in-place write to a mutable tensor, whole where there are no indices.
+
+    Where indices collide, any of the values may stay; if it `adds` they are all added to what was there. All that an op
+    reads it reads before any write.
+    """
 
     param: str
     indices: tuple[NodeId, ...]
     value: NodeId
     span: Span | None = field(default=None, compare=False)
+    adds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

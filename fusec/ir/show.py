@@ -42,7 +42,8 @@ def show_graph(graph: Graph) -> str:
         name = f" {node.name}" if node.name else ""
         lines.append(f"  %{number}{name} = {show_expr(node.expr)} : {node.type}")
     for scatter in graph.scatters:
-        lines.append(f"  write {scatter.param}[{_nodes(scatter.indices)}] = %{scatter.value}")
+        places = _nodes(scatter.indices) or "..."
+        lines.append(f"  write {scatter.param}[{places}] {'+' if scatter.adds else ''}= %{scatter.value}")
     for output in graph.outputs:
         lines.append(f"  output {output.name}: {output.element}{_dims(output.dims)} = %{output.value}")
     lines += [f"  extent {solve.name} = {_solve(solve)}" for solve in graph.solves]
@@ -96,7 +97,8 @@ _MERGE = {Layout.HALVES: "join", Layout.PAIRS: "interleave", Layout.PARTS: "conc
 def _param(param: Param) -> str:
     match param:
         case TensorParam():
-            kind = "weight " if param.static else "mut " if param.mutable else ""
+            marks = {"weight ": param.static, "mut ": param.mutable, "distinct ": param.distinct}
+            kind = next((word for word, marked in marks.items() if marked), "")
             default = f" = {param.default_text}" if param.optional else ""
             return f"{kind}{param.name}: {param.element}{_dims(param.dims)}{default}"
         case ScalarParam(name, dtype, default):

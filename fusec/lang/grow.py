@@ -97,6 +97,10 @@ class Grow(Transformer[Token, syntax.Definition]):
         targets = target.items if isinstance(target, syntax.Several) else (target,)
         return syntax.Assign(targets, value, target.span.to(value.span))
 
+    def add(self, meta: Meta, parts: list[Any]) -> syntax.Add:
+        target, value = parts
+        return syntax.Add(target, value, target.span.to(value.span))
+
     def returned(self, meta: Meta, parts: list[Any]) -> syntax.Return:
         return syntax.Return(parts[0], self._span(meta).to(parts[0].span))
 

@@ -112,6 +112,15 @@ class Assign:
 
 
 @dataclass(frozen=True, slots=True)
+class Add:
+    """`t[i] += value`; the grammar admits any expression as a target."""
+
+    target: Expr
+    value: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Return:
     """`return value`, the last statement of a function."""
 
@@ -127,7 +136,7 @@ class Bare:
     span: Span
 
 
-Statement: TypeAlias = Assign | Return | Bare
+Statement: TypeAlias = Assign | Add | Return | Bare
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +178,7 @@ ParamType: TypeAlias = TensorType | ScalarType | DimType | ChoiceType
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of an op; `kind` is the word before its name (`weight`, `mut`), if any."""
+    """A parameter of an op; `kind` is the word before its name (`weight`, `mut`, `distinct`), if any."""
 
     kind: Name | None
     name: Name

@@ -9,7 +9,7 @@ exact algebra passes the graph it made of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TypeAlias, assert_never
 
@@ -39,11 +39,11 @@ from fusec.ir.expressions import (
 from fusec.ir.graph import Graph, Node, Output, ScalarParam, Scatter, TensorParam
 from fusec.ir.ops import ELEMENTWISE, Result
 from fusec.ir.types import DTYPES, Axis, Computed, DType, Kind, union, without
-from fusec.numerics.interval import Interval, as_integer, as_real, either, together
+from fusec.numerics.interval import Interval, Others, as_integer, as_real, either, together
 from fusec.numerics.operations import operate
 from fusec.numerics.precision import F32, F64, Precision, in_tf32
-from fusec.numerics.reductions import EXACT_DOT, dot_error, dot_interval, reduce_interval
-from fusec.reference.axes import Array, gather, scatter, segment, store, writes
+from fusec.numerics.reductions import EXACT_DOT, added_interval, dot_error, dot_interval, reduce_interval
+from fusec.reference.axes import Array, gather, placed, segment, store
 from fusec.reference.bind import Binding, bind
 from fusec.reference.evaluate import chosen, dims_of, picked, rearranged, source
 from fusec.reference.rounding import round_to, widen
@@ -143,26 +143,50 @@ class _Walk:
         return known.interval.map(lambda ends: store(Array(ends, known.axes), output.dims, self.binding))
 
     def written(self, param: TensorParam) -> Interval:
-        """The contents of a mutable tensor after all writes to it; nothing is known of what is written twice."""
+        """The contents of a mutable tensor after all writes to it; of several values for one place, any may stay."""
         contents = Interval.exact(widen(self.binding.tensors[param.name]))
-        count = torch.zeros_like(contents.value, dtype=torch.int64)
-        for write in self.graph.scatters:
-            if write.param == param.name:
-                at, value = self._places(write), self.known[write.value]
-                contents = self._after(write, at, param, contents)
-                count += writes(param.dims, at, value.axes, self.binding).reshape(count.shape)
-        return contents.forget(count > 1)
+        added = next((write for write in self.graph.scatters if write.param == param.name and write.adds), None)
+        if added is not None:
+            return self._added(added, param, contents)
+        writes = [write for write in self.graph.scatters if write.param == param.name]
+        found = [self._written(write, param) for write in writes]
+        places = torch.cat([at for at, _ in found])
+        values = together(tuple(rows for _, rows in found), lambda *rows: torch.cat(rows))
+        indices = [self.known[index].interval for write in writes for index in write.indices]
+        doubtful = any(bool((index.low != index.high).any()) for index in indices)
+        after = _put(contents, places, values)
+        return replace(after, others=None).forget(torch.tensor(True)) if doubtful else after
 
-    def _after(self, write: Scatter, at: tuple[Array, ...], param: TensorParam, contents: Interval) -> Interval:
-        value = self._cast(self.known[write.value], self.binding.storage(param.element))
+    def _added(self, write: Scatter, param: TensorParam, contents: Interval) -> Interval:
+        """The contents of a tensor after all values of a write were added to it, and the sums rounded once."""
+        known, at = self.known[write.value], self._places(write)
+        wide = self.binding.storage(param.element).name == "f64"
+        precision = F64 if wide or known.precision is F64 else F32
+        terms = self._operand(known, param.element.kind, precision)
+        places = placed(param.dims, at, Array(terms.value, known.axes), self.binding)[0]
+        rows = terms.map(lambda ends: placed(param.dims, at, Array(ends, known.axes), self.binding)[1])
+        total = added_interval(contents.map(torch.flatten), places, rows, precision)
+        total = total.map(lambda ends: ends.reshape(contents.value.shape))
+        touched = torch.zeros(contents.value.numel(), dtype=torch.bool).index_fill(0, places, True)
+        stored = _rounded_to(total, self.binding.storage(param.element))
+        after = together(
+            (contents, stored), lambda old, new: torch.where(touched.reshape(old.shape), new.to(old.dtype), old)
+        )
+        doubtful = (self.known[index].interval for index in write.indices)
+        return after.forget(torch.tensor(any(bool((index.low != index.high).any()) for index in doubtful)))
 
-        def put(table: Tensor, rows: Tensor) -> Tensor:
-            return scatter(table, param.dims, at, Array(rows, value.axes), self.binding)
+    def _written(self, write: Scatter, param: TensorParam) -> tuple[Tensor, Interval]:
+        """The places that one statement writes to, and what it writes there."""
+        value, at = self._cast(self.known[write.value], self.binding.storage(param.element)), self._places(write)
+        places: list[Tensor] = []
 
-        after = together((contents, value.interval), put)
-        indices = (self.known[index] for index in write.indices)
-        doubtful = [(index.interval.low != index.interval.high).any() for index in indices]
-        return after.forget(torch.stack(doubtful).any())
+        def rows(ends: Tensor) -> Tensor:
+            where, values = placed(param.dims, at, Array(ends, value.axes), self.binding)
+            places.append(where)
+            return values
+
+        values = value.interval.map(rows)
+        return places[0], values
 
     def _places(self, write: Scatter) -> tuple[Array, ...]:
         indices = (self.known[index] for index in write.indices)
@@ -272,6 +296,25 @@ class _Walk:
             doubtful = Array(index.interval.low != index.interval.high, index.axes)
             interval = interval.forget(doubtful.along(found.axes))
         return _Known(interval, found.axes, _held_as(self.binding.storage(param.element)))
+
+
+def _put(contents: Interval, places: Tensor, values: Interval) -> Interval:
+    """`contents` with `values` at `places`: of several for one place the last, and the others beside it."""
+    order = torch.sort(places, stable=True).indices
+    last = torch.ones_like(places, dtype=torch.bool)
+    last[:-1] = places[order][1:] != places[order][:-1]
+    winners = order[last]
+
+    def put(table: Tensor, rows: Tensor) -> Tensor:
+        flat = table.reshape(-1).clone()
+        flat[places[winners]] = rows[winners]
+        return flat.reshape(table.shape)
+
+    after = together((contents, values), put)
+    several = torch.bincount(places, minlength=1)[places] > 1
+    if not several.any():
+        return after
+    return replace(after, others=Others(places[several], values.map(lambda rows: rows[several])))
 
 
 def _along(interval: Interval, part: _Known, node: Node) -> Interval:

@@ -3,12 +3,14 @@
 Three tensors of one shape: the exact `value` and the ends of the interval. An interval from -inf to inf says nothing:
 the computed number may be anything, NaN included. NaN at both ends says that the result must be NaN. Integers work the
 same way between the limits of i64; for truth values `low` is "certainly", `high` is "possibly".
+
+Where several values are written to one place any of them may stay: those are the `others` of a tensor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import inf
 
@@ -23,6 +25,7 @@ class Interval:
     value: Tensor
     low: Tensor
     high: Tensor
+    others: Others | None = None
 
     @classmethod
     def exact(cls, value: Tensor) -> Interval:
@@ -35,8 +38,35 @@ class Interval:
         return self.low is self.value and self.high is self.value
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Interval:
-        """The interval with all its tensors changed alike: a permutation, a slice, an exact rising function."""
-        return together((self,), change)
+        """The interval with all its tensors changed alike: a permutation, a slice, an exact rising function.
+
+        Where there are `others`, the change leaves every element in its place.
+        """
+        changed = together((self,), change)
+        if self.others is None:
+            return changed
+        return replace(changed, others=Others(self.others.places, self.others.values.map(change)))
+
+    def nearest(self, got: Tensor) -> Interval:
+        """The interval of the written value that `got` is closest to, at places where several were written."""
+        if self.others is None:
+            return self
+        places, values = self.others.places, self.others.values
+        here = got.reshape(-1)[places]
+        low, value, high, here = (
+            each.to(_comparable(each.dtype)) for each in (values.low, values.value, values.high, here)
+        )
+        fits = ((here >= low) & (here <= high)) | (here.isnan() & low.isnan()) | values.unknown
+        away = torch.where(fits, (here - value).abs().double().nan_to_num(nan=0.0), inf)
+        least = torch.full((got.numel(),), inf, dtype=torch.float64).scatter_reduce(0, places, away, "amin")
+        best = away == least[places]
+
+        def put(table: Tensor, rows: Tensor) -> Tensor:
+            flat = table.reshape(-1).clone()
+            flat[places[best]] = rows[best]
+            return flat.reshape(table.shape)
+
+        return together((replace(self, others=None), values), put)
 
     @property
     def unknown(self) -> Tensor:
@@ -52,6 +82,21 @@ class Interval:
             return self
         lowest, highest = ends(self.value.dtype)
         return Interval(self.value, torch.where(where, lowest, self.low), torch.where(where, highest, self.high))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Others:
+    """The `values` written to places that several are written to, one after another, each with its place.
+
+    Places are counted row-major; `values` has one dimension.
+    """
+
+    places: Tensor
+    values: Interval
+
+
+def _comparable(dtype: torch.dtype) -> torch.dtype:
+    return torch.int64 if dtype == torch.bool else dtype
 
 
 def together(intervals: tuple[Interval, ...], combine: Callable[..., Tensor]) -> Interval:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusec.ir.types import Axis
-from fusec.numerics.interval import Interval
+from fusec.numerics.interval import Interval, together
 from fusec.numerics.precision import F32, F64, Error, Precision, rounded
 from fusec.reference.axes import Array
 from fusec.reference.evaluate import dot as exact_dot
@@ -115,6 +115,39 @@ def _sum(terms: Interval, dims: list[int], additions: int, precision: Precision)
     fallen = torch.where(low.clamp(max=0.0).sum(dims) < -precision.largest, -inf, total.low)
     risen = torch.where(high.clamp(min=0.0).sum(dims) > precision.largest, inf, total.high)
     return Interval(total.value, fallen, risen)
+
+
+def added_interval(held: Interval, places: Tensor, terms: Interval, precision: Precision) -> Interval:
+    """What `held`, of one dimension, is when each of `terms` is added at its place, in any order.
+
+    The number at a place and its terms pass through as many additions as there are terms at most. A partial sum may
+    overflow where all terms of one side do.
+    """
+
+    def total(first: Tensor, rest: Tensor) -> Tensor:
+        return first.index_add(0, places, rest)
+
+    if not held.value.is_floating_point():
+        return together((held, terms), total).forget(_anywhere(held, places, terms.unknown))
+    count = int(torch.bincount(places, minlength=1).max())
+    gamma = _gamma(count * (2 if precision is F64 else 1), precision.unit)
+
+    def widened(ends: Tensor, side: float) -> Tensor:
+        return torch.where(ends.isinf(), ends, ends + side * gamma * ends.abs())
+
+    low = total(widened(held.low, -1.0), widened(terms.low, -1.0))
+    high = total(widened(held.high, 1.0), widened(terms.high, 1.0))
+    result = Interval(total(held.value, terms.value), low, high)
+    certain = low.isnan() & high.isnan() & result.value.isnan()
+    result = result.forget(((low.isnan() | high.isnan()) & ~certain) | _anywhere(held, places, terms.unknown))
+    fallen = total(held.low.clamp(max=0.0), terms.low.clamp(max=0.0)) < -precision.largest
+    risen = total(held.high.clamp(min=0.0), terms.high.clamp(min=0.0)) > precision.largest
+    return Interval(result.value, torch.where(fallen, -inf, result.low), torch.where(risen, inf, result.high))
+
+
+def _anywhere(held: Interval, places: Tensor, terms: Tensor) -> Tensor:
+    """The places with one of the `terms` that say so."""
+    return torch.zeros(held.value.shape, dtype=torch.int64).index_add(0, places, terms.to(torch.int64)) > 0
 
 
 def _integer_sum(terms: Interval, value: Tensor, dims: list[int]) -> Interval:

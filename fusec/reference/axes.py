@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 from typing import assert_never
 
 import torch
@@ -92,6 +93,8 @@ def merge_parts(expr: Merge, parts: tuple[Array, ...], axes: tuple[Axis, ...], b
 
 def inside(indices: tuple[Array, ...], sizes: tuple[int, ...]) -> Array:
     """Where every index names a position of its dimension; a negative one does not."""
+    if not indices:
+        return Array(torch.ones((), dtype=torch.bool), ())
     axes = union(*(index.axes for index in indices))
     positions = [index.along(axes) for index in indices]
     each = [(position >= 0) & (position < size) for position, size in zip(positions, sizes, strict=True)]
@@ -126,14 +129,19 @@ def scatter(
     return table.reshape(stored.shape)
 
 
-def writes(dims: tuple[Dim, ...], indices: tuple[Array, ...], value: tuple[Axis, ...], binding: Binding) -> Tensor:
-    """How often `scatter` writes each element, for a value with the axes `value`."""
+def add_at(stored: Tensor, dims: tuple[Dim, ...], indices: tuple[Array, ...], value: Array, binding: Binding) -> Tensor:
+    """A copy of `stored` with every `value` added at its place; positions out of range are left alone."""
+    places, values = placed(dims, indices, value, binding)
+    return stored.reshape(-1).index_add(0, places, values).reshape(stored.shape)
+
+
+def placed(dims: tuple[Dim, ...], indices: tuple[Array, ...], value: Array, binding: Binding) -> tuple[Tensor, Tensor]:
+    """What `scatter` writes, one element after another: the place of each, counted row-major, and its value."""
     sizes, kept = _rows(dims, indices, binding)
-    _, _, at = _places(sizes, kept, indices, value, binding)
-    rows = sizes[: len(indices)]
-    once = torch.ones((), dtype=torch.int64, device=at[0].device)
-    count = torch.zeros(rows, dtype=torch.int64, device=at[0].device).index_put(at, once, accumulate=True)
-    return count.reshape(*rows, *(1 for _ in sizes[len(rows) :])).expand(sizes)
+    written, mask, at = _places(sizes, kept, indices, value.axes, binding)
+    values = value.over((*written, *kept), binding)[mask]
+    places = torch.arange(prod(sizes), device=values.device).reshape(sizes)[at]
+    return places.reshape(-1), values.reshape(-1)
 
 
 def _rows(

@@ -30,7 +30,7 @@ from fusec.ir.expressions import (
 )
 from fusec.ir.graph import Graph, Node, ScalarParam, TensorParam
 from fusec.ir.types import Axis, Kind, ValueType, union, without
-from fusec.reference.axes import Array, gather, load, merge_parts, scatter, segment, store, take_part
+from fusec.reference.axes import Array, add_at, gather, load, merge_parts, scatter, segment, store, take_part
 from fusec.reference.bind import Binding, bind
 from fusec.reference.meaning import elementwise, reduction
 from fusec.reference.rounding import MEANING_DTYPES, as_kind, largest, round_to, widen
@@ -56,7 +56,8 @@ def evaluate(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool |
         indices = tuple(values[index] for index in write.indices)
         value = values[write.value]
         held = Array(value.tensor.to(results[param.name].dtype), value.axes)
-        results[param.name] = scatter(results[param.name], param.dims, indices, held, binding)
+        put = add_at if write.adds else scatter
+        results[param.name] = put(results[param.name], param.dims, indices, held, binding)
     return results
 
 

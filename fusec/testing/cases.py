@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from math import prod
 from typing import TypeAlias, assert_never
 
+import sympy
 import torch
 
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
@@ -16,7 +17,7 @@ from fusec.reference.rounding import torch_dtype
 from fusec.testing.buffers import Guarded, frozen, guarded
 from fusec.testing.layouts import LAYOUTS
 from fusec.testing.positions import Positions, positions
-from fusec.testing.values import draw, draw_positions
+from fusec.testing.values import draw, draw_distinct, draw_positions
 
 Argument: TypeAlias = torch.Tensor | float | int | bool | str | None
 
@@ -49,8 +50,13 @@ class Case:
 
 def size(case: Case, dim: Dim) -> int:
     """The size of a stored dimension in a case; of `...`, the product."""
+    return number(case, product_extent(dim))
+
+
+def number(case: Case, value: sympy.Expr) -> int:
+    """What an expression over extents is in a case."""
     known = {symbol(name): extent for name, extent in case.extents.items()}
-    return int(product_extent(dim).subs({**known, symbol("lead"): prod(case.lead)}))
+    return int(value.subs({**known, symbol("lead"): prod(case.lead)}))
 
 
 def shape(case: Case, dims: tuple[Dim, ...]) -> tuple[int, ...]:
@@ -115,6 +121,10 @@ def _contents(param: TensorParam, case: Case, found: Positions | None) -> torch.
     generator = torch.Generator().manual_seed(case.seed * 2**20 + zlib.crc32(param.name.encode()) % 2**20)
     kind = case.values.get(param.name, "normal")
     if found is not None and dtype.kind is Kind.INT:
-        limit = size(case, found.within)
+        limit = number(case, found.limit)
+        if found.distinct:
+            return draw_distinct(kind, wanted, min(limit, torch.iinfo(torch_dtype(dtype)).max), generator).to(
+                torch_dtype(dtype)
+            )
         return draw_positions(kind, wanted, limit, found.ordered, generator).to(torch_dtype(dtype))
     return draw(kind, wanted, dtype, generator)

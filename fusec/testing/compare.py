@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fusec.ir.graph import Graph
+from fusec.ir.places import written_several_times
 from fusec.numerics.envelope import Additions, envelope, one_after_another
 from fusec.numerics.interval import Interval
 from fusec.reference.rounding import torch_dtype, widen
@@ -98,7 +99,7 @@ def run(op: Op, graph: Graph, case: Case, call: Call, order: Order = in_order) -
         memory: Memory | None = None
         if interpreting():
             inputs = {name: held.tensor for name, held in call.buffers.items()}
-            memory = stack.enter_context(watched(inputs, mutable, order))
+            memory = stack.enter_context(watched(inputs, mutable, order, written_several_times(graph)))
         made = stack.enter_context(guarded_allocations())
         returned = op(**call.arguments)
         results = _named(graph, case, returned)
@@ -115,6 +116,7 @@ def run(op: Op, graph: Graph, case: Case, call: Call, order: Order = in_order) -
 def judge(name: str, result: Tensor, bound: Interval) -> Outcome:
     """Hold a result against its bound; raises AssertionError with the first element outside and the worst ratio."""
     got = widen(result.to(bound.value.device))
+    bound = bound.nearest(got)
     if got.dtype == torch.bool:
         got, bound = got.to(torch.int64), bound.map(lambda ends: ends.to(torch.int64))
         unknown = bound.low < bound.high

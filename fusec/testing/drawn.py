@@ -7,7 +7,7 @@ import torch
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
 from fusec.ir.types import Kind
 from fusec.reference.rounding import torch_dtype
-from fusec.testing.cases import Argument, Case, shape, size, storage
+from fusec.testing.cases import Argument, Case, number, shape, size, storage
 from fusec.testing.positions import positions
 
 
@@ -21,7 +21,7 @@ def drawn(graph: Graph, case: Case, device: torch.device) -> dict[str, Argument]
             case TensorParam(name=name) if name in case.omitted:
                 arguments[name] = None
             case TensorParam(name=name):
-                limit = size(case, found[name].within) if name in found else 8
+                limit = number(case, found[name].limit) if name in found else 8
                 ordered = name in found and found[name].ordered
                 arguments[name] = _tensor(param, case, limit, ordered, generator)
             case ScalarParam(name=name, default=default):

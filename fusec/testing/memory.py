@@ -4,6 +4,10 @@ A kernel gets made-up addresses: the upper 16 bits say which argument a pointer 
 from it. So an access is judged by the tensor it was meant for, however far it strays, and a stray one is reported
 and never carried out. Strides count: the gaps of a sliced tensor are outside it. A descriptor of two buffers that stand
 on one another may be used for the elements of both.
+
+The programs of a launch run in no order. So none may read what another one stores, and none may store what another one
+does, unless a tensor is `shared`: of several values for one place any may stay. What is written in place is read as it
+was before the call: reading it after a store is a fault, be it by the same program or in a later launch.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import numpy as np
@@ -35,11 +39,22 @@ class MemoryFaultError(AssertionError):
     """A kernel touched memory that is not its own, or left its own untouched."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """The elements of a region that a program loads or stores, and the `turn` at which it does."""
+
+    program: tuple[int, int, int]
+    turn: int
+    region: Region
+    addresses: Array
+
+
 @dataclass(slots=True)
 class Memory:
     """What the kernels under watch did. `faults` holds one line for the first fault of each kind and argument."""
 
     regions: list[Region]
+    shared: Collection[str] = ()
     faults: dict[tuple[str, str, str], str] = field(default_factory=dict)
     lowest: dict[str, int] = field(default_factory=dict)
     highest: dict[str, int] = field(default_factory=dict)
@@ -47,7 +62,9 @@ class Memory:
     _program: tuple[int, int, int] = (0, 0, 0)
     _arguments: list[tuple[str, tuple[Region, ...], int]] = field(default_factory=list)
     _boxes: dict[tuple[int, ...], tuple[Region, ...]] = field(default_factory=dict)
-    _stores: list[tuple[tuple[int, int, int], Region, Array]] = field(default_factory=list)
+    _stores: list[_Access] = field(default_factory=list)
+    _loads: list[_Access] = field(default_factory=list)
+    _overwritten: list[Array] = field(default_factory=list)
     _written: list[Array] = field(default_factory=list)
     _multiplied: list[Region] = field(default_factory=list)
 
@@ -69,6 +86,7 @@ class Memory:
         self._kernel = kernel
         self._arguments.clear()
         self._stores.clear()
+        self._loads.clear()
 
     def address(self, argument: str, tensor: torch.Tensor) -> int:
         return self._made_up(argument, (self._region(argument, tensor),), tensor.data_ptr())
@@ -100,7 +118,9 @@ class Memory:
 
     def end(self) -> None:
         self._find_races()
-        self._written.extend(addresses for _, _, addresses in self._stores)
+        self._find_late_loads()
+        self._written.extend(store.addresses for store in self._stores)
+        self._overwritten.extend(store.addresses for store in self._stores if store.region in self.regions)
 
     def multiplied(self, names: Sequence[str], matrices: Sequence[torch.Tensor]) -> None:
         """What the library did to two factors and their product, which it takes as tensors."""
@@ -113,6 +133,9 @@ class Memory:
             for part in _parts(tensor) if regions else ():
                 addresses = Region.of(name, part, writable=True).addresses()
                 self._judge(access, name, regions, addresses, np.ones(addresses.shape, bool))
+        self._find_late_loads()
+        self._loads.clear()
+        self._stores.clear()
         self._multiplied.append(Region.of(*product, writable=True))
 
     def resolve(self, access: str, pointers: Any, mask: Array) -> tuple[Any, Array]:
@@ -141,6 +164,10 @@ class Memory:
             if not inside.any():
                 continue
             self._touched(region, addresses[inside])
+            if access == "load" and region.writable:
+                self._loads.append(
+                    _Access(self._program, len(self._loads) + len(self._stores), region, addresses[inside])
+                )
             if access == "load" or region.writable:
                 allowed |= inside
             else:
@@ -160,27 +187,57 @@ class Memory:
 
     def _stored(self, access: str, region: Region, addresses: Array) -> None:
         if access == "store":
-            self._stores.append((self._program, region, addresses))
+            self._stores.append(_Access(self._program, len(self._loads) + len(self._stores), region, addresses))
         else:
             self._written.append(addresses)
 
     def _find_races(self) -> None:
         """Note the first element that is stored twice: by which of two threads last, nobody knows."""
-        if not self._stores:
+        stores = [store for store in self._stores if store.region.name not in self.shared]
+        if not stores:
             return
-        sizes = [addresses.size for _, _, addresses in self._stores]
-        owner = np.repeat(np.arange(len(self._stores)), sizes)
-        addresses = np.concatenate([addresses for _, _, addresses in self._stores])
+        addresses, owner = _joined(stores)
         rank = np.lexsort((owner, addresses))
         twice = (np.diff(addresses[rank]) == 0) & (np.diff(owner[rank]) != 0)
         for at in np.flatnonzero(twice)[:1]:
-            one, other = (self._stores[owner[rank[place]]] for place in (at, at + 1))
-            place = one[1].position(addresses[rank[at]])
-            if one[0] == other[0]:
-                text = f"`{self._kernel}`: program {one[0]} stores {place} twice"
+            one, other = (stores[owner[rank[place]]] for place in (at, at + 1))
+            place = one.region.position(addresses[rank[at]])
+            if one.program == other.program:
+                text = f"`{self._kernel}`: program {one.program} stores {place} twice"
             else:
-                text = f"`{self._kernel}`: programs {one[0]} and {other[0]} both store {place}"
-            self._note("race", one[1].name, text)
+                text = f"`{self._kernel}`: programs {one.program} and {other.program} both store {place}"
+            self._note("race", one.region.name, text)
+
+    def _find_late_loads(self) -> None:
+        """Note the first element that is loaded where a store may have come before."""
+        if not self._loads or not (self._stores or self._overwritten):
+            return
+        loads, load = _joined(self._loads)
+        earlier = np.isin(loads, np.concatenate([*self._overwritten, _NOTHING]))
+        for at in np.flatnonzero(earlier)[:1]:
+            self._note_late(self._loads[load[at]], loads[at], "an earlier launch has stored")
+        stores, store = _joined(self._stores)
+        if not stores.size:
+            return
+        rank = np.argsort(stores, kind="stable")
+        programs = [[access.program for access in accesses] for accesses in (self._loads, self._stores)]
+        turns = [np.array([access.turn for access in accesses]) for accesses in (self._loads, self._stores)]
+        # Of each element the first store is judged, and the last one, which is another program's if any is.
+        first, behind = (np.searchsorted(stores[rank], loads, side=side) for side in _SIDES)
+        for found in (first, behind - 1):
+            place = np.clip(found, 0, stores.size - 1)
+            other = store[rank[place]]
+            elsewhere = (np.array(programs[0])[load] != np.array(programs[1])[other]).any(1)
+            late = (stores[rank[place]] == loads) & (elsewhere | (turns[1][other] < turns[0][load]))
+            for at in np.flatnonzero(late)[:1]:
+                whose = f"program {programs[1][other[at]]} stores" if elsewhere[at] else "it has stored"
+                self._note_late(self._loads[load[at]], loads[at], whose)
+
+    def _note_late(self, load: _Access, address: int, what: str) -> None:
+        place = load.region.position(address)
+        self._note(
+            "late load", load.region.name, f"`{self._kernel}` program {load.program} loads {place}, which {what}"
+        )
 
     def _where(self) -> str:
         return f"`{self._kernel}` program {self._program}"
@@ -189,7 +246,16 @@ class Memory:
         self.faults.setdefault((kind, self._kernel, argument), text)
 
 
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
+
 _NOTHING = np.array([], np.uint64)
+
+
+def _joined(accesses: Sequence[_Access]) -> tuple[Array, Array]:
+    """The elements of all accesses, and for each of them which access it is of."""
+    addresses = np.concatenate([*(access.addresses for access in accesses), _NOTHING])
+    return addresses, np.repeat(np.arange(len(accesses)), [access.addresses.size for access in accesses])
+
 
 _PIECE = 2**20
 """Positions along the longest dimension of a piece of what the library is given."""
@@ -209,14 +275,17 @@ def _places(descriptor: TensorDescriptor) -> tuple[int, ...]:
 
 @contextmanager
 def watched(
-    inputs: Mapping[str, torch.Tensor], writable: Collection[str] = (), order: Order = in_order
+    inputs: Mapping[str, torch.Tensor],
+    writable: Collection[str] = (),
+    order: Order = in_order,
+    shared: Collection[str] = (),
 ) -> Iterator[Memory]:
     """While entered, every access of every kernel is checked; faults are raised on leaving.
 
-    `inputs` are the tensors the op is given, by name, of which it may write those in `writable`; other tensors are its
-    own. To be entered within `exact()`.
+    `inputs` are the tensors the op is given, by name, of which it may write those in `writable`, and those in `shared`
+    several times; other tensors are its own. To be entered within `exact()`.
     """
-    memory = Memory([Region.of(name, tensor, name in writable) for name, tensor in inputs.items()])
+    memory = Memory([Region.of(name, tensor, name in writable) for name, tensor in inputs.items()], shared)
     with ExitStack() as patches:
         patches.enter_context(launched(launcher(order, memory)))
         for name, method in _hooks(memory).items():

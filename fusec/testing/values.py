@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -43,6 +44,15 @@ def draw_positions(kind: str, shape: Shape, limit: int, ordered: bool, generator
     outside = torch.tensor([-1, limit, limit + 1, -(2**31), 2**31 - 1])
     chosen = outside[torch.randint(0, len(outside), shape, generator=generator)]
     return torch.where(_few(shape, generator), chosen, inside)
+
+
+def draw_distinct(kind: str, shape: Shape, limit: int, generator: Generator) -> Tensor:
+    """Indices of a dimension of size `limit`, each there once at most; those too many, and a few if "stray", are -1."""
+    count = prod(shape)
+    inside = torch.randperm(limit, generator=generator)[:count]
+    found = torch.cat([inside, inside.new_full((count - len(inside),), -1)])
+    found = found[torch.randperm(count, generator=generator)].reshape(shape)
+    return torch.where(_few(shape, generator), -1, found) if kind == "stray" else found
 
 
 def _normal(shape: Shape, dtype: DType, generator: Generator) -> Tensor:

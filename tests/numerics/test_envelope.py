@@ -17,6 +17,7 @@ from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope
 from fusec.reference.rounding import TORCH_DTYPES
 from fusec.testing.cases import Argument, Case, build
+from fusec.testing.compare import judge
 
 EXTENTS = {"N": 128, "B": 2, "S": 16, "H": 4, "D": 32, "Hq": 4, "Hk": 2, "P": 16, "L": 128, "G": 2}
 CHAINS = [
@@ -307,17 +308,48 @@ def test_a_mutable_tensor_is_bounded_where_it_is_written() -> None:
     assert not check(bound, right).passes
 
 
-def test_nothing_is_said_of_what_is_written_twice() -> None:
+def test_of_several_values_for_one_place_any_may_stay_and_nothing_else() -> None:
     graph = graph_of(
         "op f(x: f32[N], at: i64[N], last: i64[], mut cache: f32[P, D]):\n    cache[at] = x\n    cache[last] = 1 + x[0]"
     )
-    x, at = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([4, 1, 4])
-    arguments: dict[str, Argument] = {"x": x, "at": at, "last": torch.tensor(0), "cache": torch.zeros(6, 2)}
+    arguments: dict[str, Argument] = {
+        "x": torch.tensor([1.0, 3.0, 7.0]),
+        "at": torch.tensor([4, 1, 4]),
+        "last": torch.tensor(1),
+        "cache": torch.zeros(6, 2),
+    }
     bound = envelope(graph, arguments)["cache"]
-    assert bound.unknown.all(1).tolist() == bound.unknown.any(1).tolist() == [False] * 4 + [True, False]
-    bound = envelope(graph, arguments | {"last": torch.tensor(1)})["cache"]
-    assert bound.unknown.all(1).tolist() == [False, True, False, False, True, False]
-    assert bound.value[1].tolist() == [2.0, 2.0]
+    for first, fourth in ((3.0, 1.0), (3.0, 7.0), (2.0, 1.0), (2.0, 7.0)):
+        right = torch.zeros(6, 2)
+        right[1], right[4] = first, fourth
+        assert check(bound, right).ratio == 0
+        assert judge("cache", right, bound).ratio == 0
+    # Elements of one row may come from different writes.
+    right[4, 0] = 1.0
+    assert check(bound, right).passes
+    for row, wrong in ((1, 1.0), (1, 0.0), (4, 3.0), (4, 4.0), (0, 1.0)):
+        other = right.clone()
+        other[row, 1] = wrong
+        assert check(bound, other).violations == 1
+        with pytest.raises(AssertionError, match=rf"cache\[{row}, 1\]"):
+            judge("cache", other, bound)
+
+
+def test_any_of_several_truth_values_and_integers_may_stay() -> None:
+    graph = graph_of(
+        "op f(x: f32[N], at: i64[N], mut seen: bool[P], mut count: i8[P]):\n"
+        "    seen[at] = x > 0\n    count[at] = cast(x, i8)"
+    )
+    x, at = torch.tensor([1.0, -3.0, 300.0]), torch.tensor([2, 2, 2])
+    start = {"seen": torch.zeros(3, dtype=torch.bool), "count": torch.zeros(3, dtype=torch.int8)}
+    bounds = envelope(graph, {"x": x, "at": at, **start})
+    for seen, count in ((True, 1), (False, -3), (True, 127)):
+        assert judge("seen", torch.tensor([False, False, seen]), bounds["seen"]).ratio == 0
+        assert judge("count", torch.tensor([0, 0, count], dtype=torch.int8), bounds["count"]).ratio == 0
+    with pytest.raises(AssertionError):
+        judge("count", torch.tensor([0, 0, 44], dtype=torch.int8), bounds["count"])
+    with pytest.raises(AssertionError):
+        judge("seen", torch.tensor([True, False, True]), bounds["seen"])
 
 
 def test_an_index_in_doubt_says_nothing() -> None:

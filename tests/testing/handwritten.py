@@ -64,6 +64,13 @@ def increment_kernel(x_ptr, y_ptr):
 
 
 @triton.jit
+def stored_then_loaded_kernel(x_ptr, y_ptr):
+    place = tl.program_id(0)
+    tl.store(x_ptr + place, 1.0)
+    tl.store(y_ptr + place, tl.load(x_ptr + place))
+
+
+@triton.jit
 def chain_kernel(x_ptr, y_ptr, count):
     """Reads what the program before has written: right in one order of programs only."""
     row = tl.program_id(0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import handwritten as kernels
 import pytest
 import torch
 
 from fusec.runtime.interpreter import interpreting
-from fusec.runtime.interpreter.programs import sampled, shuffled
+from fusec.runtime.interpreter.programs import in_order, sampled, shuffled
 from fusec.testing.buffers import guarded, guarded_allocations, reserved, reserved_allocations
 from fusec.testing.memory import MemoryFaultError, watched
 
@@ -109,11 +111,36 @@ def test_shuffled_programs_show_a_dependence_on_their_order() -> None:
     x = torch.arange(16.0)
     results = []
     for order in (shuffled(0), shuffled(1)):
-        y = torch.zeros(16)
-        with watched({"x": x, "y": y}, writable={"y"}, order=order):
-            kernels.chain_kernel[(16,)](x, y, 16)
+        y = torch.zeros(8)
+        with watched({"x": x, "y": y}, writable={"y"}, order=order, shared={"y"}):
+            kernels.shared_store_kernel[(16,)](x, y)
         results.append(y)
     assert not torch.equal(*results)
+
+
+def test_a_load_of_what_another_program_stores_is_found_in_any_order() -> None:
+    for order in (in_order, shuffled(0)):
+        y = torch.zeros(16)
+        text = faults(
+            lambda y=y: kernels.chain_kernel[(16,)](torch.ones(16), y, 16), {"y": y}, writable={"y"}, order=order
+        )
+        assert re.search(r"program \(\d+, 0, 0\) loads y\[\d+\], which program \(\d+, 0, 0\) stores", text)
+
+
+def test_a_load_behind_its_own_store_is_found() -> None:
+    x, y = torch.zeros(4), torch.zeros(4)
+    text = faults(lambda: kernels.stored_then_loaded_kernel[(4,)](x, y), {"x": x, "y": y}, writable={"x", "y"})
+    assert "program (0, 0, 0) loads x[0], which it has stored" in text
+
+
+def test_a_load_of_what_an_earlier_launch_has_stored_is_found() -> None:
+    x, y = torch.zeros(4, 1), torch.zeros(4)
+
+    def run() -> None:
+        kernels.increment_kernel[(4,)](x, y)
+        kernels.copy(x)
+
+    assert "loads x[0, 0], which an earlier launch has stored" in faults(run, {"x": x, "y": y}, writable={"x", "y"})
 
 
 def test_offsets_beyond_32_bits_are_tested_without_the_memory() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from specimens import GRAPHS
 
 from fusec.extents.signature import Signature
-from fusec.ir.types import DTYPES
+from fusec.ir.types import DTYPES, product_extent
 from fusec.reference.bind import bind
 from fusec.testing import values
 from fusec.testing.cases import Case, build
@@ -90,7 +90,9 @@ def test_what_may_be_left_out_is_left_out_at_times() -> None:
 
 
 def test_positions_are_those_of_the_axis_they_index() -> None:
-    assert positions(GRAPHS["looked_up"]) == {"at": Positions(GRAPHS["looked_up"].tensor("table").dims[0])}
+    assert positions(GRAPHS["looked_up"]) == {
+        "at": Positions(product_extent(GRAPHS["looked_up"].tensor("table").dims[0]))
+    }
     assert positions(GRAPHS["segmented"])["offsets"].ordered
 
 

@@ -70,6 +70,8 @@ class _Resolver:
 
     def _scatter(self, scatter: Scatter) -> list[Store]:
         tensor = self._graph.tensor(scatter.param)
+        if scatter.adds:
+            raise self._not_built(replace(self._graph.nodes[scatter.value], span=scatter.span), "`+=`")
         looked = tuple(
             Lookup(self._plain(index), product_extent(dim))
             for index, dim in zip(scatter.indices, tensor.dims, strict=False)

@@ -53,9 +53,18 @@ class Addresses:
         """The scratch buffers met so far."""
 
     def access(
-        self, tensor: str, positions: tuple[Position, ...], indices: Mapping[NodeId, Value], scope: Scope
+        self,
+        tensor: str,
+        positions: tuple[Position, ...],
+        indices: Mapping[NodeId, Value],
+        scope: Scope,
+        axes: tuple[Axis, ...] | None = None,
     ) -> Access:
-        """The access to a tensor at `positions`; `indices` holds the values of looked-up ones."""
+        """The access to a tensor at `positions`; `indices` holds the values of looked-up ones.
+
+        It is masked along `axes`. Left out, these are the axes of the positions that are not looked up, which is
+        enough for a load: what it reads beyond the end of an index is inside of the tensor, and nothing uses it.
+        """
         row: list[Along] = []
         tile: list[Along] = []
         looked: list[Condition] = []
@@ -76,7 +85,7 @@ class Addresses:
                         tile.append(Along(rest, offset, stride))
         pointer = self._row_pointer(tensor, tuple(row), scope)
         dims = self._grid.order({*pointer.dims, *_dims(tuple(tile))})
-        mask = self.mask(position_axes(positions), dims, scope)
+        mask = self.mask(position_axes(positions) if axes is None else axes, dims, scope)
         return Access(Address(pointer, tuple(tile), dims), mask, tuple(looked))
 
     def partial(self, scratch: str, axes: tuple[Axis, ...], apart: bool, lane: Name, scope: Scope) -> Access:

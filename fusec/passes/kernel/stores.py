@@ -33,7 +33,8 @@ class Stores:
         mate = self._facts.mate(store, 1) if store.pair is not None else None
         values = self._stored((store,) if mate is None else (store, mate), scope)
         indices = self._values.indices(lookups(store.positions), scope)
-        access = self._addresses.access(store.target, store.positions, indices, scope)
+        axes = store_axes(self._facts.flow, store)
+        access = self._addresses.access(store.target, store.positions, indices, scope, axes)
         address = self._shifted(store, access.address, alone=mate is None)
         dtype = self._target.dtype(store.element)
         first = self._grid.first_programs(store)
@@ -41,7 +42,7 @@ class Stores:
             body = StoreTile(values, address, access.conditions, dtype)
             scope.statements.append(Branch(((first, (body,)),)))
             return
-        guards = self._grid.absent(store_axes(self._facts.flow, store), scope)
+        guards = self._grid.absent(axes, scope)
         scope.statements.append(StoreTile(values, address, (*access.conditions, *guards), dtype))
 
     def partial(self, partial: PartialResult, scope: Scope) -> None:

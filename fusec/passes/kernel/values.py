@@ -113,7 +113,8 @@ class Values:
 
     def _factor(self, number: NodeId, dot: Dot, storage: Storage | None, scope: Scope) -> Value:
         value = self.value(number, scope)
-        if isinstance(value, Name) and value.storage is not None and value.storage == storage:
+        looked_up = isinstance(load := self._facts.nodes[number].expr, Load) and lookups(load.positions)
+        if isinstance(value, Name) and value.storage is not None and value.storage == storage and not looked_up:
             return value
         wide = widened(value)
         if not self._facts.padding.is_zero(number, dot.axes):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fusec.ir.expressions import (
     OMITTED,
@@ -25,7 +25,7 @@ from fusec.reference.emit.layout import Layout, join_axes, root
 from fusec.reference.emit.moves import parts
 from fusec.reference.emit.names import noun
 from fusec.reference.emit.readings import Case, Readings
-from fusec.reference.emit.spelling import TERNARY
+from fusec.reference.emit.spelling import SUM, TERNARY, Text, call, infix
 from fusec.reference.emit.values import Value, aligned
 
 WIDTH = 120
@@ -42,7 +42,8 @@ class Body:
     """Writes the statements of one op.
 
     `lines` grows; `values` says how each node met so far is referred to, `inlined` which of them by an expression, and
-    `stored` has the variable of a rounded value that is read in its storage type too.
+    `stored` has the variable of a rounded value that is read in its storage type too. `targets` has a variable for each
+    tensor that is written in place, where its own name stands for what was there before.
     """
 
     context: Context
@@ -52,10 +53,12 @@ class Body:
     values: dict[NodeId, Value] = field(default_factory=dict)
     stored: dict[NodeId, Value] = field(default_factory=dict)
     inlined: set[NodeId] = field(default_factory=set)
+    targets: dict[str, str] = field(default_factory=dict)
 
     def write(self) -> list[str]:
         """All statements, down to the return; indented as the body of a function."""
         graph = self.context.graph
+        self._keep_old_values()
         self._block(None)
         for scatter in graph.scatters:
             self._scatter(scatter)
@@ -253,6 +256,13 @@ class Body:
         )
         return cast(self.context, value, output.element).text.code
 
+    def _keep_old_values(self) -> None:
+        """Give each tensor that is read and written a second name: the first one is for the values from before."""
+        for name in dict.fromkeys(scatter.param for scatter in self.context.graph.scatters):
+            if self.readings.reads(name):
+                self.targets[name] = self.context.names.new(f"{name}_in_place")
+                self._say(f"{self.targets[name]}, {name} = {name}, {name}.clone()")
+
     def _scatter(self, scatter: Scatter) -> None:
         param = self.context.graph.tensor(scatter.param)
         kept = param.dims[len(scatter.indices) :]
@@ -263,8 +273,22 @@ class Body:
         indices, _ = aligned(indices, written)
         rows = value.spread((*written, *kept_axes), self.context).then("".join(join_axes(kept)))
         index = ", ".join(each.text.code for each in indices) + "," * (len(indices) == 1)
+        target = self.targets.get(param.name, param.name)
+        if scatter.adds:
+            rows = self._sum(param, target, f"({index})" if indices else "", rows)
         rounded = cast(self.context, rows, param.element).text.code
-        self._say(f"{self.context.function('_write')}({param.name}, ({index}), {rounded})")
+        if scatter.adds or not indices:
+            self._say(f"{target}.copy_({rounded})")
+        else:
+            self._say(f"{self.context.function('_write')}({target}, ({index}), {rounded})")
+
+    def _sum(self, param: TensorParam, target: str, index: str, rows: Value) -> Value:
+        """What a tensor holds when `rows` are added to it at `index`, or to all of it."""
+        rows = rows.of_kind(param.element.kind, self.context)
+        if index:
+            return replace(rows, text=call(self.context.function("_added"), target, index, rows.text.code))
+        held = Value(Text(target), rows.layout, param.element.kind, stored=param.element)
+        return replace(rows, text=infix("+", SUM, held.of_kind(rows.kind, self.context).text, rows.text))
 
 
 def _axes_text(layout: Layout) -> str:

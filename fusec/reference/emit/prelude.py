@@ -50,6 +50,13 @@ def _write(table: torch.Tensor, index: tuple[torch.Tensor, ...], values: torch.T
     valid = _inside(table, *index)
     table[tuple(i.expand(valid.shape)[valid] for i in index)] = values[valid]
 ''',
+        "_added": '''
+def _added(table: torch.Tensor, index: tuple[torch.Tensor, ...], values: torch.Tensor) -> torch.Tensor:
+    """`table` with all `values` added at `index`, except where it is out of range, in the type of the values."""
+    valid = _inside(table, *index)
+    at = tuple(i.expand(valid.shape)[valid] for i in index)
+    return table.to(values.dtype).index_put(at, values[valid], accumulate=True)
+''',
     }
 )
 
@@ -59,7 +66,7 @@ BUILTINS = ("ValueError", "abs", "max", "min", "round")
 
 def with_callees(names: set[str]) -> set[str]:
     """`names` and the functions that those call."""
-    return names | ({"_inside"} if names & {"_look_up", "_write"} else set())
+    return names | ({"_inside"} if names & {"_look_up", "_write", "_added"} else set())
 
 
 def prelude(names: set[str], spelled: Mapping[str, str]) -> str:

@@ -6,7 +6,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from fusec.ir.expressions import Cast, Choose, Dot, Elementwise, Gather, Layout, Merge, NodeId, Part, Reduce, operands
+from fusec.ir.expressions import (
+    Cast,
+    Choose,
+    Dot,
+    Elementwise,
+    Gather,
+    Input,
+    Layout,
+    Merge,
+    NodeId,
+    Part,
+    Reduce,
+    operands,
+)
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.types import Axis, Sum
 from fusec.reference.emit.layout import root
@@ -83,6 +96,11 @@ class Readings:
                 found[other.index] = candidate
         count = len(expr.axis.parts) if isinstance(expr.axis, Sum) else 2
         return [found[index] for index in sorted(found)] if len(found) == count else []
+
+    def reads(self, param: str) -> bool:
+        """Whether an element of a tensor parameter is read."""
+        exprs = (self.graph.nodes[number].expr for number in self.owners)
+        return any(isinstance(expr, Input | Gather) and expr.param == param for expr in exprs)
 
     def needs_stored(self, param: str) -> bool:
         """Whether a tensor parameter is needed as it came, because it is gathered from or written to."""

@@ -7,13 +7,16 @@ from typing import assert_never
 
 from fusec.diagnostics import Note, Span
 from fusec.ir.graph import ChoiceParam, DimParam, Param, ScalarParam, TensorParam
-from fusec.ir.types import Axis, Dim, DType, Lead, Named, Storage
+from fusec.ir.types import Axis, Dim, DType, Kind, Lead, Named, Storage
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.defaults import check_order, choice_default, scalar_default
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
 from fusec.passes.graph.elaborate.identifiers import check_axis_name, check_name
 from fusec.passes.graph.elaborate.report import Report, did_you_mean
 from fusec.passes.graph.elaborate.type_variables import Variable, check_variables, element_of, read_variables
+
+_KINDS = ("weight", "mut", "distinct")
+"""The words that may stand before a parameter."""
 
 _MOST_PARAMS = 64
 """Arguments that PyTorch's schema of an operator may have."""
@@ -167,8 +170,8 @@ class _Reader:
     def _check_kind(self, param: syntax.Param) -> None:
         if param.kind is None:
             return
-        if param.kind.text not in ("weight", "mut"):
-            help = did_you_mean(param.kind.text, ("weight", "mut")) or "the kinds are `weight` and `mut`"
+        if param.kind.text not in _KINDS:
+            help = did_you_mean(param.kind.text, _KINDS) or "the kinds are `weight`, `mut` and `distinct`"
             self._report.add(f"there is no kind of parameter `{param.kind.text}`", param.kind.span, help=help)
         elif not isinstance(param.type, syntax.TensorType):
             self._report.add(f"only a tensor can be `{param.kind.text}`", param.kind.span)
@@ -181,15 +184,20 @@ class _Reader:
             return None
         if param.default is not None:
             self.signature.defaults[param.name.text] = param.default
+        kind = param.kind.text if param.kind else ""
+        if kind == "distinct" and element.kind is not Kind.INT:
+            help = "it is for indices; declare it as `i32` or `i64`"
+            self._report.add("only a tensor of integers can be `distinct`", type.span, help=help)
         return TensorParam(
             param.name.text,
             element,
             dims,
-            static=param.kind is not None and param.kind.text == "weight",
-            mutable=param.kind is not None and param.kind.text == "mut",
+            static=kind == "weight",
+            mutable=kind == "mut",
             optional=param.default is not None,
             default_text=param.default.span.text if param.default else None,
             span=param.name.span,
+            distinct=kind == "distinct",
         )
 
     def _scalar(self, param: syntax.Param, type: syntax.ScalarType) -> ScalarParam | None:

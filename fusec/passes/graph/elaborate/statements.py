@@ -27,6 +27,8 @@ class Body(Calls):
             match statement:
                 case syntax.Assign():
                     inner.assign(statement)
+                case syntax.Add():
+                    inner.add(statement)
                 case syntax.Return(value):
                     return inner.bound(value)
                 case syntax.Bare():
@@ -40,6 +42,8 @@ class Body(Calls):
         match statement:
             case syntax.Assign():
                 self.assign(statement)
+            case syntax.Add():
+                self.add(statement)
             case syntax.Return(span=span):
                 self.fault("an op has no `return`", span, help="assign its outputs by name")
             case syntax.Bare(span=span):
@@ -61,6 +65,15 @@ class Body(Calls):
             else:
                 help = "assign to a name, or to an element of a `mut` tensor"
                 self.fault("this cannot be assigned to", target.span, help=help)
+
+    def add(self, statement: syntax.Add) -> None:
+        """`t[i] += value`."""
+        if isinstance(statement.target, syntax.Lookup):
+            self._write(statement.target, statement.value, adds=True)
+            return
+        self.bound(statement.value)
+        help = "it is for elements of a `mut` tensor, `t[i] += v`; give any other sum a name of its own"
+        self.fault("this cannot be added to", statement.target.span, help=help)
 
     def _distribute(self, bound: Bound | None, statement: syntax.Assign) -> tuple[Bound | None, ...]:
         count = len(statement.targets)
@@ -105,11 +118,12 @@ class Body(Calls):
 
     # --- Writes --------------------------------------------------------------------------------------------------
 
-    def _write(self, target: syntax.Lookup, value: syntax.Expr) -> None:
-        """`t[i] = v`."""
+    def _write(self, target: syntax.Lookup, value: syntax.Expr, adds: bool = False) -> None:
+        """`t[i] = v`, or `t[i] += v`; the whole tensor where `i` is `...`."""
         tensor = self._mutable(target)
-        indices, node = self.values(target.indices), self.value(value)
-        if tensor is None or indices is None or node is None:
+        whole = len(target.indices) == 1 and isinstance(target.indices[0], syntax.Dots)
+        indices, node = () if whole else self.values(target.indices), self.value(value)
+        if tensor is None or indices is None or node is None or not self._may_write(tensor, target, adds):
             return
         try:
             place = self.context.infer(Gather(tensor.name, indices))
@@ -126,8 +140,23 @@ class Body(Calls):
                 f"`{tensor.name}` holds {tensor.element.kind.value} numbers, this is {written.kind.value}", value.span
             )
         else:
-            self.context.scatters.append(Scatter(tensor.name, indices, node, target.span.to(value.span)))
+            self.context.scatters.append(Scatter(tensor.name, indices, node, target.span.to(value.span), adds))
             self.context.written[tensor.name] = target.span
+
+    def _may_write(self, tensor: TensorParam, target: syntax.Lookup, adds: bool) -> bool:
+        """Whether a tensor may be written here: what is added to is written by that statement alone."""
+        written = self.context.written.get(tensor.name)
+        added = any(write.adds for write in self.context.scatters if write.param == tensor.name)
+        if adds and tensor.element.kind is Kind.BOOL:
+            help = f"write `{target.span.text} = ... or ...`"
+            self.fault(f"`{tensor.name}` holds truth values, which cannot be added", target.span, help=help)
+        elif written and (adds or added):
+            help = "write all of it in one statement, or into two tensors"
+            note = Note("it is written here", written)
+            self.fault(f"`{tensor.name}` is written twice, and once added to", target.span, note, help=help)
+        else:
+            return True
+        return False
 
     def _mutable(self, target: syntax.Lookup) -> TensorParam | None:
         if self.frame.function:
