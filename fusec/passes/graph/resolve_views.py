@@ -2,17 +2,18 @@
 
 Before: `a, b = halves(x, over=D)`; after: two loads of `x`, over the axis `D/2`, at offsets 0 and `D/2`. A view of a
 computed value is pushed through the arithmetic down to the loads, so no kernel ever moves data between lanes for one;
-a merge is pushed up to the stores. A reduction over an axis that is split elsewhere reduces the parts and combines
-them, so that every load of the axis has one form. Relies on a simplified graph (no `mean`).
+a merge is pushed up to the stores. A rename exchanges two axes of one extent in all that a value is made of. A
+reduction over an axis that is split elsewhere reduces the parts and combines them, so that every load of the axis has
+one form. Relies on a simplified graph (no `mean`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
-from fusec.diagnostics import Diagnostic, InternalError, SpecError
+from fusec.diagnostics import Diagnostic, InternalError, Span, SpecError
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import (
     Cast,
@@ -33,27 +34,39 @@ from fusec.ir.expressions import (
     Scalar,
     Segment,
 )
-from fusec.ir.flow import Affine, Flow, FlowBuilder, FlowExpr, Load, Lookup, Position, Size, Store, flow_with_operands
+from fusec.ir.flow import (
+    Flow,
+    FlowBuilder,
+    FlowExpr,
+    Load,
+    Lookup,
+    Position,
+    Size,
+    Store,
+    flow_with_operands,
+    position_axes,
+)
 from fusec.ir.graph import Graph, Node, Output, Scatter
-from fusec.ir.types import INT, Axis, Lead, Named, Quotient, ValueType, product_extent, union
-from fusec.passes.graph.views.parts import Parts, Split, Value
+from fusec.ir.types import INT, Lead, Sum, ValueType, product_extent, union
+from fusec.ir.verify_flow import verify_flow
+from fusec.passes.graph.views.exchange import Exchange
+from fusec.passes.graph.views.parts import Clash, Parts, Split, Value
 from fusec.passes.graph.views.positions import part_of_store, positions_of, walked
 from fusec.passes.graph.views.reductions import Reductions
-
-Renames: TypeAlias = tuple[tuple[Axis, Axis], ...]
 
 
 def resolve_views(graph: Graph) -> Flow:
     """The flow of an op. A `SpecError` names the expression that has no lowering yet."""
-    return _Resolver(graph).run()
+    return verify_flow(_Resolver(graph).run())
 
 
 class _Resolver:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._builder: FlowBuilder = Builder[FlowExpr]()
-        self._values: dict[tuple[NodeId, Renames], Value] = {}
+        self._values: dict[NodeId, Value] = {}
         self._parts = Parts(graph, self._builder)
+        self._exchange = Exchange(self._builder)
         self._reductions = Reductions(self._parts, self._builder)
 
     def run(self) -> Flow:
@@ -87,33 +100,38 @@ class _Resolver:
         return value
 
     def _stores(self, store: Store, value: Value) -> list[Store]:
+        stored = position_axes(store.positions)
         if isinstance(value, Split):
+            if clash := self._parts.clash(value.axis, value.layout, stored):
+                raise self._taken_twice(clash, store.span)
             return [
                 found
                 for k, part in enumerate(value.parts)
                 for found in self._stores(part_of_store(store, value.axis, value.layout, k), part)
             ]
-        for axis in (axis for position in store.positions if isinstance(position, Affine) for axis in position.axes):
-            if axis in self._parts.apart and axis in self._builder[value].type.axes:
-                return self._stores(store, self._parts.split(value, axis))
+        split = self._parts.split(value, stored)
+        if split is not None and self._parts.clash(split.axis, split.layout, stored) is None:
+            return self._stores(store, split)
         return [replace(store, value=value)]
 
     # Values
 
-    def _value(self, number: NodeId, renames: Renames = ()) -> Value:
-        key = (number, renames)
-        if key not in self._values:
-            self._values[key] = self._resolved(self._graph.nodes[number], renames)
-        return self._values[key]
+    def _value(self, number: NodeId) -> Value:
+        if number not in self._values:
+            node = self._graph.nodes[number]
+            try:
+                self._values[number] = self._resolved(node)
+            except Clash as clash:
+                raise self._taken_twice(clash, node.span) from None
+        return self._values[number]
 
-    def _resolved(self, node: Node, renames: Renames) -> Value:
-        axis_of = _renaming(renames)
+    def _resolved(self, node: Node) -> Value:
         match node.expr:
             case Input(param):
-                return self._load(node, param, (), axis_of)
+                return self._load(node, param, ())
             case Gather(param, indices):
-                values = [self._value(index, renames) for index in indices]
-                return self._parts.lift(values, lambda ids: self._load(node, param, tuple(ids), axis_of))
+                values = [self._value(index) for index in indices]
+                return self._parts.lift(values, lambda ids: self._load(node, param, tuple(ids)))
             case Scalar() | Const() | MaxOf():
                 return self._builder.add(node.expr, node.type, node.name, node.span)
             case Extent(dim):
@@ -121,36 +139,35 @@ class _Resolver:
             case Index(Lead()):
                 raise self._not_built(node, "a position along `...`, which is any number of axes")
             case Index(axis):
-                return self._builder.add(Index(axis_of(axis)), ValueType(INT, (axis_of(axis),)), node.name, node.span)
+                return self._builder.add(Index(axis), ValueType(INT, (axis,)), node.name, node.span)
             case Elementwise(args=args):
-                return self._mapped(node, [self._value(arg, renames) for arg in args])
+                return self._mapped(node, [self._value(arg) for arg in args])
             case Cast(arg=arg):
-                return self._mapped(node, [self._value(arg, renames)])
+                return self._mapped(node, [self._value(arg)])
             case Choose(cases=cases):
-                return self._mapped(node, [self._value(case, renames) for _, case in cases])
+                return self._mapped(node, [self._value(case) for _, case in cases])
             case Reduce(op, arg, axes):
-                return self._reduction(node, op, arg, walked(axes), renames)
+                return self._reductions.reduced(node, op, self._value(arg), walked(axes))
             case Part(arg, axis, layout, index):
-                return self._parts.part(self._value(arg, renames), axis_of(axis), layout, index)
+                return self._parts.part(self._value(arg), axis, layout, index)
             case Merge(args, axis, layout):
-                parts = tuple(self._value(arg, renames) for arg in args)
-                return Split(axis_of(axis), layout, parts)
+                return self._parts.merged(tuple(map(self._value, args)), axis, layout)
             case Rename(arg, old, new):
-                kept = tuple(pair for pair in renames if pair[0] != old)
-                return self._value(arg, tuple(sorted({*kept, (old, axis_of(new))}, key=str)))
+                value = self._value(arg)
+                if (isinstance(old, Sum) or isinstance(new, Sum)) and self._parts.knows_by_parts(value, old):
+                    raise self._not_built(node, f"`{new}` as another name for `{old}`, which is computed part by part")
+                return self._exchange.renamed(value, old, new)
             case Dot(a, b, axes):
-                axes = walked(axes)
-                inner = self._inner(node, axes, renames)
-                return self._reductions.contracted(node, node.expr, self._value(a, inner), self._value(b, inner), axes)
+                return self._reductions.contracted(node, node.expr, self._value(a), self._value(b), walked(axes))
             case Segment():
                 raise self._not_built(node, "`segment`: a search of the offsets inside a kernel")
             case _:
                 assert_never(node.expr)
 
-    def _load(self, node: Node, param: str, indices: tuple[NodeId, ...], axis_of: Callable[[Axis], Axis]) -> NodeId:
+    def _load(self, node: Node, param: str, indices: tuple[NodeId, ...]) -> NodeId:
         tensor = self._graph.tensor(param)
         looked = tuple(Lookup(index, product_extent(dim)) for index, dim in zip(indices, tensor.dims, strict=False))
-        kept = positions_of(tuple(tuple(map(axis_of, dim)) for dim in tensor.dims[len(indices) :]))
+        kept = positions_of(tensor.dims[len(indices) :])
         load = Load(param, (*looked, *kept))
         axes = union(*(self._builder[index].type.axes for index in indices), *(position.axes for position in kept))
         return self._builder.add(load, ValueType(node.type.element, axes), node.name, node.span)
@@ -166,15 +183,12 @@ class _Resolver:
 
         return self._parts.lift(values, build)
 
-    def _reduction(self, node: Node, op: str, arg: NodeId, axes: tuple[Axis, ...], renames: Renames) -> Value:
-        return self._reductions.reduced(node, op, self._value(arg, self._inner(node, axes, renames)), axes)
-
-    def _inner(self, node: Node, axes: tuple[Axis, ...], renames: Renames) -> Renames:
-        """The renames that reach into an expression which reduces `axes`."""
-        inner = tuple(pair for pair in renames if pair[0] not in axes)
-        if any(new in axes for _, new in inner):
-            raise self._not_built(node, "a rename onto an axis that is reduced inside the renamed value")
-        return inner
+    def _taken_twice(self, clash: Clash, span: Span | None) -> SpecError | InternalError:
+        message = f"this takes `{clash.axis}` apart beside an axis `{clash.part}` of its own"
+        if span is None:
+            return InternalError("resolve_views", f"{message}, and there is no place in the spec to point at")
+        help = f"give that axis another name: `rename(..., {clash.part} -> NAME)`"
+        return SpecError((Diagnostic(message, span, help=help),))
 
     def _not_built(self, node: Node, what: str) -> SpecError | InternalError:
         if node.span is None:
@@ -182,18 +196,3 @@ class _Resolver:
         message = f"no kernel can be built for this yet: {what}"
         help = "the reference of the op works; take this part out of the spec to build the rest"
         return SpecError((Diagnostic(message, node.span, help=help),))
-
-
-def _renaming(renames: Renames) -> Callable[[Axis], Axis]:
-    known = dict(renames)
-
-    def axis_of(axis: Axis) -> Axis:
-        if axis in known:
-            return known[axis]
-        if isinstance(axis, Quotient) and axis.of in known:
-            whole = known[axis.of]
-            assert isinstance(whole, Named)
-            return Quotient(whole, axis.by)
-        return axis
-
-    return axis_of

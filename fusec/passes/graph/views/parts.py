@@ -9,10 +9,10 @@ from typing import TypeAlias
 import sympy
 
 from fusec.diagnostics import Diagnostic, InternalError, SpecError
-from fusec.ir.expressions import Const, Elementwise, Index, Layout, Merge, NodeId, Part
+from fusec.ir.expressions import Const, Dot, Elementwise, Index, Layout, Merge, NodeId, Part, Reduce, Rename
 from fusec.ir.flow import Affine, FlowBuilder, FlowNode, Load, Size, flow_operands, flow_with_operands, with_lookups
 from fusec.ir.graph import Constraint, Graph, reachable
-from fusec.ir.types import INT, Axis, Fixed, Quotient, Sum, ValueType, extent, union
+from fusec.ir.types import INT, Axis, Fixed, Quotient, Sum, ValueType, extent, union, without
 from fusec.ir.typing import part_axis
 from fusec.passes.graph.views.positions import axes_of_part, part_of_access, part_of_position
 
@@ -29,6 +29,25 @@ class Split:
 Value: TypeAlias = NodeId | Split
 
 
+class Clash(Exception):
+    """A value that is taken apart along `axis` has the axis `part` of its parts already."""
+
+    def __init__(self, axis: Axis, part: Axis) -> None:
+        super().__init__(f"{axis} has the part {part}")
+        self.axis = axis
+        self.part = part
+
+
+def axes_of(builder: FlowBuilder, value: Value) -> tuple[Axis, ...]:
+    """The axes of a value, those of its parts aside."""
+    if isinstance(value, NodeId):
+        return builder[value].type.axes
+    inside = (
+        without(axes_of(builder, part), axes_of_part(value.axis, value.layout, k)) for k, part in enumerate(value.parts)
+    )
+    return union(*inside, (value.axis,))
+
+
 class Parts:
     """Takes values apart. `apart` holds the axes some view takes apart, each with the first layout it does so in."""
 
@@ -38,14 +57,41 @@ class Parts:
         self._pushed: dict[tuple[NodeId, Axis, Layout, int], NodeId] = {}
         self.apart = _split_axes(graph)
 
-    def split(self, value: NodeId, axis: Axis) -> Split:
-        """A plain value by its parts along an axis of `apart`."""
-        layout = self.apart[axis]
-        count = len(axis.parts) if isinstance(axis, Sum) else 2
-        return Split(axis, layout, tuple(self._push(value, axis, layout, k) for k in range(count)))
+    def split(self, value: NodeId, axes: tuple[Axis, ...]) -> Split | None:
+        """A plain value by its parts along one of `axes` that some view takes apart; None where there is none."""
+        for axis in axes:
+            if axis in self._builder[value].type.axes and axis in self.apart:
+                layout = self.apart[axis]
+                try:
+                    return Split(axis, layout, tuple(self._push(value, axis, layout, k) for k in range(_count(axis))))
+                except Clash:
+                    continue  # Nothing asks for parts of this value: it stays whole.
+        return None
+
+    def clash(self, axis: Axis, layout: Layout, axes: tuple[Axis, ...]) -> Clash | None:
+        """Why what has these axes, `axis` or not, cannot stand beside parts of it."""
+        inside = union(*(axes_of_part(axis, layout, k) for k in range(_count(axis))))
+        found = next((part for part in inside if part in axes), None)
+        return None if found is None else Clash(axis, found)
+
+    def knows_by_parts(self, value: Value, axis: Axis) -> bool:
+        """Whether a value is made of computed parts along an axis."""
+        if isinstance(value, NodeId):
+            return False
+        return value.axis == axis or any(self.knows_by_parts(part, axis) for part in value.parts)
+
+    def merged(self, parts: tuple[Value, ...], axis: Axis, layout: Layout) -> Split:
+        """The value that has these parts along an axis."""
+        for k, part in enumerate(parts):
+            rest = without(axes_of(self._builder, part), axes_of_part(axis, layout, k))
+            if clash := self.clash(axis, layout, rest):
+                raise clash
+        return Split(axis, layout, parts)
 
     def part(self, value: Value, axis: Axis, layout: Layout, k: int) -> Value:
         """Part `k` of a value; a value without the axis is the same in every part."""
+        if clash := self.clash(axis, layout, axes_of(self._builder, value)):
+            raise clash
         if isinstance(value, NodeId):
             return self._push(value, axis, layout, k)
         if value.axis != axis:
@@ -72,7 +118,8 @@ class Parts:
         """That the spec promises an extent whose halves have halves."""
         named = axis.of if isinstance(axis, Quotient) else axis
         parts = 4 * (axis.by if isinstance(axis, Quotient) else 1)
-        if any(_divides(rule, extent(named), parts) for rule in self._graph.constraints):
+        rules = self._graph.constraints
+        if any(_divides(rule, size, parts) for size in _equal(extent(named), rules) for rule in rules):
             return
         if isinstance(axis, Fixed) and axis.extent % 4 == 0:
             return
@@ -97,6 +144,9 @@ class Parts:
     def _pushed_part(self, node: FlowNode, axis: Axis, layout: Layout, k: int) -> NodeId:
         expr = node.expr
         new = axes_of_part(axis, layout, k)
+        bound = expr.axes if isinstance(expr, Reduce | Dot) else ()
+        if clash := self.clash(axis, layout, (*node.type.axes, *bound)):
+            raise clash
         axes = tuple(item for a in node.type.axes for item in (new if a == axis else (a,)))
         type = ValueType(node.type.element, axes)
         if isinstance(expr, Index):
@@ -131,6 +181,11 @@ class Parts:
         return self._builder.add(Size(value), ValueType(INT))
 
 
+def _count(axis: Axis) -> int:
+    """How many parts an axis has."""
+    return len(axis.parts) if isinstance(axis, Sum) else 2
+
+
 def _divides(rule: Constraint, size: sympy.Expr, parts: int) -> bool:
     """Whether a constraint promises that `size` is a multiple of `parts`."""
     if rule.relation != "==" or not rule.right.is_Integer:
@@ -144,11 +199,27 @@ def _divides(rule: Constraint, size: sympy.Expr, parts: int) -> bool:
     )
 
 
+def _equal(size: sympy.Expr, rules: tuple[Constraint, ...]) -> set[sympy.Expr]:
+    """The extents that constraints say are `size`, itself among them."""
+    found = {size}
+    pairs = [(rule.left, rule.right) for rule in rules if rule.relation == "=="]
+    for _ in pairs:
+        found |= {side for pair in pairs if not found.isdisjoint(pair) for side in pair}
+    return found
+
+
 def _split_axes(graph: Graph) -> dict[Axis, Layout]:
-    """The axes that some view takes apart, each with the first layout it is taken apart in."""
+    """The axes that some view takes apart, under all their names, each with the first layout it is taken apart in."""
     found: dict[Axis, Layout] = {}
+    renames: list[tuple[Axis, Axis]] = []
     for number in sorted(reachable(graph.nodes, graph.roots)):
-        expr = graph.nodes[number].expr
-        if isinstance(expr, Part | Merge):
-            found.setdefault(expr.axis, expr.layout)
+        match graph.nodes[number].expr:
+            case Part(axis=axis, layout=layout) | Merge(axis=axis, layout=layout):
+                found.setdefault(axis, layout)
+            case Rename(old=old, new=new):
+                renames += [(old, new), (new, old)]
+    for _ in renames:
+        for old, new in renames:
+            if old in found and not isinstance(new, Sum) and not isinstance(old, Sum):
+                found.setdefault(new, found[old])
     return found

@@ -9,7 +9,7 @@ from fusec.ir.expressions import Dot, Elementwise, Layout, NodeId, Reduce
 from fusec.ir.flow import FlowBuilder
 from fusec.ir.graph import Node
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.types import REAL, Axis, Computed, Sum, ValueType, union, without
+from fusec.ir.types import REAL, Axis, Computed, ValueType, union, without
 from fusec.ir.typing import part_axis
 from fusec.passes.graph.views.parts import Parts, Split, Value
 from fusec.passes.graph.views.positions import axes_of_part
@@ -25,10 +25,10 @@ class Reductions:
     def reduced(self, node: Node, op: str, value: Value, axes: tuple[Axis, ...]) -> Value:
         """A reduction of `node`: the parts of an axis that is reduced are reduced, then combined."""
         if isinstance(value, NodeId):
-            split = next((a for a in axes if a in self._parts.apart and a in self._builder[value].type.axes), None)
+            split = self._parts.split(value, axes)
             if split is None:
                 return self._plain_reduction(node, op, value, axes)
-            value = self._parts.split(value, split)
+            value = split
         if value.axis not in axes:
             parts = tuple(self.reduced(node, op, part, axes) for part in value.parts)
             return Split(value.axis, value.layout, parts)
@@ -63,23 +63,17 @@ class Reductions:
 
     def contracted(self, node: Node, dot: Dot, a: Value, b: Value, axes: tuple[Axis, ...]) -> Value:
         """A dot of values in parts: over parts of another axis several dots, over parts of its own their sum."""
-        for value in (a, b):
-            if isinstance(value, NodeId):
-                apart = (axis for axis in axes if axis in self._parts.apart and axis in self._builder[value].type.axes)
-                split, layout = next(((axis, self._parts.apart[axis]) for axis in apart), (None, Layout.PARTS))
-            else:
-                split, layout = value.axis, value.layout
-            if split is None:
-                continue
-            count = len(split.parts) if isinstance(split, Sum) else 2
-            part = self._parts.part
-            both = [(part(a, split, layout, k), part(b, split, layout, k)) for k in range(count)]
+        a, b = self._apart(a, b, axes)
+        found = next((value for value in (a, b) if isinstance(value, Split)), None)
+        if found is not None:
+            split, layout, part = found.axis, found.layout, self._parts.part
+            pairs = [(part(a, split, layout, k), part(b, split, layout, k)) for k in range(len(found.parts))]
             if split not in axes:
-                return Split(split, layout, tuple(self.contracted(node, dot, *pair, axes) for pair in both))
+                return Split(split, layout, tuple(self.contracted(node, dot, *pair, axes) for pair in pairs))
             rest = tuple(axis for axis in axes if axis != split)
             dots = [
                 self.contracted(node, dot, *pair, (*rest, *axes_of_part(split, layout, k)))
-                for k, pair in enumerate(both)
+                for k, pair in enumerate(pairs)
             ]
             total = dots[0]
             for other in dots[1:]:
@@ -90,3 +84,14 @@ class Reductions:
         kept = union(self._builder[a].type.axes, self._builder[b].type.axes)
         type = ValueType(node.type.element, without(kept, axes))
         return self._builder.add(replace(dot, a=a, b=b, axes=axes), type, node.name, node.span)
+
+    def _apart(self, a: Value, b: Value, axes: tuple[Axis, ...]) -> tuple[Value, Value]:
+        """Plain operands of a dot, one of them by its parts along an axis that is contracted and taken apart."""
+        if not isinstance(a, NodeId) or not isinstance(b, NodeId):
+            return a, b
+        for axis in axes:
+            one, other = self._parts.split(a, (axis,)), self._parts.split(b, (axis,))
+            both = (*self._builder[a].type.axes, *self._builder[b].type.axes)
+            if one is not None and other is not None and not self._parts.clash(axis, one.layout, both):
+                return one, other
+        return a, b

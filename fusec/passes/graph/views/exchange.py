@@ -1,0 +1,69 @@
+"""Exchange: another name for an axis of a value, by exchanging the two in all that the value is made of.
+
+Both have one extent. Exchanging them, instead of putting one for the other, keeps a reduction inside that walks the new
+name apart from what is renamed to it: it then walks the old one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fusec.ir.expressions import Dot, Index, NodeId, Reduce
+from fusec.ir.flow import Affine, FlowBuilder, FlowExpr, FlowNode, Load, Position, flow_operands, flow_with_operands
+from fusec.ir.types import Axis, ValueType
+from fusec.ir.typing import part_axis
+from fusec.passes.graph.views.parts import Clash, Split, Value, axes_of
+from fusec.passes.graph.views.positions import axes_of_part
+
+
+class Exchange:
+    """Gives axes of the values of a flow other names."""
+
+    def __init__(self, builder: FlowBuilder) -> None:
+        self._builder = builder
+        self._known: dict[tuple[NodeId, frozenset[Axis]], NodeId] = {}
+
+    def renamed(self, value: Value, old: Axis, new: Axis) -> Value:
+        """The value with axis `old` under the name `new`, which it does not have."""
+        if isinstance(value, NodeId):
+            return self._exchanged(value, old, new)
+        inside = [axes_of_part(value.axis, value.layout, k) for k in range(len(value.parts))]
+        if value.axis != old:
+            if any(new in axes for axes in inside):
+                raise Clash(value.axis, new)
+            return replace(value, parts=tuple(self.renamed(part, old, new) for part in value.parts))
+        half, other = part_axis(old), part_axis(new)
+        if any(other in axes_of(self._builder, part) for part in value.parts):
+            raise Clash(new, other)
+        return Split(new, value.layout, tuple(self.renamed(part, half, other) for part in value.parts))
+
+    def _exchanged(self, number: NodeId, one: Axis, other: Axis) -> NodeId:
+        node = self._builder[number]
+        if one not in node.type.axes and other not in node.type.axes:
+            return number
+        key = (number, frozenset((one, other)))
+        if key not in self._known:
+            self._known[key] = self._made(node, one, other)
+        return self._known[key]
+
+    def _made(self, node: FlowNode, one: Axis, other: Axis) -> NodeId:
+        def names(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+            return tuple(other if axis == one else one if axis == other else axis for axis in axes)
+
+        def moved(position: Position) -> Position:
+            if not isinstance(position, Affine):
+                return position
+            steps = (step for _, step in position.terms)
+            return replace(position, terms=tuple(zip(names(position.axes), steps, strict=True)))
+
+        expr: FlowExpr = node.expr
+        match expr:
+            case Load(positions=positions):
+                expr = replace(expr, positions=tuple(map(moved, positions)))
+            case Index(axis):
+                expr = Index(*names((axis,)))
+            case Reduce(axes=axes) | Dot(axes=axes):
+                expr = replace(expr, axes=names(axes))
+        operands = tuple(self._exchanged(operand, one, other) for operand in flow_operands(node.expr))
+        type = ValueType(node.type.element, names(node.type.axes))
+        return self._builder.add(flow_with_operands(expr, operands), type, node.name, node.span)
