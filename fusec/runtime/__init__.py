@@ -24,7 +24,7 @@ from fusec.runtime.op import Op
 from fusec.runtime.overlap import overlaps
 from fusec.runtime.persistent import Contraction, outruns, runs
 from fusec.runtime.plan import Buffer, Plan
-from fusec.runtime.prepare import Prepare, frozen_weights
+from fusec.runtime.prepare import Prepare, frozen_weights, weights_changed
 from fusec.runtime.product import Matrix, Product, matmul
 from fusec.runtime.ways import Ways, shaped, takes
 
@@ -72,4 +72,5 @@ __all__ = [
     "squeeze",
     "takes",
     "tiles",
+    "weights_changed",
 ]

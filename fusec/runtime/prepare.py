@@ -2,8 +2,11 @@
 
 Kept values belong to the very tensors they were computed from, or to the tensors these are views of, with the memory
 they had and the version that PyTorch counts up at every write. So an in-place update, an optimizer step,
-`load_state_dict`, `.to` and `.half` are all noticed. What PyTorch does not count is not: after a write through `.data`,
-from a kernel of one's own or from another library, say so with `torch.autograd.graph.increment_version(weight)`.
+`load_state_dict`, `.to` and `.half` are all noticed. PyTorch does not count a write through `.data`, as loaders of
+weights do it, from a kernel of one's own or from another library: say so with `weights_changed()`. Else it is found by
+comparing what the weights hold with what they held, at each call on the CPU; on a GPU, where that takes time and waits
+for the device, at one call of `COMPARED` that read the values. Until then plans that read the values go by the old
+weights, and those that read the weights themselves by the new.
 
 Where nobody could notice a change, values are not kept but computed in every call: for weights made in inference mode,
 which have no version, and while a CUDA graph is captured, for its replays do not come by here. The graph then holds
@@ -18,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from itertools import count
 from threading import RLock
 from typing import Any, TypeAlias
 
@@ -30,6 +34,13 @@ Values: TypeAlias = tuple[torch.Tensor, ...]
 
 _capturing: Callable[[], bool] = getattr(torch._C, "_cuda_isCurrentStreamCapturing", lambda: False)
 _frozen = ContextVar("frozen", default=False)
+COMPARED = 1000
+"""Calls on a GPU of which one compares weights by content."""
+
+_told = count(1)
+_changes = 0
+"""How often weights were said to have changed."""
+
 _EXACT = settings(torch.float32, tf32=False)
 
 
@@ -45,6 +56,16 @@ def frozen_weights() -> Iterator[None]:
         yield
     finally:
         _frozen.reset(token)
+
+
+def weights_changed() -> None:
+    """Say that weights were written in a way that PyTorch does not count, through `.data` for instance.
+
+    From now on calls of all ops see what their weights hold now, whatever plan they take. Values that CUDA graphs read
+    are renewed where they are, by the next call outside of a graph.
+    """
+    global _changes
+    _changes = next(_told)
 
 
 class Prepare:
@@ -82,6 +103,7 @@ class Prepared:
         self._shapes = [None if weight is None else weight.shape for weight in weights]
         self._device = next(weight.device for weight in weights if weight is not None)
         self._captures = self._device.type == "cuda"
+        self._compared = COMPARED if self._captures else 1
         self._kept: dict[object, Entry] = {}
         self._lock = RLock()  # a collection of garbage may run anything meanwhile
 
@@ -92,6 +114,10 @@ class Prepared:
         """
         captured = self._captures and _capturing()
         entry = self._kept.get(addresses)
+        if entry is not None and not captured:
+            entry.calls += 1
+            if entry.calls % self._compared == 0:
+                entry.compare(weights)
         if entry is None or not entry.holds(weights):
             return Entry(self._values(weights)) if captured else self._renew(weights, addresses)
         return Entry(self._values(weights)) if captured and not _frozen.get() else entry
@@ -110,7 +136,9 @@ class Prepared:
 
     def _entry(self, weights: Weights, addresses: object, old: Entry | None, stream: Any) -> Entry:
         versions = [None if weight.is_inference() else weight._version for weight in weights]
+        changes = _changes
         with torch.cuda.stream(stream):
+            contents = _contents(weights)
             values = self._values(weights)
             if old is not None and list(map(_form, old.values)) == list(map(_form, values)):
                 for kept, value in zip(old.values, values, strict=True):
@@ -118,7 +146,7 @@ class Prepared:
                 values = old.values
             if stream is not None:
                 stream.synchronize()  # the next call may be on another stream
-        return Entry(values, weights, versions, lambda _: self._kept.pop(addresses, None))
+        return Entry(values, weights, versions, contents, changes, lambda _: self._kept.pop(addresses, None))
 
     def dtypes(self, weights: Weights) -> dict[str, torch.dtype]:
         """What the values are, by name; nothing is computed where the weights are on the meta device."""
@@ -139,31 +167,57 @@ class Prepared:
 class Entry:
     """Prepared values and, if they are kept, what they were computed from."""
 
-    __slots__ = ("_ids", "_sources", "_storages", "_versions", "addresses", "values")
+    __slots__ = ("_changes", "_contents", "_ids", "_sources", "_storages", "_versions", "addresses", "calls", "values")
 
     def __init__(
         self,
         values: Values,
         weights: Weights = (),
         versions: Sequence[int | None] = (),
+        contents: Sequence[torch.Tensor] = (),
+        changes: int = 0,
         gone: Callable[[object], object] | None = None,
     ) -> None:
-        """`gone` is called when a weight, or the memory it has now, is no more; the entry must not be used then."""
+        """`gone` is called when a weight, or the memory it has now, is no more; the entry must not be used then.
+
+        `contents` tell what the weights held, `changes` how often they had been said to have changed.
+        """
         self.values = values
+        self.calls = 0
         self.addresses = [value.data_ptr() for value in values]
         self._versions = versions
+        self._contents = contents
+        self._changes = changes
         self._ids = [id(_source(weight)) for weight in weights]
         self._sources = [weakref.ref(_source(weight), gone) for weight in weights]
         self._storages = [weakref.ref(weight.untyped_storage(), gone) for weight in weights]
 
     def holds(self, weights: Weights) -> bool:
         """Whether the values are those of `weights`, which lie at the addresses that they were computed from."""
+        if self._changes != _changes:
+            return False
         if [*map(id, weights)] != self._ids and [id(_source(weight)) for weight in weights] != self._ids:
             return False
         try:
             return [weight._version for weight in weights] == self._versions
         except RuntimeError:  # an inference tensor has no version
             return _frozen.get()
+
+    def compare(self, weights: Weights) -> None:
+        """Hold the values no longer if the weights hold something else than they did. Waits for the device."""
+        now = _contents(weights)
+        if len(now) != len(self._contents) or not all(map(torch.equal, now, self._contents)):
+            self._changes = -1
+
+
+def _contents(weights: Weights) -> list[torch.Tensor]:
+    """Sums of the bits of each weight along its first and its last axis: small tensors that tell most changes."""
+    with torch.no_grad():
+        bits = [weight.detach().view(_BITS[weight.element_size()]) for weight in weights]
+        return [each.sum(axis, dtype=torch.int64) for each in bits for axis in (0, -1)]
+
+
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def _source(weight: torch.Tensor) -> torch.Tensor:

@@ -7,13 +7,17 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from sample_ops import rmsnorm_linear as linear
 
-from fusec.runtime import Plan, Prepare, frozen_weights
+import fusec
+from fusec.driver.compile import compile_file
+from fusec.driver.load import load_from
+from fusec.runtime import Plan, Prepare, frozen_weights, prepare
 from fusec.runtime.prepare import Entry
 
 K, N = 24, 10
@@ -77,6 +81,12 @@ def _through_data(layer: Layer) -> None:
     torch.autograd.graph.increment_version(layer.proj)
 
 
+def _through_data_silently(layer: Layer) -> None:
+    layer.proj.data.copy_(torch.randn(N, K))
+    if layer.proj.is_cuda:  # where weights are compared at some calls only
+        fusec.weights_changed()
+
+
 def _rounded(layer: Layer) -> None:
     layer.half().float()  # the memory of the first weights may be that of the last
 
@@ -99,7 +109,15 @@ CHANGES: dict[str, Callable[[Layer], object]] = {
     "another layout": _unequal,
     "another parameter": lambda layer: setattr(layer, "proj", torch.nn.Parameter(layer.proj * 2)),
     "through data, and said so": _through_data,
+    "as loaders write it": _through_data_silently,
+    "rows swapped through data": lambda layer: _written(layer, layer.proj[torch.arange(N) ^ 1]),
+    "one bit through data": lambda layer: _written(layer, layer.proj.nextafter(layer.proj.new_tensor(9.0))),
 }
+
+
+def _written(layer: Layer, proj: torch.Tensor) -> None:
+    layer.proj.data.copy_(proj)
+    fusec.weights_changed()
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -114,6 +132,50 @@ def test_a_change_is_seen(change: str, computed: list[torch.Tensor], device: tor
             for _ in range(3):
                 check(layer, layer(x), x)
             assert len(computed) == times or change in ("half", "bfloat16", "another layout")
+
+
+class Rows(torch.nn.Module):
+    """A weight of 8 bits, a scale for each row. One row of x reads them as they are, several the prepared product."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        weight = torch.randint(-9, 9, (16, K), dtype=torch.int8, device=device)
+        self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        self.scale = torch.nn.Parameter(torch.rand(16, device=device))
+
+
+@torch.no_grad()
+def test_a_change_through_data_is_one_in_every_plan(tmp_path: Path, device: torch.device) -> None:
+    text = (
+        "op scaled(x: f16[M, K], weight weight: i8[N, K], weight scale: f32[N]) -> y: f32[M, N]:\n"
+        "    y = dot(x, weight * scale, over=K)\n"
+    )
+    op, layer = load_from(text, compile_file, tmp_path), Rows(device)
+    for times in range(3):
+        for rows in (1, 5, 70):
+            x = torch.randn(rows, K, device=device).half()
+            wanted = x.double() @ (layer.weight.double() * layer.scale.double()[:, None]).T
+            terms = x.double().abs() @ (layer.weight.double() * layer.scale.double()[:, None]).abs().T
+            assert ((op(x, layer.weight, layer.scale).double() - wanted).abs() <= 2**-10 * terms).all()
+        layer.weight.data.copy_(torch.randint(-9, 9, (16, K), dtype=torch.int8))
+        if times == 1:
+            layer.scale.data.mul_(2)
+        fusec.weights_changed()
+
+
+def test_a_change_that_is_not_told_is_found_by_content(
+    computed: list[torch.Tensor], device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "COMPARED", 3)
+    layer, x = Layer(device), torch.randn(3, K, device=device)
+    with torch.no_grad():
+        for _ in range(8):
+            check(layer, layer(x), x)
+        layer.proj.data.copy_(torch.randn(N, K))
+        for _ in range(3):
+            y = layer(x)
+        check(layer, y, x)
+    assert len(computed) == 2
 
 
 @pytest.mark.parametrize("mode", [nullcontext, torch.no_grad, torch.inference_mode])
@@ -268,8 +330,8 @@ def test_several_ops_share_a_weight(device: torch.device) -> None:
         Prepare(function, weights=("weight",), names=("value",)) for function in (lambda w: w * 2, lambda w: -w)
     )
     for _ in range(2):
-        for prepare, factor in ((doubled, 2), (negated, -1)):
-            (value,) = prepare.like(weight).of((weight,), (weight.data_ptr(),)).values
+        for made, factor in ((doubled, 2), (negated, -1)):
+            (value,) = made.like(weight).of((weight,), (weight.data_ptr(),)).values
             assert torch.equal(value, weight * factor)
         weight.add_(1)
 
@@ -366,3 +428,16 @@ def test_compiled(computed: list[torch.Tensor], device: torch.device) -> None:
 def test_opcheck(device: torch.device) -> None:
     layer, x = Layer(device), torch.randn(2, 3, K, device=device)
     torch.library.opcheck(linear._OP.operator, (x, layer.gain.detach(), layer.proj.detach(), None, 1e-6))
+
+
+@pytest.mark.parametrize("elements", [1, 2, 3, 4])
+def test_a_weight_off_16_bytes(elements: int, computed: list[torch.Tensor], device: torch.device) -> None:
+    x, gain = torch.randn(3, K, device=device), torch.randn(K, device=device)
+    memory = torch.randn(N * K + 8, device=device)
+    for times in (1, 2):
+        proj = memory[elements:][: N * K].view(N, K)
+        for _ in range(3):
+            torch.testing.assert_close(linear.rmsnorm_linear(x, gain, proj), linear.reference(x, gain, proj))
+        assert len(computed) == times
+        assert all(not value.data_ptr() & 15 for entry in kept() for value in entry.values)
+        memory.mul_(2)

@@ -116,3 +116,30 @@ def test_it_works_where_pytorch_lacks_the_check(
             rotating.rope_like(x, weight, table, table.clone()), rotating.reference(x, weight, table, table)
         )
     assert len(counted) == 1
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["x", "weight"])
+def test_an_address_off_16_bytes_has_a_plan_of_its_own(
+    which: int, counted: list[object], monkeypatch: pytest.MonkeyPatch, device: torch.device
+) -> None:
+    """A kernel handle is for one class of alignment, and the plan for it chose how wide it reads."""
+    ran: list[Plan] = []
+    run = Plan.run
+
+    def recorded(plan: Plan, *arguments: object) -> object:
+        ran.append(plan)
+        return run(plan, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Plan, "run", recorded)
+    table = TABLE.to(device)
+    by_address: dict[int, set[int]] = {}
+    for elements in (0, 2, 0, 1, 2, 0, 3, 1, 2, 2, 0, 4, 0):
+        given = [X.to(device), W.to(device)]
+        moved = torch.empty(given[which].numel() + 8, device=device)[elements:][: given[which].numel()]
+        given[which] = moved.view_as(given[which]).copy_(given[which])
+        result = rotating.rope_like(*given, table, table.clone())
+        torch.testing.assert_close(result, rotating.reference(*given, table, table))
+        by_address.setdefault(given[which].data_ptr() & 15, set()).add(id(ran[-1]))
+    assert by_address.keys() == {0, 4, 8, 12}
+    assert all(len(plans) == 1 for plans in by_address.values())
+    assert len(set.union(*by_address.values())) == len(counted) == 4

@@ -84,7 +84,7 @@ LAYERS = (
     ),
     Layer("cli", ("__version__", "commands"), ("typer",)),
     Layer("__main__", ("cli",)),
-    Layer("", ("driver.load",)),
+    Layer("", ("driver.load", "runtime")),
 )
 """The first entry whose place fits a module is its layer. `codegen.gate_worker` is a process of its own."""
 
