@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -21,13 +21,19 @@ if not torch.cuda.is_available() and "TRITON_INTERPRET" not in os.environ:
 from fusec.runtime.interpreter import exact, interpreting
 from fusec.testing import agreement
 
-RANDOM_SPECS = 300
-"""How many random specs a run takes that names none."""
+RANDOM_SPECS = 150
+"""How many random specs a run takes that names none. `python -m fusec.testing.sweep` takes as many as one likes."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--spec-seed N`, any number of times: run tests of random specs on these specs only."""
-    parser.addoption("--spec-seed", type=int, action="append", help="run tests of random specs on this one")
+    """`--spec-seed N` or `--spec-seed A:B`, any number of times: run tests of random specs on these specs only."""
+    help = "run tests of random specs on this one, or from the first of two up to the second"
+    parser.addoption("--spec-seed", type=_seeds, action="extend", metavar="N|A:B", help=help)
+
+
+def _seeds(text: str) -> Sequence[int]:
+    first, _, end = text.partition(":")
+    return range(int(first), int(end or int(first) + 1))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -89,9 +89,9 @@ _BOXES = Budget(rows=129, elements=1 << 15, inner=BOXED_INNER, outer=BOXED_OUTER
 
 
 @st.composite
-def boxed_cases(draw: st.DrawFn, graph: Graph) -> Case:
+def boxed_cases(draw: st.DrawFn, graph: Graph, budget: Budget = _BOXES) -> Case:
     """Calls of an op with dots whose operands the copy engine can move, with a few among them that it cannot."""
-    case = draw(cases(graph, _BOXES))
+    case = draw(cases(graph, budget))
     if draw(st.sampled_from(_often(False, [True], 4))):
         return case
     narrow = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from writing import definitions, text_of
 
 from fusec.diagnostics import Source, SpecError
-from fusec.ir.expressions import Elementwise
+from fusec.ir.expressions import Elementwise, Reduce
 from fusec.ir.graph import SIZE, Graph, TensorParam, reachable
 from fusec.ir.types import product_extent, symbol
 from fusec.ir.verify import verify_graph
@@ -39,6 +39,15 @@ def test_names_of_the_spec_reach_the_nodes() -> None:
     (graph,) = graphs_of("op f(x: f32[N]) -> y: f32[N]:\n    half = x * 0.5\n    other = half\n    y = exp(other)\n")
     live = reachable(graph.nodes, graph.roots)
     assert {graph.nodes[n].name for n in live} == {"x", None, "half", "y"}
+
+
+@pytest.mark.parametrize("over", ["8", "(8, 4)", "(8, N)", "(N, 4)", "N"])
+def test_a_function_takes_axes_written_as_numbers(over: str) -> None:
+    """Whether `8` is a number or an axis, the body of the function says."""
+    text = f"op f(x: f32[8, 4, N]) -> y: f32[8, 4, N]:\n    y = softmax(x, over={over})\n"
+    (graph,) = graphs_of(text)
+    found = {tuple(map(str, node.expr.axes)) for node in graph.nodes if isinstance(node.expr, Reduce)}
+    assert found == {tuple(over.strip("()").split(", "))}
 
 
 def test_functions_that_multiply_are_refused_in_time() -> None:

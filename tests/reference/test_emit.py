@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import inspect
 import symtable
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -19,6 +18,7 @@ from fusec.diagnostics import Source
 from fusec.ir.expressions import Elementwise, Reduce
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
 from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.words import BUILTINS
 from fusec.lang.load import load
 from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope
@@ -121,10 +121,38 @@ def test_text_is_deterministic_and_fits(name: str) -> None:
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_text_needs_torch_alone(name: str) -> None:
-    table = symtable.symtable(emit(GRAPHS[name]), name, "exec")
-    own = set(table.get_identifiers())
-    used = {symbol.get_name() for each in table.get_children() for symbol in each.get_symbols() if symbol.is_global()}
-    assert used <= own | {"torch"} | set(dir(builtins))
+    assert foreign(emit(GRAPHS[name])) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("import torch\ndef f(x):\n    return torch.exp(x)", set()),
+        ("import numpy\ndef f(x):\n    return numpy.exp(x)", {"numpy"}),
+        ("from math import exp\ndef f(x):\n    return exp(x)", {"math"}),
+        ("def f(x):\n    import os\n    return os.fork()", {"os"}),
+        ("def f(x):\n    return open(x)", {"open"}),
+        ("def f(x):\n    return [numpy.exp(y) for y in x]", {"numpy"}),
+    ],
+)
+def test_what_else_it_would_need_is_seen(text: str, found: set[str]) -> None:
+    assert foreign(text) == found
+
+
+def foreign(text: str) -> set[str]:
+    """What a text imports or reads that is neither its own nor torch, nor a builtin of generated code."""
+    nodes = list(ast.walk(ast.parse(text)))
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    table = symtable.symtable(text, "text", "exec")
+    used = {symbol.get_name() for each in _tables(table) for symbol in each.get_symbols() if symbol.is_global()}
+    return (imported | (used - set(table.get_identifiers()) - BUILTINS)) - {"torch"}
+
+
+def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+    for each in table.get_children():
+        yield each
+        yield from _tables(each)
 
 
 @pytest.mark.parametrize("name", GRAPHS)

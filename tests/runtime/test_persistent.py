@@ -80,7 +80,15 @@ def test_a_program_has_tiles_and_room_for_them(output: tuple[int, int, int, int]
 def test_few_programs_make_several_tiles_each(chip: int) -> None:
     with mock.patch.object(persistent, "_chip", return_value=(chip, SHARED)):
         first, *_ = runs(None, HOST, Contraction(1, 4096, 4096, 512, halves=2))
-    assert first.programs <= chip < first.end - first.begin
+    assert first.programs == chip < first.end - first.begin
+
+
+@pytest.mark.parametrize("chip", [7, 132])
+@pytest.mark.parametrize("sides", [1, 64, 200])
+def test_where_tiles_are_fewer_than_multiprocessors_each_has_a_program(sides: int, chip: int) -> None:
+    with mock.patch.object(persistent, "_chip", return_value=(chip, SHARED)):
+        (run,) = runs(None, HOST, Contraction(1, sides, 64, 512))
+    assert run.programs == run.end - run.begin == cdiv(sides, run.side) * cdiv(64, run.block) <= chip
 
 
 def test_rows_that_batches_share_are_read_once() -> None:

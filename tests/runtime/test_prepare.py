@@ -362,6 +362,16 @@ def test_autocast_does_not_reach_what_is_captured(device: torch.device, monkeypa
     assert value.dtype == torch.float32
 
 
+@pytest.mark.parametrize("off", [1, 2, 3])
+def test_values_lie_at_multiples_of_16_wherever_they_were_computed(off: int, device: torch.device) -> None:
+    """Kernels of calls with aligned arguments are compiled for that, and are launched with these addresses as well."""
+    prepare = Prepare(lambda weight: torch.cat([weight, weight])[off : off + 8], weights=("weight",), names=("part",))
+    weight = torch.randn(16, device=device)
+    (value,) = prepare.like(weight).of((weight,), (weight.data_ptr(),)).values
+    assert value.data_ptr() % 16 == 0
+    assert torch.equal(value, weight[off : off + 8])
+
+
 def test_an_error_of_the_preparation_is_the_caller_s(device: torch.device) -> None:
     prepare = Prepare(lambda weight: weight @ weight, weights=("weight",), names=("square",))
     weight = torch.randn(2, 3, device=device)

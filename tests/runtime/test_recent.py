@@ -33,7 +33,10 @@ DIFFERENT: dict[str, Callable[[], tuple[Tensors, Settings]]] = {
     "class": lambda: ((X.as_subclass(type("Marked", (torch.Tensor,), {})), W), ("relu", None)),
     "gradient": lambda: ((X.clone().requires_grad_(), W), ("relu", None)),
     "negated": lambda: ((torch._neg_view(X), W), ("relu", None)),
-    "address": lambda: ((X, torch.randn(25)[1:]), ("relu", None)),
+    **{
+        f"address, {4 * off} bytes off": lambda off=off: ((X, torch.randn(24 + off)[off:]), ("relu", None))
+        for off in (1, 2, 3)
+    },
     "omitted": lambda: ((X, None), ("relu", None)),
     "choice": lambda: ((X, W), ("none", None)),
     "dim": lambda: ((X, W), ("relu", 3)),
@@ -83,18 +86,34 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
     op._recent = None
 
 
+def off_boundary(tensor: torch.Tensor, elements: int) -> torch.Tensor:
+    """The same values, so many elements behind a boundary of 16 bytes."""
+    return torch.cat([tensor[:elements], tensor])[elements:]
+
+
+@pytest.mark.parametrize("elements", [1, 2, 3])
+def test_a_call_off_a_boundary_is_not_taken_for_one_at_it(
+    elements: int, counted: list[object], device: torch.device
+) -> None:
+    """Its kernels are right for every address, and slower: whoever comes next at a boundary gets a plan of its own."""
+    x, weight, table = X.to(device), W.to(device), TABLE.to(device)
+    for each in (off_boundary(weight, elements), weight, off_boundary(weight, elements)):
+        assert (each.data_ptr() % 16 == 0) == (each is weight)
+        rotating.rope_like(x, each, table, table.clone())
+    assert len(counted) == len(set(counted)) == 2
+
+
 @pytest.mark.parametrize("mode", [nullcontext, torch.no_grad, torch.inference_mode])
 def test_every_layout_has_one_plan_and_the_right_one(
     mode: Callable[[], object], counted: list[object], device: torch.device
 ) -> None:
     x, weight, table = X.to(device), W.to(device), TABLE.to(device)
-    shifted = torch.cat([weight[:1], weight])[1:]
     calls: list[tuple[object, ...]] = [
         (x, weight, table, table.clone()),
         (x, weight, table, table.clone(), weight.clone()),
         (x, weight, table, table.clone(), None, "relu"),
         (x[:1], weight, table, table.clone()),
-        (x, shifted, table, table.clone()),
+        (x, off_boundary(weight, 1), table, table.clone()),
         (x, weight, table, table),
     ]
     for _ in range(2):

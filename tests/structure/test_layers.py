@@ -59,7 +59,7 @@ LAYERS = (
     ),
     Layer(
         "testing",
-        ("diagnostics", "ir", "lang", "extents", "passes", "reference", "numerics", "runtime", "driver"),
+        ("diagnostics", "crew", "ir", "lang", "extents", "passes", "reference", "numerics", "runtime", "driver"),
         ("hypothesis", "numpy", "pytest", "sympy", "torch", "triton"),
     ),
     Layer(

@@ -96,10 +96,17 @@ def test_positions_are_those_of_the_axis_they_index() -> None:
     assert positions(GRAPHS["segmented"])["offsets"].ordered
 
 
-@pytest.mark.parametrize("kind", ["normal", "stray"])
-def test_stray_positions_lie_outside(kind: str) -> None:
-    found = values.draw_positions(kind, (64,), 5, False, torch.Generator().manual_seed(0))
-    assert bool(((found >= 0) & (found < 5)).all()) == (kind == "normal")
+def test_positions_lie_inside_and_reach_both_ends() -> None:
+    found = values.draw_positions("normal", (64,), 5, False, torch.Generator().manual_seed(0))
+    assert found.unique().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_some_of_stray_positions_lie_outside_next_to_both_ends_and_far_away() -> None:
+    found = values.draw_positions("stray", (2000,), 5, False, torch.Generator().manual_seed(0))
+    outside = found[(found < 0) | (found >= 5)]
+    assert 0.09 < outside.numel() / found.numel() < 0.16
+    assert outside.unique().tolist() == [-(2**31), -1, 5, 6, 2**31 - 1]
+    assert found[(found >= 0) & (found < 5)].unique().tolist() == [0, 1, 2, 3, 4]
 
 
 def test_segment_bounds_rise_from_the_first_to_the_last_position() -> None:

@@ -37,6 +37,23 @@ def test_what_is_no_faster_than_the_noise_does_not_win(noise: float) -> None:
     assert compete(list(times), Clock(times, noise), 7).winner == 0
 
 
+class Unsteady(Clock):
+    """The first call takes a tenth longer every other time; all others take what they are set to."""
+
+    def __call__(self, call: int) -> float:
+        self.turns.append(call)
+        return self.times[call] * (1.1 if call == 0 and self.turns.count(0) % 2 else 1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_margin_is_what_the_first_call_differs_from_itself(seed: int) -> None:
+    """The noise is a tenth, and so is the margin: some orders of the rounds show no more than it, others less."""
+    within = compete([0, 1], Unsteady({0: 10.0, 1: 9.95}), 7, seed)
+    assert within.noise == pytest.approx(0.1, abs=0.011)
+    assert within.winner == 0
+    assert compete([0, 1], Unsteady({0: 10.0, 1: 8.8}), 7, seed).winner == 1
+
+
 def test_a_clock_that_drifts_is_no_noise() -> None:
     result = compete([0, 1, 2], Clock({0: 10.0, 1: 9.0, 2: 11.0}, drift=0.001), 7)
     assert result.winner == 1

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fusec.diagnostics import Note, Span
 from fusec.ir.expressions import Const
-from fusec.ir.types import DTYPES, Axis, Dim, Named
+from fusec.ir.types import DTYPES, Axis, Dim, Fixed, Named
 from fusec.ir.typing import TypeFault
 from fusec.lang import syntax
-from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Type, Value
+from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Tuple, Type, Value
 from fusec.passes.graph.elaborate.constants import CONSTANTS
 from fusec.passes.graph.elaborate.context import Context
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
@@ -155,6 +155,8 @@ class Scope:
             match known.bound:
                 case Axes(dim):
                     return dim
+                case Value() | Tuple() as literal if fixed := self._fixed(literal):
+                    return fixed
                 case None:
                     raise _Silent
                 case _:
@@ -164,6 +166,19 @@ class Scope:
             near = did_you_mean(name.text, [*self._axis_names()])
             raise DimFault(f"there is no axis `{name.text}`", name.span, near)
         return (Named(name.text),)
+
+    def _fixed(self, bound: Bound) -> Dim:
+        """The axes that whole numbers write which a function was given: which they are to be, it alone knows."""
+        match bound:
+            case Value(node):
+                expr = self.context.builder[node].expr
+                whole = isinstance(expr, Const) and type(expr.value) is int and expr.value > 0
+                return (Fixed(int(expr.value)),) if isinstance(expr, Const) and whole else ()
+            case Tuple(items):
+                found = [self._fixed(item) for item in items]
+                return tuple(axis for dim in found for axis in dim) if all(found) else ()
+            case _:
+                return ()
 
 
 class _Silent(Exception):

@@ -1,0 +1,88 @@
+"""One random spec: compiled, run under one shape of plan on a few drawn calls, held against what it means."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.strategies import SearchStrategy
+
+from fusec.diagnostics import Source
+from fusec.driver.compile import compile_source
+from fusec.testing.cases import Case
+from fusec.testing.compare import run_and_compare
+from fusec.testing.limits import LIMITS, limited, reaches
+from fusec.testing.random_specs import text
+from fusec.testing.strategies import Budget, boxed_cases, cases
+
+CALLS = 3
+"""Drawn calls of a spec."""
+
+ROWS = Budget(rows=8, elements=200)
+BOXES = Budget(rows=40, elements=1 << 12, inner=(8, 16, 24, 40, 72), outer=(1, 3, 17, 33))
+"""How much a call may hold, most of the time and where its tiles are moved in boxes."""
+
+REPRODUCE = "reproduce with pytest tests/ops/test_compiled_random_specs.py --spec-seed {}"
+
+
+def hold(number: int, folder: Path, device: torch.device, calls: int = CALLS) -> None:
+    """Raise, with the text of the spec `number` as a note, whatever goes wrong when it is compiled, run and judged."""
+    spec = text(number)
+    hold_text(spec, number, folder, device, calls)
+
+
+def hold_text(spec: str, number: int, folder: Path, device: torch.device, calls: int = CALLS) -> None:
+    """As `hold`, of any spec of one op; `number` chooses the shape of plan."""
+    shape = "of any kind"
+    try:
+        (op,) = compile_source(Source("written.fuse", spec), None)
+        module = imported(op.text, folder)
+        shapes = [shape for shape in LIMITS if reaches(shape, op.program)]
+        shape = shapes[number % len(shapes)]
+
+        drawn = boxed_cases(op.graph, BOXES) if shape == "boxed" else cases(op.graph, ROWS)
+        for case in several(drawn, calls, number):
+            with limited(module, LIMITS[shape]), warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)
+                run_and_compare(getattr(module, op.graph.name), op.program.forms, case, device=device)
+    except Exception as error:
+        error.add_note(f"plan {shape!r} of\n{spec}\n{REPRODUCE.format(number)}")
+        raise
+
+
+def several(drawn: SearchStrategy[Case], count: int, chosen: int) -> list[Case]:
+    """So many calls, drawn by the seed `chosen`. The first that hypothesis draws is the simplest, and is left out."""
+    found: list[Case] = []
+
+    # The specs are random already: a failing call is not made smaller, so that it is the one which is reported.
+    @seed(chosen)
+    @settings(
+        max_examples=count + 1,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(drawn)
+    def collect(case: Case) -> None:
+        found.append(case)
+
+    collect()
+    return found[1:] or found
+
+
+def imported(source: str, folder: Path) -> ModuleType:
+    """The module `source`, from a file in `folder`: Triton reads the text of its kernels again."""
+    path = folder / f"written_{sha256(source.encode()).hexdigest()[:16]}.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

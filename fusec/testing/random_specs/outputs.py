@@ -1,0 +1,53 @@
+"""What a random spec gives back: its last value, some earlier ones, each in a format of its own."""
+
+from __future__ import annotations
+
+from fusec.testing.random_specs.draft import BOOL, INT, Draft, Value, listed
+
+_ELEMENTS = ("T", "T", "T", "f32", "f32", "bf16", "f16", "f64")
+
+
+def return_some(draft: Draft) -> None:
+    """The last value and at times earlier ones become outputs."""
+    computed = [value for value in draft.values[1:] if value.name.isalnum()] or draft.values
+    chosen = [computed[-1]]
+    for value in computed[:-1]:
+        if draft.random.random() < 0.3 and len(chosen) < 3:
+            chosen.append(value)
+    for value in chosen:
+        _return(draft, value)
+
+
+def _return(draft: Draft, value: Value) -> None:
+    number = len(draft.outputs)
+    inner = tuple(axis for axis in value.axes if axis not in draft.axes.kept)
+    if value.kind == BOOL:
+        _store(draft, value, "bool")
+    elif value.kind == INT:
+        _store(draft, value, draft.random.choice(("i32", "i64", "i64", "f32")))
+    elif inner and draft.random.random() < 0.2:
+        over = inner if draft.random.random() < 0.5 else (draft.random.choice(inner),)
+        element = draft.random.choice(("f8e4m3", "i8"))
+        draft.lines.append(f"q{number}, scale{number} = quantize({value.name}, {element}, over={listed(over)})")
+        left = tuple(axis for axis in value.axes if axis not in over)
+        draft.outputs.append(f"q{number}: {element}[{draft.axes.dims(value.axes, draft.random)}]")
+        draft.outputs.append(f"scale{number}: f32[{draft.axes.dims(left, draft.random)}]")
+    else:
+        _store(draft, value, draft.random.choice(_ELEMENTS))
+
+
+def _store(draft: Draft, value: Value, element: str) -> None:
+    """As it is, or broadcast along one more axis of the op."""
+    number, axes = len(draft.outputs), set(value.axes)
+    more = [
+        axis for axis in draft.axes.order if axis not in axes and draft.axes.meet({*axes, axis}) and "/" not in axis
+    ]
+    more = [axis for axis in more if "+" not in axis and axis in draft.axes.all_known(draft.params)]
+    if more and draft.random.random() < 0.12:
+        axes.add(draft.random.choice(more))
+    elif draft.random.random() < 0.03:
+        axis = draft.axes.add("E")
+        draft.params.append(f"{draft.fresh('count')}: dim({axis})")
+        axes.add(axis)
+    draft.lines.append(f"y{number} = {value.name}")
+    draft.outputs.append(f"y{number}: {element}[{draft.axes.dims(axes, draft.random)}]")
