@@ -105,7 +105,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """An axis written as a number: its extent is its identity."""
+    """An axis written as a number of at least 2: its extent is its identity."""
 
     extent: int
 
@@ -144,7 +144,8 @@ class Lead:
 
 Axis: TypeAlias = Named | Fixed | Quotient | Sum | Lead
 Dim: TypeAlias = tuple[Axis, ...]
-"""One stored dimension: a product of axes, outermost first. `Lead` stands alone in its dim."""
+"""One stored dimension: a product of axes, outermost first; of none where it is written `1`, a single position that no
+value has an axis for. `Lead` stands alone in its dim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,8 @@ def product_text(dim: Dim) -> str:
     """`H*D`, with sums in brackets where they need them."""
     if len(dim) == 1:
         return str(dim[0])
+    if not dim:
+        return "1"
     return "*".join(f"({axis})" if isinstance(axis, Sum) else str(axis) for axis in dim)
 
 

@@ -34,6 +34,7 @@ from fusec.ir.types import (
     REAL,
     Axis,
     Computed,
+    Dim,
     Fixed,
     Kind,
     Named,
@@ -56,15 +57,17 @@ class TypeFault(Exception):
         self.help = help
 
 
-def part_axis(axis: Axis, parts: int = 2) -> Axis:
-    """The axis that indexes one of `parts` equal parts of `axis`."""
+def part_axes(axis: Axis, parts: int = 2) -> Dim:
+    """The axis that indexes one of `parts` equal parts of `axis`; none where a part is one position."""
     match axis:
         case Named():
-            return Quotient(axis, parts)
+            return (Quotient(axis, parts),)
         case Quotient(of, by):
-            return Quotient(of, by * parts)
+            return (Quotient(of, by * parts),)
+        case Fixed(value) if value == parts:
+            return ()
         case Fixed(value) if value % parts == 0:
-            return Fixed(value // parts)
+            return (Fixed(value // parts),)
         case Fixed(value):
             raise TypeFault(f"an axis of {value} positions has no halves")
         case Sum():
@@ -175,7 +178,7 @@ def _part(expr: Part, arg: ValueType) -> ValueType:
         assert isinstance(expr.axis, Sum)
         new: tuple[Axis, ...] = expr.axis.parts[expr.index]
     else:
-        new = (part_axis(expr.axis),)
+        new = part_axes(expr.axis)
     return ValueType(arg.element, _replaced(arg.axes, expr.axis, new))
 
 
@@ -184,7 +187,7 @@ def _merge(expr: Merge, args: tuple[ValueType, ...]) -> ValueType:
         assert isinstance(expr.axis, Sum)
         removed = expr.axis.parts
     else:
-        removed = ((part_axis(expr.axis),),) * 2
+        removed = (part_axes(expr.axis),) * 2
     if len(args) != len(removed):
         raise TypeFault(f"`{expr.axis}` has {len(removed)} parts, {len(args)} were given")
     for place, (arg, part) in enumerate(zip(args, removed, strict=True)):

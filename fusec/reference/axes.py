@@ -67,7 +67,8 @@ def take_part(expr: Part, whole: Array, axes: tuple[Axis, ...], binding: Binding
             part = piece.reshape(*outer, *[binding.extent(axis) for axis in expr.axis.parts[expr.index]])
         case _:
             assert_never(expr.layout)
-    return Array(part, (*rest, *without(axes, rest)))
+    new = without(axes, rest)
+    return Array(part.reshape([*outer, *(binding.extent(axis) for axis in new)]), (*rest, *new))
 
 
 def merge_parts(expr: Merge, parts: tuple[Array, ...], axes: tuple[Axis, ...], binding: Binding) -> Array:
@@ -79,16 +80,18 @@ def merge_parts(expr: Merge, parts: tuple[Array, ...], axes: tuple[Axis, ...], b
     else:
         own = tuple(without(part.axes, rest) for part in parts)
     values = [part.over((*rest, *new), binding) for part, new in zip(parts, own, strict=True)]
+    outer = [binding.extent(axis) for axis in rest]
     match expr.layout:
         case Layout.HALVES:
-            whole = torch.cat(values, -1)
+            whole = torch.stack(values, len(rest))
         case Layout.PAIRS:
-            whole = torch.stack(values, -1).flatten(-2)
+            whole = torch.stack(values, -1)
         case Layout.PARTS:
-            whole = torch.cat([value.flatten(len(rest)) for value in values], -1)
+            sizes = map(binding.size, own)
+            whole = torch.cat([value.reshape(*outer, size) for value, size in zip(values, sizes, strict=True)], -1)
         case _:
             assert_never(expr.layout)
-    return Array(whole, (*rest, expr.axis))
+    return Array(whole.reshape(*outer, binding.extent(expr.axis)), (*rest, expr.axis))
 
 
 def inside(indices: tuple[Array, ...], sizes: tuple[int, ...]) -> Array:

@@ -92,7 +92,7 @@ def independent_axes(graph: Graph) -> list[Axis]:
     composed = [axis for dims in stored for dim in dims for axis in dim if len(dim) > 1 or not isinstance(axis, _PLAIN)]
     entangled = {name for axis in (*composed, *_looked_along(graph)) for name in _tokens(axis)}
     entangled |= {each.name for c in graph.constraints for each in c.left.free_symbols | c.right.free_symbols}
-    shared = [dim[0] for dim in graph.outputs[0].dims if all(dim in output.dims for output in graph.outputs)]
+    shared = [dim[0] for dim in graph.outputs[0].dims if dim and all(dim in output.dims for output in graph.outputs)]
     return [axis for axis in shared if isinstance(axis, _PLAIN) and not entangled & set(_tokens(axis))]
 
 

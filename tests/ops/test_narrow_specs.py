@@ -210,6 +210,48 @@ where T in {f16, f32}:
 """,
 }
 
+ONE_POSITION = {
+    "masks and biases that broadcast": """
+op masks(q: T[B, H, S, D], k: T[B, H, U, D], mask: f32[B, 1, S, U], bias: f32[1, H, 1, 1]) -> p: T[B, H, S, U]
+where T in {f16, f32}:
+    p = softmax(dot(q, k, over=D) + mask + bias, over=U)
+""",
+    "in arguments, outputs and behind leading axes": """
+op ones(x: T[M, 1, N], w: T[M, K, N], l: T[..., 1, N], z: f32[1]) -> (y: T[M, 1, N], t: T[..., N, 1], u: f32[1, 1])
+where T in {f16, f32}:
+    y = x * 2 + amax(w, over=K) + z
+    t = l
+    u = sum(x, over=(M, N)) * z
+""",
+    "in a table and in what a dot multiplies": """
+op rows(t: T[P, 1, N], i: i32[M], x: T[M, 1, K], w: T[N, 1, K], c: T[2, K])
+  -> (y: T[M, 1, N], z: f32[M], d: f32[1, M, N])
+where T in {f16, f32}:
+    y = t[i]
+    z = sum(dot(x, c, over=K), over=2)
+    d = dot(x, w, over=K)
+""",
+    "the positions of an axis of two, and one before an axis": """
+op two(x: T[M, 2*N], p: T[M, N*2], c: T[M, 1 + N])
+  -> (y: T[M, N], z: T[M, 2*N], q: T[M, N*2], s: f32[N], d: T[M, 1 + N])
+where T in {f16, f32}:
+    a, b = halves(x, over=2*N)
+    e, f = pairs(p, over=N*2)
+    y = a * silu(b)
+    z = join(b, a * 2, over=2)
+    q = interleave(f - e, e, over=N*2)
+    s = sum(x, over=(2, M))
+    first, rest = split(c, 1, N)
+    d = concat(first * 2, rest + first)
+""",
+    "halves of a product": """
+op whole(x: T[M, H*D], heads: dim(H)) -> y: T[M, H, D]
+where T in {f16, f32}, H % 2 == 0:
+    a, b = halves(x, over=H*D)
+    y = join(-b, a, over=H)
+""",
+}
+
 EMPTY = {
     "a scale of every row": """
 op scales(x: T[M, N]) -> (y: f8e4m3[M, N], scale: f32[M])
@@ -260,7 +302,7 @@ def hold(op: Op, shape: str, case: Case, device: torch.device) -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("shape", LIMITS)
 @pytest.mark.parametrize(
-    "text", [pytest.param(t, id=name) for name, t in (INTEGERS | ROUNDING | TYPES | PARTS).items()]
+    "text", [pytest.param(t, id=name) for name, t in (INTEGERS | ROUNDING | TYPES | PARTS | ONE_POSITION).items()]
 )
 def test_a_spec_computes_what_it_means(text: str, shape: str, tmp_path: Path, device: torch.device) -> None:
     (op,) = compiled(text, tmp_path)

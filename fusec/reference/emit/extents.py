@@ -14,8 +14,10 @@ from fusec.reference.emit.spelling import ATOM, PRODUCT, SUM, Text
 
 
 def extent_text(dim: Dim, name: Callable[[str], str]) -> Text:
-    """The extent of an axis or a product of axes; `name` gives the variable of a named axis."""
+    """The extent of an axis or a product of axes, 1 of none; `name` gives the variable of a named axis."""
     factors = [solved_text(axis_extent(axis), name) for axis in dim]
+    if not factors:
+        return Text("1")
     if len(factors) == 1:
         return factors[0]
     return Text(" * ".join(factor.within(PRODUCT) for factor in factors), PRODUCT)

@@ -137,14 +137,18 @@ def split_axes(dims: tuple[Dim, ...], sizes: Callable[[tuple[Axis, ...]], str]) 
     for dim in reversed(dims):
         if len(dim) > 1:
             suffixes.append(f".unflatten({-behind - 1}, ({sizes(dim)}))")
+        elif not dim:
+            suffixes.append(f".squeeze({-behind - 1})")
         behind += len(dim)
     return suffixes
 
 
 def join_axes(dims: tuple[Dim, ...]) -> list[str]:
     """What joins the axes of `dims` into stored dimensions, last one first."""
-    return [
-        f".flatten({-behind - len(dim)}{f', {-behind - 1}' if behind else ''})"
-        for behind, dim in enumerate(reversed(dims))
-        if len(dim) > 1
-    ]
+    suffixes: list[str] = []
+    for behind, dim in enumerate(reversed(dims)):
+        if len(dim) > 1:
+            suffixes.append(f".flatten({-behind - len(dim)}{f', {-behind - 1}' if behind else ''})")
+        elif not dim:
+            suffixes.append(f".unsqueeze({-behind - 1})")
+    return suffixes

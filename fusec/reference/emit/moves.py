@@ -24,14 +24,15 @@ def parts(context: Context, expr: Part, type: ValueType, whole: Value) -> tuple[
     layouts = [_replaced(whole, expr.axis, axes) for axes in own]
     if expr.layout is Layout.PAIRS:
         behind = ", :" * (-place - 1)
-        each = [whole.then(f"[..., {index}::2{behind}]", layout) for index, layout in enumerate(layouts)]
+        alone = "" if own[0] else f".squeeze({place})"
+        each = [whole.then(f"[..., {index}::2{behind}]{alone}", layout) for index, layout in enumerate(layouts)]
         return each, ["", ""], Text(", ".join(value.text.code for value in each))
     if expr.layout is Layout.HALVES:
         together = whole.then(f".chunk(2, dim={place})")
     else:
         sizes = ", ".join(context.extent(dim).code for dim in own)
         together = whole.then(f".split(({sizes}), dim={place})")
-    behind_each = [f".unflatten({place}, ({context.sizes(axes)}))" if len(axes) > 1 else "" for axes in own]
+    behind_each = [_apart(place, axes, context) for axes in own]
     each = [
         together.then(f"[{index}]{suffix}", layout)
         for index, (suffix, layout) in enumerate(zip(behind_each, layouts, strict=True))
@@ -50,12 +51,23 @@ def merge(context: Context, expr: Merge, type: ValueType, args: list[Value]) -> 
     ]
     if expr.layout is Layout.PAIRS:
         stacked = call("torch.stack", f"({', '.join(arg.text.code for arg in placed)})", f"dim={place}")
-        return Value(stacked.then(f".flatten({_range(place - 1, place)})"), axes, type.kind)
-    flat = [
-        arg.then(f".flatten({_range(place - len(new) + 1, place)})") if len(new) > 1 else arg
-        for arg, new in zip(placed, own, strict=True)
-    ]
+        return Value(stacked.then(f".flatten({_range(place - 1, place)})" if own[0] else ""), axes, type.kind)
+    flat = [arg.then(_together(place, new)) for arg, new in zip(placed, own, strict=True)]
     return Value(call("torch.cat", f"({', '.join(arg.text.code for arg in flat)})", f"dim={place}"), axes, type.kind)
+
+
+def _apart(place: int, axes: tuple[Axis, ...], context: Context) -> str:
+    """What makes the axes of a part of the one dimension that it is."""
+    if len(axes) == 1:
+        return ""
+    return f".unflatten({place}, ({context.sizes(axes)}))" if axes else f".squeeze({place})"
+
+
+def _together(place: int, axes: tuple[Axis, ...]) -> str:
+    """What makes one dimension of the axes of a part."""
+    if len(axes) == 1:
+        return ""
+    return f".flatten({_range(place - len(axes) + 1, place)})" if axes else f".unsqueeze({place})"
 
 
 def _range(start: int, end: int) -> str:

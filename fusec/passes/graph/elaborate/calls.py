@@ -127,10 +127,10 @@ class Calls(Expressions):
             case Wants.AXES:
                 return self.axes(exprs[0])
             case Wants.AXIS:
-                return self.axis(exprs[0])
+                return self.axis(exprs[0], place.of_product)
             case Wants.PARTS:
-                parts = [self.axes(expr) for expr in exprs]
-                return tuple(part for part in parts if part) if all(parts) else None
+                parts = [self.dim(expr) for expr in exprs]
+                return None if None in parts else tuple(part for part in parts if part is not None)
             case Wants.DTYPE:
                 return self._storage(exprs[0])
             case Wants.WORD:

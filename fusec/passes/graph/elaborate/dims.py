@@ -30,14 +30,14 @@ def to_dim(expr: syntax.Expr, resolve: Resolve) -> Dim:
         case syntax.Dots():
             return (Lead(),)
         case syntax.Number(value=int(value)) if value > 0:
-            return (Fixed(value),)
+            return (Fixed(value),) if value > 1 else ()
         case syntax.Number(span=span):
             raise DimFault("an axis written as a number has a whole number of positions, at least 1", span)
         case syntax.Binary(op="mul", left=left, right=right):
             return (*_factors(left, resolve), *_factors(right, resolve))
         case syntax.Binary(op="div", left=left, right=right):
-            *outer, last = _factors(left, resolve)
-            return (*outer, _quotient(last, right, expr.span))
+            *outer, last = _factors(left, resolve) or (Fixed(1),)
+            return (*outer, *_quotient(last, right, expr.span))
         case syntax.Binary(op="add", left=left, right=right):
             return (Sum((*_parts(left, resolve), _factors(right, resolve))),)
         case syntax.Binary(op="floordiv", span=span):
@@ -63,16 +63,16 @@ def _parts(expr: syntax.Expr, resolve: Resolve) -> tuple[Dim, ...]:
             return (dim,)
 
 
-def _quotient(axis: Axis, divisor: syntax.Expr, span: Span) -> Axis:
+def _quotient(axis: Axis, divisor: syntax.Expr, span: Span) -> Dim:
     if not (isinstance(divisor, syntax.Number) and isinstance(divisor.value, int) and divisor.value > 1):
         raise DimFault("an axis is divided by a whole number of at least 2", divisor.span)
     by = divisor.value
     match axis:
         case Named():
-            return Quotient(axis, by)
+            return (Quotient(axis, by),)
         case Quotient(of, already):
-            return Quotient(of, already * by)
+            return (Quotient(of, already * by),)
         case Fixed(extent) if extent % by == 0:
-            return Fixed(extent // by)
+            return (Fixed(extent // by),) if extent > by else ()
         case _:
             raise DimFault(f"`{axis}` cannot be divided by {by}", span)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusec.diagnostics import Note
 from fusec.ir.graph import Output
-from fusec.ir.types import Axis, Kind, Quotient, Storage, Sum, without
+from fusec.ir.types import Axis, Fixed, Kind, Quotient, Storage, Sum, without
 from fusec.passes.graph.elaborate.report import Report, did_you_mean, listing
 from fusec.passes.graph.elaborate.signature import Declared
 from fusec.passes.graph.elaborate.statements import Body, storable
@@ -49,6 +49,8 @@ def _missing_help(extra: Axis, declared: tuple[Axis, ...], has: tuple[Axis, ...]
     """What to do about a value with an axis that its output lacks."""
     if isinstance(extra, Quotient) and extra.of in declared:
         return f"`join` or `interleave` makes `{extra.of}` of its parts"
+    if extra == Fixed(2):
+        return "`halves(x, over=2)` takes its two positions apart, and `x[0]` looks one up"
     if isinstance(extra, Sum):
         turned = next((a for a in declared if isinstance(a, Sum) and set(a.parts) == set(extra.parts)), None)
         if turned:

@@ -48,6 +48,8 @@ class Place:
     wants: Wants
     required: bool = True
     words: tuple[str, ...] = ()
+    of_product: int | None = None
+    """Which axis of a product `A*B` an `AXIS` place means, if it takes one."""
 
     @property
     def gathers(self) -> bool:
@@ -123,6 +125,10 @@ def _index(_: Surroundings, axis: Axis) -> Expr:
     return Index(axis)
 
 
+_OUTERMOST = Place("over", Wants.AXIS, of_product=0)
+_INNERMOST = Place("over", Wants.AXIS, of_product=-1)
+"""The halves of `A*B` are those of A, its pairs those of B."""
+
 _STRUCTURAL = (
     Primitive(
         "dot",
@@ -137,16 +143,16 @@ _STRUCTURAL = (
     ),
     Primitive("cast", (Place("x", Wants.VALUE), Place("dtype", Wants.DTYPE)), lambda _, x, dtype: Cast(x, dtype)),
     Primitive("max_of", (Place("dtype", Wants.DTYPE),), lambda _, dtype: MaxOf(dtype)),
-    Primitive("halves", (Place("x", Wants.VALUE), Place("over", Wants.AXIS)), _parts_of(Layout.HALVES)),
-    Primitive("pairs", (Place("x", Wants.VALUE), Place("over", Wants.AXIS)), _parts_of(Layout.PAIRS)),
+    Primitive("halves", (Place("x", Wants.VALUE), _OUTERMOST), _parts_of(Layout.HALVES)),
+    Primitive("pairs", (Place("x", Wants.VALUE), _INNERMOST), _parts_of(Layout.PAIRS)),
     Primitive(
         "join",
-        (Place("a", Wants.VALUE), Place("b", Wants.VALUE), Place("over", Wants.AXIS)),
+        (Place("a", Wants.VALUE), Place("b", Wants.VALUE), _OUTERMOST),
         lambda _, a, b, over: Merge((a, b), over, Layout.HALVES),
     ),
     Primitive(
         "interleave",
-        (Place("a", Wants.VALUE), Place("b", Wants.VALUE), Place("over", Wants.AXIS)),
+        (Place("a", Wants.VALUE), Place("b", Wants.VALUE), _INNERMOST),
         lambda _, a, b, over: Merge((a, b), over, Layout.PAIRS),
     ),
     Primitive("split", (Place("x", Wants.VALUE), Place("parts", Wants.PARTS)), _split),

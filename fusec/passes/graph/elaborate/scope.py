@@ -108,6 +108,15 @@ class Scope:
     # --- Axes ----------------------------------------------------------------------------------------------------
 
     def axes(self, expr: syntax.Expr) -> Dim | None:
+        """The axes that `expr` writes, of which there must be one at least."""
+        found = self.dim(expr)
+        if found == ():
+            help = "axes are given by name, as in `over=N`"
+            self.fault("`1` is one position, which no value has an axis for", expr.span, help=help)
+            return None
+        return found
+
+    def dim(self, expr: syntax.Expr) -> Dim | None:
         """The axes that `expr` writes: one axis expression, or several in brackets."""
         items = expr.items if isinstance(expr, syntax.Several) else (expr,)
         try:
@@ -123,9 +132,11 @@ class Scope:
             return None
         return found
 
-    def axis(self, expr: syntax.Expr) -> Axis | None:
-        """The one axis that `expr` writes."""
+    def axis(self, expr: syntax.Expr, of_product: int | None = None) -> Axis | None:
+        """The one axis that `expr` writes; of a product `A*B` the one in the place `of_product`, if that is allowed."""
         found = self.axes(expr)
+        if found and of_product is not None and isinstance(expr, syntax.Binary):
+            return found[of_product]
         if found is None or len(found) == 1:
             return found[0] if found else None
         self.fault(f"one axis is needed, these are {len(found)}", expr.span, help=f"they are {listing(found)}")

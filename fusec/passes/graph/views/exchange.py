@@ -11,7 +11,7 @@ from dataclasses import replace
 from fusec.ir.expressions import Dot, Index, NodeId, Reduce
 from fusec.ir.flow import Affine, FlowBuilder, FlowExpr, FlowNode, Load, Position, flow_operands, flow_with_operands
 from fusec.ir.types import Axis, ValueType
-from fusec.ir.typing import part_axis
+from fusec.ir.typing import part_axes
 from fusec.passes.graph.views.parts import Clash, Split, Value, axes_of
 from fusec.passes.graph.views.positions import axes_of_part
 
@@ -32,10 +32,16 @@ class Exchange:
             if any(new in axes for axes in inside):
                 raise Clash(value.axis, new)
             return replace(value, parts=tuple(self.renamed(part, old, new) for part in value.parts))
-        half, other = part_axis(old), part_axis(new)
-        if any(other in axes_of(self._builder, part) for part in value.parts):
-            raise Clash(new, other)
-        return Split(new, value.layout, tuple(self.renamed(part, half, other) for part in value.parts))
+        halves, others = part_axes(old), part_axes(new)
+        for other in others:
+            if any(other in axes_of(self._builder, part) for part in value.parts):
+                raise Clash(new, other)
+        if not others and halves:
+            raise Clash(new, *halves)  # an axis of one position, which would have to go
+        parts = value.parts
+        for half, other in zip(halves, others, strict=False):
+            parts = tuple(self.renamed(part, half, other) for part in parts)
+        return Split(new, value.layout, parts)
 
     def _exchanged(self, number: NodeId, one: Axis, other: Axis) -> NodeId:
         node = self._builder[number]

@@ -13,7 +13,7 @@ from fusec.ir.expressions import Const, Dot, Elementwise, Index, Layout, Merge, 
 from fusec.ir.flow import Affine, FlowBuilder, FlowNode, Load, Size, flow_operands, flow_with_operands, with_lookups
 from fusec.ir.graph import Constraint, Graph, reachable
 from fusec.ir.types import INT, Axis, Fixed, Quotient, Sum, ValueType, extent, union, without
-from fusec.ir.typing import part_axis
+from fusec.ir.typing import part_axes
 from fusec.passes.graph.views.positions import axes_of_part, part_of_access, part_of_position
 
 
@@ -100,7 +100,7 @@ class Parts:
             return value.parts[k]
         # Halves of an interleaved value are the interleaved halves of its parts, and the other way round.
         self._require_quarters(axis)
-        inner = part_axis(axis)
+        (inner,) = part_axes(axis)
         return Split(inner, value.layout, tuple(self.part(part, inner, layout, k) for part in value.parts))
 
     def lift(self, values: Sequence[Value], build: Callable[[Sequence[NodeId]], NodeId]) -> Value:
@@ -163,7 +163,7 @@ class Parts:
         terms = [self._scaled(self._builder.add(Index(a), ValueType(INT, (a,))), c) for a, c in position.terms]
         if position.offset != 0:
             terms.append(self._integer(position.offset))
-        total = terms[0]
+        total = terms[0] if terms else self._integer(sympy.S.Zero)
         for term in terms[1:]:
             axes = union(self._builder[total].type.axes, self._builder[term].type.axes)
             total = self._builder.add(Elementwise("add", (total, term)), ValueType(INT, axes))

@@ -10,8 +10,8 @@ import sympy
 from fusec.ir.expressions import Layout
 from fusec.ir.flow import LEAD_AXES, Affine, Pair, Position, Store
 from fusec.ir.layout import stored_dims
-from fusec.ir.types import Axis, Dim, Lead, Sum, extent, product_extent
-from fusec.ir.typing import part_axis
+from fusec.ir.types import Axis, Dim, Lead, Sum, product_extent
+from fusec.ir.typing import part_axes
 
 
 def positions_of(dims: tuple[Dim, ...]) -> tuple[Affine, ...]:
@@ -35,7 +35,7 @@ def axes_of_part(axis: Axis, layout: Layout, k: int) -> tuple[Axis, ...]:
     if layout is Layout.PARTS:
         assert isinstance(axis, Sum)
         return axis.parts[k]
-    return (part_axis(axis),)
+    return part_axes(axis)
 
 
 def part_of_position(position: Affine, axis: Axis, layout: Layout, k: int) -> Affine:
@@ -48,11 +48,11 @@ def part_of_position(position: Affine, axis: Axis, layout: Layout, k: int) -> Af
             continue
         match layout:
             case Layout.HALVES:
-                half = part_axis(axis)
-                terms.append((half, factor))
-                offset += factor * k * extent(half)
+                half = part_axes(axis)
+                terms += [(a, factor) for a in half]
+                offset += factor * k * product_extent(half)
             case Layout.PAIRS:
-                terms.append((part_axis(axis), 2 * factor))
+                terms += [(a, 2 * factor) for a in part_axes(axis)]
                 offset += factor * k
             case Layout.PARTS:
                 assert isinstance(axis, Sum)

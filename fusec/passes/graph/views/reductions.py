@@ -10,7 +10,7 @@ from fusec.ir.flow import FlowBuilder
 from fusec.ir.graph import Node
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import REAL, Axis, Computed, ValueType, union, without
-from fusec.ir.typing import part_axis
+from fusec.ir.typing import part_axes
 from fusec.passes.graph.views.parts import Parts, Split, Value
 from fusec.passes.graph.views.positions import axes_of_part
 
@@ -38,7 +38,7 @@ class Reductions:
             met = value.parts[0]
             for part in value.parts[1:]:
                 met = self._combined(node, op, met, part)
-            return self.reduced(node, op, met, (*rest, part_axis(value.axis)))
+            return self.reduced(node, op, met, (*rest, *part_axes(value.axis)))
         reduced = [
             self.reduced(node, op, part, (*rest, *axes_of_part(value.axis, value.layout, k)))
             for k, part in enumerate(value.parts)
@@ -49,6 +49,8 @@ class Reductions:
         return combined
 
     def _plain_reduction(self, node: Node, op: str, value: NodeId, axes: tuple[Axis, ...]) -> NodeId:
+        if not axes:
+            return value
         kept = tuple(axis for axis in self._builder[value].type.axes if axis not in axes)
         return self._builder.add(Reduce(op, value, axes), ValueType(node.type.element, kept), node.name, node.span)
 
@@ -83,6 +85,8 @@ class Reductions:
         assert isinstance(b, NodeId)
         kept = union(self._builder[a].type.axes, self._builder[b].type.axes)
         type = ValueType(node.type.element, without(kept, axes))
+        if not axes:
+            return self._builder.add(Elementwise("mul", (a, b)), type, node.name, node.span)
         return self._builder.add(replace(dot, a=a, b=b, axes=axes), type, node.name, node.span)
 
     def _apart(self, a: Value, b: Value, axes: tuple[Axis, ...]) -> tuple[Value, Value]:
