@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
+from fusec.ir import advice
 from fusec.ir.expressions import (
     Cast,
     Choose,
@@ -27,7 +28,7 @@ from fusec.ir.expressions import (
     Segment,
 )
 from fusec.ir.graph import ScalarParam, TensorParam
-from fusec.ir.ops import ELEMENTWISE, REDUCTIONS, Result
+from fusec.ir.ops import ELEMENTWISE, PREFIX, REDUCTIONS, Result
 from fusec.ir.types import (
     BOOL,
     INT,
@@ -133,7 +134,8 @@ def _elementwise(op: str, args: tuple[ValueType, ...]) -> ValueType:
         wanted = (Kind.BOOL,) if op == "where" and place == 0 else rule.operands
         if arg.kind not in wanted:
             kinds_text = " or ".join(kind.value for kind in wanted)
-            raise TypeFault(f"`{rule.symbol or op}` takes {kinds_text} operands, this one is {arg.kind.value}", place)
+            message = f"`{rule.symbol or PREFIX.get(op, op)}` takes {kinds_text} operands, this one is {arg.kind.value}"
+            raise TypeFault(message, place, advice.on_kind(op, arg.kind, wanted))
     values = args[1:] if op == "where" else args
     kinds = {arg.kind for arg in values}
     if op == "where" and Kind.BOOL in kinds and len(kinds) > 1:
@@ -157,7 +159,7 @@ def _reduce(expr: Reduce, arg: ValueType) -> ValueType:
     if expr.op not in REDUCTIONS:
         raise TypeFault(f"`{expr.op}` is no reduction")
     if arg.kind is Kind.BOOL:
-        raise TypeFault(f"`{expr.op}` takes numbers, this is a truth value", 0)
+        raise TypeFault(f"`{expr.op}` takes numbers, this is a truth value", 0, advice.NUMBER)
     _need_axes(arg, expr.axes, f"`{expr.op}`")
     kind = Kind.REAL if expr.op == "mean" else arg.kind
     return ValueType(Computed(kind), without(arg.axes, expr.axes))
@@ -166,7 +168,7 @@ def _reduce(expr: Reduce, arg: ValueType) -> ValueType:
 def _dot(expr: Dot, a: ValueType, b: ValueType) -> ValueType:
     for place, operand in enumerate((a, b)):
         if operand.kind is Kind.BOOL:
-            raise TypeFault("`dot` takes numbers, this is a truth value", place)
+            raise TypeFault("`dot` takes numbers, this is a truth value", place, advice.NUMBER)
         _need_axes(operand, expr.axes, "`dot`", place)
     kind = Kind.INT if a.kind is b.kind is Kind.INT else Kind.REAL
     return ValueType(Computed(kind), without(union(a.axes, b.axes), expr.axes))
@@ -217,7 +219,12 @@ def _gather(tensor: TensorParam, indices: tuple[ValueType, ...]) -> ValueType:
         raise TypeFault(f"`{tensor.name}` has {len(tensor.dims)} dimensions, {len(indices)} indices were given")
     for place, index in enumerate(indices):
         if index.kind is not Kind.INT:
-            raise TypeFault(f"an index must be an integer, this one is {index.kind.value}", place)
+            help = (
+                "`where(condition, x, 0)` keeps some elements"
+                if index.kind is Kind.BOOL
+                else "round it: `cast(x, i32)`"
+            )
+            raise TypeFault(f"an index must be an integer, this one is {index.kind.value}", place, help)
     kept = union(*tensor.dims[len(indices) :])
     axes = union(*(index.axes for index in indices))
     doubled = [axis for axis in kept if axis in axes]

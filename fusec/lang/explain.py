@@ -7,6 +7,7 @@ import re
 from lark import Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from fusec.diagnostics import Diagnostic, Note, Source, Span
+from fusec.lang import habits
 
 _READABLE = {
     "NAME": "a name",
@@ -31,30 +32,7 @@ _READABLE = {
     "_DOTS": "`...`",
 }
 
-_CHARACTERS = {
-    ".": "a function is called as `f(x)`, there are no methods",
-    '"': 'a docstring stands between `"""`',
-    "'": 'a docstring stands between `"""`',
-    "^": "a power is written `a ** b`",
-    "@": "a product of matrices is written `dot(a, b, over=K)`",
-    "&": "conditions are joined with `and`",
-    "|": "conditions are joined with `or`",
-    "!": "a condition is turned around with `not`",
-    "~": "a condition is turned around with `not`",
-    ";": "every statement has a line of its own",
-}
-
 _VALUE = {"NAME", "NUMBER", "LPAR", "_DOTS"}
-
-_PYTHON_WORDS = {
-    "for": "a spec has no loops: name the axis and let values broadcast, or reduce over it",
-    "while": "a spec has no loops: name the axis and let values broadcast, or reduce over it",
-    "if": "a spec has no branches: use `where(condition, a, b)`",
-    "else": "a spec has no branches: use `where(condition, a, b)`",
-    "def": "a function begins with `fn`",
-    "import": "functions of another file come with `use NAME`",
-    "from": "functions of another file come with `use NAME`",
-}
 
 
 def explain(error: UnexpectedInput, source: Source, start: int, end: int) -> Diagnostic:
@@ -64,11 +42,25 @@ def explain(error: UnexpectedInput, source: Source, start: int, end: int) -> Dia
             return _token(error, token, source, start, end)
         case UnexpectedCharacters(char=char):
             at = start + (error.pos_in_stream or 0)
-            help = "names are made of the letters a-z, digits and `_`" if char.isalpha() else _CHARACTERS.get(char)
+            help = _character(source, at)
             shown = char if char.isprintable() else f"\\x{ord(char):02x}"
             return Diagnostic(f"`{shown}` has no place in a spec", Span(source, at, at + 1), help=help)
         case _:
             raise error
+
+
+def _character(source: Source, at: int) -> str | None:
+    """What to write in the place of a character that a spec has no use for."""
+    char = source.text[at]
+    if char.isalpha():
+        return "names are made of the letters a-z, digits and `_`"
+    after = re.match(r"\.\s*(\w+(?:\.\w+)*)", source.text[at:])
+    if after:
+        before = re.search(r"\w*$", source.text[:at])
+        return habits.dotted(before[0] if before else "", after[1])
+    given = re.search(r"(\w+)\s*\(\s*$|(\w+)\s*=\s*$", source.text[:at]) if char in "\"'" else None
+    known = given and (habits.FUNCTIONS.get(given[1] or "") or habits.KEYWORDS.get(given[2] or ""))
+    return known or habits.CHARACTERS.get(char)
 
 
 def _token(error: UnexpectedToken, token: Token, source: Source, start: int, end: int) -> Diagnostic:
@@ -90,18 +82,26 @@ def _token(error: UnexpectedToken, token: Token, source: Source, start: int, end
         case _:
             above = bracket is not None and "\n" in source.text[bracket.start : at]
             notes = (Note(f"this `{bracket.text}` is still open", bracket),) if bracket and above else ()
-            help = _habit(error, token, source, at)
+            help = _habit(error, token, source, at, bracket)
             return Diagnostic(f"`{token}` cannot stand here{expected}", Span(source, at, at + len(token)), notes, help)
 
 
-def _habit(error: UnexpectedToken, token: Token, source: Source, at: int) -> str | None:
+def _habit(error: UnexpectedToken, token: Token, source: Source, at: int, bracket: Span | None) -> str | None:
     """What to write in the place of something that another language would have here."""
     before = source.text[:at].rstrip()[-1:]
     if token in ("[", "=") and set(error.accepts) <= {"COLON", "NAME"}:
         return "a parameter and an output are written as `name: type`"
+    if token == ":" and bracket and bracket.text == "[":
+        return habits.SLICE
+    if token == ":" and set(error.accepts) & {"EQUAL"}:
+        return habits.ANNOTATION
+    if token == "//" and not source.line(source.position(at)[0])[: source.position(at)[1] - 1].strip():
+        return habits.COMMENT
+    if token.type in habits.JOINED and before == token:
+        return habits.JOINED[token.type]
     if token.type == "COMPARES":
         return "comparisons do not chain: write `a < b and b < c`"
-    if token == "=" and before and before in "+-*/%":
+    if token == "=" and before and before in "+-*/%&|^":
         return "a name is assigned once: give the new value a name of its own"
     return _python_word(source, at, token)
 
@@ -129,4 +129,7 @@ def _expected(error: UnexpectedToken) -> str:
 def _python_word(source: Source, at: int, token: str) -> str | None:
     line, _ = source.position(at)
     first = re.match(r"\s*([a-z]+)", source.line(line))
-    return _PYTHON_WORDS.get(token) or (_PYTHON_WORDS.get(first[1]) if first else None)
+    last = re.search(r"(\w+)\s*$", source.text[:at])
+    return next(
+        (habits.WORDS[word] for word in (token, *(m[1] for m in (first, last) if m)) if word in habits.WORDS), None
+    )

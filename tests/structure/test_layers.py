@@ -30,7 +30,7 @@ LAYERS = (
     Layer("lang", ("diagnostics",), ("lark",)),
     Layer("ir", ("diagnostics",), ("sympy",)),
     Layer("extents", ("ir",), ("numpy", "sympy")),
-    Layer("passes.graph.elaborate", ("diagnostics", "ir", "lang.syntax", "passes.graph"), ("sympy",)),
+    Layer("passes.graph.elaborate", ("diagnostics", "ir", "lang.syntax", "lang.habits", "passes.graph"), ("sympy",)),
     Layer("passes.graph", ("diagnostics", "ir"), ("sympy",)),
     Layer("passes.plan", ("diagnostics", "ir"), ("sympy",)),
     Layer("passes.kernel", ("diagnostics", "ir", "passes.plan.survey"), ("sympy",)),

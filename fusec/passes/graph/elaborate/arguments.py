@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fusec.diagnostics import Note, Span
-from fusec.lang import syntax
+from fusec.lang import habits, syntax
 from fusec.passes.graph.elaborate.report import did_you_mean, listing
 
 _OVER = ("axes", "axis", "dim", "dims")
@@ -67,6 +67,8 @@ def _too_many(name: str, places: Sequence[str], argument: syntax.Argument) -> Ar
 def _keyword_help(word: str, places: Sequence[str]) -> str | None:
     if word in _OVER and "over" in places:
         return "axes are given by name, as in `over=N`"
+    if word in habits.KEYWORDS:
+        return habits.KEYWORDS[word]
     return did_you_mean(word, places) or _parameters(places)
 
 

@@ -16,7 +16,8 @@ def scalar_default(expr: syntax.Expr, dtype: DType, report: Report) -> float | i
     """The number that `expr` writes, as a `dtype` takes it; None when it is none, which is reported."""
     found = _constant(expr)
     if found is None:
-        report.add("the default of a scalar is a number", expr.span)
+        other = "what follows from sizes is in the body, or is the default of a tensor, `scale: f32[] = D ** -0.5`"
+        report.add("the default of a scalar is a number", expr.span, help=other)
         return None
     if not _holds(dtype, found):
         help = "write `true` or `false`" if dtype.kind is Kind.BOOL else None

@@ -99,7 +99,8 @@ class Expressions(Scope):
                 found = [self.bound(item) for item in items]
                 return Tuple(tuple(b for b in found if b)) if all(found) else None
             case syntax.Dots():
-                self.fault("`...` stands for axes, not for a value", expr.span)
+                help = "a look-up begins with the first dimension and keeps those it does not name: `x[i]`"
+                self.fault("`...` stands for axes, not for a value", expr.span, help=help)
                 return None
             case syntax.Arrow():
                 self.fault("`OLD -> NEW` is for `rename`", expr.span)
@@ -124,6 +125,12 @@ class Expressions(Scope):
         indices = self.values(lookup.indices)
         if target is None or indices is None:
             return None
+        for place, index in enumerate(indices):
+            expr = self.context.builder[index].expr
+            if isinstance(expr, Const) and expr.value < 0:
+                help = "positions are counted from 0: the last one along an axis is `N - 1`"
+                self.fault("there is nothing at a negative position", lookup.indices[place].span, help=help)
+                return None
         match self.context.builder[target].expr:
             case Input(param):
                 return self.node(Gather(param, indices), lookup.span, lookup.indices)

@@ -6,7 +6,7 @@ from fusec.diagnostics import Note, Span
 from fusec.ir.expressions import Const
 from fusec.ir.types import DTYPES, Axis, Dim, Fixed, Named
 from fusec.ir.typing import TypeFault
-from fusec.lang import syntax
+from fusec.lang import habits, syntax
 from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Tuple, Type, Value
 from fusec.passes.graph.elaborate.constants import CONSTANTS
 from fusec.passes.graph.elaborate.context import Context
@@ -14,6 +14,8 @@ from fusec.passes.graph.elaborate.dims import DimFault, to_dim
 from fusec.passes.graph.elaborate.frame import Frame
 from fusec.passes.graph.elaborate.primitives import PRIMITIVES
 from fusec.passes.graph.elaborate.report import did_you_mean, listing, near_dtype, near_function
+
+_BY_NAME = "axes are given by name, as in `over=N`"
 
 
 class Scope:
@@ -67,7 +69,11 @@ class Scope:
         known = self._dtype(text) or self._function(name)
         if known is None and not self._excused(text):
             names = [*self.names, *CONSTANTS, *self._axis_names()]
-            self.fault(f"there is no `{text}` here", name.span, help=did_you_mean(text, names) or near_dtype(text))
+            self.fault(
+                f"there is no `{text}` here",
+                name.span,
+                help=habits.NAMES.get(text) or did_you_mean(text, names) or near_dtype(text),
+            )
         return known
 
     def callee(self, name: syntax.Name) -> Function | Choice | None:
@@ -86,6 +92,8 @@ class Scope:
             help = near_function(text, [*PRIMITIVES, *self.context.functions(name.span), *callable_names])
             if text in [op.name.text for op in self.context.program.file.ops]:
                 help = "an op cannot be called; move what they share to a function, `fn`"
+            if text in DTYPES:
+                help = "a choice is between functions; a dtype that the caller chooses is `where T in {f16, bf16}`"
             self.fault(f"there is no function `{text}`", name.span, help=help)
         return None
 
@@ -111,8 +119,7 @@ class Scope:
         """The axes that `expr` writes, of which there must be one at least."""
         found = self.dim(expr)
         if found == ():
-            help = "axes are given by name, as in `over=N`"
-            self.fault("`1` is one position, which no value has an axis for", expr.span, help=help)
+            self.fault("`1` is one position, which no value has an axis for", expr.span, help=_BY_NAME)
             return None
         return found
 
@@ -122,7 +129,8 @@ class Scope:
         try:
             found = tuple(axis for item in items for axis in to_dim(item, self._resolve))
         except DimFault as fault:
-            self.fault(fault.message, fault.span, help=fault.help)
+            counted = isinstance(expr, syntax.Number | syntax.Unary)
+            self.fault(fault.message, fault.span, help=_BY_NAME if counted else fault.help)
             return None
         except _Silent:
             return None
@@ -171,7 +179,8 @@ class Scope:
                 case None:
                     raise _Silent
                 case _:
-                    help = f"the axes here: {listing(self._axis_names())}" if self._axis_names() else None
+                    names = self._axis_names()
+                    help = f"the axes here: {listing(names)}" if names else _BY_NAME
                     raise DimFault(f"an axis is needed here, and `{name.text}` is none", name.span, help)
         if name.text not in self._axis_names():
             near = did_you_mean(name.text, [*self._axis_names()])
