@@ -110,14 +110,13 @@ def _fused_gated_mlp_resident(
         eviction_policy="evict_last",
     ).to(tl.float32)
     gate = tl.sum(x * gate_weight, 0)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     up = tl.sum(x * up_weight, 0)
@@ -195,14 +194,13 @@ def _fused_gated_mlp_streamed(
         up_acc += x * up_weight
     gate = tl.sum(gate_acc, 0)
     up = tl.sum(up_acc, 0)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
@@ -312,14 +310,13 @@ def _fused_gated_mlp_finish(
         other=0.0,
     )
     gate = tl.sum(gate_parts, 2)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     up_parts = tl.load(
@@ -418,14 +415,13 @@ def _fused_gated_mlp_product(
             other=0.0,
         )
         up = tl.dot(x, up_weight, up, input_precision="ieee")
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
@@ -549,14 +545,13 @@ def _fused_gated_mlp_combined(
         other=0.0,
     )
     gate = tl.sum(gate_parts, 2)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     up_parts = tl.load(
@@ -657,14 +652,13 @@ def _fused_gated_mlp_swapped(
             other=0.0,
         )
         up = tl.dot(up_weight, x, up, input_precision="ieee")
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
@@ -720,14 +714,13 @@ def _fused_gated_mlp_persistent(
             up,
             gate,
         ), tl.where(gate_weight_up_weight_flip != 0, gate, up)
-        mul_value = gate * 0.5
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
-            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
         elif ACTIVATION == "gelu_tanh":
-            mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+            by_activation = gate * tl.sigmoid(mul_value)
         else:
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
@@ -794,14 +787,13 @@ def _fused_gated_mlp_blocked__after(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
@@ -829,9 +821,9 @@ def reference_fused_gated_mlp(
     if activation == "silu":
         chosen = gate * torch.sigmoid(gate)  # [..., N]
     elif activation == "gelu":
-        chosen = gate * 0.5 * (1 + torch.erf(gate * 0.7071067811865476))  # [..., N]
+        chosen = gate * 0.5 * torch.erfc(gate * -0.7071067811865476)  # [..., N]
     elif activation == "gelu_tanh":
-        chosen = gate * 0.5 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (gate + 0.044715 * gate * gate * gate)))
+        chosen = gate * torch.sigmoid(1.5957691216057308 * (gate + 0.044715 * gate * gate * gate))  # [..., N]
     elif activation == "relu":
         chosen = gate.clamp(min=0)  # [..., N]
     else:

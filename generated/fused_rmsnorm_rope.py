@@ -833,6 +833,9 @@ class FusedRMSNormRoPE(torch.nn.Module):
         device: where the parameters are made; PyTorch's default when None.
         dtype: of the parameters; PyTorch's default when None.
 
+    Attributes:
+        num_heads: hidden_dim // head_dim.
+
     Parameters:
         weight: T[hidden_dim], at first 1.
 
@@ -862,6 +865,7 @@ class FusedRMSNormRoPE(torch.nn.Module):
             head_dim=head_dim,
         )
         check.require(head_dim % 2 == 0, "head_dim % 2 == 0", head_dim=head_dim)
+        self.num_heads = self.hidden_dim // self.head_dim
         self.weight = parameter(hidden_dim, device=device, dtype=dtype)
         self.reset_parameters()
 
@@ -871,7 +875,7 @@ class FusedRMSNormRoPE(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """`fused_rmsnorm_rope` of these and what the module holds."""
-        return fused_rmsnorm_rope(x, self.weight, cos, sin, self.eps, self.hidden_dim // self.head_dim)
+        return fused_rmsnorm_rope(x, self.weight, cos, sin, self.eps, self.num_heads)
 
     def extra_repr(self) -> str:
         return f"hidden_dim={self.hidden_dim}, head_dim={self.head_dim}, eps={self.eps}"

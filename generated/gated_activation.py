@@ -72,14 +72,13 @@ def _gated_activation_blocked(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
@@ -99,9 +98,9 @@ def reference_gated_activation(gate: torch.Tensor, up: torch.Tensor, activation:
     if activation == "silu":
         chosen = gate * torch.sigmoid(gate)  # [..., N]
     elif activation == "gelu":
-        chosen = gate * 0.5 * (1 + torch.erf(gate * 0.7071067811865476))  # [..., N]
+        chosen = gate * 0.5 * torch.erfc(gate * -0.7071067811865476)  # [..., N]
     elif activation == "gelu_tanh":
-        chosen = gate * 0.5 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (gate + 0.044715 * gate * gate * gate)))
+        chosen = gate * torch.sigmoid(1.5957691216057308 * (gate + 0.044715 * gate * gate * gate))  # [..., N]
     elif activation == "relu":
         chosen = gate.clamp(min=0)  # [..., N]
     else:

@@ -81,20 +81,19 @@ def _gated_activation_quantize_rows(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
-    mul_value_3 = by_activation * up
-    largest = tl.reduce(tl.where(n_mask[None, :], tl.abs(mul_value_3), float("-inf")), 1, device.nan_max)
+    mul_value_2 = by_activation * up
+    largest = tl.reduce(tl.where(n_mask[None, :], tl.abs(mul_value_2), float("-inf")), 1, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(mul_value_3 * (1.0 / scale)[:, None], tl.float8e4nv)
+    q = device.round_to(mul_value_2 * (1.0 / scale)[:, None], tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -144,20 +143,19 @@ def _gated_activation_quantize_resident(
     gate = tl.load(gate_row + n * gate_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
     up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
-    mul_value_3 = by_activation * up
-    largest = tl.reduce(tl.where(n_mask, tl.abs(mul_value_3), float("-inf")), 0, device.nan_max)
+    mul_value_2 = by_activation * up
+    largest = tl.reduce(tl.where(n_mask, tl.abs(mul_value_2), float("-inf")), 0, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
-    q = device.round_to(mul_value_3 * (1.0 / scale), tl.float8e4nv)
+    q = device.round_to(mul_value_2 * (1.0 / scale), tl.float8e4nv)
     q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -208,20 +206,18 @@ def _gated_activation_quantize_streamed(
     for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         gate = tl.load(gate_row + n * gate_stride_N, eviction_policy="evict_last").to(tl.float32)
-        mul_value = gate * 0.5
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
-            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
         elif ACTIVATION == "gelu_tanh":
-            sqrt_value = tl.sqrt(2.0 / 3.141592653589793)
-            mul_value_2 = sqrt_value * (gate + 0.044715 * gate * gate * gate)
-            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+            by_activation = gate * tl.sigmoid(mul_value)
         else:
             by_activation = device.maximum(gate, 0.0)
         up = tl.load(up_row + n * up_stride_N, eviction_policy="evict_last").to(tl.float32)
-        mul_value_3 = by_activation * up
-        largest_acc = device.maximum(largest_acc, tl.abs(mul_value_3))
+        mul_value_2 = by_activation * up
+        largest_acc = device.maximum(largest_acc, tl.abs(mul_value_2))
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
@@ -231,20 +227,18 @@ def _gated_activation_quantize_streamed(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        mul_value = gate * 0.5
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
-            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
         elif ACTIVATION == "gelu_tanh":
-            sqrt_value = tl.sqrt(2.0 / 3.141592653589793)
-            mul_value_2 = sqrt_value * (gate + 0.044715 * gate * gate * gate)
-            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+            by_activation = gate * tl.sigmoid(mul_value)
         else:
             by_activation = device.maximum(gate, 0.0)
         up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        mul_value_3 = by_activation * up
-        largest_acc = device.maximum(largest_acc, tl.where(n_mask, tl.abs(mul_value_3), float("-inf")))
+        mul_value_2 = by_activation * up
+        largest_acc = device.maximum(largest_acc, tl.where(n_mask, tl.abs(mul_value_2), float("-inf")))
     largest = tl.reduce(largest_acc, 0, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     div_value = 1.0 / scale
@@ -252,20 +246,18 @@ def _gated_activation_quantize_streamed(
     for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         gate = tl.load(gate_row + n * gate_stride_N, eviction_policy="evict_first").to(tl.float32)
-        mul_value = gate * 0.5
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
-            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
         elif ACTIVATION == "gelu_tanh":
-            sqrt_value = tl.sqrt(2.0 / 3.141592653589793)
-            mul_value_2 = sqrt_value * (gate + 0.044715 * gate * gate * gate)
-            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+            by_activation = gate * tl.sigmoid(mul_value)
         else:
             by_activation = device.maximum(gate, 0.0)
         up = tl.load(up_row + n * up_stride_N, eviction_policy="evict_first").to(tl.float32)
-        mul_value_3 = by_activation * up
-        q = device.round_to(mul_value_3 * div_value, tl.float8e4nv)
+        mul_value_2 = by_activation * up
+        q = device.round_to(mul_value_2 * div_value, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q)
     if REST:
         n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
@@ -276,20 +268,18 @@ def _gated_activation_quantize_streamed(
             other=0.0,
             eviction_policy="evict_first",
         ).to(tl.float32)
-        mul_value = gate * 0.5
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
-            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
         elif ACTIVATION == "gelu_tanh":
-            sqrt_value = tl.sqrt(2.0 / 3.141592653589793)
-            mul_value_2 = sqrt_value * (gate + 0.044715 * gate * gate * gate)
-            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+            by_activation = gate * tl.sigmoid(mul_value)
         else:
             by_activation = device.maximum(gate, 0.0)
         up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        mul_value_3 = by_activation * up
-        q = device.round_to(mul_value_3 * div_value, tl.float8e4nv)
+        mul_value_2 = by_activation * up
+        q = device.round_to(mul_value_2 * div_value, tl.float8e4nv)
         tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -338,15 +328,13 @@ def _gated_activation_quantize_partial0(
             other=0.0,
             eviction_policy="evict_first",
         ).to(tl.float32)
-        mul_value = gate * 0.5
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
-            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
         elif ACTIVATION == "gelu_tanh":
-            sqrt_value = tl.sqrt(2.0 / 3.141592653589793)
-            mul_value_2 = sqrt_value * (gate + 0.044715 * gate * gate * gate)
-            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+            by_activation = gate * tl.sigmoid(mul_value)
         else:
             by_activation = device.maximum(gate, 0.0)
         up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -416,14 +404,13 @@ def _gated_activation_quantize_finish(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     splits = tl.arange(0, SPLITS)
@@ -457,9 +444,9 @@ def reference_gated_activation_quantize(
     if activation == "silu":
         chosen = gate * torch.sigmoid(gate)  # [..., N]
     elif activation == "gelu":
-        chosen = gate * 0.5 * (1 + torch.erf(gate * 0.7071067811865476))  # [..., N]
+        chosen = gate * 0.5 * torch.erfc(gate * -0.7071067811865476)  # [..., N]
     elif activation == "gelu_tanh":
-        chosen = gate * 0.5 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (gate + 0.044715 * gate * gate * gate)))
+        chosen = gate * torch.sigmoid(1.5957691216057308 * (gate + 0.044715 * gate * gate * gate))  # [..., N]
     elif activation == "relu":
         chosen = gate.clamp(min=0)  # [..., N]
     else:

@@ -1191,14 +1191,13 @@ def _linear_activation_resident(
         by_bias = 0
     total = tl.sum(x * weight, 0)
     add_value = total + by_bias
-    mul_value = add_value * 0.5
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
-        y = mul_value * (1.0 + tl.erf(add_value * 0.7071067811865476))
+        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
+        y = add_value * tl.sigmoid(mul_value)
     else:
         y = device.maximum(add_value, 0.0)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
@@ -1267,14 +1266,13 @@ def _linear_activation_streamed(
     else:
         by_bias = 0
     add_value = total + by_bias
-    mul_value = add_value * 0.5
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
-        y = mul_value * (1.0 + tl.erf(add_value * 0.7071067811865476))
+        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
+        y = add_value * tl.sigmoid(mul_value)
     else:
         y = device.maximum(add_value, 0.0)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
@@ -1379,14 +1377,13 @@ def _linear_activation_finish(
     )
     total = tl.sum(total_parts, 2)
     add_value = total + by_bias[None, :]
-    mul_value = add_value * 0.5
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
-        y = mul_value * (1.0 + tl.erf(add_value * 0.7071067811865476))
+        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
+        y = add_value * tl.sigmoid(mul_value)
     else:
         y = device.maximum(add_value, 0.0)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -1466,14 +1463,13 @@ def _linear_activation_product(
     else:
         by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
     add_value = product + by_bias[None, :]
-    mul_value = add_value * 0.5
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
-        y = mul_value * (1.0 + tl.erf(add_value * 0.7071067811865476))
+        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
+        y = add_value * tl.sigmoid(mul_value)
     else:
         y = device.maximum(add_value, 0.0)
     y_row = y_ptr + i0 * y_stride_lead0
@@ -1592,14 +1588,13 @@ def _linear_activation_combined(
     )
     total = tl.sum(total_parts, 2)
     add_value = total + by_bias[None, :]
-    mul_value = add_value * 0.5
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
-        y = mul_value * (1.0 + tl.erf(add_value * 0.7071067811865476))
+        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
+        y = add_value * tl.sigmoid(mul_value)
     else:
         y = device.maximum(add_value, 0.0)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -1681,14 +1676,13 @@ def _linear_activation_swapped(
     else:
         by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
     add_value = product + by_bias[:, None]
-    mul_value = add_value * 0.5
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
-        y = mul_value * (1.0 + tl.erf(add_value * 0.7071067811865476))
+        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
+        y = add_value * tl.sigmoid(mul_value)
     else:
         y = device.maximum(add_value, 0.0)
     y_row = y_ptr + i0 * y_stride_lead0
@@ -1751,16 +1745,13 @@ def _linear_activation_persistent(
             else:
                 by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
             add_value = product + by_bias[None, :]
-            mul_value = add_value * 0.5
             if ACTIVATION == "silu":
                 y = add_value * tl.sigmoid(add_value)
             elif ACTIVATION == "gelu":
-                y = mul_value * (1.0 + tl.erf(add_value * 0.7071067811865476))
+                y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
             elif ACTIVATION == "gelu_tanh":
-                mul_value_2 = tl.sqrt(
-                    2.0 / 3.141592653589793,
-                ) * (add_value + 0.044715 * add_value * add_value * add_value)
-                y = mul_value * (1.0 + device.tanh(mul_value_2))
+                mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
+                y = add_value * tl.sigmoid(mul_value)
             else:
                 y = device.maximum(add_value, 0.0)
             y_box.store(
@@ -1826,14 +1817,13 @@ def _linear_activation_blocked__after(
     else:
         by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
     add_value = product + by_bias[None, :]
-    mul_value = add_value * 0.5
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
-        y = mul_value * (1.0 + tl.erf(add_value * 0.7071067811865476))
+        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
+        y = add_value * tl.sigmoid(mul_value)
     else:
         y = device.maximum(add_value, 0.0)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -1856,13 +1846,12 @@ def reference_linear_activation(
     weight = weight.to(real)  # [N, K]
     bias = 0 if bias is None else bias.to(real)  # [N]
     total = torch.einsum("...k,nk->...n", x, weight) + bias  # [..., N]
-    product = total * 0.5  # [..., N]
     if activation == "silu":
         y = total * torch.sigmoid(total)  # [..., N]
     elif activation == "gelu":
-        y = product * (1 + torch.erf(total * 0.7071067811865476))  # [..., N]
+        y = total * 0.5 * torch.erfc(total * -0.7071067811865476)  # [..., N]
     elif activation == "gelu_tanh":
-        y = product * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (total + 0.044715 * total * total * total)))  # [..., N]
+        y = total * torch.sigmoid(1.5957691216057308 * (total + 0.044715 * total * total * total))  # [..., N]
     elif activation == "relu":
         y = total.clamp(min=0)  # [..., N]
     else:

@@ -925,6 +925,13 @@ def _extents_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
     check.shape("sin", "[P, D]", (P, D))
     check.shape("position_ids", "[B, S]", (B, S))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
+    if position_ids is None:
+        check.reach("cos", 0, P, S, "position_ids")
+        check.order("cos", "P", P, S, q=("[B, S, Hq, D]", B), k=("[B, S, Hk, D]", B))
+        check.order("cos", "P", P, S, q=("[B, S, Hq, D]", Hq), k=("[B, S, Hk, D]", Hk))
+        check.reach("sin", 0, P, S, "position_ids")
+        check.order("sin", "P", P, S, q=("[B, S, Hq, D]", B), k=("[B, S, Hk, D]", B))
+        check.order("sin", "P", P, S, q=("[B, S, Hq, D]", Hq), k=("[B, S, Hk, D]", Hk))
     return B, S, Hq, D, Hk, P, T, C
 
 

@@ -3633,6 +3633,11 @@ def _extents_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_head
     check.shape("bias", "[Hq*D + Hk*D + Hk*D]", (2 * D * Hk + D * Hq,))
     check.extent("Hk", "num_kv_heads", num_kv_heads, Hk)
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
+    if position_ids is None:
+        check.reach("cos", 0, P, S, "position_ids")
+        check.order("cos", "P", P, S, x=("[B, S, K]", B))
+        check.reach("sin", 0, P, S, "position_ids")
+        check.order("sin", "P", P, S, x=("[B, S, K]", B))
     return B, S, K, P, D, Hk, Hq, T, C
 
 

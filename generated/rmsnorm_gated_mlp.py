@@ -125,14 +125,13 @@ def _rmsnorm_gated_mlp_resident(
     total = tl.sum(x * x, 0)
     rsqrt_value = tl.rsqrt(total / K + eps)
     gate_2 = gate * rsqrt_value
-    mul_value = gate_2 * 0.5
     if ACTIVATION == "silu":
         by_activation = gate_2 * tl.sigmoid(gate_2)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate_2 * 0.7071067811865476))
+        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
+        by_activation = gate_2 * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate_2, 0.0)
     up = tl.sum(x * (up_weight * gain), 0)
@@ -222,14 +221,13 @@ def _rmsnorm_gated_mlp_streamed(
     up = tl.sum(up_acc, 0)
     rsqrt_value = tl.rsqrt(total / K + eps)
     gate_2 = gate * rsqrt_value
-    mul_value = gate_2 * 0.5
     if ACTIVATION == "silu":
         by_activation = gate_2 * tl.sigmoid(gate_2)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate_2 * 0.7071067811865476))
+        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
+        by_activation = gate_2 * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate_2, 0.0)
     up_2 = up * rsqrt_value
@@ -392,14 +390,13 @@ def _rmsnorm_gated_mlp_finish(
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / K + eps)
     gate_2 = gate * rsqrt_value[:, None]
-    mul_value = gate_2 * 0.5
     if ACTIVATION == "silu":
         by_activation = gate_2 * tl.sigmoid(gate_2)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate_2 * 0.7071067811865476))
+        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
+        by_activation = gate_2 * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate_2, 0.0)
     up_parts = tl.load(
@@ -514,14 +511,13 @@ def _rmsnorm_gated_mlp_product(
     total = total_acc
     rsqrt_value = tl.rsqrt(total / K + eps)
     gate_2 = gate * rsqrt_value[:, None]
-    mul_value = gate_2 * 0.5
     if ACTIVATION == "silu":
         by_activation = gate_2 * tl.sigmoid(gate_2)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate_2 * 0.7071067811865476))
+        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
+        by_activation = gate_2 * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate_2, 0.0)
     up_2 = up * rsqrt_value[:, None]
@@ -906,14 +902,13 @@ def _rmsnorm_gated_mlp_combined__step1(
         other=0.0,
     )
     gate = tl.sum(gate_parts, 2)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     up_parts = tl.load(
@@ -1022,14 +1017,13 @@ def _rmsnorm_gated_mlp_swapped__step1(
             other=0.0,
         )
         up = tl.dot(up_weight, normed, up, input_precision="ieee")
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
@@ -1085,14 +1079,13 @@ def _rmsnorm_gated_mlp_persistent__step1(
             up,
             gate,
         ), tl.where(gate_weight_up_weight_flip != 0, gate, up)
-        mul_value = gate * 0.5
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
-            by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
         elif ACTIVATION == "gelu_tanh":
-            mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-            by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+            by_activation = gate * tl.sigmoid(mul_value)
         else:
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
@@ -1159,14 +1152,13 @@ def _rmsnorm_gated_mlp_blocked__after(
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    mul_value = gate * 0.5
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
-        by_activation = mul_value * (1.0 + tl.erf(gate * 0.7071067811865476))
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
     elif ACTIVATION == "gelu_tanh":
-        mul_value_2 = tl.sqrt(2.0 / 3.141592653589793) * (gate + 0.044715 * gate * gate * gate)
-        by_activation = mul_value * (1.0 + device.tanh(mul_value_2))
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
@@ -1198,9 +1190,9 @@ def reference_rmsnorm_gated_mlp(
     if activation == "silu":
         chosen = gate * torch.sigmoid(gate)  # [..., N]
     elif activation == "gelu":
-        chosen = gate * 0.5 * (1 + torch.erf(gate * 0.7071067811865476))  # [..., N]
+        chosen = gate * 0.5 * torch.erfc(gate * -0.7071067811865476)  # [..., N]
     elif activation == "gelu_tanh":
-        chosen = gate * 0.5 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (gate + 0.044715 * gate * gate * gate)))
+        chosen = gate * torch.sigmoid(1.5957691216057308 * (gate + 0.044715 * gate * gate * gate))  # [..., N]
     elif activation == "relu":
         chosen = gate.clamp(min=0)  # [..., N]
     else:

@@ -507,6 +507,13 @@ def _extents_rope_qk(q, k, cos, sin, position_ids):
     check.shape("sin", "[P, D]", (P, D))
     check.shape("position_ids", "[B, S]", (B, S))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
+    if position_ids is None:
+        check.reach("cos", 0, P, S, "position_ids")
+        check.order("cos", "P", P, S, q=("[B, S, Hq, D]", B), k=("[B, S, Hk, D]", B))
+        check.order("cos", "P", P, S, q=("[B, S, Hq, D]", Hq), k=("[B, S, Hk, D]", Hk))
+        check.reach("sin", 0, P, S, "position_ids")
+        check.order("sin", "P", P, S, q=("[B, S, Hq, D]", B), k=("[B, S, Hk, D]", B))
+        check.order("sin", "P", P, S, q=("[B, S, Hq, D]", Hq), k=("[B, S, Hk, D]", Hk))
     return B, S, Hq, D, Hk, P, T, C
 
 
@@ -1029,6 +1036,13 @@ def _extents_rope_qk_half(q, k, cos, sin, position_ids):
     check.shape("sin", "[P, D/2]", (P, D // 2))
     check.shape("position_ids", "[B, S]", (B, S))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
+    if position_ids is None:
+        check.reach("cos", 0, P, S, "position_ids")
+        check.order("cos", "P", P, S, q=("[B, S, Hq, D]", B), k=("[B, S, Hk, D]", B))
+        check.order("cos", "P", P, S, q=("[B, S, Hq, D]", Hq), k=("[B, S, Hk, D]", Hk))
+        check.reach("sin", 0, P, S, "position_ids")
+        check.order("sin", "P", P, S, q=("[B, S, Hq, D]", B), k=("[B, S, Hk, D]", B))
+        check.order("sin", "P", P, S, q=("[B, S, Hq, D]", Hq), k=("[B, S, Hk, D]", Hk))
     return B, S, Hq, D, Hk, P, T, C
 
 
@@ -1557,6 +1571,13 @@ def _extents_rope_qk_interleaved(q, k, cos, sin, position_ids):
     check.shape("sin", "[P, D/2]", (P, D // 2))
     check.shape("position_ids", "[B, S]", (B, S))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
+    if position_ids is None:
+        check.reach("cos", 0, P, S, "position_ids")
+        check.order("cos", "P", P, S, q=("[B, S, Hq, D]", B), k=("[B, S, Hk, D]", B))
+        check.order("cos", "P", P, S, q=("[B, S, Hq, D]", Hq), k=("[B, S, Hk, D]", Hk))
+        check.reach("sin", 0, P, S, "position_ids")
+        check.order("sin", "P", P, S, q=("[B, S, Hq, D]", B), k=("[B, S, Hk, D]", B))
+        check.order("sin", "P", P, S, q=("[B, S, Hq, D]", Hq), k=("[B, S, Hk, D]", Hk))
     return B, S, Hq, D, Hk, P, T, C
 
 
@@ -2113,6 +2134,13 @@ def _extents_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
     check.shape("sin", "[P, D]", (P, D))
     check.shape("position_ids", "[B, S]", (B, S))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
+    if position_ids is None:
+        check.reach("cos", 0, P, S, "position_ids")
+        check.order("cos", "P", P, S, q=("[B, S, Hq, D]", B), k=("[B, S, Hk, D]", B))
+        check.order("cos", "P", P, S, q=("[B, S, Hq, D]", Hq), k=("[B, S, Hk, D]", Hk))
+        check.reach("sin", 0, P, S, "position_ids")
+        check.order("sin", "P", P, S, q=("[B, S, Hq, D]", B), k=("[B, S, Hk, D]", B))
+        check.order("sin", "P", P, S, q=("[B, S, Hq, D]", Hq), k=("[B, S, Hk, D]", Hk))
     return B, S, Hq, D, Hk, P, T, C
 
 
