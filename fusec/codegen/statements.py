@@ -129,7 +129,7 @@ class _Printer:
             arguments.append(f'eviction_policy="{load.cache}"')
         text = f"tl.load({', '.join(arguments)})"
         if load.storage is not None:
-            text = self._values.widened(text, load.storage)
+            text = self._values.widened(text, load.storage, load.bits)
         if pair:
             text = f"tl.split({text})"
         return f"{', '.join(name.text for name in load.names)} = {text}"

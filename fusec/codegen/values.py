@@ -77,8 +77,8 @@ class ValuePrinter:
                 if saturates(dtype):
                     return f"device.round_to({self.text(arg)}, {dtype_text(dtype)})"
                 return f"{self.text(arg, ATOM)}.to({dtype_text(dtype)})"
-            case Widened(arg, storage):
-                return self.widened(self.text(arg, ATOM), storage)
+            case Widened(arg, storage, bits=bits):
+                return self.widened(self.text(arg, ATOM), storage, bits)
             case AsWhole(arg, type, dims):
                 return cast_text(self.text(arg, ATOM), type.value, dims)
             case Fold():
@@ -157,10 +157,12 @@ class ValuePrinter:
             return expanded(self.text(value, ATOM), value.dims, dims)
         return self.text(value)
 
-    def widened(self, text: str, storage: Storage) -> str:
+    def widened(self, text: str, storage: Storage, by_bits: bool = False) -> str:
         """A text in a storage type as arithmetic takes it: reals in f32 or f64, integers in 32 bits or more."""
         bits = [option.bits for option in storage.options]
         match storage.kind:
+            case Kind.REAL if by_bits:
+                return f"device.widen_bits({text}, {self._real})"
             case Kind.REAL if self._real == EITHER and min(bits) == 8:
                 return f"device.widen({text}, {self._real})"
             case Kind.REAL:

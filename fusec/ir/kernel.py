@@ -30,12 +30,13 @@ DTypeRef: TypeAlias = DType | ElementOf
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A variable of the kernel. One that is still in a `storage` type is widened where it is used."""
+    """A variable of the kernel. One that is still in a `storage` type is widened where it is used, maybe by `bits`."""
 
     text: str
     dims: Dims = ()
     kind: Kind = Kind.REAL
     storage: Storage | None = None
+    bits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,13 @@ class Rounded:
 
 @dataclass(frozen=True, slots=True)
 class Widened:
-    """`arg`, which is in a storage type, as arithmetic takes it."""
+    """`arg`, which is in a storage type, as arithmetic takes it; by its `bits` where LLVM must not see a conversion."""
 
     arg: Value
     storage: Storage
     dims: Dims
     kind: Kind
+    bits: bool = False
 
 
 class Whole(Enum):
@@ -249,7 +251,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class LoadTile:
-    """Reads one tile, or two neighbouring ones (`names` has two) with one wide access, and widens it.
+    """Reads one tile, or two neighbouring ones (`names` has two) with one wide access, and widens it, maybe by `bits`.
 
     Scratch has no `storage`: its elements are what arithmetic takes.
     """
@@ -260,6 +262,7 @@ class LoadTile:
     fill: float | int | bool | None
     storage: Storage | None = None
     cache: str | None = None
+    bits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,16 @@ def widen(x, real: tl.constexpr):
 
 
 @triton.jit
+def widen_bits(x, real: tl.constexpr):
+    """The same; of bf16 by its bits, so that LLVM sees no conversion that it could join with one to f16."""
+    if x.dtype == tl.bfloat16:
+        bits = x.to(tl.uint16, bitcast=True).to(tl.uint32) << 16
+        return bits.to(tl.float32, bitcast=True).to(real)
+    else:
+        return widen(x, real)
+
+
+@triton.jit
 def to_single(x):
     """`x` in f32. What f64 has more is cut off and the last bit set for it, so that rounding again rounds rightly."""
     if x.dtype == tl.float64:

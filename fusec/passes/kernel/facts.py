@@ -7,6 +7,7 @@ from fusec.ir.flow import Load, Partial, Store, flow_operands, flow_reachable, s
 from fusec.ir.plan import Stage
 from fusec.ir.types import Axis
 from fusec.passes.kernel.integers import long_values
+from fusec.passes.kernel.narrowing import kept_apart
 from fusec.passes.kernel.padding import choose_padding
 from fusec.passes.kernel.target import Target
 
@@ -14,7 +15,8 @@ from fusec.passes.kernel.target import Target
 class Facts:
     """A stage and what follows from it. `live` nodes are needed; `long` ones are integers that need 64 bits.
 
-    `full` is the largest number of tile axes of any load; a `table` has some of them.
+    Those kept `apart` are widened by their bits. `full` is the largest number of tile axes of any load; a `table` has
+    some of them.
     """
 
     def __init__(self, stage: Stage, target: Target) -> None:
@@ -25,6 +27,7 @@ class Facts:
         self.live = stage.live
         self.long = long_values(stage.flow, target.graph)
         self.padding = choose_padding(stage.flow, self.live, target.has_infinity)
+        self.apart = kept_apart(stage.flow, self.live)
         self._uses = self._count_uses()
         self._read_in_loop = {m for n in self.live if self.is_looped(n) for m in flow_operands(self.nodes[n].expr)}
         loads = [n for n in self.live if isinstance(self.nodes[n].expr, Load)]

@@ -36,7 +36,8 @@ class Loads:
             return self._pair(number, load, access, scope)
         # The matrix unit takes elements as they are stored.
         stored = self._target.graph.tensor(load.param).element if self._facts.is_multiplied(number) else None
-        name = Name(self._naming.of(number, scope), access.address.dims, self._kind(number), stored)
+        bits = stored is not None and number in self._facts.apart
+        name = Name(self._naming.of(number, scope), access.address.dims, self._kind(number), stored, bits)
         self._read(number, load, (name,), access.address, access, scope)
         return _guarded(name, access.looked, scope)
 
@@ -75,7 +76,9 @@ class Loads:
         fill = self._fill(number) if access.conditions else None
         storage = None if names[0].storage is not None else self._target.graph.tensor(load.param).element
         cache = self._cache(number, scope)
-        scope.statements.append(LoadTile(names, address, access.conditions, fill, storage, cache))
+        twins = (self._facts.twin(load, index) for index in (0, 1)) if load.pair else (number,)
+        bits = storage is not None and not self._facts.apart.isdisjoint(twins)
+        scope.statements.append(LoadTile(names, address, access.conditions, fill, storage, cache, bits))
 
     def _kind(self, number: NodeId) -> Kind:
         return self._facts.nodes[number].type.kind

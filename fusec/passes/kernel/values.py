@@ -159,7 +159,7 @@ class Values:
                 value = self.wide(arg, scope)
                 rounded = Rounded(value, self._target.dtype(dtype), value.dims, node.type.kind)
                 name = self._naming.assign(number, rounded, scope)
-                return Name(name.text, name.dims, name.kind, dtype)
+                return Name(name.text, name.dims, name.kind, dtype, number in self._facts.apart)
             case Dot():
                 raise InternalError("build_kernels", "a dot outside of the loop over what it contracts")
             case Reduce():
@@ -217,7 +217,7 @@ class Values:
 def widened(value: Value) -> Value:
     """A value that may be in a storage type, ready for arithmetic."""
     if isinstance(value, Name) and value.storage is not None:
-        return Widened(Name(value.text, value.dims, value.kind), value.storage, value.dims, value.kind)
+        return Widened(Name(value.text, value.dims, value.kind), value.storage, value.dims, value.kind, value.bits)
     return value
 
 
