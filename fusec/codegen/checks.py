@@ -5,8 +5,10 @@ from __future__ import annotations
 import sympy
 
 from fusec.codegen.signature import TORCH_DTYPES, dims_text, dtype_options, literal, sequence
+from fusec.codegen.wrap import LIMIT
 from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Solve, TensorParam
 from fusec.ir.reach import Reach, reaches
+from fusec.ir.repeat import repeated
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Dim, DTypeVar, Lead, Storage, product_extent
 
@@ -20,11 +22,8 @@ def has_lead(dims: tuple[Dim, ...]) -> bool:
 
 
 def squeezed(graph: Graph) -> tuple[str, ...]:
-    """The tensors whose size-1 dimensions may be dropped: those of fewer dimensions than another one has."""
-    most = max((len(tensor.dims) for tensor in graph.tensors if not has_lead(tensor.dims)), default=0)
-    return tuple(
-        t.name for t in graph.tensors if 0 < len(t.dims) < most and not (has_lead(t.dims) or t.optional or t.mutable)
-    )
+    """The tensors whose size-1 dimensions may be dropped where they have too many."""
+    return tuple(tensor.name for tensor in graph.tensors if not has_lead(tensor.dims))
 
 
 def extent_names(graph: Graph) -> tuple[str, ...]:
@@ -46,7 +45,11 @@ def layout_arguments(graph: Graph) -> tuple[str, ...]:
 def extents_lines(graph: Graph, face: Graph) -> list[str]:
     """The body of `_extents`. `face` is the graph under the names that messages use."""
     tensors = list(zip(graph.tensors, face.tensors, strict=True))
-    lines = [squeeze_line(graph)] if squeezed(graph) else []
+    same = repeated(graph)
+    lines = squeeze_lines(graph)
+    lines += [
+        f"{name} = lengthen({name}, {len(graph.tensor(name).dims)}, {len(places)})" for name, places in _first(same)
+    ]
     given = ", ".join(f"{shown.name}={tensor.name}" for tensor, shown in tensors)
     lines.append(f'check = Checker("{face.name}", {given})')
     for _, shown in tensors:
@@ -61,7 +64,8 @@ def extents_lines(graph: Graph, face: Graph) -> list[str]:
         lines.append(f"{LEAD} = {holder.name}.shape[:-{after}]" if after else f"{LEAD} = {holder.name}.shape")
     for tensor, shown in tensors:
         if not _says_its_shape(graph, tensor, holder):
-            lines.append(f'check.shape("{shown.name}", "{dims_text(shown.dims)}", {shape_text(tensor.dims)})')
+            once = f", {sequence(map(str, same[tensor.name]))}" if tensor.name in same else ""
+            lines.append(f'check.shape("{shown.name}", "{dims_text(shown.dims)}", {shape_text(tensor.dims)}{once})')
     lines += _parameter_lines(graph, face)
     lines += _reach_lines(graph, face)
     names = extent_names(graph)
@@ -74,11 +78,26 @@ def outputs_lines(graph: Graph) -> list[str]:
     return [f"return {sequence(buffers)}"]
 
 
-def squeeze_line(graph: Graph) -> str:
-    """`cos, sin = squeeze(cos, 2), squeeze(sin, 2)`."""
+def squeeze_lines(graph: Graph) -> list[str]:
+    """`cos, sin = squeeze(cos, 2), squeeze(sin, 2)`; several lines where one is too long."""
     names = squeezed(graph)
-    calls = (f"squeeze({name}, {len(graph.tensor(name).dims)})" for name in names)
-    return f"{', '.join(names)} = {', '.join(calls)}"
+    calls = [f"squeeze({name}, {len(graph.tensor(name).dims)})" for name in names]
+    line = f"{', '.join(names)} = {', '.join(calls)}"
+    if len(line) + 4 <= LIMIT:
+        return [line] if names else []
+    return [f"{name} = {call}" for name, call in zip(names, calls, strict=True)]
+
+
+def repeat_lines(graph: Graph) -> list[str]:
+    """`position_ids = repeat(position_ids, B, S)`: a tensor that is the same along some axes, as one of all of them."""
+    sizes = {name: shape_text(graph.tensor(name).dims) for name in repeated(graph)}
+    return [f"{name} = repeat({name}, {shape})" for name, shape in sizes.items()]
+
+
+def _first(same: dict[str, tuple[int, ...]]) -> list[tuple[str, tuple[int, ...]]]:
+    """The tensors whose first dimensions may be missing, with these."""
+    found = {name: tuple(p for number, p in enumerate(places) if p == number) for name, places in same.items()}
+    return [(name, places) for name, places in found.items() if places]
 
 
 def shape_text(dims: tuple[Dim, ...]) -> str:

@@ -69,8 +69,9 @@ def emit(
     programs: tuple[Program, ...], functions: Mapping[str, str], names: FileNames, spec_name: str, spec_hash: str
 ) -> str:
     """The generated file of a spec. `functions` has by its name every function that is plain PyTorch, as text."""
+    constants = {program.graph.name: own.constant for program, own in zip(programs, names.ops, strict=True)}
     views = tuple(
-        _op_view(program, own, names.imports, functions, spec_hash)
+        _op_view(program, own, constants, names.imports, functions, spec_hash)
         for program, own in zip(programs, names.ops, strict=True)
     )
     environment = Environment(
@@ -91,8 +92,14 @@ def emit(
 
 
 def _op_view(
-    program: Program, names: OpNames, imports: Mapping[str, str], functions: Mapping[str, str], spec_hash: str
+    program: Program,
+    names: OpNames,
+    constants: Mapping[str, str],
+    imports: Mapping[str, str],
+    functions: Mapping[str, str],
+    spec_hash: str,
 ) -> OpView:
+    """`constants` has what each op of the file is called as an object."""
     graph, spelled = program.graph, program.spelled
     return OpView(
         name=graph.name,
@@ -110,7 +117,7 @@ def _op_view(
         outputs=_fitted(outputs_lines(spelled), imports),
         plan=_fitted(plan_lines(program, names), imports),
         ways=tuple(_ways(program, names, imports["Ways"], spec_hash)),
-        registration=tuple(_registration(graph, names, imports["Op"])),
+        registration=tuple(_registration(graph, names, imports["Op"], constants)),
         modules=tuple(module_view(module, graph, imports) for module in graph.modules),
     )
 
@@ -189,7 +196,7 @@ def _scalar_parameter(param: ScalarParam) -> str:
     return f"{param.name}: {types[param.dtype.name]}" if param.dtype.name in types else param.name
 
 
-def _registration(graph: Graph, names: OpNames, op: str) -> Iterator[str]:
+def _registration(graph: Graph, names: OpNames, op: str, constants: Mapping[str, str]) -> Iterator[str]:
     """The statement that makes the op, its schema over several lines where it is long."""
     *first, last = fill(schema(graph), SCHEMA_WIDTH, break_long_words=False, break_on_hyphens=False).split("\n")
     yield f"{names.constant} = {op}("
@@ -199,6 +206,9 @@ def _registration(graph: Graph, names: OpNames, op: str) -> Iterator[str]:
     if scalar_names(graph):
         yield f"    scalars={len(scalar_names(graph))},"
     yield from (f"    {part}={getattr(names, part)}," for part in ("extents", "outputs", "plan"))
+    if graph.overloads:
+        # They may stand below.
+        yield from wrapped(f"    overloads=lambda: {sequence(constants[name] for name in graph.overloads)},")
     yield ")"
 
 

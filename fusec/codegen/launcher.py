@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fusec.codegen.boxes import BoxWriter
-from fusec.codegen.checks import dtype_text, extent_names, layout_arguments, shape_text, squeeze_line, squeezed
+from fusec.codegen.checks import (
+    dtype_text,
+    extent_names,
+    layout_arguments,
+    repeat_lines,
+    shape_text,
+    squeeze_lines,
+)
 from fusec.codegen.choices import BOXED, FITS, Choice, ChoiceWriter
 from fusec.codegen.contraction import work
 from fusec.codegen.extents import Extents, count, times
@@ -72,7 +79,7 @@ def _extents(program: Program, names: OpNames) -> list[str]:
     lines = [f"{_targets(left)} = extents = {given}" if found else f"extents = {given}"]
     if graph.outputs:
         lines.append(f"{_targets(output.name for output in graph.outputs)} = {names.outputs}(*extents)")
-    return [*lines, squeeze_line(graph)] if squeezed(graph) else lines
+    return [*lines, *squeeze_lines(graph), *repeat_lines(graph)]
 
 
 def _targets(names: Iterable[str]) -> str:

@@ -129,7 +129,8 @@ class _Writer:
         """The body of the constructor."""
         yield "super().__init__()"
         yield f'check = {self._imports["Checker"]}("{self._module.name}")'
-        yield from (f"check.dtype_of_weights(dtype, {dtype_options(variable)})" for variable in self._variables())
+        options = dict.fromkeys(map(dtype_options, self._variables()))
+        yield from (f"check.dtype_of_weights(dtype, {each})" for each in options)
         for setting in self._module.settings:
             if not isinstance(self._param(setting), TensorParam):
                 yield f"self.{setting.name} = {self._checked(setting)}"

@@ -11,7 +11,7 @@ from fusec.ir.program import BuiltGroup, Program
 IMPORTS = (
     *("Buffer", "Checker", "Contraction", "Launch", "Op", "Plan", "Prepare", "Ways"),
     *("box", "collapse", "contiguous", "device", "dots", "flag", "integer", "matmul", "moves_boxes", "outruns"),
-    *("overlaps", "parameter", "real", "runs", "shaped", "spread", "squeeze", "takes", "tiles"),
+    *("lengthen", "overlaps", "parameter", "real", "repeat", "runs", "shaped", "spread", "squeeze", "takes", "tiles"),
 )
 """What a generated file may take from `fusec.runtime`; it imports what it uses."""
 

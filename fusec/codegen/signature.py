@@ -130,6 +130,9 @@ def documentation(graph: Graph) -> str:
     rules += [f"{variable} is {_options(variable)}" for variable in graph.variables]
     if rules:
         parts.append("where " + "; ".join(rules) + ".")
+    if graph.overloads:
+        others = " or ".join(f"`{name}`" for name in graph.overloads)
+        parts.append(fill(f"Arguments of other shapes or dtypes that fit {others} are passed on to it.", WIDTH - 4))
     parts.append(
         f"Raises:\n    {MISFITS}\n"
         "    DeviceError: tensors on different devices, or on one where the kernels cannot run."

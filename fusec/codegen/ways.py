@@ -8,7 +8,7 @@ from fusec.ir.expressions import Dot, NodeId
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.program import BuiltChain, Program
 from fusec.ir.sizes import symbols_in
-from fusec.ir.types import Axis, extent, product_extent, without
+from fusec.ir.types import Axis, DTypeVar, extent, product_extent, without
 
 LIBRARY = "library"
 """The plan that leaves every product to the vendor's library."""
@@ -45,9 +45,16 @@ def choosing(graph: Graph) -> Choosing | None:
     return Choosing(
         rows,
         tuple(solve.name for solve in graph.solves if solve.name in needed),
-        tuple(variable.name for variable in graph.variables),
+        tuple(variable.name for variable in graph.variables if variable not in _of_rows(graph)),
         tuple(tensor.name for tensor in graph.tensors if tensor.optional),
     )
+
+
+def _of_rows(graph: Graph) -> set[DTypeVar]:
+    """The type variables of weights of one dimension alone, as gains are: next to products they weigh nothing."""
+    wide = {output.element for output in graph.outputs}
+    wide |= {tensor.element for tensor in graph.tensors if not tensor.static or len(tensor.dims) > 1}
+    return {variable for variable in graph.variables if variable not in wide}
 
 
 def multiplied(graph: Graph) -> frozenset[str]:

@@ -155,6 +155,8 @@ class Graph:
     solves: tuple[Solve, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     modules: tuple[Module, ...] = ()
+    overloads: tuple[str, ...] = ()
+    """The ops of the same file that take arguments which do not fit this one, in the order in which they are tried."""
 
     def param(self, name: str) -> Param:
         """The parameter called `name`."""

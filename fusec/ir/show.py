@@ -49,6 +49,7 @@ def show_graph(graph: Graph) -> str:
     lines += [f"  extent {solve.name} = {_solve(solve)}" for solve in graph.solves]
     lines += [f"  check {constraint.text}" for constraint in graph.constraints]
     lines += [f"  {line}" for module in graph.modules for line in show_module(module)]
+    lines += [f"  else {name}" for name in graph.overloads]
     return "\n".join(lines)
 
 

@@ -25,7 +25,22 @@ HOST = frozenset(
     | {"boxes", "check", "chunk", "collapse", "contiguous", "contraction", "dots", "extents", "fits", "flag", "index"}
     | {"integer", "lanes", "launches", "lead", "lead0", "lead1", "library", "matmul", "moves_boxes", "outruns"}
     | {"overlap", "overlaps", "parameter", "prepared", "products", "real", "row", "rows", "run", "runs", "scratch"}
-    | {"shaped", "sizes", "split", "splits", "spread", "squeeze", "takes", "tile", "tiles", "walk", "warps", "way"}
+    | {
+        "shaped",
+        "sizes",
+        "split",
+        "splits",
+        "spread",
+        "squeeze",
+        "lengthen",
+        "repeat",
+        "takes",
+        "tile",
+        "tiles",
+        "walk",
+        "warps",
+        "way",
+    }
     | {"wide", "width"}
 )
 """Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""

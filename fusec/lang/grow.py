@@ -47,6 +47,10 @@ class Grow(Transformer[Token, syntax.Definition]):
         last = self._word(op)
         return syntax.Module(self._word(name), tuple(settings), last, self._span(meta).to(last.span))
 
+    def overload(self, meta: Meta, parts: list[Any]) -> syntax.Overload:
+        name, op = map(self._word, parts)
+        return syntax.Overload(name, op, self._span(meta).to(op.span))
+
     def setting(self, meta: Meta, parts: list[Any]) -> syntax.Setting:
         name, dim, default = parts
         return syntax.Setting(self._word(name), dim, default, self._span(meta))

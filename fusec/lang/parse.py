@@ -79,6 +79,7 @@ def parse(source: Source) -> syntax.File:
         ops=tuple(d for d in found if isinstance(d, syntax.Op)),
         fns=tuple(d for d in found if isinstance(d, syntax.Fn)),
         modules=tuple(d for d in found if isinstance(d, syntax.Module)),
+        overloads=tuple(d for d in found if isinstance(d, syntax.Overload)),
         broken=frozenset(broken),
         faults=tuple(faults),
     )
@@ -95,7 +96,7 @@ _LARK = Lark(
 
 _PIECE = re.compile(
     r'#[^\n]*|"""[\s\S]*?(?:"""|(?P<open>\Z))'
-    r"|^\ufeff?(?P<start>op|fn|module|use)[ \t]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)?",
+    r"|^\ufeff?(?P<start>op|fn|module|overload|use)[ \t]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)?",
     re.MULTILINE,
 )
 
@@ -117,7 +118,9 @@ def _starts(source: Source) -> tuple[list[re.Match[str]], list[Diagnostic]]:
     stray = re.search(r"^[ \t]*(?P<line>[^\s#][^\r\n]*)", before, re.MULTILINE)
     if stray:
         span = Span(source, stray.start("line"), stray.end("line"))
-        faults.append(Diagnostic("a spec is made of `op`, `fn`, `module` and `use`; this is none of them", span))
+        faults.append(
+            Diagnostic("a spec is made of `op`, `fn`, `module`, `overload` and `use`; this is none of them", span)
+        )
     elif not starts:
         faults.append(Diagnostic("the spec is empty", Span(source, 0, 0), help="write an `op`"))
     return starts, faults

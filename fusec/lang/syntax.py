@@ -260,7 +260,16 @@ class Module:
     span: Span
 
 
-Definition: TypeAlias = Op | Fn | Module | Use
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """`overload NAME of OP`: arguments that do not fit OP go to the op NAME, which takes others of the same names."""
+
+    name: Name
+    op: Name
+    span: Span
+
+
+Definition: TypeAlias = Op | Fn | Module | Overload | Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +284,7 @@ class File:
     ops: tuple[Op, ...]
     fns: tuple[Fn, ...]
     modules: tuple[Module, ...] = ()
+    overloads: tuple[Overload, ...] = ()
     broken: frozenset[str] = frozenset()
     faults: tuple[Diagnostic, ...] = ()
 

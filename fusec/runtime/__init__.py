@@ -18,7 +18,7 @@ from fusec.runtime.errors import (
     UnsupportedDtypeError,
 )
 from fusec.runtime.launch import Launch
-from fusec.runtime.layout import Lead, collapse, contiguous, squeeze
+from fusec.runtime.layout import Lead, collapse, contiguous, lengthen, repeat, squeeze
 from fusec.runtime.modules import parameter, spread
 from fusec.runtime.op import Op
 from fusec.runtime.overlap import overlaps
@@ -60,12 +60,14 @@ __all__ = [
     "flag",
     "frozen_weights",
     "integer",
+    "lengthen",
     "matmul",
     "moves_boxes",
     "outruns",
     "overlaps",
     "parameter",
     "real",
+    "repeat",
     "runs",
     "shaped",
     "spread",

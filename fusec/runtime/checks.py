@@ -82,8 +82,11 @@ class Checker:
             *(name, rank, tensor.dim()),
         )
 
-    def shape(self, name: str, declared: str, expected: Sequence[Size]) -> None:
-        """That tensor `name`, if given, has the shape `expected`. Raises `ShapeMismatchError`."""
+    def shape(self, name: str, declared: str, expected: Sequence[Size], repeated: Sequence[int] = ()) -> None:
+        """That tensor `name`, if given, has the shape `expected`, or 1 in dimensions that are `repeated`.
+
+        Raises `ShapeMismatchError`.
+        """
         tensor = self._tensors.get(name)
         if tensor is None:
             return
@@ -93,8 +96,9 @@ class Checker:
         )
         if tensor.dim() != len(expected):
             raise error
-        for size, wanted in zip(tensor.shape, expected, strict=True):
-            _require(size == wanted, error)
+        for dim, (size, wanted) in enumerate(zip(tensor.shape, expected, strict=True)):
+            if dim not in repeated or size != 1:
+                _require(size == wanted, error)
 
     def quotient(self, axis: str, name: str, dim: int, size: Size, divisor: Size) -> Size:
         """The extent of `axis`, which takes part in dimension `dim` of `name`: `size` divided by what is known of it.

@@ -30,11 +30,13 @@ def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(prod(sizes[dim + 1 :]) for dim in range(len(sizes)))
 
 
-def squeeze(tensor: torch.Tensor, rank: int) -> torch.Tensor:
+def squeeze(tensor: torch.Tensor | None, rank: int) -> torch.Tensor | None:
     """A view of `tensor` with its first size-1 dimensions dropped until `rank` remain; no further than it goes.
 
     So rotary tables of shape [1, S, 1, D] can be passed where [S, D] is declared.
     """
+    if tensor is None or tensor.dim() <= rank:
+        return tensor
     dim = 0
     while tensor.dim() > rank and dim < tensor.dim():
         if tensor.shape[dim] == 1:
@@ -42,6 +44,18 @@ def squeeze(tensor: torch.Tensor, rank: int) -> torch.Tensor:
         else:
             dim += 1
     return tensor
+
+
+def lengthen(tensor: torch.Tensor | None, rank: int, most: int) -> torch.Tensor | None:
+    """A view of `tensor` with dimensions of size 1 before its own, `most` at most, for `rank` of them."""
+    if tensor is None or not rank - most <= tensor.dim() < rank:
+        return tensor
+    return tensor[(None,) * (rank - tensor.dim())]
+
+
+def repeat(tensor: torch.Tensor | None, shape: Sequence[int]) -> torch.Tensor | None:
+    """A view of `tensor` of that `shape`, the same along dimensions that it lacks or has once."""
+    return None if tensor is None else tensor.expand(tuple(shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import torch
 
 from fusec.runtime.dispatch import plain, watched
-from fusec.runtime.errors import ArgumentError
+from fusec.runtime.errors import ArgumentError, ShapeMismatchError, UnsupportedDtypeError
 from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Value
 from fusec.runtime.layout import layout
 from fusec.runtime.plan import Buffer, Plan, Results
 from fusec.runtime.recent import Recent, Settings, Tensors
 from fusec.runtime.register import empties, register
+
+T = TypeVar("T")
 
 
 class Op:
@@ -23,7 +26,8 @@ class Op:
     `schema` is PyTorch's, with the arguments in the order tensors, run-time scalars, settings (choices and dims);
     `tensors` and `scalars` count them. `extents(*tensors, *settings)` checks the arguments and solves the extents,
     `outputs(*extents)` says what comes out; both must do for fake tensors and symbolic sizes. `plan(*tensors,
-    *settings)` decides how, once for every layout of the tensors and every setting.
+    *settings)` decides how, once for every layout of the tensors and every setting. Tensors that do not fit go to the
+    first of `overloads` that they fit: ops with arguments of the same names, asked for when they are needed.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Op:
         extents: Callable[..., tuple[Any, ...]],
         outputs: Callable[..., tuple[Buffer, ...]],
         plan: Callable[..., Plan],
+        overloads: Callable[[], tuple[Op, ...]] = tuple,
     ) -> None:
         self.name = schema.partition("(")[0]
         self._declared = [argument.split() for argument in _arguments(schema)[:tensors]]
@@ -44,6 +49,7 @@ class Op:
         self._extents = extents
         self._outputs = outputs
         self.plan = plan
+        self._overloads = overloads
         self._known: Kept[Recent] = Kept()
         self._recent: Recent | None = None
         self.operator = register(schema, self._run, self._fake, source=plan.__code__.co_filename)
@@ -84,7 +90,8 @@ class Op:
         key = (settings, *map(layout, tensors))
         known = self._known.get(key)
         if known is None:
-            known = self._known.keep(key, Recent(tensors, settings, self.plan(*tensors, *settings)))
+            plan = self._first(lambda op: op.plan(*tensors, *settings))
+            known = self._known.keep(key, Recent(tensors, settings, plan))
         elif known is self._recent:
             # It was not recognised although its key is: the check was made in another mode, say inference mode.
             known = self._known.keep(key, Recent(tensors, settings, known.plan))
@@ -99,7 +106,18 @@ class Op:
     def _fake(self, *args: Any) -> Results:
         tensors = args[self._tensors]
         device = next(tensor.device for tensor in tensors if tensor is not None)
-        return empties(self._outputs(*self._extents(*tensors, *args[self._settings])), device)
+        settings = args[self._settings]
+        return empties(self._first(lambda op: op._outputs(*op._extents(*tensors, *settings))), device)
+
+    def _first(self, result: Callable[[Op], T]) -> T:
+        """The result of this op, or of the first of its overloads that the arguments fit."""
+        try:
+            return result(self)
+        except (ShapeMismatchError, UnsupportedDtypeError):
+            for other in self._overloads():
+                with suppress(ShapeMismatchError, UnsupportedDtypeError):
+                    return result(other)
+            raise
 
 
 def _arguments(schema: str) -> list[str]:

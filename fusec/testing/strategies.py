@@ -21,7 +21,7 @@ from fusec.extents.room import LEAD, Room
 from fusec.extents.signature import Signature
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
 from fusec.ir.reach import reaches
-from fusec.ir.types import DTypeVar, Kind, product_extent
+from fusec.ir.types import Kind, product_extent
 from fusec.testing.cases import Case
 from fusec.testing.layouts import BOXED, LAYOUTS, OVERLAPPING
 from fusec.testing.positions import positions
@@ -181,15 +181,13 @@ def _scalars(param: ScalarParam) -> st.SearchStrategy[float | int | bool]:
 
 
 def _may_be_omitted(graph: Graph) -> list[str]:
-    """Optional tensors that neither an extent nor a dtype follows from, and extents that are solved when left out."""
+    """Optional tensors that no extent follows from, and extents that are solved when left out."""
     solving = {solve.param for solve in graph.solves if solve.dim is not None}
-    settled = {p.element for p in graph.tensors if not p.optional and isinstance(p.element, DTypeVar)}
     names = []
     for param in graph.params:
         match param:
             case TensorParam(optional=True) if param.name not in solving:
-                if not isinstance(param.element, DTypeVar) or param.element in settled:
-                    names.append(param.name)
+                names.append(param.name)
             case DimParam(inferred=True):
                 names.append(param.name)
             case _:

@@ -126,7 +126,7 @@ def test_what_is_written_is_read(definition: syntax.Definition) -> None:
     text = text_of(definition)
     file = parse(Source("spec.fuse", text))
     assert file.faults == ()
-    (read,) = (*file.ops, *file.fns, *file.modules, *file.uses)
+    (read,) = (*file.ops, *file.fns, *file.modules, *file.overloads, *file.uses)
     assert text_of(read) == text
 
 
@@ -134,6 +134,7 @@ WORDS = (
     "op ",
     "fn ",
     "module ",
+    "overload ",
     "of ",
     "use ",
     "where ",
@@ -158,7 +159,7 @@ PIECES = st.sampled_from((*WORDS, *SIGNS, *BLANKS, "1", "1e-6", "9" * 50, HEADER
 @settings(max_examples=400, deadline=None)
 def test_any_text_is_read_or_refused(text: str) -> None:
     file = parse(Source("spec.fuse", text))
-    assert file.faults or file.ops or file.fns or file.modules or file.uses
+    assert file.faults or file.ops or file.fns or file.modules or file.overloads or file.uses
     for fault in file.faults:
         assert 0 <= fault.span.start <= fault.span.end <= len(text) + 1
         assert fault.render().startswith("spec.fuse:")

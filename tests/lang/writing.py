@@ -25,6 +25,8 @@ def text_of(node: syntax.Definition | syntax.Expr) -> str:
             return _op(node)
         case syntax.Module(name, settings, op):
             return f"module {name.text}({', '.join(map(_setting, settings))}) of {op.text}\n"
+        case syntax.Overload(name, op):
+            return f"overload {name.text} of {op.text}\n"
         case _:
             return _expr(node)
 
@@ -139,6 +141,7 @@ def definitions(words: st.SearchStrategy[str] = ANY_NAME) -> st.SearchStrategy[s
         st.builds(syntax.Use, names, _nowhere()),
         st.builds(syntax.Fn, names, _some(names), doc, body, _nowhere()),
         st.builds(syntax.Module, names, _some(settings), names, _nowhere()),
+        st.builds(syntax.Overload, names, names, _nowhere()),
         st.builds(syntax.Op, names, _some(params), _some(results), _some(conditions), doc, body, _nowhere()),
     )
 

@@ -1,4 +1,4 @@
-"""One op to one graph, and all ops of a program with their modules."""
+"""One op to one graph, and all ops of a program with their modules and overloads."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from fusec.passes.graph.elaborate.frame import Frame
 from fusec.passes.graph.elaborate.identifiers import check_public_names
 from fusec.passes.graph.elaborate.modules import read_modules
 from fusec.passes.graph.elaborate.outputs import find_output
+from fusec.passes.graph.elaborate.overloads import read_overloads
 from fusec.passes.graph.elaborate.primitives import PRIMITIVES
 from fusec.passes.graph.elaborate.report import Report, did_you_mean
 from fusec.passes.graph.elaborate.signature import Declared, Signature, read_signature
@@ -35,10 +36,15 @@ def elaborate(program: syntax.Program) -> tuple[Graph, ...]:
     graphs = [_Op(program, op, report).graph() for op in program.file.ops]
     named = {op.name.text: graph for op, graph in zip(program.file.ops, graphs, strict=True)}
     modules = read_modules(program, named, report)
+    overloads = read_overloads(program, named, report)
     found = (*program.faults, *report.diagnostics)
     if found:
         raise SpecError(tuple(sorted(found, key=lambda d: (d.span.source.name, d.span.start, d.span.end))))
-    return tuple(replace(graph, modules=tuple(modules.get(graph.name, ()))) for graph in graphs if graph)
+    return tuple(
+        replace(graph, modules=tuple(modules.get(graph.name, ())), overloads=tuple(overloads.get(graph.name, ())))
+        for graph in graphs
+        if graph
+    )
 
 
 def _check_functions(program: syntax.Program, report: Report) -> None:

@@ -56,7 +56,11 @@ def read_signature(op: syntax.Op, report: Report) -> Signature:
     for result in op.results:
         reader.result(result)
     if not reader.signature.poisoned:
-        check_variables(reader.signature.variables, reader.signature.params.values(), report)
+        asked = [str(output.element) for output in reader.signature.outputs]
+        asked += [
+            each.text for statement in op.body for each in syntax.walk(statement.value) if isinstance(each, syntax.Name)
+        ]
+        check_variables(reader.signature.variables, reader.signature.params.values(), asked, report)
     reader.check_axes()
     check_order(((param.name, param.default is not None) for param in op.params), report)
     reader.check_count(op)

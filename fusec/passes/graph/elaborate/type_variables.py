@@ -35,9 +35,18 @@ def read_variables(conditions: Iterable[syntax.Condition], report: Report) -> di
     return known
 
 
-def check_variables(variables: Mapping[str, Variable], params: Iterable[Param], report: Report) -> None:
-    """Every variable must be the dtype of a tensor that is always given: nothing else tells which it is."""
-    given = {str(param.element) for param in params if isinstance(param, TensorParam) and not param.optional}
+def check_variables(
+    variables: Mapping[str, Variable], params: Iterable[Param], asked: Iterable[str], report: Report
+) -> None:
+    """Every variable must be the dtype of a tensor that is always given: nothing else tells which it is.
+
+    One of a tensor that may be omitted will do where nothing but that tensor is of it. `asked` are the names in the
+    op's outputs and statements. f64 is excepted: it decides what everything is computed in.
+    """
+    tensors = [param for param in params if isinstance(param, TensorParam)]
+    given = {str(tensor.element) for tensor in tensors if not tensor.optional}
+    narrow = {str(tensor.element) for tensor in tensors if all(each.name != "f64" for each in tensor.element.options)}
+    given |= narrow - set(asked)
     for name, variable in variables.items():
         if name not in given:
             help = "make it the dtype of a tensor parameter that has no default"

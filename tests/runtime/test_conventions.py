@@ -1,0 +1,169 @@
+"""Shipped ops take what callers of other libraries pass: gains and weights in f32, tables of several shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from fusec.runtime import ShapeMismatchError, UnsupportedDtypeError
+from generated import (
+    FusedGatedMLP,
+    FusedRMSNormRoPE,
+    RMSNormLinear,
+    add_rmsnorm,
+    dequantize_fp8,
+    fused_gated_mlp,
+    fused_rmsnorm_rope,
+    layernorm,
+    linear,
+    qk_norm_rope,
+    qkv_rope,
+    rmsnorm,
+    rmsnorm_gated_mlp,
+    rmsnorm_linear,
+    rmsnorm_quantize,
+    rmsnorm_rounded,
+    rope_qk,
+    rope_qk_half,
+    rope_qk_interleaved,
+    rope_qk_interleaved_full,
+)
+
+MIXED = [(torch.bfloat16, torch.float32), (torch.float16, torch.float32), (torch.float32, torch.bfloat16)]
+
+
+def drawn(*shape: int, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> torch.Tensor:
+    return torch.randn(shape, device=device).to(dtype)
+
+
+def close(got: torch.Tensor, wanted: torch.Tensor) -> None:
+    """Within the roundings of sums of 24 terms of about 1."""
+    eps = torch.finfo(got.dtype).eps
+    torch.testing.assert_close(got.double(), wanted.double(), rtol=2 * eps, atol=24 * eps)
+
+
+@pytest.mark.parametrize(("dtype", "other"), MIXED, ids=str)
+@torch.no_grad()
+def test_a_gain_may_be_of_another_dtype(dtype: torch.dtype, other: torch.dtype, device: torch.device) -> None:
+    x, gain, bias = drawn(5, 24, dtype=dtype, device=device), drawn(24, dtype=other), drawn(24, dtype=other)
+    gain, bias = gain.to(device), bias.to(device)
+    normed = functional.rms_norm(x.double(), (24,), gain.double(), 1e-6)
+    close(rmsnorm(x, gain), normed)
+    close(layernorm(x, gain, bias), functional.layer_norm(x.double(), (24,), gain.double(), bias.double()))
+    total, y = add_rmsnorm(x, x, gain)
+    assert torch.equal(total, x + x)
+    close(y, functional.rms_norm(total.double(), (24,), gain.double(), 1e-6))
+    unit = functional.rms_norm(x.double(), (24,), None, 1e-6).to(dtype)
+    torch.testing.assert_close(
+        rmsnorm_rounded(x, gain).double(), (unit * gain).to(dtype).double(), rtol=0.02, atol=0.02
+    )
+    q, scale = rmsnorm_quantize(x, gain)
+    torch.testing.assert_close(q.double() * scale[:, None], normed, rtol=2**-4, atol=float(scale.max()) / 64)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40])
+@pytest.mark.parametrize(("dtype", "other"), MIXED, ids=str)
+@torch.no_grad()
+def test_a_weight_of_another_dtype_is_rounded_to_that_of_x(
+    dtype: torch.dtype, other: torch.dtype, rows: int, device: torch.device
+) -> None:
+    x, gain = drawn(rows, 24, dtype=dtype, device=device), drawn(24, device=device)
+    weight, up, bias = (drawn(*shape, dtype=other, device=device) for shape in ((16, 24), (16, 24), (16,)))
+    cast, cast_up = weight.to(dtype), up.to(dtype)
+    close(linear(x, weight), linear(x, cast))
+    close(fused_gated_mlp(x, weight, up), fused_gated_mlp(x, cast, cast_up))
+    close(rmsnorm_linear(x, gain, weight), rmsnorm_linear(x, gain, cast))
+    close(linear(x, weight, bias), functional.linear(x.double(), cast.double(), bias.double()))
+    close(rmsnorm_gated_mlp(x, gain, weight, up), rmsnorm_gated_mlp(x, gain, cast, cast_up))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@torch.no_grad()
+def test_modules_as_constructed_take_16_bits(dtype: torch.dtype, device: torch.device) -> None:
+    x = drawn(2, 3, 24, dtype=dtype, device=device)
+    cos, sin = (drawn(3, 8, dtype=dtype, device=device) for _ in range(2))
+    for module, given in (
+        (FusedGatedMLP(24, 16), (x,)),
+        (RMSNormLinear(24, 16), (x,)),
+        (FusedRMSNormRoPE(24, 8), (x, cos, sin)),
+    ):
+        made = module.to(device)
+        y, before = made(*given), {name: weight.dtype for name, weight in made.named_parameters()}
+        assert y.dtype == dtype
+        assert {*before.values()} == {torch.float32}
+        close(made.to(dtype)(*given), y)
+
+
+def rotated(normed: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    first, second = normed.chunk(2, -1)
+    return normed * cos.unsqueeze(-2) + torch.cat((-second, first), -1) * sin.unsqueeze(-2)
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+@torch.no_grad()
+def test_tables_of_the_fused_norm_and_rope(heads: int, device: torch.device) -> None:
+    x, weight = drawn(2, 5, heads * 8, device=device), drawn(heads * 8, device=device)
+    normed = functional.rms_norm(x.double(), x.shape[-1:], weight.double(), 1e-6).unflatten(-1, (heads, 8))
+    angles = torch.rand(2, 5, 4, device=device) * 6
+    full = torch.cat((angles, angles), -1)
+    for table in (full[0], full[:1], full[0][None, :, None]):
+        shared = rotated(normed, full[0].cos().double(), full[0].sin().double()).flatten(-2)
+        close(fused_rmsnorm_rope(x, weight, table.cos(), table.sin()), shared)
+        close(fused_rmsnorm_rope(x, weight, table.cos(), table.sin(), num_heads=heads), shared)
+    for table in (angles[0], angles[:1], angles[0][None, :, None]):
+        close(fused_rmsnorm_rope(x, weight, table.cos(), table.sin(), num_heads=heads), shared)
+    for table in (full, full[:, :, None], full[:, None]):
+        own = rotated(normed, full.cos().double(), full.sin().double()).flatten(-2)
+        close(fused_rmsnorm_rope(x, weight, table.cos(), table.sin()), own)
+    module = FusedRMSNormRoPE(heads * 8, 8, device=device)
+    module.weight.copy_(weight)
+    close(module(x, angles[0].cos(), angles[0].sin()), shared)
+
+
+D = 8
+GAIN = torch.rand(D) + 0.5
+ROTATIONS: dict[str, tuple[Callable[..., Any], int]] = {
+    "rope_qk": (rope_qk, D),
+    "rope_qk_half": (rope_qk_half, D // 2),
+    "rope_qk_interleaved": (rope_qk_interleaved, D // 2),
+    "rope_qk_interleaved_full": (rope_qk_interleaved_full, D),
+    "qk_norm_rope": (lambda q, k, *given: qk_norm_rope(q, k, GAIN, GAIN, *given), D),
+    "qkv_rope": (lambda q, k, *given: qkv_rope(q[:, :, 0], GAIN, k.new_ones(4 * D, D), *given[:2], 1, *given[2:]), D),
+}
+
+
+@pytest.mark.parametrize("name", ROTATIONS)
+@torch.no_grad()
+def test_position_ids_of_every_form(name: str) -> None:
+    rotate, width = ROTATIONS[name]
+    q, k, cos, sin = (torch.randn(shape) for shape in ((3, 5, 2, D), (3, 5, 2, D), (7, width), (7, width)))
+    ids = torch.randint(0, 7, (3, 5))
+    wanted = rotate(q, k, cos, sin, ids)
+    assert all(map(torch.equal, rotate(q, k, cos, sin, ids.int()), wanted))
+    assert all(map(torch.equal, rotate(q, k, cos, sin, ids[None]), wanted))
+    shared = rotate(q, k, cos, sin, ids[1].expand(3, 5))
+    for form in (ids[1], ids[1][None], ids[1].int(), ids[1, None].int(), ids[1].expand(1, 1, 5)):
+        assert all(map(torch.equal, rotate(q, k, cos, sin, form), shared))
+    for wrong in (ids[:2], ids[:, :4], ids[:, :1], ids[0, :4], ids.flatten(), ids[:, 0]):
+        with pytest.raises(ShapeMismatchError, match="`position_ids` should have"):
+            rotate(q, k, cos, sin, wrong)
+    with pytest.raises(UnsupportedDtypeError, match="`position_ids` should be int64 or int32"):
+        rotate(q, k, cos, sin, ids.float())
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)], ids=str)
+def test_a_scalar_may_have_dimensions_of_one(shape: tuple[int, ...], device: torch.device) -> None:
+    q = torch.randn(3, 8, device=device).to(torch.float8_e4m3fn)
+    scale = torch.tensor(0.5, device=device)
+    assert torch.equal(dequantize_fp8(q, scale.view(shape)), dequantize_fp8(q, scale))
+    with pytest.raises(ShapeMismatchError, match="`scale` should have 0 dimensions"):
+        dequantize_fp8(q, scale.expand(2))
+
+
+def test_weights_may_have_dimensions_of_one(device: torch.device) -> None:
+    x, weight, bias = (torch.randn(shape, device=device) for shape in ((3, 8), (8,), (8,)))
+    assert torch.equal(layernorm(x, weight[None], bias[None, None]), layernorm(x, weight, bias))
