@@ -91,24 +91,29 @@ def _index(draft: Draft, along: tuple[str, ...], rows: str) -> str:
 def write_in_place(draft: Draft) -> None:
     """A `mut` tensor with the axes of a value, read and written where it lies."""
     value = draft.real()
-    axes = value.axes
-    if axes and all(axis.isalnum() for axis in axes) and not draft.axes.composed:
-        name = draft.fresh("m")
-        stored = draft.random.choice(("T", "f32", "bf16"))
-        draft.params.append(f"mut {name}: {stored}[{', '.join(axes)}]")
+    axes, name = value.axes, draft.fresh("m")
+    stored = draft.random.choice(("T", "f32", "bf16"))
+    if all(axis.isalnum() for axis in axes) and axes and not draft.axes.composed and draft.random.random() < 0.5:
+        dims = ", ".join(axes)
         index = ", ".join(f"index({axis})" for axis in axes[: draft.random.randint(1, len(axes))])
-        form = draft.random.choice(("{0}", "{1} + {0}", "{1} * 2 - {0}", "maximum({0}, {1})"))
-        draft.writes.append(f"{name}[{index}] = {form.format(value.name, name)}")
+    else:
+        dims, index = draft.axes.dims(axes, draft.random), "..."
+    draft.params.append(f"mut {name}: {stored}[{dims}]")
+    form = draft.random.choice(("{0}", "{1} + {0}", "{1} * 2 - {0}", "maximum({0}, {1})"))
+    draft.writes.append(f"{name}[{index}] = {form.format(value.name, name)}")
 
 
 def write_at(draft: Draft) -> None:
-    """Rows of a `mut` tensor, written at places that the call names."""
+    """Elements of a `mut` tensor, written at places that the call names by one index or two."""
     value = draft.real()
-    named = [axis for axis in value.axes if axis.isalnum()]
-    if len(named) == len(value.axes) and named and not draft.axes.composed:
-        along = tuple(named[: draft.random.randint(1, len(named))])
+    named = tuple(axis for axis in value.axes if axis.isalnum())
+    if named == value.axes and named and not draft.axes.composed:
+        along = named[: draft.random.randint(1, len(named))]
         rows, name = draft.axes.add("U"), draft.fresh("m")
-        slot = draft.tensor("at", draft.random.choice(("i32", "i64")), along, kind=INT)
-        kept = without(tuple(named), *along)
-        draft.params.append(f"mut {name}: {draft.random.choice(('T', 'f32'))}[{', '.join((rows, *kept))}]")
-        draft.writes.append(f"{name}[{slot.name}] = {value.name}")
+        mark = draft.random.choice(("distinct ", "distinct ", ""))
+        slot = draft.tensor("at", draft.random.choice(("i32", "i64")), along, mark=mark, kind=INT).name
+        paged = draft.random.random() < 0.3
+        dims = ", ".join((rows, *(("4",) if paged and "4" not in named else ()), *without(named, *along)))
+        index = f"{slot} // 4, {slot} % 4" if paged and "4" not in named else slot
+        draft.params.append(f"mut {name}: {draft.random.choice(('T', 'f32'))}[{dims}]")
+        draft.writes.append(f"{name}[{index}] = {value.name}")

@@ -15,7 +15,7 @@ from fusec.passes.graph.elaborate.identifiers import check_axis_name, check_name
 from fusec.passes.graph.elaborate.report import Report, did_you_mean
 from fusec.passes.graph.elaborate.type_variables import Variable, check_variables, element_of, read_variables
 
-_KINDS = ("weight", "mut", "distinct")
+KINDS = ("weight", "mut", "distinct")
 """The words that may stand before a parameter."""
 
 _MOST_PARAMS = 64
@@ -174,8 +174,8 @@ class _Reader:
     def _check_kind(self, param: syntax.Param) -> None:
         if param.kind is None:
             return
-        if param.kind.text not in _KINDS:
-            help = did_you_mean(param.kind.text, _KINDS) or "the kinds are `weight`, `mut` and `distinct`"
+        if param.kind.text not in KINDS:
+            help = did_you_mean(param.kind.text, KINDS) or "the kinds are `weight`, `mut` and `distinct`"
             self._report.add(f"there is no kind of parameter `{param.kind.text}`", param.kind.span, help=help)
         elif not isinstance(param.type, syntax.TensorType):
             self._report.add(f"only a tensor can be `{param.kind.text}`", param.kind.span)
