@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
 from fusec.diagnostics import Source
-from fusec.driver.compile import compile_source
+from fusec.driver.compile import Compiled, compile_source
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
 from fusec.testing.limits import LIMITS, limited, reaches
@@ -36,23 +36,30 @@ def hold(number: int, folder: Path, device: torch.device, calls: int = CALLS) ->
     hold_text(spec, number, folder, device, calls)
 
 
-def hold_text(spec: str, number: int, folder: Path, device: torch.device, calls: int = CALLS) -> None:
-    """As `hold`, of any spec of one op; `number` chooses the shape of plan."""
-    shape = "of any kind"
+def hold_text(
+    spec: str, number: int, folder: Path, device: torch.device, calls: int = CALLS, shape: str | None = None
+) -> None:
+    """As `hold`, of every op of any spec; `number` chooses the shape of plan and the calls, unless `shape` is given."""
+    shown = "to be found"
     try:
-        (op,) = compile_source(Source("written.fuse", spec), None)
-        module = imported(op.text, folder)
-        shapes = [shape for shape in LIMITS if reaches(shape, op.program)]
-        shape = shapes[number % len(shapes)]
-
-        drawn = boxed_cases(op.graph, BOXES) if shape == "boxed" else cases(op.graph, ROWS)
-        for case in several(drawn, calls, number):
-            with limited(module, LIMITS[shape]), warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)
-                run_and_compare(getattr(module, op.graph.name), op.program.forms, case, device=device)
+        ops = compile_source(Source("written.fuse", spec), None)
+        module = imported(ops[0].text, folder)
+        for op in ops:
+            shapes = [each for each in LIMITS if reaches(each, op.program) and shape in (None, each)]
+            if shapes:
+                shown = shapes[number % len(shapes)]
+                _hold_op(op, module, shown, number, calls, device)
     except Exception as error:
-        error.add_note(f"plan {shape!r} of\n{spec}\n{REPRODUCE.format(number)}")
+        error.add_note(f"plan {shown!r} of\n{spec}\n{REPRODUCE.format(number)}")
         raise
+
+
+def _hold_op(op: Compiled, module: ModuleType, shape: str, number: int, calls: int, device: torch.device) -> None:
+    drawn = boxed_cases(op.graph, BOXES) if shape == "boxed" else cases(op.graph, ROWS)
+    for case in several(drawn, calls, number):
+        with limited(module, LIMITS[shape]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            run_and_compare(getattr(module, op.graph.name), op.program.forms, case, device=device)
 
 
 def several(drawn: SearchStrategy[Case], count: int, chosen: int) -> list[Case]:
