@@ -89,6 +89,7 @@ REDUCED = {
     "amax({0}, over={1})": False,
     "amax(abs({0}), over={1})": False,
     "amin({0}, over={1})": False,
+    "log_of_sum(exp({0} - amax({0}, over={1})), over={1})": False,
     "rsqrt(mean({0} * {0}, over={1}) + 1)": True,
     "tanh(sum({0}, over={1}))": True,
 }
