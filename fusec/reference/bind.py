@@ -13,18 +13,7 @@ import torch
 from torch import Tensor
 
 from fusec.ir.expressions import GIVEN, OMITTED
-from fusec.ir.graph import (
-    SIZE,
-    ChoiceParam,
-    Constraint,
-    DimParam,
-    DTypeParam,
-    Graph,
-    Param,
-    ScalarParam,
-    Solve,
-    TensorParam,
-)
+from fusec.ir.graph import SIZE, ChoiceParam, Constraint, DimParam, Graph, Param, ScalarParam, Solve, TensorParam
 from fusec.ir.types import (
     DTYPES,
     Axis,
@@ -117,7 +106,7 @@ class Binding:
         return self.dtypes[element.name]
 
 
-def bind(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str | torch.dtype | None]) -> Binding:
+def bind(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str | None]) -> Binding:
     """Match `arguments` (parameter name -> tensor, number, option or None) with the parameters of `graph`.
 
     Raises `ArgumentError` for an unknown, missing or ill-typed argument, for sizes that contradict each other and
@@ -127,7 +116,6 @@ def bind(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, float | int | bool] = {}
     picks: dict[str, str] = {}
-    dtypes: dict[str, DType] = {}
     for param in graph.params:
         value = given[param.name]
         match param:
@@ -139,8 +127,6 @@ def bind(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str
                     picks[param.name] = GIVEN
             case ScalarParam():
                 scalars[param.name] = _scalar(param, value)
-            case DTypeParam():
-                dtypes[param.variable.name] = _dtype(param, value)
             case ChoiceParam():
                 picks[param.name] = _option(param, value)
             case DimParam():
@@ -148,7 +134,7 @@ def bind(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str
                     raise ArgumentError(f"{param.name}: expected an integer, got {value!r}")
             case _:
                 assert_never(param)
-    dtypes |= _dtypes(graph, tensors, dtypes)
+    dtypes = _dtypes(graph, tensors)
     lead = _lead(graph, tensors)
     extents = _extents(graph, tensors, given, prod(lead))
     binding = Binding(tensors, scalars, picks, lead, extents, dtypes)
@@ -173,7 +159,7 @@ def _with_defaults(graph: Graph, arguments: Mapping[str, object]) -> dict[str, o
         if param.name in arguments:
             given[param.name] = arguments[param.name]
         elif _may_be_left_out(param):
-            given[param.name] = None if isinstance(param, TensorParam | DimParam) else param.default
+            given[param.name] = param.default if isinstance(param, ScalarParam | ChoiceParam) else None
         else:
             raise ArgumentError(f"{graph.name} needs an argument for {param.name!r}")
     return given
@@ -183,7 +169,7 @@ def _may_be_left_out(param: Param) -> bool:
     match param:
         case TensorParam():
             return param.optional
-        case ScalarParam() | ChoiceParam() | DTypeParam():
+        case ScalarParam() | ChoiceParam():
             return param.default is not None
         case DimParam():
             return param.inferred
@@ -225,20 +211,8 @@ def _option(param: ChoiceParam, value: object) -> str:
     return value
 
 
-def _dtype(param: DTypeParam, value: object) -> DType:
-    dtype = _DTYPE_OF.get(value) if isinstance(value, torch.dtype) else value
-    if not isinstance(dtype, DType) or dtype not in param.variable.options:
-        wanted = " or ".join(map(str, param.variable.options))
-        raise ArgumentError(f"{param.name}: expected {wanted}, got {value!r}")
-    return dtype
-
-
-def _dtypes(graph: Graph, tensors: Mapping[str, Tensor], chosen: Mapping[str, DType]) -> dict[str, DType]:
-    settled = {
-        param.variable.name: (chosen[param.variable.name], param.name)
-        for param in graph.params
-        if isinstance(param, DTypeParam)
-    }
+def _dtypes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, DType]:
+    settled: dict[str, tuple[DType, str]] = {}
     for param in graph.tensors:
         if param.name not in tensors or not isinstance(param.element, DTypeVar):
             continue

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from fusec.diagnostics import Note, Span
-from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Param, ScalarParam, TensorParam
-from fusec.ir.types import DTYPES, Axis, Dim, DType, DTypeVar, Kind, Lead, Named, Storage
+from fusec.ir.graph import ChoiceParam, DimParam, Param, ScalarParam, TensorParam
+from fusec.ir.types import Axis, Dim, DType, Kind, Lead, Named, Storage
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.defaults import check_order, choice_default, scalar_default
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
@@ -20,6 +20,10 @@ KINDS = ("weight", "mut", "distinct")
 
 _MOST_PARAMS = 64
 """Arguments that PyTorch's schema of an operator may have."""
+_MOST_DIMS = 64
+"""Dimensions that a tensor of PyTorch may have; here also the axes that they are made of."""
+MAX_AXES = 64
+"""Axes that an op may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,11 @@ def read_signature(op: syntax.Op, report: Report) -> Signature:
     for result in op.results:
         reader.result(result)
     if not reader.signature.poisoned:
-        stored = [str(output.element) for output in reader.signature.outputs]
-        read = [
+        asked = [str(output.element) for output in reader.signature.outputs]
+        asked += [
             each.text for statement in op.body for each in syntax.walk(statement.value) if isinstance(each, syntax.Name)
         ]
-        check_variables(reader.signature.variables, reader.signature.params.values(), stored, read, report)
+        check_variables(reader.signature.variables, reader.signature.params.values(), asked, report)
     reader.check_axes()
     check_order(((param.name, param.default is not None) for param in op.params), report)
     reader.check_count(op)
@@ -79,6 +83,10 @@ class _Reader:
         found: list[Dim] = []
         seen: dict[Axis, Span] = {}
         count = len(self._report)
+        leaves = [leaf for expr in type.dims for leaf in syntax.walk(expr) if not syntax.children(leaf)]
+        if len(leaves) > _MOST_DIMS:
+            self._report.add(f"a tensor has at most {_MOST_DIMS} axes", leaves[_MOST_DIMS].span)
+            return None
         for place, expr in enumerate(type.dims):
             try:
                 dim = to_dim(expr, self._axis)
@@ -112,7 +120,9 @@ class _Reader:
         return (Named(text),)
 
     def check_axes(self) -> None:
-        """No name is both an axis and a parameter or output."""
+        """No name is both an axis and a parameter or output, and there are not too many."""
+        if len(self.signature.axes) > MAX_AXES:
+            self._report.add(f"an op has at most {MAX_AXES} axes", [*self.signature.axes.values()][MAX_AXES])
         for text, span in self._names.items():
             if text in self.signature.axes:
                 param = self.signature.params.get(text)
@@ -214,28 +224,15 @@ class _Reader:
         default = None if param.default is None else scalar_default(param.default, element, self._report)
         return ScalarParam(param.name.text, element, default, param.name.span)
 
-    def _dim(self, param: syntax.Param, type: syntax.DimType) -> DimParam | DTypeParam | None:
-        if type.word.text == "dtype":
-            return self._dtype(param, type)
+    def _dim(self, param: syntax.Param, type: syntax.DimType) -> DimParam | None:
         if type.word.text != "dim":
-            help = "an extent is `dim(H)`, a dtype `dtype(T)`"
-            self._report.add(f"there is no type `{type.word.text}(...)`", type.span, help=help)
+            self._report.add(f"there is no type `{type.word.text}(...)`", type.span, help="an extent is `dim(H)`")
             return None
         inferred = isinstance(param.default, syntax.Name) and param.default.text == "infer"
         if param.default is not None and not inferred:
             self._report.add("a `dim` has no default but `infer`", param.default.span)
         (axis,) = self._axis(type.axis)
         return DimParam(param.name.text, axis, inferred, param.name.span) if isinstance(axis, Named) else None
-
-    def _dtype(self, param: syntax.Param, type: syntax.DimType) -> DTypeParam | None:
-        variable = element_of(type.axis, self.signature.variables, self._report)
-        if not isinstance(variable, DTypeVar):
-            if variable:
-                self._report.add(f"`{variable}` is a dtype already, there is nothing to choose", type.axis.span)
-            return None
-        names = [option.name for option in variable.options]
-        default = None if param.default is None else choice_default(param.default, names, self._report)
-        return DTypeParam(param.name.text, variable, DTYPES[default] if default else None, param.name.span)
 
     def _choice(self, param: syntax.Param, type: syntax.ChoiceType) -> ChoiceParam | None:
         options = tuple(option.text for option in type.options)
