@@ -33,6 +33,8 @@ def _op(program: Program) -> Iterator[str]:
     other = "Other plans" if program.chains else "Plans"
     for group in program.groups:
         yield from _group(group, f"{other} of `{program.graph.name}`")
+    for group in program.last:
+        yield from _group(group, f"Written last, from what is kept until then: {' and '.join(group.outputs)}")
 
 
 def _note(programs: tuple[Program, ...]) -> Iterator[str]:

@@ -43,11 +43,15 @@ def plan_lines(program: Program, names: OpNames) -> list[str]:
     boxes = BoxWriter(matrices, itemsizes)
     choices = ChoiceWriter(itemsizes, Extents(dict(program.known)), launches, boxes, _device(graph))
     lines = [*_extents(program, names), *sizes.lines()]
+    waiting = [f'scratch["{held.name}"] = {_buffer(held)}' for held in program.waiting]
+    lines += ["scratch = {}", *waiting] if waiting else []
     if any(kernel.blocks for kernel in program.kernels):
-        lines.append(f"index = tiles.index_type({', '.join(graph.stored)})")
+        lines.append(
+            f"index = tiles.index_type({', '.join([*graph.stored, *(['*scratch.values()'] if waiting else [])])})"
+        )
     if chooses_real(graph):
         lines.append(f"real = tl.float64 if torch.float64 in {_wide_dtypes(graph)} else tl.float32")
-    if _has_scratch(program):
+    if _has_scratch(program) and not waiting:
         lines.append("scratch = {}")
     if program.once:
         lines.append("prepared = None")
@@ -56,6 +60,7 @@ def plan_lines(program: Program, names: OpNames) -> list[str]:
     lines.append("launches = []")
     before, chains = _chains(program, names, ProductWriter(matrices, _places(sizes)), choices)
     lines += [*before, *_way(program, names), *_groups(program, chains, choices)]
+    lines += [line for group in program.last for line in _group(group, choices)]
     return [*lines, *_result(program)]
 
 
@@ -134,7 +139,7 @@ def _way(program: Program, names: OpNames) -> list[str]:
 
 def _groups(program: Program, chains: list[Choice], writer: ChoiceWriter) -> list[str]:
     """The launches of an op: as one of its chains, or as plans of its groups where these are better."""
-    tuned = multiplied(program.spelled)
+    tuned = multiplied(program.multiplying)
     if len(program.groups) == 1 and program.groups[0].alone is None:
         return _chain([*chains, *_choices(program.groups[0], writer, tuned)])
     others = [line for group in program.groups for line in _group(group, writer, tuned)]
@@ -162,7 +167,7 @@ def _chain_choice(
     """A chain as a case: with products in the library, or with contractions of what is stored."""
     lines = [f'scratch["{held.name}"] = {_buffer(held)}' for held in chain.held]
     lines += [like_line(program.once, names)] if program.once else []
-    kept = [*(["*scratch.values()"] if chain.held else []), *map(_buffer, program.prepared)]
+    kept = [*(["*scratch.values()"] if chain.held or program.waiting else []), *map(_buffer, program.prepared)]
     if kept and any(kernel.blocks for kernel in chain.kernels):
         lines.append(f"index = tiles.index_type({', '.join([*program.spelled.stored, *kept])})")
     contractions: list[list[Choice]] = []
@@ -205,7 +210,7 @@ def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]]
     lines = [line for plans in contractions for choice in plans for line in choice.before]
     lines.append(f"{FITS} = {' and '.join([*conditions, *(possible for possible, _ in fits)])}")
     amount = " + ".join(work(plan.plan.stages[0]) for plan in chain.boxed)
-    lines.append(f"{BOXED} = {FITS} and dots.pays_for_steps({amount})" if chain.held else f"{BOXED} = {FITS}")
+    lines.append(f"{BOXED} = {FITS} and {amount} >= dots.STEPS_WORK" if chain.held else f"{BOXED} = {FITS}")
     # Where the library makes an output itself, it was asked before.
     if libraries := [one for one in program.chains if one.products and not one.ends_in_library]:
         lines.append(f"library = {_prefers_library(program, libraries[-1], choices)}")

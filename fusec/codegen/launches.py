@@ -21,6 +21,7 @@ class LaunchWriter:
         self._arguments = {tensor.name for tensor in graph.tensors}
         self.wide = chooses_real(graph)
         self.walks = sizes.walks
+        self._steady = sizes.steady
 
     def is_argument(self, name: str) -> bool:
         """Whether a caller passes a tensor."""
@@ -40,7 +41,7 @@ class LaunchWriter:
             ")",
         ]
         inner = [f"    {line}" for line in launch]
-        if not self.walks:
+        if not self.walks or kernel.name in self._steady:
             return ["launches.append(", *inner, ")"]
         walk = "walk, at in enumerate(rows.offsets)" if scratch else "at in rows.offsets"
         return ["launches += [", *inner, f"    for {walk}", "]"]

@@ -108,7 +108,8 @@ def _with_names(program: Program, names: Mapping[str, str]) -> Program:
         replace(one, steps=tuple(_with_kernels(s, names) if isinstance(s, BuiltGroup) else s for s in one.steps))
         for one in program.chains
     )
-    return replace(program, groups=groups, chains=chains)
+    last = tuple(_with_kernels(group, names) for group in program.last)
+    return replace(program, groups=groups, chains=chains, last=last)
 
 
 def _with_kernels(group: BuiltGroup, names: Mapping[str, str]) -> BuiltGroup:

@@ -24,7 +24,8 @@ class SizeWriter:
     """Writes the variables that the launches of an op take their sizes from.
 
     `led` has the tensors that begin with `...`, in the order of their offsets: arguments, outputs, and what plans of
-    several steps keep. `kept` are all tensors of that last kind.
+    several steps keep. `kept` are all tensors of that last kind. Kernels that are `steady` are of plans that use none
+    that begins with `...`: they would do the same in every walk, and what they write in place is written once.
     """
 
     def __init__(self, program: Program) -> None:
@@ -37,6 +38,12 @@ class SizeWriter:
         self._lead_tensors = [tensor.name for tensor in self._graph.tensors if has_lead(tensor.dims)]
         self.led = (*self._lead_tensors, *(tensor.name for tensor in self._made if has_lead(tensor.dims)))
         self.walks = bool(self._lead_tensors)
+        self.steady = frozenset(
+            kernel.name
+            for plan in program.plans
+            if not any(name in self.led for kernel in plan.kernels for name in kernel.pointers)
+            for kernel in plan.kernels
+        )
 
     def lines(self) -> list[str]:
         """Every size that some kernel takes, by the name it has there."""

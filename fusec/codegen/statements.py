@@ -25,6 +25,7 @@ from fusec.ir.kernel import (
     Let,
     LoadTile,
     Loop,
+    Meet,
     Name,
     Point,
     Put,
@@ -87,6 +88,8 @@ class _Printer:
                 return self._branch(cases)
             case Enter():
                 return [f"device.enter({OVERLAP})"]
+            case Meet():
+                return ["tl.debug_barrier()"]
             case Comment(text):
                 return [f"# {text}"]
             case _:

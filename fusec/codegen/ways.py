@@ -66,7 +66,7 @@ def multiplied(graph: Graph) -> frozenset[str]:
 
 def plan_names(program: Program) -> tuple[str, ...]:
     """Every plan of an op that is chosen among."""
-    tuned = multiplied(program.spelled)
+    tuned = multiplied(program.multiplying)
     groups = [inner for group in program.groups for inner in group.every() if tuned.intersection(inner.outputs)]
     found = [plan.plan.shape.value for group in groups for plan in group.plans]
     chains = [name for chain in program.chains for name in ((LIBRARY,) if chain.products else chain_plans(chain))]

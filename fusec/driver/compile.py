@@ -15,7 +15,7 @@ from fusec.diagnostics import Diagnostic, InternalError, Source, Span, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
 from fusec.ir.expressions import Cast
 from fusec.ir.graph import Graph
-from fusec.ir.program import Program
+from fusec.ir.program import BuiltPlan, Program
 from fusec.ir.types import Storage
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
@@ -120,7 +120,7 @@ def plan_records(program: Program) -> tuple[PlanRecord, ...]:
     fused = len(program.plans) - len(program.around)
     return tuple(
         PlanRecord(
-            name=built.plan.shape.value if place < fused else f"library {built.plan.shape.value}",
+            name=_plan_name(program, built) if place < fused else f"library {built.plan.shape.value}",
             words=built.plan.words,
             kernels=tuple(kernel.name for kernel in built.kernels),
             moved=traffic(built.plan),
@@ -129,3 +129,9 @@ def plan_records(program: Program) -> tuple[PlanRecord, ...]:
         )
         for place, built in enumerate(program.plans)
     )
+
+
+def _plan_name(program: Program, built: BuiltPlan) -> str:
+    """A plan by its shape; one of those that write at the end is told apart."""
+    last = any(built is plan for group in program.last for plan in group.all_plans())
+    return f"write {built.plan.shape.value}" if last else built.plan.shape.value

@@ -139,7 +139,7 @@ def _extents(program: Program, length: int, count: int) -> dict[str, int]:
     known = dict(program.known)
     names = [solve.name for solve in program.spelled.solves]
     extents = dict.fromkeys(names, 1)
-    for group in program.groups:
+    for group in (*program.groups, *program.last):
         stage = group.plans[0].plan.stages[0] if group.plans else next(group.all_plans()).plan.stages[0]
         inner = [axis for axis in stage.order if axis not in stage.rows]
         free = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in inner])) if n in names]

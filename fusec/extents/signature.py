@@ -12,7 +12,7 @@ import sympy
 from fusec.extents.conditions import Condition, Conditions, Formula, asked
 from fusec.ir.expressions import Merge, Part, Reduce
 from fusec.ir.graph import Constraint, Graph
-from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, Sum, product_extent, symbol
+from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, Sum, Twin, product_extent, symbol
 
 MOST = 1 << 20
 """The largest extent that is looked for where conditions ask for a large one."""
@@ -112,6 +112,8 @@ def names(axis: Axis) -> list[str]:
             return [of.name]
         case Sum(parts):
             return [name for part in parts for each in part for name in names(each)]
+        case Twin(of):
+            return names(of)
         case Fixed() | Lead():
             return []
 
@@ -122,6 +124,8 @@ def _quotients(axis: Axis) -> list[Quotient]:
             return [axis]
         case Sum(parts):
             return [found for part in parts for each in part for found in _quotients(each)]
+        case Twin(of):
+            return _quotients(of)
         case Named() | Fixed() | Lead():
             return []
 

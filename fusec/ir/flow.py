@@ -112,7 +112,10 @@ FlowBuilder: TypeAlias = Builder[FlowExpr]
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Writes `value`, rounded to `element`, to the output or mutable parameter `target`."""
+    """Writes `value`, rounded to `element`, to the output or mutable parameter `target`.
+
+    It reaches every place `once` where that is known; places outside of the tensor do not count.
+    """
 
     target: str
     element: Storage
@@ -120,6 +123,7 @@ class Store:
     value: NodeId
     pair: Pair | None = None
     span: Span | None = field(default=None, compare=False)
+    once: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -366,6 +366,11 @@ class Enter:
 
 
 @dataclass(frozen=True, slots=True)
+class Meet:
+    """Threads of a program wait for each other: what was loaded before is loaded by all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Comment:
     """A remark on the statements that follow."""
 
@@ -386,6 +391,7 @@ Statement: TypeAlias = (
     | Loop
     | Branch
     | Enter
+    | Meet
     | Comment
 )
 

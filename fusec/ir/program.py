@@ -98,7 +98,8 @@ class Program:
     `forms` are the graphs that its plans compute, each with an error bound of its own: all mean what `graph` does.
     `spelled` is the graph under the names that kernels and the functions around them use, which are the spec's unless
     they clash with words of generated code. `chains` are plans for all outputs at once, the first that applies; they
-    take what the graph `once` makes of weights.
+    take what the graph `once` makes of weights. Some writes in place wait for the groups `last`: until then what they
+    write is kept in the tensors `waiting`, which are outputs of the graph `computed`; it is `spelled` if none waits.
     """
 
     graph: Graph
@@ -108,11 +109,14 @@ class Program:
     known: tuple[tuple[str, int], ...] = ()
     chains: tuple[BuiltChain, ...] = ()
     once: Graph | None = None
+    computed: Graph | None = None
+    waiting: tuple[Held, ...] = ()
+    last: tuple[BuiltGroup, ...] = ()
 
     @property
     def plans(self) -> tuple[BuiltPlan, ...]:
         """Every plan of every group, those of chains last."""
-        return (*(plan for group in self.groups for plan in group.all_plans()), *self.around)
+        return (*(plan for group in (*self.groups, *self.last) for plan in group.all_plans()), *self.around)
 
     @property
     def around(self) -> tuple[BuiltPlan, ...]:
@@ -123,7 +127,13 @@ class Program:
     @property
     def held(self) -> tuple[Held, ...]:
         """What plans keep between their steps, each once."""
-        return tuple({held.name: held for chain in self.chains for held in chain.held}.values())
+        between = (held for chain in self.chains for held in chain.held)
+        return tuple({held.name: held for held in (*self.waiting, *between)}.values())
+
+    @property
+    def multiplying(self) -> Graph:
+        """The graph that the groups and the chains compute, under the names of kernels."""
+        return self.computed or self.spelled
 
     @property
     def prepared(self) -> tuple[Held, ...]:

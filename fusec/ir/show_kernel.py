@@ -31,6 +31,7 @@ from fusec.ir.kernel import (
     Loop,
     Masked,
     MaskName,
+    Meet,
     Name,
     Number,
     Point,
@@ -102,6 +103,8 @@ def _statement(statement: Statement) -> Iterator[str]:
                 yield from (f"  {line}" for line in _body(body))
         case Enter():
             yield "enter in turn"
+        case Meet():
+            yield "meet"
         case Comment(text):
             yield f"# {text}"
         case _:

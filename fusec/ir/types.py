@@ -142,7 +142,17 @@ class Lead:
         return "..."
 
 
-Axis: TypeAlias = Named | Fixed | Quotient | Sum | Lead
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The positions of the axis `of` a second time, for values that meet each other; no spec can name it."""
+
+    of: Axis
+
+    def __str__(self) -> str:
+        return f"other {self.of}"
+
+
+Axis: TypeAlias = Named | Fixed | Quotient | Sum | Lead | Twin
 Dim: TypeAlias = tuple[Axis, ...]
 """One stored dimension: a product of axes, outermost first; of none where it is written `1`, a single position that no
 value has an axis for. `Lead` stands alone in its dim."""
@@ -190,6 +200,8 @@ def extent(axis: Axis) -> sympy.Expr:
             return sympy.Add(*(product_extent(part) for part in parts))
         case Lead():
             return symbol("lead")
+        case Twin(of):
+            return extent(of)
         case _:
             assert_never(axis)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,13 +13,15 @@ from fusec.diagnostics import InternalError, SpecError
 from fusec.ir.expressions import Dot
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Chain, Group, LibraryProduct, Plan, Shape, Split, Stage
+from fusec.ir.plan import Chain, Group, Held, LibraryProduct, Plan, Shape, Split, Stage
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.ir.rename import renamed
 from fusec.ir.verify_plan import verify_contraction, verify_groups
 from fusec.ir.words import step_aside
+from fusec.passes.graph.add_up import add_up, shared_sums
 from fusec.passes.graph.hold import hold
 from fusec.passes.graph.omit import omit
+from fusec.passes.graph.postpone import Postponed, postpone
 from fusec.passes.graph.prepare import prepare
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
@@ -28,6 +30,7 @@ from fusec.passes.kernel.build import build_kernel
 from fusec.passes.kernel.target import Target
 from fusec.passes.plan.commute import commute
 from fusec.passes.plan.defer import defer
+from fusec.passes.plan.late_reads import late_reads
 from fusec.passes.plan.place import place, place_dots
 from fusec.passes.plan.reciprocate import reciprocate
 
@@ -46,19 +49,40 @@ GRAPH_STEPS: tuple[Callable[[Graph], Graph], ...] = (simplify, commute, defer, r
 
 
 def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = None) -> Program:
-    """All kernels of an op. `watch` is told of every step; a fault becomes an `InternalError` that names the step."""
-    run = _Runner(watch or (lambda report: None))
-    lowered = graph
+    """All kernels of an op. `watch` is told of every step; a fault becomes an `InternalError` that names the step.
+
+    Which writes in place have to wait for a last step is seen from the plans; then there are other plans.
+    """
+    summed = add_up(graph)
+    waiting = shared_sums(summed)
+    while True:
+        steps: list[StepReport] = []
+        program = _compiled(_Runner(steps.append), graph, summed, waiting)
+        late = _late(program)
+        if not late:
+            break
+        waiting |= late
+    if watch:
+        for step in steps:
+            watch(step)
+    return program
+
+
+def _compiled(run: _Runner, graph: Graph, summed: Graph, waiting: frozenset[str]) -> Program:
+    """The kernels of an op, `summed` where no sum in place is to be made by several, with some writes `waiting`."""
+    postponed = run("postpone", lambda given: postpone(given, waiting), summed) if waiting else Postponed(summed)
+    first = postponed.first
+    lowered = first
     for step in GRAPH_STEPS:
         lowered = run(step.__name__, step, lowered)
-    names = step_aside(graph)
-    spelled = renamed(graph, names)
+    names = step_aside(first)
+    spelled = renamed(first, names)
     known = fixed_extents(spelled)
     flow = run("resolve_views", resolve_views, renamed(lowered, names))
     groups = run("place", lambda flow: place(flow, known), flow)
-    dots = any(isinstance(graph.nodes[n].expr, Dot) for n in reachable(graph.nodes, graph.roots))
+    dots = any(isinstance(first.nodes[n].expr, Dot) for n in reachable(first.nodes, first.roots))
     # Where a product is a step of its own, its operands are stored anyway: nothing is to be deferred there.
-    apart = reciprocate(commute(simplify(graph))) if dots else lowered
+    apart = reciprocate(commute(simplify(first))) if dots else lowered
     split = run("prepare", prepare, renamed(apart, names)) if dots else None
     libraries, boxed = _chains(run, split, groups, known) if split else ((), None)
     if boxed:
@@ -68,9 +92,46 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
     straight = [library for library in libraries if library.ends_in_library]
     others = [library for library in libraries if not library.ends_in_library]
     chains = (*straight, *([boxed] if boxed else []), *others)
-    forms = (lowered, apart) if chains else (lowered,)
     once = split.once if split and chains else None
-    return Program(graph, forms, spelled, built, tuple(known.items()), chains, once)
+    program = Program(graph, (), spelled, built, tuple(known.items()), chains, once)
+    if first is not graph:
+        lowered, apart = (_meaning(graph, GRAPH_STEPS), _meaning(graph, (simplify, commute, reciprocate)))
+    program = replace(program, forms=(lowered, apart) if chains else (lowered,))
+    return _with_last(run, program, postponed, names, known) if postponed.last else program
+
+
+def _meaning(graph: Graph, steps: tuple[Callable[[Graph], Graph], ...]) -> Graph:
+    """What plans compute that follow from these steps, with all writes in place."""
+    for step in steps:
+        graph = step(graph)
+    return graph
+
+
+def _with_last(
+    run: _Runner, program: Program, postponed: Postponed, names: Mapping[str, str], known: dict[str, int]
+) -> Program:
+    """The program with a last step, which writes in place what the others have kept."""
+    assert postponed.last is not None
+    last = renamed(simplify(postponed.last), names)
+    groups = run("place_last", lambda flow: place(flow, known, "__write"), resolve_views(last))
+    made = {names.get(held.name, held.name) for held in postponed.held}
+    waiting = (output for output in program.spelled.outputs if output.name in made)
+    return replace(
+        program,
+        spelled=renamed(program.graph, names),
+        computed=program.spelled,
+        waiting=tuple(Held(output.name, output.element, output.dims) for output in waiting),
+        last=run("build_last", lambda groups: _build(groups, Target(last, known)), groups),
+    )
+
+
+def _late(program: Program) -> frozenset[str]:
+    """The tensors that a plan of the program might read after they were written."""
+    ways = [program.groups, *(chain.groups for chain in program.chains)]
+    sequences = [tuple(group.placed for group in way) for way in ways]
+    found = late_reads(program.multiplying, sequences, dict(program.known))
+    params = zip(program.graph.params, program.multiplying.params, strict=True)
+    return frozenset(param.name for param, spelled in params if spelled.name in found)
 
 
 def _chains(

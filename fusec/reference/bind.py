@@ -27,6 +27,7 @@ from fusec.ir.types import (
     Quotient,
     Storage,
     Sum,
+    Twin,
     product_text,
     symbol,
 )
@@ -86,6 +87,8 @@ class Binding:
                 return sum(self.size(part) for part in parts)
             case Lead():
                 return self.extents[LEAD]
+            case Twin(of):
+                return self.extent(of)
             case _:
                 assert_never(axis)
 

@@ -10,7 +10,6 @@ import torch
 
 from fusec.runtime.dispatch import plain, watched
 from fusec.runtime.errors import ArgumentError, ShapeMismatchError, UnsupportedDtypeError
-from fusec.runtime.invariant import is_invariant
 from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Value
 from fusec.runtime.layout import layout
@@ -59,7 +58,7 @@ class Op:
         """Run on these arguments: at once where only the kernels need to know, else through PyTorch's dispatcher."""
         if not watched():
             recent = self._recent
-            if recent is not None and not is_invariant():
+            if recent is not None:
                 addresses = recent.addresses(tensors, settings)
                 if addresses is not None:
                     return recent.plan.run(tensors, scalars, addresses)
@@ -88,16 +87,15 @@ class Op:
         return tuple(known.plan for known in self._known.values())
 
     def _find(self, tensors: Tensors, settings: Settings) -> Plan:
-        invariant = is_invariant()
-        key = (invariant, settings, *map(layout, tensors))
+        key = (settings, *map(layout, tensors))
         known = self._known.get(key)
         if known is None:
             plan = self._first(lambda op: op.plan(*tensors, *settings))
             known = self._known.keep(key, Recent(tensors, settings, plan))
-        elif known is self._recent and not invariant:
+        elif known is self._recent:
             # It was not recognised although its key is: the check was made in another mode, say inference mode.
             known = self._known.keep(key, Recent(tensors, settings, known.plan))
-        if not invariant and not any(tensor is not None and tensor.data_ptr() & 15 for tensor in tensors):
+        if not any(tensor is not None and tensor.data_ptr() & 15 for tensor in tensors):
             self._recent = known
         return known.plan
 

@@ -10,6 +10,7 @@ import torch
 import triton
 
 from fusec.runtime import allocate
+from fusec.runtime.apart import Apart
 from fusec.runtime.boxed import BoxLauncher
 from fusec.runtime.errors import DeviceError
 from fusec.runtime.launch import Launch, Launcher, Value, picker
@@ -65,6 +66,8 @@ class Plan:
         self._allocated = [(b.shape, contiguous(b.shape), b.dtype, device) for b in allocated.values()]
         self._results = len(outputs)
         self._mutated = [tensors.index(name) for name in mutated]
+        self._apart: Apart | None = None
+        self._named = (op, tensors)
         self._prepared = None if device.type == "meta" else prepared
         self._weights = picker([tensors.index(name) for name in prepared.weights] if prepared else [])
         real = in_turn(launches) if device.type != "meta" else ()
@@ -85,11 +88,16 @@ class Plan:
     ) -> Results:
         """Allocate, launch on the current stream of the tensors' device, and return the outputs.
 
-        The tensors, at `addresses`, have the layout the plan was made for. Nothing waits for the device.
+        The tensors, at `addresses`, have the layout the plan was made for. Nothing waits for the device. Raises
+        `ArgumentError` where one that is written in place shares memory with another one or with itself.
         """
         if self._several_gpus and self._device != _current_device():
             with torch.cuda.device(self._device):
                 return self.run(tensors, scalars, addresses)
+        if self._mutated and self._steps:
+            if self._apart is None:
+                self._apart = Apart(*self._named, self._mutated, tensors)
+            self._apart.check(addresses)
         fresh = [allocate.empty(*about) for about in self._allocated]
         ready = None
         if self._prepared is not None:

@@ -178,3 +178,202 @@ where T in {f16, f32}:
     cache[slot // Page, slot % Page] = y
 """,
 }
+
+IN_PLACE = {
+    "a sum": """
+op added(mut x: T[..., N], y: T[..., N])
+where T in {f16, f32}:
+    x[...] = x + y
+""",
+    "a norm": """
+op normed(mut x: T[M, N], g: T[N]) -> peak: f32[M]
+where T in {f16, f32}:
+    peak = amax(abs(x), over=N)
+    x[...] = rmsnorm(x, g, 1e-6, over=N)
+""",
+    "a residual stream and its norm": """
+op residual(mut x: T[..., N], mut stream: T[..., N], g: T[N])
+where T in {f16, f32}:
+    s = cast(x + stream, T)
+    stream[...] = s
+    x[...] = rmsnorm(s, g, 1e-6, over=N)
+""",
+    "one tensor before what waits for its sum": """
+op early(mut x: T[M, N]) -> y: T[M, N]
+where T in {f32}:
+    y = x / (1 + sum(abs(x), over=N))
+    x[...] = x * 2
+""",
+    "halves swapped": """
+op swapped(mut x: T[M, N])
+where T in {f16, f32}:
+    a, b = halves(x, over=N)
+    x[...] = join(-b, a, over=N)
+""",
+    "pairs rotated": """
+op rotated(mut x: T[M, N], c: f32[N/2])
+where T in {f16, f32}:
+    a, b = pairs(x, over=N)
+    x[...] = interleave(a * c - b, b * c + a, over=N)
+""",
+    "heads of a stored dimension": """
+op heads(mut x: T[B, H*D], cos: f32[D], sin: f32[D], num_heads: dim(H) = infer)
+where T in {f16, f32}, D % 2 == 0:
+    x[...] = rope(x, cos, sin, over=D)
+""",
+    "an optimiser": """
+op momentum(mut param: T[M, N], grad: T[M, N], mut momentum: f32[M, N], mu: f32 = 0.875)
+where T in {bf16, f32}:
+    ahead = mu * momentum + grad
+    momentum[index(M), index(N)] = ahead
+    param[...] = param - ahead / 8
+""",
+    "a number without axes": """
+op counter(mut count: i32[], mut total: f32[], x: f32[N])
+where N > 0:
+    total[...] = total + sum(x, over=N)
+    count[...] += 1
+""",
+    "a product added to its residual": """
+op projected(mut x: T[M, N], h: T[M, K], w: T[N, K])
+where T in {f16, f32}:
+    x[...] += dot(h, w, over=K)
+""",
+    "rows less their mean column": """
+op centred(mut x: T[M, N]) -> s: f32[N]
+where T in {f32}, M > 0:
+    s = mean(x, over=M)
+    x[...] = x - s
+""",
+    "a product with what is replaced": """
+op squared(mut x: T[M, N], w: T[N, K]) -> y: f32[M, K]
+where T in {f16, f32}:
+    y = dot(x, w, over=N)
+    x[...] = x + 1
+""",
+    "distinct rows": """
+op doubled(mut c: T[P, D], distinct at: i32[L], x: T[L, D])
+where T in {f16, f32}:
+    c[at] = c[at] * 2 + x
+""",
+    "a distinct sum of pages": """
+op paged(mut c: T[P, Page, D], distinct slot: i64[L], x: T[L, D])
+where T in {f16, f32}:
+    c[slot // Page, slot % Page] += x * x
+""",
+}
+"""What is read where it is written, by the same programs: one step, whatever the plan."""
+
+READ_BEFORE = {
+    "rows that move": """
+op moved(mut c: T[P, D], src: i32[L], dst: i32[L]) -> y: T[L, D]
+where T in {f16, f32}:
+    y = c[src]
+    c[dst] = y
+""",
+    "the neighbour before": """
+op shifted(mut x: T[M, N])
+where T in {f16, f32}:
+    x[index(M), index(N)] = x[index(M), index(N) - 1]
+""",
+    "a row copied": """
+op copied(mut c: T[P, D], src: i32[L], dst: i32[L])
+where T in {f32}:
+    c[dst] = c[src]
+""",
+    "a table that all rows read": """
+op biased(x: T[..., N], mut b: T[N]) -> y: T[..., N]
+where T in {f16, f32}:
+    y = x * b
+    b[...] = b + 1
+""",
+    "a sum of all rows": """
+op statistics(x: f32[M, N], mut mean_of: f32[N]) -> y: f32[M, N]
+where M > 0:
+    y = x - mean_of
+    mean_of[...] = 0.5 * mean_of + mean(x, over=M)
+""",
+    "the other axis": """
+op turned(mut x: T[M, N])
+where T in {f32}, M == N:
+    x[...] = rename(rename(rename(x, M -> K), N -> M), K -> N)
+""",
+    "a product that replaces its operand": """
+op replaced(mut x: T[M, N], w: T[N, K])
+where T in {f16, f32}, N == K:
+    x[...] = dot(rename(x, N -> K), w, over=K)
+""",
+    "an index that is written": """
+op renumbered(mut at: i32[L], c: T[P, D], n: i32) -> y: T[L, D]
+where T in {f32}:
+    y = c[at]
+    at[...] = (at + n) % P
+""",
+    "two tensors that change places": """
+op exchanged(mut a: T[M, N], mut b: T[M, N], i: i32[M])
+where T in {f16, f32}:
+    before = a
+    a[i] = b
+    b[...] = before
+""",
+    "rows of one's own and of others": """
+op mixed(mut c: T[P, D], at: i32[L]) -> y: f32[P]
+where T in {f32}:
+    y = sum(c, over=D)
+    c[at] = c[at] * 2
+""",
+    "one row twice over": """
+op overlapping(mut c: T[P, D], at: i32[L], x: T[P, D])
+where T in {f32}:
+    c[...] = c + x
+    c[at] = 0
+""",
+}
+"""What is read elsewhere than it is written: the writes wait for a step of their own."""
+
+SUMS = {
+    "rows": """
+op rows(mut c: T[P, D], slot: i32[L], x: T[L, D])
+where T in {f16, f32}:
+    c[slot] += x
+""",
+    "a computed value": """
+op weighted(mut c: f32[P, D], slot: i64[L], x: T[L, D], w: f32[L]) -> y: f32[L]
+where T in {f16, f32}:
+    y = sum(x, over=D)
+    c[slot] += x * w / (1 + abs(y))
+""",
+    "a histogram": """
+op histogram(mut counts: i32[P], bin: i32[L]):
+    counts[bin] += 1
+""",
+    "single elements": """
+op elements(mut c: T[P], slot: i32[L], x: T[L])
+where T in {bf16, f32}:
+    c[slot] += x
+""",
+    "two indices over two axes": """
+op crossed(mut c: f32[P, Q, D], i: i32[A, B], j: i32[A], x: f32[A, D], z: f32[B]):
+    c[i, j] += x * z
+""",
+    "a product": """
+op experts(mut c: T[P, N], token: i32[M], x: T[M, K], w: T[N, K])
+where T in {f16, f32}:
+    c[token] += dot(x, w, over=K)
+""",
+    "an axis of a fixed size": """
+op fixed(mut c: f32[P, D], slot: i32[6], x: f32[6, D]):
+    c[slot] += x
+""",
+    "what is read beside it": """
+op beside(mut c: f32[P, D], slot: i32[L], src: i32[L], x: f32[L, D]) -> y: f32[L, D]:
+    y = c[src]
+    c[slot] += x - y
+""",
+    "eight bits": """
+op bytes(mut c: i8[P], mut q: f8e4m3[P], slot: i32[L], k: i8[L], x: f32[L]):
+    c[slot] += k
+    q[slot] += x
+""",
+}
+"""What several values may be added to at one place."""

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
+import sympy
+
 from fusec.diagnostics import Diagnostic, InternalError, Span, SpecError
-from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import (
     Cast,
@@ -34,9 +35,9 @@ from fusec.ir.expressions import (
     Rename,
     Scalar,
     Segment,
-    operands,
 )
 from fusec.ir.flow import (
+    Affine,
     Flow,
     FlowBuilder,
     FlowExpr,
@@ -49,7 +50,8 @@ from fusec.ir.flow import (
     position_axes,
 )
 from fusec.ir.graph import Graph, Node, Output, Scatter
-from fusec.ir.types import INT, Lead, Sum, ValueType, product_extent, union
+from fusec.ir.places import is_injective
+from fusec.ir.types import INT, Dim, Lead, Sum, ValueType, extent, product_extent, union
 from fusec.ir.verify_flow import verify_flow
 from fusec.passes.graph.views.exchange import Exchange
 from fusec.passes.graph.views.parts import Clash, Parts, Split, Value
@@ -66,7 +68,7 @@ class _Resolver:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._builder: FlowBuilder = Builder[FlowExpr]()
-        self._value = BottomUp(lambda number: operands(graph.nodes[number].expr), self._made)
+        self._values: dict[NodeId, Value] = {}
         self._parts = Parts(graph, self._builder)
         self._exchange = Exchange(self._builder)
         self._reductions = Reductions(self._parts, self._builder)
@@ -86,14 +88,21 @@ class _Resolver:
     def _scatter(self, scatter: Scatter) -> list[Store]:
         tensor = self._graph.tensor(scatter.param)
         if scatter.adds:
-            raise self._not_built(replace(self._graph.nodes[scatter.value], span=scatter.span), "`+=`")
+            raise InternalError("resolve_views", "a sum in place is left that no step has made a write of")
         looked = tuple(
-            Lookup(self._plain(index), product_extent(dim))
-            for index, dim in zip(scatter.indices, tensor.dims, strict=False)
+            self._position(self._plain(index), dim) for index, dim in zip(scatter.indices, tensor.dims, strict=False)
         )
         positions: tuple[Position, ...] = (*looked, *positions_of(tensor.dims[len(looked) :]))
-        store = Store(scatter.param, tensor.element, positions, -1, span=scatter.span)
+        once = is_injective(self._graph, scatter)
+        store = Store(scatter.param, tensor.element, positions, -1, span=scatter.span, once=once)
         return self._stores(store, self._value(scatter.value))
+
+    def _position(self, index: NodeId, dim: Dim) -> Position:
+        """The position an index names; `index(N)` along an axis of that extent is no look-up."""
+        expr = self._builder[index].expr
+        if isinstance(expr, Index) and extent(expr.axis) == product_extent(dim):
+            return Affine(((expr.axis, sympy.S.One),))
+        return Lookup(index, product_extent(dim))
 
     def _plain(self, number: NodeId) -> NodeId:
         value = self._value(number)
@@ -118,12 +127,14 @@ class _Resolver:
 
     # Values
 
-    def _made(self, number: NodeId) -> Value:
-        node = self._graph.nodes[number]
-        try:
-            return self._resolved(node)
-        except Clash as clash:
-            raise self._taken_twice(clash, node.span) from None
+    def _value(self, number: NodeId) -> Value:
+        if number not in self._values:
+            node = self._graph.nodes[number]
+            try:
+                self._values[number] = self._resolved(node)
+            except Clash as clash:
+                raise self._taken_twice(clash, node.span) from None
+        return self._values[number]
 
     def _resolved(self, node: Node) -> Value:
         match node.expr:
@@ -166,7 +177,7 @@ class _Resolver:
 
     def _load(self, node: Node, param: str, indices: tuple[NodeId, ...]) -> NodeId:
         tensor = self._graph.tensor(param)
-        looked = tuple(Lookup(index, product_extent(dim)) for index, dim in zip(indices, tensor.dims, strict=False))
+        looked = tuple(self._position(index, dim) for index, dim in zip(indices, tensor.dims, strict=False))
         kept = positions_of(tensor.dims[len(indices) :])
         load = Load(param, (*looked, *kept))
         axes = union(*(self._builder[index].type.axes for index in indices), *(position.axes for position in kept))

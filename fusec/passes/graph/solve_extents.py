@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sympy
 
 from fusec.ir.graph import SIZE, Constraint, DimParam, Param, Solve, TensorParam
-from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, Sum, symbol
+from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, Sum, Twin, symbol
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,8 @@ def _exact_axis(axis: Axis) -> sympy.Expr:
             return sympy.Add(*map(exact_extent, parts))
         case Lead():
             return symbol("lead")
+        case Twin(of):
+            return _exact_axis(of)
 
 
 def _extents(equation: _Equation) -> set[sympy.Symbol]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fusec.ir.flow import Affine, Load, Partial
 from fusec.ir.plan import Stage, known_extent
 from fusec.ir.sizes import symbols_in
-from fusec.ir.types import Axis, Fixed, Named, Quotient, without
+from fusec.ir.types import Axis, Fixed, Named, Quotient, Twin, without
 
 EARLY = "EARLY"
 """The compile-time flag of a kernel that loads before its reductions what all rows share."""
@@ -89,6 +89,8 @@ def index_name(axis: Axis) -> str:
             return {"lead1": "i1", "lead0": "i0"}.get(name, name.lower())
         case Fixed(value):
             return f"i{value}"
+        case Twin(of):
+            return f"other_{index_name(of)}"
         case _:
             return "_".join(index_name(a) for part in getattr(axis, "parts", ()) for a in part) or "i"
 

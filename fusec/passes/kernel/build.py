@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
-from fusec.ir.flow import Load, Store, store_axes, store_operands
+from fusec.ir.flow import Load, Store, lookups, store_axes, store_operands
 from fusec.ir.kernel import (
     Assign,
     Branch,
@@ -22,6 +22,7 @@ from fusec.ir.kernel import (
     Kernel,
     Largest,
     Loop,
+    Meet,
     Name,
     Product,
     Rounded,
@@ -80,9 +81,9 @@ class _KernelBuilder:
             self._sweeps()
         else:
             self._load_early()
-        for store in facts.flow.stores:
-            if not facts.in_loop(store_axes(facts.flow, store)):
-                self._stores.store(store, self._root)
+        self._store(
+            [store for store in facts.flow.stores if not facts.in_loop(store_axes(facts.flow, store))], self._root
+        )
         for partial in stage.partials:
             self._stores.partial(partial, self._root)
         return self._finished(name, doc)
@@ -119,16 +120,23 @@ class _KernelBuilder:
             # A scope of its own: there are registers for what is made of half a tile.
             half = Scope(None, indices=dict(root.indices), masks=dict(root.masks))
             halves = boxed.halve(root, half)
-            self._store_boxed(boxed, half)
+            self._store(list(self._facts.flow.stores), half)
             root.statements.append(replace(halves, body=tuple(without_unused(half.statements))))
         else:
             boxed.results(root)
-            self._store_boxed(boxed, root)
+            self._store(list(self._facts.flow.stores), root)
 
-    def _store_boxed(self, boxed: Boxed, scope: Scope) -> None:
-        for store in self._facts.flow.stores:
-            if boxed.is_put(store):
-                boxed.put(store, self._values.value(store.value, scope), scope)
+    def _store(self, stores: list[Store], scope: Scope) -> None:
+        """Write stores. Where one goes to a tensor that is read as well, all threads have read before any writes."""
+        facts = self._facts
+        if any(store.target in facts.in_place for store in stores):
+            for store in stores:
+                self._values.value(store.value, scope)
+                self._values.indices(lookups(store.positions), scope)
+            scope.statements.append(Meet())
+        for store in stores:
+            if self._boxed is not None and self._boxed.is_put(store):
+                self._boxed.put(store, self._values.value(store.value, scope), scope)
             else:
                 self._stores.store(store, scope)
 
@@ -139,6 +147,8 @@ class _KernelBuilder:
         stores = [store for store in facts.flow.stores if facts.in_loop(store_axes(facts.flow, store))]
         waits = [max(depth[n] for n in store_operands(store)) for store in stores]
         sweeps = sorted({*ends.values(), *waits})
+        # What is read in a later sweep is not written before.
+        waits = [sweeps[-1] if s.target in facts.in_place else wait for s, wait in zip(stores, waits, strict=True)]
         for sweep in sweeps:
             outs = [store for store, wait in zip(stores, waits, strict=True) if wait == sweep]
             self._sweep([n for n, end in ends.items() if end == sweep], outs, sweep == sweeps[-1])
@@ -151,8 +161,7 @@ class _KernelBuilder:
             self._grid.loop_indices(header, body)
             for number in ends:
                 self._step(number, accumulators, body)
-            for store in outs:
-                self._stores.store(store, body)
+            self._store(outs, body)
             self._root.statements.append(_looped(header, tuple(body.statements)))
         for number, total in accumulators.items():
             if isinstance(self._facts.nodes[number].expr, Dot):

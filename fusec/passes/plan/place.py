@@ -36,7 +36,7 @@ def place(flow: Flow, known: dict[str, int], label: str = "", fresh: frozenset[s
     `known` holds the extents that constraints fix; names of kernels end in `label`.
     """
     sets = _connected(flow, fresh)
-    labels = _labels(sets, label) if len(sets) > 1 else [label]
+    labels = [label] if len(sets) == 1 else _labels(sets, label)
     return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
 
 

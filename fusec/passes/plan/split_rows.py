@@ -7,10 +7,9 @@ plan has no limit on any extent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
-from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import (
@@ -140,31 +139,25 @@ def without_reductions(
     builder: Builder[FlowExpr] = Builder()
     moved: dict[NodeId, NodeId] = {}
 
-    def needs(number: NodeId) -> tuple[NodeId, ...]:
-        return () if number in scratch.done else flow_operands(flow.nodes[number].expr)
-
-    def move_one(number: NodeId) -> NodeId:
-        node = flow.nodes[number]
-        expr: FlowExpr
-        if number in scratch.done:
-            axes = kept_axes(facts, number)
-            expr = Partial(scratch.names[number], combination(flow, number), axes, scratch.apart)
-        else:
-            expr = flow_with_operands(node.expr, tuple(map(move, flow_operands(node.expr))))
-        moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)
+    def move(number: NodeId) -> NodeId:
+        if number not in moved:
+            node = flow.nodes[number]
+            expr: FlowExpr
+            if number in scratch.done:
+                axes = kept_axes(facts, number)
+                expr = Partial(scratch.names[number], combination(flow, number), axes, scratch.apart)
+            else:
+                expr = flow_with_operands(node.expr, tuple(move(n) for n in flow_operands(node.expr)))
+            moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)
         return moved[number]
 
-    move = BottomUp(needs, move_one)
     for root in roots:
         move(root)
     new_stores = tuple(
-        Store(
-            store.target,
-            store.element,
-            with_lookups(store.positions, tuple(move(n) for n in store_operands(store)[1:])),
-            move(store.value),
-            store.pair,
-            store.span,
+        replace(
+            store,
+            positions=with_lookups(store.positions, tuple(move(n) for n in store_operands(store)[1:])),
+            value=move(store.value),
         )
         for store in stores
     )
