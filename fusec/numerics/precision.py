@@ -148,8 +148,12 @@ def rounded(exact: Interval, error: Error, precision: Precision) -> Interval:
     reach = precision.normal if error.flushes else precision.least
     low = exact.low - _relative(exact.low, error, precision)
     high = exact.high + _relative(exact.high, error, precision)
-    low = torch.where(exact.low >= 0, (low - reach).clamp(min=0.0), low - reach)
-    high = torch.where(exact.high <= 0, (high + reach).clamp(max=0.0), high + reach)
+    below, above = exact.low < 0, exact.high > 0
+    if error.growth and precision.reference_ulps:
+        # What an exponential of f64 has for 0 may be a number that f64 has no place for; its sign is that of the 0.
+        below, above = below | exact.low.signbit(), above | ((exact.high == 0) & ~exact.high.signbit())
+    low = torch.where(below, low - reach, (low - reach).clamp(min=0.0))
+    high = torch.where(above, high + reach, (high + reach).clamp(max=0.0))
     low = torch.where(exact.low.isinf(), exact.low, low)
     high = torch.where(exact.high.isinf(), exact.high, high)
     return overflowed(Interval(exact.value, low, high), precision)

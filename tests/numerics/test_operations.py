@@ -155,6 +155,17 @@ def test_a_subnormal_result_may_be_zero(op: str) -> None:
     assert outside(interval, torch.where(exact.abs() < F32.normal, 0.0, exact)) == []
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_result_too_small_for_f64_may_be_the_least_number(sign: float) -> None:
+    """2.52e-324 is 0 in the reference and 5e-324 on an H200."""
+    base, power = (1.3146786151532088e195, -1.658469386190484) if sign > 0 else (-1.3146786151532088e195, -3.0)
+    args = (torch.tensor([base], dtype=torch.float64), torch.tensor([power], dtype=torch.float64))
+    interval = operate("pow", tuple(map(Interval.exact, args)), F64)
+    assert interval.value.item() == 0
+    assert outside(interval, torch.tensor([sign * 5e-324], dtype=torch.float64)) == []
+    assert outside(interval, torch.tensor([-sign * 5e-324], dtype=torch.float64)) == [0]
+
+
 def test_exact_operations_have_no_error() -> None:
     """Sums and products that f32 can hold are not widened, so a cast of them at a tie goes one way."""
     a, b = torch.tensor([1.0, 3.0, 2.0**30]).double(), torch.tensor([2.0**-8, 5.0, 1.0]).double()
