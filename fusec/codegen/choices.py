@@ -106,9 +106,8 @@ class ChoiceWriter:
             sizing += [f"lanes = tiles.lanes({programs}, row * wide)", "warps = tiles.warps(lanes * row * wide)"]
             blocks[block_name(stage.block)] = "wide"
             grid, fits = f"{grid} * {_block_programs(stage, 'wide')}", f"tiles.holds_columns({row}, {_held(stage)})"
-        always = self._extents.is_fixed(stage.tile) and stage.block is None
         launch = self._launches.lines(kernel, grid, blocks, "tiles.ways(warps)")
-        return Choice(None if always else fits, words, [*sizing, *launch])
+        return Choice(fits, words, [*sizing, *launch])
 
     def _resident(self, stage: Stage, kernel: Kernel, words: str, few: bool) -> Choice:
         facts, programs = row_facts(stage), count(stage.rows)

@@ -29,7 +29,7 @@ from fusec.commands.outcome import (
 from fusec.commands.table import Column, print_table, progress_bars
 from fusec.commands.verify import verify_package
 from fusec.diagnostics import Diagnostic
-from fusec.driver.build import Options, Report, build_folder
+from fusec.driver.build import Options, Report, Verification, build_folder
 from fusec.driver.compile import compile_file
 from fusec.driver.record import PlanRecord
 from fusec.driver.specs import Compiler
@@ -61,6 +61,7 @@ COLUMNS = (
     Column("registers", numbers=True),
     Column("spills", numbers=True),
     Column("shared\nmemory", numbers=True),
+    Column("with\nbound", numbers=True),
     Column("error\n/ bound", numbers=True),
 )
 
@@ -115,15 +116,35 @@ def parse_targets(text: str) -> tuple[Target, ...]:
 
 
 def rows(report: Report) -> Iterator[tuple[str, ...]]:
-    """The lines of the table: every op with its worst error, then its plans with the most that any variant needs."""
-    errors = {check.op: "wrong" if check.worst is None else f"{check.worst:.2f}" for check in report.verifications}
+    """The lines of the table: every op with its worst error, then its plans with theirs and what variants need."""
+    checks = {check.op: check for check in report.verifications}
     for record in report.files:
         for op in record.ops:
-            yield (op.name, *[""] * (len(COLUMNS) - 2), errors.get(op.name, "-"))
+            check = checks.get(op.name)
+            yield (op.name, *[""] * (len(COLUMNS) - 3), *_verified(check))
             for plan in op.plans:
                 figures = plan_figures(plan, report.verdicts[op.name])
                 measured = ("-", "-", "-") if figures is None else map(str, figures)
-                yield (f"  {plan.name}", str(len(plan.kernels)), plan.moved, plan.excess or "-", *measured, "")
+                error = plan_error(plan, check) if check else ""
+                yield (f"  {plan.name}", str(len(plan.kernels)), plan.moved, plan.excess or "-", *measured, "", error)
+
+
+def _verified(check: Verification | None) -> tuple[str, str]:
+    """The share of elements that had a bound, and the worst error, of an op."""
+    if check is None:
+        return "", "-"
+    share = "" if check.bounded is None else f"{check.bounded:.0%}"
+    worst = "wrong" if check.failure else "-" if check.worst is None else f"{check.worst:.2f}"
+    return share, worst
+
+
+def plan_error(plan: PlanRecord, check: Verification) -> str:
+    """The worst error of results that kernels of a plan had a part in; what did not run is told."""
+    if not check.errors.keys() >= set(plan.kernels):
+        return "not run"
+    errors = [check.errors[kernel] for kernel in plan.kernels]
+    known = [error for error in errors if error is not None]
+    return f"{max(known, default=0.0):.2f}" if len(known) == len(errors) else "wrong"
 
 
 def plan_figures(plan: PlanRecord, verdicts: Sequence[Verdict]) -> tuple[int, int, int] | None:
@@ -149,7 +170,10 @@ def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
         yield f"  {count} skipped on {reason}"
     if report.verifications:
         where = ", ".join(dict.fromkeys(check.where for check in report.verifications))
-        yield f"Verification: every op against its reference on {where}."
+        ran = sum(len(check.errors) for check in report.verifications)
+        left = sum(len(check.not_run) for check in report.verifications)
+        kernels = f"{ran} of {ran + left} kernels" if left else "every kernel"
+        yield f"Verification: {kernels} of every op against its reference on {where}."
     if report.failures:
         return
     yield from stale(out, {op.name: spec_hash(record.text) for record in report.files for op in record.ops})

@@ -18,20 +18,26 @@ WORKER = "fusec.commands.verify_worker"
 TIME_LIMIT = 600.0
 """Seconds one op may take. In the interpreter it needs a few, on a GPU less."""
 
-CALLS = {"cpu": 12, "cuda": 60}
-"""Calls per op, by the kind of device."""
+EFFORT = {"cpu": (4, 3), "cuda": (20, 8)}
+"""By the kind of device, calls of an op by the launcher's own choice of plans, and calls that run each kernel."""
 
 
 def verify_package(
     folder: Path, files: Sequence[tuple[Path, FileRecord]], jobs: int, progress: Callable[[int, int], None]
 ) -> tuple[Verification, ...]:
-    """Run every op of the package in `folder` on drawn arguments, `jobs` ops at once; `files` pairs specs and modules.
+    """Run every kernel of the package in `folder`, `jobs` ops at once; `files` pairs specs and modules.
 
     A process of its own per worker: the interpreter has to be chosen before Triton is imported, and a kernel that
     takes its process down takes no build down.
     """
     work: list[dict[str, Any]] = [
-        {"package": str(folder), "module": record.module, "spec": str(path.resolve()), "op": op.name, "calls": calls()}
+        {
+            "package": str(folder),
+            "module": record.module,
+            "spec": str(path.resolve()),
+            "op": op.name,
+            "effort": effort(),
+        }
         for path, record in files
         for op in record.ops
     ]
@@ -54,9 +60,9 @@ def where() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "the Triton interpreter"
 
 
-def calls() -> int:
+def effort() -> tuple[int, int]:
     """How many calls of each op."""
-    return CALLS["cuda" if torch.cuda.is_available() else "cpu"]
+    return EFFORT["cuda" if torch.cuda.is_available() else "cpu"]
 
 
 def environment() -> dict[str, str]:
@@ -64,9 +70,8 @@ def environment() -> dict[str, str]:
     return dict(os.environ) if torch.cuda.is_available() else {**os.environ, "TRITON_INTERPRET": "1"}
 
 
-def _verification(op: str, answer: crew.Lost | dict[str, object]) -> Verification:
+def _verification(op: str, answer: crew.Lost | dict[str, Any]) -> Verification:
     if isinstance(answer, crew.Lost):
         return Verification(op, where(), None, f"the process that ran it {answer.reason}")
-    worst, failure = answer["worst"], answer["failure"]
-    assert worst is None or isinstance(worst, float)
-    return Verification(op, where(), worst, None if failure is None else str(failure))
+    told = {**answer, "not_run": tuple(answer["not_run"])}
+    return Verification(op, where(), **told)

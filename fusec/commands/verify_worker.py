@@ -6,61 +6,69 @@ import sys
 import traceback
 from functools import cache
 from importlib import import_module
+from math import floor, isinf
 from pathlib import Path
 from typing import Any
 
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
 
 from fusec import crew
 from fusec.diagnostics import Source
 from fusec.driver.compile import Compiled, compile_source
 from fusec.runtime.interpreter import exact, interpreting
 from fusec.testing import agreement
-from fusec.testing.cases import Case
-from fusec.testing.compare import run_and_compare
-from fusec.testing.strategies import cases
+from fusec.testing.exercise import Effort, Record, exercise
 
 
 def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
-    """The worst error of an op as a part of its bound, or why it is wrong."""
+    """What `verify` finds, or None where the interpreter is only probed, or why something is wrong."""
     with exact():
         try:
             if interpreting():
                 agreement.check()
-            return {"worst": None if "probe" in job else verify(job), "failure": None}
-        except AssertionError as error:
-            return {"worst": None, "failure": str(error)}
+            return {"failure": None} if "probe" in job else verify(job)
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{Path(place.filename).name}:{place.lineno}"
-            return {"worst": None, "failure": f"{type(error).__name__} at {where}: {error}"}
+            return {"worst": None, "failure": told(error), "errors": {}, "not_run": (), "bounded": None}
 
 
-def verify(job: dict[str, Any]) -> float:
-    """Call the op on drawn arguments and hold each result against its bound. Raises what the op or the comparison does.
-
-    The arguments are the same every time; those of a failure are made as small as they can be.
-    """
+def verify(job: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a `Verification` of an op: the worst errors as parts of the bound, and what was not seen."""
     compiled = next(one for one in _compiled(job["spec"]) if one.graph.name == job["op"])
-    op = getattr(_module(Path(job["package"]), job["module"]), job["op"])
+    module = _module(Path(job["package"]), job["module"])
     device = torch.device("cpu" if interpreting() else "cuda")
-    worst = [0.0]
+    record, failure = Record(), None
+    try:
+        exercise(module, compiled.program, Effort(*job["effort"]), device, record)
+    except Exception as error:
+        failure = told(error)
+    errors = {name: None if isinf(worst) else worst for name, worst in sorted(record.worst.items())}
+    seen = [worst for worst in errors.values() if worst is not None]
+    return {
+        "worst": None if failure else max(seen, default=None),
+        "failure": failure or unbounded(record.share, compiled.graph.bounded),
+        "errors": errors,
+        "not_run": sorted({kernel.name for kernel in compiled.program.kernels} - errors.keys()),
+        "bounded": record.share,
+    }
 
-    @settings(
-        max_examples=job["calls"],
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
+
+def told(error: Exception) -> str:
+    """What went wrong, in words; for a fault of ours, also where."""
+    if isinstance(error, AssertionError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}: {error}"
+
+
+def unbounded(share: float | None, least: float) -> str | None:
+    """What is wrong where too few elements of results had a bound."""
+    if share is None or share >= least:
+        return None
+    return (
+        f"only {share:.0%} of the elements of its results had a bound, {least:.0%} are asked for: with ordinary "
+        f"arguments the rest may be anything, or is NaN or infinite; if that is so by intent, say "
+        f"`bounded({floor(share * 10) / 10:g})` in the op"
     )
-    @given(cases(compiled.graph))
-    def call(case: Case) -> None:
-        worst.append(run_and_compare(op, compiled.program.forms, case, device=device).ratio)
-
-    call()
-    return max(worst)
 
 
 @cache

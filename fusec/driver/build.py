@@ -34,12 +34,19 @@ Progress: TypeAlias = Callable[[Phase, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """An op run against its reference: on what, the worst error as a part of its bound, or what went wrong."""
+    """An op run against its reference: on what, the worst error as a part of its bound, or what went wrong.
+
+    `errors` has the same for every kernel that ran, by name, or None where a result it had a part in was wrong;
+    `not_run` are the others. `bounded` is the share of elements of results that had a bound, with ordinary arguments.
+    """
 
     op: str
     where: str
     worst: float | None
     failure: str | None = None
+    errors: Mapping[str, float | None] = field(default_factory=dict)
+    not_run: tuple[str, ...] = ()
+    bounded: float | None = None
 
 
 Verify: TypeAlias = Callable[
@@ -77,12 +84,16 @@ class Report:
         """Every reason not to write the package, a line each."""
         gated = self._told(lambda verdict: self.strict or not verdict.only_spills)
         wrong = (f"{check.op} on {check.where}: {check.failure}" for check in self.verifications if check.failure)
-        return (*gated, *wrong)
+        return (*gated, *wrong, *(self._unseen() if self.strict else ()))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Kernels that are right and slower than they should be, a line each."""
-        return () if self.strict else self._told(lambda verdict: verdict.only_spills)
+        """Kernels that are right and slower than they should be, and those that no verification ran, a line each."""
+        return () if self.strict else (*self._told(lambda verdict: verdict.only_spills), *self._unseen())
+
+    def _unseen(self) -> tuple[str, ...]:
+        checks = (check for check in self.verifications if check.not_run and not check.failure)
+        return tuple(f"{check.op} on {check.where}: not run: {', '.join(check.not_run)}" for check in checks)
 
     def _told(self, wanted: Callable[[Verdict], bool]) -> tuple[str, ...]:
         return tuple(

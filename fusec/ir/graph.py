@@ -19,6 +19,9 @@ from fusec.ir.types import Dim, DType, DTypeVar, Named, Storage, ValueType
 
 E = TypeVar("E")
 
+BOUNDED = 0.5
+"""The share of the elements of results that has to have an error bound, where a spec does not say another."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeOf(Generic[E]):
@@ -143,7 +146,10 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One op, and the classes that own its weights."""
+    """One op, and the classes that own its weights.
+
+    At least the share `bounded` of the elements of its results has an error bound, with ordinary arguments.
+    """
 
     name: str
     doc: str
@@ -157,6 +163,7 @@ class Graph:
     modules: tuple[Module, ...] = ()
     overloads: tuple[str, ...] = ()
     """The ops of the same file that take arguments which do not fit this one, in the order in which they are tried."""
+    bounded: float = field(default=BOUNDED, compare=False)
 
     def param(self, name: str) -> Param:
         """The parameter called `name`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
+from math import prod
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -90,6 +91,16 @@ class Launcher:
         self._shifts: tuple[int, ...] | None = None
         self._compiled: Any = None
         self._straight: Launched | None = None
+
+    @property
+    def kernel(self) -> str:
+        """The name of its kernel."""
+        return str(self._kernel.__name__)
+
+    @property
+    def programs(self) -> int:
+        """How many programs it launches."""
+        return prod(self._grid)
 
     @property
     def spills(self) -> int:

@@ -75,6 +75,16 @@ class Plan:
         self._compiled = False
 
     @property
+    def kernels(self) -> tuple[str, ...]:
+        """The kernels that a call launches, by name."""
+        return tuple(step.kernel for step in self._steps if isinstance(step, Launcher))
+
+    @property
+    def programs(self) -> int:
+        """How many programs a call launches."""
+        return sum(step.programs for step in self._steps if isinstance(step, Launcher))
+
+    @property
     def spills(self) -> int:
         """Bytes that a thread spills in the worst of the kernels compiled so far."""
         return max((step.spills for step in self._steps if isinstance(step, Launcher)), default=0)

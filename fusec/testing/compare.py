@@ -33,10 +33,15 @@ class ResultError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How close a right result came to its bound: 1 is the bound. `unknown` is the share of elements with no bound."""
+    """How close a right result came to its bound: 1 is the bound. `unknown` is the share of elements with no bound.
+
+    Of its `elements`, `bounded` had to be a number within finite bounds.
+    """
 
     ratio: float
     unknown: float
+    elements: int = 0
+    bounded: int = 0
 
 
 def run_and_compare(
@@ -62,6 +67,8 @@ def run_and_compare(
     return Outcome(
         max((outcome.ratio for outcome in outcomes), default=0.0),
         max((outcome.unknown for outcome in outcomes), default=0.0),
+        sum(outcome.elements for outcome in outcomes),
+        sum(outcome.bounded for outcome in outcomes),
     )
 
 
@@ -133,7 +140,10 @@ def judge(name: str, result: Tensor, bound: Interval) -> Outcome:
             f"{where} = {got[first].item()} is outside of [{low}, {high}] around {value}; so are "
             f"{int((~inside).sum())} of {got.numel()} elements, at most {ratio:.3g} times the bound away"
         )
-    return Outcome(ratio, float(unknown.double().mean()) if unknown.numel() else 0.0)
+    bounded = ~unknown & bound.low.isfinite() & bound.high.isfinite()
+    return Outcome(
+        ratio, float(unknown.double().mean()) if unknown.numel() else 0.0, unknown.numel(), int(bounded.sum())
+    )
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:

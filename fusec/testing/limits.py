@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 from unittest import mock
 
@@ -49,6 +49,13 @@ LIMITS: dict[str, Limits] = {
 Under "few", tiles of more than one step are shared by several programs, the others are not. Under "boxed", one row is
 multiplied in boxes as well; whether the copy engine can move its operands is for the call to say.
 """
+
+ROWS = {
+    **{shape: LIMITS[shape] for shape in ("rows", "resident", "streamed", "split")},
+    "apart": replace(LIMITS["rows"], RESIDENT_ROW=0, SMALL_ROW=0),
+    "blocked": replace(LIMITS["resident"], RESIDENT_ROW=0),
+}
+"""How rows are computed; "apart" and "blocked" are for outputs, and tiles, that could go together but need not."""
 
 _OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "MOST_AGAIN", "SHARED", "STEP", "VECTOR_MATRIX"}
 

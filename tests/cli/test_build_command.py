@@ -32,7 +32,7 @@ def test_a_build_ends_in_a_table(fusec: Fusec, specs: Path) -> None:
     result = fusec("build", "--jobs", "1")
     assert (result.exit_code, result.stderr) == (Exit.OK, "")
     *header, alpha, first, beta, second, gate, changes = result.stdout.splitlines()
-    titles = "op, plan kernels bytes moved above least registers spills shared error memory / bound"
+    titles = "op, plan kernels bytes moved above least registers spills shared with error memory bound / bound"
     assert " ".join(header).split() == titles.split()
     assert [line.split() for line in (alpha, beta)] == [["alpha", "-"], ["beta", "-"]]
     assert first.split() == second.split()
@@ -158,6 +158,24 @@ def test_a_wrong_op_fails_the_build(fusec: Fusec, specs: Path, monkeypatch: pyte
     assert result.stderr.splitlines() == ["error: beta on here: off ... by one", "generated was left as it was"]
     ops = [line.split() for line in result.stdout.splitlines() if line.startswith(("alpha", "beta"))]
     assert ops == [["alpha", "0.25"], ["beta", "wrong"]]
+
+
+def test_a_table_shows_errors_beside_plans_and_what_did_not_run(
+    fusec: Fusec, specs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = Verification("alpha", "here", 0.25, errors={"double": 0.25}, bounded=0.975)
+    left = Verification("beta", "here", None, not_run=("double",))
+    monkeypatch.setattr("fusec.commands.build.verify_package", lambda *_: (ran, left))
+    result = fusec("build", "--verify", "--target", "none")
+    assert result.exit_code == Exit.OK
+    assert result.stderr.splitlines() == ["warning: beta on here: not run: double"]
+    _, _, alpha, first, beta, second, note, _ = (line.split() for line in result.stdout.splitlines())
+    assert (alpha, first[0], first[-1]) == (["alpha", "98%", "0.25"], "resident", "0.25")
+    assert (beta, second[0], second[-2:]) == (["beta", "-"], "resident", ["not", "run"])
+    assert note[:5] == ["Verification:", "1", "of", "2", "kernels"]
+    strict = fusec("build", "--verify", "--strict", "--target", "none")
+    assert strict.exit_code == Exit.FAILED
+    assert strict.stderr.splitlines()[0] == "error: beta on here: not run: double"
 
 
 def test_a_fault_of_the_compiler_names_the_pass_and_shows_no_traceback(fusec: Fusec, specs: Path) -> None:

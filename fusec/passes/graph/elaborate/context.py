@@ -24,7 +24,8 @@ class Context:
     """The graph so far, and what the signature declares. Also the `Surroundings` of the primitives.
 
     `axes` are the axes that may be written in the body, with the place that introduces each; `written` the `mut`
-    tensors written so far; `excused` says that a name was left undefined because its definition could not be read.
+    tensors written so far; `bounded` the share that the op says has a bound; `excused` says that a name was left
+    undefined because its definition could not be read.
     """
 
     program: Program
@@ -36,6 +37,7 @@ class Context:
     builder: GraphBuilder = field(default_factory=Builder[Expr])
     scatters: list[Scatter] = field(default_factory=list)
     written: dict[str, Span] = field(default_factory=dict)
+    bounded: float | None = None
     calls: int = 0
     excused: bool = False
 

@@ -9,7 +9,7 @@ import sympy
 
 from fusec.diagnostics import Note, Source, Span, SpecError
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Input, Scalar
-from fusec.ir.graph import ChoiceParam, DimParam, Graph, Param, ScalarParam, TensorParam
+from fusec.ir.graph import BOUNDED, ChoiceParam, DimParam, Graph, Param, ScalarParam, TensorParam
 from fusec.ir.types import Named, Sum, symbol, without
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Value
@@ -111,6 +111,7 @@ class _Op:
             tuple(variable.type for variable in self._signature.variables.values()),
             solves,
             constraints,
+            bounded=BOUNDED if self._context.bounded is None else self._context.bounded,
         )
 
     def _is_wrong(self) -> bool:

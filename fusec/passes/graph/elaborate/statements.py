@@ -46,6 +46,8 @@ class Body(Calls):
                 self.add(statement)
             case syntax.Return(span=span):
                 self.fault("an op has no `return`", span, help="assign its outputs by name")
+            case syntax.Bare(syntax.Call(syntax.Name("bounded")) as call):
+                self._expect_bounds(call)
             case syntax.Bare(span=span):
                 self.fault("nothing is done with this", span, help="give it a name, as in `y = ...`")
             case _:
@@ -115,6 +117,17 @@ class Body(Calls):
         if isinstance(bound, Value) and operands(self.context.builder[bound.node].expr):
             self.context.call_name(bound.node, text)
         self.names[text] = Binding(bound, target.span)
+
+    def _expect_bounds(self, call: syntax.Call) -> None:
+        """`bounded(0.2)`: with ordinary arguments, at least this share of the elements of results has a bound."""
+        match call.args:
+            case (syntax.Argument(syntax.Number(value=value), keyword=None),) if 0 <= value <= 1:
+                if self.context.bounded is not None:
+                    self.fault("`bounded` is said twice", call.span, help="say it once, for all results")
+                self.context.bounded = float(value)
+            case _:
+                help = "write a number from 0 to 1, as in `bounded(0.2)`"
+                self.fault("`bounded` takes the share of elements that have an error bound", call.span, help=help)
 
     # --- Writes --------------------------------------------------------------------------------------------------
 

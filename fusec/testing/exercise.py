@@ -1,0 +1,285 @@
+"""Calls of an op that run every kernel of its file: plans are forced one after another, and what ran is written down.
+
+A call is planned first, which takes no time, and made if a kernel would run that has not run often enough yet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from math import prod
+from random import Random
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+
+from fusec.ir.plan import Shape
+from fusec.ir.program import Program
+from fusec.runtime import Op, Plan
+from fusec.runtime.interpreter import interpreting
+from fusec.runtime.tuned import Way
+from fusec.runtime.ways import Ways, forced
+from fusec.testing.cases import Argument, Case, build, shape
+from fusec.testing.compare import Outcome, run_and_compare
+from fusec.testing.limits import ROWS, Limits, limited
+from fusec.testing.strategies import reaching
+
+MOST_PROGRAMS = 100
+"""Programs that the interpreter runs in less than a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How many calls: by the launcher's `own` choice, that run `each` kernel, and `planned` in search of one.
+
+    After a fault, one is looked for among `smaller` calls that shows it, too.
+    """
+
+    own: int
+    each: int
+    planned: int = 40
+    smaller: int = 100
+
+
+@dataclass(slots=True)
+class Record:
+    """What the calls of an op came to.
+
+    `calls` and `worst` are by kernel: how often it ran, and the largest error of a result it had a part in, as a part
+    of the bound; infinite where that was wrong. Of the `elements` of results of calls with ordinary values, `bounded`
+    were held to a finite bound.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    worst: dict[str, float] = field(default_factory=dict)
+    elements: int = 0
+    bounded: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """The share of elements that had a bound."""
+        return self.bounded / self.elements if self.elements else None
+
+    def add(self, kernels: frozenset[str], outcome: Outcome, plain: bool) -> None:
+        """Note a call that went well."""
+        self.calls.update(kernels)
+        self._note(kernels, outcome.ratio)
+        if plain:
+            self.elements += outcome.elements
+            self.bounded += outcome.bounded
+
+    def fail(self, kernels: frozenset[str]) -> None:
+        """Note a call that did not."""
+        self.calls.update(kernels)
+        self._note(kernels, float("inf"))
+
+    def _note(self, kernels: frozenset[str], ratio: float) -> None:
+        for name in kernels:
+            self.worst[name] = max(ratio, self.worst.get(name, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Forcing:
+    """How plans are chosen: by `limits` of rows and, for products, a `plan` by its name; else as the launcher does."""
+
+    limits: Limits | None = None
+    plan: str | None = None
+
+    @property
+    def shape(self) -> str:
+        """What calls are drawn for."""
+        return "boxed" if self.plan == Shape.PERSISTENT.value else "rows"
+
+
+def forcings(module: ModuleType, op: Op) -> list[Forcing]:
+    """Ways to choose that, together, reach all plans of an op that anything reaches."""
+    named = [
+        plan for ways in vars(module).values() if isinstance(ways, Ways) and ways.op == op.name for plan in ways.plans
+    ]
+    # Tiles of few rows are shared by several programs where the loop has several steps.
+    shared = {"SHARED": 1 << 10, "STEP": 16}
+    return [Forcing(replace(limits, **shared), plan) for plan in (None, *named) for limits in ROWS.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A call that could be made, and the kernels that it would run, in so many programs."""
+
+    way: Forcing
+    case: Case
+    kernels: frozenset[str]
+    programs: int
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether the interpreter takes long for it."""
+        return interpreting() and self.programs > MOST_PROGRAMS
+
+
+def exercise(module: ModuleType, program: Program, effort: Effort, device: torch.device, record: Record) -> None:
+    """Call an op of the generated `module` on drawn arguments until all its kernels ran, or cannot be made to.
+
+    Raises what the op or the comparison does, for the smallest arguments that are found; `record` has what came of the
+    calls in any case. The arguments are the same every time.
+    """
+    subject = _Subject(module, program, device, record)
+    own = Forcing()
+    for candidate in subject.ordered(subject.candidates(own, effort.planned))[: effort.own]:
+        subject.make(candidate, effort.smaller)
+    names = [kernel.name for kernel in program.kernels]
+    # Most plans are found among few calls; what is left is searched for.
+    for planned, least in ((effort.planned, effort.each), (4 * effort.planned, 1)):
+        if all(record.calls[name] >= least for name in names):
+            break
+        found = [candidate for way in forcings(module, subject.op) for candidate in subject.candidates(way, planned)]
+        unlike = {(repr(candidate.case), candidate.kernels): candidate for candidate in found}
+        for candidate in subject.ordered(list(unlike.values())):
+            if any(record.calls[name] < effort.each for name in candidate.kernels):
+                subject.make(candidate, effort.smaller)
+
+
+def reached(module: ModuleType, program: Program, device: torch.device, count: int) -> set[str]:
+    """The kernels that calls of an op can be made to run, found by planning up to `count` of them in every way."""
+    subject = _Subject(module, program, device, Record())
+    names = {kernel.name for kernel in program.kernels}
+    found: set[str] = set()
+    for way in forcings(module, subject.op):
+        if not names <= found:
+            found |= {name for candidate in subject.candidates(way, count) for name in candidate.kernels}
+    return found
+
+
+@dataclass(slots=True)
+class _Subject:
+    """An op that is called, on a device, and the record of it."""
+
+    module: ModuleType
+    program: Program
+    device: torch.device
+    record: Record
+    _drawn: dict[tuple[str, int], list[tuple[Case, dict[str, Argument]]]] = field(default_factory=dict)
+
+    def candidates(self, way: Forcing, count: int) -> list[_Candidate]:
+        """What so many drawn calls would run."""
+        op = self.op
+        with taking(self.module, op, way):
+            found = [
+                _Candidate(way, case, *planned(op, self._function, arguments))
+                for case, arguments in self._calls(way.shape, count)
+            ]
+        return [candidate for candidate in found if candidate.kernels]
+
+    def ordered(self, candidates: list[_Candidate]) -> list[_Candidate]:
+        """In the order in which they are worth making: large calls with ordinary values, and any, by turns."""
+        plain = sorted((each for each in candidates if is_plain(each.case)), key=self._size, reverse=True)
+        mixed = Random(0).sample(candidates, len(candidates))
+        by_turns = (each for pair in zip_longest(plain, mixed) for each in pair if each is not None)
+        return sorted(by_turns, key=lambda candidate: candidate.is_heavy)
+
+    def make(self, candidate: _Candidate, smaller: int) -> None:
+        """Make a call. Where it goes wrong, look for a smaller one that does among so many."""
+        try:
+            self._run(candidate)
+        except Exception:
+            if smaller:
+                self._shrink(candidate, smaller)
+            raise
+
+    def _run(self, candidate: _Candidate) -> None:
+        with taking(self.module, self.op, candidate.way):
+            try:
+                outcome = run_and_compare(self._function, self.program.forms, candidate.case, device=self.device)
+            except Exception:
+                self.record.fail(kernels(self.op))
+                raise
+            self.record.add(kernels(self.op), outcome, is_plain(candidate.case))
+
+    def _shrink(self, failed: _Candidate, smaller: int) -> None:
+        """Raise what goes wrong for the smallest call that runs one of the same kernels, if one is found that does."""
+
+        @_settings(smaller, Phase.generate, Phase.shrink)
+        @given(reaching(failed.way.shape, self.program.graph))
+        def call(case: Case) -> None:
+            with taking(self.module, self.op, failed.way):
+                found = planned(self.op, self._function, build(self.program.graph, case, self.device).arguments)
+            candidate = _Candidate(failed.way, case, *found)
+            if candidate.kernels & failed.kernels and not candidate.is_heavy:
+                self._run(candidate)
+
+        call()
+
+    def _calls(self, shape: str, count: int) -> list[tuple[Case, dict[str, Argument]]]:
+        """So many calls for plans of a shape, with their arguments."""
+        if (shape, count) not in self._drawn:
+            found: list[Case] = []
+
+            @_settings(count, Phase.generate)
+            @given(reaching(shape, self.program.graph))
+            def collect(case: Case) -> None:
+                found.append(case)
+
+            collect()
+            self._drawn[shape, count] = [
+                (case, build(self.program.graph, case, self.device).arguments) for case in found
+            ]
+        return self._drawn[shape, count]
+
+    @property
+    def op(self) -> Op:
+        name = self.program.graph.name
+        return next(op for op in vars(self.module).values() if isinstance(op, Op) and op.name == name)
+
+    @property
+    def _function(self) -> Callable[..., Any]:
+        function: Callable[..., Any] = getattr(self.module, self.program.graph.name)
+        return function
+
+    def _size(self, candidate: _Candidate) -> int:
+        return sum(prod(shape(candidate.case, tensor.dims)) for tensor in self.program.graph.tensors)
+
+
+def _settings(examples: int, *phases: Phase) -> settings:
+    return settings(
+        max_examples=examples,
+        phases=phases,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def is_plain(case: Case) -> bool:
+    """Whether all values are ordinary: results of such a call ought to have a bound."""
+    return not case.values
+
+
+def kernels(op: Op) -> frozenset[str]:
+    """The kernels that the plans of an op launch that it has made so far."""
+    return frozenset(name for plan in op.plans for name in plan.kernels)
+
+
+def planned(op: Op, function: Callable[..., object], arguments: Mapping[str, Argument]) -> tuple[frozenset[str], int]:
+    """The kernels that a call would launch, and in how many programs."""
+    op.forget()
+    with mock.patch.object(Plan, "run", return_value=None):
+        function(**arguments)
+    found = kernels(op), sum(plan.programs for plan in op.plans)
+    op.forget()
+    return found
+
+
+@contextmanager
+def taking(module: ModuleType, op: Op, way: Forcing) -> Iterator[None]:
+    """Within, an op chooses its plans this way."""
+    if way.limits is None:
+        yield
+        return
+    with limited(module, way.limits), forced(op, Way(way.plan) if way.plan else None):
+        yield

@@ -1,0 +1,115 @@
+"""Verification runs every kernel of a generated file, and sees a fault in whichever has one."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "ops"))
+
+from catalogue import Op, all_ops
+from compiled import compiled, imported
+
+from fusec.runtime.interpreter import exact
+from fusec.testing.exercise import Effort, Record, exercise, reached
+
+OPS = {op.name: op for op in all_ops()}
+
+FILES = ("rmsnorm", "softmax", "quantize_fp8", "linear")
+"""Ops in whose kernels faults are planted: each shape of rows, two stages, and products in every way."""
+
+SPECS = {
+    "fixed": "op fixed(x: f32[M, N]) -> y: f32[M]\nwhere N == 8192:\n    y = sum(x, over=N)\n",
+    "equal": """
+op equal(x: f32[M, D], z: f32[M, R]) -> y: f32[M, D]
+where D == R:
+    y = x * rename(z, R -> D) - mean(x, over=D)
+""",
+    "grouped": """
+op grouped(x: T[M, G*L], z: T[M, G]) -> (y: T[M, G*L], top: f32[M, G])
+where T in {f16, f32}, L == 128:
+    top = amax(abs(x), over=L)
+    y = x / maximum(top, 1) * z
+""",
+    "apart": """
+op apart(x: f32[M, N], z: f32[M, K]) -> (a: f32[M, N], b: f32[M, K], c: f32[M])
+where N % 16 == 0, K == 3 * N:
+    a = x - mean(x, over=N)
+    b = z * amax(z, over=K)
+    c = sum(x, over=N)
+""",
+}
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_every_kernel_of_the_shipped_ops_is_reached(name: str, device: torch.device) -> None:
+    op = OPS[name]
+    names = {kernel.name for kernel in op.program.kernels}
+    found = reached(op.module, op.program, device, 12)
+    assert names - found == set() or names - reached(op.module, op.program, device, 40) == set()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_kernel_of_odd_specs_runs(name: str, tmp_path: Path, device: torch.device) -> None:
+    (op,) = compiled(SPECS[name], tmp_path)
+    record = Record()
+    exercise(op.module, op.program, Effort(own=1, each=1, planned=20), device, record)
+    assert record.worst.keys() == {kernel.name for kernel in op.program.kernels}
+    assert max(record.worst.values()) <= 1
+    assert record.share is not None
+    assert record.share > 0.5
+
+
+def stores(text: str) -> Iterator[tuple[str, list[ast.expr]]]:
+    """The values that each kernel of a file stores, with its name."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef) and node.decorator_list and node.name.startswith("_"):
+            calls = [n for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+            found = [call.args[1] for call in calls if call.func.attr == "store" or "atomic" in call.func.attr]
+            assert found, node.name
+            yield node.name, found
+
+
+def planted(text: str, values: list[ast.expr]) -> str:
+    """The file in which twice these less a thousand is stored: no shift that softmax forgives."""
+    lines = text.splitlines(keepends=True)
+    for value in sorted(values, key=lambda value: (value.lineno, value.col_offset), reverse=True):
+        assert value.end_lineno is not None
+        assert value.end_col_offset is not None
+        lines[value.end_lineno - 1] = _inserted(lines[value.end_lineno - 1], value.end_col_offset, ") * 2 - 1000)")
+        lines[value.lineno - 1] = _inserted(lines[value.lineno - 1], value.col_offset, "((")
+    return "".join(lines)
+
+
+def _inserted(line: str, place: int, text: str) -> str:
+    return line[:place] + text + line[place:]
+
+
+def places() -> list[tuple[str, str]]:
+    texts = {name: Path(str(OPS[name].module.__file__)).read_text() for name in FILES}
+    own = {name: {kernel.name for kernel in OPS[name].program.kernels} for name in FILES}
+    return [(name, kernel) for name in FILES for kernel, _ in stores(texts[name]) if kernel in own[name]]
+
+
+@pytest.mark.parametrize(("name", "kernel"), places())
+def test_a_fault_in_any_kernel_is_seen(name: str, kernel: str, tmp_path: Path, device: torch.device) -> None:
+    op: Op = OPS[name]
+    text = Path(str(op.module.__file__)).read_text()
+    module = imported(planted(text, dict(stores(text))[kernel]), tmp_path)
+    record = Record()
+    with exact(), pytest.raises(AssertionError):
+        exercise(module, op.program, Effort(own=0, each=2, planned=12, smaller=0), device, record)
+    assert record.worst[kernel] == float("inf")
+
+
+def test_a_fault_is_shown_by_a_small_call(tmp_path: Path, device: torch.device) -> None:
+    op: Op = OPS["rmsnorm"]
+    text = Path(str(op.module.__file__)).read_text()
+    module = imported(planted(text, dict(stores(text))["_rmsnorm_rows"]), tmp_path)
+    with pytest.raises(AssertionError, match=r"extents=\{'N': 1\}"):
+        exercise(module, op.program, Effort(own=1, each=1), device, Record())
