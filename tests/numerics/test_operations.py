@@ -157,8 +157,8 @@ def test_a_subnormal_result_may_be_zero(op: str) -> None:
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_result_too_small_for_f64_may_be_the_least_number(sign: float) -> None:
-    """2.52e-324 is 0 in the reference and 5e-324 on an H200."""
-    base, power = (1.3146786151532088e195, -1.658469386190484) if sign > 0 else (-1.3146786151532088e195, -3.0)
+    """2e-324 may be rounded to 5e-324, as an H200 does."""
+    base, power = (1.3146786151532088e195, -1.659) if sign > 0 else (-1.3146786151532088e195, -3.0)
     args = (torch.tensor([base], dtype=torch.float64), torch.tensor([power], dtype=torch.float64))
     interval = operate("pow", tuple(map(Interval.exact, args)), F64)
     assert interval.value.item() == 0
