@@ -38,8 +38,12 @@ def hold(number: int, folder: Path, device: torch.device, calls: int = CALLS) ->
 
 def hold_text(
     spec: str, number: int, folder: Path, device: torch.device, calls: int = CALLS, shape: str | None = None
-) -> None:
-    """As `hold`, of every op of any spec; `number` chooses the shape of plan and the calls, unless `shape` is given."""
+) -> int:
+    """As `hold`, of every op of any spec; `number` chooses the calls, and the shape of plan where none is given.
+
+    Returns how many of the ops ran: those that have plans of the shape.
+    """
+    ran = 0
     shown = "to be found"
     try:
         ops = compile_source(Source("written.fuse", spec), None)
@@ -49,9 +53,11 @@ def hold_text(
             if shapes:
                 shown = shapes[number % len(shapes)]
                 _hold_op(op, module, shown, number, calls, device)
+                ran += 1
     except Exception as error:
         error.add_note(f"plan {shown!r} of\n{spec}\n{REPRODUCE.format(number)}")
         raise
+    return ran
 
 
 def _hold_op(op: Compiled, module: ModuleType, shape: str, number: int, calls: int, device: torch.device) -> None:
