@@ -47,7 +47,9 @@ def integer(draft: Draft) -> None:
             draft.random.choice(forms.INTEGERS).format(value.name, other.name), draft.joined(value, other), kind=INT
         )
     else:
-        draft.define(draft.random.choice(forms.INTEGER).format(value.name), value.axes, kind=INT)
+        inner, outer = draft.random.sample(forms.INTEGER, 2)
+        expression = outer.format(f"({inner.format(value.name)})") if draft.random.random() < 0.7 else inner
+        draft.define(expression.format(value.name), value.axes, kind=INT)
 
 
 def with_integer(draft: Draft) -> None:

@@ -50,6 +50,9 @@ class Axes:
             dims.insert(place, "*".join(self.inner))
         if random.random() < 0.12:
             random.shuffle(dims)
+        if random.random() < 0.05:
+            # One position, which no value has an axis for.
+            dims.insert(random.randint(0, len(dims)), "1")
         return ", ".join((*lead, *dims))
 
     def add(self, stem: str, behind: str | None = None) -> str:
@@ -117,7 +120,7 @@ class Axes:
 def random_axes(random: Random) -> Axes:
     """Axes of one of the shapes that ops have."""
     kept = random.choice(((LEAD,), (LEAD,), ("M",), ("M",), ("B", "S"), (LEAD, "M"), ()))
-    shapes = (_single, _single, _single, _separate, _heads, _heads, _groups, _sum, _literal, _fixed)
+    shapes = (_single, _single, _single, _separate, _heads, _heads, _groups, _sum, _literal, _fixed, _gated)
     axes = random.choice(shapes)(kept, random)
     if random.random() < 0.1:
         named = [axis for axis in axes.order if axis.isalpha()]
@@ -161,3 +164,7 @@ def _literal(kept: tuple[str, ...], random: Random) -> Axes:
 
 def _fixed(kept: tuple[str, ...], random: Random) -> Axes:
     return Axes(kept, ("N",), conditions=[f"N == {random.choice((8, 24, 40, 64))}"])
+
+
+def _gated(kept: tuple[str, ...], random: Random) -> Axes:
+    return Axes(kept, random.choice((("2", "N"), ("N", "2"))), composed=True)

@@ -52,7 +52,7 @@ def gather_again(draft: Draft) -> None:
     tensors = [each for each in draft.stored if each.dims and LEAD not in each.dims and each.dims[0].isalnum()]
     if tensors:
         tensor = draft.random.choice(tensors)
-        kept = {axis for dim in tensor.dims[1:] for axis in dim.split("*")}
+        kept = {axis for dim in tensor.dims[1:] for axis in dim.split("*")} - {"1"}
         free = [axis for axis in value.axes if axis != LEAD and draft.axes.meet({axis, *kept}) and axis not in kept]
         along = draft.random.choice(free) if free and draft.random.random() < 0.7 else draft.axes.add("J")
         index = draft.tensor("at", draft.random.choice(("i32", "i64")), (along,), kind=INT)

@@ -36,6 +36,20 @@ def halves(draft: Draft) -> None:
             draft.define(f"{together}({', '.join(turned)}, over={axis})", value.axes)
 
 
+def gated(draft: Draft) -> None:
+    """The two halves of one stored dimension, `2*N` or `N*2`, one of them the gate of the other."""
+    value = draft.pick(needs="2")
+    if value is not None and "N" in value.axes and draft.axes.inner in (("2", "N"), ("N", "2")):
+        how, together = ("halves", "join") if draft.axes.inner[0] == "2" else ("pairs", "interleave")
+        over = draft.random.choice(("2", "*".join(draft.axes.inner)))
+        first, second = draft.fresh("a"), draft.fresh("b")
+        draft.lines.append(f"{first}, {second} = {how}({value.name}, over={over})")
+        if draft.random.random() < 0.6:
+            draft.define(f"silu({first}) * tanh({second})", without(value.axes, "2"))
+        else:
+            draft.define(f"{together}({second}, {first} * 2, over={over})", value.axes)
+
+
 def joined(draft: Draft) -> None:
     """Two values along halves of an axis become the whole of it."""
     parts = [v for v in draft.values if v.kind == REAL and any("/" in axis for axis in v.axes)]
