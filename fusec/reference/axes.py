@@ -126,7 +126,8 @@ def scatter(
     """A copy of `stored` with `value` written at `indices`; positions out of range are left alone."""
     sizes, kept = _rows(dims, indices, binding)
     written, mask, at = _places(sizes, kept, indices, value.axes, binding)
-    rows = value.over((*written, *kept), binding)[mask].reshape(-1, *sizes[len(indices) :])
+    rows = value.over((*written, *kept), binding)[mask]
+    rows = rows.reshape(rows.shape[0], *sizes[len(indices) :])
     table = stored.reshape(sizes).clone()
     table[at] = rows
     return table.reshape(stored.shape)

@@ -60,7 +60,8 @@ def test_a_random_spec_has_a_meaning_and_a_narrow_bound(spec_seed: int) -> None:
         assert evaluate(op, arguments).keys() == named
         bounds = envelope(op, arguments)
         if not case.values and not op.scatters:
-            assert not any(bound.unknown.any() for bound in bounds.values())
+            numbers = [bound for bound in bounds.values() if bound.value.is_floating_point()]
+            assert not any(bound.unknown.any() for bound in numbers)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
