@@ -121,10 +121,8 @@ def _contents(param: TensorParam, case: Case, found: Positions | None) -> torch.
     generator = torch.Generator().manual_seed(case.seed * 2**20 + zlib.crc32(param.name.encode()) % 2**20)
     kind = case.values.get(param.name, "normal")
     if found is not None and dtype.kind is Kind.INT:
-        limit = number(case, found.limit)
+        limit = min(number(case, found.limit), torch.iinfo(torch_dtype(dtype)).max)
         if found.distinct:
-            return draw_distinct(kind, wanted, min(limit, torch.iinfo(torch_dtype(dtype)).max), generator).to(
-                torch_dtype(dtype)
-            )
-        return draw_positions(kind, wanted, limit, found.ordered, generator).to(torch_dtype(dtype))
+            return draw_distinct(kind, wanted, limit, generator).to(torch_dtype(dtype))
+        return draw_positions(kind, wanted, limit, found.ordered, generator, found.least).to(torch_dtype(dtype))
     return draw(kind, wanted, dtype, generator)

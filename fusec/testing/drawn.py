@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sympy
 import torch
 
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
 from fusec.ir.types import Kind
 from fusec.reference.rounding import torch_dtype
 from fusec.testing.cases import Argument, Case, number, shape, size, storage
-from fusec.testing.positions import positions
+from fusec.testing.positions import Positions, positions
 
 
 def drawn(graph: Graph, case: Case, device: torch.device) -> dict[str, Argument]:
@@ -21,9 +22,8 @@ def drawn(graph: Graph, case: Case, device: torch.device) -> dict[str, Argument]
             case TensorParam(name=name) if name in case.omitted:
                 arguments[name] = None
             case TensorParam(name=name):
-                limit = number(case, found[name].limit) if name in found else 8
-                ordered = name in found and found[name].ordered
-                arguments[name] = _tensor(param, case, limit, ordered, generator)
+                about = found.get(name, _ANY)
+                arguments[name] = _tensor(param, case, about, generator)
             case ScalarParam(name=name, default=default):
                 arguments[name] = case.scalars.get(name, 1 if default is None else default)
             case ChoiceParam(name=name, default=default):
@@ -33,8 +33,12 @@ def drawn(graph: Graph, case: Case, device: torch.device) -> dict[str, Argument]
     return arguments
 
 
-def _tensor(param: TensorParam, case: Case, limit: int, ordered: bool, generator: torch.Generator) -> torch.Tensor:
-    """Values of a tensor: numbers, truth values, or integers from 0 to below `limit`."""
+_ANY = Positions(sympy.Integer(8))
+"""What integers are that are no positions."""
+
+
+def _tensor(param: TensorParam, case: Case, about: Positions, generator: torch.Generator) -> torch.Tensor:
+    """Values of a tensor: numbers, truth values, or such integers."""
     dtype, wanted = storage(case, param.element), shape(case, param.dims)
     device = generator.device
     if dtype.kind is Kind.REAL:
@@ -42,5 +46,6 @@ def _tensor(param: TensorParam, case: Case, limit: int, ordered: bool, generator
         return torch.randn(wanted, generator=generator, device=device, dtype=kind).to(torch_dtype(dtype))
     if dtype.kind is Kind.BOOL:
         return torch.randint(0, 2, wanted, generator=generator, device=device) == 1
-    values = torch.randint(0, max(limit, 1), wanted, generator=generator, device=device)
-    return (values.sort().values if ordered else values).to(torch_dtype(dtype))
+    limit = max(number(case, about.limit), about.least + 1)
+    values = torch.randint(about.least, limit, wanted, generator=generator, device=device)
+    return (values.sort().values if about.ordered else values).to(torch_dtype(dtype))

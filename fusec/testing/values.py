@@ -28,8 +28,8 @@ def draw(kind: str, shape: Shape, dtype: DType, generator: Generator) -> Tensor:
     return finite.to(torch_dtype(dtype))
 
 
-def draw_positions(kind: str, shape: Shape, limit: int, ordered: bool, generator: Generator) -> Tensor:
-    """Indices of a dimension of size `limit`; of the kind "stray", some outside of it.
+def draw_positions(kind: str, shape: Shape, limit: int, ordered: bool, generator: Generator, least: int = 0) -> Tensor:
+    """Indices from `least` to below `limit`; of the kind "stray", some outside of that.
 
     `ordered` ones are the boundaries of segments: they rise from 0 to `limit`.
     """
@@ -38,7 +38,7 @@ def draw_positions(kind: str, shape: Shape, limit: int, ordered: bool, generator
         if inner.numel():
             inner[0], inner[-1] = 0, limit
         return inner
-    inside = torch.randint(0, max(limit, 1), shape, generator=generator)
+    inside = torch.randint(least, max(limit, least + 1), shape, generator=generator)
     if kind != "stray":
         return inside
     outside = torch.tensor([-1, limit, limit + 1, -(2**31), 2**31 - 1])

@@ -47,10 +47,15 @@ def test_every_target_gets_its_figures() -> None:
         assert 0 < verdict.resources.shared < 1024
 
 
-def test_equal_kernels_get_equal_figures() -> None:
-    first, second = measure([job(), job(replace(DOUBLE, label="again"))], workers=1)
-    assert first.resources is not None
-    assert second.resources == first.resources
+def test_figures_follow_the_kernel_whatever_was_compiled_before() -> None:
+    small = replace(DOUBLE, label="small", constexprs=(("BLOCK", 128), ("INDEX", "tl.int32")))
+    large = replace(DOUBLE, label="large", constexprs=(("BLOCK", 8192), ("INDEX", "tl.int32")))
+    one_way = [verdict.resources for verdict in measure([job(small), job(large), job(small)], workers=1)]
+    other_way = [verdict.resources for verdict in measure([job(large), job(small)], workers=1)]
+    assert None not in one_way
+    assert one_way[0] == one_way[2] == other_way[1]
+    assert one_way[1] == other_way[0]
+    assert one_way[0] != one_way[1]
 
 
 def test_a_choice_is_a_compile_time_text() -> None:

@@ -42,18 +42,27 @@ def product_of(sizes: dict[str, list[int]], tensors: dict[str, torch.Tensor]) ->
     return matmul("a", "b", "o", **axes, offsets=(offsets[0], offsets[1], offsets[2]))
 
 
+def _moved(tensors: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """The same views of the same memory, on a device."""
+    return {name: _whole(each).to(device).as_strided(each.shape, each.stride(), 0) for name, each in tensors.items()}
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor._base is None else tensor._base
+
+
 @settings(deadline=None)
 @given(operands())
-def test_the_product_is_the_sum_over_the_inner_axes(drawn: Drawn) -> None:
-    sizes, tensors = drawn
+def test_the_product_is_the_sum_over_the_inner_axes(device: torch.device, drawn: Drawn) -> None:
+    sizes, tensors = drawn[0], _moved(drawn[1], device)
     product = product_of(sizes, tensors)
     if product is None:
         return
     letters = iter(string.ascii_letters)
     named = {kind: "".join(next(letters) for _ in sizes[kind]) for kind in KINDS}
     subscripts = {name: "".join(named[kind] for kind, has in KINDS.items() if name in has) for name in "abo"}
-    plan = Plan("multiply", torch.device("cpu"), tensors=("a", "b", "o"), outputs={}, launches=(product,))
-    plan(tuple(tensor if tensor._base is None else tensor._base for tensor in tensors.values()))
+    plan = Plan("multiply", device, tensors=("a", "b", "o"), outputs={}, launches=(product,))
+    plan(tuple(map(_whole, tensors.values())))
     exact = torch.einsum(f"{subscripts['a']},{subscripts['b']}->{subscripts['o']}", tensors["a"], tensors["b"])
     torch.testing.assert_close(tensors["o"], exact, rtol=1e-12, atol=1e-12)
 
