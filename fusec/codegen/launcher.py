@@ -210,7 +210,7 @@ def _boxed(program: Program, chain: BuiltChain, contractions: list[list[Choice]]
     lines = [line for plans in contractions for choice in plans for line in choice.before]
     lines.append(f"{FITS} = {' and '.join([*conditions, *(possible for possible, _ in fits)])}")
     amount = " + ".join(work(plan.plan.stages[0]) for plan in chain.boxed)
-    lines.append(f"{BOXED} = {FITS} and {amount} >= dots.STEPS_WORK" if chain.held else f"{BOXED} = {FITS}")
+    lines.append(f"{BOXED} = {FITS} and dots.pays_for_steps({amount})" if chain.held else f"{BOXED} = {FITS}")
     # Where the library makes an output itself, it was asked before.
     if libraries := [one for one in program.chains if one.products and not one.ends_in_library]:
         lines.append(f"library = {_prefers_library(program, libraries[-1], choices)}")

@@ -17,6 +17,7 @@ from fusec.runtime.errors import (
     TuningFailedError,
     UnsupportedDtypeError,
 )
+from fusec.runtime.invariant import batch_invariant, set_batch_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, lengthen, repeat, squeeze
 from fusec.runtime.modules import parameter, spread
@@ -51,6 +52,7 @@ __all__ = [
     "UnsupportedDtypeError",
     "Ways",
     "allocate",
+    "batch_invariant",
     "box",
     "collapse",
     "contiguous",
@@ -69,6 +71,7 @@ __all__ = [
     "real",
     "repeat",
     "runs",
+    "set_batch_invariant",
     "shaped",
     "spread",
     "squeeze",

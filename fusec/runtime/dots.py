@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusec.runtime.invariant import counted, is_invariant
 from fusec.runtime.product import Product
 from fusec.runtime.tiles import cdiv, padded
 
@@ -64,7 +65,7 @@ def is_vector(rows: int, matrix: int = 0) -> bool:
 
     Where programs read more beside the row of a matrix that is their own, the elements of the `matrix` count, too.
     """
-    return rows <= 1 and matrix <= VECTOR_MATRIX
+    return not is_invariant() and rows <= 1 and matrix <= VECTOR_MATRIX
 
 
 def takes_few(columns: int, again: int = 1) -> bool:
@@ -72,7 +73,12 @@ def takes_few(columns: int, again: int = 1) -> bool:
 
     They are not where the matrix is read `again` for each position of other axes, which could all be columns.
     """
-    return columns <= FEW and again <= MOST_AGAIN
+    return not is_invariant() and columns <= FEW and again <= MOST_AGAIN
+
+
+def pays_for_steps(work: int) -> bool:
+    """Whether a product in boxes of so many multiplications pays for the kernel that stores its operand first."""
+    return is_invariant() or work >= STEPS_WORK
 
 
 def prefers_library(products: tuple[Product | None, ...], tiled: bool = False, several: bool = False) -> bool:
@@ -82,7 +88,7 @@ def prefers_library(products: tuple[Product | None, ...], tiled: bool = False, s
     `several`, and much less where they do not multiply in tiles (`tiled`).
     """
     found = [product for product in products if product is not None]
-    if len(found) < len(products):
+    if len(found) < len(products) or is_invariant():
         return False
     if not several and any(is_vector(min(product.out.shape[-2:])) for product in found):
         return False
@@ -100,6 +106,8 @@ def product_tile(
     multiply what is of f32, and hold less, unless it may be `tf32`.
     """
     threads = itemsize > 2 and not tf32
+    # Which of the two axes counts rows is not said: neither is cut for the number of its positions.
+    batches, sides, blocks = counted(batches), counted(sides), counted(blocks)
     side = min(max(padded(sides), 16), 64 if threads else 128)
     block = min(max(padded(blocks), 16), max((64 if threads else 128) // padded(dots), 16))
     while block > 32 and batches * cdiv(sides, side) * cdiv(blocks, block) < BUSY:

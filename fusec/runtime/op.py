@@ -10,6 +10,7 @@ import torch
 
 from fusec.runtime.dispatch import plain, watched
 from fusec.runtime.errors import ArgumentError, ShapeMismatchError, UnsupportedDtypeError
+from fusec.runtime.invariant import is_invariant
 from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Value
 from fusec.runtime.layout import layout
@@ -58,7 +59,7 @@ class Op:
         """Run on these arguments: at once where only the kernels need to know, else through PyTorch's dispatcher."""
         if not watched():
             recent = self._recent
-            if recent is not None:
+            if recent is not None and not is_invariant():
                 addresses = recent.addresses(tensors, settings)
                 if addresses is not None:
                     return recent.plan.run(tensors, scalars, addresses)
@@ -87,15 +88,16 @@ class Op:
         return tuple(known.plan for known in self._known.values())
 
     def _find(self, tensors: Tensors, settings: Settings) -> Plan:
-        key = (settings, *map(layout, tensors))
+        invariant = is_invariant()
+        key = (invariant, settings, *map(layout, tensors))
         known = self._known.get(key)
         if known is None:
             plan = self._first(lambda op: op.plan(*tensors, *settings))
             known = self._known.keep(key, Recent(tensors, settings, plan))
-        elif known is self._recent:
+        elif known is self._recent and not invariant:
             # It was not recognised although its key is: the check was made in another mode, say inference mode.
             known = self._known.keep(key, Recent(tensors, settings, known.plan))
-        if not any(tensor is not None and tensor.data_ptr() & 15 for tensor in tensors):
+        if not invariant and not any(tensor is not None and tensor.data_ptr() & 15 for tensor in tensors):
             self._recent = known
         return known.plan
 

@@ -16,6 +16,7 @@ import torch
 import triton
 
 from fusec.runtime.dots import Tile
+from fusec.runtime.invariant import ROWS, is_invariant
 from fusec.runtime.tiles import cdiv, padded
 from fusec.runtime.tuned import Way
 from fusec.runtime.ways import shaped
@@ -105,10 +106,22 @@ def runs(way: Way | None, device: torch.device, contraction: Contraction) -> tup
     The tiles are those of `way`, if it has any, except for the last ones where these are better cut.
     """
     chip, c = _chip(device), contraction
+    if is_invariant():
+        return _alike(chip, contraction)
     facts = (c.batches, c.sides, c.blocks, c.inner, 2, c.dots, c.halves, c.again, c.widest)
     tile = shaped(way, boxed_tile, *facts, *chip)
     run = Run(tile.side, tile.block, tile.step, 0, 0, 0, tile.options)
     return _fastest(chip, contraction, _cuts(chip, contraction, run))[1]
+
+
+def _alike(chip: tuple[int, int], contraction: Contraction) -> tuple[Run, ...]:
+    """One launch of tiles that do not depend on how many rows or batches there are."""
+    one = replace(contraction, batches=1, sides=ROWS, again=1)
+    run = min(
+        (_run(side, block, one, chip[1], True) for side, block in _sizes(one)),
+        key=lambda run: _time(chip[0], one, (_from_to(run, 0, one.tiles(run.side, run.block), chip[0]),)),
+    )
+    return (_from_to(run, 0, contraction.tiles(run.side, run.block), chip[0]),)
 
 
 def boxed_tile(
@@ -154,12 +167,16 @@ def _fastest(
 def _ways(chip: tuple[int, int], contraction: Contraction) -> Iterator[tuple[Run, ...]]:
     """Large tiles first: of equal times the first one is taken, which moves least."""
     programs, shared = chip
+    for side, block in _sizes(contraction):
+        many = contraction.tiles(side, block) > 3 * programs
+        yield from _cuts(chip, contraction, _run(side, block, contraction, shared, many))
+
+
+def _sizes(contraction: Contraction) -> Iterator[tuple[int, int]]:
+    """The sizes that tiles may have."""
     widest = max(min(contraction.widest // contraction.parts, padded(cdiv(contraction.blocks, contraction.halves))), 16)
     blocks = dict.fromkeys(max(widest // part, 16) for part in (1, 2, 4))
-    for side in (128, 64) if contraction.sides > 64 else (64,):
-        for block in blocks:
-            many = contraction.tiles(side, block) > 3 * programs
-            yield from _cuts(chip, contraction, _run(side, block, contraction, shared, many))
+    return ((side, block) for side in ((128, 64) if contraction.sides > 64 else (64,)) for block in blocks)
 
 
 def _cuts(chip: tuple[int, int], contraction: Contraction, run: Run) -> Iterator[tuple[Run, ...]]:

@@ -13,6 +13,7 @@ import torch
 import triton
 
 from fusec.runtime.errors import ShapeMismatchError
+from fusec.runtime.invariant import counted
 from fusec.runtime.layout import Lead
 from fusec.runtime.plan import Buffer
 
@@ -124,7 +125,7 @@ def ways(warps: int) -> tuple[dict[str, int], ...]:
 
 def is_few(rows: int) -> bool:
     """Whether so few rows leave the chip idle, so that registers are free and only the time of one row counts."""
-    return rows <= FEW_ROWS // 2
+    return counted(rows) <= FEW_ROWS // 2
 
 
 def warps(elements: int, thread: int = 16) -> int:
@@ -134,7 +135,7 @@ def warps(elements: int, thread: int = 16) -> int:
 
 def prefers_loop(rows: int, size: int) -> bool:
     """Whether one program walks a row of `size` elements in a loop, or several share it in several kernels."""
-    return rows >= FEW_ROWS or size <= LONG_ROW
+    return counted(rows) >= FEW_ROWS or size <= LONG_ROW
 
 
 def chunk_size(size: int, sweeps: int, inputs: int, words: float) -> int:
@@ -171,7 +172,7 @@ def _columns(row: int, words: float) -> int:
 
 def lanes(rows: int, row: int, splits: int = 1) -> int:
     """How many rows of `row` padded elements one program takes, where each is combined of `splits` partial results."""
-    return max(1, min(padded(rows), 1024 // row, 2 * CHUNK // splits))
+    return max(1, min(padded(counted(rows)), 1024 // row, 2 * CHUNK // splits))
 
 
 def split_count(programs: int, steps: int, step: int) -> int:
@@ -179,6 +180,7 @@ def split_count(programs: int, steps: int, step: int) -> int:
 
     `programs` are there before rows are split.
     """
+    programs = counted(programs)
     wanted = padded(min(_SPLIT_ELEMENTS // max(programs * step, 1), _SPLIT_PROGRAMS // max(programs, 1)))
     return max(1, min(wanted, MOST_SPLITS, padded(steps) // 2 if padded(steps) > steps else padded(steps)))
 
@@ -247,5 +249,5 @@ def blocks(rows: int, size: int, thread: int = 8, parts: int = 1, splits: int = 
     """
     most = max(TILE // parts, 1)
     wide = min(padded(size), most)
-    high = max(1, min(padded(rows), most // wide, 2 * CHUNK // splits))
+    high = max(1, min(padded(counted(rows)), most // wide, 2 * CHUNK // splits))
     return Block(high, wide, max(wide * high * parts // (32 * thread), 1))

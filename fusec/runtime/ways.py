@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 
 from fusec.runtime import tuned
+from fusec.runtime.invariant import is_invariant
 from fusec.runtime.op import Op
 from fusec.runtime.tuned import Way, bucket
 
@@ -81,7 +82,7 @@ class Ways:
             trial.rows, trial.case = rows, dict(zip(self.case, map(_plain, case), strict=True))
             trial.possible, trial.by_rule = plans, ()
             way = trial.way
-        elif device.type == "meta":
+        elif device.type == "meta" or is_invariant():
             return None
         else:
             way = self._table(device).get((bucket(rows), *map(_plain, case)))
