@@ -1,6 +1,9 @@
-"""Break lines that are too long: at the commas of their outermost brackets, and sums in them at each `+`."""
+"""Break lines that are too long: at the commas of their outermost brackets, and sums in them at each `+`; comments
+between words."""
 
 from __future__ import annotations
+
+from textwrap import wrap
 
 LIMIT = 120
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -10,11 +13,13 @@ def wrapped(line: str, depth: int = 0) -> list[str]:
     """`line`, which will be indented by `depth` levels, as lines that fit; as it is where no bracket can be opened."""
     if len(line) + 4 * depth <= LIMIT:
         return [line]
+    indent = line[: len(line) - len(line.lstrip())]
+    if line.lstrip().startswith("#"):
+        return wrap(line.lstrip(" #"), LIMIT - 4 * depth, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
     opening = _outermost(line)
     if opening is None:
         return [line]
     start, end = opening
-    indent = line[: len(line) - len(line.lstrip())]
     items = split(line[start + 1 : end], ", ")
     inner = [part for item in items for part in _item(f"{indent}    {item},", depth)]
     return [line[: start + 1], *inner, f"{indent}{line[end:]}"]

@@ -6,12 +6,13 @@ What a `where` may leave out is not counted, nor a position that no size of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import sympy
 
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.expressions import (
     GIVEN,
     OMITTED,
@@ -59,17 +60,18 @@ class Reach:
 def reaches(graph: Graph) -> tuple[Reach, ...]:
     """The reach of every look-up that the host can check, each once."""
     found: dict[Reach, None] = {}
+    places = BottomUp(lambda number: operands(graph.nodes[number].expr), lambda number: _places(graph, number, places))
     for number, cases in sorted(_unguarded(graph), key=lambda each: (each[0], sorted(each[1]))):
         expr = graph.nodes[number].expr
         if isinstance(expr, Gather):
             for dim, index in enumerate(expr.indices):
-                found.update(dict.fromkeys(_reaches(graph, expr.param, dim, index, cases)))
+                found.update(dict.fromkeys(_reaches(graph, expr.param, dim, places(index), cases)))
     return tuple(found)
 
 
-def _reaches(graph: Graph, param: str, dim: int, index: NodeId, cases: Cases) -> Iterator[Reach]:
+def _reaches(graph: Graph, param: str, dim: int, places: _Places, cases: Cases) -> Iterator[Reach]:
     table = graph.tensor(param)
-    for chosen, place in _places(graph, index):
+    for chosen, place in places:
         both = cases | chosen
         if place is None or any((name, GIVEN) in both and (name, OMITTED) in both for name, _ in both):
             continue
@@ -130,8 +132,14 @@ class _Place:
         return _Place({axis: step * factor for axis, step in self.steps.items()}, self.start * factor)
 
 
-def _places(graph: Graph, index: NodeId) -> list[tuple[Cases, _Place | None]]:
-    """A position in every case; None where it follows from more than extents."""
+_Places: TypeAlias = list[tuple[Cases, _Place | None]]
+"""A position in every case; None where it follows from more than extents, or is too long a formula of them."""
+
+_LONG = 50
+"""Operations of a formula, or cases, that are too many to check."""
+
+
+def _places(graph: Graph, index: NodeId, known: Callable[[NodeId], _Places]) -> _Places:
     match graph.nodes[index].expr:
         case Index(axis):
             return [(frozenset(), _Place({axis: sympy.S.One}, sympy.S.Zero))]
@@ -140,14 +148,16 @@ def _places(graph: Graph, index: NodeId) -> list[tuple[Cases, _Place | None]]:
         case Extent(dim):
             return [(frozenset(), _Place({}, product_extent(dim)))]
         case Choose(selector, cases) if all(case in (GIVEN, OMITTED) for case, _ in cases):
-            chosen = [(case, found) for case, value in cases for found in _places(graph, value)]
+            chosen = [(case, found) for case, value in cases for found in known(value)]
             return [(frozenset({(selector, case)}) | inner, place) for case, (inner, place) in chosen]
         case Rename(arg, old, new):
-            return [(cases, place and _renamed(place, old, new)) for cases, place in _places(graph, arg)]
+            return [(cases, place and _renamed(place, old, new)) for cases, place in known(arg)]
         case Cast(arg, dtype) if dtype.kind is Kind.INT and all(option.bits >= 32 for option in dtype.options):
-            return _places(graph, arg)
+            return known(arg)
         case Elementwise(op, (left, right)) if op in ("add", "sub", "mul"):
-            pairs = [(one, other) for one in _places(graph, left) for other in _places(graph, right)]
+            pairs = [(one, other) for one in known(left) for other in known(right)]
+            if len(pairs) > _LONG:
+                return [(frozenset(), None)]
             return [(a | b, _combined(op, first, second)) for (a, first), (b, second) in pairs]
         case _:
             return [(frozenset(), None)]
@@ -156,11 +166,13 @@ def _places(graph: Graph, index: NodeId) -> list[tuple[Cases, _Place | None]]:
 def _combined(op: str, left: _Place | None, right: _Place | None) -> _Place | None:
     if left is None or right is None:
         return None
-    if op != "mul":
-        return left.plus(right, 1 if op == "add" else -1)
-    if right.steps and left.steps:
+    if op == "mul" and right.steps and left.steps:
         return None
-    return right.times(left.start) if right.steps else left.times(right.start)
+    if op != "mul":
+        found = left.plus(right, 1 if op == "add" else -1)
+    else:
+        found = right.times(left.start) if right.steps else left.times(right.start)
+    return found if sympy.count_ops([found.start, *found.steps.values()]) <= _LONG else None
 
 
 def _renamed(place: _Place, old: Axis, new: Axis) -> _Place:

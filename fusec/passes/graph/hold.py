@@ -12,6 +12,7 @@ computed operand is rounded to the type of the other one, as the language says.
 
 from __future__ import annotations
 
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, Reduce, operands, with_operands
 from fusec.ir.graph import Graph, reachable
@@ -77,27 +78,29 @@ class _Cutter:
 
     def _step(self, level: int) -> Graph:
         """What is computed in one step, of what earlier ones have kept."""
-        graph, builder, new = self._graph, Builder[Expr](), dict[tuple[NodeId, Held | None], NodeId]()
+        graph, builder = self._graph, Builder[Expr]()
 
-        def read(number: NodeId, held: Held) -> NodeId:
-            if (number, held) not in new:
-                node = self._nodes[number]
-                type = ValueType(held.element, node.type.axes)
-                new[number, held] = builder.add(Input(held.name), type, node.name, node.span)
-            return new[number, held]
+        def read_as(reader: NodeId | None, number: NodeId) -> tuple[NodeId, Held | None]:
+            """A node, and the tensor of an earlier step that it is to a reader, if it is one."""
+            held = self._factors.get((number, self._storages[reader])) if reader in self._storages else None
+            return number, held or (self._values.get(number) if self._levels[number] < level else None)
+
+        def needs(key: tuple[NodeId, Held | None]) -> list[tuple[NodeId, Held | None]]:
+            number, held = key
+            return [] if held else [read_as(number, n) for n in operands(self._nodes[number].expr)]
+
+        def moved(key: tuple[NodeId, Held | None]) -> NodeId:
+            number, held = key
+            node = self._nodes[number]
+            if held:
+                return builder.add(Input(held.name), ValueType(held.element, node.type.axes), node.name, node.span)
+            expr = with_operands(node.expr, tuple(map(of, needs(key))))
+            return builder.add(expr, node.type, node.name, node.span)
+
+        of = BottomUp(needs, moved)
 
         def move(number: NodeId) -> NodeId:
-            if number in self._values and self._levels[number] < level:
-                return read(number, self._values[number])
-            if (number, None) not in new:
-                node = self._nodes[number]
-                args = tuple(operand(number, n) for n in operands(node.expr))
-                new[number, None] = builder.add(with_operands(node.expr, args), node.type, node.name, node.span)
-            return new[number, None]
-
-        def operand(reader: NodeId, number: NodeId) -> NodeId:
-            held = self._factors.get((number, self._storages[reader])) if reader in self._storages else None
-            return move(number) if held is None else read(number, held)
+            return of(read_as(None, number))
 
         outputs = [output for output in graph.outputs if self._levels[output.value] == level]
         kept = [*((number, held) for (number, _), held in self._factors.items()), *self._values.items()]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import (
     Cast,
@@ -58,6 +59,7 @@ class _Divider:
         self._costly = self._behind | _with(graph, Reduce)
         self._operands: dict[tuple[NodeId, Storage], Held] = {}
         self._values: dict[NodeId, Held] = {}
+        self._is_compact = BottomUp(self._costly_operands, self._compact)
         for reader in sorted(reachable(graph.nodes, graph.roots)):
             if reader not in self._static:
                 for number in self._static.intersection(operands(self._nodes[reader].expr)):
@@ -83,21 +85,27 @@ class _Divider:
 
     def _keep(self, number: NodeId) -> None:
         """Prepare a value, or of one with more elements than what is reduced in it, only that."""
-        node = self._nodes[number]
-        if number not in self._costly or number in self._values:
-            return
-        if self._is_given(number) and self._is_compact(number) and node.type.kind is not Kind.BOOL:
-            self._values[number] = self._held(number, self._exact(node), ())
-        else:
-            for operand in operands(node.expr):
-                self._keep(operand)
+        stack, seen = [number], set[NodeId]()
+        while stack:
+            number = stack.pop()
+            node = self._nodes[number]
+            if number in seen or number not in self._costly or number in self._values:
+                continue
+            seen.add(number)
+            if self._is_given(number) and self._is_compact(number) and node.type.kind is not Kind.BOOL:
+                self._values[number] = self._held(number, self._exact(node), ())
+            else:
+                stack += reversed(operands(node.expr))
 
-    def _is_compact(self, number: NodeId) -> bool:
+    def _compact(self, number: NodeId) -> bool:
         """Whether a value has no more elements than the reductions and dots in it."""
         node = self._nodes[number]
-        compact = [n for n in operands(node.expr) if n in self._costly and self._is_compact(n)]
+        compact = [n for n in self._costly_operands(number) if self._is_compact(n)]
         axes = union(*(self._nodes[n].type.axes for n in compact))
         return isinstance(node.expr, Reduce | Dot) or (bool(compact) and not without(node.type.axes, axes))
+
+    def _costly_operands(self, number: NodeId) -> list[NodeId]:
+        return [n for n in operands(self._nodes[number].expr) if n in self._costly]
 
     def _is_given(self, number: NodeId) -> bool:
         """Whether a value is made of a weight that no call leaves out."""
@@ -134,17 +142,26 @@ class _Divider:
 
     def _each(self, held: list[Held]) -> Graph:
         """What every call computes, with the prepared tensors among its own."""
-        graph, builder, new = self._graph, Builder[Expr](), dict[tuple[NodeId, Held | None], NodeId]()
+        graph, builder = self._graph, Builder[Expr]()
 
-        def move(number: NodeId, prepared: Held | None = None) -> NodeId:
-            if (number, prepared) not in new:
-                node, expr, type = self._nodes[number], self._nodes[number].expr, self._nodes[number].type
-                if prepared:
-                    expr, type = Input(prepared.name), ValueType(prepared.element, type.axes)
-                else:
-                    expr = with_operands(expr, tuple(move(n, self._prepared(number, n)) for n in operands(expr)))
-                new[number, prepared] = builder.add(expr, type, node.name, node.span)
-            return new[number, prepared]
+        def needs(key: tuple[NodeId, Held | None]) -> list[tuple[NodeId, Held | None]]:
+            number, prepared = key
+            own = () if prepared else operands(self._nodes[number].expr)
+            return [(n, self._prepared(number, n)) for n in own]
+
+        def moved(key: tuple[NodeId, Held | None]) -> NodeId:
+            number, prepared = key
+            node, expr, type = self._nodes[number], self._nodes[number].expr, self._nodes[number].type
+            if prepared:
+                expr, type = Input(prepared.name), ValueType(prepared.element, type.axes)
+            else:
+                expr = with_operands(expr, tuple(map(of, needs(key))))
+            return builder.add(expr, type, node.name, node.span)
+
+        of = BottomUp(needs, moved)
+
+        def move(number: NodeId) -> NodeId:
+            return of((number, None))
 
         outputs = tuple(replace(output, value=move(output.value)) for output in graph.outputs)
         scatters = tuple(

@@ -16,6 +16,7 @@ from typing import assert_never
 import sympy
 
 from fusec.diagnostics import Diagnostic, InternalError, Span, SpecError
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import (
     Cast,
@@ -35,6 +36,7 @@ from fusec.ir.expressions import (
     Rename,
     Scalar,
     Segment,
+    operands,
 )
 from fusec.ir.flow import (
     Affine,
@@ -68,7 +70,7 @@ class _Resolver:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._builder: FlowBuilder = Builder[FlowExpr]()
-        self._values: dict[NodeId, Value] = {}
+        self._value = BottomUp(lambda number: operands(graph.nodes[number].expr), self._made)
         self._parts = Parts(graph, self._builder)
         self._exchange = Exchange(self._builder)
         self._reductions = Reductions(self._parts, self._builder)
@@ -127,14 +129,12 @@ class _Resolver:
 
     # Values
 
-    def _value(self, number: NodeId) -> Value:
-        if number not in self._values:
-            node = self._graph.nodes[number]
-            try:
-                self._values[number] = self._resolved(node)
-            except Clash as clash:
-                raise self._taken_twice(clash, node.span) from None
-        return self._values[number]
+    def _made(self, number: NodeId) -> Value:
+        node = self._graph.nodes[number]
+        try:
+            return self._resolved(node)
+        except Clash as clash:
+            raise self._taken_twice(clash, node.span) from None
 
     def _resolved(self, node: Node) -> Value:
         match node.expr:

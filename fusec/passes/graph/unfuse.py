@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, operands, with_operands
 from fusec.ir.graph import Graph, Output
@@ -131,21 +132,22 @@ class _Cutter:
 
     def _step(self, level: int, last: bool) -> Graph:
         """What can be computed when products of `level` dots within each other are there, and has to be."""
-        graph, builder, new = self._graph, Builder[Expr](), dict[NodeId, NodeId]()
+        graph, builder = self._graph, Builder[Expr]()
         ready = {result.node: result.tensor for result in self._results.values()}
         written = {result.tensor.name for result in self._results.values()}
 
-        def move(number: NodeId) -> NodeId:
-            if number not in new:
-                node = self._nodes[number]
-                if number in ready:
-                    element, expr = ready[number].element, Input(ready[number].name)
-                    new[number] = builder.add(expr, ValueType(element, node.type.axes), node.name, node.span)
-                else:
-                    args = tuple(move(operand) for operand in operands(node.expr))
-                    new[number] = builder.add(with_operands(node.expr, args), node.type, node.name, node.span)
-            return new[number]
+        def needs(number: NodeId) -> tuple[NodeId, ...]:
+            return () if number in ready else operands(self._nodes[number].expr)
 
+        def moved(number: NodeId) -> NodeId:
+            node = self._nodes[number]
+            if number in ready:
+                element, expr = ready[number].element, Input(ready[number].name)
+                return builder.add(expr, ValueType(element, node.type.axes), node.name, node.span)
+            args = tuple(map(move, operands(node.expr)))
+            return builder.add(with_operands(node.expr, args), node.type, node.name, node.span)
+
+        move = BottomUp(needs, moved)
         outputs = [o for o in graph.outputs if o.name not in written and self._depth[o.value] == level]
         stored = [(number, held) for (number, _), held in self._operands.items() if self._depth[number] == level]
         return step_of(graph, builder, move, outputs, stored, ready.values(), last)

@@ -29,6 +29,7 @@ class Facts:
         self.padding = choose_padding(stage.flow, self.live, target.has_infinity)
         self.apart = kept_apart(stage.flow, self.live)
         self._uses = self._count_uses()
+        self._only: dict[tuple[NodeId, NodeId], frozenset[NodeId]] = {}
         self._read_in_loop = {m for n in self.live if self.is_looped(n) for m in flow_operands(self.nodes[n].expr)}
         loads = [n for n in self.live if isinstance(self.nodes[n].expr, Load)]
         stored = {store.target for store in stage.flow.stores}
@@ -100,8 +101,27 @@ class Facts:
         waits = [n for n in self.live if isinstance(nodes[n].expr, Reduce | Partial)]
         return sorted(n for n in found if n not in inside and flow_reachable(nodes, (n,)).isdisjoint(waits))
 
+    def outside(self, choose: NodeId) -> tuple[NodeId, ...]:
+        """What the cases of a choice read and that is not computed for one of them alone."""
+        found: dict[NodeId, None] = {}
+        for case in flow_operands(self.nodes[choose].expr):
+            only, stack, seen = self.only_for(case, choose), [case], set[NodeId]()
+            while stack:
+                number = stack.pop()
+                if number not in only:
+                    found[number] = None
+                elif number not in seen:
+                    seen.add(number)
+                    stack += reversed(flow_operands(self.nodes[number].expr))
+        return tuple(found)
+
     def only_for(self, case: NodeId, choose: NodeId) -> frozenset[NodeId]:
         """The nodes that nothing but this case of the choice needs."""
+        if (case, choose) not in self._only:
+            self._only[case, choose] = self._needed_only_for(case, choose)
+        return self._only[case, choose]
+
+    def _needed_only_for(self, case: NodeId, choose: NodeId) -> frozenset[NodeId]:
         inside = flow_reachable(self.nodes, (case,))
         users: dict[NodeId, set[NodeId]] = {n: set() for n in inside}
         for number in self.live:

@@ -55,7 +55,8 @@ def _limits(node: FlowNode, graph: Graph, known: list[Limits]) -> Limits:
         case Choose(cases=cases):
             return _either([known[case] for _, case in cases])
         case Elementwise(op, args):
-            return _result(op, [known[arg] for arg in args])
+            result = _result(op, [known[arg] for arg in args])
+            return result if _is_within(result, _signed(64)) else _signed(64)  # it wraps
         case _:
             return _signed(64)
 

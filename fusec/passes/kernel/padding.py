@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.expressions import Cast, Choose, Const, Elementwise, NodeId, Reduce
-from fusec.ir.flow import Flow, Load, Lookup, flow_reachable
+from fusec.ir.flow import Flow, Load, Lookup, flow_operands, flow_reachable
 from fusec.ir.types import Axis
 
 
@@ -51,6 +52,17 @@ class Padding:
 
         It may also be NaN there, where it is NaN in some lane inside.
         """
+        lowest = self._lowest_along(axes)
+        known: BottomUp[NodeId, bool] = BottomUp(self._arithmetic, lambda n: self._zero(n, axes, known, lowest))
+        return known(number)
+
+    def _zero(
+        self,
+        number: NodeId,
+        axes: tuple[Axis, ...],
+        known: Callable[[NodeId], bool],
+        lowest: Callable[[NodeId], bool],
+    ) -> bool:
         node = self.flow.nodes[number]
         match node.expr:
             case Load(positions=positions):
@@ -59,23 +71,30 @@ class Padding:
             case Const(value):
                 return value == 0
             case Elementwise(op="mul", args=(a, b)):
-                zero_a, zero_b = self.is_zero(a, axes), self.is_zero(b, axes)
+                zero_a, zero_b = known(a), known(b)
                 return (zero_a and zero_b) or (zero_a and self._is_finite(b)) or (zero_b and self._is_finite(a))
             case Elementwise(op="div", args=(a, b)):
-                return self.is_zero(a, axes) and self._is_finite(b)
+                return known(a) and self._is_finite(b)
             case Elementwise(op="abs" | "neg" | "sqrt" | "add" | "sub" | "maximum" | "minimum", args=args):
-                return all(self.is_zero(arg, axes) for arg in args)
+                return all(map(known, args))
             case Elementwise(op="exp" | "exp2", args=(arg,)):
-                return self.is_lowest(arg, axes)
+                return lowest(arg)
             case Cast(arg=arg):
-                return self.is_zero(arg, axes)
+                return known(arg)
             case Choose(cases=cases):
-                return all(self.is_zero(case, axes) for _, case in cases)
+                return all(known(case) for _, case in cases)
             case _:
                 return False
 
     def is_lowest(self, number: NodeId, axes: tuple[Axis, ...]) -> bool:
         """The same for minus infinity."""
+        return self._lowest_along(axes)(number)
+
+    def _lowest_along(self, axes: tuple[Axis, ...]) -> Callable[[NodeId], bool]:
+        known: BottomUp[NodeId, bool] = BottomUp(self._arithmetic, lambda n: self._lowest(n, axes, known))
+        return known
+
+    def _lowest(self, number: NodeId, axes: tuple[Axis, ...], known: Callable[[NodeId], bool]) -> bool:
         node = self.flow.nodes[number]
         match node.expr:
             case Load():
@@ -83,15 +102,20 @@ class Padding:
             case Const(value):
                 return value == -inf
             case Elementwise(op="sub", args=(a, b)):
-                return self.is_lowest(a, axes) and self._is_maximum(b, a, axes)
+                return known(a) and self._is_maximum(b, a, axes)
             case Elementwise(op="where", args=(_, a, b)):
-                return self.is_lowest(a, axes) and self.is_lowest(b, axes)
+                return known(a) and known(b)
             case Cast(arg=arg):
-                return self.is_lowest(arg, axes)
+                return known(arg)
             case Choose(cases=cases):
-                return all(self.is_lowest(case, axes) for _, case in cases)
+                return all(known(case) for _, case in cases)
             case _:
                 return False
+
+    def _arithmetic(self, number: NodeId) -> tuple[NodeId, ...]:
+        """The operands that tell what a value is outside."""
+        expr = self.flow.nodes[number].expr
+        return flow_operands(expr) if isinstance(expr, Elementwise | Cast | Choose) else ()
 
     def _is_maximum(self, number: NodeId, of: NodeId, axes: tuple[Axis, ...]) -> bool:
         """Whether a node is the maximum of another over `axes`.
@@ -133,16 +157,25 @@ def _accesses(flow: Flow, numbers: list[NodeId]) -> dict[Load, frozenset[NodeId]
 
 def is_size(flow: Flow, number: NodeId) -> bool:
     """Whether a node is proved to be at least zero wherever it is not NaN."""
-    match flow.nodes[number].expr:
-        case Const(value):
-            return value >= 0
-        case Elementwise(op="abs" | "sqrt" | "exp" | "exp2"):
-            return True
-        case Elementwise(op="mul", args=(a, b)):
-            return a == b or (is_size(flow, a) and is_size(flow, b))
-        case Elementwise(op="add" | "div" | "minimum", args=args):
-            return all(is_size(flow, arg) for arg in args)
-        case Elementwise(op="maximum", args=args):
-            return any(is_size(flow, arg) for arg in args)
-        case _:
-            return False
+
+    def needs(n: NodeId) -> tuple[NodeId, ...]:
+        expr = flow.nodes[n].expr
+        return expr.args if isinstance(expr, Elementwise) else ()
+
+    def rule(n: NodeId) -> bool:
+        match flow.nodes[n].expr:
+            case Const(value):
+                return value >= 0
+            case Elementwise(op="abs" | "sqrt" | "exp" | "exp2"):
+                return True
+            case Elementwise(op="mul", args=(a, b)):
+                return a == b or (known(a) and known(b))
+            case Elementwise(op="add" | "div" | "minimum", args=args):
+                return all(map(known, args))
+            case Elementwise(op="maximum", args=args):
+                return any(map(known, args))
+            case _:
+                return False
+
+    known = BottomUp(needs, rule)
+    return known(number)

@@ -70,18 +70,34 @@ class Values:
         return bool(self._deferred)
 
     def value(self, number: NodeId, scope: Scope) -> Value:
-        """A node in `scope`, maybe in a storage type."""
+        """A node in `scope`, maybe in a storage type. What it is computed from comes first, without recursion."""
+        stack = [(number, scope)]
+        while stack:
+            current, around = stack[-1]
+            home = around.home(current, self._facts.is_looped(current))
+            if around.known(current) is not None:
+                stack.pop()
+            elif current in self._deferred:
+                body, home.values[current] = self._deferred[current]
+                home.statements.append(Branch(((f"not {EARLY}", body),)))
+            elif missing := [n for n in self._operands(current) if home.known(n) is None]:
+                stack += [(n, home) for n in reversed(missing)]
+            else:
+                home.values[current] = self._computed(current, home)
         known = scope.known(number)
-        if known is not None:
-            return known
-        home = scope.home(number, self._facts.is_looped(number))
-        if number in self._deferred:
-            body, value = self._deferred[number]
-            home.statements.append(Branch(((f"not {EARLY}", body),)))
-        else:
-            value = self._computed(number, home)
-        home.values[number] = value
-        return value
+        assert known is not None
+        return known
+
+    def _operands(self, number: NodeId) -> tuple[NodeId, ...]:
+        """What is computed before a node: of a choice what no case computes in its branch. A dot is made in a loop."""
+        expr = self._facts.nodes[number].expr
+        match expr:
+            case Choose():
+                return self._facts.outside(number)
+            case Dot():
+                return ()
+            case _:
+                return flow_operands(expr)
 
     def wide(self, number: NodeId, scope: Scope) -> Value:
         """A node in `scope`, ready for arithmetic."""

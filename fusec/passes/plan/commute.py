@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import GraphBuilder, keep, rebuild
 from fusec.ir.expressions import (
-    Cast,
     Choose,
     Const,
     Elementwise,
@@ -35,14 +35,20 @@ from fusec.ir.expressions import (
 from fusec.ir.graph import Graph, Node
 from fusec.ir.types import REAL, Axis, Computed, Kind, ValueType, union
 
+_MOST_FACTORS = 32
+"""More leave no reduction: squares of squares have exponentially many."""
+
 
 def commute(graph: Graph) -> Graph:
     """The graph with factors moved out of the reductions that would wait for them."""
     products: dict[NodeId, _Product] = {}
+    waiting: dict[tuple[Axis, ...], BottomUp[NodeId, bool]] = {}
 
     def change(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
         if isinstance(node.expr, Reduce) and node.expr.op in ("sum", "amax", "amin"):
-            return _commuted(builder, node, node.expr, args, products)
+            reduced = waiting.setdefault(node.expr.axes, _reducing(builder, node.expr.axes))
+            factoring = _Factoring(builder, node.expr.axes, node.expr.op != "sum", reduced)
+            return _commuted(factoring, node, node.expr, args, products)
         if not isinstance(node.expr, Elementwise):
             return keep(builder, node, args)
         return keep(builder, node, tuple(_multiplied(builder, arg, products) for arg in args))
@@ -51,9 +57,9 @@ def commute(graph: Graph) -> Graph:
 
 
 def _commuted(
-    builder: GraphBuilder, node: Node, reduce: Reduce, args: tuple[NodeId, ...], products: dict[NodeId, _Product]
+    factoring: _Factoring, node: Node, reduce: Reduce, args: tuple[NodeId, ...], products: dict[NodeId, _Product]
 ) -> NodeId:
-    factoring = _Factoring(builder, reduce.axes, needs_positive=reduce.op != "sum")
+    builder = factoring.builder
     found = factoring.split(args[0])
     if not found.factors:
         return keep(builder, node, args)
@@ -88,14 +94,34 @@ class _Product:
 class _Factoring:
     """Splits values into a rest and the factors that may leave a reduction over `axes`."""
 
-    def __init__(self, builder: GraphBuilder, axes: tuple[Axis, ...], needs_positive: bool) -> None:
-        self._builder = builder
+    def __init__(
+        self, builder: GraphBuilder, axes: tuple[Axis, ...], needs_positive: bool, waits: BottomUp[NodeId, bool]
+    ) -> None:
+        self.builder = self._builder = builder
         self._axes = axes
         self._needs_positive = needs_positive
+        self._waits = waits
         self.products: dict[NodeId, _Product] = {}
         """Every product of a chain of multiplications that a factor was moved out of."""
+        self._is_movable: dict[NodeId, bool] = {}
+        self.split = BottomUp(self._taken_apart, self._split)
 
-    def split(self, value: NodeId) -> _Product:
+    def _taken_apart(self, value: NodeId) -> tuple[NodeId, ...]:
+        """The operands of a value that factors may come from."""
+        node = self._builder[value]
+        match node.expr:
+            case Elementwise(op="mul", args=(a, b)):
+                return (a,) if self._movable(b) else (b,) if self._movable(a) else (a, b)
+            case Elementwise(op="div", args=(a, _)):
+                return (a,)
+            case Elementwise(op="abs" | "neg" | "add" | "sub" | "maximum" | "minimum", args=args) | Merge(args=args):
+                return args
+            case Part(arg=a) | Rename(arg=a) if isinstance(node.type.element, Computed):
+                return (a,)
+            case _:
+                return ()
+
+    def _split(self, value: NodeId) -> _Product:
         node = self._builder[value]
         match node.expr:
             case Elementwise(op="mul", args=(a, b)):
@@ -124,7 +150,7 @@ class _Factoring:
                 return self._found(value, _Product(inner.rest, (*inner.factors, moved)))
         left, right = self.split(a), self.split(b)
         factors = (*left.factors, *right.factors)
-        if not factors:
+        if not 0 < len(factors) <= _MOST_FACTORS:
             return _Product(value)
         return self._found(value, self._rebuilt(node, factors, (left.rest, right.rest)))
 
@@ -151,11 +177,15 @@ class _Factoring:
         return _Product(self._builder.add(expr, ValueType(node.type.element, axes), span=node.span), factors)
 
     def _movable(self, value: NodeId) -> bool:
+        if value not in self._is_movable:
+            self._is_movable[value] = self._may_move(value)
+        return self._is_movable[value]
+
+    def _may_move(self, value: NodeId) -> bool:
         node = self._builder[value]
         if node.type.kind is not Kind.REAL or any(axis in node.type.axes for axis in self._axes):
             return False
-        waits = reduces_over(self._builder, value, self._axes)
-        return waits and (not self._needs_positive or is_positive(self._builder, value))
+        return self._waits(value) and (not self._needs_positive or is_positive(self._builder, value))
 
     def _positive(self, product: _Product) -> bool:
         return bool(product.factors) and all(is_positive(self._builder, factor) for factor in product.factors)
@@ -180,24 +210,41 @@ def reduces_over(builder: GraphBuilder | tuple[Node, ...], value: NodeId, axes: 
     return False
 
 
+def _reducing(builder: GraphBuilder, axes: tuple[Axis, ...]) -> BottomUp[NodeId, bool]:
+    """`reduces_over` for many values of one graph."""
+
+    def rule(number: NodeId) -> bool:
+        expr = builder[number].expr
+        own = isinstance(expr, Reduce) and any(axis in expr.axes for axis in axes)
+        return own or any(map(known, operands(expr)))
+
+    known = BottomUp(lambda number: operands(builder[number].expr), rule)
+    return known
+
+
 def is_positive(builder: GraphBuilder | tuple[Node, ...], value: NodeId) -> bool:
     """Whether `value` is proved greater than 0 wherever it is not NaN."""
-    match builder[value].expr:
-        case Const(number):
-            return number > 0
-        case Elementwise(op="exp" | "exp2" | "rsqrt" | "sigmoid"):
-            return True
-        case Elementwise(op="maximum", args=args):
-            return any(is_positive(builder, arg) for arg in args)
-        case Elementwise(op="mul" | "div" | "add" | "minimum", args=args):
-            return all(is_positive(builder, arg) for arg in args)
-        case Elementwise(op="sqrt" | "abs", args=args):
-            return is_positive(builder, args[0])
-        case Reduce(op="amax" | "amin", arg=arg):
-            return is_positive(builder, arg)
-        case Choose(cases=cases):
-            return all(is_positive(builder, case) for _, case in cases)
-        case Cast():
-            return False
-        case _:
-            return False
+
+    def needs(number: NodeId) -> tuple[NodeId, ...]:
+        expr = builder[number].expr
+        return operands(expr) if isinstance(expr, Elementwise | Reduce | Choose) else ()
+
+    def rule(number: NodeId) -> bool:
+        match builder[number].expr:
+            case Const(literal):
+                return literal > 0
+            case Elementwise(op="exp" | "exp2" | "rsqrt" | "sigmoid"):
+                return True
+            case Elementwise(op="maximum", args=args):
+                return any(map(known, args))
+            case Elementwise(op="mul" | "div" | "add" | "minimum", args=args):
+                return all(map(known, args))
+            case Elementwise(op="sqrt" | "abs", args=(arg,)) | Reduce(op="amax" | "amin", arg=arg):
+                return known(arg)
+            case Choose(cases=cases):
+                return all(known(case) for _, case in cases)
+            case _:
+                return False
+
+    known = BottomUp(needs, rule)
+    return known(value)

@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import GraphBuilder
 from fusec.ir.expressions import Cast, Choose, Elementwise, Extent, Gather, Index, Input, NodeId, Scalar, operands
 from fusec.ir.graph import Graph, Node
 from fusec.ir.types import Axis, Computed, Kind, Storage, union
 
 Nodes: TypeAlias = GraphBuilder | tuple[Node, ...]
+
+_MOST_FACTORS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +45,39 @@ class Product:
 
 
 def product(nodes: Nodes, value: NodeId, axes: tuple[Axis, ...]) -> Product:
-    """`value` as a product, taken apart until a factor has none of `axes` or is itself no product of reals."""
-    node = nodes[value]
-    if node.type.kind is not Kind.REAL or not spans(nodes, value, axes):
-        return Product((Factor(value),))
-    match node.expr:
-        case Elementwise(op="mul", args=(a, b)):
-            left, right = product(nodes, a, axes), product(nodes, b, axes)
-            return Product((*left.factors, *right.factors), left.negative != right.negative)
-        case Elementwise(op="div", args=(a, b)) if spans(nodes, a, axes):
-            above = product(nodes, a, axes)
-            return Product((*above.factors, Factor(b, divides=True)), above.negative)
-        case Elementwise(op="neg", args=(a,)):
-            inner = product(nodes, a, axes)
-            return Product(inner.factors, not inner.negative)
-        case _:
-            return Product((Factor(value),))
+    """`value` as a product, taken apart until a factor has none of `axes` or is itself no product of reals.
+
+    A product of very many factors, such as a power written as squares of squares, is a factor itself.
+    """
+
+    def needs(number: NodeId) -> tuple[NodeId, ...]:
+        node = nodes[number]
+        if node.type.kind is not Kind.REAL or not spans(nodes, number, axes):
+            return ()
+        match node.expr:
+            case Elementwise(op="mul", args=args):
+                return args
+            case Elementwise(op="div", args=(a, _)) if spans(nodes, a, axes):
+                return (a,)
+            case Elementwise(op="neg", args=args):
+                return args
+            case _:
+                return ()
+
+    def rule(number: NodeId) -> Product:
+        match nodes[number].expr, [taken(n) for n in needs(number)]:
+            case Elementwise(op="mul"), [left, right]:
+                found = Product((*left.factors, *right.factors), left.negative != right.negative)
+            case Elementwise(op="div", args=(_, b)), [above]:
+                found = Product((*above.factors, Factor(b, divides=True)), above.negative)
+            case Elementwise(op="neg"), [inner]:
+                found = Product(inner.factors, not inner.negative)
+            case _:
+                found = Product((Factor(number),))
+        return found if len(found.factors) <= _MOST_FACTORS else Product((Factor(number),))
+
+    taken = BottomUp(needs, rule)
+    return taken(value)
 
 
 def spans(nodes: Nodes, value: NodeId, axes: tuple[Axis, ...]) -> bool:

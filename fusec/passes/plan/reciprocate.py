@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from math import inf, prod
 
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import GraphBuilder, keep, rebuild
-from fusec.ir.expressions import Choose, Const, Elementwise, MaxOf, NodeId, Reduce
+from fusec.ir.expressions import Choose, Const, Elementwise, MaxOf, NodeId, Reduce, operands
 from fusec.ir.graph import Graph, Node
 from fusec.ir.types import REAL, Axis, Kind, ValueType
 
@@ -41,30 +42,39 @@ def _reciprocated(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -
 
 def lower_bound(builder: GraphBuilder, value: NodeId) -> float:
     """A number that `value` is proved not to lie below wherever it is not NaN; minus infinity when nothing is known."""
-    match builder[value].expr:
-        case Const(number):
-            return float(number)
-        case Elementwise(op="maximum", args=args):
-            return max(lower_bound(builder, arg) for arg in args)
-        case Elementwise(op="minimum", args=args):
-            return min(lower_bound(builder, arg) for arg in args)
-        case Elementwise(op="add", args=args):
-            return sum(lower_bound(builder, arg) for arg in args)
-        case Elementwise(op="exp" | "exp2" | "abs" | "sigmoid" | "sqrt" | "rsqrt"):
-            return 0.0
-        case Elementwise(op="mul", args=args):
-            factors = [lower_bound(builder, arg) for arg in args]
-            return prod(factors) if min(factors) >= 0 else _UNKNOWN
-        case Elementwise(op="div", args=(above, below)):
-            return lower_bound(builder, above) / largest if (largest := _upper_bound(builder, below)) else _UNKNOWN
-        case Reduce(op="sum", arg=arg, axes=axes):
-            return 1.0 if peaks_at_one(builder, arg, axes) else 0.0 if lower_bound(builder, arg) >= 0 else _UNKNOWN
-        case Reduce(op="amax" | "amin", arg=arg):
-            return lower_bound(builder, arg)
-        case Choose(cases=cases):
-            return min(lower_bound(builder, case) for _, case in cases)
-        case _:
-            return _UNKNOWN
+
+    def needs(number: NodeId) -> tuple[NodeId, ...]:
+        expr = builder[number].expr
+        return operands(expr) if isinstance(expr, Elementwise | Reduce | Choose) else ()
+
+    def rule(number: NodeId) -> float:
+        match builder[number].expr:
+            case Const(literal):
+                return float(literal)
+            case Elementwise(op="maximum", args=args):
+                return max(map(known, args))
+            case Elementwise(op="minimum", args=args):
+                return min(map(known, args))
+            case Elementwise(op="add", args=args):
+                return sum(map(known, args))
+            case Elementwise(op="exp" | "exp2" | "abs" | "sigmoid" | "sqrt" | "rsqrt"):
+                return 0.0
+            case Elementwise(op="mul", args=args):
+                factors = list(map(known, args))
+                return prod(factors) if min(factors) >= 0 else _UNKNOWN
+            case Elementwise(op="div", args=(above, below)):
+                return known(above) / largest if (largest := _upper_bound(builder, below)) else _UNKNOWN
+            case Reduce(op="sum", arg=arg, axes=axes):
+                return 1.0 if peaks_at_one(builder, arg, axes) else 0.0 if known(arg) >= 0 else _UNKNOWN
+            case Reduce(op="amax" | "amin", arg=arg):
+                return known(arg)
+            case Choose(cases=cases):
+                return min(known(case) for _, case in cases)
+            case _:
+                return _UNKNOWN
+
+    known = BottomUp(needs, rule)
+    return known(value)
 
 
 def _upper_bound(builder: GraphBuilder, value: NodeId) -> float | None:

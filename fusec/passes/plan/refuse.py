@@ -5,8 +5,6 @@ Reads a graph and walks the way a factor would have to take, from the reduction 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from fusec.ir.expressions import (
     Cast,
     Const,
@@ -38,7 +36,18 @@ _ADDITIVE = ("add", "sub", "maximum", "minimum")
 
 def factors(nodes: tuple[Node, ...], reduce: Reduce) -> tuple[NodeId, ...]:
     """The values without the reduced axes that a reduction waits for: each needs a reduction over one of these axes."""
-    return tuple(dict.fromkeys(_factors(nodes, reduce.arg, reduce.axes, set())))
+    found: list[NodeId] = []
+    stack, seen = [reduce.arg], set[NodeId]()
+    while stack:
+        value = stack.pop()
+        if value in seen or not reduces_over(nodes, value, reduce.axes):
+            continue
+        seen.add(value)
+        if spans(nodes, value, reduce.axes):
+            stack += reversed(operands(nodes[value].expr))
+        else:
+            found.append(value)
+    return tuple(found)
 
 
 def why_not_commuted(nodes: tuple[Node, ...], reduce: Reduce) -> str:
@@ -103,17 +112,6 @@ def words(node: Node) -> str:
     return text if text.startswith(f"{op}(") else f"{op} in {text}" if text else node.name or op
 
 
-def _factors(nodes: tuple[Node, ...], value: NodeId, axes: tuple[Axis, ...], seen: set[NodeId]) -> Iterator[NodeId]:
-    if value in seen or not reduces_over(nodes, value, axes):
-        return
-    seen.add(value)
-    if not spans(nodes, value, axes):
-        yield value
-        return
-    for operand in operands(nodes[value].expr):
-        yield from _factors(nodes, operand, axes, seen)
-
-
 def _obstacle(nodes: Nodes, value: NodeId, axes: tuple[Axis, ...]) -> str | None:
     """What a factor below `value` would have to pass, if there may be one."""
     if not _covers(nodes, value, axes):
@@ -129,10 +127,15 @@ def _obstacle(nodes: Nodes, value: NodeId, axes: tuple[Axis, ...]) -> str | None
 
 def _covers(nodes: Nodes, value: NodeId, axes: tuple[Axis, ...]) -> bool:
     """Whether arithmetic below `value` brings in something that has none of `axes` and is no literal."""
-    expr = nodes[value].expr
-    if not isinstance(expr, Elementwise | Cast | Part | Merge | Rename):
-        return False
-    along = [n for n in operands(expr) if spans(nodes, n, axes)]
-    others = (n for n in operands(expr) if n not in along)
-    literal = (Const, MaxOf, Extent)
-    return any(not isinstance(nodes[n].expr, literal) for n in others) or any(_covers(nodes, n, axes) for n in along)
+    stack, seen = [value], set[NodeId]()
+    while stack:
+        expr = nodes[stack.pop()].expr
+        if not isinstance(expr, Elementwise | Cast | Part | Merge | Rename):
+            continue
+        for number in operands(expr):
+            if spans(nodes, number, axes):
+                stack += [number] if number not in seen else []
+                seen.add(number)
+            elif not isinstance(nodes[number].expr, Const | MaxOf | Extent):
+                return True
+    return False

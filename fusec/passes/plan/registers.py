@@ -119,12 +119,12 @@ def _held(
             return _dims(stage, node.type.axes), bits(node.type.element) / 32 if point in needed else 0.0
         case Load():
             return _dims(stage, node.type.axes), float(min(needed) < point <= max(needed))
-        case expr if _is_free(expr) or looped:
+        case expr if _is_free(expr) or looped or not depth < point <= max(needed):
             return (), 0.0
         case _:
             # What is needed later alone can be computed later, of what came from memory.
             least = 1.0 if depth in needed else min(1.0, _loaded(stage, number, bits))
-            return _dims(stage, node.type.axes), least * (depth < point <= max(needed))
+            return _dims(stage, node.type.axes), least
 
 
 def _loaded(stage: Stage, number: NodeId, bits: Callable[[Element], int]) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import prod
 
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import (
@@ -139,18 +140,21 @@ def without_reductions(
     builder: Builder[FlowExpr] = Builder()
     moved: dict[NodeId, NodeId] = {}
 
-    def move(number: NodeId) -> NodeId:
-        if number not in moved:
-            node = flow.nodes[number]
-            expr: FlowExpr
-            if number in scratch.done:
-                axes = kept_axes(facts, number)
-                expr = Partial(scratch.names[number], combination(flow, number), axes, scratch.apart)
-            else:
-                expr = flow_with_operands(node.expr, tuple(move(n) for n in flow_operands(node.expr)))
-            moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)
+    def needs(number: NodeId) -> tuple[NodeId, ...]:
+        return () if number in scratch.done else flow_operands(flow.nodes[number].expr)
+
+    def move_one(number: NodeId) -> NodeId:
+        node = flow.nodes[number]
+        expr: FlowExpr
+        if number in scratch.done:
+            axes = kept_axes(facts, number)
+            expr = Partial(scratch.names[number], combination(flow, number), axes, scratch.apart)
+        else:
+            expr = flow_with_operands(node.expr, tuple(map(move, flow_operands(node.expr))))
+        moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)
         return moved[number]
 
+    move = BottomUp(needs, move_one)
     for root in roots:
         move(root)
     new_stores = tuple(

@@ -122,7 +122,7 @@ class Body:
             return rebinds and not param.optional and value.text.code != param.name
         if not operands(node.expr) or isinstance(node.expr, Rename) or self._is_plain(number):
             return False
-        if value.number and not node.name:
+        if value.number and not node.name and len(value.text.code) <= LONG:
             return False
         return bool(node.name) or (self.readings.count[number] > 1 and len(value.text.code) > SHORT)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -52,29 +52,33 @@ class Readings:
         expr = self.graph.nodes[number].expr
         if not isinstance(expr, Reduce):
             return False
-        stack = [number]
+        stack, seen = [number], set[NodeId]()
         while stack:
             for reader in self.readers[stack.pop()]:
                 node = self.graph.nodes[reader]
-                if isinstance(node.expr, Elementwise | Cast):
+                if reader not in seen and isinstance(node.expr, Elementwise | Cast):
                     if any(axis in node.type.axes for axis in expr.axes):
                         return True
                     stack.append(reader)
+                    seen.add(reader)
         return False
 
     def company(self, number: NodeId) -> tuple[Axis, ...]:
         """The axes of the first operation that combines a value, or parts of it, with more axes; else its own."""
         own = {root(axis) for axis in self.graph.nodes[number].type.axes}
-        stack = [number]
-        while stack:
-            for reader in self.readers[stack.pop(0)]:
+        queue, seen = deque([number]), set[NodeId]()
+        while queue:
+            for reader in self.readers[queue.popleft()]:
                 node = self.graph.nodes[reader]
+                if reader in seen:
+                    continue
+                seen.add(reader)
                 if isinstance(node.expr, Elementwise) and not own >= {root(axis) for axis in node.type.axes}:
                     return tuple(dict.fromkeys(root(axis) for axis in node.type.axes))
                 if isinstance(node.expr, Elementwise | Cast) or (
                     isinstance(node.expr, Part) and node.expr.layout is not Layout.PARTS
                 ):
-                    stack.append(reader)
+                    queue.append(reader)
         return self.graph.nodes[number].type.axes
 
     def widened(self, number: NodeId) -> int:

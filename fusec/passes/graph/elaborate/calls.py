@@ -18,6 +18,7 @@ from fusec.passes.graph.elaborate.frame import Frame
 from fusec.passes.graph.elaborate.identifiers import check_axis_name
 from fusec.passes.graph.elaborate.primitives import Given, Place, Primitive, Wants
 from fusec.passes.graph.elaborate.report import did_you_mean, listing
+from fusec.passes.graph.elaborate.signature import MAX_AXES
 
 
 class Calls(Expressions):
@@ -168,6 +169,9 @@ class Calls(Expressions):
         """The axis that a renaming leads to; a name nobody has is a new axis of the op."""
         if isinstance(expr, syntax.Name) and self.frame.function is None and expr.text not in self.names:
             taken = expr.text in self.context.axes or expr.text in self.context.variables
+            if not taken and len(self.context.axes) >= MAX_AXES:
+                self.fault(f"an op has at most {MAX_AXES} axes", expr.span, help="use a name a second time")
+                return None
             if not taken and check_axis_name(expr, self.context.report):
                 self.context.axes[expr.text] = expr.span
                 return Named(expr.text)

@@ -20,6 +20,10 @@ KINDS = ("weight", "mut", "distinct")
 
 _MOST_PARAMS = 64
 """Arguments that PyTorch's schema of an operator may have."""
+_MOST_DIMS = 64
+"""Dimensions that a tensor of PyTorch may have; here also the axes that they are made of."""
+MAX_AXES = 64
+"""Axes that an op may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,10 @@ class _Reader:
         found: list[Dim] = []
         seen: dict[Axis, Span] = {}
         count = len(self._report)
+        leaves = [leaf for expr in type.dims for leaf in syntax.walk(expr) if not syntax.children(leaf)]
+        if len(leaves) > _MOST_DIMS:
+            self._report.add(f"a tensor has at most {_MOST_DIMS} axes", leaves[_MOST_DIMS].span)
+            return None
         for place, expr in enumerate(type.dims):
             try:
                 dim = to_dim(expr, self._axis)
@@ -112,7 +120,9 @@ class _Reader:
         return (Named(text),)
 
     def check_axes(self) -> None:
-        """No name is both an axis and a parameter or output."""
+        """No name is both an axis and a parameter or output, and there are not too many."""
+        if len(self.signature.axes) > MAX_AXES:
+            self._report.add(f"an op has at most {MAX_AXES} axes", [*self.signature.axes.values()][MAX_AXES])
         for text, span in self._names.items():
             if text in self.signature.axes:
                 param = self.signature.params.get(text)

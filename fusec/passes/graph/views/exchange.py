@@ -7,13 +7,18 @@ name apart from what is renamed to it: it then walks the old one.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeAlias
 
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.expressions import Dot, Index, NodeId, Reduce
-from fusec.ir.flow import Affine, FlowBuilder, FlowExpr, FlowNode, Load, Position, flow_operands, flow_with_operands
+from fusec.ir.flow import Affine, FlowBuilder, FlowExpr, Load, Position, flow_operands, flow_with_operands
 from fusec.ir.types import Axis, ValueType
 from fusec.ir.typing import part_axes
 from fusec.passes.graph.views.parts import Clash, Split, Value, axes_of
 from fusec.passes.graph.views.positions import axes_of_part
+
+_Key: TypeAlias = tuple[NodeId, frozenset[Axis]]
+"""A node, and the two axes that are exchanged in it."""
 
 
 class Exchange:
@@ -21,7 +26,7 @@ class Exchange:
 
     def __init__(self, builder: FlowBuilder) -> None:
         self._builder = builder
-        self._known: dict[tuple[NodeId, frozenset[Axis]], NodeId] = {}
+        self._known = BottomUp(self._read, self._made)
 
     def renamed(self, value: Value, old: Axis, new: Axis) -> Value:
         """The value with axis `old` under the name `new`, which it does not have."""
@@ -44,15 +49,19 @@ class Exchange:
         return Split(new, value.layout, parts)
 
     def _exchanged(self, number: NodeId, one: Axis, other: Axis) -> NodeId:
-        node = self._builder[number]
-        if one not in node.type.axes and other not in node.type.axes:
-            return number
-        key = (number, frozenset((one, other)))
-        if key not in self._known:
-            self._known[key] = self._made(node, one, other)
-        return self._known[key]
+        """What is one way round is the other way round too."""
+        has = {one, other}.intersection(self._builder[number].type.axes)
+        return self._known((number, frozenset((one, other)))) if has else number
 
-    def _made(self, node: FlowNode, one: Axis, other: Axis) -> NodeId:
+    def _read(self, key: _Key) -> list[_Key]:
+        number, both = key
+        operands = flow_operands(self._builder[number].expr)
+        return [(n, both) for n in operands if not both.isdisjoint(self._builder[n].type.axes)]
+
+    def _made(self, key: _Key) -> NodeId:
+        number, both = key
+        node, (one, other) = self._builder[number], both
+
         def names(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
             return tuple(other if axis == one else one if axis == other else axis for axis in axes)
 

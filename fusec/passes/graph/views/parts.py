@@ -9,8 +9,9 @@ from typing import TypeAlias
 import sympy
 
 from fusec.diagnostics import Diagnostic, InternalError, SpecError
+from fusec.ir.bottom_up import BottomUp
 from fusec.ir.expressions import Const, Dot, Elementwise, Index, Layout, Merge, NodeId, Part, Reduce, Rename
-from fusec.ir.flow import Affine, FlowBuilder, FlowNode, Load, Size, flow_operands, flow_with_operands, with_lookups
+from fusec.ir.flow import Affine, FlowBuilder, Load, Size, flow_operands, flow_with_operands, with_lookups
 from fusec.ir.graph import Constraint, Graph, reachable
 from fusec.ir.types import INT, Axis, Fixed, Quotient, Sum, ValueType, extent, union, without
 from fusec.ir.typing import part_axes
@@ -27,6 +28,9 @@ class Split:
 
 
 Value: TypeAlias = NodeId | Split
+
+_Key: TypeAlias = tuple[NodeId, Axis, Layout, int]
+"""A node, and which part of it along which axis."""
 
 
 class Clash(Exception):
@@ -54,7 +58,7 @@ class Parts:
     def __init__(self, graph: Graph, builder: FlowBuilder) -> None:
         self._graph = graph
         self._builder = builder
-        self._pushed: dict[tuple[NodeId, Axis, Layout, int], NodeId] = {}
+        self._pushed = BottomUp(self._with_axis, self._pushed_part)
         self.apart = _split_axes(graph)
 
     def split(self, value: NodeId, axes: tuple[Axis, ...]) -> Split | None:
@@ -133,15 +137,16 @@ class Parts:
 
     def _push(self, number: NodeId, axis: Axis, layout: Layout, k: int) -> NodeId:
         """Part `k` of a plain value, made by taking the part of everything it is made of."""
-        node = self._builder[number]
-        if axis not in node.type.axes:
-            return number
-        key = (number, axis, layout, k)
-        if key not in self._pushed:
-            self._pushed[key] = self._pushed_part(node, axis, layout, k)
-        return self._pushed[key]
+        return self._pushed((number, axis, layout, k)) if axis in self._builder[number].type.axes else number
 
-    def _pushed_part(self, node: FlowNode, axis: Axis, layout: Layout, k: int) -> NodeId:
+    def _with_axis(self, key: _Key) -> list[_Key]:
+        number, axis, layout, k = key
+        operands = flow_operands(self._builder[number].expr)
+        return [(n, axis, layout, k) for n in operands if axis in self._builder[n].type.axes]
+
+    def _pushed_part(self, key: _Key) -> NodeId:
+        number, axis, layout, k = key
+        node = self._builder[number]
         expr = node.expr
         new = axes_of_part(axis, layout, k)
         bound = expr.axes if isinstance(expr, Reduce | Dot) else ()
