@@ -6,7 +6,7 @@ import sympy
 
 from fusec.codegen.signature import TORCH_DTYPES, dims_text, dtype_options, literal, sequence
 from fusec.codegen.wrap import LIMIT
-from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Solve, TensorParam
+from fusec.ir.graph import SIZE, ChoiceParam, DimParam, DTypeParam, Graph, Solve, TensorParam
 from fusec.ir.reach import Reach, reaches
 from fusec.ir.repeat import repeated
 from fusec.ir.sizes import size_text
@@ -34,7 +34,7 @@ def extent_names(graph: Graph) -> tuple[str, ...]:
 
 def settings(graph: Graph) -> tuple[str, ...]:
     """The parameters besides tensors that a plan depends on: choices and extents."""
-    return tuple(param.name for param in graph.params if isinstance(param, ChoiceParam | DimParam))
+    return tuple(param.name for param in graph.params if isinstance(param, ChoiceParam | DimParam | DTypeParam))
 
 
 def layout_arguments(graph: Graph) -> tuple[str, ...]:
@@ -112,10 +112,20 @@ def dtype_text(element: Storage) -> str:
 
 def _dtype_lines(graph: Graph, face: Graph) -> list[str]:
     lines: list[str] = []
+    given = {param.variable: param.name for param in graph.params if isinstance(param, DTypeParam)}
+    called = {param.variable: param.name for param in face.params if isinstance(param, DTypeParam)}
     for variable, shown in zip(graph.variables, face.variables, strict=True):
         names = [f'"{tensor.name}"' for tensor in face.tensors if tensor.element == shown]
-        arguments = ", ".join([f'"{shown.name}"', dtype_options(variable), *names])
-        lines.append(f"{variable.name} = check.dtype({arguments})")
+        options = dtype_options(variable)
+        if variable in given:
+            chosen = f'check.chosen_dtype("{called[shown]}", {given[variable]}, {options})'
+            lines.append(f"{variable.name} = {chosen}")
+            options = f"({variable.name},)"
+        arguments = ", ".join([f'"{shown.name}"', options, *names])
+        if variable not in given:
+            lines.append(f"{variable.name} = check.dtype({arguments})")
+        elif names:
+            lines.append(f"check.dtype({arguments})")
     for tensor in face.tensors:
         if not isinstance(tensor.element, DTypeVar):
             options = dtype_options(tensor.element)

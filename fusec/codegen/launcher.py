@@ -25,7 +25,7 @@ from fusec.codegen.products import PRODUCTS, ProductWriter
 from fusec.codegen.signature import chooses_real, is_wide, literal, sequence
 from fusec.codegen.sizes import SizeWriter
 from fusec.codegen.ways import LIBRARY, chain_plans, choosing, multiplied, plan_names
-from fusec.ir.graph import Graph, Output, ScalarParam, TensorParam
+from fusec.ir.graph import DTypeParam, Graph, Output, ScalarParam, TensorParam
 from fusec.ir.plan import Held, LibraryProduct, Shape
 from fusec.ir.program import BuiltChain, BuiltGroup, Program
 from fusec.ir.types import DTypeVar, Lead
@@ -94,8 +94,15 @@ def _targets(names: Iterable[str]) -> str:
 
 
 def _wide_dtypes(graph: Graph) -> str:
-    wide = (tensor for tensor in graph.tensors if not tensor.optional and is_wide(tensor.element))
-    return sequence(dict.fromkeys(f"{tensor.name}.dtype" for tensor in wide))
+    """The dtypes of a call that may be f64; false stands for that of an omitted tensor."""
+    chosen = {param.variable: param.name for param in graph.params if isinstance(param, DTypeParam)}
+    given = {f"{tensor.name}.dtype": tensor.element for tensor in graph.tensors if not tensor.optional}
+    told = {*chosen, *given.values()}
+    found = [name for name, element in given.items() if is_wide(element)]
+    found += [name for variable, name in chosen.items() if is_wide(variable)]
+    optional = [tensor for tensor in graph.tensors if tensor.optional and is_wide(tensor.element)]
+    found += [f"{each.name} is not None and {each.name}.dtype" for each in optional if each.element not in told]
+    return sequence(found)
 
 
 def _itemsizes(program: Program) -> dict[str, str]:

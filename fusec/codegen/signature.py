@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from textwrap import dedent, fill, indent
 
-from fusec.ir.graph import ChoiceParam, DimParam, Graph, Output, Param, ScalarParam, TensorParam
+from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, Output, Param, ScalarParam, TensorParam
 from fusec.ir.types import Dim, DTypeVar, Kind, Storage, product_text
 
 TORCH_DTYPES: dict[str, str] = {
@@ -70,6 +70,8 @@ def parameter(param: Param) -> str:
             return plain_parameter(name, PLAIN_TYPES[dtype.kind], default)
         case DimParam(name, _, inferred):
             return f"{name}: int | None = None" if inferred else f"{name}: int"
+        case DTypeParam(name, _, dtype):
+            return f"{name}: torch.dtype" + (f" = {TORCH_DTYPES[dtype.name]}" if dtype else "")
         case ChoiceParam(name, _, default):
             return plain_parameter(name, "str", default)
 
@@ -97,7 +99,7 @@ def returns(graph: Graph) -> str:
 def schema(graph: Graph) -> str:
     """The schema that registers the op with PyTorch: tensors, then run-time scalars, then choices and extents."""
     aliases = iter("abcdefghijklmnopqrstuvwxyz")
-    kinds = (TensorParam, ScalarParam, ChoiceParam | DimParam)
+    kinds = (TensorParam, ScalarParam, ChoiceParam | DimParam | DTypeParam)
     ordered = [param for kind in kinds for param in graph.params if isinstance(param, kind)]
     given = [_schema_param(param, aliases) for param in ordered]
     count = len(graph.outputs)
@@ -115,6 +117,8 @@ def _schema_param(param: Param, aliases: Iterator[str]) -> str:
             return f"{kind} {name}"
         case DimParam(name, _, inferred):
             return f"SymInt{'?' if inferred else ''} {name}"
+        case DTypeParam(name):
+            return f"ScalarType {name}"
         case ChoiceParam(name):
             return f"str {name}"
 
@@ -157,6 +161,8 @@ def meaning(param: Param) -> str:
             return str(dtype)
         case DimParam(axis=axis, inferred=inferred):
             return f"extent {axis}" + (", solved from the tensors when None" if inferred else "")
+        case DTypeParam(variable=variable):
+            return f"the dtype {variable}, {_options(variable)}"
         case ChoiceParam(options=options):
             return "one of " + ", ".join(map(literal, options))
 
@@ -178,4 +184,4 @@ def is_wide(storage: Storage) -> bool:
 
 def chooses_real(graph: Graph) -> bool:
     """Whether some argument may be f64, so that the type reals are computed in is chosen at run time."""
-    return any(is_wide(tensor.element) for tensor in graph.tensors)
+    return any(map(is_wide, (*graph.variables, *(tensor.element for tensor in graph.tensors))))

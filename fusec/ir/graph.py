@@ -85,7 +85,17 @@ class ChoiceParam:
     span: Span | None = field(default=None, compare=False)
 
 
-Param: TypeAlias = TensorParam | ScalarParam | DimParam | ChoiceParam
+@dataclass(frozen=True, slots=True)
+class DTypeParam:
+    """The dtype that a type variable stands for, where no tensor tells it; `default` is None when it must be given."""
+
+    name: str
+    variable: DTypeVar
+    default: DType | None = None
+    span: Span | None = field(default=None, compare=False)
+
+
+Param: TypeAlias = TensorParam | ScalarParam | DimParam | ChoiceParam | DTypeParam
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import sympy
 
 from fusec.diagnostics import Span
 from fusec.ir.expressions import Choose, Gather, Input, Scalar
-from fusec.ir.graph import ChoiceParam, DimParam, Graph, Output, ScalarParam, Scatter, Solve, TensorParam
+from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, Output, ScalarParam, Scatter, Solve, TensorParam
 from fusec.ir.types import DTypeVar, Named, symbol
 
 _NAMING: dict[type, tuple[str, ...]] = {
-    **dict.fromkeys((Named, DTypeVar, TensorParam, ScalarParam, DimParam, ChoiceParam, Output), ("name",)),
+    **dict.fromkeys((Named, DTypeVar, TensorParam, ScalarParam, DimParam, ChoiceParam, DTypeParam, Output), ("name",)),
     **dict.fromkeys((Input, Scalar, Gather, Scatter), ("param",)),
     Choose: ("selector",),
     Solve: ("name", "param"),

@@ -25,7 +25,7 @@ from fusec.ir.expressions import (
     Scalar,
     Segment,
 )
-from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Param, ScalarParam, Solve, TensorParam, walk
+from fusec.ir.graph import SIZE, ChoiceParam, DimParam, DTypeParam, Graph, Param, ScalarParam, Solve, TensorParam, walk
 from fusec.ir.show_module import show_module
 from fusec.ir.types import Axis, Dim, product_text
 
@@ -106,6 +106,8 @@ def _param(param: Param) -> str:
             return f"{name}: {dtype}" + ("" if default is None else f" = {default!r}")
         case DimParam(name, axis, inferred):
             return f"{name}: dim({axis})" + (" = infer" if inferred else "")
+        case DTypeParam(name, variable, default):
+            return f"{name}: dtype({variable})" + (f" = {default}" if default else "")
         case ChoiceParam(name, options, default):
             return f"{name}: {{{', '.join(options)}}}" + (f" = {default}" if default else "")
         case _:

@@ -79,7 +79,7 @@ _KINDS = {torch.float64: Kind.REAL, torch.int64: Kind.INT, torch.bool: Kind.BOOL
 
 def envelope(
     graph: Graph,
-    arguments: Mapping[str, Tensor | float | int | bool | str | None],
+    arguments: Mapping[str, Tensor | float | int | bool | str | torch.dtype | None],
     additions: Additions = one_after_another,
 ) -> dict[str, Interval]:
     """For every output and every `mut` tensor, by name: its exact value and the ends of what a right kernel stores.

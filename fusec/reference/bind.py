@@ -13,7 +13,18 @@ import torch
 from torch import Tensor
 
 from fusec.ir.expressions import GIVEN, OMITTED
-from fusec.ir.graph import SIZE, ChoiceParam, Constraint, DimParam, Graph, Param, ScalarParam, Solve, TensorParam
+from fusec.ir.graph import (
+    SIZE,
+    ChoiceParam,
+    Constraint,
+    DimParam,
+    DTypeParam,
+    Graph,
+    Param,
+    ScalarParam,
+    Solve,
+    TensorParam,
+)
 from fusec.ir.types import (
     DTYPES,
     Axis,
@@ -109,7 +120,7 @@ class Binding:
         return self.dtypes[element.name]
 
 
-def bind(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str | None]) -> Binding:
+def bind(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str | torch.dtype | None]) -> Binding:
     """Match `arguments` (parameter name -> tensor, number, option or None) with the parameters of `graph`.
 
     Raises `ArgumentError` for an unknown, missing or ill-typed argument, for sizes that contradict each other and
@@ -119,6 +130,7 @@ def bind(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str
     tensors: dict[str, Tensor] = {}
     scalars: dict[str, float | int | bool] = {}
     picks: dict[str, str] = {}
+    dtypes: dict[str, DType] = {}
     for param in graph.params:
         value = given[param.name]
         match param:
@@ -130,6 +142,8 @@ def bind(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str
                     picks[param.name] = GIVEN
             case ScalarParam():
                 scalars[param.name] = _scalar(param, value)
+            case DTypeParam():
+                dtypes[param.variable.name] = _dtype(param, value)
             case ChoiceParam():
                 picks[param.name] = _option(param, value)
             case DimParam():
@@ -137,7 +151,7 @@ def bind(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str
                     raise ArgumentError(f"{param.name}: expected an integer, got {value!r}")
             case _:
                 assert_never(param)
-    dtypes = _dtypes(graph, tensors)
+    dtypes |= _dtypes(graph, tensors, dtypes)
     lead = _lead(graph, tensors)
     extents = _extents(graph, tensors, given, prod(lead))
     binding = Binding(tensors, scalars, picks, lead, extents, dtypes)
@@ -162,7 +176,7 @@ def _with_defaults(graph: Graph, arguments: Mapping[str, object]) -> dict[str, o
         if param.name in arguments:
             given[param.name] = arguments[param.name]
         elif _may_be_left_out(param):
-            given[param.name] = param.default if isinstance(param, ScalarParam | ChoiceParam) else None
+            given[param.name] = None if isinstance(param, TensorParam | DimParam) else param.default
         else:
             raise ArgumentError(f"{graph.name} needs an argument for {param.name!r}")
     return given
@@ -172,7 +186,7 @@ def _may_be_left_out(param: Param) -> bool:
     match param:
         case TensorParam():
             return param.optional
-        case ScalarParam() | ChoiceParam():
+        case ScalarParam() | ChoiceParam() | DTypeParam():
             return param.default is not None
         case DimParam():
             return param.inferred
@@ -214,8 +228,20 @@ def _option(param: ChoiceParam, value: object) -> str:
     return value
 
 
-def _dtypes(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, DType]:
-    settled: dict[str, tuple[DType, str]] = {}
+def _dtype(param: DTypeParam, value: object) -> DType:
+    dtype = _DTYPE_OF.get(value) if isinstance(value, torch.dtype) else value
+    if not isinstance(dtype, DType) or dtype not in param.variable.options:
+        wanted = " or ".join(map(str, param.variable.options))
+        raise ArgumentError(f"{param.name}: expected {wanted}, got {value!r}")
+    return dtype
+
+
+def _dtypes(graph: Graph, tensors: Mapping[str, Tensor], chosen: Mapping[str, DType]) -> dict[str, DType]:
+    settled = {
+        param.variable.name: (chosen[param.variable.name], param.name)
+        for param in graph.params
+        if isinstance(param, DTypeParam)
+    }
     for param in graph.tensors:
         if param.name not in tensors or not isinstance(param.element, DTypeVar):
             continue

@@ -36,7 +36,9 @@ from fusec.reference.meaning import elementwise, reduction
 from fusec.reference.rounding import MEANING_DTYPES, as_kind, largest, round_to, widen
 
 
-def evaluate(graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str | None]) -> dict[str, Tensor]:
+def evaluate(
+    graph: Graph, arguments: Mapping[str, Tensor | float | int | bool | str | torch.dtype | None]
+) -> dict[str, Tensor]:
     """The outputs of an op, and the new contents of its `mut` tensors, by name.
 
     Reals come in f64, integers in i64, truth values in bool: outputs are not rounded to their dtype. Raises

@@ -181,6 +181,15 @@ class Checker:
             raise ChoiceError(message, name, "at least 1", size)
         return size
 
+    def chosen_dtype(self, name: str, dtype: object, options: Sequence[torch.dtype]) -> torch.dtype:
+        """The argument `name`, which is to be one of the dtypes `options`. Raises `UnsupportedDtypeError`."""
+        if isinstance(dtype, torch.dtype) and dtype in options:
+            return dtype
+        expected = " or ".join(map(_name, options))
+        given = _name(dtype) if isinstance(dtype, torch.dtype) else repr(dtype)
+        message = f"{self._op}: `{name}` should be {expected}, but is {given}"
+        raise UnsupportedDtypeError(message, name, tuple(options), dtype)
+
     def dtype_of_weights(self, dtype: torch.dtype | None, options: Sequence[torch.dtype]) -> None:
         """That the argument `dtype` of a module, if given, is one of `options`. Raises `UnsupportedDtypeError`."""
         if dtype is not None and dtype not in options:

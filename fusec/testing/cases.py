@@ -11,7 +11,7 @@ from typing import TypeAlias, assert_never
 import sympy
 import torch
 
-from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
+from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
 from fusec.ir.types import DTYPES, Dim, DType, Kind, Lead, Storage, product_extent, symbol
 from fusec.reference.rounding import torch_dtype
 from fusec.testing.buffers import Guarded, frozen, guarded
@@ -19,7 +19,7 @@ from fusec.testing.layouts import LAYOUTS
 from fusec.testing.positions import Positions, positions
 from fusec.testing.values import draw, draw_distinct, draw_positions
 
-Argument: TypeAlias = torch.Tensor | float | int | bool | str | None
+Argument: TypeAlias = torch.Tensor | float | int | bool | str | torch.dtype | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +97,8 @@ def build(graph: Graph, case: Case, device: torch.device | str = "cpu") -> Call:
                 arguments[param.name] = held.tensor
             case ScalarParam():
                 arguments[param.name] = case.scalars.get(param.name, param.default)
+            case DTypeParam(variable=variable):
+                arguments[param.name] = torch_dtype(storage(case, variable))
             case ChoiceParam():
                 arguments[param.name] = case.picks.get(param.name, param.default)
             case DimParam():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy
 import torch
 
-from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
+from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
 from fusec.ir.types import Kind
 from fusec.reference.rounding import torch_dtype
 from fusec.testing.cases import Argument, Case, number, shape, size, storage
@@ -26,6 +26,8 @@ def drawn(graph: Graph, case: Case, device: torch.device) -> dict[str, Argument]
                 arguments[name] = _tensor(param, case, about, generator)
             case ScalarParam(name=name, default=default):
                 arguments[name] = case.scalars.get(name, 1 if default is None else default)
+            case DTypeParam(name=name, variable=variable):
+                arguments[name] = torch_dtype(storage(case, variable))
             case ChoiceParam(name=name, default=default):
                 arguments[name] = case.picks.get(name, default)
             case DimParam(name=name, axis=axis):

@@ -252,6 +252,31 @@ where T in {f16, f32}, H % 2 == 0:
 """,
 }
 
+CHOSEN = {
+    "the type of a result, and of an optional tensor": """
+op chosen(x: S[..., D], bias: T[D] = 0, out_dtype: dtype(T) = bf16) -> (y: T[..., D], z: f32[...])
+where S in {f16, f32, f64}, T in {f16, bf16, f64}:
+    y = cast(x, out_dtype) + bias
+    z = sum(y * y, over=D)
+""",
+    "the type of a product, behind weights that are prepared": """
+op product(x: S[M, K], weight w: f8e4m3[N, K], weight s: f32[N], out_dtype: dtype(T)) -> y: T[M, N]
+where S in {f16, bf16}, T in {f16, bf16, f32}:
+    y = dot(x, w * s, over=K)
+""",
+    "the type of what is quantised, and of one of two kernels": """
+op quantised(x: S[M, D], z: f32[K], to: dtype(T), dtype: dtype(I) = i8) -> (y: T[M, D], scale: f32[M], k: I[K], t: T[])
+where S in {f16, bf16}, T in {f8e4m3, f8e5m2}, I in {i8, i32}:
+    y, scale = quantize(x, T, over=D)
+    k = cast(z * 100, I)
+    t = amax(cast(z, T), over=K)
+""",
+    "an f64 that may be omitted": """
+op optional(x: f32[M, N], b: f64[N] = 0) -> y: f64[M, N]:
+    y = x * 3.3 + b + exp(x)
+""",
+}
+
 EMPTY = {
     "a scale of every row": """
 op scales(x: T[M, N]) -> (y: f8e4m3[M, N], scale: f32[M])
@@ -302,7 +327,8 @@ def hold(op: Op, shape: str, case: Case, device: torch.device) -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("shape", LIMITS)
 @pytest.mark.parametrize(
-    "text", [pytest.param(t, id=name) for name, t in (INTEGERS | ROUNDING | TYPES | PARTS | ONE_POSITION).items()]
+    "text",
+    [pytest.param(t, id=name) for name, t in (INTEGERS | ROUNDING | TYPES | PARTS | ONE_POSITION | CHOSEN).items()],
 )
 def test_a_spec_computes_what_it_means(text: str, shape: str, tmp_path: Path, device: torch.device) -> None:
     (op,) = compiled(text, tmp_path)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fusec.diagnostics import Diagnostic, Severity
 from fusec.ir.expressions import Cast, Choose, Gather, Input, MaxOf, Scalar
-from fusec.ir.graph import DimParam, Graph, Node, Output, Param, TensorParam, walk
+from fusec.ir.graph import DimParam, DTypeParam, Graph, Node, Output, Param, TensorParam, walk
 from fusec.ir.types import DTypeVar, Lead, Named
 from fusec.passes.graph.elaborate.extents import used_axes
 from fusec.passes.graph.solve_extents import solve_extents
@@ -50,6 +50,8 @@ def _tells(graph: Graph, param: Param, kept: tuple[Param, ...], nodes: tuple[Nod
     match param:
         case DimParam(axis=axis):
             return axis.name in wanted
+        case DTypeParam(variable=variable):
+            return _tells_dtype(variable, graph, others, nodes)
         case TensorParam(optional=False, element=element):
             solved = {solve.name for solve in solve_extents(others, conditions, sorted(wanted))}
             leads = Lead() in axes and not any((Lead(),) in other.dims for other in _always_given(others))

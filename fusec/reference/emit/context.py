@@ -88,7 +88,8 @@ class Context:
         """The compute type: a torch dtype, or the variable that holds it where it depends on the arguments."""
         if any(str(param.element) == "f64" for param in self.graph.tensors):
             return "torch.float64"
-        if self.declared and not any(_may_be_f64(param.element) for param in self.graph.tensors):
+        storages = (*self.graph.variables, *(param.element for param in self.graph.tensors))
+        if self.declared and not any(map(_may_be_f64, storages)):
             return "torch.float32"
         if all(variable.kind is not Kind.REAL for variable in self.graph.variables):
             return "torch.float32"

@@ -8,7 +8,18 @@ from textwrap import wrap
 from typing import assert_never
 
 from fusec.diagnostics import InternalError
-from fusec.ir.graph import SIZE, ChoiceParam, DimParam, Graph, Output, Param, ScalarParam, Solve, TensorParam
+from fusec.ir.graph import (
+    SIZE,
+    ChoiceParam,
+    DimParam,
+    DTypeParam,
+    Graph,
+    Output,
+    Param,
+    ScalarParam,
+    Solve,
+    TensorParam,
+)
 from fusec.ir.types import DTypeVar, Kind, Lead, product_text
 from fusec.reference.emit.body import WIDTH, Body
 from fusec.reference.emit.context import Context
@@ -16,6 +27,7 @@ from fusec.reference.emit.extents import solved_text
 from fusec.reference.emit.prelude import BUILTINS, PRELUDE, prelude, with_callees
 from fusec.reference.emit.readings import Readings
 from fusec.reference.emit.spelling import literal
+from fusec.reference.rounding import torch_dtype
 
 _PRECISION = "Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it."
 
@@ -88,6 +100,8 @@ def _parameter(param: Param) -> str:
             return f"{name}: {kind}" if default is None else f"{name}: {kind} = {literal(default).code}"
         case DimParam(name, inferred=inferred):
             return f"{name}: int | None = None" if inferred else f"{name}: int"
+        case DTypeParam(name, default=default):
+            return f"{name}: torch.dtype" + (f" = {torch_dtype(default)}" if default else "")
         case ChoiceParam(name, default=default):
             return f"{name}: str" if default is None else f'{name}: str = "{default}"'
         case _:
@@ -128,7 +142,8 @@ def _definitions(context: Context) -> list[str]:
     holders: dict[DTypeVar, str] = {}
     for param in graph.tensors:
         if isinstance(param.element, DTypeVar) and not param.optional:
-            holders.setdefault(param.element, param.name)
+            holders.setdefault(param.element, f"{param.name}.dtype")
+    holders |= {param.variable: param.name for param in graph.params if isinstance(param, DTypeParam)}
     computes = context.real in context.needs
     needed = [
         variable
@@ -138,7 +153,7 @@ def _definitions(context: Context) -> list[str]:
     lines: list[str] = []
     if needed:
         left = ", ".join(context.types[variable.name] for variable in needed)
-        lines.append(f"{left} = {', '.join(f'{holders[variable]}.dtype' for variable in needed)}")
+        lines.append(f"{left} = {', '.join(holders[variable] for variable in needed)}")
     if computes:
         reals = [context.types[variable.name] for variable in needed if variable.kind is Kind.REAL]
         test = f"{reals[0]} == torch.float64" if len(reals) == 1 else f"torch.float64 in ({', '.join(reals)})"

@@ -9,10 +9,10 @@ import sympy
 
 from fusec.diagnostics import Note, Source, Span, SpecError
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Input, Scalar
-from fusec.ir.graph import BOUNDED, ChoiceParam, DimParam, Graph, Param, ScalarParam, TensorParam
+from fusec.ir.graph import BOUNDED, ChoiceParam, DimParam, DTypeParam, Graph, Param, ScalarParam, TensorParam
 from fusec.ir.types import Named, Sum, symbol, without
 from fusec.lang import syntax
-from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Value
+from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Type, Value
 from fusec.passes.graph.elaborate.constraints import declared_constraints, implied_constraints
 from fusec.passes.graph.elaborate.context import Context
 from fusec.passes.graph.elaborate.extents import check_solved, used_axes
@@ -139,6 +139,8 @@ class _Op:
                 return Value(self._context.add(Scalar(param.name), span, param.name))
             case DimParam():
                 return Axes((param.axis,))
+            case DTypeParam():
+                return Type(param.variable)
             case ChoiceParam() | None:
                 return None
             case _:

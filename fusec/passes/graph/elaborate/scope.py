@@ -93,7 +93,7 @@ class Scope:
             if text in [op.name.text for op in self.context.program.file.ops]:
                 help = "an op cannot be called; move what they share to a function, `fn`"
             if text in DTYPES:
-                help = "a choice is between functions; a dtype that the caller chooses is `where T in {f16, bf16}`"
+                help = "a choice is between functions; the caller chooses a dtype by `out_dtype: dtype(T)`"
             self.fault(f"there is no function `{text}`", name.span, help=help)
         return None
 

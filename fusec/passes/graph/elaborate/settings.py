@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from fusec.diagnostics import Note, Span
-from fusec.ir.graph import ChoiceParam, DimParam, Graph, Param, ScalarParam, TensorParam
+from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, Param, ScalarParam, TensorParam
 from fusec.ir.module import Setting
 from fusec.ir.types import DTYPES, Dim, Lead, Named
 from fusec.ir.words import MODULE
@@ -107,7 +107,7 @@ class _Reader:
                 return self._sized(setting, (param.axis,))
             case TensorParam(static=True, optional=True):
                 default = False if expr is None else scalar_default(expr, DTYPES["bool"], self._report)
-            case TensorParam():
+            case TensorParam() | DTypeParam():
                 self._no_setting(setting.name, param)
                 return None
             case ScalarParam(dtype=dtype):
@@ -125,8 +125,8 @@ class _Reader:
         help = f"name the size too: `size: {name.text}`" if name.text in axes else did_you_mean(name.text, settable)
         self._report.add(message, name.span, help=help or f"a size is written `{name.text}: N`, with an axis of the op")
 
-    def _no_setting(self, name: syntax.Name, param: TensorParam) -> None:
-        if param.static:
+    def _no_setting(self, name: syntax.Name, param: TensorParam | DTypeParam) -> None:
+        if isinstance(param, TensorParam) and param.static:
             message = f"the module makes `{name.text}` itself, so its constructor does not take it"
             help = "the constructor takes sizes of weights, and which of the optional ones there are"
         else:
@@ -141,4 +141,4 @@ class _Reader:
 
 def _is_given(param: Param) -> bool:
     """Whether a constructor has no say in a parameter."""
-    return isinstance(param, TensorParam) and not (param.static and param.optional)
+    return isinstance(param, DTypeParam) or (isinstance(param, TensorParam) and not (param.static and param.optional))

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from fusec.diagnostics import Note, Span
-from fusec.ir.graph import ChoiceParam, DimParam, Param, ScalarParam, TensorParam
-from fusec.ir.types import Axis, Dim, DType, Kind, Lead, Named, Storage
+from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Param, ScalarParam, TensorParam
+from fusec.ir.types import DTYPES, Axis, Dim, DType, DTypeVar, Kind, Lead, Named, Storage
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.defaults import check_order, choice_default, scalar_default
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim
@@ -60,11 +60,11 @@ def read_signature(op: syntax.Op, report: Report) -> Signature:
     for result in op.results:
         reader.result(result)
     if not reader.signature.poisoned:
-        asked = [str(output.element) for output in reader.signature.outputs]
-        asked += [
+        stored = [str(output.element) for output in reader.signature.outputs]
+        read = [
             each.text for statement in op.body for each in syntax.walk(statement.value) if isinstance(each, syntax.Name)
         ]
-        check_variables(reader.signature.variables, reader.signature.params.values(), asked, report)
+        check_variables(reader.signature.variables, reader.signature.params.values(), stored, read, report)
     reader.check_axes()
     check_order(((param.name, param.default is not None) for param in op.params), report)
     reader.check_count(op)
@@ -224,15 +224,28 @@ class _Reader:
         default = None if param.default is None else scalar_default(param.default, element, self._report)
         return ScalarParam(param.name.text, element, default, param.name.span)
 
-    def _dim(self, param: syntax.Param, type: syntax.DimType) -> DimParam | None:
+    def _dim(self, param: syntax.Param, type: syntax.DimType) -> DimParam | DTypeParam | None:
+        if type.word.text == "dtype":
+            return self._dtype(param, type)
         if type.word.text != "dim":
-            self._report.add(f"there is no type `{type.word.text}(...)`", type.span, help="an extent is `dim(H)`")
+            help = "an extent is `dim(H)`, a dtype `dtype(T)`"
+            self._report.add(f"there is no type `{type.word.text}(...)`", type.span, help=help)
             return None
         inferred = isinstance(param.default, syntax.Name) and param.default.text == "infer"
         if param.default is not None and not inferred:
             self._report.add("a `dim` has no default but `infer`", param.default.span)
         (axis,) = self._axis(type.axis)
         return DimParam(param.name.text, axis, inferred, param.name.span) if isinstance(axis, Named) else None
+
+    def _dtype(self, param: syntax.Param, type: syntax.DimType) -> DTypeParam | None:
+        variable = element_of(type.axis, self.signature.variables, self._report)
+        if not isinstance(variable, DTypeVar):
+            if variable:
+                self._report.add(f"`{variable}` is a dtype already, there is nothing to choose", type.axis.span)
+            return None
+        names = [option.name for option in variable.options]
+        default = None if param.default is None else choice_default(param.default, names, self._report)
+        return DTypeParam(param.name.text, variable, DTYPES[default] if default else None, param.name.span)
 
     def _choice(self, param: syntax.Param, type: syntax.ChoiceType) -> ChoiceParam | None:
         options = tuple(option.text for option in type.options)

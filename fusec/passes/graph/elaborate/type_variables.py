@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from fusec.diagnostics import Note, Span
-from fusec.ir.graph import Param, TensorParam
+from fusec.ir.graph import DTypeParam, Param, TensorParam
 from fusec.ir.types import DTYPES, DType, DTypeVar, Storage
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.identifiers import check_name
@@ -36,21 +36,44 @@ def read_variables(conditions: Iterable[syntax.Condition], report: Report) -> di
 
 
 def check_variables(
-    variables: Mapping[str, Variable], params: Iterable[Param], asked: Iterable[str], report: Report
+    variables: Mapping[str, Variable],
+    params: Collection[Param],
+    stored: Collection[str],
+    read: Collection[str],
+    report: Report,
 ) -> None:
-    """Every variable must be the dtype of a tensor that is always given: nothing else tells which it is.
+    """Every variable must be the dtype of a tensor that is always given, or be chosen: nothing else tells which it is.
 
-    One of a tensor that may be omitted will do where nothing but that tensor is of it. `asked` are the names in the
-    op's outputs and statements. f64 is excepted: it decides what everything is computed in.
+    One of a tensor that may be omitted will do where nothing but that tensor is of it. `stored` are the dtypes of the
+    outputs, `read` the names in the statements. f64 is excepted: it decides what everything is computed in.
     """
     tensors = [param for param in params if isinstance(param, TensorParam)]
-    given = {str(tensor.element) for tensor in tensors if not tensor.optional}
+    given = {str(tensor.element): tensor for tensor in tensors if not tensor.optional}
+    chosen = _check_chosen(params, given, stored, report)
     narrow = {str(tensor.element) for tensor in tensors if all(each.name != "f64" for each in tensor.element.options)}
-    given |= narrow - set(asked)
+    told = {*given, *chosen, *(narrow - {*stored, *read})}
     for name, variable in variables.items():
-        if name not in given:
-            help = "make it the dtype of a tensor parameter that has no default"
+        if name not in told:
+            help = f"make it the dtype of a tensor parameter that has no default, or add `out_dtype: dtype({name})`"
             report.add(f"no argument tells which dtype `{name}` is", variable.span, help=help)
+
+
+def _check_chosen(
+    params: Iterable[Param], given: Mapping[str, TensorParam], stored: Collection[str], report: Report
+) -> set[str]:
+    """The variables that the caller chooses: each of an output, and told once."""
+    chosen: dict[str, Param] = {}
+    for param in (param for param in params if isinstance(param, DTypeParam)):
+        name = param.variable.name
+        other = chosen.get(name, given.get(name))
+        if other and other.span and param.span:
+            note = Note(f"`{other.name}` tells it", other.span)
+            report.add(f"which dtype `{name}` is, is told twice", param.span, note, help="drop one of them")
+        elif name not in stored and param.span:
+            help = "declare the result with it, or take the dtype of a tensor"
+            report.add(f"no output has the dtype `{name}` that `{param.name}` chooses", param.span, help=help)
+        chosen[name] = param
+    return set(chosen)
 
 
 def element_of(name: syntax.Name, variables: dict[str, Variable], report: Report) -> Storage | None:

@@ -1,0 +1,57 @@
+"""The dtype of an output as an argument: of a call, of a traced one, and a wrong one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from compiled import compiled
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from fusec.runtime import UnsupportedDtypeError
+
+SPEC = """op doubled(x: S[..., D], bias: T[D] = 0, out_dtype: dtype(T) = bf16) -> y: T[..., D]
+where S in {f16, f32}, T in {f16, bf16, f32}:
+    y = x * 2 + bias
+"""
+
+
+@pytest.fixture
+def doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The op; its file can be imported, which `torch.compile` asks for."""
+    (op,) = compiled(SPEC, tmp_path)
+    monkeypatch.setitem(sys.modules, op.module.__name__, op.module)
+    return op.call
+
+
+def test_the_caller_chooses(doubled: Callable[..., Any], device: torch.device) -> None:
+    x = torch.arange(12.0, device=device).view(3, 4)
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        y = doubled(x, torch.ones(4, dtype=dtype, device=device), dtype)
+        assert y.dtype == dtype
+        assert torch.equal(y, (x * 2 + 1).to(dtype))
+    assert doubled(x).dtype == torch.bfloat16
+
+
+def test_a_traced_call_keeps_it(doubled: Callable[..., Any], device: torch.device) -> None:
+    x = torch.ones(3, 4, device=device)
+    traced = make_fx(lambda x: doubled(x, out_dtype=torch.float16))(x)
+    assert traced(x).dtype == torch.float16
+    run = torch.compile(lambda x: doubled(x, out_dtype=torch.float32), fullgraph=True, backend="aot_eager")
+    assert torch.equal(run(x), x * 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.float64, "f16", None])
+def test_a_wrong_one_is_told(dtype: object, doubled: Callable[..., Any], device: torch.device) -> None:
+    with pytest.raises(UnsupportedDtypeError, match="`out_dtype` should be float16 or bfloat16 or float32") as caught:
+        doubled(torch.ones(3, 4, device=device), out_dtype=dtype)
+    assert (caught.value.argument, caught.value.actual) == ("out_dtype", dtype)
+
+
+def test_what_is_declared_with_it_has_it(doubled: Callable[..., Any], device: torch.device) -> None:
+    with pytest.raises(UnsupportedDtypeError, match="`bias` should be bfloat16, but is float32"):
+        doubled(torch.ones(3, 4, device=device), bias=torch.ones(4, device=device))
