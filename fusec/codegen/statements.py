@@ -35,7 +35,7 @@ from fusec.ir.kernel import (
     Value,
     Whole,
 )
-from fusec.ir.sizes import size_text
+from fusec.ir.sizes import count_text, size_text
 from fusec.ir.types import DType, Kind
 from fusec.passes.kernel.blocks import OVERLAP
 
@@ -166,20 +166,24 @@ class _Printer:
         return " + ".join(parts)
 
     def _along(self, along: Along, dims: Dims, pair: bool) -> str:
-        terms = [self._term(value, factor, dims, pair) for value, factor in along.terms]
-        if along.offset != 0:
-            terms.append(size_text(along.offset))
+        # Only the offsets within a tensor may be beyond 32 bits; scratch, which has no stride, is not as large.
+        exact = along.stride != 1
+        terms = [self._term(value, factor, dims, pair, exact) for value, factor in along.terms]
+        offset = along.offset
+        if offset != 0:
+            terms.append(count_text(offset, Whole.INDEX.value) if exact else size_text(offset))
         text = " + ".join(terms)
-        if along.stride == 1:
+        if not exact:
             return text
-        if not along.terms and along.offset != 1:
+        if not along.terms and offset != 1 and text == size_text(offset):
             text = f"tl.cast({text}, {Whole.INDEX.value})"
         return f"{f'({text})' if len(terms) > 1 or ' + ' in text else text} * {size_text(along.stride)}"
 
-    def _term(self, value: Value, factor: sympy.Expr, dims: Dims, pair: bool) -> str:
+    def _term(self, value: Value, factor: sympy.Expr, dims: Dims, pair: bool, exact: bool) -> str:
         text = self._values.text(value, ATOM)
         text = expanded(text, value.dims, dims, pair)
-        return text if factor == 1 else f"{text} * {bracketed(size_text(factor))}"
+        step = count_text(factor, Whole.INDEX.value) if exact else size_text(factor)
+        return text if factor == 1 else f"{text} * {bracketed(step)}"
 
 
 def _reshaped(text: str, shape: tuple[str, ...]) -> str:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 import struct
 
-import sympy
-
-from fusec.ir.kernel import Dims, DTypeRef, ElementOf, Whole
+from fusec.ir.kernel import Dims, DTypeRef, ElementOf
 from fusec.ir.ops import PREFIX
-from fusec.ir.sizes import size_text
 from fusec.ir.types import Kind
 
 TRITON_DTYPES: dict[str, str] = {
@@ -124,15 +121,6 @@ def fill_text(value: float, kind: Kind) -> str:
     if math.isfinite(value):
         return repr(float(value))
     return f'float("{value}")'
-
-
-def count_text(size: sympy.Expr) -> str:
-    """An extent as a number; how many elements several axes have may need 64 bits."""
-    symbols = sorted((factor for factor in size.args if factor.is_Symbol), key=str) if size.is_Mul else []
-    if len(size.free_symbols) < 2 or not symbols:
-        return size_text(size)
-    rest = size_text(size / symbols[0])
-    return f"tl.cast({symbols[0]}, {Whole.LONG.value}) * {bracketed(rest) if (size / symbols[0]).is_Add else rest}"
 
 
 def is_single(value: float) -> bool:

@@ -13,7 +13,6 @@ from fusec.codegen.triton import (
     INFIX,
     LARGEST,
     cast_text,
-    count_text,
     dtype_text,
     expanded,
     fill_text,
@@ -41,10 +40,11 @@ from fusec.ir.kernel import (
     SizeExpr,
     Turned,
     Value,
+    Whole,
     Widened,
 )
 from fusec.ir.ops import PREFIX
-from fusec.ir.sizes import size_text
+from fusec.ir.sizes import count_text
 from fusec.ir.types import Kind, Storage
 
 ATOM = 11
@@ -197,7 +197,9 @@ class ValuePrinter:
                 return f"({index.text} == 0)"
             case InRange(index, size, looked_up, even):
                 text = self.text(index, ATOM)
-                above = f"{text} < {size_text(size)}"
+                # An index of a tile is in the type of offsets, one of rows or from memory may be of 64 bits.
+                narrow = not looked_up and index.dims != ("row",)
+                above = f"{text} < {count_text(size, Whole.INDEX.value if narrow else Whole.LONG.value)}"
                 if even:
                     return f"(({above}) | {even})"
                 return f"(({text} >= 0) & ({above}))" if looked_up else f"({above})"

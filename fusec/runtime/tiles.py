@@ -17,6 +17,9 @@ from fusec.runtime.invariant import counted
 from fusec.runtime.layout import Lead
 from fusec.runtime.plan import Buffer
 
+BEYOND = 2**26
+"""More than a launch counts beyond the last element: the rest of a tile, and a step of all programs of a loop."""
+
 SHORT_ROW = 512
 """Rows up to this many padded elements share a program with others: a program should move 4 KB or more."""
 
@@ -191,8 +194,12 @@ def cdiv(size: int, block: int) -> int:
 
 
 def index_type(*tensors: torch.Tensor | Buffer | None) -> Any:
-    """The integer type that holds every element offset: 32 bits unless some tensor spans more."""
-    return triton.language.int64 if any(_span(tensor) >= 2**31 for tensor in tensors) else triton.language.int32
+    """The integer type that holds every element offset, and what is counted beyond the last one.
+
+    It has 32 bits unless some tensor spans about as much as these hold.
+    """
+    long = any(_span(tensor) >= 2**31 - BEYOND for tensor in tensors)
+    return triton.language.int64 if long else triton.language.int32
 
 
 def width(sizes: dict[str, int], *names: str) -> int:
@@ -229,7 +236,9 @@ def _span(tensor: torch.Tensor | Buffer | None) -> int:
         return 0
     if isinstance(tensor, Buffer):
         return prod(tensor.shape)
-    return sum((size - 1) * abs(stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size)
+    offsets = sum((size - 1) * abs(stride) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size)
+    # A broadcast axis is counted along, too.
+    return max(offsets, *(size - 1 for size in tensor.shape), 0)
 
 
 @dataclass(frozen=True, slots=True)

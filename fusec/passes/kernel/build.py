@@ -105,7 +105,8 @@ class _KernelBuilder:
             own = sorted((*own, *plain))
         for number in own:
             self._values.value(number, self._root)
-        late = [n for n in shared if n not in own] if facts.has_reduction else []
+        # An index of a row's own look-up is there already.
+        late = [n for n in shared if self._root.known(n) is None] if facts.has_reduction else []
         if late:
             self._values.load_if_few(late, self._root)
 
@@ -203,7 +204,10 @@ class _KernelBuilder:
         stored = {store.target for store in self._facts.flow.stores if not self._is_put(store)}
         loads = [(n, expr) for n, expr in zip(self._facts.live, exprs, strict=True) if isinstance(expr, Load)]
         loaded = {expr.param for n, expr in loads if not (self._boxed and self._facts.is_only_multiplied(n))}
-        used = {*loaded, *stored, *_types(self._root.statements)}
+        choices = [expr for expr in exprs if isinstance(expr, Choose)]
+        # A tensor that may be left out selects a case, also where no case reads it.
+        selectors = {expr.selector for expr in choices if expr.cases[0][0] in (GIVEN, OMITTED)}
+        used = {*loaded, *stored, *selectors, *_types(self._root.statements)}
         pointers = [name for name in graph.stored if name in used]
         statements = self._root.statements
         if self._boxed:
@@ -213,7 +217,7 @@ class _KernelBuilder:
         rounded: list[Statement] = [Define(Name(name), f"{name} // {WIDTH} * {WIDTH}") for name in aligned]
         if rounded:
             rounded.insert(0, Comment(f"{WIDTH} divides these: so many neighbours may be read or written at once."))
-        choices = [expr for expr in exprs if isinstance(expr, Choose) and expr.cases[0][0] not in (GIVEN, OMITTED)]
+        flags = dict.fromkeys(expr.selector.upper() for expr in choices if expr.selector not in selectors)
         return Kernel(
             name,
             doc,
@@ -228,7 +232,7 @@ class _KernelBuilder:
                 *([WIDTH] if aligned else []),
                 *([OVERLAP] if self._target.chained else []),
             ),
-            tuple(dict.fromkeys(expr.selector.upper() for expr in choices)),
+            tuple(flags),
             (*([Enter()] if self._target.chained else []), *rounded, *statements),
             self._facts.rounds,
             self._boxed.names if self._boxed else (),

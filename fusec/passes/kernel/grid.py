@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import sympy
 
 from fusec.ir.flow import Load, Lookup, Store, position_axes, store_axes
-from fusec.ir.kernel import Condition, Define, Dims, InRange, IsZero, Let, Loop, MaskName, Name, Statement
+from fusec.ir.kernel import Condition, Define, Dims, InRange, IsZero, Let, Loop, MaskName, Name, Statement, Whole
 from fusec.ir.plan import Stage, known_extent
-from fusec.ir.sizes import size_text, symbols_in
+from fusec.ir.sizes import count_text, size_text, symbols_in
 from fusec.ir.types import Axis, Kind, extent, product_extent, without
 from fusec.passes.kernel.blocks import (
     ACROSS,
@@ -86,7 +86,7 @@ class Grid:
             pid = f"{pid} // SPLITS"
         if stage.block is not None and stage.side is None:
             size = extent(stage.block)
-            count = f"tl.cdiv({size_text(size)}, {self._block_of(stage.block)})"
+            count = f"tl.cdiv({_long(size)}, {self._block_of(stage.block)})"
             if stage.lacks_block:
                 blocks = Name(self._names.fresh("blocks"), (), Kind.INT)
                 lines.append(Define(blocks, f"tl.maximum({count}, 1)", (size,)))
@@ -120,13 +120,13 @@ class Grid:
         """
         *outer, inner = self._stage.stream
         block, size = self._block_of(inner), extent(inner)
-        text = size_text(size)
         if self._stage.boxes:
-            return [LoopHeader(self.loop_name("start"), "0", text, block, (size,), whole=True)]
+            return [LoopHeader(self.loop_name("start"), "0", size_text(size), block, (size,), whole=True)]
+        text = _long(size)
         if outer:
             total = product_extent(tuple(outer))
             start, step = (self.split_index.text, "SPLITS") if self._stage.split else ("0", "1")
-            stop = f"{size_text(total)} * tl.cdiv({text}, {block})"
+            stop = f"{count_text(total)} * tl.cdiv({text}, {block})"
             return [LoopHeader(self.loop_name("step"), start, stop, step, (total, size), whole=False)]
         var = self.loop_name("start")
         if self._stage.split:
@@ -146,7 +146,7 @@ class Grid:
             lines = self._axis(inner, body, f"({header.var} + tl.arange(0, {block})).to(INDEX)", header.whole)
             body.statements += lines
             return
-        chunks = f"tl.cdiv({size_text(size)}, {block})"
+        chunks = f"tl.cdiv({_long(size)}, {block})"
         first = f"tl.cast({header.var} // {chunks}, INDEX)"
         body.statements += self._decomposed(first, tuple(outer), body, (), (size,))
         text = f"({header.var} % {chunks} * {block} + tl.arange(0, {block})).to(INDEX)"
@@ -362,9 +362,9 @@ class Grid:
         for place, axis in enumerate(axes):
             name = Name(self.loop_name(index_name(axis), str(axis)), dims, Kind.INT)
             inner = product_extent(axes[place + 1 :])
-            text = value if inner == 1 else f"{value} // {_bracketed(size_text(inner))}"
+            text = value if inner == 1 else f"{value} // {_bracketed(count_text(inner))}"
             if place:
-                text = f"{text} % {_bracketed(size_text(extent(axis)))}"
+                text = f"{text} % {_bracketed(count_text(extent(axis)))}"
             lines.append(Define(name, text, (*sizes, inner, extent(axis) if place else sympy.S.One)))
             scope.indices[axis] = name
             scope.masks[axis] = None
@@ -386,6 +386,12 @@ class Grid:
 
     def _block_of(self, axis: Axis) -> str:
         return block_text(axis, self._stage, self._known)
+
+
+def _long(size: sympy.Expr) -> str:
+    """An extent that is counted beyond: the end of its last block, or the next step of a loop, may need more bits."""
+    text = count_text(size, Whole.INDEX.value)
+    return f"tl.cast({text}, {Whole.INDEX.value})" if size.free_symbols and text == size_text(size) else text
 
 
 def _bracketed(text: str) -> str:

@@ -35,6 +35,8 @@ def contractions(facts: Survey, label: str) -> tuple[Plan, ...] | str:
         return "a dot waits for another one"
     if any(not _is_multiplied(nodes[n].type.element) for dot in dots.values() for n in (dot.a, dot.b)):
         return "the matrix unit has no such product"
+    if any(contracted & set(store_axes(facts.flow, store)) for store in facts.flow.stores):
+        return "an output has an axis that the dots contract"
     found = _tile(facts, dots, contracted)
     if found is None:
         return "no axis of each operand is left of the output"
