@@ -53,7 +53,8 @@ class Span:
 
     def __str__(self) -> str:
         line, column = self.source.position(self.start)
-        return f"{self.source.name}:{line}:{column}"
+        name = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in self.source.name)
+        return f"{name}:{line}:{column}"
 
 
 @dataclass(frozen=True, slots=True)

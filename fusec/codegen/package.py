@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,9 @@ SPEC = "# sha256 of the spec: "
 
 LOCK_TIMEOUT = 600.0
 """Seconds to wait for another build of the same folder."""
+
+LOCK_SILENCE = 1.0
+"""Seconds after which waiting is told."""
 
 
 class PackageError(Exception):
@@ -65,16 +68,32 @@ def compare(folder: Path, files: Mapping[str, str]) -> Changes:
     )
 
 
-def write(folder: Path, files: Mapping[str, str]) -> Changes:
+def require_place(folder: Path) -> Path:
+    """The folder, with all links followed. Raises `PackageError` or `OSError` where no package can be written."""
+    try:
+        folder = folder.resolve()
+    except (OSError, RuntimeError) as error:
+        raise PackageError(f"{folder} is a link that leads to itself; choose another --out") from error
+    if folder == folder.parent:
+        raise PackageError(f"{folder} cannot be a package; name a folder, as in --out generated")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Where no file can be made, a lock would be waited for in vain.
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
+    except OSError as error:
+        raise PackageError(f"{folder} cannot be written: {error.strerror}; choose another --out") from error
+    return folder
+
+
+def write(folder: Path, files: Mapping[str, str], waiting: Callable[[str], None] = lambda _: None) -> Changes:
     """Make `folder` hold `files`, remove modules of ours that are no longer among them, and say what changed.
 
     Raises `PackageError` (a file in the way, another build that does not end) and `OSError` (no space, no permission);
-    the folder is then as it was.
+    the folder is then as it was. `waiting` hears of another build that is waited for.
     """
-    folder = folder.resolve()
-    if folder == folder.parent:
-        raise PackageError(f"{folder} cannot be a package; name a folder, as in --out generated")
-    with _locked(folder):
+    folder = require_place(folder)
+    with _locked(folder, waiting):
         changes = compare(folder, files)
         if changes:
             with tempfile.TemporaryDirectory(prefix=_staging_prefix(folder), dir=folder.parent) as staging:
@@ -83,11 +102,14 @@ def write(folder: Path, files: Mapping[str, str]) -> Changes:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _locked(folder: Path, waiting: Callable[[str], None] = lambda _: None) -> Iterator[None]:
     lock = FileLock(folder.parent / f".{folder.name}.fusec-lock")
     try:
-        lock.acquire(timeout=LOCK_TIMEOUT)
+        try:
+            lock.acquire(timeout=LOCK_SILENCE)
+        except Timeout:
+            waiting(f"another build is writing {folder}; waiting for it")
+            lock.acquire(timeout=LOCK_TIMEOUT)
     except Timeout:
         raise PackageError(f"another build has held {folder} for {LOCK_TIMEOUT:.0f} s") from None
     try:

@@ -94,7 +94,8 @@ def run(
             store=Store(default_folder() if cache else None),
         )
         with progress_bars() as progress:
-            result = build_folder(specs, out, COMPILER, options, verify_package if verify else None, progress)
+            verify_with = verify_package if verify else None
+            result = build_folder(specs, out, COMPILER, options, verify_with, progress, _say)
         plain = to_json(result, check)
         if report:
             write_whole(report, json.dumps(plain, indent=2) + "\n")
@@ -206,6 +207,10 @@ def to_json(report: Report, check: bool) -> dict[str, Any]:
         "warnings": [*map(describe, told_of(report)), *({"message": warning} for warning in report.warnings)],
         "ops": ops,
     }
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def told_of(report: Report) -> list[Diagnostic]:

@@ -115,6 +115,7 @@ def build_folder(
     options: Options,
     verify: Verify | None = None,
     progress: Progress = silent,
+    waiting: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Build every spec of the folder `specs`, or the one file it names, into the package folder `out`.
 
@@ -122,6 +123,8 @@ def build_folder(
     Raises `SpecError` with the mistakes of all specs, `InternalError`, `package.PackageError` and `OSError`.
     """
     sources = read_specs(specs)
+    if not options.check:
+        package.require_place(out)
     files = compile_all(sources, compiler.file, options.store, options.jobs, partial(progress, Phase.COMPILE))
     contents = package_files(files)
     changes = package.compare(out, contents)
@@ -137,7 +140,7 @@ def build_folder(
             verifications = verify(staged, pairs, options.jobs, partial(progress, Phase.VERIFY))
     report = Report(files, verdicts, verifications, changes, options.strict)
     if not options.check and not report.failures:
-        package.write(out, contents)
+        package.write(out, contents, waiting)
     return report
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from fusec.diagnostics import Source, SpecWarning
 from fusec.driver.compile import compile_file
 from fusec.driver.record import FileRecord
-from fusec.driver.specs import Compile, compile_one
+from fusec.driver.specs import Compile, compile_one, read_spec, shown
 from fusec.driver.store import Store, default_folder, digest, write_whole
 
 
@@ -51,8 +51,8 @@ def _source(spec: str | PathLike[str]) -> tuple[Source, Path | None]:
         return Source("text.fuse", spec), None
     path = Path(spec)
     if not path.is_file():
-        raise FileNotFoundError(f"no spec {str(path)!r}; give the path of a .fuse file or the text of a spec")
-    return Source(path.as_posix(), path.read_text(encoding="utf-8")), path.parent
+        raise FileNotFoundError(f"no spec {shown(path)!r}; give the path of a .fuse file or the text of a spec")
+    return read_spec(path), path.parent
 
 
 def _module(record: FileRecord, folder: Path) -> ModuleType:

@@ -16,6 +16,7 @@ from fusec.codegen.safety import is_identifier
 from fusec.diagnostics import Diagnostic, InternalError, Note, Source, Span, SpecError
 from fusec.driver.record import FileRecord, from_json, to_json
 from fusec.driver.store import Json, Store, compiler_digest, digest
+from fusec.lang.read import read_text
 
 Compile: TypeAlias = Callable[[Source, Path | None], FileRecord]
 """Compiles one spec, given the folder of the files it uses; other processes call it by its name."""
@@ -47,26 +48,43 @@ def read_specs(specs: Path) -> dict[Path, Source]:
     cannot be a module.
     """
     if not specs.exists():
-        raise UnreadableError(f"there is no file or folder {specs}")
+        raise UnreadableError(f"there is no file or folder {shown(specs)}")
     paths = sorted(path for path in specs.glob("*.fuse") if not path.is_dir()) if specs.is_dir() else [specs]
     if not paths:
-        raise UnreadableError(f"no .fuse files in {specs}")
+        raise UnreadableError(f"no .fuse files in {shown(specs)}")
     sources: dict[Path, Source] = {}
     faults: list[Diagnostic] = []
     for path in paths:
         try:
-            sources[path] = Source(path.as_posix(), path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            faults.append(_not_text(path, error))
+            sources[path] = read_spec(path)
+        except SpecError as error:
+            faults += error.diagnostics
             continue
         except OSError as error:
-            raise UnreadableError(f"cannot read {path}: {error.strerror}") from error
+            raise UnreadableError(f"cannot read {shown(path)}: {error.strerror}") from error
         if not is_identifier(path.stem) or path.stem.startswith("__"):
             help = "name it with letters, digits and underscores, and like no keyword of Python"
-            faults.append(_fault(sources[path], f"a file called {path.name} cannot become a module", help))
+            faults.append(_fault(sources[path], f"a file called {shown(path.name)} cannot become a module", help))
     if faults:
         raise SpecError(tuple(faults))
     return sources
+
+
+def read_spec(path: Path) -> Source:
+    """One spec, under the path the user knows it by. Raises `OSError`, and `SpecError` for what is no text."""
+    try:
+        source = Source(path.as_posix(), read_text(path))
+    except UnicodeDecodeError as error:
+        raise SpecError((_not_text(path, error),)) from None
+    if shown(path.name) != path.name:
+        help = "name it with letters, digits and underscores"
+        raise SpecError((_fault(source, f"a file called {shown(path.name)} cannot become a module", help),))
+    return source
+
+
+def shown(path: Path | str) -> str:
+    """A path as it can be printed: names of files may be any bytes."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(path))
 
 
 def compile_all(
@@ -148,8 +166,16 @@ def spec_key(source: Source, folder: Path | None) -> str:
     """Everything that a generated file follows from. Any file of the folder may be one that `use` names."""
     used: dict[str, Json] = {}
     if folder and any(line.split()[:1] == ["use"] for line in source.text.splitlines()):
-        used = {other.name: sha256(other.read_bytes()).hexdigest() for other in sorted(folder.glob("*.fuse"))}
+        used = {other.name: _file_digest(other) for other in sorted(folder.glob("*.fuse"))}
     return digest(compiler_digest(), PurePath(source.name).name, source.text, used)
+
+
+def _file_digest(path: Path) -> str | None:
+    """A hash of a file that `use` may name; None for one that cannot be read, which is told where it is named."""
+    try:
+        return sha256(read_text(path).encode()).hexdigest()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def clashes(files: Sequence[tuple[Source, Sequence[str]]]) -> Iterator[Diagnostic]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from fusec.diagnostics import Diagnostic, Note, Source
 from fusec.lang import syntax
 from fusec.lang.parse import parse
+from fusec.lang.read import read_text
 
 MAX_CHAIN = 20
 """Files that may stand between a spec and the last one it uses."""
@@ -65,13 +66,14 @@ class _Reader:
             self._fail(use, "a spec that is no file cannot use another file", "copy the functions into the spec")
             return
         path = self._folder / f"{name}.fuse"
-        if not path.is_file():
+        if not path.exists():
             self._fail(use, f"there is no file `{path.name}` beside this spec", _near(name, self._folder))
             return
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
         except (OSError, UnicodeDecodeError) as error:
-            self._fail(use, f"`{path.name}` cannot be read: {error}", None)
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            self._fail(use, f"`{path.name}` cannot be read: {reason}", None)
             return
         file = parse(Source(str(PurePath(self._source.name).with_name(path.name)), text))
         self.files[name] = file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lark import Lark, Token, Tree, UnexpectedInput
@@ -13,9 +14,8 @@ from fusec.diagnostics import Diagnostic, Source, Span
 from fusec.lang import syntax
 from fusec.lang.explain import explain
 from fusec.lang.grow import Grow
+from fusec.lang.read import MAX_LENGTH
 
-MAX_LENGTH = 65536
-"""Characters a spec may have."""
 MAX_DEPTH = 80
 """Levels of nesting an expression may have; keeps every recursion over it far from Python's limit."""
 _STATEMENT = 2
@@ -62,6 +62,11 @@ def parse(source: Source) -> syntax.File:
     if len(source.text) > MAX_LENGTH:
         fault = Diagnostic(f"the spec is longer than {MAX_LENGTH} characters", Span(source, 0, 1))
         return syntax.File(source, (), (), (), faults=(fault,))
+    if stray := _STRAY.search(source.text):
+        number = ord(stray[0])
+        what = "half of a character" if 0xD800 <= number < 0xE000 else "a control character"
+        fault = Diagnostic(f"{what}, U+{number:04X}, cannot stand in a spec", Span(source, *stray.span()))
+        return syntax.File(source, (), (), (), faults=(replace(fault, help="drop it, in comments too"),))
     found: list[syntax.Definition] = []
     broken: set[str] = set()
     starts, faults = _starts(source)
@@ -93,6 +98,9 @@ _LARK = Lark(
     propagate_positions=True,
     maybe_placeholders=True,
 )
+
+_STRAY = re.compile("[\\x00-\\x08\\x0b\\x0e-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+"""Control characters, those of blanks and line ends aside, and halves of pairs, which no text file holds."""
 
 _PIECE = re.compile(
     r'#[^\n]*|"""[\s\S]*?(?:"""|(?P<open>\Z))'
