@@ -125,7 +125,11 @@ class Grow(Transformer[Token, syntax.Definition]):
         value = int(text, 0) if text[:2].lower() in ("0x", "0b") else int(text) if text.isdigit() else float(text)
         if isinstance(value, int) and value > MAX_INTEGER:
             self.faults.append(
-                Diagnostic("this integer does not fit into 64 bits", span, help=f"write it as `{text}.0`")
+                Diagnostic(
+                    "this integer does not fit into 64 bits",
+                    span,
+                    help=f"write it as `{text}.0`" if text.isdigit() else None,
+                )
             )
         elif isinstance(value, float) and isinf(value):
             self.faults.append(
