@@ -60,6 +60,7 @@ def test_memory_is_touched_behind_the_wait(op: Op) -> None:
 @pytest.mark.parametrize("op", WITH_DOTS, ids=lambda op: op.name)
 def test_other_kernels_know_of_no_overlap(op: Op) -> None:
     others = [kernel for kernel in op.program.kernels if kernel.name not in chained(op)]
+    assert others
     for kernel in others:
         assert OVERLAP not in kernel.blocks
         assert Enter not in {type(statement) for statement in flat(kernel.body)}

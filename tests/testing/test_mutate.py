@@ -74,7 +74,9 @@ def caught(module: ModuleType, name: str, device: torch.device) -> bool:
 def planted(name: str) -> list[Mutant]:
     found = list(mutants(SOURCE, (name,)))
     assert found, f"no place for {name!r}: the handwritten ops must offer one"
-    return [mutant for mutant in found if (name, op_at(mutant.line)) not in HARMLESS]
+    harmful = [mutant for mutant in found if (name, op_at(mutant.line)) not in HARMLESS]
+    assert harmful, f"{name!r} is harmless wherever the handwritten ops offer a place for it"
+    return harmful
 
 
 @pytest.mark.parametrize(
