@@ -16,7 +16,7 @@ from fusec.driver.record import PlanRecord
 from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph
 from fusec.ir.plan import Chain, Group, LibraryProduct, Split
-from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan
+from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.ir.show import show_graph
 from fusec.ir.show_chain import show_chain
 from fusec.ir.show_flow import show_flow
@@ -24,7 +24,10 @@ from fusec.ir.show_kernel import show_kernel
 from fusec.ir.show_module import show_module
 from fusec.ir.show_plan import show_group
 from fusec.ir.types import product_text
+from fusec.passes.graph.add_up import shared_sums
+from fusec.passes.graph.postpone import Postponed
 from fusec.passes.pipeline import StepReport, compile_graph
+from fusec.passes.plan.account import crossings
 from fusec.passes.plan.justify import Contraction, Placement, Reduction, contractions, justify, placements
 from fusec.passes.plan.marks import marked
 from fusec.passes.plan.registers import residency, widest
@@ -117,6 +120,15 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True)
+class LastWrite:
+    """A tensor that is written when everything else is done, why, and what its new values are `kept` in till then."""
+
+    tensor: str
+    reason: str
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """The reductions and dots of an op, with the rules applied to and refused for each, its plans and modules."""
 
@@ -126,6 +138,7 @@ class Explanation:
     plans: tuple[PlanExplanation, ...]
     chains: tuple[ChainExplanation, ...]
     prepared: Preparation | None
+    last: tuple[LastWrite, ...]
     modules: tuple[tuple[str, ...], ...]
 
 
@@ -140,7 +153,9 @@ def explain(graph: Graph) -> Explanation:
     chains = tuple(map(_chain, program.chains))
     dots = contractions(graph, made["commute"])
     modules = tuple(tuple(show_module(module)) for module in graph.modules)
-    return Explanation(graph.name, reductions, dots, tuple(plans), chains, _prepared(program.once), modules)
+    return Explanation(
+        graph.name, reductions, dots, tuple(plans), chains, _prepared(program.once), _last(program), modules
+    )
 
 
 def _prepared(once: Graph | None) -> Preparation | None:
@@ -148,6 +163,19 @@ def _prepared(once: Graph | None) -> Preparation | None:
         return None
     made = (f"{one.name}: {one.element}[{', '.join(map(product_text, one.dims))}]" for one in once.outputs)
     return Preparation(tuple(tensor.name for tensor in once.tensors), tuple(made))
+
+
+def _last(program: Program) -> tuple[LastWrite, ...]:
+    sums = shared_sums(program.spelled)
+    made = {one.name: f"{one.name}: {one.element}[{', '.join(map(product_text, one.dims))}]" for one in program.waiting}
+    found: list[LastWrite] = []
+    for group in program.last:
+        read = {name for plan in group.all_plans() for name in crossings(plan.plan)}
+        kept = tuple(text for name, text in made.items() if name in read)
+        for name in group.outputs:
+            several = "several values may be added to it at one place, which the first writer of the place adds up"
+            found.append(LastWrite(name, several if name in sums else "it is read elsewhere than it is written", kept))
+    return tuple(found)
 
 
 def _chain(chain: BuiltChain) -> ChainExplanation:
@@ -194,6 +222,9 @@ def lines(explained: Explanation) -> Iterator[str]:
     if explained.prepared:
         yield from ("", f"computed once from {', '.join(explained.prepared.weights)}, for the products below:")
         yield from (f"    prepared   {tensor}" for tensor in explained.prepared.tensors)
+    for write in explained.last:
+        yield from ("", f"{write.tensor} is written last: {write.reason}")
+        yield from (f"    kept       {tensor}" for tensor in write.kept)
     for chain in explained.chains:
         yield from _chain_lines(chain)
     for module in explained.modules:
@@ -208,13 +239,15 @@ def _chain_lines(chain: ChainExplanation) -> Iterator[str]:
     yield from (f"    step       {step}" for step in chain.steps)
 
 
-def show(result: Graph | Flow | Split | Chain | BuiltChain | tuple[Group | BuiltGroup, ...] | None) -> str:
+def show(result: Graph | Flow | Split | Postponed | Chain | BuiltChain | tuple[Group | BuiltGroup, ...] | None) -> str:
     """What a step made, as text."""
     match result:
         case Graph():
             return show_graph(result)
         case Split(once, each):
             return "\n".join([*(["once:", show_graph(once), "in every call:"] if once else []), show_graph(each)])
+        case Postponed(first, _, last):
+            return "\n".join([show_graph(first), *(["last:", show_graph(last)] if last else [])])
         case Flow():
             return show_flow(result)
         case Chain() | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -11,13 +13,17 @@ from compiled import compiled
 from hypothesis import HealthCheck, Phase, given, settings
 from scatter_forms import IN_PLACE, READ_BEFORE, SCATTERS, SUMS
 
+from fusec.commands.explain import explain, lines
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
+from fusec.passes import pipeline
+from fusec.runtime.errors import ArgumentError
+from fusec.runtime.interpreter import interpreting
 from fusec.runtime.interpreter.programs import shuffled
 from fusec.testing.cases import Case
-from fusec.testing.compare import run_and_compare
+from fusec.testing.compare import ResultError, run_and_compare
 from fusec.testing.limits import LIMITS, limited, reaches
-from fusec.testing.strategies import Budget, reaching
+from fusec.testing.strategies import Budget, cases, reaching
 
 EXAMPLES = int(os.environ.get("FUSEC_EXAMPLES", "3"))
 """Drawn calls per form and shape of plan."""
@@ -67,3 +73,62 @@ def test_writes_wait_where_they_have_to_and_nowhere_else(table: dict[str, str]) 
     for name, text in table.items():
         for op in compile_source(Source("written.fuse", text), None):
             assert bool(op.program.last) == (table in (READ_BEFORE, SUMS)), name
+
+
+@pytest.mark.skipif(not interpreting(), reason="races are seen in the interpreter alone")
+@pytest.mark.parametrize("name", [name for name in READ_BEFORE if name != "one row twice over"])
+def test_a_read_behind_a_write_is_seen_whatever_values_come_of_it(name: str, tmp_path: Path) -> None:
+    """Without the step that waits, these forms are races in some plan, which drawn calls have to find."""
+    with mock.patch.object(pipeline, "late_reads", return_value=frozenset()):
+        (op,) = compiled(READ_BEFORE[name], tmp_path)
+    assert not op.program.last
+
+    @settings(drawn, max_examples=40)
+    @given(cases(op.program.graph, Budget(rows=64, elements=4096)))
+    def holds(case: Case) -> None:
+        for shape in ("rows", "split"):
+            with limited(op.module, LIMITS[shape]):
+                run_and_compare(op.call, op.program.forms, case)
+
+    with pytest.raises(ResultError, match=r"loads .*, which (program|an earlier launch|it has)"):
+        holds()
+
+
+def test_explain_tells_what_is_written_last() -> None:
+    texts = {READ_BEFORE["a row copied"]: "elsewhere than it is written", SUMS["rows"]: "first writer of the place"}
+    for text, reason in texts.items():
+        (one,) = compile_source(Source("written.fuse", text), None)
+        assert any("is written last" in line and reason in line for line in lines(explain(one.graph)))
+    (one,) = compile_source(Source("written.fuse", IN_PLACE["a norm"]), None)
+    assert not any("written last" in line for line in lines(explain(one.graph)))
+
+
+def test_arguments_that_share_memory_are_refused_in_every_call(tmp_path: Path, device: torch.device) -> None:
+    (op,) = compiled(IN_PLACE["a sum"], tmp_path)
+    base = torch.arange(256.0, device=device)
+    x, y = base[:64].view(4, 16), base[64:128].view(4, 16)
+    op.call(x, y)
+    for wrong in (x, base[32:96].view(4, 16)):
+        with pytest.raises(ArgumentError, match="added: `y` shares memory with `x`, which is written in place"):
+            op.call(x, wrong)
+    op.call(x, y)
+    assert torch.equal(x, torch.arange(64.0, device=device).view(4, 16) + 2 * y)
+    with pytest.raises(ArgumentError, match="added: `x` is written in place, but some of its elements share memory"):
+        op.call(base[:1].expand(4, 16), y)
+
+
+def test_what_has_no_leading_axes_is_written_once_for_all_walks_over_them(tmp_path: Path, device: torch.device) -> None:
+    text = """
+op counted(x: T[..., N], mut b: T[N], mut calls: i32[]) -> y: T[..., N]
+where T in {f32}:
+    y = x * 2
+    b[...] = b + sum(b, over=N)
+    calls[...] += 1
+"""
+    (op,) = compiled(text, tmp_path)
+    x = torch.randn(3, 5, 7, 9, 4, device=device).permute(3, 1, 0, 2, 4)[::2]
+    for shape in ("rows", "split"):
+        b, calls = torch.ones(4, device=device), torch.zeros((), dtype=torch.int32, device=device)
+        with limited(op.module, LIMITS[shape]):
+            assert torch.equal(op.call(x, b, calls), x * 2)
+        assert (b.tolist(), calls.item()) == ([5.0] * 4, 1)
