@@ -20,8 +20,8 @@ from fusec.passes import pipeline
 from fusec.runtime.errors import ArgumentError
 from fusec.runtime.interpreter import interpreting
 from fusec.runtime.interpreter.programs import shuffled
-from fusec.testing.cases import Case
-from fusec.testing.compare import ResultError, run_and_compare
+from fusec.testing.cases import Case, build
+from fusec.testing.compare import ResultError, hold, run_and_compare
 from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.strategies import Budget, cases, reaching
 
@@ -64,6 +64,23 @@ def test_a_write_reaches_its_places_and_no_other(op: Op, shape: str, device: tor
     def holds(case: Case) -> None:
         with limited(op.module, LIMITS[shape]):
             run_and_compare(op.call, op.program.forms, case, device=device, order=shuffled(case.seed))
+
+    holds()
+
+
+def test_the_reference_reads_what_was_there_before(op: Op) -> None:
+    graph = op.program.graph
+
+    @settings(drawn, max_examples=5)
+    @given(cases(graph, BUDGET))
+    def holds(case: Case) -> None:
+        before = build(graph, case).arguments
+        call = build(graph, case)
+        returned = getattr(op.module, f"reference_{graph.name}")(**call.arguments)
+        results = () if returned is None else returned if isinstance(returned, tuple) else (returned,)
+        made = {output.name: result for output, result in zip(graph.outputs, results, strict=True)}
+        made |= {tensor.name: call.buffers[tensor.name].tensor for tensor in graph.tensors if tensor.mutable}
+        hold(made, op.program.forms, before)
 
     holds()
 
