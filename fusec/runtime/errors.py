@@ -34,6 +34,10 @@ class ShapeMismatchError(FusecError, ValueError):
     """A tensor of the wrong rank or size, or sizes that break a `where` condition of the spec."""
 
 
+class ScatteredRowsError(ShapeMismatchError):
+    """Leading axes that are reduced together and lie too unevenly in memory for one kernel."""
+
+
 class UnsupportedDtypeError(FusecError, TypeError):
     """A tensor of a dtype that the spec does not list, or tensors whose dtypes should agree and do not."""
 

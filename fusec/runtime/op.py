@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import torch
 
 from fusec.runtime.dispatch import plain, watched
-from fusec.runtime.errors import ArgumentError, ShapeMismatchError, UnsupportedDtypeError
+from fusec.runtime.errors import ArgumentError, ScatteredRowsError, ShapeMismatchError, UnsupportedDtypeError
 from fusec.runtime.invariant import is_invariant
 from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Value
 from fusec.runtime.layout import layout
-from fusec.runtime.plan import Buffer, Plan, Results
+from fusec.runtime.plan import Buffer, CopyingPlan, Plan, Results, row_major
 from fusec.runtime.recent import Recent, Settings, Tensors
 from fusec.runtime.register import empties, register
 
@@ -92,14 +92,22 @@ class Op:
         key = (invariant, settings, *map(layout, tensors))
         known = self._known.get(key)
         if known is None:
-            plan = self._first(lambda op: op.plan(*tensors, *settings))
-            known = self._known.keep(key, Recent(tensors, settings, plan))
+            known = self._known.keep(key, Recent(tensors, settings, self._decided(tensors, settings)))
         elif known is self._recent and not invariant:
             # It was not recognised although its key is: the check was made in another mode, say inference mode.
             known = self._known.keep(key, Recent(tensors, settings, known.plan))
         if not invariant and not any(tensor is not None and tensor.data_ptr() & 15 for tensor in tensors):
             self._recent = known
         return known.plan
+
+    def _decided(self, tensors: Tensors, settings: Settings) -> Plan:
+        try:
+            return self._first(lambda op: op.plan(*tensors, *settings))
+        except ScatteredRowsError:
+            if any("!" in kind for kind, _ in self._declared):
+                raise
+            copies = row_major(tensors)
+            return CopyingPlan(self._first(lambda op: op.plan(*copies, *settings)))
 
     def _run(self, *args: Any) -> Results:
         tensors, settings = args[self._tensors], args[self._settings]

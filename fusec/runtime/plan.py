@@ -127,6 +127,33 @@ class Plan:
         return fresh[0] if self._results == 1 else tuple(fresh[: self._results]) or None
 
 
+class CopyingPlan(Plan):
+    """A plan for row-major copies of some of a call's tensors, which are made in each call."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    @property
+    def spills(self) -> int:
+        """Bytes that a thread spills in the worst of the kernels compiled so far."""
+        return self._plan.spills
+
+    def __call__(self, tensors: tuple[torch.Tensor | None, ...], scalars: tuple[Value, ...] = ()) -> Results:
+        """Copy what is not row-major, and run."""
+        return self._plan(row_major(tensors), scalars)
+
+    def run(
+        self, tensors: tuple[torch.Tensor | None, ...], scalars: tuple[Value, ...], addresses: list[int]
+    ) -> Results:
+        """The same; the copies have addresses of their own."""
+        return self(tensors, scalars)
+
+
+def row_major(tensors: tuple[torch.Tensor | None, ...]) -> tuple[torch.Tensor | None, ...]:
+    """The tensors, those that are not row-major as copies."""
+    return tuple(None if tensor is None else tensor.contiguous() for tensor in tensors)
+
+
 def _step(launch: Launch | Product, places: Mapping[str, int]) -> Launcher | Multiplier:
     if isinstance(launch, Product):
         return Multiplier(launch, places)

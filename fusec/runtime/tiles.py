@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import triton
 
-from fusec.runtime.errors import ShapeMismatchError
+from fusec.runtime.errors import ScatteredRowsError
 from fusec.runtime.invariant import counted
 from fusec.runtime.layout import Lead
 from fusec.runtime.plan import Buffer
@@ -218,9 +218,9 @@ def is_flat(*tensors: torch.Tensor | None) -> bool:
 
 
 def require_one_walk(op: str, rows: Lead) -> None:
-    """That the leading axes are at most two to a kernel, where it reduces over them. Raises `ShapeMismatchError`."""
+    """That the leading axes are at most two to a kernel, where it reduces over them. Raises `ScatteredRowsError`."""
     if len(rows.offsets) > 1:
-        raise ShapeMismatchError(
+        raise ScatteredRowsError(
             f"{op}: it reduces over the leading axes, and in memory they are more than two axes apart; pass the "
             "arguments as .contiguous()"
         )

@@ -22,15 +22,20 @@ from generated import (
     linear,
     qk_norm_rope,
     qkv_rope,
+    quantize_fp8,
     rmsnorm,
     rmsnorm_gated_mlp,
     rmsnorm_linear,
     rmsnorm_quantize,
     rmsnorm_rounded,
+    rope,
+    rope_heads_first,
     rope_qk,
     rope_qk_half,
+    rope_qk_heads_first,
     rope_qk_interleaved,
     rope_qk_interleaved_full,
+    rope_qk_partial,
 )
 
 MIXED = [(torch.bfloat16, torch.float32), (torch.float16, torch.float32), (torch.float32, torch.bfloat16)]
@@ -167,3 +172,59 @@ def test_a_scalar_may_have_dimensions_of_one(shape: tuple[int, ...], device: tor
 def test_weights_may_have_dimensions_of_one(device: torch.device) -> None:
     x, weight, bias = (torch.randn(shape, device=device) for shape in ((3, 8), (8,), (8,)))
     assert torch.equal(layernorm(x, weight[None], bias[None, None]), layernorm(x, weight, bias))
+
+
+VIEWS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "every other": lambda x: x[::2, ::2, ::2],
+    "permuted": lambda x: x.permute(2, 0, 1, 3)[:, ::2],
+    "cut": lambda x: x[:3, :4, :5],
+    "cut columns": lambda x: x[:3, 1:4, ::2, 1:],
+    "expanded": lambda x: x[:, :1, ::3].expand(-1, 5, -1, -1)[::2],
+    "empty": lambda x: x[:, ::2, :0],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@torch.no_grad()
+def test_one_scale_for_a_view_whose_leading_axes_do_not_join(view: str, device: torch.device) -> None:
+    for times in range(3):
+        x = VIEWS[view](torch.randn(6, 5, 7, 12, device=device) * (times + 1))
+        before = x.clone()
+        q, scale = quantize_fp8(x)
+        wanted, wanted_scale = quantize_fp8(x.contiguous())
+        assert torch.equal(scale, wanted_scale)
+        assert torch.equal(q.view(torch.uint8), wanted.view(torch.uint8))
+        assert q.shape == x.shape
+        assert torch.equal(x, before)
+
+
+def rotary(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """The first columns of x, as many as the tables have, rotated in halves."""
+    turned, left = x.double().split([cos.shape[-1], x.shape[-1] - cos.shape[-1]], -1)
+    first, second = turned.chunk(2, -1)
+    turned = turned * cos.double() + torch.cat((-second, first), -1) * sin.double()
+    return torch.cat((turned, left), -1)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["tokens", "ids"])
+@torch.no_grad()
+def test_rotations_of_other_layouts(given: bool, device: torch.device) -> None:
+    q, k = (drawn(3, 5, heads, D, device=device) for heads in (4, 2))
+    cos, sin = drawn(5, D, device=device), drawn(5, D, device=device)
+    ids = torch.randint(0, 5, (3, 5), device=device) if given else None
+    rows = torch.arange(5, device=device).expand(3, 5) if ids is None else ids
+    c, s = cos[rows][:, :, None], sin[rows][:, :, None]
+    for x in (q, k):
+        close(rope(x, cos, sin, ids), rotary(x, c, s))
+        close(rope_heads_first(x.transpose(1, 2), cos, sin, ids), rotary(x, c, s).transpose(1, 2))
+    for y, x in zip(rope_qk_heads_first(q.transpose(1, 2), k.transpose(1, 2), cos, sin, ids), (q, k), strict=True):
+        close(y, rotary(x, c, s).transpose(1, 2))
+    for width in (2, 4, D):
+        part = rope_qk_partial(q, k, cos[:, :width], sin[:, :width], ids)
+        for y, x in zip(part, (q, k), strict=True):
+            close(y, rotary(x, c[..., :width], s[..., :width]))
+    own = [drawn(3, 5, D, device=device) for _ in range(2)]
+    at = torch.arange(3, device=device)[:, None]
+    for tables in (own, [table[:, :, None] for table in own]):
+        for y, x in zip(rope_qk(q, k, *tables, ids), (q, k), strict=True):
+            close(y, rotary(x, *(table[at, rows][:, :, None] for table in own)))
