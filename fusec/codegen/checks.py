@@ -6,11 +6,12 @@ import sympy
 
 from fusec.codegen.signature import TORCH_DTYPES, dims_text, dtype_options, literal, sequence
 from fusec.codegen.wrap import LIMIT
-from fusec.ir.graph import SIZE, ChoiceParam, DimParam, DTypeParam, Graph, Solve, TensorParam
+from fusec.ir.expressions import Elementwise, Extent
+from fusec.ir.graph import SIZE, ChoiceParam, DimParam, DTypeParam, Graph, Solve, TensorParam, walk
 from fusec.ir.reach import Reach, reaches
 from fusec.ir.repeat import repeated
 from fusec.ir.sizes import size_text
-from fusec.ir.types import Dim, DTypeVar, Lead, Storage, product_extent
+from fusec.ir.types import Axis, Dim, DTypeVar, Kind, Lead, Storage, product_extent
 
 LEAD = "lead"
 """The Python name of the sizes of `...`."""
@@ -67,6 +68,7 @@ def extents_lines(graph: Graph, face: Graph) -> list[str]:
             once = f", {sequence(map(str, same[tensor.name]))}" if tensor.name in same else ""
             lines.append(f'check.shape("{shown.name}", "{dims_text(shown.dims)}", {shape_text(tensor.dims)}{once})')
     lines += _parameter_lines(graph, face)
+    lines += _division_lines(graph, face)
     lines += _reach_lines(graph, face)
     names = extent_names(graph)
     return [*lines, f"return {', '.join(names)}" if len(names) > 1 else f"return {sequence(names)}"]
@@ -198,11 +200,42 @@ def _parameter_lines(graph: Graph, face: Graph) -> list[str]:
             lines.append(f'check.choice("{shown.name}", {param.name}, {options})')
     spelled = {shown.name: solve.name for solve, shown in zip(graph.solves, face.solves, strict=True)}
     for rule in face.constraints:
+        divisors = dict.fromkeys(d for side in (rule.left, rule.right) for d in _divisors(side))
+        lines += [_nonzero(divisor, spelled) for divisor in divisors]
         names = sorted(str(s) for s in rule.left.free_symbols | rule.right.free_symbols)
         values = "".join(f", {name}={spelled[name]}" for name in names)
         condition = f"{size_text(rule.left, spelled)} {rule.relation} {size_text(rule.right, spelled)}"
         lines.append(f"check.require({condition}, {literal(rule.text)}{values})")
     return lines
+
+
+def _divisors(size: sympy.Expr) -> list[sympy.Expr]:
+    """The extents that a size is divided by, which may be 0."""
+    found = [mod.args[1] for mod in size.atoms(sympy.Mod)]
+    found += [sympy.fraction(sympy.together(floor.args[0]))[1] for floor in size.atoms(sympy.floor)]
+    return sorted((divisor for divisor in found if divisor.free_symbols), key=str)
+
+
+def _nonzero(divisor: sympy.Expr, spelled: dict[str, str], divided: tuple[Axis, ...] = ()) -> str:
+    """That a divisor is not 0, where what is divided has elements."""
+    values = "".join(f", {name}={spelled[name]}" for name in sorted(str(s) for s in divisor.free_symbols))
+    none = f"{size_text(product_extent(divided), spelled)} == 0 or " if divided else ""
+    return f"check.require({none}{size_text(divisor, spelled)} != 0, {literal(f'{size_text(divisor)} != 0')}{values})"
+
+
+def _division_lines(graph: Graph, face: Graph) -> list[str]:
+    """That no integer is divided by an extent of 0."""
+    spelled = {shown.name: solve.name for solve, shown in zip(graph.solves, face.solves, strict=True)}
+    lines: dict[str, None] = {}
+    for _, node in walk(face):
+        if not isinstance(node.expr, Elementwise) or node.expr.op not in ("floordiv", "mod"):
+            continue
+        divisor = face.nodes[node.expr.args[1]].expr
+        if isinstance(divisor, Extent) and Lead() not in divisor.dim and node.type.kind is Kind.INT:
+            size, axes = product_extent(divisor.dim), tuple(axis for axis in node.type.axes if axis != Lead())
+            if size.free_symbols:
+                lines[_nonzero(size, spelled, axes)] = None
+    return list(lines)
 
 
 def _reach_lines(graph: Graph, face: Graph) -> list[str]:

@@ -95,11 +95,16 @@ def _number(expr: syntax.Expr, resolve: Callable[[syntax.Name], sympy.Expr | Non
             return resolve(expr)
         case syntax.Number(value=int(value)):
             return sympy.Integer(value)
-        case syntax.Binary(op="mod" | "floordiv", right=syntax.Number(value=0, span=span)):
-            raise ConstraintFault("this divides by zero", span)
         case syntax.Binary(op=op, left=left, right=right) if op in _ARITHMETIC:
             a, b = _number(left, resolve), _number(right, resolve)
-            return None if a is None or b is None else _ARITHMETIC[op](a, b)
+            if a is None or b is None:
+                return None
+            if b == 0 and op in ("mod", "floordiv"):
+                raise ConstraintFault("this divides by zero", right.span)
+            found = _ARITHMETIC[op](a, b)
+            if any(abs(number) >= 2**63 for number in found.atoms(sympy.Integer)):
+                raise ConstraintFault("this makes a number that does not fit into 64 bits", expr.span)
+            return found
         case syntax.Binary(op="div", span=span):
             raise ConstraintFault("extents are divided with `//`", span)
         case _:

@@ -12,6 +12,7 @@ from fusec.ir.graph import Param, ScalarParam, Scatter, TensorParam
 from fusec.ir.types import DTypeVar, Sum, ValueType
 from fusec.ir.typing import infer
 from fusec.lang.syntax import Fn, Program
+from fusec.passes.graph.elaborate.folding import Number, constant
 from fusec.passes.graph.elaborate.report import Report
 
 MAX_CALLS = 2000
@@ -38,6 +39,7 @@ class Context:
     scatters: list[Scatter] = field(default_factory=list)
     written: dict[str, Span] = field(default_factory=dict)
     bounded: float | None = None
+    constants: dict[NodeId, Number] = field(default_factory=dict)
     calls: int = 0
     excused: bool = False
 
@@ -45,8 +47,12 @@ class Context:
         return self.builder[node].type
 
     def add(self, expr: Expr, span: Span, name: str | None = None) -> NodeId:
-        """The typed node of `expr`. Raises `TypeFault`."""
-        return self.builder.add(expr, self.infer(expr), name, span)
+        """The typed node of `expr`. Raises `TypeFault`, also where it is made of literals and is no number."""
+        type, number = self.infer(expr), constant(expr, self.constants)
+        node = self.builder.add(expr, type, name, span)
+        if number is not None:
+            self.constants[node] = number
+        return node
 
     def infer(self, expr: Expr) -> ValueType:
         """The type that `expr` would have. Raises `TypeFault`."""

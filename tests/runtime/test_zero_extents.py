@@ -1,0 +1,33 @@
+"""A division of integers by an extent is told where the extent is 0 and there is something to divide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import fusec
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fusec.driver.load.default_folder", lambda: tmp_path)
+
+
+@pytest.mark.parametrize("operator", ["//", "%"])
+def test_a_division_by_an_extent_of_0(operator: str, device: torch.device) -> None:
+    op = fusec.load(f"op f(x: i32[N], z: f32[M]) -> y: i32[N]:\n    y = cast(x {operator} M, i32)\n")
+    x = torch.arange(7, dtype=torch.int32, device=device)
+    expected = x // 3 if operator == "//" else x % 3
+    assert torch.equal(op(x, torch.ones(3, device=device)), expected)
+    with pytest.raises(ValueError, match="M != 0"):
+        op(x, torch.ones(0, device=device))
+    assert op(x[:0], torch.ones(0, device=device)).shape == (0,)
+
+
+def test_a_condition_that_divides_by_an_extent_of_0(device: torch.device) -> None:
+    op = fusec.load("op f(x: f32[N], z: f32[M]) -> y: f32[N]\nwhere N % M == 0:\n    y = x * M\n")
+    assert torch.equal(op(torch.ones(6, device=device), torch.ones(3, device=device)).cpu(), torch.full((6,), 3.0))
+    with pytest.raises(ValueError, match="M != 0"):
+        op(torch.ones(6, device=device), torch.ones(0, device=device))
