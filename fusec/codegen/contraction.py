@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from fusec.codegen.extents import count, factor, times
 from fusec.ir.expressions import Dot
 from fusec.ir.flow import Load, store_axes
+from fusec.ir.multiply import F32, multiplied_as
 from fusec.ir.plan import Plan, Shape, Stage
-from fusec.ir.types import Axis
+from fusec.ir.types import Axis, DType
 from fusec.passes.kernel.blocks import block_name
 
 _TILES = {Shape.DEALT: "few_tile", Shape.SWAPPED: "few_tile", Shape.PRODUCT: "product_tile"}
@@ -113,8 +114,17 @@ def _cut(stage: Stage) -> tuple[tuple[Axis], tuple[Axis], tuple[Axis]]:
 
 
 def _operand_size(stage: Stage, dots: list[Dot], itemsizes: Mapping[str, str]) -> str:
-    """Bytes of an element that the matrix unit takes, as the widest of the stored operands has it."""
+    """Bytes of an element that the matrix unit takes, of the widest of the types that the dots multiply in."""
+    sizes = dict.fromkeys(size for dot in dots for size in _sizes(stage, dot, itemsizes))
+    return f"max({', '.join(sizes)})" if len(sizes) > 1 else next(iter(sizes))
+
+
+def _sizes(stage: Stage, dot: Dot, itemsizes: Mapping[str, str]) -> list[str]:
+    """Bytes of an element of the type that a dot multiplies in: that of its operands which are stored in it."""
     nodes = stage.flow.nodes
-    stored = dict.fromkeys(e.param for dot in dots for n in (dot.a, dot.b) if isinstance(e := nodes[n].expr, Load))
-    sizes = [itemsizes[name] for name in stored]
-    return f"max({', '.join(sizes)})" if len(sizes) > 1 else sizes[0] if sizes else "4"
+    storage = multiplied_as(nodes, dot)
+    if storage is None:
+        return [str(F32.bits // 8)]
+    loads = (nodes[number] for number in (dot.a, dot.b))
+    stored = [itemsizes[n.expr.param] for n in loads if isinstance(n.expr, Load) and n.type.element == storage]
+    return stored or [str(storage.bits // 8) if isinstance(storage, DType) else f"{storage}.itemsize"]

@@ -28,7 +28,7 @@ from fusec.passes.graph.add_up import shared_sums
 from fusec.passes.graph.postpone import Postponed
 from fusec.passes.pipeline import StepReport, compile_graph
 from fusec.passes.plan.account import crossings
-from fusec.passes.plan.justify import Contraction, Placement, Reduction, contractions, justify, placements
+from fusec.passes.plan.justify import Contraction, Placement, Reduction, Rule, contractions, justify, placements
 from fusec.passes.plan.marks import marked
 from fusec.passes.plan.registers import residency, widest
 from fusec.passes.warnings import warnings_of
@@ -202,12 +202,12 @@ def title(graph: Graph) -> str:
 
 def lines(explained: Explanation) -> Iterator[str]:
     """An explanation in words."""
-    parts = [(f"reduction {found.number}: {found.words}", found.rules) for found in explained.reductions]
-    parts += [(f"dot {found.number}: {found.words}", found.rules) for found in explained.dots]
-    for head, rules in parts:
-        yield from ("", head)
-        for rule in rules:
-            yield f"    {rule.name:<10} {'' if rule.applied else 'refused: '}{rule.reason}"
+    for reduction in explained.reductions:
+        yield from ("", f"reduction {reduction.number}: {reduction.words}", *_rules(reduction.rules))
+    for dot in explained.dots:
+        yield from ("", f"dot {dot.number}: {dot.words}")
+        yield from ([f"    multiplies {dot.multiplied}"] if dot.multiplied else [])
+        yield from _rules(dot.rules)
     for number, plan in enumerate(explained.plans, 1):
         yield from ("", f"plan {number}, {plan.plan.name}: {plan.plan.words}")
         yield from (f"    kernel     {kernel}" for kernel in plan.plan.kernels)
@@ -230,6 +230,10 @@ def lines(explained: Explanation) -> Iterator[str]:
     for module in explained.modules:
         yield ""
         yield from (f"  {line}" if place else line for place, line in enumerate(module))
+
+
+def _rules(rules: tuple[Rule, ...]) -> Iterator[str]:
+    return (f"    {rule.name:<10} {'' if rule.applied else 'refused: '}{rule.reason}" for rule in rules)
 
 
 def _chain_lines(chain: ChainExplanation) -> Iterator[str]:

@@ -91,6 +91,7 @@ class Dot:
     """Sum over `axes` of the product of two operands; other shared axes are batch axes.
 
     With the `precision` tf32 operands of f32 may lose the last 13 bits of their fraction before they are multiplied.
+    Operands may be `rounded` to a storage type before, to nearest, where that is of 16 bits and they are not of it.
     """
 
     a: NodeId
@@ -98,6 +99,7 @@ class Dot:
     axes: tuple[Axis, ...]
     accum: str = "exact"
     precision: str = "ieee"
+    rounded: Storage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,10 @@ def show_expr(expr: Expr) -> str:
             return f"cast %{arg} to {dtype}"
         case Reduce(op, arg, axes):
             return f"{op} %{arg} over {_axes(axes)}"
-        case Dot(a, b, axes, accum, precision):
+        case Dot(a, b, axes, accum, precision, rounded):
             sums = f" accum {accum}" if accum != "exact" else ""
-            return f"dot %{a}, %{b} over {_axes(axes)}{sums}" + (f" in {precision}" if precision != "ieee" else "")
+            words = [str(rounded)] * (rounded is not None) + [precision] * (precision != "ieee")
+            return f"dot %{a}, %{b} over {_axes(axes)}{sums}" + (f" in {', '.join(words)}" if words else "")
         case Part(arg, axis, layout, index):
             return f"{_PART[layout]} {index} of %{arg} over {axis}"
         case Merge(args, axis, layout):

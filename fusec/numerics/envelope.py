@@ -263,29 +263,23 @@ class _Walk:
             return _Known(as_integer(whole), axes, None)
         precision = _joined((a, b)) or F32
         left, right = (self._operand(part, Kind.REAL, precision) for part in (a, b))
-        left, right = self._in_storage(expr.a, left, expr.b), self._in_storage(expr.b, right, expr.a)
-        if expr.precision == "tf32" and precision is F32:
-            left = in_tf32(left) if self._is_single(expr.a, expr.b) else left
-            right = in_tf32(right) if self._is_single(expr.b, expr.a) else right
+        if precision is F32:
+            left, right = self._factor(expr, expr.a, left), self._factor(expr, expr.b, right)
         count = prod(self.binding.extent(axis) for axis in expr.axes)
         error = dot_error(count, self.additions(number, count), expr.accum, precision)
         return _Known(dot_interval((left, a.axes), (right, b.axes), expr.axes, error), axes, precision)
 
-    def _in_storage(self, number: NodeId, operand: Interval, other: NodeId) -> Interval:
-        """A computed operand of a dot may be held in the storage type of the other one."""
-        element, storage = self.graph.nodes[number].type.element, self.graph.nodes[other].type.element
-        if not isinstance(element, Computed) or isinstance(storage, Computed) or storage.kind is not Kind.REAL:
-            return operand
-        return _either_way(operand, self.binding.storage(storage))
+    def _factor(self, dot: Dot, number: NodeId, operand: Interval) -> Interval:
+        """An operand of a dot in f32, as the dot permits to take it: as it is, rounded to 16 bits, or cut off to tf32.
 
-    def _is_single(self, number: NodeId, other: NodeId) -> bool:
-        """Whether an operand of a dot may be multiplied in f32, and does not fit tf32 anyway.
-
-        A computed one is multiplied in f32 unless it takes a type of 16 bits from the other one.
+        What is rounded to 16 bits is not cut off as well.
         """
-        elements = (self.graph.nodes[n].type.element for n in (number, other))
-        own, beside = (None if isinstance(e, Computed) else self.binding.storage(e) for e in elements)
-        return own.name == "f32" if own else beside is None or beside.bits != 16
+        rounded = self.binding.storage(dot.rounded) if dot.rounded is not None else DTYPES["f32"]
+        if rounded.bits == 16:
+            return _either_way(operand, rounded)
+        element = self.graph.nodes[number].type.element
+        single = isinstance(element, Computed) or self.binding.storage(element).name == "f32"
+        return in_tf32(operand) if single and dot.precision == "tf32" else operand
 
     def _gather(self, expr: Gather) -> _Known:
         param, indices = self.graph.tensor(expr.param), tuple(self.known[index] for index in expr.indices)

@@ -19,6 +19,7 @@ from fusec.ir.rename import renamed
 from fusec.ir.verify_plan import verify_contraction, verify_groups
 from fusec.ir.words import step_aside
 from fusec.passes.graph.add_up import add_up, shared_sums
+from fusec.passes.graph.cut import multiplies_stored
 from fusec.passes.graph.hold import hold
 from fusec.passes.graph.omit import omit
 from fusec.passes.graph.postpone import Postponed, postpone
@@ -30,6 +31,7 @@ from fusec.passes.kernel.build import build_kernel
 from fusec.passes.kernel.target import Target
 from fusec.passes.plan.commute import commute
 from fusec.passes.plan.defer import defer
+from fusec.passes.plan.expand import expand_dots
 from fusec.passes.plan.late_reads import late_reads
 from fusec.passes.plan.place import place, place_dots
 from fusec.passes.plan.reciprocate import reciprocate
@@ -79,12 +81,13 @@ def _compiled(run: _Runner, graph: Graph, summed: Graph, waiting: frozenset[str]
     spelled = renamed(first, names)
     known = fixed_extents(spelled)
     flow = run("resolve_views", resolve_views, renamed(lowered, names))
-    groups = run("place", lambda flow: place(flow, known), flow)
+    # Kernels of an op that may have f64 compute in f64, which the matrix unit does not.
+    wide = any(option.name == "f64" for tensor in first.tensors for option in tensor.element.options)
+    groups = run("place", lambda flow: place(expand_dots(flow) if wide else flow, known), flow)
     dots = any(isinstance(first.nodes[n].expr, Dot) for n in reachable(first.nodes, first.roots))
-    # Where a product is a step of its own, its operands are stored anyway: nothing is to be deferred there.
-    apart = reciprocate(commute(simplify(first))) if dots else lowered
+    apart = _apart(first, lowered) if dots else lowered
     split = run("prepare", prepare, renamed(apart, names)) if dots else None
-    libraries, boxed = _chains(run, split, groups, known) if split else ((), None)
+    libraries, boxed = _chains(run, split, groups, known, wide) if split else ((), None)
     if boxed:
         # A few rows are multiplied faster where nothing else is computed in the same loop.
         groups = tuple(map(_without_few, groups))
@@ -92,11 +95,12 @@ def _compiled(run: _Runner, graph: Graph, summed: Graph, waiting: frozenset[str]
     straight = [library for library in libraries if library.ends_in_library]
     others = [library for library in libraries if not library.ends_in_library]
     chains = (*straight, *([boxed] if boxed else []), *others)
+    both = bool(chains) and apart is not lowered
     once = split.once if split and chains else None
     program = Program(graph, (), spelled, built, tuple(known.items()), chains, once)
     if first is not graph:
         lowered, apart = (_meaning(graph, GRAPH_STEPS), _meaning(graph, (simplify, commute, reciprocate)))
-    program = replace(program, forms=(lowered, apart) if chains else (lowered,))
+    program = replace(program, forms=(lowered, apart) if both else (lowered,))
     return _with_last(run, program, postponed, names, known) if postponed.last else program
 
 
@@ -134,13 +138,25 @@ def _late(program: Program) -> frozenset[str]:
     return frozenset(param.name for param, spelled in params if spelled.name in found)
 
 
+def _apart(graph: Graph, lowered: Graph) -> Graph:
+    """The form of an op whose products are steps of their own.
+
+    Their operands are stored anyway, so nothing is to be deferred there, unless only what stays has a type to store.
+    """
+    apart = reciprocate(commute(simplify(graph)))
+    return lowered if multiplies_stored(lowered) and not multiplies_stored(apart) else apart
+
+
 def _chains(
-    run: _Runner, split: Split, groups: tuple[Group, ...], known: dict[str, int]
+    run: _Runner, split: Split, groups: tuple[Group, ...], known: dict[str, int], wide: bool
 ) -> tuple[tuple[BuiltChain, ...], BuiltChain | None]:
-    """The plans with every product in the library, and the one with contractions of what is stored."""
+    """The plans with every product in the library, and the one with contractions of what is stored.
+
+    There is none of the latter for an op that is `wide`, whose kernels have no tiles in the matrix unit.
+    """
     general = run("unfuse", unfuse, split.each)
     libraries = _libraries(split.each, general, known) if general else ()
-    held = run("hold", hold, split.each)
+    held = None if wide else run("hold", hold, split.each)
     vectors = not any(plan.few for group in groups for plan in group.plans)
     if held is None:
         return libraries, None

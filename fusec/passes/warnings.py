@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from fusec.diagnostics import Diagnostic
 from fusec.ir.graph import Graph
 from fusec.passes.graph.unused_params import unused_params
+from fusec.passes.widened_dots import widened_dots
 
-WARNINGS: tuple[Callable[[Graph], Iterable[Diagnostic]], ...] = (unused_params,)
+WARNINGS: tuple[Callable[[Graph], Iterable[Diagnostic]], ...] = (unused_params, widened_dots)
 """Each finds its warnings in the elaborated graph of an op; it may run passes on it to see what becomes of it."""
 
 

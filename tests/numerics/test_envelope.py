@@ -201,21 +201,46 @@ def test_integers_beyond_f32_are_rounded_once_they_meet_reals() -> None:
     assert bound.high.tolist() == [2.0**24 + 2, 3.0]
 
 
-def test_a_dot_holds_a_computed_operand_in_the_storage_of_the_other() -> None:
+def test_a_dot_rounds_its_operands_only_where_it_says_so() -> None:
     graph = graph_of(
-        "op f(x: T[M, K], w: T[N, K], b: f32[N, K]) -> (y: f32[M, N], z: f32[M, N])\nwhere T in {bf16}:\n"
-        "    y = dot(x * 1.7, w, over=K)\n    z = dot(x * 1.7, b, over=K)"
+        "op f(x: T[M, K], w: T[N, K]) -> (y: f32[M, N], z: f32[M, N])\nwhere T in {bf16}:\n"
+        "    y = dot(x * 1.7, w, over=K, precision=T)\n    z = dot(x * 1.7, w, over=K)"
     )
     generator = torch.Generator().manual_seed(5)
     x, w = (torch.randn(n, 64, generator=generator).bfloat16() for n in (8, 4))
-    b = torch.randn(4, 64, generator=generator)
-    bounds = envelope(graph, {"x": x, "w": w, "b": b})
+    bounds = envelope(graph, {"x": x, "w": w})
     wide, narrow = x.float() * 1.7, (x.float() * 1.7).bfloat16().float()
     assert check(bounds["y"], wide @ w.float().T).passes
     assert check(bounds["y"], narrow @ w.float().T).passes
     assert not check(bounds["y"], narrow @ w.float().T * (1 + 2.0**-5)).passes
-    assert check(bounds["z"], wide @ b.T).passes
-    assert not check(bounds["z"], narrow @ b.T).passes
+    assert check(bounds["z"], wide @ w.float().T).passes
+    assert not check(bounds["z"], narrow @ w.float().T).passes
+
+
+@pytest.mark.parametrize("word", ["precision=T", "precision=(T, tf32)"])
+def test_a_dot_rounds_operands_to_a_type_that_they_have_not(word: str) -> None:
+    """Of f32 only where that type is of 16 bits; where it is f32, they may be cut off if the dot says so as well."""
+    graph = graph_of(
+        f"op f(x: T[K], a: f32[M, K], b: f32[N, K]) -> (y: f32[M, N], z: f32[M])\nwhere T in {{bf16, f32}}:\n"
+        f"    y = dot(a, b, over=K, {word})\n    z = dot(a, x, over=K, {word})"
+    )
+    generator = torch.Generator().manual_seed(11)
+    a, b, x = (torch.rand(*shape, 256, generator=generator) for shape in ((8,), (4,), ()))
+    for dtype in (torch.bfloat16, torch.float32):
+        bounds = envelope(graph, {"x": x.to(dtype), "a": a, "b": b})
+        narrow, cut = dtype == torch.bfloat16, dtype == torch.float32 and "tf32" in word
+        assert check(bounds["y"], a @ b.T).passes
+        assert check(bounds["y"], a.bfloat16().float() @ b.bfloat16().float().T).passes is (narrow or cut)
+        assert check(bounds["z"], a.bfloat16().float() @ x.to(dtype).float()).passes is (narrow or cut)
+        assert check(bounds["y"], in_tf32(a) @ in_tf32(b).T).passes is (narrow or cut)
+
+
+def test_what_f16_has_no_room_for_may_be_anything_only_where_it_is_rounded() -> None:
+    text = "op f(x: f16[M, K], w: f16[N, K]) -> y: f32[M, N]:\n    y = dot(x * x, w, over=K{})"
+    x, w = torch.tensor([[300.0, 1.0], [10.0, 1.0]]).half(), torch.tensor([[1.0, 2.0]]).half()
+    exact, rounded = (envelope(graph_of(text.format(w_)), {"x": x, "w": w})["y"] for w_ in ("", ", precision=f16"))
+    assert exact.unknown.tolist() == [[False], [False]]
+    assert rounded.unknown.tolist() == [[True], [False]]
 
 
 @pytest.mark.parametrize(("accum", "lossy"), [("exact", False), ("fast", True)])
@@ -268,7 +293,12 @@ def test_a_number_at_the_end_of_f32_may_become_0_or_infinite_in_tf32(end: float,
 
 @pytest.mark.parametrize(
     ("types", "a"),
-    [(("bf16", "f16"), "x"), (("f8e4m3", "f8e4m3"), "x"), (("f64", "f32"), "x"), (("f16", "f16"), "x * 1.7")],
+    [
+        (("bf16", "f16"), "x"),
+        (("f8e4m3", "f8e4m3"), "x"),
+        (("f64", "f32"), "x"),
+        (("f16", "f16"), "cast(x * 1.7, f16)"),
+    ],
 )
 def test_tf32_changes_nothing_where_no_operand_is_of_f32(types: tuple[str, str], a: str) -> None:
     text = f"op f(x: {types[0]}[M, K], w: {types[1]}[N, K]) -> y: f32[M, N]:\n    y = dot({a}, w, over=K, precision=%s)"

@@ -96,7 +96,7 @@ where T in {f16, bf16}:
     "a norm before the product": """
 op f(x: T[M, K], weight gain: T[K], weight w: T[N, K]) -> y: T[M, N]
 where T in {f16, bf16}:
-    y = dot(rmsnorm(x, gain, 1e-6, over=K), w, over=K)
+    y = dot(rmsnorm(x, gain, 1e-6, over=K), w, over=K, precision=T)
 """,
     "a norm behind the product": """
 op f(x: T[M, K], weight w: T[N, K], residual: T[M, N], weight gain: T[N]) -> (y: T[M, N], total: T[M, N])
@@ -107,7 +107,7 @@ where T in {f16, bf16}:
     "a product of a product": """
 op f(x: T[M, K], weight up: T[F, K], weight down: T[N, F]) -> y: T[M, N]
 where T in {f16, bf16}:
-    y = dot(silu(dot(x, up, over=K)), down, over=F)
+    y = dot(silu(dot(x, up, over=K)), down, over=F, precision=T)
 """,
     "a softmax between two products": """
 op f(q: T[B, M, K], k: T[B, N, K], v: T[B, N, D]) -> y: T[B, M, D]

@@ -29,8 +29,8 @@ where T in {f16, bf16, f32}:
 op f(x: T[M, K], weight gain: T[K], weight gate: T[N, K], weight up: T[N, K]) -> (y: T[M, N], z: f32[M, N])
 where T in {f16, bf16, f32}:
     normed = rmsnorm(x, gain, 1e-6, over=K)
-    z = dot(normed, up, over=K)
-    y = silu(dot(normed, gate, over=K)) * z
+    z = dot(normed, up, over=K, precision=T)
+    y = silu(dot(normed, gate, over=K, precision=T)) * z
 """,
     "batch": """
 op f(a: T[B, M, K], b: T[B, K, N]) -> y: T[B, M, N]

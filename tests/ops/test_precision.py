@@ -18,7 +18,7 @@ from fusec.runtime.ways import Trial, forced
 LINEAR = """
 op f(x: T[..., K], gain: T[K], weight w: T[N, K]) -> y: T[..., N]
 where T in {{f16, bf16, f32}}:
-    y = dot(x * gain, w, over=K, precision={})
+    y = dot(x * gain, w, over=K, precision=(T, {}))
 """
 
 EACH_ITS_OWN = """

@@ -28,27 +28,27 @@ SPECS = {
     "8 bits": """
 op f(x: T[..., K], weight w: i8[N, K], weight scale: f32[N], weight bias: T[N] = 0) -> y: T[..., N]
 where T in {f16, bf16, f32}:
-    y = dot(x, cast(w, f32) * scale, over=K) + bias
+    y = dot(x, cast(w, f32) * scale, over=K, precision=T) + bias
 """,
     "an optional gain": """
 op f(x: T[M, K], weight w: f8e4m3[N, K], weight scale: T[N], weight gain: T[K] = 1) -> y: T[M, N]
 where T in {f16, bf16}:
-    y = dot(x, w * scale * gain, over=K)
+    y = dot(x, w * scale * gain, over=K, precision=T)
 """,
     "a norm of rows": """
 op f(x: T[M, K], weight w: T[N, K], weight gain: T[K], eps: f32 = 1e-6) -> y: T[M, N]
 where T in {f16, bf16, f32}:
-    y = dot(rmsnorm(x, gain, eps, over=K), cast(rmsnorm(w, 1 + gain, 1e-6, over=K), T), over=K)
+    y = dot(rmsnorm(x, gain, eps, over=K), cast(rmsnorm(w, 1 + gain, 1e-6, over=K), T), over=K, precision=T)
 """,
     "a dot of weights": """
 op f(x: T[M, K], weight w: T[N, K], weight a: T[R, K], weight b: T[N, R]) -> y: T[M, N]
 where T in {f16, bf16, f32}:
-    y = dot(x, w + dot(b, a, over=R), over=K)
+    y = dot(x, w + dot(b, a, over=R), over=K, precision=T)
 """,
     "heads": """
 op f(x: T[M, K], weight w: i8[H*D, K], weight scale: f32[H*D], cos: T[M, D], sin: T[M, D]) -> y: T[M, H, D]
 where T in {f16, bf16, f32}, D % 2 == 0:
-    y = rope(dot(x, cast(w, f32) * scale, over=K), cos, sin, over=D)
+    y = rope(dot(x, cast(w, f32) * scale, over=K, precision=T), cos, sin, over=D)
 """,
     "behind a dot": """
 op f(x: T[M, K], weight w: T[N, K]) -> y: T[M, N]
@@ -58,7 +58,8 @@ where T in {f16, bf16, f32}:
     "two dots": """
 op f(x: T[M, K], weight gate: i8[N, K], weight up: i8[N, K], weight scale: f32[N]) -> y: T[M, N]
 where T in {f16, bf16, f32}:
-    y = silu(dot(x, cast(gate, f32) * scale, over=K)) * dot(x, cast(up, f32) * scale, over=K)
+    a, b = cast(gate, f32) * scale, cast(up, f32) * scale
+    y = silu(dot(x, a, over=K, precision=T)) * dot(x, b, over=K, precision=T)
 """,
 }
 
@@ -66,22 +67,22 @@ NOTHING_TO_PREPARE = {
     "a gain of the input": """
 op f(x: T[M, K], weight gain: T[K], weight w: T[N, K], eps: f32 = 1e-6) -> y: T[M, N]
 where T in {f16, bf16}:
-    y = dot(rmsnorm(x, gain, eps, over=K), w, over=K)
+    y = dot(rmsnorm(x, gain, eps, over=K), w, over=K, precision=T)
 """,
     "a number of the call": """
 op f(x: T[M, K], weight w: T[N, K], eps: f32 = 1e-6) -> y: T[M, N]
 where T in {f16, bf16}:
-    y = dot(x, rmsnorm(w, 1.0, eps, over=K), over=K)
+    y = dot(x, rmsnorm(w, 1.0, eps, over=K), over=K, precision=T)
 """,
     "no weight": """
 op f(x: T[M, K], w: i8[N, K], scale: f32[N]) -> y: T[M, N]
 where T in {f16, bf16}:
-    y = dot(x, cast(w, f32) * scale, over=K)
+    y = dot(x, cast(w, f32) * scale, over=K, precision=T)
 """,
     "nothing but what may be left out": """
 op f(x: T[M, K], weight gain: T[K] = 1) -> y: T[M]
 where T in {f16, bf16}:
-    y = dot(x, 2 * gain, over=K)
+    y = dot(x, 2 * gain, over=K, precision=T)
 """,
 }
 
@@ -236,7 +237,7 @@ def test_the_file_says_what_memory_is_taken(op: Compiled) -> None:
 MODULE = """
 op f(x: T[..., K], weight w: T[N, K], weight scale: T[N]) -> y: T[..., N]
 where T in {f16, bf16, f32}:
-    y = dot(x, w * scale, over=K)
+    y = dot(x, w * scale, over=K, precision=T)
 
 module Scaled(in_dim: K, out_dim: N) of f
 """

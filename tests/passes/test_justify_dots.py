@@ -44,6 +44,8 @@ def verdicts(body: str, rule: str, types: str = "{bf16, f32}") -> Verdicts:
         ("dot(x * s / sum(x, over=K), w, over=K)", ["s and reduction 1 have no axis K, and left"]),
         ("dot(-x * 2, w, over=K)", ["2 has no axis K, and left", "the sign left"]),
         ("dot(x, w * 0.5, over=K)", ["0.5 has no axis K, and left"]),
+        ("dot(x * s, exp(w), over=K)", ["s has no axis K, and left"]),
+        ("dot(x * g * s, q * 3, over=K)", ["s and 3 have no axis K, and left"]),
         (
             "dot(rmsnorm(x, g, 1e-6, over=K), w, over=K)",
             ["rsqrt in rmsnorm(x, g, 1e-6, over=K) has no axis K, and left"],
@@ -65,7 +67,6 @@ def test_what_left_a_dot(body: str, said: list[str]) -> None:
         ("dot(x * s, w, over=K, accum=f16)", "the sum is kept in f16, which has no room for what stays"),
         ("dot(n * s, m, over=K)", "what stays is a dot of integers, whose sum may not fit 32 bits"),
         ("dot(x * d, w, over=K)", "d is f64, and the dot of what stays is not"),
-        ("dot(x * s, exp(w), over=K)", "exp(w) would be rounded to T, and was not"),
     ],
 )
 def test_what_is_kept_in_a_dot_for_the_first_condition_that_fails(body: str, reason: str) -> None:
@@ -73,17 +74,20 @@ def test_what_is_kept_in_a_dot_for_the_first_condition_that_fails(body: str, rea
 
 
 def test_what_stays_is_not_rounded_to_a_type_of_less_range() -> None:
-    norm = "dot(rmsnorm(x, g, 1e-6, over=K), w, over=K)"
+    norm = "dot(rmsnorm(x, g, 1e-6, over=K), w, over=K, precision=T)"
     reason = "x * g would be rounded to f16 without it, which has less range than f32"
     assert verdicts(norm, "defer", "{bf16, f16}") == [(False, reason)]
-    peaked = "dot(softmax(x, over=K), w, over=K)"
+    peaked = "dot(softmax(x, over=K), w, over=K, precision=T)"
     assert verdicts(peaked, "defer", "{bf16, f16}") == [(True, "reduction 2 has no axis K, and left")]
+    wide = "dot(rmsnorm(x, g, 1e-6, over=K), w, over=K)"
+    left = "rsqrt in rmsnorm(x, g, 1e-6, over=K) has no axis K, and left"
+    assert verdicts(wide, "defer", "{bf16, f16}") == [(True, left)]
 
 
 def test_of_two_operands_one_may_be_rid_of_its_factor() -> None:
-    assert verdicts("dot(x * g * s, q * 3, over=K)", "defer") == [
-        (True, "s has no axis K, and left"),
-        (False, "x * g would be rounded to f8e4m3, and was not"),
+    assert verdicts("dot(x * g * s, q * 3, over=K, precision=T)", "defer", "{bf16, f16}") == [
+        (True, "3 has no axis K, and left"),
+        (False, "x * g would be rounded to f16 without it, which has less range than f32"),
     ]
 
 
@@ -96,6 +100,8 @@ def test_of_two_operands_one_may_be_rid_of_its_factor() -> None:
             "add in 1 + bias and gain follow from weights alone, and joined w",
         ),
         ("dot(cast(x * s, T) * gain, w, over=K)", "gain follows from weights alone, and joined w"),
+        ("dot(x * gain, w * 2, over=K)", "gain follows from weights alone, and joined w"),
+        ("dot(x * gain, wide, over=K, precision=T)", "gain follows from weights alone, and joined wide"),
     ],
 )
 def test_what_joined_a_weight(body: str, reason: str) -> None:
@@ -113,14 +119,30 @@ def test_what_joined_a_weight(body: str, reason: str) -> None:
         ("dot(exp(x) * gain, w, over=K)", "what stays, exp(x), is no stored tensor of reals"),
         ("dot(n * gain, w, over=K)", "what stays, n, is no stored tensor of reals"),
         ("dot(s * gain, w, over=K)", "gain is all that stays of its operand"),
-        ("dot(x * gain, w * 2, over=K)", "w * 2 * gain would be rounded to T, and was not"),
         ("dot(x * row, w, over=K)", "row has the axis M, which w has not"),
-        ("dot(x * gain, wide, over=K)", "wide * gain would be rounded to T, and was not"),
         ("dot(p * gain, v, over=K)", "numbers of f8e4m3 fill the range of their type, and a product may leave it"),
     ],
 )
 def test_what_does_not_join_a_weight_for_the_first_condition_that_fails(body: str, reason: str) -> None:
     assert verdicts(body, "fold") == [(False, reason)]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("dot(x, w, over=K)", "in T"),
+        ("dot(x * s, w, over=K)", "in T"),
+        ("dot(x * x, w, over=K)", "in f32, since an operand is computed"),
+        ("dot(x * x, wide, over=K, precision=tf32)", "in f32, of which operands may lose digits by precision=tf32"),
+        ("dot(x * x, w, over=K, precision=(T, tf32))", "in T, to which operands may be rounded by precision=T"),
+        ("dot(x, wide, over=K, precision=f16)", "in f16, to which operands may be rounded by precision=f16"),
+        ("dot(maximum(x, 0), w, over=K, precision=T)", "in T"),
+        ("dot(p, q, over=K)", "in bf16"),
+        ("dot(n, m, over=K)", ""),
+    ],
+)
+def test_what_a_dot_multiplies_in(body: str, said: str) -> None:
+    assert justified(body)[-1].multiplied == said
 
 
 def test_dots_are_told_apart() -> None:

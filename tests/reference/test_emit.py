@@ -216,7 +216,7 @@ def prepare(w, scale, D, H, T):
 
 WEIGHTS_OF_8_BITS = """op f(x: T[M, K], weight w: i8[H*D, K], cos: T[M, D], weight scale: f32[H*D] = 1) -> y: T[M, H, D]
 where T in {f16, bf16}:
-    y = dot(x, cast(w, f32) * scale, over=K) * cos
+    y = dot(x, cast(w, f32) * scale, over=K, precision=T) * cos
 """
 
 

@@ -35,6 +35,7 @@ LAYERS = (
     Layer("passes.plan", ("diagnostics", "ir"), ("sympy",)),
     Layer("passes.kernel", ("diagnostics", "ir", "passes.plan.survey"), ("sympy",)),
     Layer("passes.pipeline", ("diagnostics", "ir", "passes"), ("sympy",)),
+    Layer("passes.widened_dots", ("diagnostics", "ir", "passes"), ("sympy",)),
     Layer("passes.warnings", ("diagnostics", "ir", "passes"), ("sympy",)),
     Layer("reference", ("diagnostics", "ir.types", "ir.ops", "ir.expressions", "ir.graph"), ("sympy", "torch")),
     Layer("numerics", ("diagnostics", "ir", "reference"), ("sympy", "torch")),

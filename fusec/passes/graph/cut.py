@@ -9,15 +9,11 @@ from fusec.ir.builder import Builder
 from fusec.ir.expressions import Choose, Dot, Expr, Input, NodeId, operands
 from fusec.ir.flow import Affine, Load
 from fusec.ir.graph import Graph, Output, TensorParam, reachable
+from fusec.ir.multiply import is_number_of, multiplied_as
 from fusec.ir.plan import Held, Matrix
-from fusec.ir.types import DTYPES, Axis, Computed, Dim, Lead, Storage, union, without
+from fusec.ir.types import Axis, Computed, Dim, Lead, Storage, union, without
 from fusec.ir.words import another, is_word
 from fusec.passes.graph.resolve_views import resolve_views
-
-F32 = DTYPES["f32"]
-
-_MULTIPLIED = frozenset(DTYPES[name] for name in ("f16", "bf16", "f32"))
-"""The types of operands that matrix units multiply with sums in f32."""
 
 
 class Holders:
@@ -29,12 +25,12 @@ class Holders:
         self._order = union(*(dim for output in graph.outputs for dim in output.dims))
         self._taken = {named.name for named in (*graph.params, *graph.outputs, *graph.variables, *graph.solves)}
 
-    def stored(self, operand: NodeId) -> Matrix | None:
-        """The argument, or the part of one, that an operand is."""
+    def stored(self, operand: NodeId, storage: Storage) -> Matrix | None:
+        """The argument of type `storage`, or the part of one, that an operand is."""
         node = self._nodes[operand]
-        if isinstance(node.type.element, Computed):
+        if node.type.element != storage:
             return None
-        output = Output("operand", node.type.element, self.dims(node.type.axes), operand)
+        output = Output("operand", storage, self.dims(node.type.axes), operand)
         flow = resolve_views(replace(self._graph, outputs=(output,), scatters=()))
         if len(flow.stores) != 1:
             return None
@@ -71,14 +67,45 @@ class Holders:
         return wanted
 
 
-def multiplied_as(graph: Graph, dot: Dot) -> Storage | None:
-    """The one type that both operands of a dot are multiplied in; None where there is none."""
-    elements = {graph.nodes[number].type.element for number in (dot.a, dot.b)}
-    stored = [element for element in elements if not isinstance(element, Computed)]
-    if len(stored) > 1:
+def stored_as(graph: Graph, dot: Dot) -> Storage | None:
+    """The one type in which both operands of a dot can be stored to be multiplied; None where there is none.
+
+    Numbers that may be of f64 have none: what they would be stored in has fewer digits. Neither has a stored operand
+    that is of fewer bits: a copy in more bits, of a weight of 8 bits for f16, would take the memory that these save.
+    """
+    both = (dot.a, dot.b)
+    storage = multiplied_as(graph.nodes, dot)
+    if storage is None or any(may_be_f64(graph, number) for number in both):
         return None
-    storage = stored[0] if stored else F32
-    return storage if _MULTIPLIED.issuperset(storage.options) else None
+    for number in both:
+        element = graph.nodes[number].type.element
+        is_copied = element != storage and is_number_of(graph.nodes, number, storage)
+        if is_copied and not isinstance(element, Computed):
+            return None
+    return storage
+
+
+def multiplies_stored(graph: Graph) -> bool:
+    """Whether the operands of every dot can be stored in the type that they are multiplied in."""
+    exprs = (graph.nodes[number].expr for number in reachable(graph.nodes, graph.roots))
+    return all(stored_as(graph, expr) is not None for expr in exprs if isinstance(expr, Dot))
+
+
+def may_be_f64(graph: Graph, number: NodeId) -> bool:
+    """Whether a value may be computed in f64: one of that type is in its arithmetic, a cast of it is not."""
+    seen: set[NodeId] = set()
+    stack = [number]
+    while stack:
+        number = stack.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        element, expr = graph.nodes[number].type.element, graph.nodes[number].expr
+        if not isinstance(element, Computed) and any(option.name == "f64" for option in element.options):
+            return True
+        if isinstance(element, Computed):
+            stack += operands(expr)
+    return False
 
 
 def multiplications(graph: Graph, depth: list[int]) -> dict[NodeId, Storage]:
@@ -88,7 +115,7 @@ def multiplications(graph: Graph, depth: list[int]) -> dict[NodeId, Storage]:
     """
     live = sorted(reachable(graph.nodes, graph.roots))
     dots = {number: expr for number in live if isinstance(expr := graph.nodes[number].expr, Dot)}
-    found = {number: storage for number, dot in dots.items() if (storage := multiplied_as(graph, dot)) is not None}
+    found = {number: storage for number, dot in dots.items() if (storage := stored_as(graph, dot)) is not None}
     return found if len(found) == len(dots) and not may_be_left_out(graph, depth) else {}
 
 

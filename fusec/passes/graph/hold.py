@@ -1,13 +1,13 @@
 """Hold: the plan whose contractions multiply nothing but stored tensors, for what a matrix unit is fed with in boxes.
 
 Before: `y = rmsnorm(cast(act(dot(rmsnorm(x, gain), w, over=K)), T))`. After, one step after another:
-- a graph that stores `rmsnorm(x, gain)`, in the storage type of `w`;
+- a graph that stores `rmsnorm(x, gain)`, in the type that the dot multiplies in;
 - a contraction of that tensor and `w`, with all that stands behind it and needs no reduction, stored at the cast;
 - a graph that makes `y` of what is stored.
 
 Steps with and without dots take turns. A value waits for the last step that it can be computed in, so that little is
-kept between steps; a dot, a declared cast and an output are computed as soon as they can be: these are kept. A
-computed operand is rounded to the type of the other one, as the language says.
+kept between steps; a dot, a declared cast and an output are computed as soon as they can be: these are kept. An
+operand is stored in the type it is multiplied in, rounded to it where the dot permits that (`ir/multiply.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, Reduce, operands, with_operands
 from fusec.ir.graph import Graph, reachable
+from fusec.ir.multiply import F32
 from fusec.ir.plan import Chain, Held
 from fusec.ir.types import Storage, ValueType
-from fusec.passes.graph.cut import F32, Holders, multiplications, readers, step_of
+from fusec.passes.graph.cut import Holders, multiplications, readers, step_of
 
 
 def hold(graph: Graph) -> Chain | None:
@@ -46,7 +47,7 @@ class _Cutter:
             dot = self._nodes[number].expr
             assert isinstance(dot, Dot)
             for factor in (dot.a, dot.b):
-                if self._holders.stored(factor) is None and (factor, storage) not in self._factors:
+                if self._holders.stored(factor, storage) is None and (factor, storage) not in self._factors:
                     held = self._holders.holder(factor, storage, dot.axes, "operand")
                     self._factors[factor, storage] = held
         self._values = {number: self._kept(number) for number in self._crossing()}

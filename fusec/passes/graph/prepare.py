@@ -4,9 +4,9 @@ Before: `y = dot(x, cast(w, f32) * scale, over=K)` with the weights `w` and `sca
 - once for the weights, `w_ready = cast(w, f32) * scale`, in the type that the dot multiplies in, with K innermost;
 - in every call, `y = dot(x, w_ready, over=K)`.
 
-Prepared are the operands of dots that are no stored weights, and what a reduction or a dot makes of weights where
-behind a dot somebody reads it: a kernel there reads the weight for nothing else. Other arithmetic with weights
-(`1 + gain`) costs kernels nothing. What needs a number of the call, or `...`, is not prepared.
+Prepared are the operands of dots that are no stored weights of that type, and what a reduction or a dot makes of
+weights where behind a dot somebody reads it: a kernel there reads the weight for nothing else. Other arithmetic with
+weights (`1 + gain`) costs kernels nothing. What needs a number of the call, or `...`, is not prepared.
 
 Relies on a simplified graph. It must not be one from which factors were deferred: a gain that went from an argument
 into a weight would cost the memory of that weight again.
@@ -38,7 +38,7 @@ from fusec.ir.graph import DimParam, Graph, Node, Output, TensorParam, reachable
 from fusec.ir.plan import Held, Split
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DTYPES, Axis, Dim, Kind, Lead, Named, Storage, ValueType, product_extent, union, without
-from fusec.passes.graph.cut import Holders, multiplied_as
+from fusec.passes.graph.cut import Holders, stored_as
 from fusec.passes.graph.solve_extents import solve_extents
 
 
@@ -77,8 +77,8 @@ class _Divider:
             if reader in self._behind:
                 self._keep(number)
             return
-        storage = multiplied_as(self._graph, dot)
-        if storage is None or not self._is_given(number) or self._holders.stored(number):
+        storage = stored_as(self._graph, dot)
+        if storage is None or not self._is_given(number) or self._holders.stored(number, storage):
             return
         if (number, storage) not in self._operands:
             self._operands[number, storage] = self._held(number, storage, dot.axes)
@@ -175,7 +175,7 @@ class _Divider:
     def _prepared(self, reader: NodeId, number: NodeId) -> Held | None:
         """The tensor that a node is to one of its readers."""
         dot = self._nodes[reader].expr
-        storage = multiplied_as(self._graph, dot) if isinstance(dot, Dot) else None
+        storage = stored_as(self._graph, dot) if isinstance(dot, Dot) else None
         return self._operands.get((number, storage)) if storage else self._values.get(number)
 
 

@@ -1,7 +1,7 @@
 """Unfuse: the plan that leaves every product to the vendor's library, and what stands around products to kernels.
 
 Before: `y = act(dot(rmsnorm(x, gain), w, over=K) + bias)`. After, one step after another:
-- a graph that stores `rmsnorm(x, gain)`, in the storage type of `w`;
+- a graph that stores `rmsnorm(x, gain)`, in the type that the dot multiplies in;
 - the product of that tensor and `w`, stored as it is accumulated, in f32;
 - a graph that makes `y` of the stored product and `bias`.
 A stored operand is multiplied where it lies, and a product that is an output goes there. What follows from other
@@ -19,9 +19,10 @@ from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, operands, with_operands
 from fusec.ir.graph import Graph, Output
+from fusec.ir.multiply import F32
 from fusec.ir.plan import Chain, Held, LibraryProduct, Matrix
 from fusec.ir.types import Axis, Storage, ValueType, union, without
-from fusec.passes.graph.cut import F32, Holders, multiplications, readers, step_of
+from fusec.passes.graph.cut import Holders, multiplications, readers, step_of
 from fusec.passes.graph.views.positions import positions_of, walked
 
 
@@ -116,7 +117,7 @@ class _Cutter:
     def _matrix(self, operand: NodeId, inner: tuple[Axis, ...], storage: Storage) -> Matrix | None:
         """An operand where it lies, or where it is stored before; None where a caller may leave it out."""
         if self._depth[operand] == 0:
-            found = self._holders.stored(operand)
+            found = self._holders.stored(operand, storage)
             if found is not None:
                 return None if self._graph.tensor(found.tensor).optional else found
         for result in self._results.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.diagnostics import Diagnostic, Severity
-from fusec.ir.expressions import Cast, Choose, Gather, Input, MaxOf, Scalar
+from fusec.ir.expressions import Cast, Choose, Dot, Gather, Input, MaxOf, Scalar
 from fusec.ir.graph import DimParam, DTypeParam, Graph, Node, Output, Param, TensorParam, walk
 from fusec.ir.types import DTypeVar, Lead, Named
 from fusec.passes.graph.elaborate.extents import used_axes
@@ -70,4 +70,5 @@ def _tells_dtype(element: object, graph: Graph, others: tuple[Param, ...], nodes
         return False
     stored = [holder.element for holder in (*others, *graph.outputs) if isinstance(holder, TensorParam | Output)]
     rounded = [node.expr.dtype for node in nodes if isinstance(node.expr, Cast | MaxOf)]
+    rounded += [node.expr.rounded for node in nodes if isinstance(node.expr, Dot) and node.expr.rounded]
     return element in stored or element in rounded

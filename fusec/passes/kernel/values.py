@@ -36,7 +36,8 @@ from fusec.ir.kernel import (
     Whole,
     Widened,
 )
-from fusec.ir.types import Computed, Storage
+from fusec.ir.multiply import F32, multiplied_as
+from fusec.ir.types import Storage
 from fusec.passes.kernel.blocks import EARLY
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
@@ -117,25 +118,18 @@ class Values:
         a, b = dot.a, dot.b
         if str(self._facts.stage.block) in {str(axis) for axis in self._facts.nodes[a].type.axes}:
             a, b = b, a
-        storage = self._multiplied_as(a, b)
+        storage = multiplied_as(self._facts.nodes, dot)
         return self._factor(a, dot, storage, scope), self._factor(b, dot, storage, scope)
-
-    def _multiplied_as(self, a: NodeId, b: NodeId) -> Storage | None:
-        """The type of both operands of a dot: that of the stored one, and f32 where there are none or several."""
-        elements = {self._facts.nodes[n].type.element for n in (a, b)}
-        stored = {element for element in elements if not isinstance(element, Computed)}
-        (storage,) = stored if len(stored) == 1 else (None,)
-        return None if storage is None or any(option.bits == 8 for option in storage.options) else storage
 
     def _factor(self, number: NodeId, dot: Dot, storage: Storage | None, scope: Scope) -> Value:
         value = self.value(number, scope)
-        looked_up = isinstance(load := self._facts.nodes[number].expr, Load) and lookups(load.positions)
-        if isinstance(value, Name) and value.storage is not None and value.storage == storage and not looked_up:
+        is_zero = self._facts.padding.is_zero(number, dot.axes)
+        if is_zero and isinstance(value, Name) and value.storage is not None and value.storage == storage:
             return value
         wide = widened(value)
-        if not self._facts.padding.is_zero(number, dot.axes):
+        if not is_zero:
             wide = self._reductions.masked(wide, dot.axes, 0.0, scope)
-        if storage is None:
+        if storage is None or storage == F32:
             return wide
         rounded = Rounded(wide, self._target.dtype(storage), wide.dims, wide.kind)
         name = Name(self._naming.names.fresh(f"{self._naming.hint(number)}_stored"), wide.dims, wide.kind, storage)

@@ -1,7 +1,7 @@
 """Commute: a factor that is constant along a reduced axis leaves the reduction.
 
 Before: `amax(abs(x * r * w), over=N)` with `r = rsqrt(mean(x * x, over=N) + eps)`: two sweeps, one after the other.
-After:  `amax(abs(x * w), over=N) * r`: both reductions share one sweep.
+After:  `amax(abs(x * w), over=N) * r`: both reductions share one sweep (and `r` is 1 there where N is 0).
 
 Obligations, all checked here: the factor has none of the reduced axes; for `amax` and `amin` it is proved positive
 (`sum` takes any sign); no declared cast stands between factor and reduction. A factor is moved only when it waits for
@@ -10,8 +10,7 @@ What comes after uses the product that was reduced, `(x * w) * r`, so that `x` a
 
 What the rule does not keep is the range: where `x * w` is beyond f32 and `(x * r) * w` is not, the result is infinite,
 or NaN where `r` is 0. That takes two numbers of f32 or bf16 whose product exceeds 3.4e38; numbers of f16 and of 8 bits
-cannot do it. Along an axis of no elements the factor may be a mean or a maximum of nothing, and what it left NaN. The
-error bound of an op is that of the graph after this pass, and says nothing for a result beyond f32.
+cannot do it. The error bound of an op is that of the graph after this pass, and says nothing for a result beyond f32.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from fusec.ir.expressions import (
 )
 from fusec.ir.graph import Graph, Node
 from fusec.ir.types import REAL, Axis, Computed, Kind, ValueType, union
+from fusec.passes.plan.unless_empty import unless_empty
 
 _MOST_FACTORS = 32
 """More leave no reduction: squares of squares have exponentially many."""
@@ -65,7 +65,7 @@ def _commuted(
         return keep(builder, node, args)
     products |= factoring.products
     inner = builder.add(Reduce(reduce.op, found.rest, reduce.axes), node.type, span=node.span)
-    for factor in found.factors:
+    for factor in (unless_empty(builder, factor, reduce.axes) for factor in found.factors):
         axes = union(builder[inner].type.axes, builder[factor].type.axes)
         inner = builder.add(Elementwise("mul", (inner, factor)), ValueType(REAL, axes), node.name, node.span)
     return inner
@@ -237,7 +237,9 @@ def is_positive(builder: GraphBuilder | tuple[Node, ...], value: NodeId) -> bool
                 return True
             case Elementwise(op="maximum", args=args):
                 return any(map(known, args))
-            case Elementwise(op="mul" | "div" | "add" | "minimum", args=args):
+            case (
+                Elementwise(op="mul" | "div" | "add" | "minimum", args=args) | Elementwise(op="where", args=(_, *args))
+            ):
                 return all(map(known, args))
             case Elementwise(op="sqrt" | "abs", args=(arg,)) | Reduce(op="amax" | "amin", arg=arg):
                 return known(arg)

@@ -7,22 +7,19 @@ computed once.
 Factors leave either operand as they stand in it: multiplying, dividing or turning the sign. Sums are not distributed,
 and a declared cast is never crossed. Obligations, checked by `move`, for what leaves:
 - it has none of the contracted axes;
-- no operand is rounded to a type that neither was rounded to before. A computed operand is held in the storage type of
-  a stored one, so to make one operand stored may be to round the other;
-- an operand that is rounded to a type of less range than f32 (f16, 8 bits) is what it was, or peaks at 1 along the
-  contracted axes, as `exp(s - amax(s))` does: numbers that a factor kept in range stay with it;
+- an operand that may be rounded (`precision=T`) to a type of less range than f32 (f16) is what it was, or peaks at 1
+  along the contracted axes, as `exp(s - amax(s))` does: numbers that a factor kept in range stay with it;
 - neither the sum (`accum=f16`) nor the arithmetic (integers, f32 in place of f64) gets less range or precision.
 For what joins a weight, besides:
 - both follow from weights and literals alone, and the product has no more axes than the weight;
-- what stays is stored, has every contracted axis, and has the type that the other operand was rounded to: every product
-  of the sum has one rounding to that type before and one after, of the same relative size.
+- what stays is stored and has every contracted axis. Where operands may be rounded to its type, every product of the
+  sum has one rounding to that type before and one after, of the same relative size.
 
 The range that is kept is that of commuted products: where a sum of products with `x` is beyond f32 and one with `x * r`
 is not, the result is infinite or NaN; numbers of f16 cannot do it. Where a factor is infinite or a divisor 0, the
-result is infinite or NaN as before, but may be the other of the two. Along an axis of no elements a dot is 0, unless a
-factor that left it is itself a mean or a maximum of nothing. A weight with its gain has the range of its
-storage type: in f16 it is infinite beyond 65504, and has fewer bits below 2**-14. The error bound of an op is that of
-the graph after this pass: it has the rounding of the product in it, and says nothing where that is infinite.
+result is infinite or NaN as before, but may be the other of the two. A weight with its gain that is rounded has the
+range of that type: in f16 it is infinite beyond 65504, and has fewer bits below 2**-14. The error bound of an op is
+that of the graph after this pass: it has the rounding of the product in it, and says nothing where that is infinite.
 """
 
 from __future__ import annotations
@@ -37,6 +34,7 @@ from fusec.ir.graph import Graph, Node
 from fusec.ir.types import REAL, ValueType, union, without
 from fusec.passes.plan.factor import Factor, Product, product, weights_of
 from fusec.passes.plan.move import Moves, moves
+from fusec.passes.plan.unless_empty import unless_empty
 
 Watch: TypeAlias = Callable[[GraphBuilder, Node, Moves], None]
 """Told of every dot with real operands: the nodes so far, its node, and what becomes of it."""
@@ -70,7 +68,8 @@ def _written(builder: GraphBuilder, node: Node, dot: Dot, found: Moves) -> NodeI
     axes = without(union(builder[a].type.axes, builder[b].type.axes), dot.axes)
     result = builder.add(replace(dot, a=a, b=b), replace(node.type, axes=axes), node.name, node.span)
     for factor in found.left.factors:
-        result = _times(builder, result, factor, node)
+        kept = unless_empty(builder, factor.value, dot.axes)
+        result = _times(builder, result, replace(factor, value=kept), node)
     if found.left.negative:
         result = builder.add(Elementwise("neg", (result,)), builder[result].type, node.name, node.span)
     return result

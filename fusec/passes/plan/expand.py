@@ -1,7 +1,7 @@
 """Expand dots: write each as the sum of a product, for a kernel that has no use for the matrix unit.
 
-Before: `dot(x, w, over=K)`; after: `sum(x * w, over=K)`. A computed operand is then not rounded to the storage type of
-the other one, which the language leaves open. Relies on resolved views.
+Before: `dot(x, w, over=K)`; after: `sum(x * w, over=K)`. Operands are then not rounded where `precision=T` would permit
+it. Relies on resolved views.
 """
 
 from __future__ import annotations

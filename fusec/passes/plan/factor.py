@@ -10,8 +10,21 @@ from typing import TypeAlias
 
 from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import GraphBuilder
-from fusec.ir.expressions import Cast, Choose, Elementwise, Extent, Gather, Index, Input, NodeId, Scalar, operands
+from fusec.ir.expressions import (
+    Cast,
+    Choose,
+    Dot,
+    Elementwise,
+    Extent,
+    Gather,
+    Index,
+    Input,
+    NodeId,
+    Scalar,
+    operands,
+)
 from fusec.ir.graph import Graph, Node
+from fusec.ir.multiply import is_number_of
 from fusec.ir.types import Axis, Computed, Kind, Storage, union
 
 Nodes: TypeAlias = GraphBuilder | tuple[Node, ...]
@@ -114,10 +127,10 @@ def reads(nodes: Nodes, value: NodeId, weights: frozenset[str]) -> bool:
     return any(isinstance(expr, Input | Gather) and expr.param in weights for expr in exprs)
 
 
-def held_as(nodes: Nodes, operand: Product, other: Product) -> Storage | None:
-    """The storage type a dot rounds an operand to: that of the other one, if that is stored and this one computed."""
-    storage = stored_as(nodes, other)
-    if stored_as(nodes, operand) is not None or storage is None or storage.kind is not Kind.REAL:
+def rounded_as(nodes: Nodes, operand: Product, dot: Dot) -> Storage | None:
+    """The storage type a dot may round an operand to; None if it may not, or if the operand is a number of it."""
+    storage, alone = dot.rounded, operand.alone
+    if storage is None or (alone is not None and is_number_of(nodes, alone, storage)):
         return None
     return storage
 

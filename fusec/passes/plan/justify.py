@@ -13,8 +13,9 @@ from fusec.ir.builder import GraphBuilder
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Flow, FlowNode, axes_text
 from fusec.ir.graph import Graph, Node
+from fusec.ir.multiply import F32, is_number_of, multiplied_as
 from fusec.ir.plan import Plan, Stage
-from fusec.ir.types import Axis
+from fusec.ir.types import Axis, Computed
 from fusec.passes.plan.commute import reduces_over
 from fusec.passes.plan.defer import deferred
 from fusec.passes.plan.factor import Factor
@@ -44,11 +45,12 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """A dot of an op, counted from 1, in the words of its spec."""
+    """A dot of an op, counted from 1, in the words of its spec, and the type that it multiplies in, in words."""
 
     number: int
     words: str
     rules: tuple[Rule, ...]
+    multiplied: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,13 @@ def contractions(graph: Graph, before: Graph) -> tuple[Contraction, ...]:
     def told(builder: GraphBuilder, node: Node, found: Moves) -> None:
         rules[dot_mark_of(node)] = (*_defer(builder, node, found), _fold(builder, found))
 
-    deferred(before, told)
+    after = deferred(before, told)
+    multiplied = {
+        dot_mark_of(node): _multiplied(after, node.expr) for node in after.nodes if isinstance(node.expr, Dot)
+    }
     shared = (Rule("share", True, "equal to another dot, computed once"),)
     return tuple(
-        Contraction(number, words(graph.nodes[node]), rules.get(number, shared))
+        Contraction(number, words(graph.nodes[node]), rules.get(number, shared), multiplied.get(number, ""))
         for node, number in dot_numbers(graph).items()
     )
 
@@ -172,6 +177,21 @@ def _fold(builder: GraphBuilder, found: Moves) -> Rule:
     weight = words(builder[found.operands[found.onto].factors[0].value])
     verb = "follows" if len(found.folded) == 1 else "follow"
     return Rule("fold", True, f"{_all(builder, found.folded)} {verb} from weights alone, and joined {weight}")
+
+
+def _multiplied(graph: Graph, dot: Dot) -> str:
+    """The type that a dot multiplies in once factors have left it, and the word by which operands are rounded to it."""
+    storage = multiplied_as(graph.nodes, dot)
+    if storage is None:
+        return ""
+    both = (dot.a, dot.b)
+    if not all(is_number_of(graph.nodes, number, storage) for number in both):
+        return f"in {storage}, to which operands may be rounded by precision={storage}"
+    if storage == F32 and dot.precision != "ieee":
+        return f"in f32, of which operands may lose digits by precision={dot.precision}"
+    types = {graph.nodes[number].type.element for number in both}
+    computed = storage == F32 and any(isinstance(element, Computed) for element in types)
+    return f"in {storage}{', since an operand is computed' if computed else ''}"
 
 
 def _all(builder: GraphBuilder, factors: tuple[Factor, ...]) -> str:

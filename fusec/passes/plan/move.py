@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from fusec.ir.expressions import Cast, Dot
-from fusec.ir.types import DType, Kind, Storage, without
+from fusec.ir.types import DType, Kind, without
 from fusec.passes.plan.factor import (
     Factor,
     Nodes,
     Product,
     axes_of,
     follows_from,
-    held_as,
     in_f64,
     product,
     reads,
+    rounded_as,
     spans,
     stored_as,
 )
@@ -110,12 +110,10 @@ class _Mover:
         if in_f64(self.nodes, left) - in_f64(self.nodes, stays):
             return f"{said(self.nodes, left)} is f64, and the dot of what stays is not"
         for place, operand in enumerate(moves.operands):
-            held = held_as(self.nodes, operand, moves.operands[1 - place])
-            if held is None:
+            rounded = rounded_as(self.nodes, operand, self.dot)
+            if rounded is None:
                 continue
-            if held not in self._held(before):
-                return f"{self._said(operand)} would be rounded to {held}, and was not"
-            narrow = [dtype for dtype in held.options if _exponent_bits(dtype) < _EXPONENT_BITS_F32]
+            narrow = [dtype for dtype in rounded.options if _exponent_bits(dtype) < _EXPONENT_BITS_F32]
             lighter = len(operand.factors) < len(before[place].factors) and place != moves.onto
             if narrow and left and lighter and not self._peaks_at_one(operand):
                 return (
@@ -182,10 +180,6 @@ class _Mover:
         """Whether a dot of these is one of integers."""
         alone = (operand.alone for operand in operands)
         return all(value is not None and self.nodes[value].type.kind is Kind.INT for value in alone)
-
-    def _held(self, operands: Operands) -> tuple[Storage | None, ...]:
-        a, b = operands
-        return held_as(self.nodes, a, b), held_as(self.nodes, b, a)
 
     def _peaks_at_one(self, operand: Product) -> bool:
         return operand.alone is not None and peaks_at_one(self.nodes, operand.alone, self.dot.axes)

@@ -109,6 +109,8 @@ def words(node: Node) -> str:
             return str(value)
     op = expr.op if isinstance(expr, Elementwise | Reduce) else type(expr).__name__.lower()
     text = " ".join(node.span.text.split()) if node.span else ""
+    if op == "where" and text and "where" not in text:
+        return text  # A factor that left a reduction, which a rule wrote so (`unless_empty`).
     return text if text.startswith(f"{op}(") else f"{op} in {text}" if text else node.name or op
 
 

@@ -16,9 +16,12 @@ from fusec.passes.graph.elaborate.context import MAX_CALLS, MAX_NODES
 from fusec.passes.graph.elaborate.expressions import Expressions
 from fusec.passes.graph.elaborate.frame import Frame
 from fusec.passes.graph.elaborate.identifiers import check_axis_name
-from fusec.passes.graph.elaborate.primitives import Given, Place, Primitive, Wants
+from fusec.passes.graph.elaborate.primitives import Given, Place, Precision, Primitive, Wants
 from fusec.passes.graph.elaborate.report import did_you_mean, listing
 from fusec.passes.graph.elaborate.signature import MAX_AXES
+
+_FLOATS = ("f16", "bf16", "f32", "f64")
+"""The dtypes that `precision` takes; the wide ones, which a type variable may be, change nothing."""
 
 
 class Calls(Expressions):
@@ -136,6 +139,8 @@ class Calls(Expressions):
                 return self._storage(exprs[0])
             case Wants.WORD:
                 return self._word(exprs[0], place.words)
+            case Wants.PRECISION:
+                return self._precision(exprs[0], place.words)
             case Wants.RENAMING:
                 return self._renaming(exprs[0])
             case _:
@@ -157,6 +162,34 @@ class Calls(Expressions):
             return text
         self.fault(f"only {listing(words, 'or')} can stand here", expr.span, help=did_you_mean(text, words))
         return None
+
+    def _precision(self, expr: syntax.Expr, words: tuple[str, ...]) -> Precision | None:
+        """A word, a dtype, or one of each in parentheses."""
+        items = expr.items if isinstance(expr, syntax.Several) else (expr,)
+        said = [item.span.text for item in items if item.span.text in words]
+        types = [item for item in items if item.span.text not in words]
+        if len(said) > 1 or len(types) > 1:
+            help = "for example `precision=(T, tf32)`"
+            self.fault("a dot has one word for f32, and one dtype to round operands to", expr.span, help=help)
+            return None
+        rounded = self._multiplied(types[0], words) if types else None
+        return Precision(said[0] if said else "ieee", rounded) if rounded or not types else None
+
+    def _multiplied(self, expr: syntax.Expr, words: tuple[str, ...]) -> Storage | None:
+        """A dtype that operands of a dot may be rounded to."""
+        if not self.is_type(expr):
+            possible = (*words, "f16", "bf16")
+            help = did_you_mean(expr.span.text, possible) or "or a type variable of `f16`, `bf16` and `f32`"
+            self.fault(f"only {listing(possible, 'or')} can stand here", expr.span, help=help)
+            return None
+        storage = self._storage(expr)
+        wrong = next((option for option in storage.options if option.name not in _FLOATS), None) if storage else None
+        if wrong:
+            text = f"`{storage}`" if storage == wrong else f"`{storage}`, which may be `{wrong}`"
+            message = f"operands of a dot are rounded to `f16` or `bf16`, not to {text}"
+            self.fault(message, expr.span, help=f"`cast` rounds to every dtype: `dot(cast(x, {wrong}), ...)`")
+            return None
+        return storage
 
     def _renaming(self, expr: syntax.Expr) -> tuple[Axis, Axis] | None:
         if not isinstance(expr, syntax.Arrow):

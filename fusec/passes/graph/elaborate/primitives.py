@@ -24,6 +24,7 @@ class Wants(Enum):
     PARTS = "the parts of an axis"
     DTYPE = "a dtype"
     WORD = "a word"
+    PRECISION = "how exact operands are"
     RENAMING = "`OLD -> NEW`"
 
 
@@ -37,7 +38,17 @@ class Surroundings(Protocol):
         """The axes of parts that the signature declares."""
 
 
-Given: TypeAlias = NodeId | tuple[NodeId, ...] | Axis | Dim | tuple[Dim, ...] | Storage | str | tuple[Axis, Axis] | None
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """What a dot may do to its operands: leave out what `word` says, and round to the storage type `rounded`."""
+
+    word: str = "ieee"
+    rounded: Storage | None = None
+
+
+Given: TypeAlias = (
+    NodeId | tuple[NodeId, ...] | Axis | Dim | tuple[Dim, ...] | Storage | str | tuple[Axis, Axis] | Precision | None
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +92,9 @@ def _parts_of(layout: Layout) -> Callable[..., tuple[Expr, ...]]:
     return lambda _, x, over: tuple(Part(x, over, layout, index) for index in range(2))
 
 
-def _dot(_: Surroundings, a: NodeId, b: NodeId, over: Dim, accum: str | None, precision: str | None) -> Expr:
-    return Dot(a, b, over, accum or "exact", precision or "ieee")
+def _dot(_: Surroundings, a: NodeId, b: NodeId, over: Dim, accum: str | None, precision: Precision | None) -> Expr:
+    precision = precision or Precision()
+    return Dot(a, b, over, accum or "exact", precision.word, precision.rounded)
 
 
 def _split(around: Surroundings, x: NodeId, parts: tuple[Dim, ...]) -> tuple[Expr, ...]:
@@ -137,7 +149,7 @@ _STRUCTURAL = (
             Place("b", Wants.VALUE),
             Place("over", Wants.AXES),
             Place("accum", Wants.WORD, required=False, words=("exact", "fast", "f16")),
-            Place("precision", Wants.WORD, required=False, words=("ieee", "tf32")),
+            Place("precision", Wants.PRECISION, required=False, words=("ieee", "tf32")),
         ),
         _dot,
     ),

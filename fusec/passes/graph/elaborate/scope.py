@@ -157,6 +157,13 @@ class Scope:
             isinstance(leaf, syntax.Number) or self._names_axes(leaf) for leaf in leaves
         )
 
+    def is_type(self, expr: syntax.Expr) -> bool:
+        """Whether `expr` is a name of a dtype, as far as that is known of it."""
+        if not isinstance(expr, syntax.Name):
+            return False
+        known = self.names.get(expr.text)
+        return isinstance(known.bound, Type | None) if known else self._dtype(expr.text) is not None
+
     def _names_axes(self, expr: syntax.Expr | None) -> bool:
         match expr:
             case syntax.Dots():

@@ -1,0 +1,106 @@
+"""Multiply: the type in which a dot multiplies its operands, the same in every plan and for any number of rows.
+
+A computed operand is a number of f32, and multiplied as one. Both operands are multiplied in a storage type where each
+is sure to be a number of that type, or where the dot permits to round to it (`precision=T`).
+"""
+
+from __future__ import annotations
+
+from math import frexp, isinf
+from typing import Protocol
+
+from fusec.ir.expressions import Choose, Const, Dot, Elementwise, Merge, NodeId, Part, Reduce, Rename
+from fusec.ir.types import DTYPES, Computed, DType, Element, Kind, Storage, ValueType
+
+F32 = DTYPES["f32"]
+
+MULTIPLIED = frozenset(DTYPES[name] for name in ("f16", "bf16", "f32"))
+"""The types of operands that matrix units multiply with sums in f32."""
+
+_EXPONENTS = range(-13, 17)
+"""Those of the normal numbers of f16, as `frexp` counts them. Other types have all of these."""
+
+
+class Typed(Protocol):
+    """A node of a graph or of a flow."""
+
+    @property
+    def expr(self) -> object: ...
+
+    @property
+    def type(self) -> ValueType: ...
+
+
+class Nodes(Protocol):
+    """The nodes of a graph or of a flow, by number."""
+
+    def __getitem__(self, number: NodeId, /) -> Typed: ...
+
+
+def multiplied_as(nodes: Nodes, dot: Dot) -> Storage | None:
+    """The storage type in which both operands of a dot are multiplied, one of `MULTIPLIED` whatever a caller chooses.
+
+    The first that holds both: that of one of them if it is of 16 bits, the one that the dot rounds to, that of one of
+    them, bf16 (which holds 8 bits) and f32. None for integers and f64.
+    """
+    both = (dot.a, dot.b)
+    elements = [nodes[number].type.element for number in both]
+    stored = [element for element in elements if not isinstance(element, Computed)]
+    short = [element for element in stored if all(option.bits == 16 for option in element.options)]
+    for storage in (*short, dot.rounded, *stored, DTYPES["bf16"], F32):
+        if storage is None or not MULTIPLIED.issuperset(storage.options):
+            continue
+        if storage is dot.rounded or all(is_number_of(nodes, number, storage) for number in both):
+            return storage
+    return None
+
+
+def is_number_of(nodes: Nodes, number: NodeId, storage: Storage) -> bool:
+    """Whether a real value is sure to be a number of a storage type: rounding to it would change nothing."""
+    seen: set[NodeId] = set()
+    stack = [number]
+    while stack:
+        number = stack.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        type, expr = nodes[number].type, nodes[number].expr
+        if _holds(storage, type.element):
+            continue
+        match expr:
+            case Const(value) if all(_has(option, value) for option in storage.options):
+                pass
+            case _ if type.element != Computed(Kind.REAL):
+                return False
+            case Elementwise(op="where", args=(_, *chosen)):
+                stack += chosen
+            case Elementwise(op="abs" | "neg" | "minimum" | "maximum", args=args) | Merge(args=args):
+                stack += args
+            case Reduce(op="amax" | "amin", arg=arg) | Part(arg=arg) | Rename(arg=arg):
+                stack.append(arg)
+            case Choose(cases=cases):
+                stack += (case for _, case in cases)
+            case _:
+                return False
+    return True
+
+
+def _holds(storage: Storage, element: Element) -> bool:
+    """Whether every number of an element is one of `storage`, whatever types a caller chooses."""
+    if element == storage:
+        return True
+    own = (F32,) if element == Computed(Kind.REAL) else () if isinstance(element, Computed) else element.options
+    return bool(own) and all(_includes(wide, dtype) for wide in storage.options for dtype in own)
+
+
+def _includes(wide: DType, dtype: DType) -> bool:
+    exponents = [one.bits - one.mantissa for one in (wide, dtype)]
+    return wide.kind is dtype.kind is Kind.REAL and wide.mantissa >= dtype.mantissa and exponents[0] >= exponents[1]
+
+
+def _has(dtype: DType, value: float) -> bool:
+    """Whether a literal is a number of `dtype`; a number that is small or large for 16 bits is taken for none."""
+    if value == 0 or isinf(value):
+        return True
+    fraction, exponent = frexp(value)
+    return exponent in _EXPONENTS and (fraction * 2.0 ** (dtype.mantissa + 1)).is_integer()
