@@ -41,6 +41,11 @@ op rows(x: T[P, K], w: T[N, K], at: i32[M]) -> y: f32[M, N]
 where T in {f16, f32}:
     y = dot(x[at], w, over=K)
 """,
+    "both operands are looked up": """
+op both(x: T[P, M], t: T[Q, N], i: i32[K], j: i32[K]) -> y: f32[M, N]
+where T in {f16, f32}:
+    y = dot(x[i], t[j + 1], over=K)
+""",
 }
 
 

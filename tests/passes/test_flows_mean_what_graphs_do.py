@@ -117,3 +117,34 @@ where E == D, M == D:
     z = rename(x[at], D -> M) * y - rename(sum(x[rename(at, E -> M)], over=D), M -> E)
 """,
 }
+
+
+WRITTEN = {
+    "halves at an index along the axis": """op f(x: f32[M, D], at: i32[M, D], mut c: f32[P]) -> y: f32[M, D]
+where D % 2 == 0:
+    a, b = halves(x, over=D)
+    y = join(-b, a, over=D)
+    c[at] = y
+""",
+    "pairs at an index of their own": """op f(x: f32[M, D], at: i32[D], mut c: f32[P, M]):
+    a, b = pairs(x, over=D)
+    c[at + 1] = interleave(-b, a, over=D)
+""",
+    "parts at an index along all of them": """op f(x: f32[Q + R], at: i32[Q + R], n: dim(Q), mut c: f32[P]):
+    a, b = split(x, Q, R)
+    c[at] = concat(-a, b, over=Q + R)
+""",
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
+def test_what_is_written_part_by_part(text: str) -> None:
+    (graph,) = graphs(text)
+    case = Case(op="f", seed=1, extents={"M": 2, "D": 4, "Q": 3, "R": 3, "P": 40})
+    arguments = build(graph, case).arguments
+    at = arguments["at"]
+    assert isinstance(at, torch.Tensor)
+    places = torch.randperm(39, generator=torch.Generator().manual_seed(1))[: at.numel()]
+    given = arguments | {"at": places.reshape(at.shape).to(torch.int32)}
+    found, meant = evaluate_flow(resolve_views(simplify(graph)), graph, given), evaluate(graph, given)
+    assert torch.equal(found["c"], meant["c"])

@@ -28,6 +28,7 @@ from fusec.ir.expressions import (
     Gather,
     Index,
     Input,
+    Layout,
     MaxOf,
     Merge,
     NodeId,
@@ -49,11 +50,13 @@ from fusec.ir.flow import (
     Size,
     Store,
     flow_with_operands,
+    lookups,
     position_axes,
+    with_lookups,
 )
 from fusec.ir.graph import Graph, Node, Output, Scatter
 from fusec.ir.places import is_injective
-from fusec.ir.types import INT, Dim, Lead, Sum, ValueType, extent, product_extent, union
+from fusec.ir.types import INT, Axis, Dim, Lead, Sum, ValueType, extent, product_extent, union
 from fusec.ir.verify_flow import verify_flow
 from fusec.passes.graph.views.exchange import Exchange
 from fusec.passes.graph.views.parts import Clash, Parts, Split, Value
@@ -113,19 +116,26 @@ class _Resolver:
         return value
 
     def _stores(self, store: Store, value: Value) -> list[Store]:
-        stored = position_axes(store.positions)
+        indices = (self._builder[index].type.axes for index in lookups(store.positions))
+        stored = union(position_axes(store.positions), *indices)
         if isinstance(value, Split):
             if clash := self._parts.clash(value.axis, value.layout, stored):
                 raise self._taken_twice(clash, store.span)
             return [
                 found
                 for k, part in enumerate(value.parts)
-                for found in self._stores(part_of_store(store, value.axis, value.layout, k), part)
+                for found in self._stores(self._part_of(store, value.axis, value.layout, k), part)
             ]
         split = self._parts.split(value, stored)
         if split is not None and self._parts.clash(split.axis, split.layout, stored) is None:
             return self._stores(store, split)
         return [replace(store, value=value)]
+
+    def _part_of(self, store: Store, axis: Axis, layout: Layout, k: int) -> Store:
+        """The store of part `k` of what a store writes, at that part of what its positions are looked up by."""
+        parts = (self._parts.part(index, axis, layout, k) for index in lookups(store.positions))
+        indices = tuple(part for part in parts if isinstance(part, NodeId))
+        return part_of_store(replace(store, positions=with_lookups(store.positions, indices)), axis, layout, k)
 
     # Values
 

@@ -26,6 +26,8 @@ def contractions(facts: Survey, label: str) -> tuple[Plan, ...] | str:
     """The plans in order of preference, the last of which takes all extents, or why there is none."""
     nodes, live = facts.flow.nodes, facts.flow.live
     dots = {n: expr for n in live if isinstance(expr := nodes[n].expr, Dot)}
+    if not dots:
+        return "its dots are over axes that views take apart to the last position"
     contracted = set(next(iter(dots.values())).axes)
     if any(set(dot.axes) != contracted for dot in dots.values()):
         return "its dots contract different axes"
