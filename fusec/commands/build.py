@@ -165,7 +165,9 @@ def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
     verdicts = [verdict for group in report.verdicts.values() for verdict in group]
     if verdicts:
         targets = ", ".join(dict.fromkeys(verdict.target for verdict in verdicts))
-        yield f"Resource gate: {len(verdicts)} kernel variants on {targets}."
+        missing = sum(map(len, report.not_compiled.values()))
+        rest = f"; {missing} kernels were not compiled" if missing else ""
+        yield f"Resource gate: {len(verdicts)} kernel variants on {targets}{rest}."
     skipped = Counter(f"{verdict.target}: {verdict.skipped}" for verdict in verdicts if verdict.skipped)
     for reason, count in skipped.items():
         yield f"  {count} skipped on {reason}"
@@ -193,6 +195,7 @@ def to_json(report: Report, check: bool) -> dict[str, Any]:
             "module": record.module,
             "plans": [asdict(plan) for plan in op.plans],
             "gate": [asdict(verdict) for verdict in report.verdicts[op.name]],
+            "not_compiled": list(report.not_compiled[op.name]),
             "verification": next((asdict(made) for made in report.verifications if made.op == op.name), None),
         }
         for record in report.files

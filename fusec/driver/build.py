@@ -78,6 +78,8 @@ class Report:
     verifications: tuple[Verification, ...]
     changes: package.Changes
     strict: bool = False
+    gated: bool = False
+    """Whether kernels were compiled."""
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -88,12 +90,25 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Kernels that are right and slower than they should be, and those that no verification ran, a line each."""
+        """Kernels that are right and slower than they should be, and those not compiled or not run, a line each."""
         return () if self.strict else (*self._told(lambda verdict: verdict.only_spills), *self._unseen())
+
+    @property
+    def not_compiled(self) -> dict[str, tuple[str, ...]]:
+        """By op, the kernels that the gate should have compiled, and found no call for."""
+        found: dict[str, tuple[str, ...]] = {}
+        for op in (op for record in self.files for op in record.ops):
+            known = {verdict.kernel for verdict in self.verdicts.get(op.name, ())}
+            kernels = dict.fromkeys(kernel for plan in op.plans for kernel in plan.kernels)
+            found[op.name] = tuple(kernel for kernel in kernels if kernel not in known) if self.gated else ()
+        return found
 
     def _unseen(self) -> tuple[str, ...]:
         checks = (check for check in self.verifications if check.not_run and not check.failure)
-        return tuple(f"{check.op} on {check.where}: not run: {', '.join(check.not_run)}" for check in checks)
+        return (
+            *(f"{op}: not compiled: {', '.join(kernels)}" for op, kernels in self.not_compiled.items() if kernels),
+            *(f"{check.op} on {check.where}: not run: {', '.join(check.not_run)}" for check in checks),
+        )
 
     def _told(self, wanted: Callable[[Verdict], bool]) -> tuple[str, ...]:
         return tuple(
@@ -138,7 +153,7 @@ def build_folder(
             package.write(staged, contents)
             pairs = tuple(zip(sources, files, strict=True))
             verifications = verify(staged, pairs, options.jobs, partial(progress, Phase.VERIFY))
-    report = Report(files, verdicts, verifications, changes, options.strict)
+    report = Report(files, verdicts, verifications, changes, options.strict, bool(options.targets))
     if not options.check and not report.failures:
         package.write(out, contents, waiting)
     return report

@@ -12,19 +12,21 @@ import importlib.util
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import sympy
 import torch
 
 from fusec.codegen.checks import layout_arguments
 from fusec.codegen.gate import Variant
+from fusec.extents.signature import Signature, names
+from fusec.forcing import forcings, taking
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
 from fusec.ir.plan import Shape
 from fusec.ir.program import Program
@@ -36,6 +38,13 @@ from fusec.runtime import Launch, Op, Plan, ShapeMismatchError, dots
 _ROW_LENGTHS = (128, 4096, 5120, 32768, 131072)
 _ROW_COUNTS = (512, 1)
 _HEAD = 128
+_SMALL_LENGTHS = (1024, 128)
+"""Row lengths at which every plan fits, where plans are forced."""
+_SIDE = 64
+"""The extent of axes that are neither rows nor in a row, where boxes are to be moved."""
+_SIZES = {"CHUNK": 4096, "TILE": 2048, "MOST_SPLITS": 1024, "STEP": 256, "SHARED": 1 << 20}
+"""Sizes of tiles, which are left as they are then."""
+_DTYPES = ("bf16", "f32")
 _NEVER = 1 << 60
 """More than any call has, of multiplications, positions or programs."""
 _POINTERS = {
@@ -55,26 +64,52 @@ _FLOAT8 = re.compile(r"tl\.float8(e\w+)")
 _SCALARS = {"f64": "fp64", "i64": "i64", "i32": "i32", "i8": "i32", "u8": "i32", "bool": "i1"}
 
 
+_Launched: TypeAlias = tuple[Launch, dict[str, torch.dtype]]
+"""A launch, and the dtype behind every pointer."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """The arguments of one call that is planned, without data."""
+    """The arguments of one call that is planned, without data: tensors by name, choices and extents."""
 
     tensors: dict[str, torch.Tensor | None]
-    choices: dict[str, str]
+    settings: dict[str, str | int]
 
 
 def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
-    """The largest variant of every kernel, for each dtype and choice. `text` is the generated file."""
-    found: dict[tuple[object, ...], Variant] = {}
+    """The largest variant of every kernel, for each dtype and choice. `text` is the generated file.
+
+    A kernel that no call of a telling size would launch by itself is one of a plan that is forced.
+    """
+    graph = program.spelled
     with _imported(module, text) as generated:
-        for dtype in ("bf16", "f32"):
-            for call, way in product(_calls(program, dtype), _ways(program)):
-                with _choosing(way):
-                    launches = _launches(generated, program.spelled, call)
-                for launch, buffers in launches:
-                    variant = _variant(program.spelled, launch, buffers)
-                    found.setdefault((variant.kernel, variant.signature, variant.constexprs, variant.options), variant)
-    return tuple(_telling(list(found.values())))
+        calls = [call for dtype in _DTYPES for call in _calls(program, dtype)]
+        found = []
+        for call, way in product(calls, _ways(program)):
+            with _choosing(way):
+                found += _launches(generated, graph, call)
+        left = {kernel.name for kernel in program.kernels} - {launch.kernel.__name__ for launch, _ in found}
+        found += _forced(program, generated, left) if left else []
+        unlike: dict[tuple[object, ...], Variant] = {}
+        for launch, buffers in found:
+            variant = _variant(graph, launch, buffers)
+            unlike.setdefault((variant.kernel, variant.signature, variant.constexprs, variant.options), variant)
+    return tuple(_telling(list(unlike.values())))
+
+
+def _forced(program: Program, generated: ModuleType, wanted: set[str]) -> list[_Launched]:
+    """Launches of the kernels `wanted`, by forcing each plan at sizes that none of them finds too large."""
+    graph = program.spelled
+    op = _op(generated, graph)
+    calls = [call for dtype in _DTYPES for call in _small_calls(program, dtype)]
+    found: list[_Launched] = []
+    for way in forcings(generated, op, **_SIZES):
+        if wanted <= {launch.kernel.__name__ for launch, _ in found}:
+            break
+        with taking(generated, op, way):
+            made = [each for call in calls for each in _launches(generated, graph, call)]
+        found += [each for each in made if each[0].kernel.__name__ in wanted]
+    return found
 
 
 def _ways(program: Program) -> Iterator[dict[str, int]]:
@@ -119,32 +154,62 @@ def _elements(variant: Variant) -> int:
 
 
 def _calls(program: Program, dtype: str) -> Iterator[_Call]:
-    graph = program.spelled
-    choices = [p for p in graph.params if isinstance(p, ChoiceParam)]
-    first = {p.name: p.options[0] for p in choices}
-    for length in _ROW_LENGTHS:
-        for count in _ROW_COUNTS:
-            extents = _extents(program, length, count)
-            yield _Call(_tensors(graph, extents, dtype, omit=False), first)
-            if any(tensor.optional for tensor in graph.tensors):
-                yield _Call(_tensors(graph, extents, dtype, omit=True), first)
-    for param in choices:
-        for option in param.options[1:]:
-            extents = _extents(program, 4096, _ROW_COUNTS[0])
-            yield _Call(_tensors(graph, extents, dtype, omit=False), {**first, param.name: option})
+    for length, count in product(_ROW_LENGTHS, _ROW_COUNTS):
+        yield from _with_and_without(program, _extents(program, length, count), dtype)
+    for param in program.spelled.params:
+        for option in param.options[1:] if isinstance(param, ChoiceParam) else ():
+            yield _call(program.spelled, _extents(program, 4096, _ROW_COUNTS[0]), dtype, False, {param.name: option})
 
 
-def _extents(program: Program, length: int, count: int) -> dict[str, int]:
+def _small_calls(program: Program, dtype: str) -> Iterator[_Call]:
+    """Calls of all plans, and those in which an axis is empty that some outputs lack."""
+    absent = {
+        name for group in program.groups for each in group.every() for axis in each.absent for name in names(axis)
+    }
+    for length, count, least in product(_SMALL_LENGTHS, _ROW_COUNTS, (1, _SIDE)):
+        extents = _extents(program, length, count, least)
+        yield from _with_and_without(program, extents, dtype)
+        for name in sorted(absent):
+            yield from _with_and_without(program, {**extents, name: 0}, dtype)
+
+
+def _with_and_without(program: Program, extents: dict[str, int], dtype: str) -> Iterator[_Call]:
+    """The call of these extents, and the one that omits what can be omitted."""
+    yield _call(program.spelled, extents, dtype, False)
+    if any(tensor.optional for tensor in program.spelled.tensors):
+        yield _call(program.spelled, extents, dtype, True)
+
+
+def _call(
+    graph: Graph, extents: dict[str, int], dtype: str, omit: bool, chosen: Mapping[str, str] | None = None
+) -> _Call:
+    settings: dict[str, str | int] = {p.name: p.options[0] for p in graph.params if isinstance(p, ChoiceParam)}
+    settings |= {p.name: extents[p.axis.name] for p in graph.params if isinstance(p, DimParam) and not p.inferred}
+    return _Call(_tensors(graph, extents, dtype, omit), {**settings, **(chosen or {})})
+
+
+def _extents(program: Program, length: int, count: int, least: int = 1) -> dict[str, int]:
+    """Extents with about `count` rows of `length` elements that the conditions of the op allow, others of `least`."""
+    wanted = _wanted(program, length, count, least)
+    signature = Signature.of(program.spelled)
+    found: dict[str, int] = {}
+    for name in signature.free:
+        found[name] = signature.nearest(name, wanted.get(name, least), found)
+    bound = {name: value(found) for name, value in signature.bound.items()}
+    return {**wanted, **found, **bound}
+
+
+def _wanted(program: Program, length: int, count: int, least: int) -> dict[str, int]:
     """Extents with about `count` rows of `length` elements, as the first plan of each group sees rows."""
     known = dict(program.known)
-    names = [solve.name for solve in program.spelled.solves]
-    extents = dict.fromkeys(names, 1)
+    solved = [solve.name for solve in program.spelled.solves]
+    extents = dict.fromkeys(solved, least)
     for group in (*program.groups, *program.last):
         stage = group.plans[0].plan.stages[0] if group.plans else next(group.all_plans()).plan.stages[0]
         inner = [axis for axis in stage.order if axis not in stage.rows]
-        free = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in inner])) if n in names]
+        free = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in inner])) if n in solved]
         free = [name for name in free if name not in known]
-        rows = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in stage.rows])) if n in names]
+        rows = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in stage.rows])) if n in solved]
         if free:
             *outer, last = free
             extents[last] = length if not outer else min(_HEAD, length)
@@ -177,9 +242,13 @@ def _dtype(storage: Storage, wanted: str) -> torch.dtype:
     return TORCH_DTYPES[wanted if wanted in names else names[0]]
 
 
-def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[tuple[Launch, dict[str, torch.dtype]]]:
+def _op(generated: ModuleType, graph: Graph) -> Op:
+    return next(value for value in vars(generated).values() if isinstance(value, Op) and value.name == graph.name)
+
+
+def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[_Launched]:
     """The launches of one call, with the dtype behind every pointer."""
-    made: list[tuple[Launch, dict[str, torch.dtype]]] = []
+    made: list[_Launched] = []
 
     def record(op: str, device: torch.device, **parts: Any) -> None:
         buffers = {n: tensor.dtype for n, tensor in call.tensors.items() if tensor is not None}
@@ -191,10 +260,8 @@ def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[tuple[La
     arguments: list[Any] = []
     for name in layout_arguments(graph):
         param = graph.param(name)
-        arguments.append(call.tensors[name] if isinstance(param, TensorParam) else call.choices.get(name))
-        if isinstance(param, DimParam) and not param.inferred:
-            arguments[-1] = 1
-    op = next(value for value in vars(generated).values() if isinstance(value, Op) and value.name == graph.name)
+        arguments.append(call.tensors[name] if isinstance(param, TensorParam) else call.settings.get(name))
+    op = _op(generated, graph)
     plan = next(name for name, value in vars(generated).items() if value is Plan)
     setattr(generated, plan, record)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,6 +75,18 @@ class Signature:
             tried = (number for number in wanted[:TRIED] if self.conditions.are_open({**found, name: number}, MOST))
             found[name] = next(tried, wanted[0])
         return found
+
+    def nearest(self, name: str, wanted: int, known: Mapping[str, int]) -> int:
+        """What `name` can be beside `known` extents that is closest to what is `wanted`; that itself if nothing can."""
+        if not self.conditions.concern(name):
+            return -(-wanted // self.divisors[name]) * self.divisors[name]
+        near = self.conditions.solutions(name, known, 2 * wanted)
+        solutions = near if any(near) else self.conditions.first(name, known, MOST)
+        place = bisect_left(solutions, wanted)
+        around = solutions[max(place - TRIED, 0) : place + TRIED]
+        closest = sorted(around, key=lambda number: abs(number - wanted))
+        tried = (number for number in closest if self.conditions.are_open({**known, name: number}, MOST))
+        return next(tried, closest[0] if closest else wanted)
 
     def elements(self, extents: Mapping[str, int]) -> int:
         """The elements of the largest tensor; extents not chosen yet, and empty ones, count as 1."""

@@ -6,9 +6,8 @@ A call is planned first, which takes no time, and made if a kernel would run tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from math import prod
 from random import Random
@@ -19,15 +18,12 @@ from unittest import mock
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 
-from fusec.ir.plan import Shape
+from fusec.forcing import Forcing, forcings, taking
 from fusec.ir.program import Program
 from fusec.runtime import Op, Plan
 from fusec.runtime.interpreter import interpreting
-from fusec.runtime.tuned import Way
-from fusec.runtime.ways import Ways, forced
 from fusec.testing.cases import Argument, Case, build, shape
 from fusec.testing.compare import Outcome, run_and_compare
-from fusec.testing.limits import ROWS, Limits, limited
 from fusec.testing.strategies import reaching
 
 MOST_PROGRAMS = 100
@@ -82,29 +78,6 @@ class Record:
     def _note(self, kernels: frozenset[str], ratio: float) -> None:
         for name in kernels:
             self.worst[name] = max(ratio, self.worst.get(name, 0.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Forcing:
-    """How plans are chosen: by `limits` of rows and, for products, a `plan` by its name; else as the launcher does."""
-
-    limits: Limits | None = None
-    plan: str | None = None
-
-    @property
-    def shape(self) -> str:
-        """What calls are drawn for."""
-        return "boxed" if self.plan == Shape.PERSISTENT.value else "rows"
-
-
-def forcings(module: ModuleType, op: Op) -> list[Forcing]:
-    """Ways to choose that, together, reach all plans of an op that anything reaches."""
-    named = [
-        plan for ways in vars(module).values() if isinstance(ways, Ways) and ways.op == op.name for plan in ways.plans
-    ]
-    # Tiles of few rows are shared by several programs where the loop has several steps.
-    shared = {"SHARED": 1 << 10, "STEP": 16}
-    return [Forcing(replace(limits, **shared), plan) for plan in (None, *named) for limits in ROWS.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,13 +246,3 @@ def planned(op: Op, function: Callable[..., object], arguments: Mapping[str, Arg
     found = kernels(op), sum(plan.programs for plan in op.plans)
     op.forget()
     return found
-
-
-@contextmanager
-def taking(module: ModuleType, op: Op, way: Forcing) -> Iterator[None]:
-    """Within, an op chooses its plans this way."""
-    if way.limits is None:
-        yield
-        return
-    with limited(module, way.limits), forced(op, Way(way.plan) if way.plan else None):
-        yield

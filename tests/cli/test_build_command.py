@@ -178,6 +178,18 @@ def test_a_table_shows_errors_beside_plans_and_what_did_not_run(
     assert strict.stderr.splitlines()[0] == "error: beta on here: not run: double"
 
 
+def test_a_kernel_that_the_gate_does_not_know_is_told(fusec: Fusec, specs: Path) -> None:
+    (specs / "one.fuse").write_text("alpha unknown\n")
+    result = fusec("build", "--target", "sm_90")
+    assert result.exit_code == Exit.OK
+    assert result.stderr == "warning: alpha: not compiled: double\n"
+    assert "Resource gate: 1 kernel variants on sm_90; 1 kernels were not compiled." in result.stdout
+    told = json.loads(fusec("build", "--target", "sm_90", "--json").stdout)
+    assert [op["not_compiled"] for op in told["ops"]] == [["double"], []]
+    assert fusec("build", "--target", "sm_90", "--strict").exit_code == Exit.FAILED
+    assert fusec("build", "--target", "none").stderr == ""
+
+
 def test_a_fault_of_the_compiler_names_the_pass_and_shows_no_traceback(fusec: Fusec, specs: Path) -> None:
     (specs / "one.fuse").write_text("broken\n")
     result = fusec("build")

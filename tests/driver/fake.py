@@ -74,9 +74,9 @@ def _op(line: str) -> OpRecord:
 
 
 def variants(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
-    """One variant of each op, of the block size that its line says."""
-    source = Source(job["name"], job["text"])
-    return {line.split()[0]: [asdict(_variant(*line.split()))] for _, line in _lines(source)}
+    """One variant of each op, of the block size that its line says; none where that is `unknown`."""
+    lines = [line.split() for _, line in _lines(Source(job["name"], job["text"]))]
+    return {words[0]: [] if "unknown" in words else [asdict(_variant(*words))] for words in lines}
 
 
 def _variant(name: str, block: str = "256") -> Variant:

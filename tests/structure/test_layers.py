@@ -50,17 +50,30 @@ LAYERS = (
     ),
     Layer("runtime.interpreter", ("runtime.box",), ("numpy", "torch", "triton")),
     Layer("runtime", (), ("torch", "triton")),
+    Layer("forcing", ("ir", "runtime")),
     Layer(
         "driver",
         (
             *("__version__", "diagnostics", "crew", "lang", "ir", "extents", "passes", "reference", "numerics"),
-            *("codegen", "runtime"),
+            *("codegen", "runtime", "forcing"),
         ),
         ("platformdirs", "sympy", "torch"),
     ),
     Layer(
         "testing",
-        ("diagnostics", "crew", "ir", "lang", "extents", "passes", "reference", "numerics", "runtime", "driver"),
+        (
+            "diagnostics",
+            "forcing",
+            "crew",
+            "ir",
+            "lang",
+            "extents",
+            "passes",
+            "reference",
+            "numerics",
+            "runtime",
+            "driver",
+        ),
         ("hypothesis", "numpy", "pytest", "sympy", "torch", "triton"),
     ),
     Layer(
