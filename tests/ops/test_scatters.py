@@ -117,7 +117,11 @@ def test_explain_tells_what_is_written_last() -> None:
         (one,) = compile_source(Source("written.fuse", text), None)
         assert any("is written last" in line and reason in line for line in lines(explain(one.graph)))
     (one,) = compile_source(Source("written.fuse", IN_PLACE["a norm"]), None)
-    assert not any("written last" in line for line in lines(explain(one.graph)))
+    explained = explain(one.graph)
+    assert not any("written last" in line for line in lines(explained))
+    moved = {plan.plan.name: (plan.plan.moved, plan.plan.excess) for plan in explained.plans}
+    assert moved["resident"] == ("2 x + g + peak", "")
+    assert moved["streamed"] == ("3 x + g + peak", "x")
 
 
 def test_arguments_that_share_memory_are_refused_in_every_call(tmp_path: Path, device: torch.device) -> None:

@@ -71,22 +71,30 @@ def traffic(plan: Plan) -> str:
 
 
 def least_traffic(plan: Plan) -> str:
-    """The same with every tensor once."""
-    return _sum(Counter(dict.fromkeys(crossings(plan), 1)))
+    """The same with every tensor once, and twice where it is read and written in place."""
+    return _sum(Counter(dict.fromkeys(_read(plan), 1)) + _written(plan))
 
 
 def excess_traffic(plan: Plan) -> str:
-    """What a plan moves above the least: empty where every tensor crosses memory once."""
-    return _sum(Counter({name: times - 1 for name, times in crossings(plan).items() if times > 1}))
+    """What a plan moves above the least: empty where every tensor that is read is read once."""
+    return _sum(Counter({name: times - 1 for name, times in _read(plan).items() if times > 1}))
 
 
 def crossings(plan: Plan) -> Counter[str]:
-    """How often each tensor crosses memory; every result does so once."""
+    """How often each tensor crosses memory."""
+    return _read(plan) + _written(plan)
+
+
+def _read(plan: Plan) -> Counter[str]:
     count: Counter[str] = Counter()
     for stage in plan.stages:
         count.update(_reads(stage))
-    count.update(dict.fromkeys((store.target for stage in plan.stages for store in stage.flow.stores), 1))
     return count
+
+
+def _written(plan: Plan) -> Counter[str]:
+    """Every result crosses memory once."""
+    return Counter(dict.fromkeys((store.target for stage in plan.stages for store in stage.flow.stores), 1))
 
 
 def _reads(stage: Stage) -> Counter[str]:
