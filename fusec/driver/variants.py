@@ -27,7 +27,7 @@ from fusec.codegen.checks import layout_arguments
 from fusec.codegen.gate import Variant
 from fusec.extents.signature import Signature, names
 from fusec.forcing import forcings, taking
-from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
+from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
 from fusec.ir.plan import Shape
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
@@ -70,10 +70,10 @@ _Launched: TypeAlias = tuple[Launch, dict[str, torch.dtype]]
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """The arguments of one call that is planned, without data: tensors by name, choices and extents."""
+    """The arguments of one call that is planned, without data: tensors by name, choices, extents and dtypes."""
 
     tensors: dict[str, torch.Tensor | None]
-    settings: dict[str, str | int]
+    settings: dict[str, str | int | torch.dtype]
 
 
 def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
@@ -159,6 +159,10 @@ def _calls(program: Program, dtype: str) -> Iterator[_Call]:
     for param in program.spelled.params:
         for option in param.options[1:] if isinstance(param, ChoiceParam) else ():
             yield _call(program.spelled, _extents(program, 4096, _ROW_COUNTS[0]), dtype, False, {param.name: option})
+        for each in param.variable.options if isinstance(param, DTypeParam) else ():
+            # Tensors of that dtype may all be omitted: some other one would tell it else.
+            chosen = {param.name: TORCH_DTYPES[each.name]}
+            yield _call(program.spelled, _extents(program, 4096, _ROW_COUNTS[0]), dtype, True, chosen)
 
 
 def _small_calls(program: Program, dtype: str) -> Iterator[_Call]:
@@ -181,9 +185,16 @@ def _with_and_without(program: Program, extents: dict[str, int], dtype: str) -> 
 
 
 def _call(
-    graph: Graph, extents: dict[str, int], dtype: str, omit: bool, chosen: Mapping[str, str] | None = None
+    graph: Graph,
+    extents: dict[str, int],
+    dtype: str,
+    omit: bool,
+    chosen: Mapping[str, str | torch.dtype] | None = None,
 ) -> _Call:
-    settings: dict[str, str | int] = {p.name: p.options[0] for p in graph.params if isinstance(p, ChoiceParam)}
+    settings: dict[str, str | int | torch.dtype] = {
+        p.name: p.options[0] for p in graph.params if isinstance(p, ChoiceParam)
+    }
+    settings |= {p.name: _dtype(p.variable, dtype) for p in graph.params if isinstance(p, DTypeParam)}
     settings |= {p.name: extents[p.axis.name] for p in graph.params if isinstance(p, DimParam) and not p.inferred}
     return _Call(_tensors(graph, extents, dtype, omit), {**settings, **(chosen or {})})
 

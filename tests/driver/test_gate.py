@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -156,3 +160,10 @@ def test_a_kernel_overlaps_others_only_where_the_chip_can() -> None:
     variant = replace(DOUBLE, signature=signature, constexprs=constexprs)
     verdicts = measure([job(variant, target, text) for target in ("sm_80", "sm_90")], workers=2)
     assert [verdict.failure for verdict in verdicts] == [None, None]
+
+
+def test_every_dtype_that_a_caller_may_choose_is_compiled() -> None:
+    script = Path(__file__).with_name("chosen_variants.py")
+    environment = {**os.environ, "TRITON_INTERPRET": "0"}
+    found = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
+    assert set(found.stdout.split()) == {"*fp16", "*bf16", "*fp32"}
