@@ -110,23 +110,7 @@ class Expressions(Scope):
 
     def _elementwise(self, op: str, operands: tuple[syntax.Expr, ...], span: Span) -> Bound | None:
         nodes = self.values(operands)
-        if nodes is None or (op in ("lshift", "rshift") and not self._shifts(op, nodes, operands, span)):
-            return None
-        return self.node(Elementwise(op, nodes), span, operands)
-
-    def _shifts(self, op: str, nodes: tuple[NodeId, ...], operands: tuple[syntax.Expr, ...], span: Span) -> bool:
-        """Whether what is known of a shift is right; what is not is reported."""
-        number, places = (self.context.builder[node].expr for node in nodes)
-        if not isinstance(places, Const) or not isinstance(places.value, int):
-            return True
-        if not 0 <= places.value <= 63:
-            self.fault("a number is shifted by 0 to 63 places", operands[1].span)
-            return False
-        literal = number.value if isinstance(number, Const) and isinstance(number.value, int) else 0
-        if op == "lshift" and not -(2**63) <= literal << places.value < 2**63:
-            self.fault("this integer does not fit into 64 bits", span)
-            return False
-        return True
+        return None if nodes is None else self.node(Elementwise(op, nodes), span, operands)
 
     def _number(self, dim: Dim, span: Span) -> NodeId:
         match dim:

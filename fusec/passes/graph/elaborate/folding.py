@@ -17,8 +17,8 @@ _LEAST, _MOST = -(2**63), 2**63 - 1
 def constant(expr: Expr, known: Mapping[NodeId, Number]) -> Number | None:
     """The number that `expr` is, where it follows from literals alone; `known` are those of its operands.
 
-    Raises `TypeFault` for a division by zero, whatever is divided, an integer beyond 64 bits and a real number beyond a
-    double.
+    Raises `TypeFault` for a division by zero and a shift by other than 0 to 63 places, whatever is divided or shifted,
+    for an integer beyond 64 bits and a real number beyond a double.
     """
     match expr:
         case Const(value):
@@ -26,6 +26,8 @@ def constant(expr: Expr, known: Mapping[NodeId, Number]) -> Number | None:
         case Elementwise(op, args):
             if op in ("floordiv", "mod") and known.get(args[1]) == 0:
                 raise TypeFault(f"`{ELEMENTWISE[op].symbol}` divides by zero", 1)
+            if op in ("lshift", "rshift") and not 0 <= (places := known.get(args[1], 0)) < 64:
+                raise TypeFault(f"`{ELEMENTWISE[op].symbol}` shifts by 0 to 63 places, not by {places}", 1)
             values = [known[arg] for arg in args if arg in known]
             return _folded(op, values) if len(values) == len(args) else None
         case _:
@@ -40,7 +42,8 @@ def _folded(op: str, values: Sequence[Number]) -> Number | None:
     except (ZeroDivisionError, ValueError):
         return None
     if isinstance(found, int) and not _LEAST <= found <= _MOST:
-        raise TypeFault("this integer does not fit into 64 bits", help="write one of its numbers with a point")
+        help = "`a * 2.0 ** n` is a real number" if op == "lshift" else "write one of its numbers with a point"
+        raise TypeFault("this integer does not fit into 64 bits", help=help)
     return found
 
 
@@ -66,12 +69,18 @@ def _computed(op: str, values: Sequence[Number]) -> Number | None:
             return a // b
         case "mod", [a, b]:
             return a % b
-        case "lshift" | "rshift", [int(a), int(b)] if not 0 <= b < 64:
-            raise TypeFault(f"`{ELEMENTWISE[op].symbol}` shifts by 0 to 63 places, not by {b}", 1)
         case "lshift", [int(a), int(b)]:
             return a << b
         case "rshift", [int(a), int(b)]:
             return a >> b
+        case "bitand", [int(a), int(b)]:
+            return a & b
+        case "bitor", [int(a), int(b)]:
+            return a | b
+        case "bitxor", [int(a), int(b)]:
+            return a ^ b
+        case "bitnot", [int(a)]:
+            return ~a
         case "minimum", [a, b] if whole:
             return min(a, b)
         case "maximum", [a, b] if whole:
