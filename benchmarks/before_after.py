@@ -16,9 +16,7 @@ import argparse
 import io
 import json
 import math
-import random
 import re
-import statistics
 import subprocess
 import sys
 import tarfile
@@ -30,7 +28,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.cold import ColdTimer, about, listed, relative_error
+from benchmarks.cold import ColdTimer, about, captured, interleaved, listed, relative_error
 
 FOLDER = Path(__file__).parents[1] / ".before"
 _WORD = re.compile(r"\bfusec\b")
@@ -96,20 +94,11 @@ def measure(
                 got = listed(op(*arguments))
             same = [(g, e) for g, e in zip(got, exact, strict=False) if g.shape == e.shape]
             found["errors"][who] = max(relative_error(g, e) for g, e in same)
-            torch.cuda.synchronize()
-            graphs[who] = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graphs[who]):
-                op(*arguments)
+            graphs[who] = captured(lambda op=op: op(*arguments))
         except Exception as error:  # one that cannot run a case is reported, not fatal
             found["failed"][who] = f"{type(error).__name__}: {str(error)[:200]}"
-            graphs.pop(who, None)
     first = max((timer(graph.replay) for graph in graphs.values()), default=0.0)
-    samples: dict[str, list[float]] = {who: [] for who in graphs}
-    order = random.Random(0)
-    for _ in range(rounds if first > SHORT else 3 * rounds):
-        for who in order.sample(list(graphs), len(graphs)):
-            samples[who].append(timer(graphs[who].replay))
-    found["times"] = {who: statistics.median(times) for who, times in samples.items()}
+    found["times"] = interleaved(graphs, timer, rounds if first > SHORT else 3 * rounds)
     return found
 
 

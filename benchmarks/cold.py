@@ -1,9 +1,11 @@
-"""What the benchmarks share: a timer with a cold cache, how wrong a result is, and what it was made with."""
+"""What the benchmarks share: graphs timed by turns with a cold cache, how wrong a result is, what it was made with."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+import random
+import statistics
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -24,6 +26,25 @@ class ColdTimer:
         end.record()
         end.synchronize()
         return float(start.elapsed_time(end)) * 1e3
+
+
+def captured(call: Callable[[], Any]) -> torch.cuda.CUDAGraph:
+    """A call as a CUDA graph, which takes the host no time to launch. It has to have been made before."""
+    graph = torch.cuda.CUDAGraph()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        call()
+    return graph
+
+
+def interleaved(graphs: Mapping[str, torch.cuda.CUDAGraph], timer: ColdTimer, rounds: int) -> dict[str, float]:
+    """The median time of each graph, in us; in every round all are replayed once, in an order of its own."""
+    samples: dict[str, list[float]] = {name: [] for name in graphs}
+    order = random.Random(0)
+    for _ in range(rounds):
+        for name in order.sample(list(graphs), len(graphs)):
+            samples[name].append(timer(graphs[name].replay))
+    return {name: statistics.median(values) for name, values in samples.items()}
 
 
 def about(command: str, rounds: int) -> dict[str, object]:

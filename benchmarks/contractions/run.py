@@ -12,15 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
-import statistics
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
-from benchmarks.cold import ColdTimer, about, listed, relative_error
+from benchmarks.cold import ColdTimer, about, captured, interleaved, listed, relative_error
 from benchmarks.contractions.cases import Case, all_cases
 
 SHORT = 100.0
@@ -55,17 +51,12 @@ def measure(case: Case, timer: ColdTimer, rounds: int, compile: bool) -> Result:
             result.errors[name] = max(
                 relative_error(g, e) for g, e in zip(got, exact, strict=False) if g.shape == e.shape
             )
-            graphs[name] = _captured(lambda candidate=candidate: candidate(*arguments))
+            graphs[name] = captured(lambda candidate=candidate: candidate(*arguments))
         except Exception as error:  # a candidate that cannot run this case is reported, not fatal
             result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
     del exact
     first = timer(graphs["fusec"].replay) if "fusec" in graphs else 0.0
-    samples: dict[str, list[float]] = {name: [] for name in graphs}
-    order = random.Random(0)
-    for _ in range(rounds if first > SHORT else 3 * rounds):
-        for name in order.sample(list(graphs), len(graphs)):
-            samples[name].append(timer(graphs[name].replay))
-    result.times = {name: statistics.median(values) for name, values in samples.items()}
+    result.times = interleaved(graphs, timer, rounds if first > SHORT else 3 * rounds)
     return result
 
 
@@ -111,14 +102,6 @@ def _given(arguments: argparse.Namespace) -> list[str]:
         str(arguments.rounds),
         *(["--compile"] * arguments.compile),
     ]
-
-
-def _captured(call: Callable[[], Any]) -> torch.cuda.CUDAGraph:
-    graph = torch.cuda.CUDAGraph()
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        call()
-    return graph
 
 
 if __name__ == "__main__":

@@ -1,27 +1,24 @@
 """Row ops against eager PyTorch, torch.compile, `torch.nn.functional` and Liger, on one GPU.
 
-    python -m benchmarks.rows.run --out rows.json [--only NAME] [--rounds 15]
+    python -m benchmarks.rows.run --out rows.json [--only NAME ...] [--rounds 15]
 
-Every candidate of a case runs on the same buffers, one after another in an order shuffled for every round, with the L2
-cache swept by a read of another 512 MB before each call; the figure is the median over rounds, by CUDA events, of which
-short cases get five times as many. Before timing, each candidate is held against the formula in f64 on those buffers,
-which hold random data. Figures are microseconds; the share of the copy rate counts each input read once and each output
-written once. `copy` is a device-to-device copy of 4 GB in the same run.
+Every candidate of a case is captured as a CUDA graph and replayed on the same buffers, one after another in an order
+shuffled for every round, with the L2 cache swept by a read of 512 MB before each replay; the figure is the median over
+rounds, by CUDA events, of which short cases get five times as many. Before timing, each candidate is held against the
+formula in f64 on those buffers, which hold random data. Figures are microseconds; the share of the copy rate counts
+each input read once and each output written once. `copy` is a device-to-device copy of 4 GB in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
-from benchmarks.cold import ColdTimer, about, listed, relative_error
+from benchmarks.cold import ColdTimer, about, captured, interleaved, listed, relative_error
 from benchmarks.rows.cases import Case, all_cases
 
 SHORT = 16 * 1024**2
@@ -45,24 +42,17 @@ def measure(case: Case, timer: ColdTimer, rounds: int) -> Result:
     inputs = case.inputs()
     exact = case.formula(*(t.double() if t.is_floating_point() else t for t in inputs))
     result = Result(case.name, case.nbytes)
-    calls: dict[str, Callable[[], Any]] = {}
+    graphs: dict[str, torch.cuda.CUDAGraph] = {}
     for name, candidate in case.candidates.items():
         try:
-            got = candidate(*inputs)
-            result.errors[name] = max(relative_error(g, e) for g, e in zip(listed(got), listed(exact), strict=False))
             for _ in range(3):
-                candidate(*inputs)
+                got = candidate(*inputs)
+            result.errors[name] = max(relative_error(g, e) for g, e in zip(listed(got), listed(exact), strict=False))
+            graphs[name] = captured(lambda candidate=candidate: candidate(*inputs))
         except Exception as error:  # a peer that cannot run this case is reported, not fatal
             result.failed[name] = f"{type(error).__name__}: {str(error)[:200]}"
-            continue
-        calls[name] = lambda candidate=candidate: candidate(*inputs)
     del exact
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    order = random.Random(0)
-    for _ in range(rounds if case.nbytes > SHORT else 5 * rounds):
-        for name in order.sample(list(calls), len(calls)):
-            samples[name].append(timer(calls[name]))
-    result.times = {name: statistics.median(values) for name, values in samples.items()}
+    result.times = interleaved(graphs, timer, rounds if case.nbytes > SHORT else 5 * rounds)
     return result
 
 
@@ -78,32 +68,35 @@ def main() -> None:
     """Run the cases and write the raw figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", nargs="*", default=[""])
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     torch.manual_seed(0)
     timer = ColdTimer()
     rate = copy_rate(timer)
-    results = [measure(case, timer, arguments.rounds) for case in all_cases() if arguments.only in case.name]
-    command = f"python -m benchmarks.rows.run --out rows.json --rounds {arguments.rounds}"
+    only = f"--only {' '.join(arguments.only)} " if arguments.only != [""] else ""
+    command = f"python -m benchmarks.rows.run --out rows.json {only}--rounds {arguments.rounds}"
     made = {**about(command, arguments.rounds), "copy_bytes_per_s": rate}
-    with open(arguments.out, "w") as file:
-        json.dump({"about": made, "results": [vars(result) for result in results]}, file, indent=1)
-    report(results, rate)
-
-
-def report(results: list[Result], rate: float) -> None:
-    """A table: ours, the best peer, the ratio, and the share of the copy rate."""
     print(f"copy {rate / 1e12:.2f} TB/s")
     print(f"{'case':44} {'fusec':>8} {'of copy':>8} {'peers (us)'}")
-    for result in results:
-        ours = result.times.get("fusec", float("nan"))
-        peers = {name: time for name, time in result.times.items() if name != "fusec"}
-        share = result.nbytes / (ours * 1e-6) / rate
-        texts = [f"{name} {time:.1f} ({time / ours:.2f}x)" for name, time in sorted(peers.items(), key=lambda p: p[1])]
-        texts += [f"{name} FAILED {why[:60]}" for name, why in result.failed.items()]
-        error = result.errors.get("fusec", float("nan"))
-        print(f"{result.case:44} {ours:8.1f} {share:8.2f} err {error:.1e} {', '.join(texts)}")
+    results: list[Result] = []
+    for case in all_cases():
+        if any(word in case.name for word in arguments.only):
+            results.append(measure(case, timer, arguments.rounds))
+            report(results[-1], rate)
+            with open(arguments.out, "w") as file:
+                json.dump({"about": made, "results": [vars(result) for result in results]}, file, indent=1)
+
+
+def report(result: Result, rate: float) -> None:
+    """A line: ours, the share of the copy rate, and every peer with its time relative to ours, the best first."""
+    ours = result.times.get("fusec", float("nan"))
+    peers = sorted((time, name) for name, time in result.times.items() if name != "fusec")
+    share = result.nbytes / (ours * 1e-6) / rate
+    texts = [f"{name} {time:.1f} ({time / ours:.2f}x)" for time, name in peers]
+    texts += [f"{name} FAILED {why[:60]}" for name, why in result.failed.items()]
+    error = result.errors.get("fusec", float("nan"))
+    print(f"{result.case:44} {ours:8.1f} {share:8.2f} err {error:.1e} {', '.join(texts)}", flush=True)
 
 
 if __name__ == "__main__":
