@@ -87,7 +87,6 @@ def test_another_seed_gives_another_spec() -> None:
 
 NOT_DRAWN = {
     "segment": "op f(o: i32[B + 1], n: dim(N)) -> y: i32[N]:\n    y = segment(o, N)\n",
-    "Add": "op f(mut c: f32[P], at: i32[N], x: f32[N]):\n    c[at] += x\n",
     "Bare": "op f(x: f32[N]) -> y: f32[N]:\n    x\n    y = x\n",
 }
 """What of the language random specs leave out, each with a spec that is refused for it."""

@@ -1,7 +1,7 @@
 """Faults planted in the compiler: every place of a module where one word or one statement can be changed into another.
 
 A mutant differs from the module in one place. What says nothing about what is computed is left alone: annotations,
-texts, decorators, `raise` and `assert`.
+texts, decorators, `raise`, `assert` and `assert_never`.
 """
 
 from __future__ import annotations
@@ -115,7 +115,10 @@ def _places(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    if isinstance(node, ast.Expr):
+        never = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "assert_never"
+        return isinstance(node.value, ast.Constant) or never
+    return isinstance(node, ast.JoinedStr)
 
 
 def _is_alias(node: ast.AST) -> bool:

@@ -104,7 +104,7 @@ def write_in_place(draft: Draft) -> None:
 
 
 def write_at(draft: Draft) -> None:
-    """Elements of a `mut` tensor, written at places that the call names by one index or two."""
+    """Elements of a `mut` tensor, written or added to at places that the call names by one index or two."""
     value = draft.real()
     named = tuple(axis for axis in value.axes if axis.isalnum())
     if named == value.axes and named and not draft.axes.composed:
@@ -116,4 +116,4 @@ def write_at(draft: Draft) -> None:
         dims = ", ".join((rows, *(("4",) if paged and "4" not in named else ()), *without(named, *along)))
         index = f"{slot} // 4, {slot} % 4" if paged and "4" not in named else slot
         draft.params.append(f"mut {name}: {draft.random.choice(('T', 'f32'))}[{dims}]")
-        draft.writes.append(f"{name}[{index}] = {value.name}")
+        draft.writes.append(f"{name}[{index}] {draft.random.choice(('=', '=', '+='))} {value.name}")
