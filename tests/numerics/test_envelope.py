@@ -34,7 +34,8 @@ CHAINS = [
 def call(graph: Graph, dtype: str = "bf16", seed: int = 1) -> dict[str, Argument]:
     """Ordinary arguments."""
     extents = {solve.name: EXTENTS[solve.name] for solve in graph.solves}
-    dtypes = {variable.name: dtype for variable in graph.variables}
+    names = {variable.name: [option.name for option in variable.options] for variable in graph.variables}
+    dtypes = {name: dtype if dtype in options else options[0] for name, options in names.items()}
     return build(graph, Case(op=graph.name, seed=seed, extents=extents, lead=(16,), dtypes=dtypes)).arguments
 
 

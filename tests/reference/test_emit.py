@@ -45,8 +45,8 @@ def reference(
 
     Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
     """
-    T, C = x.dtype, cos.dtype
-    real = torch.float64 if torch.float64 in (T, C) else torch.float32
+    T, W, C = x.dtype, weight.dtype, cos.dtype
+    real = torch.float64 if torch.float64 in (T, W, C) else torch.float32
     D = cos.shape[1]
     H = x.shape[2] // D if num_heads is None else num_heads
     x = x.to(real).unflatten(-1, (H, D))  # [B, S, H, D]

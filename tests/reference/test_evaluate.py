@@ -203,7 +203,7 @@ def test_truth_values_stay_truth_values() -> None:
         ({"x": None}, "x: expected a tensor"),
         ({"weight": torch.zeros(8, 2)}, "weight: expected 1 dimensions"),
         ({"weight": torch.zeros(9)}, r"weight: expected shape \[H\*D\] = \[8\]"),
-        ({"weight": torch.zeros(8, dtype=torch.float16)}, "weight: expected dtype f32 as x has"),
+        ({"sin": torch.zeros(3, 4, dtype=torch.float16)}, "sin: expected dtype f32 as cos has"),
         ({"cos": torch.zeros(3, 4, dtype=torch.int32)}, "cos: expected dtype f16 or bf16 or f32"),
         ({"cos": torch.zeros(3, 3), "sin": torch.zeros(3, 3)}, r"x: expected shape \[B, S, H\*D\] = \[2, 3, 6\]"),
         ({"eps": "1"}, "eps: expected a number"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,8 +71,8 @@ def test_a_table_that_is_too_short_is_told(ops: Any, form: str, device: str) -> 
     assert (told > 0) == (condition != "True")
 
 
-def tables(rows: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.randn(rows, width), torch.randn(rows, width)
+def tables(rows: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(rows, width, device=device), torch.randn(rows, width, device=device)
 
 
 D = 8
@@ -82,44 +81,45 @@ ROTATIONS: dict[str, tuple[Any, int]] = {
     "rope_qk_half": (rope_qk_half, D // 2),
     "rope_qk_interleaved": (rope_qk_interleaved, D // 2),
     "rope_qk_interleaved_full": (rope_qk_interleaved_full, D),
-    "qk_norm_rope": (lambda q, k, *t, **ids: qk_norm_rope(q, k, torch.ones(D), torch.ones(D), *t, **ids), D),
+    "qk_norm_rope": (lambda q, k, *t, **ids: qk_norm_rope(q, k, q.new_ones(D), q.new_ones(D), *t, **ids), D),
 }
 
 
 @pytest.mark.parametrize("name", ROTATIONS)
-def test_rotations_need_a_row_for_every_token(name: str) -> None:
+def test_rotations_need_a_row_for_every_token(name: str, device: torch.device) -> None:
     rotate, width = ROTATIONS[name]
-    q, k = torch.randn(2, 5, 4, D), torch.randn(2, 5, 2, D)
+    q, k = (torch.randn(2, 5, heads, D, device=device) for heads in (4, 2))
     with pytest.raises(ShapeMismatchError, match="without `position_ids` its positions up to 4 are read") as caught:
-        rotate(q, k, *tables(3, width))
+        rotate(q, k, *tables(3, width, device))
     assert (caught.value.argument, caught.value.expected, caught.value.actual) == ("cos", 5, 3)
-    ids = torch.randint(0, 3, (2, 5))
-    assert not any(y.isnan().any() for y in rotate(q, k, *tables(3, width), position_ids=ids))
+    ids = torch.randint(0, 3, (2, 5), device=device)
+    assert not any(y.isnan().any() for y in rotate(q, k, *tables(3, width, device), position_ids=ids))
     for rows in (5, 7):
-        assert not any(y.isnan().any() for y in rotate(q, k, *tables(rows, width)))
+        assert not any(y.isnan().any() for y in rotate(q, k, *tables(rows, width, device)))
 
 
 @pytest.mark.parametrize("name", ROTATIONS)
 @pytest.mark.parametrize(("heads", "tokens"), [(4, 6), (6, 4), (1, 2), (7, 1)])
-def test_heads_that_stand_before_tokens_are_told(name: str, heads: int, tokens: int) -> None:
+def test_heads_that_stand_before_tokens_are_told(name: str, heads: int, tokens: int, device: torch.device) -> None:
     rotate, width = ROTATIONS[name]
-    q, k = (torch.randn(2, heads, tokens, D) for _ in range(2))
+    q, k = (torch.randn(2, heads, tokens, D, device=device) for _ in range(2))
     with pytest.raises(ShapeMismatchError):
-        rotate(q, k, *tables(tokens, width))
-    sequence_first = torch.randn(tokens, 3, heads, D)
+        rotate(q, k, *tables(tokens, width, device))
+    sequence_first = torch.randn(tokens, 3, heads, D, device=device)
     if tokens != 3:
         with pytest.raises(ShapeMismatchError):
-            rotate(sequence_first, sequence_first, *tables(tokens, width))
-    rotate(q.transpose(1, 2), k.transpose(1, 2), *tables(tokens, width))
+            rotate(sequence_first, sequence_first, *tables(tokens, width, device))
+    rotate(q.transpose(1, 2), k.transpose(1, 2), *tables(tokens, width, device))
 
 
-def test_a_width_that_is_a_number_of_rows_is_no_mistake() -> None:
-    weight = torch.randn(3 * D, 16)
-    q, _, _ = qkv_rope(torch.randn(1, 5, 16), torch.ones(16), weight, *tables(16, D), 1)
+def test_a_width_that_is_a_number_of_rows_is_no_mistake(device: torch.device) -> None:
+    x, gain, weight = (torch.randn(shape, device=device) for shape in ((1, 5, 16), (16,), (3 * D, 16)))
+    q, _, _ = qkv_rope(x, gain, weight, *tables(16, D, device), 1)
     assert not q.isnan().any()
 
 
-def test_it_is_told_while_a_call_is_traced(tmp_path: Path) -> None:
-    q = torch.randn(2, 5, 4, D, device="meta")
+def test_it_is_told_while_a_call_is_traced() -> None:
+    meta = torch.device("meta")
+    q = torch.randn(2, 5, 4, D, device=meta)
     with pytest.raises(ShapeMismatchError, match="dimension 0 of `cos` should be 5 or more"):
-        torch.ops.fusec.rope_qk(q, q, *(t.to("meta") for t in tables(3, D)), None)
+        torch.ops.fusec.rope_qk(q, q, *tables(3, D, meta), None)
