@@ -103,6 +103,7 @@ def run(
             print_json(plain)
         else:
             tell_warnings(told_of(result))
+            _tell("warning", tuple(hands(result, out, check)))
             print_table(COLUMNS, tuple(rows(result)), tuple(notes(result, out, check)))
         _exit(result, out, check)
 
@@ -180,7 +181,9 @@ def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
     if report.failures:
         return
     yield from stale(out, {op.name: spec_hash(record.text) for record in report.files for op in record.ops})
-    done = ", ".join(f"{len(names)} {kind}" for kind, names in asdict(report.changes).items() if names)
+    changes = report.changes
+    counts = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
+    done = ", ".join(f"{len(names)} {kind}" for kind, names in counts.items() if names)
     yield f"{out}: {done or 'up to date'}{' (nothing was written)' if check and done else ''}"
     if not is_identifier(out.resolve().name):
         name = out.resolve().name
@@ -210,6 +213,15 @@ def to_json(report: Report, check: bool) -> dict[str, Any]:
         "warnings": [*map(describe, told_of(report)), *({"message": warning} for warning in report.warnings)],
         "ops": ops,
     }
+
+
+def hands(report: Report, out: Path, check: bool) -> Iterator[str]:
+    """What was changed by hand in the package folder, and what becomes of it."""
+    written = "would be replaced" if check else "is to be replaced" if report.failures else "was replaced"
+    for name in report.changes.edited:
+        yield f"{out / name} was edited since the last build, and {written} by what its spec makes"
+    for name in report.changes.kept:
+        yield f"{out / name} is not as a build left it and belongs to no spec: it stays"
 
 
 def _say(message: str) -> None:

@@ -163,4 +163,5 @@ def package_files(files: Sequence[FileRecord]) -> dict[str, str]:
     """The package as file names and their texts."""
     modules = {f"{record.module}.py": record.text for record in files}
     names = {record.module: record.exports for record in files}
-    return {**modules, "__init__.py": index(names, __version__), "py.typed": ""}
+    others = {**modules, "py.typed": ""}
+    return {**others, package.INDEX: index(names, __version__) + package.listing(others)}

@@ -224,3 +224,18 @@ def test_results_are_reused_unless_told_otherwise(fusec: Fusec, specs: Path) -> 
     for arguments in ((), (), ("--no-cache",)):
         fusec("build", "--target", "none", *arguments)
     assert (specs / "calls").read_text().split() == ["one", "two", "one", "two"]
+
+
+def test_what_hands_did_to_the_package_is_told(fusec: Fusec, specs: Path) -> None:
+    fusec("build", "--target", "none")
+    text = Path("generated/one.py").read_text()
+    Path("generated/copy.py").write_text(text)
+    Path("generated/one.py").write_text(f"{text}# mine\n")
+    result = fusec("build", "--target", "none")
+    assert result.exit_code == Exit.OK
+    assert result.stderr.splitlines() == [
+        "warning: generated/one.py was edited since the last build, and was replaced by what its spec makes",
+        "warning: generated/copy.py is not as a build left it and belongs to no spec: it stays",
+    ]
+    assert result.stdout.splitlines()[-1] == "generated: 1 changed"
+    assert (Path("generated/one.py").read_text(), Path("generated/copy.py").read_text()) == (text, text)
