@@ -9,6 +9,7 @@ from fusec.ir.flow import (
     Flow,
     FlowNode,
     Load,
+    Lookup,
     Store,
     flow_operands,
     position_axes,
@@ -69,7 +70,7 @@ def _majors(flow: Flow) -> tuple[Store, ...]:
 
 
 def _memory_order(flow: Flow) -> tuple[Axis, ...]:
-    accesses = [position_axes(store.positions) for store in flow.stores]
+    accesses = [_written_axes(flow, store) for store in flow.stores]
     accesses += [position_axes(node.expr.positions) for node in live(flow) if isinstance(node.expr, Load)]
     accesses.sort(key=len, reverse=True)
     order: list[Axis] = []
@@ -77,6 +78,12 @@ def _memory_order(flow: Flow) -> tuple[Axis, ...]:
         _merge(order, axes)
     _merge(order, union(*(node.type.axes for node in live(flow))))
     return tuple(order)
+
+
+def _written_axes(flow: Flow, store: Store) -> tuple[Axis, ...]:
+    """The axes that tell where a store goes, those of an index where it stands among the positions."""
+    positions = store.positions
+    return union(*(flow.nodes[p.index].type.axes if isinstance(p, Lookup) else p.axes for p in positions))
 
 
 def _merge(order: list[Axis], axes: tuple[Axis, ...]) -> None:
