@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fusec.ir.expressions import Cast, Choose, Const, Dot, Elementwise, Index, MaxOf, NodeId, Reduce
+from fusec.ir.expressions import Cast, Choose, Const, Dot, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.flow import Flow, Load, Size
 from fusec.ir.types import Computed, DTypeVar, Element, Kind, Storage
 
@@ -91,7 +91,8 @@ class _Narrowing:
     def _converted(self, number: NodeId) -> frozenset[NodeId] | None:
         node = self._nodes[number]
         match node.expr:
-            case Const() | MaxOf() | Size() | Index():
+            case Const() | MaxOf() | Size() | Index() | Scalar():
+                # A number of the call may be of 16 bits; one of bf16 is widened by its bits anyway.
                 return frozenset()
             case Load() | Cast() if _may_be_narrow(node.type.element):
                 return frozenset((number,))

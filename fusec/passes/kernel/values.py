@@ -20,6 +20,7 @@ from fusec.ir.expressions import (
     Scalar,
 )
 from fusec.ir.flow import Load, Partial, Size, flow_operands, lookups
+from fusec.ir.graph import ScalarParam
 from fusec.ir.kernel import (
     Apply,
     Assign,
@@ -37,7 +38,7 @@ from fusec.ir.kernel import (
     Widened,
 )
 from fusec.ir.multiply import F32, multiplied_as
-from fusec.ir.types import Storage
+from fusec.ir.types import Kind, Storage
 from fusec.passes.kernel.blocks import EARLY
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
@@ -154,7 +155,7 @@ class Values:
             case Partial():
                 return self._loads.partial(number, node.expr, scope)
             case Scalar(param):
-                return Name(param, (), node.type.kind)
+                return self._scalar(number, param, scope)
             case Const(value):
                 return Number(value, (), node.type.kind)
             case Size(value):
@@ -179,6 +180,18 @@ class Values:
                 return self._chosen(number, node.expr, scope)
             case _:
                 assert_never(node.expr)
+
+    def _scalar(self, number: NodeId, param: str, scope: Scope) -> Value:
+        """A number of the call, which comes in f32 or wider, rounded to its declared type."""
+        value = Name(param, (), self._facts.nodes[number].type.kind)
+        scalar = self._target.graph.param(param)
+        assert isinstance(scalar, ScalarParam)
+        if scalar.dtype.kind is not Kind.REAL or scalar.dtype.bits >= 32:
+            return value
+        text = self._naming.names.fresh(f"{param}_rounded")
+        name = Name(text, (), Kind.REAL, scalar.dtype, bits=scalar.dtype.name == "bf16")
+        scope.statements.append(Assign(name, Rounded(value, scalar.dtype, (), Kind.REAL)))
+        return name
 
     def _applied(self, number: NodeId, op: str, args: list[Value], scope: Scope) -> Value:
         dims = self._grid.order({dim for arg in args for dim in arg.dims})
