@@ -83,7 +83,7 @@ def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
     """
     graph = program.spelled
     with _imported(module, text) as generated:
-        calls = [call for dtype in _DTYPES for call in _calls(program, dtype)]
+        calls = [call for dtype in _dtypes(graph) for call in _calls(program, dtype)]
         found = []
         for call, way in product(calls, _ways(program)):
             with _choosing(way):
@@ -101,7 +101,7 @@ def _forced(program: Program, generated: ModuleType, wanted: set[str]) -> list[_
     """Launches of the kernels `wanted`, by forcing each plan at sizes that none of them finds too large."""
     graph = program.spelled
     op = _op(generated, graph)
-    calls = [call for dtype in _DTYPES for call in _small_calls(program, dtype)]
+    calls = [call for dtype in _dtypes(graph) for call in _small_calls(program, dtype)]
     found: list[_Launched] = []
     for way in forcings(generated, op, **_SIZES):
         if wanted <= {launch.kernel.__name__ for launch, _ in found}:
@@ -110,6 +110,12 @@ def _forced(program: Program, generated: ModuleType, wanted: set[str]) -> list[_
             made = [each for call in calls for each in _launches(generated, graph, call)]
         found += [each for each in made if each[0].kernel.__name__ in wanted]
     return found
+
+
+def _dtypes(graph: Graph) -> tuple[str, ...]:
+    """The dtypes that type variables are tried with: f64 kernels compute in another type throughout."""
+    options = {option.name for variable in graph.variables for option in variable.options}
+    return (*_DTYPES, *(["f64"] if "f64" in options else []))
 
 
 def _ways(program: Program) -> Iterator[dict[str, int]]:

@@ -81,6 +81,15 @@ def test_every_kernel_of_the_shipped_specs_has_a_variant() -> None:
     assert {op: kernels for op, kernels in found.items() if kernels} == {}
 
 
+def test_kernels_are_compiled_for_every_kind_of_dtype(tmp_path: Path) -> None:
+    text = "op wide(x: T[M, N]) -> y: T[M]\nwhere T in {f16, f32, f64}:\n    y = sum(x, over=N)\n"
+    sources = {tmp_path / "wide.fuse": Source("wide.fuse", text)}
+    found = variants(sources, Compiler(compile_file, "fusec.driver.variants_worker"), Store(None), 1)["wide"]
+    for kernel in {variant.kernel for variant in found}:
+        kinds = {kind for each in found if each.kernel == kernel for name, kind in each.signature if name == "x_ptr"}
+        assert kinds == {"*fp16", "*fp32", "*fp64"} or (kernel.endswith("finish") and not kinds)
+
+
 def test_every_kernel_of_odd_specs_has_a_variant(tmp_path: Path) -> None:
     found = missing({tmp_path / f"{name}.fuse": Source(f"{name}.fuse", text) for name, text in ODD.items()})
     assert found.keys() == ODD.keys()
