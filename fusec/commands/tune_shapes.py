@@ -88,8 +88,9 @@ def _extents(
     lead = (rows,) if Lead() in choosing.rows else ()
     inner = {} if lead or not varying else {**dict.fromkeys(varying, 1), varying[-1]: rows}
     steady = {name: _usual(name, graph) if name in signature.inner else OUTER for name in choosing.extents}
-    # What is left is no part of a result: a table that rows are looked up in, say.
-    rest = dict.fromkeys(signature.free, max(rows, 1))
+    # What is left is no part of a result: a table that rows are looked up in, say, which has one for each.
+    longest = max(rows, 1, *(own.get(str(axis), 1) for axis in choosing.rows))
+    rest = dict.fromkeys(signature.free, longest)
     extents = {**rest, **dict.fromkeys(varying, 1), **steady, **inner, **own}
     return {name: extents[name] for name in extents if name in (*signature.free, *own)}, lead
 

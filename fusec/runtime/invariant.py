@@ -16,6 +16,8 @@ ROWS = 1024
 
 _within: ContextVar[bool | None] = ContextVar("batch_invariant", default=None)
 _everywhere = False
+_asked = False
+"""Whether anybody ever asked for it: calls of all others look no further."""
 
 
 @contextmanager
@@ -26,6 +28,8 @@ def batch_invariant(on: bool = True) -> Iterator[None]:
     would be faster. Rows are what leading axes count, of tensors that lie alike, each a multiple of 16 bytes long and
     at such an address. What a CUDA graph captured stays as it was captured.
     """
+    global _asked
+    _asked = True
     token = _within.set(on)
     try:
         yield
@@ -35,12 +39,14 @@ def batch_invariant(on: bool = True) -> Iterator[None]:
 
 def set_batch_invariant(on: bool) -> None:
     """Make all calls of the process `batch_invariant`, or none but those within one."""
-    global _everywhere
-    _everywhere = on
+    global _asked, _everywhere
+    _asked, _everywhere = True, on
 
 
 def is_invariant() -> bool:
     """Whether calls are batch invariant right now."""
+    if not _asked:
+        return False
     within = _within.get()
     return _everywhere if within is None else within
 
