@@ -37,3 +37,9 @@ def test_the_kernel_and_the_plans_are_those_of_the_corrected_spec() -> None:
     shown = [line.split()[:2] for line in table if line.startswith("  ") and line.split()[0].isalpha()][1:]
     plans = [plan for group in compiled.program.groups for plan in group.all_plans()]
     assert shown == [[plan.plan.shape.value, str(len(plan.kernels))] for plan in plans]
+
+
+def test_the_reference_is_where_the_readme_says() -> None:
+    (compiled,) = compile_source(Source("scaled_rmsnorm.fuse", re.sub(r"\bscal\b", "scale", SPEC)), None)
+    assert "from my_ops.scaled_rmsnorm import reference_scaled_rmsnorm" in README
+    assert "\ndef reference_scaled_rmsnorm(" in compiled.text
