@@ -66,6 +66,7 @@ class Memory:
     _loads: list[_Access] = field(default_factory=list)
     _overwritten: list[Array] = field(default_factory=list)
     _written: list[Array] = field(default_factory=list)
+    _allocated: list[Region] = field(default_factory=list)
     _multiplied: list[Region] = field(default_factory=list)
 
     def unwritten(self, name: str, tensor: torch.Tensor) -> None:
@@ -104,9 +105,13 @@ class Memory:
     def _region(self, name: str, tensor: torch.Tensor) -> Region:
         """What a pointer to the start of `tensor` may touch: of a tensor of the call if it is in one."""
         start = tensor.data_ptr()
-        here = [region for region in self.regions if region.holds(np.array([start], np.uint64))[0]]
+        known = (*self.regions, *self._allocated)
+        here = [region for region in known if region.holds(np.array([start], np.uint64))[0]]
         exact = [region for region in here if region.start == start]
-        return (exact or here or [Region.of(name, tensor, writable=True)])[-1]
+        if not here:
+            # Later launches may get a pointer that is moved into it, which does not tell its shape.
+            self._allocated.append(Region.of(name, tensor, writable=True))
+        return (exact or here or self._allocated)[-1]
 
     def _made_up(self, argument: str, regions: tuple[Region, ...], start: int) -> int:
         made_up = (len(self._arguments) + 1 << _ORIGIN_BITS) + _MIDDLE + start % 4096

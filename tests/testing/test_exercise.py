@@ -16,6 +16,8 @@ from catalogue import Op, all_ops
 from compiled import compiled, imported
 
 from fusec.runtime.interpreter import exact
+from fusec.testing.cases import Case
+from fusec.testing.compare import run_and_compare
 from fusec.testing.exercise import Effort, Record, exercise, reached
 
 OPS = {op.name: op for op in all_ops()}
@@ -113,3 +115,11 @@ def test_a_fault_is_shown_by_a_small_call(tmp_path: Path, device: torch.device) 
     module = imported(planted(text, dict(stores(text))["_rmsnorm_rows"]), tmp_path)
     with pytest.raises(AssertionError, match=r"extents=\{'N': 1\}"):
         exercise(module, op.program, Effort(own=1, each=1), device, Record())
+
+
+def test_outputs_of_leading_axes_that_do_not_join_are_watched_whole(tmp_path: Path, device: torch.device) -> None:
+    """Such rows are launched in several walks, of which all but the first get pointers into the middle of an output."""
+    text = "op walked(x: f32[..., N]) -> y: f32[..., N]:\n    y = x - mean(x, over=N)\n"
+    (op,) = compiled(text, tmp_path)
+    case = Case(op="walked", seed=1, extents={"N": 13}, lead=(3, 2, 2), layouts={"x": "reversed"})
+    assert run_and_compare(op.call, op.program.forms, case, device=device).ratio <= 1
