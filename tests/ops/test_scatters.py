@@ -153,3 +153,11 @@ where T in {f32}:
         with limited(op.module, LIMITS[shape]):
             assert torch.equal(op.call(x, b, calls), x * 2)
         assert (b.tolist(), calls.item()) == ([5.0] * 4, 1)
+
+
+@pytest.mark.parametrize("layout", ["reversed", "sliced_all_over"])
+def test_calls_of_several_walks_are_judged_too(layout: str, tmp_path: Path, device: torch.device) -> None:
+    text = "op f(x: T[..., N], mut z: T[..., N]) -> y: f32[..., N]\nwhere T in {f32}:\n    z[...] = z + x\n    y = 3"
+    (op,) = compiled(text, tmp_path)
+    case = Case(op="f", seed=3, extents={"N": 3}, lead=(2, 3, 2), layouts={"z": layout}, dtypes={"T": "f32"})
+    run_and_compare(op.call, op.program.forms, case, device=device)
