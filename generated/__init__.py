@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from .dequantize_fp8 import dequantize_fp8_rows as dequantize_fp8_rows
     from .fused_gated_mlp import FusedGatedMLP as FusedGatedMLP
     from .fused_gated_mlp import fused_gated_mlp as fused_gated_mlp
+    from .fused_gated_mlp import fused_gated_mlp_mixed as fused_gated_mlp_mixed
     from .fused_rmsnorm_rope import FusedRMSNormRoPE as FusedRMSNormRoPE
     from .fused_rmsnorm_rope import fused_rmsnorm_rope as fused_rmsnorm_rope
+    from .fused_rmsnorm_rope import fused_rmsnorm_rope_batched as fused_rmsnorm_rope_batched
+    from .fused_rmsnorm_rope import fused_rmsnorm_rope_half as fused_rmsnorm_rope_half
     from .gated_activation import gated_activation as gated_activation
     from .gated_activation_quantize import gated_activation_quantize as gated_activation_quantize
     from .layernorm import layernorm as layernorm
     from .linear import linear as linear
     from .linear import linear_activation as linear_activation
+    from .linear import linear_mixed as linear_mixed
     from .linear import linear_residual as linear_residual
     from .linear_add_rmsnorm import linear_add_rmsnorm as linear_add_rmsnorm
     from .qk_norm_rope import qk_norm_rope as qk_norm_rope
@@ -33,13 +37,22 @@ if TYPE_CHECKING:
     from .rmsnorm import rmsnorm_rounded as rmsnorm_rounded
     from .rmsnorm import rmsnorm_unit_offset as rmsnorm_unit_offset
     from .rmsnorm_gated_mlp import rmsnorm_gated_mlp as rmsnorm_gated_mlp
+    from .rmsnorm_gated_mlp import rmsnorm_gated_mlp_mixed as rmsnorm_gated_mlp_mixed
     from .rmsnorm_linear import RMSNormLinear as RMSNormLinear
     from .rmsnorm_linear import rmsnorm_linear as rmsnorm_linear
+    from .rmsnorm_linear import rmsnorm_linear_mixed as rmsnorm_linear_mixed
     from .rmsnorm_quantize import rmsnorm_quantize as rmsnorm_quantize
+    from .rope import rope as rope
+    from .rope import rope_half as rope_half
+    from .rope import rope_heads_first as rope_heads_first
+    from .rope import rope_interleaved as rope_interleaved
     from .rope_qk import rope_qk as rope_qk
+    from .rope_qk import rope_qk_batched as rope_qk_batched
     from .rope_qk import rope_qk_half as rope_qk_half
+    from .rope_qk import rope_qk_heads_first as rope_qk_heads_first
     from .rope_qk import rope_qk_interleaved as rope_qk_interleaved
     from .rope_qk import rope_qk_interleaved_full as rope_qk_interleaved_full
+    from .rope_qk import rope_qk_partial as rope_qk_partial
     from .softmax import softmax as softmax
 
 __all__ = [
@@ -54,13 +67,17 @@ __all__ = [
     "dequantize_fp8_groups",
     "dequantize_fp8_rows",
     "fused_gated_mlp",
+    "fused_gated_mlp_mixed",
     "fused_rmsnorm_rope",
+    "fused_rmsnorm_rope_batched",
+    "fused_rmsnorm_rope_half",
     "gated_activation",
     "gated_activation_quantize",
     "layernorm",
     "linear",
     "linear_activation",
     "linear_add_rmsnorm",
+    "linear_mixed",
     "linear_residual",
     "qk_norm_rope",
     "qkv_rope",
@@ -69,14 +86,23 @@ __all__ = [
     "quantize_fp8_rows",
     "rmsnorm",
     "rmsnorm_gated_mlp",
+    "rmsnorm_gated_mlp_mixed",
     "rmsnorm_linear",
+    "rmsnorm_linear_mixed",
     "rmsnorm_quantize",
     "rmsnorm_rounded",
     "rmsnorm_unit_offset",
+    "rope",
+    "rope_half",
+    "rope_heads_first",
+    "rope_interleaved",
     "rope_qk",
+    "rope_qk_batched",
     "rope_qk_half",
+    "rope_qk_heads_first",
     "rope_qk_interleaved",
     "rope_qk_interleaved_full",
+    "rope_qk_partial",
     "softmax",
 ]
 
@@ -94,13 +120,17 @@ serve(
         "dequantize_fp8_groups": "dequantize_fp8",
         "dequantize_fp8_rows": "dequantize_fp8",
         "fused_gated_mlp": "fused_gated_mlp",
+        "fused_gated_mlp_mixed": "fused_gated_mlp",
         "fused_rmsnorm_rope": "fused_rmsnorm_rope",
+        "fused_rmsnorm_rope_batched": "fused_rmsnorm_rope",
+        "fused_rmsnorm_rope_half": "fused_rmsnorm_rope",
         "gated_activation": "gated_activation",
         "gated_activation_quantize": "gated_activation_quantize",
         "layernorm": "layernorm",
         "linear": "linear",
         "linear_activation": "linear",
         "linear_add_rmsnorm": "linear_add_rmsnorm",
+        "linear_mixed": "linear",
         "linear_residual": "linear",
         "qk_norm_rope": "qk_norm_rope",
         "qkv_rope": "qkv_rope",
@@ -109,14 +139,48 @@ serve(
         "quantize_fp8_rows": "quantize_fp8",
         "rmsnorm": "rmsnorm",
         "rmsnorm_gated_mlp": "rmsnorm_gated_mlp",
+        "rmsnorm_gated_mlp_mixed": "rmsnorm_gated_mlp",
         "rmsnorm_linear": "rmsnorm_linear",
+        "rmsnorm_linear_mixed": "rmsnorm_linear",
         "rmsnorm_quantize": "rmsnorm_quantize",
         "rmsnorm_rounded": "rmsnorm",
         "rmsnorm_unit_offset": "rmsnorm",
+        "rope": "rope",
+        "rope_half": "rope",
+        "rope_heads_first": "rope",
+        "rope_interleaved": "rope",
         "rope_qk": "rope_qk",
+        "rope_qk_batched": "rope_qk",
         "rope_qk_half": "rope_qk",
+        "rope_qk_heads_first": "rope_qk",
         "rope_qk_interleaved": "rope_qk",
         "rope_qk_interleaved_full": "rope_qk",
+        "rope_qk_partial": "rope_qk",
         "softmax": "softmax",
     },
 )
+
+# The files of this package as a build left them, by their sha256. It replaces and removes these, and no others.
+# 87e3a433536ab6181658b77330f296f9c059560ae6c95d6479d1347c86caa15b add_rmsnorm.py
+# f8dd586eb71e8a13b13ecaca182d291a0488c70fd40e826a1046d5a872c342b9 add_rmsnorm_linear.py
+# 3fd6169a63352bcf5b50a0f2209dd39f9d35dd8ad416b675e2d6e928d2cf8dad add_rmsnorm_quantize.py
+# bf0208d22e837dc12fe092a400890864b211bb85ba6f50a8b3c2af487322fd52 bmm.py
+# 015073163c6dc180d27a05474cd597d13aecc0551fd6a82bd34edd35c1339134 dequantize_fp8.py
+# 8bb92c3abbfd4dc1053b5863329219c0a22829c30841b50761c83c2da4ac3bfe fused_gated_mlp.py
+# 81561a13c4abbda53fd80de6e0d825ea1411ca5edad8fdd95c90f7b407fd2f37 fused_rmsnorm_rope.py
+# 3998ebdcb3a5e72daa21390ce7dedc2ea2da518a40a0d743c55bce4ec4cecef7 gated_activation.py
+# ddcee7e0b4cda6e8759ecb1d09a75ed3f87212c04e03be45c0832dc5eb5756c8 gated_activation_quantize.py
+# b4880a13c5700bc8ddf496cb83c4210ae32d92484ef16d43c18517c31ffc4fe1 layernorm.py
+# 6a9baced3489ba0e6e524cabf2c17cdcea68aeb62ace120c912d738ed7bf527e linear.py
+# f8c521215b6534fca3ee193062ad1074d21eacbeb3068db805eca7f58044d8d1 linear_add_rmsnorm.py
+# e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 py.typed
+# fba145dbde5e0180c1f23cee37d8506bb5bc78621ae9cf677ba6ecbd41f13400 qk_norm_rope.py
+# b21b3a07e3403d7a139d97510315a1c9faca79acae4f1b201d89ff865fd23bbf qkv_rope.py
+# 05726c885c33306f77beb6368fc2587a1e120463f50228ab98d3c07a4af0df25 quantize_fp8.py
+# acf87df3b94ab228f2bcf2387e31b056bfe8514c25a7aa6679354b5dc0b548b3 rmsnorm.py
+# 90ced61da4e5ba8182bffafeda0f7ce87e93e6e41cdf22f23da64d171003b0b2 rmsnorm_gated_mlp.py
+# 24f411029385b7ece4020372e5b24c3d3c45eb50c2c672e7c8ca3a22797b828a rmsnorm_linear.py
+# f3b18a2c742c8cb89ade491bc172f2ec30aa6faa8c38100e5e4ff4a608b66dd4 rmsnorm_quantize.py
+# d903953010675abf3009584e461c94b793e25b0c2884fec5e134c1ab8618d014 rope.py
+# 0764f7ab9ec6a772684969ead3244c004ee7429b03d1abf47953dd1eff767401 rope_qk.py
+# 0bcc7b486d5d408da29c7b52311282881e6b81406fb5f4883123e6fd5ce31ed9 softmax.py

@@ -42,6 +42,7 @@ from fusec.runtime import (
     overlaps,
     runs,
     shaped,
+    squeeze,
     takes,
     tiles,
 )
@@ -79,7 +80,7 @@ def _bmm_resident(
     b_stride_B = b_stride_B // WIDTH * WIDTH
     b_stride_N = b_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
-    b = row // (M * N)
+    b = row // (tl.cast(M, tl.int64) * N)
     m = row // N % M
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
@@ -124,7 +125,7 @@ def _bmm_streamed(
     b_stride_B = b_stride_B // WIDTH * WIDTH
     b_stride_N = b_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
-    b = row // (M * N)
+    b = row // (tl.cast(M, tl.int64) * N)
     m = row // N % M
     n = row % N
     a_row = a_ptr + b * a_stride_B + m * a_stride_M
@@ -175,13 +176,13 @@ def _bmm_partial0(
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
-    b = row // (M * N)
+    b = row // (tl.cast(M, tl.int64) * N)
     m = row // N % M
     n = row % N
     a_row = a_ptr + b * a_stride_B + m * a_stride_M
     b_row = b_ptr + b * b_stride_B + n * b_stride_N
     y_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
+    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
         a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -208,9 +209,9 @@ def _bmm_finish(
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(N, BLOCK_N)
-    row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < B * M
+    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
+    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * M
     b = row // M
     m = row % M
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -336,7 +337,7 @@ def _bmm_dealt(
     b_row = b_ptr + b * b_stride_B
     a_row = a_ptr + b * a_stride_B
     y = tl.full([BLOCK_N, BLOCK_M], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, K, SPLITS * BLOCK_K):
+    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
         mask_k_n = k_mask[None, :] & n_mask[:, None]
@@ -367,9 +368,9 @@ def _bmm_combined(
     """The result, from the partial results."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(N, BLOCK_N)
-    row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < B * M
+    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
+    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * M
     b = row // M
     m = row % M
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -537,6 +538,7 @@ def bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def _extents_bmm(a, b):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
+    a, b = squeeze(a, 3), squeeze(b, 3)
     check = Checker("bmm", a=a, b=b)
     check.rank("a", "[B, M, K]", 3)
     check.rank("b", "[B, K, N]", 3)
@@ -556,6 +558,7 @@ def _plan_bmm(a, b):
     """The kernels for arguments of these layouts, chosen by their extents."""
     B, M, K, N, T = extents = _extents_bmm(a, b)
     (y,) = _outputs_bmm(*extents)
+    a, b = squeeze(a, 3), squeeze(b, 3)
     sizes = {
         "M": M,
         "N": N,

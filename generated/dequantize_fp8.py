@@ -24,7 +24,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, tiles
+from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, squeeze, tiles
 
 __all__ = ["dequantize_fp8", "dequantize_fp8_groups", "dequantize_fp8_rows"]
 
@@ -56,9 +56,9 @@ def _dequantize_fp8_blocked(
     y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(N, BLOCK_N)
-    row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < lead0 * lead1
+    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
+    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -107,6 +107,7 @@ def dequantize_fp8(q: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 
 def _extents_dequantize_fp8(q, scale):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
+    scale = squeeze(scale, 0)
     check = Checker("dequantize_fp8", q=q, scale=scale)
     check.rank("q", "[..., N]", 1, lead=True)
     check.rank("scale", "[]", 0)
@@ -126,6 +127,7 @@ def _plan_dequantize_fp8(q, scale):
     """The kernels for arguments of these layouts, chosen by their extents."""
     lead, N = extents = _extents_dequantize_fp8(q, scale)
     (y,) = _outputs_dequantize_fp8(*extents)
+    scale = squeeze(scale, 0)
     rows = collapse(lead, q.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
     (q_lead1, q_lead0), (y_lead1, y_lead0) = rows.strides
     lead1, lead0 = rows.count // rows.inner, rows.inner
@@ -209,9 +211,9 @@ def _dequantize_fp8_rows_blocked(
     y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(N, BLOCK_N)
-    row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < lead0 * lead1
+    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
+    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -368,10 +370,10 @@ def _dequantize_fp8_groups_blocked(
     y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(L, BLOCK_L)
-    row = (pid // tl.cdiv(L, BLOCK_L)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < G * lead0 * lead1
-    i1 = row // (G * lead0)
+    block = pid % tl.cdiv(tl.cast(L, INDEX), BLOCK_L)
+    row = (pid // tl.cdiv(tl.cast(L, INDEX), BLOCK_L)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(G, tl.int64) * lead0 * lead1
+    i1 = row // (tl.cast(G, tl.int64) * lead0)
     i0 = row // G % lead0
     g = row % G
     l = block.to(INDEX) * BLOCK_L + tl.arange(0, BLOCK_L)

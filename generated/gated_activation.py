@@ -50,9 +50,9 @@ def _gated_activation_blocked(
     y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(N, BLOCK_N)
-    row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < lead0 * lead1
+    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
+    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)

@@ -61,7 +61,7 @@ def _gated_activation_quantize_rows(
     q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < lead0 * lead1
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
@@ -319,7 +319,7 @@ def _gated_activation_quantize_partial0(
     gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
     up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(split * BLOCK_N, N, SPLITS * BLOCK_N):
+    for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         gate = tl.load(
@@ -381,10 +381,10 @@ def _gated_activation_quantize_finish(
     q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
     q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
-    blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
+    blocks = tl.maximum(tl.cdiv(tl.cast(N, INDEX), BLOCK_N), 1)
     block = pid % blocks
     row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < lead0 * lead1
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)

@@ -109,11 +109,11 @@ def _quantize_fp8_partial0(
     pid = tl.program_id(0)
     split = pid % SPLITS
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for step in range(split, lead0 * lead1 * tl.cdiv(N, BLOCK_N), SPLITS):
-        row = tl.cast(step // tl.cdiv(N, BLOCK_N), INDEX)
+    for step in range(split, tl.cast(lead0, tl.int64) * lead1 * tl.cdiv(tl.cast(N, INDEX), BLOCK_N), SPLITS):
+        row = tl.cast(step // tl.cdiv(tl.cast(N, INDEX), BLOCK_N), INDEX)
         i1 = row // lead0
         i0 = row % lead0
-        n = (step % tl.cdiv(N, BLOCK_N) * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
+        n = (step % tl.cdiv(tl.cast(N, INDEX), BLOCK_N) * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -151,10 +151,10 @@ def _quantize_fp8_finish(
     q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
     q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
-    blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
+    blocks = tl.maximum(tl.cdiv(tl.cast(N, INDEX), BLOCK_N), 1)
     block = pid % blocks
     row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < lead0 * lead1
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -370,7 +370,7 @@ def _quantize_fp8_rows_rows(
     q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < lead0 * lead1
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
@@ -522,7 +522,7 @@ def _quantize_fp8_rows_partial0(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(split * BLOCK_N, N, SPLITS * BLOCK_N):
+    for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -562,10 +562,10 @@ def _quantize_fp8_rows_finish(
     q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
     q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
-    blocks = tl.maximum(tl.cdiv(N, BLOCK_N), 1)
+    blocks = tl.maximum(tl.cdiv(tl.cast(N, INDEX), BLOCK_N), 1)
     block = pid % blocks
     row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < lead0 * lead1
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -826,8 +826,8 @@ def _quantize_fp8_groups_rows(
     q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < G * lead0 * lead1
-    i1 = row // (G * lead0)
+    row_mask = row < tl.cast(G, tl.int64) * lead0 * lead1
+    i1 = row // (tl.cast(G, tl.int64) * lead0)
     i0 = row // G % lead0
     g = row % G
     l = tl.arange(0, 128).to(INDEX)

@@ -50,7 +50,7 @@ def _softmax_rows(
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < lead0 * lead1
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
@@ -221,7 +221,7 @@ def _softmax_partial0(
     i0 = row % lead0
     x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(split * BLOCK_N, N, SPLITS * BLOCK_N):
+    for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(
@@ -265,7 +265,7 @@ def _softmax_partial1(
     largest_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits)
     largest = tl.reduce(largest_parts, 0, device.nan_max)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_N, N, SPLITS * BLOCK_N):
+    for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -304,9 +304,9 @@ def _softmax_finish(
     y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
     y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
-    block = pid % tl.cdiv(N, BLOCK_N)
-    row = (pid // tl.cdiv(N, BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < lead0 * lead1
+    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
+    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
