@@ -57,7 +57,7 @@ COLUMNS = (
     Column("op, plan"),
     Column("kernels", numbers=True),
     Column("bytes moved", elsewhere="`fusec explain OP` shows it"),
-    Column("above least"),
+    Column("above least", elsewhere="`fusec explain OP` shows it"),
     Column("registers", numbers=True),
     Column("spills", numbers=True),
     Column("shared\nmemory", numbers=True),

@@ -38,7 +38,7 @@ PLAIN_WIDTH = 160
 GAP = 2
 """Spaces between two columns."""
 
-ROOM = 30
+ROOM = 24
 """The width at which a longer column that may be left out is worth having."""
 
 

@@ -78,12 +78,16 @@ def stores(text: str) -> Iterator[tuple[str, list[ast.expr]]]:
 
 
 def planted(text: str, values: list[ast.expr]) -> str:
-    """The file in which twice these less a thousand is stored: no shift that softmax forgives."""
+    """The file in which twice these less a thousand is stored: no shift that softmax forgives.
+
+    In f32, for a GPU has no arithmetic on 8 bits.
+    """
     lines = text.splitlines(keepends=True)
     for value in sorted(values, key=lambda value: (value.lineno, value.col_offset), reverse=True):
         assert value.end_lineno is not None
         assert value.end_col_offset is not None
-        lines[value.end_lineno - 1] = _inserted(lines[value.end_lineno - 1], value.end_col_offset, ") * 2 - 1000)")
+        line = lines[value.end_lineno - 1]
+        lines[value.end_lineno - 1] = _inserted(line, value.end_col_offset, ").to(tl.float32) * 2 - 1000)")
         lines[value.lineno - 1] = _inserted(lines[value.lineno - 1], value.col_offset, "((")
     return "".join(lines)
 
