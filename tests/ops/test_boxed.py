@@ -113,7 +113,7 @@ where T in {f16, bf16}:
 op f(q: T[B, M, K], k: T[B, N, K], v: T[B, N, D]) -> y: T[B, M, D]
 where T in {f16, bf16}:
     scores = cast(dot(q, k, over=K) * 0.125, T)
-    y = dot(softmax(scores, over=N), v, over=N)
+    y = dot(softmax(scores, over=N), v, over=N, precision=T)
 """,
 }
 

@@ -20,7 +20,7 @@ op f(z: T[M, N]) -> (y: T[M], y2: T[N, Z])
 where T in {f16, bf16}, N == Z:
     v0 = rename(z, N -> Z)
     v1 = dot(z, v0, over=M)
-    y = amin(dot(softmax(v1, over=Z), v0, over=Z), over=N)
+    y = amin(dot(softmax(v1, over=Z), v0, over=Z, precision=T), over=N)
     y2 = v1
 """,
     "behind": """
