@@ -13,6 +13,7 @@ from fusec.ir.kernel import (
     Along,
     Apply,
     Assign,
+    AsWhole,
     Branch,
     Comment,
     Define,
@@ -138,13 +139,22 @@ class _Printer:
         return f"{', '.join(name.text for name in load.names)} = {text}"
 
     def _store(self, store: StoreTile) -> str:
-        values = [self._values.fitted(value, store.address.dims) for value in store.values]
-        text = values[0] if len(values) == 1 else f"tl.join({', '.join(values)})"
-        if saturates(store.dtype) and not _is_stored_as(store.values[0], store.dtype):
+        first, dims = store.values[0], store.address.dims
+        text = self._values.fitted(first, dims) if len(store.values) == 1 else self._joined(store)
+        if saturates(store.dtype) and not _is_stored_as(first, store.dtype):
             text = f"device.round_to({text}, {dtype_text(store.dtype)})"
         pair = store.address.pair is not None
-        mask = f", mask={self._values.mask(store.mask, store.address.dims, pair)}" if store.mask else ""
+        mask = f", mask={self._values.mask(store.mask, dims, pair)}" if store.mask else ""
         return f"tl.store({self._address(store.address)}, {text}{mask})"
+
+    def _joined(self, store: StoreTile) -> str:
+        """Neighbours as one tile. Triton joins values of one type only: integers of 64 bits if both are integers."""
+        values, kinds = store.values, {value.kind for value in store.values}
+        if kinds == {Kind.INT} and not all(_is_stored_as(value, store.dtype) for value in values):
+            values = tuple(AsWhole(value, Whole.LONG, value.dims) for value in values)
+        kind = Kind.REAL if Kind.REAL in kinds else values[0].kind
+        texts = [self._values.operand(value, store.address.dims, kind, 0) for value in values]
+        return f"tl.join({', '.join(texts)})"
 
     def _rounded(self, value: Value, dtype: DTypeRef, box: str) -> str:
         """A value in the storage type `dtype`, which is that of `box`."""

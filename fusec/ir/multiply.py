@@ -13,6 +13,7 @@ from fusec.ir.expressions import Choose, Const, Dot, Elementwise, Merge, NodeId,
 from fusec.ir.types import DTYPES, Computed, DType, Element, Kind, Storage, ValueType
 
 F32 = DTYPES["f32"]
+F64 = DTYPES["f64"]
 
 MULTIPLIED = frozenset(DTYPES[name] for name in ("f16", "bf16", "f32"))
 """The types of operands that matrix units multiply with sums in f32."""

@@ -37,7 +37,7 @@ from fusec.ir.kernel import (
     Whole,
     Widened,
 )
-from fusec.ir.multiply import F32, multiplied_as
+from fusec.ir.multiply import F32, F64, multiplied_as
 from fusec.ir.types import Kind, Storage
 from fusec.passes.kernel.blocks import EARLY
 from fusec.passes.kernel.facts import Facts
@@ -182,10 +182,15 @@ class Values:
                 assert_never(node.expr)
 
     def _scalar(self, number: NodeId, param: str, scope: Scope) -> Value:
-        """A number of the call, which comes in f32 or wider, rounded to its declared type."""
+        """A number of the call, which comes in f32 or f64, rounded to its declared type.
+
+        One of f64 is stored so, for reals may be computed in f32.
+        """
         value = Name(param, (), self._facts.nodes[number].type.kind)
         scalar = self._target.graph.param(param)
         assert isinstance(scalar, ScalarParam)
+        if scalar.dtype == F64:
+            return Name(param, (), Kind.REAL, F64)
         if scalar.dtype.kind is not Kind.REAL or scalar.dtype.bits >= 32:
             return value
         text = self._naming.names.fresh(f"{param}_rounded")
