@@ -6,12 +6,12 @@ import sympy
 
 from fusec.codegen.signature import TORCH_DTYPES, dims_text, dtype_options, literal, sequence
 from fusec.codegen.wrap import LIMIT
-from fusec.ir.expressions import Elementwise, Extent
-from fusec.ir.graph import SIZE, ChoiceParam, DimParam, DTypeParam, Graph, Solve, TensorParam, walk
+from fusec.ir.divisions import divisions
+from fusec.ir.graph import SIZE, ChoiceParam, DimParam, DTypeParam, Graph, Solve, TensorParam
 from fusec.ir.reach import Reach, reaches
 from fusec.ir.repeat import repeated
 from fusec.ir.sizes import size_text
-from fusec.ir.types import Axis, Dim, DTypeVar, Kind, Lead, Storage, product_extent
+from fusec.ir.types import Axis, Dim, DTypeVar, Lead, Storage, product_extent
 
 LEAD = "lead"
 """The Python name of the sizes of `...`."""
@@ -226,16 +226,7 @@ def _nonzero(divisor: sympy.Expr, spelled: dict[str, str], divided: tuple[Axis, 
 def _division_lines(graph: Graph, face: Graph) -> list[str]:
     """That no integer is divided by an extent of 0."""
     spelled = {shown.name: solve.name for solve, shown in zip(graph.solves, face.solves, strict=True)}
-    lines: dict[str, None] = {}
-    for _, node in walk(face):
-        if not isinstance(node.expr, Elementwise) or node.expr.op not in ("floordiv", "mod"):
-            continue
-        divisor = face.nodes[node.expr.args[1]].expr
-        if isinstance(divisor, Extent) and Lead() not in divisor.dim and node.type.kind is Kind.INT:
-            size, axes = product_extent(divisor.dim), tuple(axis for axis in node.type.axes if axis != Lead())
-            if size.free_symbols:
-                lines[_nonzero(size, spelled, axes)] = None
-    return list(lines)
+    return list(dict.fromkeys(_nonzero(size, spelled, axes) for size, axes in divisions(face)))
 
 
 def _reach_lines(graph: Graph, face: Graph) -> list[str]:

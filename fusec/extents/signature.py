@@ -11,6 +11,7 @@ from math import lcm, prod
 import sympy
 
 from fusec.extents.conditions import Condition, Conditions, Formula, asked
+from fusec.ir.divisions import divisions
 from fusec.ir.expressions import Merge, Part, Reduce
 from fusec.ir.graph import Constraint, Graph
 from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, Sum, Twin, product_extent, symbol
@@ -31,7 +32,7 @@ class Signature:
     divisors: dict[str, int]
     """What an extent must be a multiple of, because the axis is taken in halves or pairs."""
     positive: frozenset[str]
-    """Extents that others are found by dividing by."""
+    """Extents that others are found by dividing by, or that integers are divided by."""
     conditions: Conditions
     """What is asked of free extents, of those that bound ones follow from, too."""
     tensors: tuple[tuple[Formula, ...], ...]
@@ -51,8 +52,10 @@ class Signature:
         for axis in axes:
             for each in _quotients(axis):
                 divisors[each.of.name] = lcm(divisors[each.of.name], each.by)
-        positive = frozenset(name for solve in graph.solves for name in _divided_by(solve.value))
+        dividing = _dividing(graph)
+        positive = frozenset(name for solve in graph.solves for name in _divided_by(solve.value)) | _factors(dividing)
         conditions = [Condition.of(constraint, bound) for constraint in graph.constraints]
+        conditions += [Condition.between(size.subs(bound), ">=", sympy.S.One) for size in dividing]
         for each, value in bound.items():
             conditions += asked(value, divisors.get(each.name, 1), int(each.name in positive))
         return cls(
@@ -114,6 +117,22 @@ def _bound(constraints: tuple[Constraint, ...]) -> dict[sympy.Symbol, sympy.Expr
 def _divided_by(value: sympy.Expr) -> set[str]:
     powers = [power for power in value.atoms(sympy.Pow) if power.exp.is_negative]
     return {each.name for power in powers for each in power.base.free_symbols}
+
+
+def _dividing(graph: Graph) -> list[sympy.Expr]:
+    """What integers are divided by, and what is divided may have elements where that is 0."""
+    found = dict.fromkeys(
+        size
+        for size, axes in divisions(graph)
+        if not {*sympy.Mul.make_args(size)} <= {*sympy.Mul.make_args(product_extent(axes))}
+    )
+    return list(found)
+
+
+def _factors(sizes: list[sympy.Expr]) -> frozenset[str]:
+    """The extents that are positive where these sizes are, whatever the others are."""
+    alone = [factor.free_symbols for size in sizes for factor in sympy.Mul.make_args(size)]
+    return frozenset(each.name for found in alone if len(found) == 1 for each in found)
 
 
 def names(axis: Axis) -> list[str]:

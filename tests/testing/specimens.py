@@ -52,6 +52,13 @@ where T in {f16, bf16, f32}:
     p = softmax(x + bias, over=N)
     q = (x + bias) * 16
 """,
+    "wrapped": """
+op wrapped(x: T[M, N], table: f32[U, V, M], at: i32[N]) -> (y: T[M, N], z: i32[N], w: i64[M])
+where T in {f16, f32}:
+    y = x + table[at // (U * V) % U, at % V]
+    z = at % (U + V)
+    w = index(M) // M
+""",
     "segmented": """
 op segmented(x: f32[N, D], offsets: i32[B + 1], gain: f32[B, D]) -> y: f32[N, D]:
     y = x * gain[segment(offsets, N)]

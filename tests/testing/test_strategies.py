@@ -45,6 +45,14 @@ def test_drawn_calls_satisfy_their_signature(data: st.DataObject, name: str) -> 
     assert call.disturbed() == []
 
 
+def test_integers_are_not_divided_by_drawn_extents_of_zero() -> None:
+    """`M` may be 0, for nothing is divided by it then."""
+    found = [case.extents for case in drawn("wrapped")]
+    assert all(extents["U"] and extents["V"] for extents in found)
+    assert not all(extents["M"] for extents in found)
+    assert not all(extents["N"] for extents in found)
+
+
 @thorough
 @given(data=st.data(), name=st.sampled_from(sorted(GRAPHS)))
 def test_a_case_comes_back_from_its_line(data: st.DataObject, name: str) -> None:
