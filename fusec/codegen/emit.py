@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import fill
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,35 +11,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fusec import __version__
 from fusec.codegen.checks import extent_names, extents_lines, layout_arguments, outputs_lines, settings
 from fusec.codegen.header import summary
+from fusec.codegen.kernels import KernelView, kernel_views
 from fusec.codegen.launcher import plan_lines, scalar_names
 from fusec.codegen.module import ModuleView, conversion, module_view
 from fusec.codegen.names import FileNames, OpNames, respelled, words
 from fusec.codegen.package import SPEC
 from fusec.codegen.prepare import prepared_lines
-from fusec.codegen.signature import chooses_real, documentation, literal, parameter, quoted, returns, schema, sequence
-from fusec.codegen.statements import kernel_lines
+from fusec.codegen.signature import documentation, literal, parameter, quoted, returns, schema, sequence
 from fusec.codegen.ways import choosing, plan_names
 from fusec.codegen.wrap import LIMIT, wrapped
 from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Stage
 from fusec.ir.program import Program
-from fusec.ir.sizes import symbols_in
-from fusec.ir.types import Kind, extent, without
 
 SCHEMA_WIDTH = 112
 """Characters of a schema in one line: what is left of the page beside quotes and indentation."""
-
-
-@dataclass(frozen=True, slots=True)
-class KernelView:
-    """A kernel as text: decorator options, parameters, documentation and body."""
-
-    name: str
-    options: str
-    parameters: tuple[str, ...]
-    doc: str
-    body: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +89,11 @@ def _op_view(
     return OpView(
         name=graph.name,
         names=names,
-        kernels=_kernel_views(program, chooses_real(spelled), imports),
+        kernels=tuple(
+            replace(kernel, body=_fitted(kernel.body, imports))
+            for kernel in kernel_views(program)
+            if kernel.name in names.kernels
+        ),
         reference=functions[names.reference].rstrip() + "\n",
         signature=tuple(wrapped(f"def {graph.name}({', '.join(map(parameter, graph.params))}) -> {returns(graph)}:")),
         doc=tuple(quoted(documentation(graph)).split("\n")),
@@ -139,61 +128,6 @@ def _call_lines(graph: Graph, names: OpNames, imports: Mapping[str, str]) -> lis
     if settings(graph):
         given.append(sequence(settings(graph)))
     return [*lines, f"return {names.constant}({', '.join(given)})"]
-
-
-def _kernel_views(program: Program, wide: bool, imports: Mapping[str, str]) -> tuple[KernelView, ...]:
-    stages = {
-        kernel.name: stage
-        for plan in program.plans
-        for stage, kernel in zip(plan.plan.stages, plan.kernels, strict=True)
-    }
-    return tuple(
-        _kernel_view(kernel, stages[kernel.name], program.spelled, wide, imports) for kernel in program.kernels
-    )
-
-
-def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool, imports: Mapping[str, str]) -> KernelView:
-    varying = _row_extents(stage) & set(kernel.integers)
-    scalars = [param for param in graph.params if isinstance(param, ScalarParam) and param.name in kernel.scalars]
-    fixed = sorted({*varying, *kernel.varying} | {param.name for param in scalars if param.dtype.kind is Kind.INT})
-    listed = ", ".join(f'"{name}"' for name in fixed)
-    constexprs = [*kernel.structure, *kernel.blocks, *kernel.flags, *(["REAL"] if wide else [])]
-    parameters = (
-        *kernel.boxes,
-        *(f"{name}_ptr" for name in kernel.pointers),
-        *(_scalar_parameter(param) for param in scalars),
-        *kernel.integers,
-        *kernel.varying,
-        *(f"{name}: tl.constexpr" for name in constexprs),
-    )
-    body = kernel_lines(kernel, "REAL" if wide else "tl.float32")
-    doc = _kernel_doc(kernel, stage)
-    return KernelView(
-        kernel.name,
-        f"(do_not_specialize=[{listed}])" if fixed else "",
-        parameters,
-        quoted(f"{doc[0].upper()}{doc[1:]}."),
-        _fitted(body, imports),
-    )
-
-
-def _kernel_doc(kernel: Kernel, stage: Stage) -> str:
-    """What a kernel does; of several that make up a plan, which part of it."""
-    if stage.split:
-        return f"partial results: {kernel.doc}"
-    return "the result, from the partial results" if "SPLITS" in kernel.blocks else kernel.doc
-
-
-def _row_extents(stage: Stage) -> set[str]:
-    """Extents that vary from call to call and matter to no vector access: a kernel is not compiled anew for them."""
-    rows = set(symbols_in([extent(axis) for axis in stage.rows]))
-    inner = set(symbols_in([extent(axis) for axis in without(stage.order, stage.rows)]))
-    return rows - inner - {"lead0"}
-
-
-def _scalar_parameter(param: ScalarParam) -> str:
-    types = {"i32": "tl.int32", "i64": "tl.int64", "f64": "tl.float64", "i8": "tl.int32", "u8": "tl.int32"}
-    return f"{param.name}: {types[param.dtype.name]}" if param.dtype.name in types else param.name
 
 
 def _registration(graph: Graph, names: OpNames, op: str, constants: Mapping[str, str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from fusec.codegen.kernels import kernel_views
 from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
@@ -21,7 +22,7 @@ _WORD = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?<![\w.])[A-Za-z_]\w
 
 @dataclass(frozen=True, slots=True)
 class OpNames:
-    """What belongs to an op at the top of its file, beside the op itself."""
+    """What belongs to an op at the top of its file, beside the op itself. Its `kernels` are those that stand there."""
 
     extents: str
     outputs: str
@@ -31,6 +32,7 @@ class OpNames:
     reference: str
     prepare: str
     prepared: str
+    kernels: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
         spec |= {module.name, *(setting.name for setting in module.settings)}
     names = _Free(spec.union(*map(_spelled, programs)))
     imports = {name: names.new(name) for name in IMPORTS}
+    kernels = _kernel_names(programs, names)
+    owned = _first_of_each(kernels)
     ops = tuple(
         OpNames(
             extents=names.new(f"_extents_{graph.name}"),
@@ -63,12 +67,34 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
             reference=names.new(f"reference_{graph.name}"),
             prepare=names.new(f"_prepare_{graph.name}"),
             prepared=names.new(f"_PREPARE_{graph.name.upper()}"),
+            kernels=own,
         )
-        for graph in graphs
+        for graph, own in zip(graphs, owned, strict=True)
     )
-    kernels = [{kernel.name: names.new(kernel.name) for kernel in program.kernels} for program in programs]
     named = tuple(_with_names(program, new) for program, new in zip(programs, kernels, strict=True))
     return named, FileNames(frozenset(spec), ops, imports)
+
+
+def _kernel_names(programs: tuple[Program, ...], names: _Free) -> list[dict[str, str]]:
+    """What each op calls its kernels in the file. Those that are the same but for their names are one."""
+    written: dict[tuple[object, ...], str] = {}
+    found: list[dict[str, str]] = []
+    for program in programs:
+        own: dict[str, str] = {}
+        for kernel in kernel_views(program):
+            if kernel.code not in written:
+                written[kernel.code] = names.new(kernel.name)
+            own[kernel.name] = written[kernel.code]
+        found.append(own)
+    return found
+
+
+def _first_of_each(kernels: list[dict[str, str]]) -> list[frozenset[str]]:
+    """The kernels of each op that none before it has."""
+    found: list[frozenset[str]] = []
+    for own in kernels:
+        found.append(frozenset(own.values()).difference(*found))
+    return found
 
 
 def respelled(line: str, imports: Mapping[str, str]) -> str:

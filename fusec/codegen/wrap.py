@@ -3,6 +3,7 @@ between words."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from textwrap import wrap
 
 LIMIT = 120
@@ -23,6 +24,17 @@ def wrapped(line: str, depth: int = 0) -> list[str]:
     items = split(line[start + 1 : end], ", ")
     inner = [part for item in items for part in _item(f"{indent}    {item},", depth)]
     return [line[: start + 1], *inner, f"{indent}{line[end:]}"]
+
+
+def filled(parameters: Iterable[str], depth: int = 1) -> list[str]:
+    """Lines of parameters, as many on each as fit."""
+    lines: list[str] = []
+    for parameter in parameters:
+        if lines and len(lines[-1]) + len(parameter) + 2 + 4 * depth <= LIMIT:
+            lines[-1] += f" {parameter},"
+        else:
+            lines.append(f"{parameter},")
+    return lines
 
 
 def _item(line: str, depth: int) -> list[str]:

@@ -1,0 +1,86 @@
+"""The kernels of an op as text: decorator, parameters, documentation and body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusec.codegen.signature import chooses_real, quoted
+from fusec.codegen.statements import kernel_lines
+from fusec.codegen.wrap import filled
+from fusec.ir.graph import Graph, ScalarParam
+from fusec.ir.kernel import Kernel
+from fusec.ir.plan import Stage
+from fusec.ir.program import Program
+from fusec.ir.sizes import symbols_in
+from fusec.ir.types import Kind, extent, without
+
+
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """A kernel as text: decorator options, lines of parameters, documentation and body."""
+
+    name: str
+    options: str
+    parameters: tuple[str, ...]
+    doc: str
+    body: tuple[str, ...]
+
+    @property
+    def code(self) -> tuple[object, ...]:
+        """All of it but what it is called, and said to be."""
+        return self.options, self.parameters, self.body
+
+
+def kernel_views(program: Program) -> tuple[KernelView, ...]:
+    """Every kernel of an op once, in the order they are written."""
+    wide = chooses_real(program.spelled)
+    stages = {
+        kernel.name: stage
+        for plan in program.plans
+        for stage, kernel in zip(plan.plan.stages, plan.kernels, strict=True)
+    }
+    return tuple(_kernel_view(kernel, stages[kernel.name], program.spelled, wide) for kernel in program.kernels)
+
+
+def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> KernelView:
+    varying = _row_extents(stage) & set(kernel.integers)
+    scalars = [param for param in graph.params if isinstance(param, ScalarParam) and param.name in kernel.scalars]
+    fixed = sorted({*varying, *kernel.varying} | {param.name for param in scalars if param.dtype.kind is Kind.INT})
+    listed = ", ".join(f'"{name}"' for name in fixed)
+    constexprs = [*kernel.structure, *kernel.blocks, *kernel.flags, *(["REAL"] if wide else [])]
+    strides = [name for name in kernel.integers if "_stride_" in name]
+    # In the order of `Kernel`: Triton counts what it does not specialize by position.
+    parameters = (
+        *filled([*kernel.boxes, *(f"{name}_ptr" for name in kernel.pointers), *map(_scalar_parameter, scalars)]),
+        *filled(name for name in kernel.integers if name not in strides),
+        *filled([*strides, *kernel.varying]),
+        *filled([f"{name}: tl.constexpr" for name in constexprs]),
+    )
+    body = kernel_lines(kernel, "REAL" if wide else "tl.float32")
+    doc = _kernel_doc(kernel, stage)
+    return KernelView(
+        kernel.name,
+        f"(do_not_specialize=[{listed}])" if fixed else "",
+        parameters,
+        quoted(f"{doc[0].upper()}{doc[1:]}."),
+        tuple(body),
+    )
+
+
+def _kernel_doc(kernel: Kernel, stage: Stage) -> str:
+    """What a kernel does; of several that make up a plan, which part of it."""
+    if stage.split:
+        return f"partial results: {kernel.doc}"
+    return "the result, from the partial results" if "SPLITS" in kernel.blocks else kernel.doc
+
+
+def _row_extents(stage: Stage) -> set[str]:
+    """Extents that vary from call to call and matter to no vector access: a kernel is not compiled anew for them."""
+    rows = set(symbols_in([extent(axis) for axis in stage.rows]))
+    inner = set(symbols_in([extent(axis) for axis in without(stage.order, stage.rows)]))
+    return rows - inner - {"lead0"}
+
+
+def _scalar_parameter(param: ScalarParam) -> str:
+    types = {"i32": "tl.int32", "i64": "tl.int64", "f64": "tl.float64", "i8": "tl.int32", "u8": "tl.int32"}
+    return f"{param.name}: {types[param.dtype.name]}" if param.dtype.name in types else param.name
