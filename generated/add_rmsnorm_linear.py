@@ -73,25 +73,11 @@ __all__ = ["add_rmsnorm_linear"]
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_linear_blocked_total(
-    x_ptr,
-    residual_ptr,
-    total_ptr,
-    K,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    residual_stride_K,
-    total_stride_lead1,
-    total_stride_lead0,
-    total_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, residual_ptr, total_ptr,
+    K, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K,
+    total_stride_lead1, total_stride_lead0, total_stride_K,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Blocks of ..., K."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -132,34 +118,11 @@ def _add_rmsnorm_linear_blocked_total(
 
 @triton.jit(do_not_specialize=["N"])
 def _add_rmsnorm_linear_resident_y(
-    x_ptr,
-    residual_ptr,
-    gain_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    residual_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    bias_stride_N,
-    gain_stride_K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, residual_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K,
+    weight_stride_N, weight_stride_K, bias_stride_N, gain_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -212,34 +175,11 @@ def _add_rmsnorm_linear_resident_y(
 
 @triton.jit(do_not_specialize=["N"])
 def _add_rmsnorm_linear_streamed_y(
-    x_ptr,
-    residual_ptr,
-    gain_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    residual_stride_K,
-    weight_stride_K,
-    gain_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, residual_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, weight_stride_N, x_stride_K,
+    residual_stride_K, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -303,27 +243,11 @@ def _add_rmsnorm_linear_streamed_y(
 
 @triton.jit(do_not_specialize=["N"])
 def _add_rmsnorm_linear_partial0_y(
-    x_ptr,
-    residual_ptr,
-    gain_ptr,
-    weight_ptr,
-    partial0_y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    residual_stride_K,
-    weight_stride_K,
-    gain_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, residual_ptr, gain_ptr, weight_ptr, partial0_y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, weight_stride_N, x_stride_K,
+    residual_stride_K, weight_stride_K, gain_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -368,21 +292,10 @@ def _add_rmsnorm_linear_partial0_y(
 
 @triton.jit
 def _add_rmsnorm_linear_partial1_y(
-    x_ptr,
-    residual_ptr,
-    partial1_y_ptr,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    x_stride_K,
-    residual_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, residual_ptr, partial1_y_ptr,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, x_stride_K, residual_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -417,24 +330,10 @@ def _add_rmsnorm_linear_partial1_y(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_linear_finish_y(
-    bias_ptr,
-    y_ptr,
-    partial0_y_ptr,
-    partial1_y_ptr,
-    eps,
-    N,
-    lead0,
-    lead1,
-    K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    bias_ptr, y_ptr, partial0_y_ptr, partial1_y_ptr, eps,
+    N, lead0, lead1, K,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -483,36 +382,12 @@ def _add_rmsnorm_linear_finish_y(
 
 @triton.jit
 def _add_rmsnorm_linear_product_y(
-    x_ptr,
-    residual_ptr,
-    gain_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    residual_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    residual_stride_lead1,
-    residual_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    gain_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, residual_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    lead1, N, K,
+    x_stride_lead0, residual_stride_lead0, x_stride_lead1, x_stride_K, residual_stride_lead1, residual_stride_K,
+    weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -597,33 +472,12 @@ def _add_rmsnorm_linear_product_y(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_linear_rows__before(
-    x_ptr,
-    residual_ptr,
-    gain_ptr,
-    total_ptr,
-    operand_ptr,
-    eps,
-    lead0,
-    lead1,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    residual_stride_K,
-    gain_stride_K,
-    total_stride_lead1,
-    total_stride_lead0,
-    total_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
+    x_ptr, residual_ptr, gain_ptr, total_ptr, operand_ptr, eps,
+    lead0, lead1, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K,
+    gain_stride_K, total_stride_lead1, total_stride_lead0, total_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
@@ -672,32 +526,12 @@ def _add_rmsnorm_linear_rows__before(
 
 @triton.jit
 def _add_rmsnorm_linear_resident__before(
-    x_ptr,
-    residual_ptr,
-    gain_ptr,
-    total_ptr,
-    operand_ptr,
-    eps,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    residual_stride_K,
-    gain_stride_K,
-    total_stride_lead1,
-    total_stride_lead0,
-    total_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
+    x_ptr, residual_ptr, gain_ptr, total_ptr, operand_ptr, eps,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K,
+    gain_stride_K, total_stride_lead1, total_stride_lead0, total_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
     device.enter(OVERLAP)
@@ -737,32 +571,12 @@ def _add_rmsnorm_linear_resident__before(
 
 @triton.jit
 def _add_rmsnorm_linear_streamed__before(
-    x_ptr,
-    residual_ptr,
-    gain_ptr,
-    total_ptr,
-    operand_ptr,
-    eps,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    total_stride_lead1,
-    total_stride_lead0,
-    x_stride_K,
-    residual_stride_K,
-    total_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
-    gain_stride_K,
-    operand_stride_K,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, residual_ptr, gain_ptr, total_ptr, operand_ptr, eps,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, total_stride_lead1,
+    total_stride_lead0, x_stride_K, residual_stride_K, total_stride_K, operand_stride_lead1, operand_stride_lead0,
+    gain_stride_K, operand_stride_K,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
@@ -831,22 +645,10 @@ def _add_rmsnorm_linear_streamed__before(
 
 @triton.jit
 def _add_rmsnorm_linear_partial0__before(
-    x_ptr,
-    residual_ptr,
-    partial0__before_ptr,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    x_stride_K,
-    residual_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    x_ptr, residual_ptr, partial0__before_ptr,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, x_stride_K, residual_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     device.enter(OVERLAP)
@@ -882,34 +684,12 @@ def _add_rmsnorm_linear_partial0__before(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_linear_finish__before(
-    x_ptr,
-    residual_ptr,
-    gain_ptr,
-    total_ptr,
-    operand_ptr,
-    partial0__before_ptr,
-    eps,
-    K,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    residual_stride_K,
-    gain_stride_K,
-    total_stride_lead1,
-    total_stride_lead0,
-    total_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
+    x_ptr, residual_ptr, gain_ptr, total_ptr, operand_ptr, partial0__before_ptr, eps,
+    K, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K,
+    gain_stride_K, total_stride_lead1, total_stride_lead0, total_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -965,27 +745,11 @@ def _add_rmsnorm_linear_finish__before(
 
 @triton.jit(do_not_specialize=["N"])
 def _add_rmsnorm_linear_resident__step1(
-    weight_ptr,
-    bias_ptr,
-    operand_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    operand_stride_lead1,
-    operand_stride_lead0,
-    operand_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    weight_ptr, bias_ptr, operand_ptr, y_ptr,
+    N, lead0, K,
+    operand_stride_lead1, operand_stride_lead0, operand_stride_K, weight_stride_N, weight_stride_K, bias_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     device.enter(OVERLAP)
@@ -1028,27 +792,11 @@ def _add_rmsnorm_linear_resident__step1(
 
 @triton.jit(do_not_specialize=["N"])
 def _add_rmsnorm_linear_streamed__step1(
-    weight_ptr,
-    bias_ptr,
-    operand_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    operand_stride_lead1,
-    operand_stride_lead0,
-    weight_stride_N,
-    operand_stride_K,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    weight_ptr, bias_ptr, operand_ptr, y_ptr,
+    N, lead0, K,
+    operand_stride_lead1, operand_stride_lead0, weight_stride_N, operand_stride_K, weight_stride_K, bias_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
@@ -1100,22 +848,10 @@ def _add_rmsnorm_linear_streamed__step1(
 
 @triton.jit(do_not_specialize=["N"])
 def _add_rmsnorm_linear_partial0__step1(
-    weight_ptr,
-    operand_ptr,
-    partial0__step1_ptr,
-    N,
-    lead0,
-    K,
-    operand_stride_lead1,
-    operand_stride_lead0,
-    weight_stride_N,
-    operand_stride_K,
-    weight_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    weight_ptr, operand_ptr, partial0__step1_ptr,
+    N, lead0, K,
+    operand_stride_lead1, operand_stride_lead0, weight_stride_N, operand_stride_K, weight_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     device.enter(OVERLAP)
@@ -1155,21 +891,10 @@ def _add_rmsnorm_linear_partial0__step1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_linear_finish__step1(
-    bias_ptr,
-    y_ptr,
-    partial0__step1_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    bias_ptr, y_ptr, partial0__step1_ptr,
+    N, lead0, lead1,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
@@ -1210,23 +935,10 @@ def _add_rmsnorm_linear_finish__step1(
 
 @triton.jit
 def _add_rmsnorm_linear_dealt__step1(
-    weight_ptr,
-    operand_ptr,
-    partial0__step1_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    operand_stride_lead0,
-    weight_stride_N,
-    weight_stride_K,
-    operand_stride_lead1,
-    operand_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    weight_ptr, operand_ptr, partial0__step1_ptr,
+    N, lead1, K, lead0,
+    operand_stride_lead0, weight_stride_N, weight_stride_K, operand_stride_lead1, operand_stride_K,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
@@ -1273,21 +985,10 @@ def _add_rmsnorm_linear_dealt__step1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_linear_combined__step1(
-    bias_ptr,
-    y_ptr,
-    partial0__step1_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    bias_ptr, y_ptr, partial0__step1_ptr,
+    N, lead0, lead1,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
@@ -1328,30 +1029,12 @@ def _add_rmsnorm_linear_combined__step1(
 
 @triton.jit
 def _add_rmsnorm_linear_swapped__step1(
-    weight_ptr,
-    bias_ptr,
-    operand_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    operand_stride_lead0,
-    weight_stride_N,
-    weight_stride_K,
-    operand_stride_lead1,
-    operand_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    weight_ptr, bias_ptr, operand_ptr, y_ptr,
+    N, lead1, K,
+    operand_stride_lead0, weight_stride_N, weight_stride_K, operand_stride_lead1, operand_stride_K, bias_stride_N,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -1415,25 +1098,11 @@ def _add_rmsnorm_linear_swapped__step1(
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _add_rmsnorm_linear_persistent__step1(
-    operand_box,
-    weight_box,
-    y_box,
-    bias_ptr,
-    lead1,
-    N,
-    K,
-    bias_stride_N,
-    begin,
-    end,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    operand_box, weight_box, y_box, bias_ptr,
+    lead1, N, K,
+    bias_stride_N, begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -1475,24 +1144,11 @@ def _add_rmsnorm_linear_persistent__step1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_linear_blocked__after(
-    bias_ptr,
-    product_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    product_stride_lead1,
-    product_stride_lead0,
-    product_stride_N,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
+    bias_ptr, product_ptr, y_ptr,
+    N, lead0, lead1,
+    product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)

@@ -52,25 +52,10 @@ __all__ = ["bmm"]
 
 @triton.jit(do_not_specialize=["M", "N"])
 def _bmm_resident(
-    a_ptr,
-    b_ptr,
-    y_ptr,
-    M,
-    N,
-    K,
-    a_stride_B,
-    a_stride_M,
-    a_stride_K,
-    b_stride_B,
-    b_stride_N,
-    b_stride_K,
-    y_stride_B,
-    y_stride_M,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    a_ptr, b_ptr, y_ptr,
+    M, N, K,
+    a_stride_B, a_stride_M, a_stride_K, b_stride_B, b_stride_N, b_stride_K, y_stride_B, y_stride_M, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per B, M, N, K in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -96,26 +81,10 @@ def _bmm_resident(
 
 @triton.jit(do_not_specialize=["M", "N"])
 def _bmm_streamed(
-    a_ptr,
-    b_ptr,
-    y_ptr,
-    M,
-    N,
-    K,
-    a_stride_B,
-    a_stride_M,
-    b_stride_B,
-    b_stride_N,
-    a_stride_K,
-    b_stride_K,
-    y_stride_B,
-    y_stride_M,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    a_ptr, b_ptr, y_ptr,
+    M, N, K,
+    a_stride_B, a_stride_M, b_stride_B, b_stride_N, a_stride_K, b_stride_K, y_stride_B, y_stride_M, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per B, M, N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -149,22 +118,10 @@ def _bmm_streamed(
 
 @triton.jit(do_not_specialize=["M", "N"])
 def _bmm_partial0(
-    a_ptr,
-    b_ptr,
-    partial0_ptr,
-    M,
-    N,
-    K,
-    a_stride_B,
-    a_stride_M,
-    b_stride_B,
-    b_stride_N,
-    a_stride_K,
-    b_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    a_ptr, b_ptr, partial0_ptr,
+    M, N, K,
+    a_stride_B, a_stride_M, b_stride_B, b_stride_N, a_stride_K, b_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each B, M, N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -194,18 +151,10 @@ def _bmm_partial0(
 
 @triton.jit(do_not_specialize=["B", "M"])
 def _bmm_finish(
-    y_ptr,
-    partial0_ptr,
-    N,
-    B,
-    M,
-    y_stride_B,
-    y_stride_M,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    y_ptr, partial0_ptr,
+    N, B, M,
+    y_stride_B, y_stride_M, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
@@ -234,28 +183,11 @@ def _bmm_finish(
 
 @triton.jit
 def _bmm_product(
-    a_ptr,
-    b_ptr,
-    y_ptr,
-    M,
-    N,
-    K,
-    a_stride_B,
-    b_stride_B,
-    a_stride_M,
-    a_stride_K,
-    b_stride_K,
-    b_stride_N,
-    y_stride_B,
-    y_stride_M,
-    y_stride_N,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    a_ptr, b_ptr, y_ptr,
+    M, N, K,
+    a_stride_B, b_stride_B, a_stride_M, a_stride_K, b_stride_K, b_stride_N, y_stride_B, y_stride_M, y_stride_N,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per tile of M by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -298,24 +230,10 @@ def _bmm_product(
 
 @triton.jit(do_not_specialize=["B"])
 def _bmm_dealt(
-    a_ptr,
-    b_ptr,
-    partial0_ptr,
-    N,
-    M,
-    K,
-    B,
-    b_stride_B,
-    a_stride_B,
-    b_stride_K,
-    b_stride_N,
-    a_stride_M,
-    a_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    a_ptr, b_ptr, partial0_ptr,
+    N, M, K, B,
+    b_stride_B, a_stride_B, b_stride_K, b_stride_N, a_stride_M, a_stride_K,
+    BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few M, combined in fixed order."""
@@ -351,19 +269,10 @@ def _bmm_dealt(
 
 @triton.jit(do_not_specialize=["B", "M"])
 def _bmm_combined(
-    y_ptr,
-    partial0_ptr,
-    N,
-    B,
-    M,
-    y_stride_B,
-    y_stride_M,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    y_ptr, partial0_ptr,
+    N, B, M,
+    y_stride_B, y_stride_M, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
@@ -393,29 +302,11 @@ def _bmm_combined(
 
 @triton.jit
 def _bmm_swapped(
-    a_ptr,
-    b_ptr,
-    y_ptr,
-    N,
-    M,
-    K,
-    b_stride_B,
-    a_stride_B,
-    b_stride_K,
-    b_stride_N,
-    a_stride_M,
-    a_stride_K,
-    y_stride_B,
-    y_stride_M,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    a_ptr, b_ptr, y_ptr,
+    N, M, K,
+    b_stride_B, a_stride_B, b_stride_K, b_stride_N, a_stride_M, a_stride_K, y_stride_B, y_stride_M, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few M, K in a loop."""
     device.enter(OVERLAP)
@@ -459,22 +350,11 @@ def _bmm_swapped(
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _bmm_persistent(
-    a_box,
-    b_box,
-    y_box,
-    M,
-    N,
-    K,
-    begin,
-    end,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    a_box, b_box, y_box,
+    M, N, K,
+    begin, end,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of M by N, from boxes."""
     device.enter(OVERLAP)

@@ -31,22 +31,10 @@ __all__ = ["dequantize_fp8", "dequantize_fp8_groups", "dequantize_fp8_rows"]
 
 @triton.jit(do_not_specialize=["lead1"])
 def _dequantize_fp8_blocked(
-    q_ptr,
-    scale_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    q_ptr, scale_ptr, y_ptr,
+    N, lead0, lead1,
+    q_stride_lead1, q_stride_lead0, q_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Blocks of ..., N."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -184,24 +172,11 @@ _OP_DEQUANTIZE_FP8 = Op(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _dequantize_fp8_rows_blocked(
-    q_ptr,
-    scale_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    scale_stride_lead1,
-    scale_stride_lead0,
-    y_stride_lead1,
-    y_stride_lead0,
+    q_ptr, scale_ptr, y_ptr,
+    N, lead0, lead1,
+    q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Blocks of ..., N."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -341,26 +316,11 @@ _OP_DEQUANTIZE_FP8_ROWS = Op(
 
 @triton.jit(do_not_specialize=["G", "lead1"])
 def _dequantize_fp8_groups_blocked(
-    q_ptr,
-    scale_ptr,
-    y_ptr,
-    L,
-    G,
-    lead0,
-    lead1,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_GL,
-    scale_stride_lead1,
-    scale_stride_lead0,
-    scale_stride_G,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_GL,
-    ROWS: tl.constexpr,
-    BLOCK_L: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    q_ptr, scale_ptr, y_ptr,
+    L, G, lead0, lead1,
+    q_stride_lead1, q_stride_lead0, q_stride_GL, scale_stride_lead1, scale_stride_lead0, scale_stride_G, y_stride_lead1,
+    y_stride_lead0, y_stride_GL,
+    ROWS: tl.constexpr, BLOCK_L: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Blocks of ..., G, L."""
     # WIDTH divides these: so many neighbours may be read or written at once.

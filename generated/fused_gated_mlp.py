@@ -86,28 +86,11 @@ __all__ = ["FusedGatedMLP", "fused_gated_mlp", "fused_gated_mlp_mixed"]
 
 @triton.jit(do_not_specialize=["N"])
 def _fused_gated_mlp_resident(
-    x_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
+    up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -156,28 +139,11 @@ def _fused_gated_mlp_resident(
 
 @triton.jit(do_not_specialize=["N"])
 def _fused_gated_mlp_streamed(
-    x_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    gate_weight_stride_N,
-    up_weight_stride_N,
-    x_stride_K,
-    gate_weight_stride_K,
-    up_weight_stride_K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
+    up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
@@ -239,25 +205,11 @@ def _fused_gated_mlp_streamed(
 
 @triton.jit(do_not_specialize=["N"])
 def _fused_gated_mlp_partial0(
-    x_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    gate_weight_stride_N,
-    up_weight_stride_N,
-    x_stride_K,
-    gate_weight_stride_K,
+    x_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial1_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
     up_weight_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -303,20 +255,10 @@ def _fused_gated_mlp_partial0(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _fused_gated_mlp_finish(
-    y_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    N,
-    lead0,
-    lead1,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    y_ptr, partial0_ptr, partial1_ptr,
+    N, lead0, lead1,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
@@ -365,31 +307,12 @@ def _fused_gated_mlp_finish(
 
 @triton.jit
 def _fused_gated_mlp_product(
-    x_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
+    up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -461,27 +384,11 @@ def _fused_gated_mlp_product(
 
 @triton.jit
 def _fused_gated_mlp_dealt(
-    x_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    x_stride_lead0,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    up_weight_stride_N,
+    x_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial1_ptr,
+    N, lead1, K, lead0,
+    x_stride_lead0, gate_weight_stride_N, gate_weight_stride_K, x_stride_lead1, x_stride_K, up_weight_stride_N,
     up_weight_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
@@ -536,20 +443,10 @@ def _fused_gated_mlp_dealt(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _fused_gated_mlp_combined(
-    y_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    N,
-    lead0,
-    lead1,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    y_ptr, partial0_ptr, partial1_ptr,
+    N, lead0, lead1,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -600,32 +497,12 @@ def _fused_gated_mlp_combined(
 
 @triton.jit
 def _fused_gated_mlp_swapped(
-    x_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    x_stride_lead0,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
+    N, lead1, K,
+    x_stride_lead0, gate_weight_stride_N, gate_weight_stride_K, x_stride_lead1, x_stride_K, up_weight_stride_N,
+    up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -698,24 +575,11 @@ def _fused_gated_mlp_swapped(
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
 def _fused_gated_mlp_persistent(
-    x_box,
-    gate_weight_up_weight_box,
-    y_box,
-    lead1,
-    N,
-    K,
-    begin,
-    end,
-    gate_weight_up_weight_flip,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_box, gate_weight_up_weight_box, y_box,
+    lead1, N, K,
+    begin, end, gate_weight_up_weight_flip,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -761,26 +625,11 @@ def _fused_gated_mlp_persistent(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _fused_gated_mlp_blocked__after(
-    gate_ptr,
-    up_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    gate_stride_lead1,
-    gate_stride_lead0,
-    gate_stride_N,
-    up_stride_lead1,
-    up_stride_lead0,
-    up_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    gate_ptr, up_ptr, y_ptr,
+    N, lead0, lead1,
+    gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
@@ -1383,28 +1232,11 @@ class FusedGatedMLP(torch.nn.Module):
 
 @triton.jit(do_not_specialize=["N"])
 def _fused_gated_mlp_mixed_resident(
-    x_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
+    up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1455,28 +1287,11 @@ def _fused_gated_mlp_mixed_resident(
 
 @triton.jit(do_not_specialize=["N"])
 def _fused_gated_mlp_mixed_streamed(
-    x_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    gate_weight_stride_N,
-    up_weight_stride_N,
-    x_stride_K,
-    gate_weight_stride_K,
-    up_weight_stride_K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
+    up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
@@ -1542,25 +1357,11 @@ def _fused_gated_mlp_mixed_streamed(
 
 @triton.jit(do_not_specialize=["N"])
 def _fused_gated_mlp_mixed_partial0(
-    x_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    gate_weight_stride_N,
-    up_weight_stride_N,
-    x_stride_K,
-    gate_weight_stride_K,
+    x_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial1_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
     up_weight_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1606,95 +1407,14 @@ def _fused_gated_mlp_mixed_partial0(
     tl.store(partial1_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, up)
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _fused_gated_mlp_mixed_finish(
-    y_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    N,
-    lead0,
-    lead1,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    gate = tl.sum(gate_parts, 2)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    up_parts = tl.load(
-        partial1_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    up = tl.sum(up_parts, 2)
-    y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 @triton.jit
 def _fused_gated_mlp_mixed_product(
-    x_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
+    up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1770,27 +1490,11 @@ def _fused_gated_mlp_mixed_product(
 
 @triton.jit
 def _fused_gated_mlp_mixed_dealt__ready(
-    x_ptr,
-    gate_weight_ready_ptr,
-    up_weight_ready_ptr,
-    partial0__ready_ptr,
-    partial1__ready_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    x_stride_lead0,
-    gate_weight_ready_stride_N,
-    gate_weight_ready_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    up_weight_ready_stride_N,
-    up_weight_ready_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    x_ptr, gate_weight_ready_ptr, up_weight_ready_ptr, partial0__ready_ptr, partial1__ready_ptr,
+    N, lead1, K, lead0,
+    x_stride_lead0, gate_weight_ready_stride_N, gate_weight_ready_stride_K, x_stride_lead1, x_stride_K,
+    up_weight_ready_stride_N, up_weight_ready_stride_K,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
@@ -1845,20 +1549,10 @@ def _fused_gated_mlp_mixed_dealt__ready(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _fused_gated_mlp_mixed_combined__ready(
-    y_ptr,
-    partial0__ready_ptr,
-    partial1__ready_ptr,
-    N,
-    lead0,
-    lead1,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    y_ptr, partial0__ready_ptr, partial1__ready_ptr,
+    N, lead0, lead1,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -1909,32 +1603,12 @@ def _fused_gated_mlp_mixed_combined__ready(
 
 @triton.jit
 def _fused_gated_mlp_mixed_swapped__ready(
-    x_ptr,
-    gate_weight_ready_ptr,
-    up_weight_ready_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    x_stride_lead0,
-    gate_weight_ready_stride_N,
-    gate_weight_ready_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    up_weight_ready_stride_N,
-    up_weight_ready_stride_K,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, gate_weight_ready_ptr, up_weight_ready_ptr, y_ptr,
+    N, lead1, K,
+    x_stride_lead0, gate_weight_ready_stride_N, gate_weight_ready_stride_K, x_stride_lead1, x_stride_K,
+    up_weight_ready_stride_N, up_weight_ready_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -2007,24 +1681,11 @@ def _fused_gated_mlp_mixed_swapped__ready(
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_ready_up_weight_ready_flip"])
 def _fused_gated_mlp_mixed_persistent__ready(
-    x_box,
-    gate_weight_ready_up_weight_ready_box,
-    y_box,
-    lead1,
-    N,
-    K,
-    begin,
-    end,
-    gate_weight_ready_up_weight_ready_flip,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_box, gate_weight_ready_up_weight_ready_box, y_box,
+    lead1, N, K,
+    begin, end, gate_weight_ready_up_weight_ready_flip,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -2066,77 +1727,6 @@ def _fused_gated_mlp_mixed_persistent__ready(
             [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
             y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
         )
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _fused_gated_mlp_mixed_blocked__after(
-    gate_ptr,
-    up_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    gate_stride_lead1,
-    gate_stride_lead0,
-    gate_stride_N,
-    up_stride_lead1,
-    up_stride_lead0,
-    up_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
-    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
-    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
-    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate = tl.load(
-        gate_row[:, None] + n[None, :] * gate_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
-    up = tl.load(
-        up_row[:, None] + n[None, :] * up_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_fused_gated_mlp_mixed(
@@ -2477,10 +2067,10 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
         block = tiles.blocks(lead0 * lead1, N)
         launches += [
             Launch(
-                _fused_gated_mlp_mixed_blocked__after,
+                _fused_gated_mlp_blocked__after,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _fused_gated_mlp_mixed_blocked__after,
+                    _fused_gated_mlp_blocked__after,
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
@@ -2580,10 +2170,10 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
         block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
         launches += [
             Launch(
-                _fused_gated_mlp_mixed_finish,
+                _fused_gated_mlp_finish,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _fused_gated_mlp_mixed_finish,
+                    _fused_gated_mlp_finish,
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,

@@ -45,35 +45,12 @@ __all__ = ["FusedRMSNormRoPE", "fused_rmsnorm_rope", "fused_rmsnorm_rope_batched
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _fused_rmsnorm_rope_rows(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    eps,
-    B,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    cos_stride_S,
-    cos_stride_D,
-    sin_stride_S,
-    sin_stride_D,
-    weight_stride_HD,
-    y_stride_B,
-    y_stride_S,
-    y_stride_HD,
-    D: tl.constexpr,
-    ROWS: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
+    B, S, H,
+    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD,
+    y_stride_B, y_stride_S, y_stride_HD,
+    D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
+    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Several rows (B, S) per program, H, D/2 in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -174,33 +151,12 @@ def _fused_rmsnorm_rope_rows(
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_resident(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    eps,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    cos_stride_S,
-    cos_stride_D,
-    sin_stride_S,
-    sin_stride_D,
-    weight_stride_HD,
-    y_stride_B,
-    y_stride_S,
-    y_stride_HD,
-    D: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
+    S, H,
+    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD,
+    y_stride_B, y_stride_S, y_stride_HD,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
+    INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -275,33 +231,12 @@ def _fused_rmsnorm_rope_resident(
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_streamed(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    eps,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    cos_stride_S,
-    cos_stride_D,
-    sin_stride_S,
-    sin_stride_D,
-    y_stride_B,
-    y_stride_S,
-    weight_stride_HD,
-    y_stride_HD,
-    D: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    EVEN_D_2: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
+    S, H,
+    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S,
+    weight_stride_HD, y_stride_HD,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, CHUNKS: tl.constexpr,
+    REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -447,18 +382,10 @@ def _fused_rmsnorm_rope_streamed(
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_partial0(
-    x_ptr,
-    partial0_ptr,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    D: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, partial0_ptr,
+    S, H,
+    x_stride_B, x_stride_S, x_stride_HD,
+    D: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each B, S over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -489,33 +416,11 @@ def _fused_rmsnorm_rope_partial0(
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
 def _fused_rmsnorm_rope_finish(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    partial0_ptr,
-    eps,
-    D,
-    B,
-    H,
-    S,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    weight_stride_HD,
-    cos_stride_S,
-    cos_stride_D,
-    sin_stride_S,
-    sin_stride_D,
-    y_stride_B,
-    y_stride_S,
-    y_stride_HD,
-    ROWS: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps,
+    D, B, H, S,
+    x_stride_B, x_stride_S, x_stride_HD, weight_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D,
+    y_stride_B, y_stride_S, y_stride_HD,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -908,35 +813,12 @@ class FusedRMSNormRoPE(torch.nn.Module):
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _fused_rmsnorm_rope_half_rows(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    eps,
-    B,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    cos_stride_S,
-    cos_stride_D_2,
-    sin_stride_S,
-    sin_stride_D_2,
-    weight_stride_HD,
-    y_stride_B,
-    y_stride_S,
-    y_stride_HD,
-    D: tl.constexpr,
-    ROWS: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
+    B, S, H,
+    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, weight_stride_HD,
+    y_stride_B, y_stride_S, y_stride_HD,
+    D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
+    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Several rows (B, S) per program, H, D/2 in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1025,33 +907,12 @@ def _fused_rmsnorm_rope_half_rows(
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_half_resident(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    eps,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    cos_stride_S,
-    cos_stride_D_2,
-    sin_stride_S,
-    sin_stride_D_2,
-    weight_stride_HD,
-    y_stride_B,
-    y_stride_S,
-    y_stride_HD,
-    D: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
+    S, H,
+    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, weight_stride_HD,
+    y_stride_B, y_stride_S, y_stride_HD,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
+    INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1114,33 +975,12 @@ def _fused_rmsnorm_rope_half_resident(
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_half_streamed(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    eps,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    cos_stride_S,
-    cos_stride_D_2,
-    sin_stride_S,
-    sin_stride_D_2,
-    y_stride_B,
-    y_stride_S,
-    weight_stride_HD,
-    y_stride_HD,
-    D: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    EVEN_D_2: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
+    S, H,
+    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, y_stride_B,
+    y_stride_S, weight_stride_HD, y_stride_HD,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, CHUNKS: tl.constexpr,
+    REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1272,77 +1112,13 @@ def _fused_rmsnorm_rope_half_streamed(
         )
 
 
-@triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_half_partial0(
-    x_ptr,
-    partial0_ptr,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    D: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """Partial results: each B, S over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    b = row // S
-    s = row % S
-    total_acc = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    for step in range(split, H * tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), SPLITS):
-        h = tl.cast(step // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), INDEX)
-        d = (step % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)).to(INDEX)
-        d_mask = d < D // 2
-        x_row = x_ptr + b * x_stride_B + s * x_stride_S + h * D * x_stride_HD
-        x = tl.load(x_row + d * x_stride_HD, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        x_2 = tl.load(
-            x_row + (d + D // 2) * x_stride_HD,
-            mask=d_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc += x * x + x_2 * x_2
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + b * (S * SPLITS) + s * SPLITS + split, total)
-
-
 @triton.jit(do_not_specialize=["B", "H", "S"])
 def _fused_rmsnorm_rope_half_finish(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    partial0_ptr,
-    eps,
-    D,
-    B,
-    H,
-    S,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    weight_stride_HD,
-    cos_stride_S,
-    cos_stride_D_2,
-    sin_stride_S,
-    sin_stride_D_2,
-    y_stride_B,
-    y_stride_S,
-    y_stride_HD,
-    ROWS: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps,
+    D, B, H, S,
+    x_stride_B, x_stride_S, x_stride_HD, weight_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2,
+    y_stride_B, y_stride_S, y_stride_HD,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1604,10 +1380,10 @@ def _plan_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads):
         scratch["partial0"] = Buffer((partial0,), torch.float32)
         launches.append(
             Launch(
-                _fused_rmsnorm_rope_half_partial0,
+                _fused_rmsnorm_rope_partial0,
                 grid=(B * S * splits,),
                 arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_half_partial0,
+                    _fused_rmsnorm_rope_partial0,
                     sizes,
                     BLOCK_D_2=chunk,
                     SPLITS=splits,
@@ -1657,37 +1433,12 @@ _OP_FUSED_RMSNORM_ROPE_HALF = Op(
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _fused_rmsnorm_rope_batched_rows(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    eps,
-    B,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    cos_stride_B,
-    cos_stride_S,
-    cos_stride_D,
-    sin_stride_B,
-    sin_stride_S,
-    sin_stride_D,
-    weight_stride_HD,
-    y_stride_B,
-    y_stride_S,
-    y_stride_HD,
-    D: tl.constexpr,
-    ROWS: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
+    B, S, H,
+    x_stride_B, x_stride_S, x_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S,
+    sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
+    D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
+    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Several rows (B, S) per program, H, D/2 in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1790,35 +1541,12 @@ def _fused_rmsnorm_rope_batched_rows(
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_batched_resident(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    eps,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    cos_stride_B,
-    cos_stride_S,
-    cos_stride_D,
-    sin_stride_B,
-    sin_stride_S,
-    sin_stride_D,
-    weight_stride_HD,
-    y_stride_B,
-    y_stride_S,
-    y_stride_HD,
-    D: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
+    S, H,
+    x_stride_B, x_stride_S, x_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S,
+    sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
+    INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1895,35 +1623,12 @@ def _fused_rmsnorm_rope_batched_resident(
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_batched_streamed(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    eps,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    cos_stride_B,
-    cos_stride_S,
-    cos_stride_D,
-    sin_stride_B,
-    sin_stride_S,
-    sin_stride_D,
-    y_stride_B,
-    y_stride_S,
-    weight_stride_HD,
-    y_stride_HD,
-    D: tl.constexpr,
-    BLOCK_H: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    EVEN_D_2: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
+    S, H,
+    x_stride_B, x_stride_S, x_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S,
+    sin_stride_D, y_stride_B, y_stride_S, weight_stride_HD, y_stride_HD,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, CHUNKS: tl.constexpr,
+    REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -2069,79 +1774,13 @@ def _fused_rmsnorm_rope_batched_streamed(
         )
 
 
-@triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_batched_partial0(
-    x_ptr,
-    partial0_ptr,
-    S,
-    H,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    D: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """Partial results: each B, S over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    b = row // S
-    s = row % S
-    total_acc = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    for step in range(split, H * tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), SPLITS):
-        h = tl.cast(step // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), INDEX)
-        d = (step % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)).to(INDEX)
-        d_mask = d < D // 2
-        x_row = x_ptr + b * x_stride_B + s * x_stride_S + h * D * x_stride_HD
-        x = tl.load(x_row + d * x_stride_HD, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        x_2 = tl.load(
-            x_row + (d + D // 2) * x_stride_HD,
-            mask=d_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc += x * x + x_2 * x_2
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + b * (S * SPLITS) + s * SPLITS + split, total)
-
-
 @triton.jit(do_not_specialize=["B", "H", "S"])
 def _fused_rmsnorm_rope_batched_finish(
-    x_ptr,
-    weight_ptr,
-    cos_ptr,
-    sin_ptr,
-    y_ptr,
-    partial0_ptr,
-    eps,
-    D,
-    B,
-    H,
-    S,
-    x_stride_B,
-    x_stride_S,
-    x_stride_HD,
-    weight_stride_HD,
-    cos_stride_B,
-    cos_stride_S,
-    cos_stride_D,
-    sin_stride_B,
-    sin_stride_S,
-    sin_stride_D,
-    y_stride_B,
-    y_stride_S,
-    y_stride_HD,
-    ROWS: tl.constexpr,
-    BLOCK_D_2: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps,
+    D, B, H, S,
+    x_stride_B, x_stride_S, x_stride_HD, weight_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B,
+    sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, y_stride_HD,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -2431,10 +2070,10 @@ def _plan_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
         scratch["partial0"] = Buffer((partial0,), torch.float32)
         launches.append(
             Launch(
-                _fused_rmsnorm_rope_batched_partial0,
+                _fused_rmsnorm_rope_partial0,
                 grid=(B * S * splits,),
                 arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_batched_partial0,
+                    _fused_rmsnorm_rope_partial0,
                     sizes,
                     BLOCK_D_2=chunk,
                     SPLITS=splits,

@@ -19,26 +19,11 @@ __all__ = ["gated_activation"]
 
 @triton.jit(do_not_specialize=["lead1"])
 def _gated_activation_blocked(
-    gate_ptr,
-    up_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    gate_stride_lead1,
-    gate_stride_lead0,
-    gate_stride_N,
-    up_stride_lead1,
-    up_stride_lead0,
-    up_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    gate_ptr, up_ptr, y_ptr,
+    N, lead0, lead1,
+    gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
     # WIDTH divides these: so many neighbours may be read or written at once.

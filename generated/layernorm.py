@@ -24,27 +24,11 @@ __all__ = ["layernorm"]
 
 @triton.jit(do_not_specialize=["lead1"])
 def _layernorm_rows(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    lead1,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
+    x_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    lead0, lead1, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
@@ -93,26 +77,11 @@ def _layernorm_rows(
 
 @triton.jit
 def _layernorm_resident(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
+    x_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -152,26 +121,11 @@ def _layernorm_resident(
 
 @triton.jit
 def _layernorm_streamed(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    weight_stride_N,
-    bias_stride_N,
+    x_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, weight_stride_N, bias_stride_N,
     y_stride_N,
-    BLOCK_N: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -240,17 +194,10 @@ def _layernorm_streamed(
 
 @triton.jit
 def _layernorm_partial0(
-    x_ptr,
-    partial0_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, partial0_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -275,18 +222,10 @@ def _layernorm_partial0(
 
 @triton.jit
 def _layernorm_partial1(
-    x_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, partial0_ptr, partial1_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -316,29 +255,11 @@ def _layernorm_partial1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _layernorm_finish(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    eps,
-    N,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
+    x_ptr, weight_ptr, bias_ptr, y_ptr, partial0_ptr, partial1_ptr, eps,
+    N, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.

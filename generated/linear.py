@@ -122,26 +122,11 @@ __all__ = ["linear", "linear_activation", "linear_mixed", "linear_residual"]
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_resident(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -178,27 +163,11 @@ def _linear_resident(
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_streamed(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -243,21 +212,10 @@ def _linear_streamed(
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_partial0(
-    x_ptr,
-    weight_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, partial0_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -291,20 +249,10 @@ def _linear_partial0(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_finish(
-    bias_ptr,
-    y_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    bias_ptr, y_ptr, partial0_ptr,
+    N, lead0, lead1,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
@@ -344,29 +292,12 @@ def _linear_finish(
 
 @triton.jit
 def _linear_product(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
+    y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -421,23 +352,10 @@ def _linear_product(
 
 @triton.jit
 def _linear_dealt(
-    x_ptr,
-    weight_ptr,
-    partial0_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    x_stride_lead0,
-    weight_stride_N,
-    weight_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    x_ptr, weight_ptr, partial0_ptr,
+    N, lead1, K, lead0,
+    x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
@@ -480,21 +398,10 @@ def _linear_dealt(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_combined(
-    bias_ptr,
-    y_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    bias_ptr, y_ptr, partial0_ptr,
+    N, lead0, lead1,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
@@ -535,30 +442,12 @@ def _linear_combined(
 
 @triton.jit
 def _linear_swapped(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    x_stride_lead0,
-    weight_stride_N,
-    weight_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    N, lead1, K,
+    x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, y_stride_lead0,
+    y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -614,25 +503,11 @@ def _linear_swapped(
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _linear_persistent(
-    x_box,
-    weight_box,
-    y_box,
-    bias_ptr,
-    lead1,
-    N,
-    K,
-    bias_stride_N,
-    begin,
-    end,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    x_box, weight_box, y_box, bias_ptr,
+    lead1, N, K,
+    bias_stride_N, begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -674,24 +549,11 @@ def _linear_persistent(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_blocked__after(
-    bias_ptr,
-    product_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    product_stride_lead1,
-    product_stride_lead0,
-    product_stride_N,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
+    bias_ptr, product_ptr, y_ptr,
+    N, lead0, lead1,
+    product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
@@ -1171,26 +1033,11 @@ _OP_LINEAR = Op(
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_mixed_resident(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1228,27 +1075,11 @@ def _linear_mixed_resident(
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_mixed_streamed(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1295,21 +1126,10 @@ def _linear_mixed_streamed(
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_mixed_partial0(
-    x_ptr,
-    weight_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, partial0_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1342,84 +1162,14 @@ def _linear_mixed_partial0(
     tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, total)
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_mixed_finish(
-    bias_ptr,
-    y_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 2)
-    y = total + by_bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 @triton.jit
 def _linear_mixed_product(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
+    y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1476,23 +1226,10 @@ def _linear_mixed_product(
 
 @triton.jit
 def _linear_mixed_dealt__ready(
-    x_ptr,
-    weight_ready_ptr,
-    partial0__ready_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    x_stride_lead0,
-    weight_ready_stride_N,
-    weight_ready_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    x_ptr, weight_ready_ptr, partial0__ready_ptr,
+    N, lead1, K, lead0,
+    x_stride_lead0, weight_ready_stride_N, weight_ready_stride_K, x_stride_lead1, x_stride_K,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
@@ -1535,21 +1272,10 @@ def _linear_mixed_dealt__ready(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_mixed_combined__ready(
-    bias_ptr,
-    y_ptr,
-    partial0__ready_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    bias_ptr, y_ptr, partial0__ready_ptr,
+    N, lead0, lead1,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
@@ -1590,30 +1316,12 @@ def _linear_mixed_combined__ready(
 
 @triton.jit
 def _linear_mixed_swapped__ready(
-    x_ptr,
-    bias_ptr,
-    weight_ready_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    x_stride_lead0,
-    weight_ready_stride_N,
-    weight_ready_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    x_ptr, bias_ptr, weight_ready_ptr, y_ptr,
+    N, lead1, K,
+    x_stride_lead0, weight_ready_stride_N, weight_ready_stride_K, x_stride_lead1, x_stride_K, bias_stride_N,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -1669,25 +1377,11 @@ def _linear_mixed_swapped__ready(
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _linear_mixed_persistent__ready(
-    x_box,
-    weight_ready_box,
-    y_box,
-    bias_ptr,
-    lead1,
-    N,
-    K,
-    bias_stride_N,
-    begin,
-    end,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    x_box, weight_ready_box, y_box, bias_ptr,
+    lead1, N, K,
+    bias_stride_N, begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -1725,66 +1419,6 @@ def _linear_mixed_persistent__ready(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_mixed_blocked__after(
-    bias_ptr,
-    product_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    product_stride_lead1,
-    product_stride_lead0,
-    product_stride_N,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_linear_mixed(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -2082,10 +1716,10 @@ def _plan_linear_mixed(x, weight, bias):
         block = tiles.blocks(lead0 * lead1, N)
         launches += [
             Launch(
-                _linear_mixed_blocked__after,
+                _linear_blocked__after,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _linear_mixed_blocked__after,
+                    _linear_blocked__after,
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
@@ -2180,10 +1814,10 @@ def _plan_linear_mixed(x, weight, bias):
         block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
         launches += [
             Launch(
-                _linear_mixed_finish,
+                _linear_finish,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _linear_mixed_finish,
+                    _linear_finish,
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
@@ -2249,27 +1883,11 @@ _OP_LINEAR_MIXED = Op(
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_activation_resident(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -2315,27 +1933,11 @@ def _linear_activation_resident(
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_activation_streamed(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
@@ -2388,71 +1990,12 @@ def _linear_activation_streamed(
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _linear_activation_partial0(
-    x_ptr,
-    weight_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc += x * weight
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, total)
-
-
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_activation_finish(
-    bias_ptr,
-    y_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    bias_ptr, y_ptr, partial0_ptr,
+    N, lead0, lead1,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
@@ -2501,30 +2044,12 @@ def _linear_activation_finish(
 
 @triton.jit
 def _linear_activation_product(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
+    y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -2586,82 +2111,12 @@ def _linear_activation_product(
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
-@triton.jit
-def _linear_activation_dealt(
-    x_ptr,
-    weight_ptr,
-    partial0_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    x_stride_lead0,
-    weight_stride_N,
-    weight_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(
-        partial0_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
-        product,
-        mask=mask_i1_n,
-    )
-
-
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_activation_combined(
-    bias_ptr,
-    y_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    bias_ptr, y_ptr, partial0_ptr,
+    N, lead0, lead1,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -2712,31 +2167,12 @@ def _linear_activation_combined(
 
 @triton.jit
 def _linear_activation_swapped(
-    x_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    x_stride_lead0,
-    weight_stride_N,
-    weight_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, weight_ptr, bias_ptr, y_ptr,
+    N, lead1, K,
+    x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, y_stride_lead0,
+    y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -2801,26 +2237,11 @@ def _linear_activation_swapped(
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _linear_activation_persistent(
-    x_box,
-    weight_box,
-    y_box,
-    bias_ptr,
-    lead1,
-    N,
-    K,
-    bias_stride_N,
-    begin,
-    end,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_box, weight_box, y_box, bias_ptr,
+    lead1, N, K,
+    bias_stride_N, begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -2871,24 +2292,11 @@ def _linear_activation_persistent(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_activation_blocked__after(
-    bias_ptr,
-    product_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    product_stride_lead1,
-    product_stride_lead0,
-    product_stride_N,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
+    bias_ptr, product_ptr, y_ptr,
+    N, lead0, lead1,
+    product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
@@ -3117,10 +2525,10 @@ def _plan_linear_activation(x, weight, bias, activation):
             scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
             launches += [
                 Launch(
-                    _linear_activation_dealt,
+                    _linear_dealt,
                     grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
                     arguments=tiles.arguments(
-                        _linear_activation_dealt,
+                        _linear_dealt,
                         sizes,
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
@@ -3299,10 +2707,10 @@ def _plan_linear_activation(x, weight, bias, activation):
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
         launches += [
             Launch(
-                _linear_activation_partial0,
+                _linear_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _linear_activation_partial0,
+                    _linear_partial0,
                     sizes,
                     BLOCK_K=chunk,
                     SPLITS=splits,
@@ -3386,30 +2794,11 @@ _OP_LINEAR_ACTIVATION = Op(
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_residual_resident(
-    x_ptr,
-    weight_ptr,
-    residual_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    bias_stride_N,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    residual_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead1,
+    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -3448,31 +2837,11 @@ def _linear_residual_resident(
 
 @triton.jit(do_not_specialize=["N"])
 def _linear_residual_streamed(
-    x_ptr,
-    weight_ptr,
-    residual_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    bias_stride_N,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    residual_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, residual_stride_lead1,
+    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -3517,74 +2886,13 @@ def _linear_residual_streamed(
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _linear_residual_partial0(
-    x_ptr,
-    weight_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc += x * weight
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, total)
-
-
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_residual_finish(
-    residual_ptr,
-    bias_ptr,
-    y_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    residual_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
+    residual_ptr, bias_ptr, y_ptr, partial0_ptr,
+    N, lead0, lead1,
+    bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
 ):
     """The result, from the partial results."""
     pid = tl.program_id(0)
@@ -3631,33 +2939,12 @@ def _linear_residual_finish(
 
 @triton.jit
 def _linear_residual_product(
-    x_ptr,
-    weight_ptr,
-    residual_ptr,
-    bias_ptr,
-    y_ptr,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    bias_stride_N,
-    residual_stride_lead0,
-    residual_stride_lead1,
-    residual_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead0,
+    residual_stride_lead1, residual_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -3717,86 +3004,13 @@ def _linear_residual_product(
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
-@triton.jit
-def _linear_residual_dealt(
-    x_ptr,
-    weight_ptr,
-    partial0_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    x_stride_lead0,
-    weight_stride_N,
-    weight_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(
-        partial0_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
-        product,
-        mask=mask_i1_n,
-    )
-
-
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_residual_combined(
-    residual_ptr,
-    bias_ptr,
-    y_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    residual_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
+    residual_ptr, bias_ptr, y_ptr, partial0_ptr,
+    N, lead0, lead1,
+    bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
@@ -3844,34 +3058,12 @@ def _linear_residual_combined(
 
 @triton.jit
 def _linear_residual_swapped(
-    x_ptr,
-    weight_ptr,
-    residual_ptr,
-    bias_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    x_stride_lead0,
-    weight_stride_N,
-    weight_stride_K,
-    x_stride_lead1,
-    x_stride_K,
-    bias_stride_N,
-    residual_stride_lead0,
-    residual_stride_lead1,
-    residual_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr,
+    N, lead1, K,
+    x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, residual_stride_lead0,
+    residual_stride_lead1, residual_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -3934,29 +3126,11 @@ def _linear_residual_swapped(
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _linear_residual_persistent(
-    x_box,
-    weight_box,
-    y_box,
-    residual_ptr,
-    bias_ptr,
-    lead1,
-    N,
-    K,
-    bias_stride_N,
-    residual_stride_lead0,
-    residual_stride_lead1,
-    residual_stride_N,
-    begin,
-    end,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    x_box, weight_box, y_box, residual_ptr, bias_ptr,
+    lead1, N, K,
+    bias_stride_N, residual_stride_lead0, residual_stride_lead1, residual_stride_N, begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -4008,28 +3182,11 @@ def _linear_residual_persistent(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _linear_residual_blocked__after(
-    residual_ptr,
-    bias_ptr,
-    product_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    product_stride_lead1,
-    product_stride_lead0,
-    product_stride_N,
-    bias_stride_N,
-    residual_stride_lead1,
-    residual_stride_lead0,
-    residual_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    residual_ptr, bias_ptr, product_ptr, y_ptr,
+    N, lead0, lead1,
+    product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, residual_stride_lead1,
+    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
@@ -4260,10 +3417,10 @@ def _plan_linear_residual(x, weight, residual, bias):
             scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
             launches += [
                 Launch(
-                    _linear_residual_dealt,
+                    _linear_dealt,
                     grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
                     arguments=tiles.arguments(
-                        _linear_residual_dealt,
+                        _linear_dealt,
                         sizes,
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
@@ -4436,10 +3593,10 @@ def _plan_linear_residual(x, weight, residual, bias):
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
         launches += [
             Launch(
-                _linear_residual_partial0,
+                _linear_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _linear_residual_partial0,
+                    _linear_partial0,
                     sizes,
                     BLOCK_K=chunk,
                     SPLITS=splits,

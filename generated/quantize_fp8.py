@@ -37,26 +37,11 @@ __all__ = ["quantize_fp8", "quantize_fp8_groups", "quantize_fp8_rows"]
 
 @triton.jit
 def _quantize_fp8_resident(
-    x_ptr,
-    q_ptr,
-    scale_ptr,
-    lead1,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_LEAD0: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    EVEN_LEAD1: tl.constexpr,
-    EVEN_LEAD0: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, q_ptr, scale_ptr,
+    lead1, lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_LEAD0: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_LEAD1: tl.constexpr,
+    EVEN_LEAD0: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per launch, ..., N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -90,18 +75,10 @@ def _quantize_fp8_resident(
 
 @triton.jit
 def _quantize_fp8_partial0(
-    x_ptr,
-    partial0_ptr,
-    lead0,
-    lead1,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, partial0_ptr,
+    lead0, lead1, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -124,24 +101,10 @@ def _quantize_fp8_partial0(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _quantize_fp8_finish(
-    x_ptr,
-    q_ptr,
-    scale_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, q_ptr, scale_ptr, partial0_ptr,
+    N, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -341,25 +304,11 @@ _OP_QUANTIZE_FP8 = Op(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _quantize_fp8_rows_rows(
-    x_ptr,
-    q_ptr,
-    scale_ptr,
-    lead0,
-    lead1,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    scale_stride_lead1,
+    x_ptr, q_ptr, scale_ptr,
+    lead0, lead1, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
     scale_stride_lead0,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -394,23 +343,11 @@ def _quantize_fp8_rows_rows(
 
 @triton.jit
 def _quantize_fp8_rows_resident(
-    x_ptr,
-    q_ptr,
-    scale_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    scale_stride_lead1,
+    x_ptr, q_ptr, scale_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
     scale_stride_lead0,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -437,24 +374,11 @@ def _quantize_fp8_rows_resident(
 
 @triton.jit
 def _quantize_fp8_rows_streamed(
-    x_ptr,
-    q_ptr,
-    scale_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    scale_stride_lead1,
+    x_ptr, q_ptr, scale_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
     scale_stride_lead0,
-    BLOCK_N: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -498,17 +422,10 @@ def _quantize_fp8_rows_streamed(
 
 @triton.jit
 def _quantize_fp8_rows_partial0(
-    x_ptr,
-    partial0_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, partial0_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -533,26 +450,11 @@ def _quantize_fp8_rows_partial0(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _quantize_fp8_rows_finish(
-    x_ptr,
-    q_ptr,
-    scale_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    scale_stride_lead1,
+    x_ptr, q_ptr, scale_ptr, partial0_ptr,
+    N, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
     scale_stride_lead0,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -797,25 +699,11 @@ _OP_QUANTIZE_FP8_ROWS = Op(
 
 @triton.jit(do_not_specialize=["G", "lead1"])
 def _quantize_fp8_groups_rows(
-    x_ptr,
-    q_ptr,
-    scale_ptr,
-    G,
-    lead0,
-    lead1,
-    L,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_GL,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_GL,
-    scale_stride_lead1,
-    scale_stride_lead0,
-    scale_stride_G,
-    ROWS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, q_ptr, scale_ptr,
+    G, lead0, lead1, L,
+    x_stride_lead1, x_stride_lead0, x_stride_GL, q_stride_lead1, q_stride_lead0, q_stride_GL, scale_stride_lead1,
+    scale_stride_lead0, scale_stride_G,
+    ROWS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Several rows (..., G) per program, L in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.

@@ -42,25 +42,10 @@ __all__ = ["rmsnorm", "rmsnorm_rounded", "rmsnorm_unit_offset"]
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_rows(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    lead1,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, eps,
+    lead0, lead1, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -93,23 +78,10 @@ def _rmsnorm_rows(
 
 @triton.jit
 def _rmsnorm_resident(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, eps,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -134,24 +106,10 @@ def _rmsnorm_resident(
 
 @triton.jit
 def _rmsnorm_streamed(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    weight_stride_N,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, eps,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, weight_stride_N, y_stride_N,
+    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -194,17 +152,10 @@ def _rmsnorm_streamed(
 
 @triton.jit
 def _rmsnorm_partial0(
-    x_ptr,
-    partial0_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, partial0_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -229,26 +180,10 @@ def _rmsnorm_partial0(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_finish(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    partial0_ptr,
-    eps,
-    N,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps,
+    N, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -498,25 +433,10 @@ _OP_RMSNORM = Op(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_unit_offset_rows(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    lead1,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, eps,
+    lead0, lead1, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -549,23 +469,10 @@ def _rmsnorm_unit_offset_rows(
 
 @triton.jit
 def _rmsnorm_unit_offset_resident(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, eps,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -590,24 +497,10 @@ def _rmsnorm_unit_offset_resident(
 
 @triton.jit
 def _rmsnorm_unit_offset_streamed(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    weight_stride_N,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, eps,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, weight_stride_N, y_stride_N,
+    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -648,63 +541,12 @@ def _rmsnorm_unit_offset_streamed(
         tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
-@triton.jit
-def _rmsnorm_unit_offset_partial0(
-    x_ptr,
-    partial0_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """Partial results: each ... over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-
-
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_unit_offset_finish(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    partial0_ptr,
-    eps,
-    N,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps,
+    N, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -897,10 +739,10 @@ def _plan_rmsnorm_unit_offset(x, weight):
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
         launches += [
             Launch(
-                _rmsnorm_unit_offset_partial0,
+                _rmsnorm_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_unit_offset_partial0,
+                    _rmsnorm_partial0,
                     sizes,
                     BLOCK_N=chunk,
                     SPLITS=splits,
@@ -954,25 +796,10 @@ _OP_RMSNORM_UNIT_OFFSET = Op(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_rounded_rows(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    lead1,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, eps,
+    lead0, lead1, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1006,23 +833,10 @@ def _rmsnorm_rounded_rows(
 
 @triton.jit
 def _rmsnorm_rounded_resident(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, eps,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1048,24 +862,10 @@ def _rmsnorm_rounded_resident(
 
 @triton.jit
 def _rmsnorm_rounded_streamed(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    eps,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    weight_stride_N,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, eps,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, weight_stride_N, y_stride_N,
+    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1108,63 +908,12 @@ def _rmsnorm_rounded_streamed(
         tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
-@triton.jit
-def _rmsnorm_rounded_partial0(
-    x_ptr,
-    partial0_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """Partial results: each ... over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-
-
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_rounded_finish(
-    x_ptr,
-    weight_ptr,
-    y_ptr,
-    partial0_ptr,
-    eps,
-    N,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps,
+    N, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -1359,10 +1108,10 @@ def _plan_rmsnorm_rounded(x, weight):
         scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
         launches += [
             Launch(
-                _rmsnorm_rounded_partial0,
+                _rmsnorm_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_rounded_partial0,
+                    _rmsnorm_partial0,
                     sizes,
                     BLOCK_N=chunk,
                     SPLITS=splits,

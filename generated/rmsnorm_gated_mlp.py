@@ -91,31 +91,11 @@ __all__ = ["rmsnorm_gated_mlp", "rmsnorm_gated_mlp_mixed"]
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_gated_mlp_resident(
-    x_ptr,
-    gain_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    eps,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    gain_stride_K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
+    up_weight_stride_K, gain_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
@@ -173,31 +153,11 @@ def _rmsnorm_gated_mlp_resident(
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_gated_mlp_streamed(
-    x_ptr,
-    gain_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    eps,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    gate_weight_stride_N,
-    up_weight_stride_N,
-    x_stride_K,
-    gate_weight_stride_K,
-    gain_stride_K,
-    up_weight_stride_K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
+    gain_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
@@ -268,27 +228,11 @@ def _rmsnorm_gated_mlp_streamed(
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_gated_mlp_partial0(
-    x_ptr,
-    gain_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    partial0_ptr,
-    partial2_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    gate_weight_stride_N,
-    up_weight_stride_N,
-    x_stride_K,
-    gate_weight_stride_K,
-    gain_stride_K,
-    up_weight_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial2_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
+    gain_stride_K, up_weight_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -335,17 +279,10 @@ def _rmsnorm_gated_mlp_partial0(
 
 @triton.jit
 def _rmsnorm_gated_mlp_partial1(
-    x_ptr,
-    partial1_ptr,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, partial1_ptr,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -370,23 +307,10 @@ def _rmsnorm_gated_mlp_partial1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_gated_mlp_finish(
-    y_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    partial2_ptr,
-    eps,
-    N,
-    lead0,
-    lead1,
-    K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    y_ptr, partial0_ptr, partial1_ptr, partial2_ptr, eps,
+    N, lead0, lead1, K,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -447,34 +371,12 @@ def _rmsnorm_gated_mlp_finish(
 
 @triton.jit
 def _rmsnorm_gated_mlp_product(
-    x_ptr,
-    gain_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    eps,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    gain_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
+    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -559,25 +461,11 @@ def _rmsnorm_gated_mlp_product(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_gated_mlp_rows__before(
-    x_ptr,
-    gain_ptr,
-    normed_ptr,
-    eps,
-    lead0,
-    lead1,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    normed_stride_lead1,
-    normed_stride_lead0,
+    x_ptr, gain_ptr, normed_ptr, eps,
+    lead0, lead1, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, normed_stride_lead1, normed_stride_lead0,
     normed_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
@@ -612,24 +500,11 @@ def _rmsnorm_gated_mlp_rows__before(
 
 @triton.jit
 def _rmsnorm_gated_mlp_resident__before(
-    x_ptr,
-    gain_ptr,
-    normed_ptr,
-    eps,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    normed_stride_lead1,
-    normed_stride_lead0,
+    x_ptr, gain_ptr, normed_ptr, eps,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, normed_stride_lead1, normed_stride_lead0,
     normed_stride_K,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
     device.enter(OVERLAP)
@@ -655,24 +530,11 @@ def _rmsnorm_gated_mlp_resident__before(
 
 @triton.jit
 def _rmsnorm_gated_mlp_streamed__before(
-    x_ptr,
-    gain_ptr,
-    normed_ptr,
-    eps,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    normed_stride_lead1,
-    normed_stride_lead0,
-    gain_stride_K,
+    x_ptr, gain_ptr, normed_ptr, eps,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, normed_stride_lead1, normed_stride_lead0, gain_stride_K,
     normed_stride_K,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
@@ -717,18 +579,10 @@ def _rmsnorm_gated_mlp_streamed__before(
 
 @triton.jit
 def _rmsnorm_gated_mlp_partial0__before(
-    x_ptr,
-    partial0__before_ptr,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    x_ptr, partial0__before_ptr,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     device.enter(OVERLAP)
@@ -754,26 +608,11 @@ def _rmsnorm_gated_mlp_partial0__before(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_gated_mlp_finish__before(
-    x_ptr,
-    gain_ptr,
-    normed_ptr,
-    partial0__before_ptr,
-    eps,
-    K,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    normed_stride_lead1,
-    normed_stride_lead0,
+    x_ptr, gain_ptr, normed_ptr, partial0__before_ptr, eps,
+    K, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, normed_stride_lead1, normed_stride_lead0,
     normed_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -815,27 +654,11 @@ def _rmsnorm_gated_mlp_finish__before(
 
 @triton.jit
 def _rmsnorm_gated_mlp_dealt__step1(
-    gate_weight_ptr,
-    up_weight_ptr,
-    normed_ptr,
-    partial0__step1_ptr,
-    partial1__step1_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    normed_stride_lead0,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    normed_stride_lead1,
-    normed_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    gate_weight_ptr, up_weight_ptr, normed_ptr, partial0__step1_ptr, partial1__step1_ptr,
+    N, lead1, K, lead0,
+    normed_stride_lead0, gate_weight_stride_N, gate_weight_stride_K, normed_stride_lead1, normed_stride_K,
+    up_weight_stride_N, up_weight_stride_K,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
@@ -894,20 +717,10 @@ def _rmsnorm_gated_mlp_dealt__step1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_gated_mlp_combined__step1(
-    y_ptr,
-    partial0__step1_ptr,
-    partial1__step1_ptr,
-    N,
-    lead0,
-    lead1,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    y_ptr, partial0__step1_ptr, partial1__step1_ptr,
+    N, lead0, lead1,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -958,32 +771,12 @@ def _rmsnorm_gated_mlp_combined__step1(
 
 @triton.jit
 def _rmsnorm_gated_mlp_swapped__step1(
-    gate_weight_ptr,
-    up_weight_ptr,
-    normed_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    normed_stride_lead0,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    normed_stride_lead1,
-    normed_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    gate_weight_ptr, up_weight_ptr, normed_ptr, y_ptr,
+    N, lead1, K,
+    normed_stride_lead0, gate_weight_stride_N, gate_weight_stride_K, normed_stride_lead1, normed_stride_K,
+    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -1064,24 +857,11 @@ def _rmsnorm_gated_mlp_swapped__step1(
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
 def _rmsnorm_gated_mlp_persistent__step1(
-    normed_box,
-    gate_weight_up_weight_box,
-    y_box,
-    lead1,
-    N,
-    K,
-    begin,
-    end,
-    gate_weight_up_weight_flip,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    normed_box, gate_weight_up_weight_box, y_box,
+    lead1, N, K,
+    begin, end, gate_weight_up_weight_flip,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -1127,26 +907,11 @@ def _rmsnorm_gated_mlp_persistent__step1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_gated_mlp_blocked__after(
-    gate_ptr,
-    up_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    gate_stride_lead1,
-    gate_stride_lead0,
-    gate_stride_N,
-    up_stride_lead1,
-    up_stride_lead0,
-    up_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    gate_ptr, up_ptr, y_ptr,
+    N, lead0, lead1,
+    gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
@@ -1979,31 +1744,11 @@ _OP_RMSNORM_GATED_MLP = Op(
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_gated_mlp_mixed_resident(
-    x_ptr,
-    gain_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    eps,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    gain_stride_K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
+    up_weight_stride_K, gain_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
@@ -2063,31 +1808,11 @@ def _rmsnorm_gated_mlp_mixed_resident(
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_gated_mlp_mixed_streamed(
-    x_ptr,
-    gain_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    eps,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    gate_weight_stride_N,
-    up_weight_stride_N,
-    x_stride_K,
-    gate_weight_stride_K,
-    gain_stride_K,
-    up_weight_stride_K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
+    gain_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
@@ -2162,27 +1887,11 @@ def _rmsnorm_gated_mlp_mixed_streamed(
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_gated_mlp_mixed_partial0(
-    x_ptr,
-    gain_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    partial0_ptr,
-    partial2_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    gate_weight_stride_N,
-    up_weight_stride_N,
-    x_stride_K,
-    gate_weight_stride_K,
-    gain_stride_K,
-    up_weight_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial2_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
+    gain_stride_K, up_weight_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -2230,147 +1939,13 @@ def _rmsnorm_gated_mlp_mixed_partial0(
 
 
 @triton.jit
-def _rmsnorm_gated_mlp_mixed_partial1(
-    x_ptr,
-    partial1_ptr,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_mixed_finish(
-    y_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    partial2_ptr,
-    eps,
-    N,
-    lead0,
-    lead1,
-    K,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    gate = tl.sum(gate_parts, 2)
-    total_parts = tl.load(
-        partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 1)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    gate_2 = gate * where_value[:, None]
-    if ACTIVATION == "silu":
-        by_activation = gate_2 * tl.sigmoid(gate_2)
-    elif ACTIVATION == "gelu":
-        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = gate_2 * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate_2, 0.0)
-    up_parts = tl.load(
-        partial2_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    up = tl.sum(up_parts, 2)
-    up_2 = up * where_value[:, None]
-    y = by_activation * up_2
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
 def _rmsnorm_gated_mlp_mixed_product(
-    x_ptr,
-    gain_ptr,
-    gate_weight_ptr,
-    up_weight_ptr,
-    y_ptr,
-    eps,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    gate_weight_stride_N,
-    gate_weight_stride_K,
-    gain_stride_K,
-    up_weight_stride_N,
-    up_weight_stride_K,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
+    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -2457,285 +2032,13 @@ def _rmsnorm_gated_mlp_mixed_product(
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_mixed_rows__before(
-    x_ptr,
-    gain_ptr,
-    normed_ptr,
-    eps,
-    lead0,
-    lead1,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    normed_stride_lead1,
-    normed_stride_lead0,
-    normed_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """Several rows (...) per program, K in registers."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    normed_stride_lead1 = normed_stride_lead1 // WIDTH * WIDTH
-    normed_stride_lead0 = normed_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    mask_row_k = row_mask[:, None] & k_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 1)
-    normed = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    normed_row = normed_ptr + i1 * normed_stride_lead1 + i0 * normed_stride_lead0
-    tl.store(normed_row[:, None] + k[None, :] * normed_stride_K, normed, mask=mask_row_k)
-
-
-@triton.jit
-def _rmsnorm_gated_mlp_mixed_resident__before(
-    x_ptr,
-    gain_ptr,
-    normed_ptr,
-    eps,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    normed_stride_lead1,
-    normed_stride_lead0,
-    normed_stride_K,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """One program per ..., K in registers."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    normed_stride_lead1 = normed_stride_lead1 // WIDTH * WIDTH
-    normed_stride_lead0 = normed_stride_lead0 // WIDTH * WIDTH
-    row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 0)
-    normed = x * tl.rsqrt(total / K + eps) * gain
-    normed_row = normed_ptr + i1 * normed_stride_lead1 + i0 * normed_stride_lead0
-    tl.store(normed_row + k * normed_stride_K, normed, mask=k_mask)
-
-
-@triton.jit
-def _rmsnorm_gated_mlp_mixed_streamed__before(
-    x_ptr,
-    gain_ptr,
-    normed_ptr,
-    eps,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    normed_stride_lead1,
-    normed_stride_lead0,
-    gain_stride_K,
-    normed_stride_K,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """One program per ..., K in a loop."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    normed_stride_lead1 = normed_stride_lead1 // WIDTH * WIDTH
-    normed_stride_lead0 = normed_stride_lead0 // WIDTH * WIDTH
-    row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total / K + eps)
-    normed_row = normed_ptr + i1 * normed_stride_lead1 + i0 * normed_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        normed = x * rsqrt_value * gain
-        tl.store(normed_row + k * normed_stride_K, normed)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        normed = x * rsqrt_value * gain
-        tl.store(normed_row + k * normed_stride_K, normed, mask=k_mask)
-
-
-@triton.jit
-def _rmsnorm_gated_mlp_mixed_partial0__before(
-    x_ptr,
-    partial0__before_ptr,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """Partial results: each ... over several programs, combined in fixed order."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0__before_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_mixed_finish__before(
-    x_ptr,
-    gain_ptr,
-    normed_ptr,
-    partial0__before_ptr,
-    eps,
-    K,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    normed_stride_lead1,
-    normed_stride_lead0,
-    normed_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """The result, from the partial results."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    normed_stride_lead1 = normed_stride_lead1 // WIDTH * WIDTH
-    normed_stride_lead0 = normed_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
-    row = (pid // tl.cdiv(tl.cast(K, INDEX), BLOCK_K)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_mask = k < K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    mask_row_k = row_mask[:, None] & k_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0__before_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 1)
-    normed = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    normed_row = normed_ptr + i1 * normed_stride_lead1 + i0 * normed_stride_lead0
-    tl.store(normed_row[:, None] + k[None, :] * normed_stride_K, normed, mask=mask_row_k)
-
-
 @triton.jit
 def _rmsnorm_gated_mlp_mixed_dealt__step1(
-    gate_weight_ready_ptr,
-    up_weight_ready_ptr,
-    normed_ptr,
-    partial0__step1_ptr,
-    partial1__step1_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    normed_stride_lead0,
-    gate_weight_ready_stride_N,
-    gate_weight_ready_stride_K,
-    normed_stride_lead1,
-    normed_stride_K,
-    up_weight_ready_stride_N,
-    up_weight_ready_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    gate_weight_ready_ptr, up_weight_ready_ptr, normed_ptr, partial0__step1_ptr, partial1__step1_ptr,
+    N, lead1, K, lead0,
+    normed_stride_lead0, gate_weight_ready_stride_N, gate_weight_ready_stride_K, normed_stride_lead1, normed_stride_K,
+    up_weight_ready_stride_N, up_weight_ready_stride_K,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
@@ -2792,98 +2095,14 @@ def _rmsnorm_gated_mlp_mixed_dealt__step1(
     )
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_mixed_combined__step1(
-    y_ptr,
-    partial0__step1_ptr,
-    partial1__step1_ptr,
-    N,
-    lead0,
-    lead1,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """The result, from the partial results."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate_parts = tl.load(
-        partial0__step1_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    gate = tl.sum(gate_parts, 2)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    up_parts = tl.load(
-        partial1__step1_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    up = tl.sum(up_parts, 2)
-    y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 @triton.jit
 def _rmsnorm_gated_mlp_mixed_swapped__step1(
-    gate_weight_ready_ptr,
-    up_weight_ready_ptr,
-    normed_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    normed_stride_lead0,
-    gate_weight_ready_stride_N,
-    gate_weight_ready_stride_K,
-    normed_stride_lead1,
-    normed_stride_K,
-    up_weight_ready_stride_N,
-    up_weight_ready_stride_K,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    gate_weight_ready_ptr, up_weight_ready_ptr, normed_ptr, y_ptr,
+    N, lead1, K,
+    normed_stride_lead0, gate_weight_ready_stride_N, gate_weight_ready_stride_K, normed_stride_lead1, normed_stride_K,
+    up_weight_ready_stride_N, up_weight_ready_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -2964,24 +2183,11 @@ def _rmsnorm_gated_mlp_mixed_swapped__step1(
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_ready_up_weight_ready_flip"])
 def _rmsnorm_gated_mlp_mixed_persistent__step1(
-    normed_box,
-    gate_weight_ready_up_weight_ready_box,
-    y_box,
-    lead1,
-    N,
-    K,
-    begin,
-    end,
-    gate_weight_ready_up_weight_ready_flip,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    normed_box, gate_weight_ready_up_weight_ready_box, y_box,
+    lead1, N, K,
+    begin, end, gate_weight_ready_up_weight_ready_flip,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -3023,77 +2229,6 @@ def _rmsnorm_gated_mlp_mixed_persistent__step1(
             [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
             y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
         )
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_mixed_blocked__after(
-    gate_ptr,
-    up_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    gate_stride_lead1,
-    gate_stride_lead0,
-    gate_stride_N,
-    up_stride_lead1,
-    up_stride_lead0,
-    up_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
-    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
-    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
-    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate = tl.load(
-        gate_row[:, None] + n[None, :] * gate_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
-    up = tl.load(
-        up_row[:, None] + n[None, :] * up_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_rmsnorm_gated_mlp_mixed(
@@ -3341,10 +2476,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             warps = tiles.warps(lanes * row)
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_rows__before,
+                    _rmsnorm_gated_mlp_rows__before,
                     grid=(tiles.cdiv(lead0 * lead1, lanes),),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_rows__before,
+                        _rmsnorm_gated_mlp_rows__before,
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
@@ -3362,10 +2497,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             # one program per ..., K in registers
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_resident__before,
+                    _rmsnorm_gated_mlp_resident__before,
                     grid=(lead0 * lead1,),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_resident__before,
+                        _rmsnorm_gated_mlp_resident__before,
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
@@ -3384,10 +2519,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             warps = tiles.warps(chunk, thread=8)
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_streamed__before,
+                    _rmsnorm_gated_mlp_streamed__before,
                     grid=(lead0 * lead1,),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_streamed__before,
+                        _rmsnorm_gated_mlp_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
                         CHUNKS=K // chunk,
@@ -3410,10 +2545,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_partial0__before,
+                    _rmsnorm_gated_mlp_partial0__before,
                     grid=(lead0 * lead1 * splits,),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_partial0__before,
+                        _rmsnorm_gated_mlp_partial0__before,
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
@@ -3429,10 +2564,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             block = tiles.blocks(lead0 * lead1, K, splits=splits)
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_finish__before,
+                    _rmsnorm_gated_mlp_finish__before,
                     grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_finish__before,
+                        _rmsnorm_gated_mlp_finish__before,
                         sizes,
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
@@ -3484,10 +2619,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_combined__step1,
+                    _rmsnorm_gated_mlp_combined__step1,
                     grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_combined__step1,
+                        _rmsnorm_gated_mlp_combined__step1,
                         sizes,
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
@@ -3585,10 +2720,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             warps = tiles.warps(lanes * row)
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_rows__before,
+                    _rmsnorm_gated_mlp_rows__before,
                     grid=(tiles.cdiv(lead0 * lead1, lanes),),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_rows__before,
+                        _rmsnorm_gated_mlp_rows__before,
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
@@ -3606,10 +2741,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             # one program per ..., K in registers
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_resident__before,
+                    _rmsnorm_gated_mlp_resident__before,
                     grid=(lead0 * lead1,),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_resident__before,
+                        _rmsnorm_gated_mlp_resident__before,
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
@@ -3628,10 +2763,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             warps = tiles.warps(chunk, thread=8)
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_streamed__before,
+                    _rmsnorm_gated_mlp_streamed__before,
                     grid=(lead0 * lead1,),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_streamed__before,
+                        _rmsnorm_gated_mlp_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
                         CHUNKS=K // chunk,
@@ -3654,10 +2789,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_partial0__before,
+                    _rmsnorm_gated_mlp_partial0__before,
                     grid=(lead0 * lead1 * splits,),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_partial0__before,
+                        _rmsnorm_gated_mlp_partial0__before,
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
@@ -3673,10 +2808,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
             block = tiles.blocks(lead0 * lead1, K, splits=splits)
             launches += [
                 Launch(
-                    _rmsnorm_gated_mlp_mixed_finish__before,
+                    _rmsnorm_gated_mlp_finish__before,
                     grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
                     arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_finish__before,
+                        _rmsnorm_gated_mlp_finish__before,
                         sizes,
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
@@ -3696,10 +2831,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
         block = tiles.blocks(lead0 * lead1, N)
         launches += [
             Launch(
-                _rmsnorm_gated_mlp_mixed_blocked__after,
+                _rmsnorm_gated_mlp_blocked__after,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_mixed_blocked__after,
+                    _rmsnorm_gated_mlp_blocked__after,
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
@@ -3803,10 +2938,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
         scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
         launches += [
             Launch(
-                _rmsnorm_gated_mlp_mixed_partial1,
+                _rmsnorm_gated_mlp_partial1,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_mixed_partial1,
+                    _rmsnorm_gated_mlp_partial1,
                     sizes,
                     BLOCK_K=chunk,
                     SPLITS=splits,
@@ -3821,10 +2956,10 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
         block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
         launches += [
             Launch(
-                _rmsnorm_gated_mlp_mixed_finish,
+                _rmsnorm_gated_mlp_finish,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_mixed_finish,
+                    _rmsnorm_gated_mlp_finish,
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,

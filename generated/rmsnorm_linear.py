@@ -98,29 +98,11 @@ __all__ = ["RMSNormLinear", "rmsnorm_linear", "rmsnorm_linear_mixed"]
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_linear_resident(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    gain_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -160,30 +142,11 @@ def _rmsnorm_linear_resident(
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_linear_streamed(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    gain_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -235,23 +198,10 @@ def _rmsnorm_linear_streamed(
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_linear_partial0(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    gain_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, weight_ptr, partial0_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -286,17 +236,10 @@ def _rmsnorm_linear_partial0(
 
 @triton.jit
 def _rmsnorm_linear_partial1(
-    x_ptr,
-    partial1_ptr,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, partial1_ptr,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -321,24 +264,10 @@ def _rmsnorm_linear_partial1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_linear_finish(
-    bias_ptr,
-    y_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    eps,
-    N,
-    lead0,
-    lead1,
-    K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    bias_ptr, y_ptr, partial0_ptr, partial1_ptr, eps,
+    N, lead0, lead1, K,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -387,32 +316,12 @@ def _rmsnorm_linear_finish(
 
 @triton.jit
 def _rmsnorm_linear_product(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    gain_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -476,25 +385,11 @@ def _rmsnorm_linear_product(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_linear_rows__before(
-    x_ptr,
-    gain_ptr,
-    operand_ptr,
-    eps,
-    lead0,
-    lead1,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
+    x_ptr, gain_ptr, operand_ptr, eps,
+    lead0, lead1, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
@@ -529,24 +424,11 @@ def _rmsnorm_linear_rows__before(
 
 @triton.jit
 def _rmsnorm_linear_resident__before(
-    x_ptr,
-    gain_ptr,
-    operand_ptr,
-    eps,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
+    x_ptr, gain_ptr, operand_ptr, eps,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
     device.enter(OVERLAP)
@@ -572,24 +454,11 @@ def _rmsnorm_linear_resident__before(
 
 @triton.jit
 def _rmsnorm_linear_streamed__before(
-    x_ptr,
-    gain_ptr,
-    operand_ptr,
-    eps,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
-    gain_stride_K,
+    x_ptr, gain_ptr, operand_ptr, eps,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, operand_stride_lead1, operand_stride_lead0, gain_stride_K,
     operand_stride_K,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
@@ -632,18 +501,10 @@ def _rmsnorm_linear_streamed__before(
 
 @triton.jit
 def _rmsnorm_linear_partial0__before(
-    x_ptr,
-    partial0__before_ptr,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    x_ptr, partial0__before_ptr,
+    lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     device.enter(OVERLAP)
@@ -669,26 +530,11 @@ def _rmsnorm_linear_partial0__before(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_linear_finish__before(
-    x_ptr,
-    gain_ptr,
-    operand_ptr,
-    partial0__before_ptr,
-    eps,
-    K,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
+    x_ptr, gain_ptr, operand_ptr, partial0__before_ptr, eps,
+    K, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -730,23 +576,10 @@ def _rmsnorm_linear_finish__before(
 
 @triton.jit
 def _rmsnorm_linear_dealt__step1(
-    weight_ptr,
-    operand_ptr,
-    partial0__step1_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    operand_stride_lead0,
-    weight_stride_N,
-    weight_stride_K,
-    operand_stride_lead1,
-    operand_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    weight_ptr, operand_ptr, partial0__step1_ptr,
+    N, lead1, K, lead0,
+    operand_stride_lead0, weight_stride_N, weight_stride_K, operand_stride_lead1, operand_stride_K,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
@@ -793,21 +626,10 @@ def _rmsnorm_linear_dealt__step1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_linear_combined__step1(
-    bias_ptr,
-    y_ptr,
-    partial0__step1_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    bias_ptr, y_ptr, partial0__step1_ptr,
+    N, lead0, lead1,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
@@ -848,30 +670,12 @@ def _rmsnorm_linear_combined__step1(
 
 @triton.jit
 def _rmsnorm_linear_swapped__step1(
-    weight_ptr,
-    bias_ptr,
-    operand_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    operand_stride_lead0,
-    weight_stride_N,
-    weight_stride_K,
-    operand_stride_lead1,
-    operand_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    weight_ptr, bias_ptr, operand_ptr, y_ptr,
+    N, lead1, K,
+    operand_stride_lead0, weight_stride_N, weight_stride_K, operand_stride_lead1, operand_stride_K, bias_stride_N,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -935,25 +739,11 @@ def _rmsnorm_linear_swapped__step1(
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _rmsnorm_linear_persistent__step1(
-    operand_box,
-    weight_box,
-    y_box,
-    bias_ptr,
-    lead1,
-    N,
-    K,
-    bias_stride_N,
-    begin,
-    end,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    operand_box, weight_box, y_box, bias_ptr,
+    lead1, N, K,
+    bias_stride_N, begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -995,24 +785,11 @@ def _rmsnorm_linear_persistent__step1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_linear_blocked__after(
-    bias_ptr,
-    product_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    product_stride_lead1,
-    product_stride_lead0,
-    product_stride_N,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
+    bias_ptr, product_ptr, y_ptr,
+    N, lead0, lead1,
+    product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
@@ -1947,29 +1724,11 @@ class RMSNormLinear(torch.nn.Module):
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_linear_mixed_resident(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    gain_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -2010,30 +1769,11 @@ def _rmsnorm_linear_mixed_resident(
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_linear_mixed_streamed(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    gain_stride_K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -2087,23 +1827,10 @@ def _rmsnorm_linear_mixed_streamed(
 
 @triton.jit(do_not_specialize=["N"])
 def _rmsnorm_linear_mixed_partial0(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    partial0_ptr,
-    N,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    weight_stride_N,
-    x_stride_K,
-    weight_stride_K,
-    gain_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, weight_ptr, partial0_ptr,
+    N, lead0, K,
+    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -2138,134 +1865,13 @@ def _rmsnorm_linear_mixed_partial0(
 
 
 @triton.jit
-def _rmsnorm_linear_mixed_partial1(
-    x_ptr,
-    partial1_ptr,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_mixed_finish(
-    bias_ptr,
-    y_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    eps,
-    N,
-    lead0,
-    lead1,
-    K,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-):
-    """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 2)
-    total_parts_2 = tl.load(
-        partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
-    total_2 = tl.sum(total_parts_2, 1)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    y = total * where_value[:, None] + by_bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
 def _rmsnorm_linear_mixed_product(
-    x_ptr,
-    gain_ptr,
-    weight_ptr,
-    bias_ptr,
-    y_ptr,
-    eps,
-    lead1,
-    N,
-    K,
-    x_stride_lead0,
-    x_stride_lead1,
-    x_stride_K,
-    weight_stride_N,
-    weight_stride_K,
-    gain_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -2329,279 +1935,12 @@ def _rmsnorm_linear_mixed_product(
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_mixed_rows__before(
-    x_ptr,
-    gain_ptr,
-    operand_ptr,
-    eps,
-    lead0,
-    lead1,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
-    operand_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """Several rows (...) per program, K in registers."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    mask_row_k = row_mask[:, None] & k_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 1)
-    mul_value = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
-    tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value, mask=mask_row_k)
-
-
-@triton.jit
-def _rmsnorm_linear_mixed_resident__before(
-    x_ptr,
-    gain_ptr,
-    operand_ptr,
-    eps,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
-    operand_stride_K,
-    BLOCK_K: tl.constexpr,
-    EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """One program per ..., K in registers."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
-    row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    total = tl.sum(x * x, 0)
-    mul_value = x * tl.rsqrt(total / K + eps) * gain
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
-    tl.store(operand_row + k * operand_stride_K, mul_value, mask=k_mask)
-
-
-@triton.jit
-def _rmsnorm_linear_mixed_streamed__before(
-    x_ptr,
-    gain_ptr,
-    operand_ptr,
-    eps,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
-    gain_stride_K,
-    operand_stride_K,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """One program per ..., K in a loop."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
-    row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    rsqrt_value = tl.rsqrt(total / K + eps)
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        tl.store(operand_row + k * operand_stride_K, x * rsqrt_value * gain)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        tl.store(operand_row + k * operand_stride_K, x * rsqrt_value * gain, mask=k_mask)
-
-
-@triton.jit
-def _rmsnorm_linear_mixed_partial0__before(
-    x_ptr,
-    partial0__before_ptr,
-    lead0,
-    K,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """Partial results: each ... over several programs, combined in fixed order."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0__before_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_mixed_finish__before(
-    x_ptr,
-    gain_ptr,
-    operand_ptr,
-    partial0__before_ptr,
-    eps,
-    K,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_K,
-    gain_stride_K,
-    operand_stride_lead1,
-    operand_stride_lead0,
-    operand_stride_K,
-    ROWS: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """The result, from the partial results."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
-    row = (pid // tl.cdiv(tl.cast(K, INDEX), BLOCK_K)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_mask = k < K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    mask_row_k = row_mask[:, None] & k_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0__before_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 1)
-    mul_value = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
-    tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value, mask=mask_row_k)
-
-
 @triton.jit
 def _rmsnorm_linear_mixed_dealt__step1(
-    weight_ready_ptr,
-    operand_ptr,
-    partial0__step1_ptr,
-    N,
-    lead1,
-    K,
-    lead0,
-    operand_stride_lead0,
-    weight_ready_stride_N,
-    weight_ready_stride_K,
-    operand_stride_lead1,
-    operand_stride_K,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
+    weight_ready_ptr, operand_ptr, partial0__step1_ptr,
+    N, lead1, K, lead0,
+    operand_stride_lead0, weight_ready_stride_N, weight_ready_stride_K, operand_stride_lead1, operand_stride_K,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
@@ -2646,87 +1985,14 @@ def _rmsnorm_linear_mixed_dealt__step1(
     )
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_mixed_combined__step1(
-    bias_ptr,
-    y_ptr,
-    partial0__step1_ptr,
-    N,
-    lead0,
-    lead1,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """The result, from the partial results."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(
-        partial0__step1_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 2)
-    y = total + by_bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 @triton.jit
 def _rmsnorm_linear_mixed_swapped__step1(
-    bias_ptr,
-    weight_ready_ptr,
-    operand_ptr,
-    y_ptr,
-    N,
-    lead1,
-    K,
-    operand_stride_lead0,
-    weight_ready_stride_N,
-    weight_ready_stride_K,
-    operand_stride_lead1,
-    operand_stride_K,
-    bias_stride_N,
-    y_stride_lead0,
-    y_stride_lead1,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    bias_ptr, weight_ready_ptr, operand_ptr, y_ptr,
+    N, lead1, K,
+    operand_stride_lead0, weight_ready_stride_N, weight_ready_stride_K, operand_stride_lead1, operand_stride_K,
+    bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
+    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
@@ -2790,25 +2056,11 @@ def _rmsnorm_linear_mixed_swapped__step1(
 
 @triton.jit(do_not_specialize=["begin", "end"])
 def _rmsnorm_linear_mixed_persistent__step1(
-    operand_box,
-    weight_ready_box,
-    y_box,
-    bias_ptr,
-    lead1,
-    N,
-    K,
-    bias_stride_N,
-    begin,
-    end,
-    BLOCK_LEAD1: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
-    DOWN: tl.constexpr,
-    ACROSS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    operand_box, weight_ready_box, y_box, bias_ptr,
+    lead1, N, K,
+    bias_stride_N, begin, end,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
@@ -2846,66 +2098,6 @@ def _rmsnorm_linear_mixed_persistent__step1(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_mixed_blocked__after(
-    bias_ptr,
-    product_ptr,
-    y_ptr,
-    N,
-    lead0,
-    lead1,
-    product_stride_lead1,
-    product_stride_lead0,
-    product_stride_N,
-    bias_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        by_bias = bias
-    else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_rmsnorm_linear_mixed(
@@ -3115,10 +2307,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             warps = tiles.warps(lanes * row)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_rows__before,
+                    _rmsnorm_linear_rows__before,
                     grid=(tiles.cdiv(lead0 * lead1, lanes),),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_rows__before,
+                        _rmsnorm_linear_rows__before,
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
@@ -3136,10 +2328,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             # one program per ..., K in registers
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_resident__before,
+                    _rmsnorm_linear_resident__before,
                     grid=(lead0 * lead1,),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_resident__before,
+                        _rmsnorm_linear_resident__before,
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
@@ -3158,10 +2350,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             warps = tiles.warps(chunk, thread=8)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_streamed__before,
+                    _rmsnorm_linear_streamed__before,
                     grid=(lead0 * lead1,),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_streamed__before,
+                        _rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
                         CHUNKS=K // chunk,
@@ -3184,10 +2376,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_partial0__before,
+                    _rmsnorm_linear_partial0__before,
                     grid=(lead0 * lead1 * splits,),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_partial0__before,
+                        _rmsnorm_linear_partial0__before,
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
@@ -3203,10 +2395,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             block = tiles.blocks(lead0 * lead1, K, splits=splits)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_finish__before,
+                    _rmsnorm_linear_finish__before,
                     grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_finish__before,
+                        _rmsnorm_linear_finish__before,
                         sizes,
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
@@ -3239,10 +2431,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             warps = tiles.warps(lanes * row)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_rows__before,
+                    _rmsnorm_linear_rows__before,
                     grid=(tiles.cdiv(lead0 * lead1, lanes),),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_rows__before,
+                        _rmsnorm_linear_rows__before,
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
@@ -3260,10 +2452,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             # one program per ..., K in registers
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_resident__before,
+                    _rmsnorm_linear_resident__before,
                     grid=(lead0 * lead1,),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_resident__before,
+                        _rmsnorm_linear_resident__before,
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
@@ -3282,10 +2474,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             warps = tiles.warps(chunk, thread=8)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_streamed__before,
+                    _rmsnorm_linear_streamed__before,
                     grid=(lead0 * lead1,),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_streamed__before,
+                        _rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
                         CHUNKS=K // chunk,
@@ -3308,10 +2500,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_partial0__before,
+                    _rmsnorm_linear_partial0__before,
                     grid=(lead0 * lead1 * splits,),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_partial0__before,
+                        _rmsnorm_linear_partial0__before,
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
@@ -3327,10 +2519,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             block = tiles.blocks(lead0 * lead1, K, splits=splits)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_finish__before,
+                    _rmsnorm_linear_finish__before,
                     grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_finish__before,
+                        _rmsnorm_linear_finish__before,
                         sizes,
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
@@ -3376,10 +2568,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_combined__step1,
+                    _rmsnorm_linear_combined__step1,
                     grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_combined__step1,
+                        _rmsnorm_linear_combined__step1,
                         sizes,
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
@@ -3459,10 +2651,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             warps = tiles.warps(lanes * row)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_rows__before,
+                    _rmsnorm_linear_rows__before,
                     grid=(tiles.cdiv(lead0 * lead1, lanes),),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_rows__before,
+                        _rmsnorm_linear_rows__before,
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
@@ -3480,10 +2672,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             # one program per ..., K in registers
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_resident__before,
+                    _rmsnorm_linear_resident__before,
                     grid=(lead0 * lead1,),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_resident__before,
+                        _rmsnorm_linear_resident__before,
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
@@ -3502,10 +2694,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             warps = tiles.warps(chunk, thread=8)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_streamed__before,
+                    _rmsnorm_linear_streamed__before,
                     grid=(lead0 * lead1,),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_streamed__before,
+                        _rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
                         CHUNKS=K // chunk,
@@ -3528,10 +2720,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_partial0__before,
+                    _rmsnorm_linear_partial0__before,
                     grid=(lead0 * lead1 * splits,),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_partial0__before,
+                        _rmsnorm_linear_partial0__before,
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
@@ -3547,10 +2739,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
             block = tiles.blocks(lead0 * lead1, K, splits=splits)
             launches += [
                 Launch(
-                    _rmsnorm_linear_mixed_finish__before,
+                    _rmsnorm_linear_finish__before,
                     grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
                     arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_finish__before,
+                        _rmsnorm_linear_finish__before,
                         sizes,
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
@@ -3569,10 +2761,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
         block = tiles.blocks(lead0 * lead1, N)
         launches += [
             Launch(
-                _rmsnorm_linear_mixed_blocked__after,
+                _rmsnorm_linear_blocked__after,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _rmsnorm_linear_mixed_blocked__after,
+                    _rmsnorm_linear_blocked__after,
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
@@ -3670,10 +2862,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
         scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
         launches += [
             Launch(
-                _rmsnorm_linear_mixed_partial1,
+                _rmsnorm_linear_partial1,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_linear_mixed_partial1,
+                    _rmsnorm_linear_partial1,
                     sizes,
                     BLOCK_K=chunk,
                     SPLITS=splits,
@@ -3688,10 +2880,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
         block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
         launches += [
             Launch(
-                _rmsnorm_linear_mixed_finish,
+                _rmsnorm_linear_finish,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _rmsnorm_linear_mixed_finish,
+                    _rmsnorm_linear_finish,
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,

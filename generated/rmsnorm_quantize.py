@@ -24,28 +24,11 @@ __all__ = ["rmsnorm_quantize"]
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_quantize_rows(
-    x_ptr,
-    weight_ptr,
-    q_ptr,
-    scale_ptr,
-    eps,
-    lead0,
-    lead1,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    scale_stride_lead1,
-    scale_stride_lead0,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, q_ptr, scale_ptr, eps,
+    lead0, lead1, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+    scale_stride_lead1, scale_stride_lead0,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -84,26 +67,11 @@ def _rmsnorm_quantize_rows(
 
 @triton.jit
 def _rmsnorm_quantize_resident(
-    x_ptr,
-    weight_ptr,
-    q_ptr,
-    scale_ptr,
-    eps,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    scale_stride_lead1,
-    scale_stride_lead0,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, q_ptr, scale_ptr, eps,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+    scale_stride_lead1, scale_stride_lead0,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -134,27 +102,11 @@ def _rmsnorm_quantize_resident(
 
 @triton.jit
 def _rmsnorm_quantize_streamed(
-    x_ptr,
-    weight_ptr,
-    q_ptr,
-    scale_ptr,
-    eps,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    scale_stride_lead1,
-    scale_stride_lead0,
-    BLOCK_N: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, q_ptr, scale_ptr, eps,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+    scale_stride_lead1, scale_stride_lead0,
+    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -211,20 +163,10 @@ def _rmsnorm_quantize_streamed(
 
 @triton.jit
 def _rmsnorm_quantize_partial0(
-    x_ptr,
-    weight_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, partial0_ptr, partial1_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -254,30 +196,11 @@ def _rmsnorm_quantize_partial0(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_quantize_finish(
-    x_ptr,
-    weight_ptr,
-    q_ptr,
-    scale_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    eps,
-    N,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    weight_stride_N,
-    q_stride_lead1,
-    q_stride_lead0,
-    q_stride_N,
-    scale_stride_lead1,
-    scale_stride_lead0,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, weight_ptr, q_ptr, scale_ptr, partial0_ptr, partial1_ptr, eps,
+    N, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+    scale_stride_lead1, scale_stride_lead0,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.

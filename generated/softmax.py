@@ -24,22 +24,10 @@ __all__ = ["softmax"]
 
 @triton.jit(do_not_specialize=["lead1"])
 def _softmax_rows(
-    x_ptr,
-    y_ptr,
-    lead0,
-    lead1,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, y_ptr,
+    lead0, lead1, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -73,20 +61,10 @@ def _softmax_rows(
 
 @triton.jit
 def _softmax_resident(
-    x_ptr,
-    y_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    EVEN_N: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, y_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -112,21 +90,10 @@ def _softmax_resident(
 
 @triton.jit
 def _softmax_streamed(
-    x_ptr,
-    y_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    BLOCK_N: tl.constexpr,
-    CHUNKS: tl.constexpr,
-    REST: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, y_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -197,17 +164,10 @@ def _softmax_streamed(
 
 @triton.jit
 def _softmax_partial0(
-    x_ptr,
-    partial0_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, partial0_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -237,18 +197,10 @@ def _softmax_partial0(
 
 @triton.jit
 def _softmax_partial1(
-    x_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    lead0,
-    N,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, partial0_ptr, partial1_ptr,
+    lead0, N,
+    x_stride_lead1, x_stride_lead0, x_stride_N,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     # WIDTH divides these: so many neighbours may be read or written at once.
@@ -277,24 +229,10 @@ def _softmax_partial1(
 
 @triton.jit(do_not_specialize=["lead1"])
 def _softmax_finish(
-    x_ptr,
-    y_ptr,
-    partial0_ptr,
-    partial1_ptr,
-    N,
-    lead0,
-    lead1,
-    x_stride_lead1,
-    x_stride_lead0,
-    x_stride_N,
-    y_stride_lead1,
-    y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    SPLITS: tl.constexpr,
-    INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    x_ptr, y_ptr, partial0_ptr, partial1_ptr,
+    N, lead0, lead1,
+    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
 ):
     """The result, from the partial results."""
     # WIDTH divides these: so many neighbours may be read or written at once.
