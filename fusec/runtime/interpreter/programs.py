@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import RLock
+from types import SimpleNamespace
 from typing import Any, Protocol, TypeAlias
+from unittest import mock
 
 import numpy as np
 import torch
@@ -104,7 +106,7 @@ def launcher(order: Order = in_order, observer: Observer | None = None) -> Calla
         args, kwargs = executor._init_args_hst(device_args, device_kwargs)
         if observer:
             observer.begin(executor.fn.__name__)
-        scope = stock._patch_lang(executor.fn)
+        scope = stock._patch_lang(_EVERYTHING)
         try:
             bound = inspect.getcallargs(executor.fn, *args, **kwargs)
             bound = {name: _argument(executor, observer, name, value) for name, value in bound.items()}
@@ -127,13 +129,22 @@ def _run(
     observer: Observer | None,
 ) -> None:
     stock.interpreter_builder.set_grid_dim(*grid)
-    for program in order(grid[0] * grid[1] * grid[2]):
-        position = program % grid[0], program // grid[0] % grid[1], program // (grid[0] * grid[1])
-        stock.interpreter_builder.set_grid_idx(*position)
-        if observer:
-            observer.program(position)
-        with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), mock.patch.object(stock.InterpretedFunction, "__call__", _call):
+        for program in order(grid[0] * grid[1] * grid[2]):
+            position = program % grid[0], program // grid[0] % grid[1], program // (grid[0] * grid[1])
+            stock.interpreter_builder.set_grid_idx(*position)
+            if observer:
+                observer.program(position)
             kernel(**arguments)
+
+
+def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """A call of a device function. Triton's own looks through all of the language again for what it has to replace."""
+    return function.rewrite()(*args, **kwargs)
+
+
+_EVERYTHING = SimpleNamespace(__globals__={"tl": tl, "core": tl.core})
+"""Stands for a function that sees all of the language under both of its names, those of kernels and of the library."""
 
 
 def _argument(executor: Any, observer: Observer | None, name: str, value: Any) -> Any:
