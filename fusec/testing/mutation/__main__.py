@@ -1,8 +1,8 @@
 """Single-line faults of the compiler, and which tests see them: `python -m fusec.testing.mutation --sample 200`.
 
 To be run in the root of a checkout. Lines of the passes, the code generator and the runtime are sampled by `--seed`;
-each gets one fault, in a copy of the repository. The specs and tests that reach the line run, quick ones first, until
-one fails. The report says of each mutant whether behaviour told it, or committed texts alone, or nothing.
+each gets one fault, in a copy of the repository. Of the tests those run that reach the line, a few of every file,
+until one fails. The report says of each mutant whether behaviour told it, or committed texts alone, or nothing.
 """
 
 from __future__ import annotations
@@ -15,46 +15,39 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fusec.testing.mutation.baseline import Baseline, digest_of, files, measure, read, write
+from fusec.testing.mutation.farm import Farm, farm
 from fusec.testing.mutation.faults import sample
-from fusec.testing.mutation.items import items
-from fusec.testing.mutation.run import MUTATED, Baseline, Farm, Verdict, baseline, farm, judged
+from fusec.testing.mutation.judge import MUTATED, Verdict, judged
 
 
 def main() -> int:
     """The command; exits with 1 when less than the wanted share was told by behaviour."""
     options = _options()
     root, started = Path.cwd(), time.monotonic()
+    until = started + 60 * options.minutes if options.minutes else float("inf")
     places = [Path(root, each) for each in options.only or MUTATED]
     paths = [path for place in places for path in ([place] if place.is_file() else place.rglob("*.py"))]
-    sources = {str(path.relative_to(root)): path.read_text() for path in paths}
-    chosen = sample(sources, options.sample, options.seed)
+    chosen = sample({str(path.relative_to(root)): path.read_text() for path in paths}, options.sample, options.seed)
+    verdicts: list[Verdict] = []
     with farm(root, options.jobs) as farmed:
-        known, left_out = _measured(farmed, root, options)
-        print(f"{len(known)} items in {sum(each.seconds for each in known):.0f} s; left out: {left_out}", flush=True)
-        deadline = started + 60 * options.minutes if options.minutes else float("inf")
-        verdicts = []
-        for verdict in judged(farmed, root, chosen, known, options.most, lambda: time.monotonic() > deadline):
-            if verdict is not None:
-                verdicts.append(verdict)
-                print(_line(verdict), flush=True)
+        known = _measured(farmed, root, options, lambda: time.monotonic() > until)
+        print(
+            f"{len(known.tests)} tests; left out: {len(known.left_out)}; {time.monotonic() - started:.0f} s", flush=True
+        )
+        for verdict in judged(farmed, root, chosen, known, options.most, lambda: time.monotonic() > until):
+            verdicts.append(verdict)
+            print(_line(verdict), flush=True)
+            if options.out:
+                _write(options.out, root, started, known, verdicts)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     share = outcomes["behaviour"] / max(len(verdicts), 1)
-    result = {
-        "command": f"python -m fusec.testing.mutation {' '.join(sys.argv[1:])}",
-        "commit": _commit(root),
-        "seconds": round(time.monotonic() - started),
-        "outcomes": dict(outcomes),
-        "killed by behaviour": round(share, 3),
-        "items left out": left_out,
-        "mutants": [_told(verdict) for verdict in verdicts],
-    }
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{len(verdicts)} mutants: {dict(outcomes)}, {share:.1%} killed by behaviour, {result['seconds']} s")
+    seconds = time.monotonic() - started
+    print(f"{len(verdicts)} mutants: {dict(outcomes)}, {share:.1%} killed by behaviour, {seconds:.0f} s")
     return 0 if share >= options.least else 1
 
 
@@ -63,49 +56,59 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=200, help="how many lines (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="which ones (default: %(default)s)")
     parser.add_argument("--only", nargs="*", metavar="PATH", help="the modules or folders to plant faults in")
-    parser.add_argument("--items", default="", metavar="PATTERN", help="the items to use (default: all of them)")
+    parser.add_argument("--tests", default="", metavar="PATTERN", help="the files of tests to use (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
-    parser.add_argument("--minutes", type=float, help="begin no further mutants after so long")
-    parser.add_argument("--baseline", type=Path, help="where the items without a fault are kept, for further runs")
-    parser.add_argument("--most", type=float, default=150, help="seconds of items a mutant has to live through")
-    parser.add_argument("--limit", type=float, default=240, help="seconds after which an item is left out")
+    parser.add_argument("--minutes", type=float, help="begin nothing further after so long")
+    parser.add_argument("--baseline", type=Path, help="where the tests without a fault are kept, for further runs")
+    parser.add_argument("--most", type=float, default=40, help="seconds of tests a mutant has to live through")
+    parser.add_argument("--limit", type=float, default=60, help="seconds after which a test is left out")
     parser.add_argument("--least", type=float, default=0.9, help="the share to be killed by behaviour")
     parser.add_argument("--out", type=Path, help="where to write the report, as JSON")
     return parser.parse_args()
 
 
-def _measured(farmed: Farm, root: Path, options: argparse.Namespace) -> tuple[list[Baseline], list[str]]:
-    """The items that hold without a fault, from the file of an earlier run if there is one, and those that do not."""
-    if options.baseline and options.baseline.exists():
-        kept = json.loads(options.baseline.read_text())
-        known = [
-            Baseline(each["item"], each["seconds"], {path: frozenset(found) for path, found in each["lines"].items()})
-            for each in kept["known"]
-        ]
-        return known, kept["left out"]
-    known, left_out = [], []
-    for each in baseline(farmed, [item for item in items(root) if re.search(options.items, item)], options.limit):
-        print(f"  {each if isinstance(each, str) else f'{each.item}: {each.seconds} s'}", flush=True)
-        if isinstance(each, str):
-            left_out.append(each)
-        else:
-            known.append(each)
-    if options.baseline:
-        told = [
-            {**asdict(each), "lines": {path: sorted(found) for path, found in each.lines.items()}} for each in known
-        ]
-        options.baseline.write_text(json.dumps({"known": told, "left out": left_out}) + "\n")
-    return known, left_out
+def _measured(farmed: Farm, root: Path, options: argparse.Namespace, over: Callable[[], bool]) -> Baseline:
+    """The tests that hold without a fault; what an earlier run says of them, where nothing has changed since."""
+    own = root / "fusec" / "testing" / "mutation"
+    digest = digest_of(sorted(path for path in (root / "fusec").rglob("*.py") if path.parent != own))
+    known = read(options.baseline) if options.baseline and options.baseline.exists() else Baseline(digest)
+    if known.digest != digest:
+        print("the kept baseline is of another compiler: all tests are measured anew", flush=True)
+        known = Baseline(digest)
+    wanted = [each for each in files(root) if re.search(options.tests, each)]
+    changed = [each for each in wanted if known.files.get(each) != digest_of([root / each])]
+    known.tests = [each for each in known.tests if each.file not in changed]
+    for told in measure(farmed, root, known, changed, options.limit, over):
+        print(f"  {told}", flush=True)
+        if options.baseline:
+            write(known, options.baseline)
+    return known
 
 
 def _line(verdict: Verdict) -> str:
     mutant = verdict.mutant
     place = f"{verdict.path}:{mutant.line}"
-    return f"{verdict.outcome:11} {place} {mutant.kind}: {_short(mutant.old)} -> {_short(mutant.text)}  {verdict.item}"
+    return f"{verdict.outcome:11} {place} {mutant.kind}: {_short(mutant.old)} -> {_short(mutant.text)}  {verdict.test}"
 
 
 def _short(text: str) -> str:
     return " ".join(text.split())[:80]
+
+
+def _write(out: Path, root: Path, started: float, known: Baseline, verdicts: list[Verdict]) -> None:
+    """The report of what is known so far."""
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
+    report = {
+        "command": f"python -m fusec.testing.mutation {' '.join(sys.argv[1:])}",
+        "commit": _commit(root),
+        "seconds": round(time.monotonic() - started),
+        "outcomes": dict(outcomes),
+        "killed by behaviour": round(outcomes["behaviour"] / len(verdicts), 3),
+        "tests": len(known.tests),
+        "tests left out": known.left_out,
+        "mutants": [_told(verdict) for verdict in sorted(verdicts, key=lambda each: (each.path, each.mutant.line))],
+    }
+    out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:
@@ -116,8 +119,9 @@ def _told(verdict: Verdict) -> dict[str, Any]:
         "kind": mutant.kind,
         "old": mutant.old,
         "new": mutant.text,
-        "by": verdict.item,
-        "reached by": verdict.reached_by,
+        "by": verdict.test,
+        "reached by": verdict.reached,
+        "ran": verdict.ran,
     }
 
 

@@ -1,7 +1,7 @@
 """Faults planted in the compiler: every place of a module where one word or one statement can be changed into another.
 
 A mutant differs from the module in one place. What says nothing about what is computed is left alone: annotations,
-texts, decorators, `raise`, `assert` and `assert_never`.
+texts, decorators, `raise`, `assert` and `assert_never`, and what tells of a fault of fusec itself.
 """
 
 from __future__ import annotations
@@ -108,16 +108,19 @@ def _places(node: ast.AST) -> Iterator[ast.AST]:
         if name in ("annotation", "returns", "decorator_list", "bases", "type_params", "pattern"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, _SILENT) or not isinstance(child, ast.AST) or _is_text(child) or _is_alias(child):
+            if not isinstance(child, ast.AST) or isinstance(child, _SILENT) or _is_text(child) or _is_alias(child):
                 continue
             yield child
             yield from _places(child)
 
 
 def _is_text(node: ast.AST) -> bool:
-    if isinstance(node, ast.Expr):
-        never = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "assert_never"
-        return isinstance(node.value, ast.Constant) or never
+    """Whether a node is there to be read: by people, by the type checker, or by whoever mends fusec."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return True
+    call = node.value if isinstance(node, ast.Expr) else node
+    if isinstance(call, ast.Call):
+        return ast.unparse(call.func) in ("assert_never", "InternalError")
     return isinstance(node, ast.JoinedStr)
 
 

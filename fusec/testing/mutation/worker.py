@@ -1,75 +1,78 @@
-"""Items run in a copy of the repository: `python -m fusec.testing.mutation.worker [--trace] ITEM...`.
+"""Runs tests in a copy of the repository, each job in a process of its own that has torch and Triton loaded already.
 
-Prints one JSON line per item. With `--trace` all of them run, each with the lines of the compiler that it reached;
-without, they run until one fails.
+It is run by its path, with the copy as working directory: what it imports before a job knows nothing of fusec, whose
+modules every job loads anew, with the fault that lies in one of them. A job is a line of JSON (`tests`, `trace`,
+`part`), and so are the answers; `ended` is the last of them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
+import runpy
+import signal
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from types import FrameType
 from typing import Any
 
-from fusec.testing.mutation.items import passes
-from fusec.testing.mutation.run import MUTATED
+LOADED = (
+    "numpy",
+    "torch",
+    "triton",
+    "triton.language",
+    "sympy",
+    "lark",
+    "jinja2",
+    "hypothesis",
+    "pytest",
+    "rich",
+    "typer",
+)
+"""What takes long to load and is the same for every mutant."""
 
 
-def main(arguments: list[str]) -> None:
-    """Run the items named in the arguments, in this process, in the working directory."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    tracing = arguments[:1] == ["--trace"]
-    for item in arguments[tracing:]:
-        print(json.dumps({"begins": item}), file=answers, flush=True)
-        lines: dict[str, set[int]] = {}
-        started = time.perf_counter()
-        with traced(lines) if tracing else contextlib.nullcontext():
-            passed = passes(item)
-        seconds = round(time.perf_counter() - started, 2)
-        told = {path: sorted(found) for path, found in lines.items()}
-        print(json.dumps({"item": item, "passes": passed, "seconds": seconds, "lines": told}), file=answers, flush=True)
-        if not passed and not tracing:
-            break
+def main() -> None:
+    """Answer jobs until there are no more."""
+    answers = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for name in LOADED:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        job = json.loads(line)
+        process = os.fork()
+        if process == 0:
+            _do(job, answers)
+        _tell(answers, {"process": process})
+        _, status = os.waitpid(process, 0)
+        # What the tests have started and left behind.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
+        _tell(answers, {"ended": os.waitstatus_to_exitcode(status)})
 
 
-@contextlib.contextmanager
-def traced(lines: dict[str, set[int]]) -> Iterator[None]:
-    """Note the lines of the mutated packages that run meanwhile, by path within the working directory."""
-    places = tuple(os.path.join(os.getcwd(), each) + os.sep for each in MUTATED)
-    kept: dict[str, set[int] | None] = {}
-
-    def within(frame: FrameType, event: str, _: Any) -> Any:
-        if event == "line":
-            found = kept[frame.f_code.co_filename]
-            assert found is not None
-            found.add(frame.f_lineno)
-        return within
-
-    def enter(frame: FrameType, event: str, _: Any) -> Any:
-        path = frame.f_code.co_filename
-        if path not in kept:
-            ours = path.startswith(places)
-            kept[path] = lines.setdefault(os.path.relpath(path), set()) if ours else None
-        found = kept[path]
-        if found is None:
-            return None
-        found.add(frame.f_lineno)
-        return within
-
-    threading.settrace(enter)
-    sys.settrace(enter)
+def _do(job: dict[str, Any], answers: int) -> None:
+    """Do a job in this process, and end it."""
+    code = 1
     try:
-        yield
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        lines = None
+        if job["trace"]:
+            reach = runpy.run_path(os.path.join(os.path.dirname(os.path.abspath(__file__)), "reach.py"))
+            lines = reach["Lines"](os.environ[reach["OF"]])
+            lines.follow()
+        session = importlib.import_module("fusec.testing.mutation.session")
+        code = session.held(job["tests"], lambda told: _tell(answers, told), lines, tuple(job["part"]))
     finally:
-        sys.settrace(None)
-        threading.settrace(None)
+        os._exit(code)
+
+
+def _tell(answers: int, told: dict[str, Any]) -> None:
+    text = (json.dumps(told) + "\n").encode()
+    while text:
+        text = text[os.write(answers, text) :]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
