@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from fusec import crew
 from fusec.passes.kernel.blocks import OVERLAP
+from fusec.workers import Failed, run_jobs
 
 WORKER = "fusec.codegen.gate_worker"
 
@@ -152,15 +152,15 @@ def measure(
         if not reason
     ]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    answers = iter(crew.run(WORKER, compiled, workers, limit, lambda _: done(), environment))
+    answers = iter(run_jobs(WORKER, compiled, workers, limit, lambda _: done(), environment))
     return tuple(
         _without_figures(job, skipped=reason) if reason else _verdict(job, next(answers))
         for job, reason in zip(jobs, reasons, strict=True)
     )
 
 
-def _verdict(job: Job, answer: crew.Lost | dict[str, Any]) -> Verdict:
-    if isinstance(answer, crew.Lost):
+def _verdict(job: Job, answer: Failed | dict[str, Any]) -> Verdict:
+    if isinstance(answer, Failed):
         return _without_figures(job, failure=f"the compiler {answer.reason}")
     if "error" in answer:
         return _without_figures(job, failure=f"does not compile: {answer['error']}")

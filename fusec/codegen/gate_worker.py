@@ -19,8 +19,8 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from fusec import crew
 from fusec.runtime.launch import fits
+from fusec.workers import answer
 
 _REGISTERS = re.compile(r"Used (\d+) registers")
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
@@ -100,4 +100,4 @@ if __name__ == "__main__":
     # Line numbers would make equal kernels of different files differ.
     os.environ["TRITON_DISABLE_LINE_INFO"] = "1"
     os.environ["TRITON_CACHE_DIR"] = str(Path.cwd() / "triton")
-    crew.answer(figures)
+    answer(figures)

@@ -16,7 +16,7 @@ import tokenize
 from collections.abc import Iterator
 
 from fusec.diagnostics import InternalError
-from fusec.ir.words import BUILTINS
+from fusec.ir.reserved import BUILTINS
 
 STEP = "codegen/safety"
 

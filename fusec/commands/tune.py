@@ -15,7 +15,6 @@ import torch
 import triton
 import typer
 
-from fusec import crew
 from fusec.codegen.package import spec_hash
 from fusec.codegen.ways import Choosing, choosing
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
@@ -24,9 +23,9 @@ from fusec.commands.tune_shapes import cases
 from fusec.diagnostics import Source
 from fusec.driver.specs import read_specs
 from fusec.driver.store import default_folder, digest, toolchain_digest, write_whole
-from fusec.driver.tuning.asking import asking
+from fusec.driver.tuning.cached_jobs import cached_jobs
 from fusec.driver.tuning.candidates import Chip
-from fusec.driver.tuning.journal import Journal
+from fusec.driver.tuning.results_log import ResultsLog
 from fusec.driver.tuning.search import Ask, Effort, Job, Outcome, search
 from fusec.driver.tuning.table import Found, stale, update
 from fusec.ir.graph import Graph
@@ -34,6 +33,7 @@ from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.runtime.tuned import FOLDER, chip, path_of, read, toolchain
 from fusec.testing.cases import Case
+from fusec.workers import worker_pool
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -124,13 +124,15 @@ def run(
         path = journal_of(device)
         if fresh:
             path.unlink(missing_ok=True)
-        journal = Journal(path, [device, *toolchain(), toolchain_digest()])
+        journal = ResultsLog(path, [device, *toolchain(), toolchain_digest()])
         results: dict[str, list[Outcome]] = {}
         count = jobs or min(len(os.sched_getaffinity(0)), MOST_JOBS)
-        with crew.hired(WORKER, count, os.environ) as workers, named_bars() as show:
+        with worker_pool(WORKER, count, os.environ) as workers, named_bars() as show:
             for subject in subjects:
                 name = subject.graph.name
-                ask = asking(workers, journal, limit, lambda what, *done, name=name: show(f"{name}: {what}", *done))
+                ask = cached_jobs(
+                    workers, journal, limit, lambda what, *done, name=name: show(f"{name}: {what}", *done)
+                )
                 jobs_of = [job(subject, package, case) for case in asked[name]]
                 results[name] = tune(subject, package, jobs_of, ask, Effort(tiles, rounds, this_chip()), device, family)
         plain = to_json(device, asked, results)

@@ -15,12 +15,11 @@ from typing import Any, TypeAlias
 
 import torch
 
-from fusec import crew
 from fusec.codegen.checks import layout_arguments
 from fusec.commands.timing import CACHE_BYTES, Call, capture, device_times
 from fusec.diagnostics import Source
 from fusec.driver.compile import Compiled, compile_source
-from fusec.driver.tuning.compete import compete
+from fusec.driver.tuning.race import race
 from fusec.driver.tuning.search import from_plain
 from fusec.numerics.envelope import envelope
 from fusec.numerics.interval import Interval
@@ -31,7 +30,8 @@ from fusec.runtime.ways import Shaped, forced
 from fusec.testing.buffers import poisoned_allocations
 from fusec.testing.cases import Argument, Case
 from fusec.testing.compare import within
-from fusec.testing.drawn import drawn
+from fusec.testing.sample_arguments import sample_arguments
+from fusec.workers import answer
 
 TURN = 2e4
 """Microseconds that the repetitions of one turn may take together."""
@@ -155,7 +155,7 @@ def measure(subject: Subject, ways: Sequence[Way | None], clock: Clock, rounds: 
             refused[at] = str(error)
     if 0 in refused:
         raise TuningFailedError(f"{subject.op.name}, as the rules have it: {refused[0]}")
-    result = compete(list(turns), lambda at: turns[at](), rounds)
+    result = race(list(turns), lambda at: turns[at](), rounds)
     return {"winner": result.winner, "times": result.times, "noise": result.noise, "refused": refused}
 
 
@@ -181,7 +181,7 @@ def _subject(package: str, module: str, spec: str, name: str, plain: str) -> Sub
     loaded = _module(Path(package), module)
     op = next(value for value in vars(loaded).values() if isinstance(value, Op) and value.name == name)
     device = torch.device("cpu" if interpreting() else "cuda")
-    arguments = drawn(compiled.graph, Case(**json.loads(plain)), device)
+    arguments = sample_arguments(compiled.graph, Case(**json.loads(plain)), device)
     return Subject(compiled, getattr(loaded, name), op, arguments)
 
 
@@ -215,4 +215,4 @@ def _module(package: Path, name: str) -> Any:
 
 
 if __name__ == "__main__":
-    crew.answer(do)
+    answer(do)

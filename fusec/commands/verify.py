@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from fusec import crew
 from fusec.driver.build import Verification
 from fusec.driver.record import FileRecord
+from fusec.workers import Failed, run_jobs
 
 WORKER = "fusec.commands.verify_worker"
 
@@ -43,15 +43,15 @@ def verify_package(
     ]
     reached = iter(range(1, len(work) + 1))
     progress(0, len(work))
-    answers = crew.run(WORKER, work, jobs, TIME_LIMIT, lambda _: progress(next(reached), len(work)), environment())
+    answers = run_jobs(WORKER, work, jobs, TIME_LIMIT, lambda _: progress(next(reached), len(work)), environment())
     return tuple(_verification(job["op"], answer) for job, answer in zip(work, answers, strict=True))
 
 
 def probe_interpreter() -> str | None:
     """What the interpreter, made exact, still gets wrong on this machine; None when it rounds as hardware does."""
     interpreted = {**os.environ, "TRITON_INTERPRET": "1"}
-    (answer,) = crew.run(WORKER, [{"probe": True}], 1, TIME_LIMIT, lambda _: None, interpreted)
-    fault: str | None = answer.reason if isinstance(answer, crew.Lost) else answer["failure"]
+    (answer,) = run_jobs(WORKER, [{"probe": True}], 1, TIME_LIMIT, lambda _: None, interpreted)
+    fault: str | None = answer.reason if isinstance(answer, Failed) else answer["failure"]
     return fault
 
 
@@ -70,8 +70,8 @@ def environment() -> dict[str, str]:
     return dict(os.environ) if torch.cuda.is_available() else {**os.environ, "TRITON_INTERPRET": "1"}
 
 
-def _verification(op: str, answer: crew.Lost | dict[str, Any]) -> Verification:
-    if isinstance(answer, crew.Lost):
+def _verification(op: str, answer: Failed | dict[str, Any]) -> Verification:
+    if isinstance(answer, Failed):
         return Verification(op, where(), None, f"the process that ran it {answer.reason}")
     told = {**answer, "not_run": tuple(answer["not_run"])}
     return Verification(op, where(), **told)

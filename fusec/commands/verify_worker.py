@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from fusec import crew
 from fusec.diagnostics import Source
 from fusec.driver.compile import Compiled, compile_source
 from fusec.runtime.interpreter import exact, interpreting
-from fusec.testing import agreement
+from fusec.testing import interpreter_selftest
 from fusec.testing.exercise import Effort, Record, exercise
+from fusec.workers import answer
 
 
 def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
     with exact():
         try:
             if interpreting():
-                agreement.check()
+                interpreter_selftest.check()
             return {"failure": None} if "probe" in job else verify(job)
         except Exception as error:
             return {"worst": None, "failure": told(error), "errors": {}, "not_run": (), "bounded": None}
@@ -84,4 +84,4 @@ def _module(package: Path, name: str) -> Any:
 
 
 if __name__ == "__main__":
-    crew.answer(do)
+    answer(do)

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fusec import crew
 from fusec.codegen import gate
 from fusec.diagnostics import InternalError, Source
 from fusec.driver.record import FileRecord
 from fusec.driver.specs import Compiler, spec_key
 from fusec.driver.store import Store, digest, toolchain_digest
+from fusec.workers import Failed, run_jobs
 
 TIME_LIMIT = 300.0
 """Seconds in which a spec must tell its variants."""
@@ -59,10 +59,10 @@ def variants(
     missing = [path for path in sources if path not in found]
     jobs = [{"name": path.name, "text": sources[path].text, "folder": str(path.parent.resolve())} for path in missing]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    answers = crew.run(compiler.variants, jobs, min(workers, len(jobs)), TIME_LIMIT, lambda _: None, environment)
+    answers = run_jobs(compiler.variants, jobs, min(workers, len(jobs)), TIME_LIMIT, lambda _: None, environment)
     for path, answer in zip(missing, answers, strict=True):
-        if isinstance(answer, crew.Lost) or "error" in answer:
-            reason = answer.reason if isinstance(answer, crew.Lost) else answer["error"]
+        if isinstance(answer, Failed) or "error" in answer:
+            reason = answer.reason if isinstance(answer, Failed) else answer["error"]
             raise InternalError("driver/variants", f"{path}: {reason}")
         found[path] = answer
         store.put("variants", keys[path], answer)

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
-from fusec import crew
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
 from fusec.driver.variants import variants
+from fusec.workers import answer
 
 
 def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
@@ -26,4 +26,4 @@ def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    crew.answer(do)
+    answer(do)

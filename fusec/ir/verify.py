@@ -8,8 +8,8 @@ from fusec.diagnostics import InternalError
 from fusec.ir.expressions import Choose, Expr, Gather, Input, NodeId, Scalar, operands
 from fusec.ir.graph import ChoiceParam, Graph, ScalarParam, TensorParam
 from fusec.ir.show import show_graph
+from fusec.ir.type_rules import TypeFault, infer
 from fusec.ir.types import union, without
-from fusec.ir.typing import TypeFault, infer
 
 
 def verify_graph(graph: Graph, step: str = "verify_graph") -> None:

@@ -12,9 +12,9 @@ from lark.lark import PostLex
 
 from fusec.diagnostics import Diagnostic, Source, Span
 from fusec.lang import syntax
-from fusec.lang.explain import explain
-from fusec.lang.grow import Grow
+from fusec.lang.build_tree import TreeBuilder
 from fusec.lang.read import MAX_LENGTH
+from fusec.lang.unexpected import explain
 
 MAX_DEPTH = 80
 """Levels of nesting an expression may have; keeps every recursion over it far from Python's limit."""
@@ -152,7 +152,7 @@ def _definition(source: Source, start: int, end: int) -> syntax.Definition | tup
     if deep is not None:
         span = Span(source, start + deep.meta.start_pos, start + deep.meta.end_pos)
         return (Diagnostic("this is nested too deeply", span, help="give parts of it names of their own"),)
-    grow = Grow(source, start)
+    grow = TreeBuilder(source, start)
     definition = grow.transform(tree)
     return tuple(grow.faults) or definition
 

@@ -16,8 +16,8 @@ from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Chain, Group, Held, LibraryProduct, Plan, Shape, Split, Stage
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.ir.rename import renamed
+from fusec.ir.reserved import avoid_reserved
 from fusec.ir.verify_plan import verify_contraction, verify_groups
-from fusec.ir.words import step_aside
 from fusec.passes.graph.add_up import add_up, shared_sums
 from fusec.passes.graph.cut import multiplies_stored
 from fusec.passes.graph.hold import hold
@@ -77,7 +77,7 @@ def _compiled(run: _Runner, graph: Graph, summed: Graph, waiting: frozenset[str]
     lowered = first
     for step in GRAPH_STEPS:
         lowered = run(step.__name__, step, lowered)
-    names = step_aside(first)
+    names = avoid_reserved(first)
     spelled = renamed(first, names)
     known = fixed_extents(spelled)
     flow = run("resolve_views", resolve_views, renamed(lowered, names))

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 import torch
 
 from fusec.runtime.box import Address, Box
+from fusec.runtime.cache import BoundedCache
 from fusec.runtime.compiled import straight_spread
-from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Launch, Launcher, Value, is_watched, picker
 
 Placed: TypeAlias = Callable[[Sequence[Any]], tuple[Any, ...]]
@@ -83,7 +83,7 @@ class _Bound:
         self._box = box
         self._stand = stand
         self._dtypes: tuple[torch.dtype, ...] = ()
-        self._kept: Kept[tuple[Any, tuple[Any, ...], bool]] = Kept(_MOST_BOUND)
+        self._kept: BoundedCache[tuple[Any, tuple[Any, ...], bool]] = BoundedCache(_MOST_BOUND)
         self.spread: Callable[[Any], tuple[Any, ...]] = lambda descriptor: ()
 
     def of(self, values: Sequence[Any]) -> tuple[Any, bool]:
@@ -95,7 +95,7 @@ class _Bound:
     def at(self, values: Sequence[Any]) -> tuple[Any, tuple[Any, ...], bool]:
         """The descriptor for addresses, what the driver takes for it, and whether the second address comes first."""
         addresses = self._stand(values)
-        return self._kept.get(addresses) or self._kept.keep(addresses, self._made(addresses))
+        return self._kept.get(addresses) or self._kept.put(addresses, self._made(addresses))
 
     def _made(self, addresses: tuple[int, ...]) -> tuple[Any, tuple[Any, ...], bool]:
         descriptor, flipped = self._box.at([*map(Address, addresses, self._dtypes)])

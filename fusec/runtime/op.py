@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import torch
 
+from fusec.runtime.cache import BoundedCache
 from fusec.runtime.dispatch import plain, watched
 from fusec.runtime.errors import ArgumentError, ScatteredRowsError, ShapeMismatchError, UnsupportedDtypeError
 from fusec.runtime.invariant import is_invariant
-from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Value
 from fusec.runtime.layout import layout
 from fusec.runtime.plan import Buffer, CopyingPlan, Plan, Results, row_major
@@ -51,7 +51,7 @@ class Op:
         self._outputs = outputs
         self.plan = plan
         self._overloads = overloads
-        self._known: Kept[Recent] = Kept()
+        self._known: BoundedCache[Recent] = BoundedCache()
         self._recent: Recent | None = None
         self.operator = register(schema, self._run, self._fake, source=plan.__code__.co_filename)
 
@@ -79,7 +79,7 @@ class Op:
 
     def forget(self) -> None:
         """Drop every plan, so that the next call makes its own anew."""
-        self._known = Kept()
+        self._known = BoundedCache()
         self._recent = None
 
     @property
@@ -92,10 +92,10 @@ class Op:
         key = (invariant, settings, *map(layout, tensors))
         known = self._known.get(key)
         if known is None:
-            known = self._known.keep(key, Recent(tensors, settings, self._decided(tensors, settings)))
+            known = self._known.put(key, Recent(tensors, settings, self._decided(tensors, settings)))
         elif known is self._recent and not invariant:
             # It was not recognised although its key is: the check was made in another mode, say inference mode.
-            known = self._known.keep(key, Recent(tensors, settings, known.plan))
+            known = self._known.put(key, Recent(tensors, settings, known.plan))
         if not invariant and not any(tensor is not None and tensor.data_ptr() & 15 for tensor in tensors):
             self._recent = known
         return known.plan

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import torch
 
+from fusec.runtime.cache import BoundedCache
 from fusec.runtime.errors import ShapeMismatchError
-from fusec.runtime.kept import Kept
 from fusec.runtime.launch import Value, picker
 from fusec.runtime.layout import join_axes
 from fusec.runtime.precision import Settings, settings, under
@@ -142,7 +142,7 @@ class Multiplier:
         self._empty = 0 in product.a.shape
         self._rank = len(self._matrices[-1].shape)
         self._tf32 = product.tf32
-        self._bound: Kept[tuple[torch.Tensor, ...]] = Kept(_MOST_BOUND)
+        self._bound: BoundedCache[tuple[torch.Tensor, ...]] = BoundedCache(_MOST_BOUND)
         self._dtypes: tuple[torch.dtype, ...]
         self._device: torch.device
         self._settings: Settings
@@ -168,7 +168,7 @@ class Multiplier:
     def views(self, addresses: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
         """The two factors and the result, at these addresses."""
         bound = self._bound.get(addresses)
-        return bound or self._bound.keep(addresses, self._bind(addresses))
+        return bound or self._bound.put(addresses, self._bind(addresses))
 
     def _run(self, addresses: tuple[int, ...]) -> None:
         a, b, out = self.views(addresses)

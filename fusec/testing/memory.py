@@ -28,7 +28,7 @@ from fusec.runtime.box import Box
 from fusec.runtime.interpreter.conversions import Array
 from fusec.runtime.interpreter.programs import Order, in_order, launched, launcher
 from fusec.runtime.product import Multiplier
-from fusec.testing.region import Region
+from fusec.testing.footprint import Footprint
 
 _ORIGIN_BITS = 48
 _MIDDLE = 1 << (_ORIGIN_BITS - 1)
@@ -45,7 +45,7 @@ class _Access:
 
     program: tuple[int, int, int]
     turn: int
-    region: Region
+    region: Footprint
     addresses: Array
 
 
@@ -53,25 +53,25 @@ class _Access:
 class Memory:
     """What the kernels under watch did. `faults` holds one line for the first fault of each kind and argument."""
 
-    regions: list[Region]
+    regions: list[Footprint]
     shared: Collection[str] = ()
     faults: dict[tuple[str, str, str], str] = field(default_factory=dict)
     lowest: dict[str, int] = field(default_factory=dict)
     highest: dict[str, int] = field(default_factory=dict)
     _kernel: str = ""
     _program: tuple[int, int, int] = (0, 0, 0)
-    _arguments: list[tuple[str, tuple[Region, ...], int]] = field(default_factory=list)
-    _boxes: dict[tuple[int, ...], tuple[Region, ...]] = field(default_factory=dict)
+    _arguments: list[tuple[str, tuple[Footprint, ...], int]] = field(default_factory=list)
+    _boxes: dict[tuple[int, ...], tuple[Footprint, ...]] = field(default_factory=dict)
     _stores: list[_Access] = field(default_factory=list)
     _loads: list[_Access] = field(default_factory=list)
     _overwritten: list[Array] = field(default_factory=list)
     _written: list[Array] = field(default_factory=list)
-    _allocated: list[Region] = field(default_factory=list)
-    _multiplied: list[Region] = field(default_factory=list)
+    _allocated: list[Footprint] = field(default_factory=list)
+    _multiplied: list[Footprint] = field(default_factory=list)
 
     def unwritten(self, name: str, tensor: torch.Tensor) -> None:
         """Note a fault if an element of `tensor` was never stored to."""
-        region = Region.of(name, tensor, writable=True)
+        region = Footprint.of(name, tensor, writable=True)
         written = [*self._written, *(each.addresses().reshape(-1) for each in self._multiplied)]
         missing = np.setdiff1d(region.addresses(), np.concatenate([*written, _NOTHING]))
         if missing.size:
@@ -102,7 +102,7 @@ class Memory:
         regions = (self._region(name, buffer) for name, buffer in zip(names, buffers, strict=True))
         self._boxes[_places(descriptor)] = tuple(dict.fromkeys(regions))
 
-    def _region(self, name: str, tensor: torch.Tensor) -> Region:
+    def _region(self, name: str, tensor: torch.Tensor) -> Footprint:
         """What a pointer to the start of `tensor` may touch: of a tensor of the call if it is in one."""
         start = tensor.data_ptr()
         known = (*self.regions, *self._allocated)
@@ -110,10 +110,10 @@ class Memory:
         exact = [region for region in here if region.start == start]
         if not here:
             # Later launches may get a pointer that is moved into it, which does not tell its shape.
-            self._allocated.append(Region.of(name, tensor, writable=True))
+            self._allocated.append(Footprint.of(name, tensor, writable=True))
         return (exact or here or self._allocated)[-1]
 
-    def _made_up(self, argument: str, regions: tuple[Region, ...], start: int) -> int:
+    def _made_up(self, argument: str, regions: tuple[Footprint, ...], start: int) -> int:
         made_up = (len(self._arguments) + 1 << _ORIGIN_BITS) + _MIDDLE + start % 4096
         self._arguments.append((argument, regions, made_up - start))
         return made_up
@@ -136,12 +136,12 @@ class Memory:
             regions = tuple(region for region in self.regions if region.name == name)
             access = "store" if tensor is product[1] else "load"
             for part in _parts(tensor) if regions else ():
-                addresses = Region.of(name, part, writable=True).addresses()
+                addresses = Footprint.of(name, part, writable=True).addresses()
                 self._judge(access, name, regions, addresses, np.ones(addresses.shape, bool))
         self._find_late_loads()
         self._loads.clear()
         self._stores.clear()
-        self._multiplied.append(Region.of(*product, writable=True))
+        self._multiplied.append(Footprint.of(*product, writable=True))
 
     def resolve(self, access: str, pointers: Any, mask: Array) -> tuple[Any, Array]:
         """The true addresses of a block of pointers, and `mask` less the lanes whose access is a fault."""
@@ -159,7 +159,9 @@ class Memory:
             allowed |= self._judge(access, argument, regions, addresses, lanes)
         return stock.TensorHandle(true, pointers.dtype), allowed
 
-    def _judge(self, access: str, argument: str, regions: tuple[Region, ...], addresses: Array, lanes: Array) -> Array:
+    def _judge(
+        self, access: str, argument: str, regions: tuple[Footprint, ...], addresses: Array, lanes: Array
+    ) -> Array:
         """Which of the lanes stay within the regions and, unless they load, may be written."""
         what = f"{self._where()} {access}s through `{argument}`"
         stray, allowed = lanes.copy(), np.zeros_like(lanes)
@@ -186,11 +188,11 @@ class Memory:
             self._note("bounds", argument, f"{what} out of bounds, {int(stray.sum())} times, first at {lies}")
         return allowed
 
-    def _touched(self, region: Region, addresses: Array) -> None:
+    def _touched(self, region: Footprint, addresses: Array) -> None:
         self.lowest[region.name] = min(self.lowest.get(region.name, 2**64), int(addresses.min()))
         self.highest[region.name] = max(self.highest.get(region.name, 0), int(addresses.max()))
 
-    def _stored(self, access: str, region: Region, addresses: Array) -> None:
+    def _stored(self, access: str, region: Footprint, addresses: Array) -> None:
         if access == "store":
             self._stores.append(_Access(self._program, len(self._loads) + len(self._stores), region, addresses))
         else:
@@ -290,7 +292,7 @@ def watched(
     `inputs` are the tensors the op is given, by name, of which it may write those in `writable`, and those in `shared`
     several times; other tensors are its own. To be entered within `exact()`.
     """
-    memory = Memory([Region.of(name, tensor, name in writable) for name, tensor in inputs.items()], shared)
+    memory = Memory([Footprint.of(name, tensor, name in writable) for name, tensor in inputs.items()], shared)
     with ExitStack() as patches:
         patches.enter_context(launched(launcher(order, memory)))
         for name, method in _hooks(memory).items():

@@ -19,7 +19,7 @@ if not torch.cuda.is_available() and "TRITON_INTERPRET" not in os.environ:
     os.environ["TRITON_INTERPRET"] = "1"
 
 from fusec.runtime.interpreter import exact, interpreting
-from fusec.testing import agreement
+from fusec.testing import interpreter_selftest
 
 RANDOM_SPECS = 150
 """How many random specs a run takes that names none. `python -m fusec.testing.sweep` takes as many as one likes."""
@@ -48,7 +48,7 @@ def exact_interpreter() -> Iterator[None]:
     """Every kernel of the session computes what the hardware computes."""
     with exact():
         if interpreting():
-            agreement.check()
+            interpreter_selftest.check()
         yield
 
 

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 import triton
 
-from fusec.crew import Lost, hired
 from fusec.testing.random_specs import text
+from fusec.workers import Failed, worker_pool
 
 _LIMIT = 180.0
 """Seconds that one seed may take."""
@@ -40,19 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nonlocal done
         done += 1
         seed = job["seed"]
-        if isinstance(answer, Lost):
+        if isinstance(answer, Failed):
             answer = {"kind": "lost", "message": answer.reason, "text": text(seed)}
         if answer is not None:
             failures[seed] = answer
             print(f"seed {seed}: {answer['kind']}: {answer['message'].splitlines()[0][:150]}", flush=True)
 
-    with hired("fusec.testing.sweep_worker", options.jobs, _environment()) as crew:
+    with worker_pool("fusec.testing.sweep_worker", options.jobs, _environment()) as pool:
         batch = 8 * options.jobs
         for start in range(0, len(seeds), batch):
             if time.monotonic() > deadline:
                 break
             jobs = [{"seed": s, "calls": options.calls, "shrink": options.shrink} for s in seeds[start : start + batch]]
-            crew.do(jobs, _LIMIT * (5 if options.shrink else 1), note)
+            pool.do(jobs, _LIMIT * (5 if options.shrink else 1), note)
     result = {
         "command": "python -m fusec.testing.sweep " + " ".join(arguments if arguments is not None else sys.argv[1:]),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "Triton interpreter",

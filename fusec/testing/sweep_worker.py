@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from fusec.crew import answer
 from fusec.diagnostics import SpecError
 from fusec.runtime.interpreter import exact, interpreting
-from fusec.testing import agreement
+from fusec.testing import interpreter_selftest
 from fusec.testing.random_run import hold_text
 from fusec.testing.random_specs import text
 from fusec.testing.shrink import shrunk
+from fusec.workers import answer
 
 
 def check(job: dict[str, Any], folder: Path) -> dict[str, str] | None:
@@ -60,5 +60,5 @@ def _kind(error: Exception) -> str:
 if __name__ == "__main__":
     with exact():
         if interpreting():
-            agreement.check()
+            interpreter_selftest.check()
         answer(check)

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
-from fusec import crew
 from fusec.codegen.gate import Variant
 from fusec.codegen.package import MARK
 from fusec.diagnostics import Diagnostic, InternalError, Severity, Source, Span, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
 from fusec.driver.specs import Compiler
+from fusec.workers import answer
 
 FILE = """# {mark} 0 from {name}
 import triton
@@ -94,4 +94,4 @@ COMPILER = Compiler(compile_lines, "fake")
 
 
 if __name__ == "__main__":
-    crew.answer(variants)
+    answer(variants)

@@ -199,7 +199,7 @@ def test_a_kernel_that_spills_is_told_and_written_unless_strict(specs: Path, tmp
 def test_known_figures_are_not_measured_again(specs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"targets": (TARGETS["sm_90"],), "store": Store(tmp_path / "store")}
     first = build(specs, **options)
-    monkeypatch.setattr("fusec.crew._Worker.ask", None)
+    monkeypatch.setattr("fusec.workers._Worker.ask", None)
     assert build(specs, **options).verdicts == first.verdicts
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fusec.diagnostics import Source, Span
 from fusec.lang import syntax
-from fusec.lang.grow import BINARY
+from fusec.lang.build_tree import BINARY
 
 NOWHERE = Span(Source("random", ""), 0, 0)
 SIGNS = {name: sign for sign, name in BINARY.items()}

@@ -14,7 +14,7 @@ from compiled import compiled
 
 from fusec.diagnostics import Source, SpecError
 from fusec.driver.compile import compile_source
-from fusec.ir.words import BUILTINS as USED
+from fusec.ir.reserved import BUILTINS as USED
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
 from fusec.runtime.errors import ShapeMismatchError

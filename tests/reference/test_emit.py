@@ -18,7 +18,7 @@ from fusec.diagnostics import Source
 from fusec.ir.expressions import Elementwise, Reduce
 from fusec.ir.graph import ChoiceParam, DimParam, Graph, ScalarParam, TensorParam
 from fusec.ir.ops import ELEMENTWISE
-from fusec.ir.words import BUILTINS
+from fusec.ir.reserved import BUILTINS
 from fusec.lang.load import load
 from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope

@@ -12,7 +12,7 @@ from sample_ops import rmsnorm as normalizing
 from sample_ops import rope_like as rotating
 
 from fusec.runtime import ArgumentError, DeviceError, Launch, Plan, allocate
-from fusec.runtime.kept import Kept
+from fusec.runtime.cache import BoundedCache
 
 LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "contiguous": lambda x: x,
@@ -127,8 +127,8 @@ def test_cpu_tensors_need_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_oldest_value_is_forgotten() -> None:
-    kept: Kept[int] = Kept(limit=2)
-    assert [kept.keep(key, number) for number, key in enumerate("abc")] == [0, 1, 2]
+    kept: BoundedCache[int] = BoundedCache(limit=2)
+    assert [kept.put(key, number) for number, key in enumerate("abc")] == [0, 1, 2]
     assert list(kept) == ["b", "c"]
 
 

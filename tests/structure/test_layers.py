@@ -26,7 +26,7 @@ class Layer:
 
 LAYERS = (
     Layer("diagnostics"),
-    Layer("crew"),
+    Layer("workers"),
     Layer("lang", ("diagnostics",), ("lark",)),
     Layer("ir", ("diagnostics",), ("sympy",)),
     Layer("extents", ("ir",), ("numpy", "sympy")),
@@ -39,11 +39,11 @@ LAYERS = (
     Layer("passes.warnings", ("diagnostics", "ir", "passes"), ("sympy",)),
     Layer("reference", ("diagnostics", "ir.types", "ir.ops", "ir.expressions", "ir.graph"), ("sympy", "torch")),
     Layer("numerics", ("diagnostics", "ir", "reference"), ("sympy", "torch")),
-    Layer("codegen.gate_worker", ("crew", "runtime.launch"), ("triton",)),
+    Layer("codegen.gate_worker", ("workers", "runtime.launch"), ("triton",)),
     Layer(
         "codegen",
         (
-            *("__version__", "diagnostics", "crew", "ir"),
+            *("__version__", "diagnostics", "workers", "ir"),
             *("passes.kernel.blocks", "passes.plan.account", "passes.plan.registers"),
         ),
         ("filelock", "jinja2", "sympy"),
@@ -54,7 +54,7 @@ LAYERS = (
     Layer(
         "driver",
         (
-            *("__version__", "diagnostics", "crew", "lang", "ir", "extents", "passes", "reference", "numerics"),
+            *("__version__", "diagnostics", "workers", "lang", "ir", "extents", "passes", "reference", "numerics"),
             *("codegen", "runtime", "forcing"),
         ),
         ("platformdirs", "sympy", "torch"),
@@ -64,7 +64,7 @@ LAYERS = (
         (
             "diagnostics",
             "forcing",
-            "crew",
+            "workers",
             "ir",
             "lang",
             "extents",
@@ -82,7 +82,7 @@ LAYERS = (
             *(
                 "__version__",
                 "diagnostics",
-                "crew",
+                "workers",
                 "lang",
                 "ir",
                 "extents",
@@ -168,7 +168,11 @@ def test_every_layer_is_there() -> None:
         ("runtime.plan", "from fusec.diagnostics import Span", "fusec.diagnostics.Span"),
         ("runtime.plan", "import sympy", "sympy"),
         ("runtime.launch", "import numpy", "numpy"),
-        ("runtime.interpreter.exact", "from fusec.testing import agreement", "fusec.testing.agreement"),
+        (
+            "runtime.interpreter.exact",
+            "from fusec.testing import interpreter_selftest",
+            "fusec.testing.interpreter_selftest",
+        ),
         ("codegen.emit", "from fusec.passes.pipeline import compile_graph", "fusec.passes.pipeline.compile_graph"),
         ("commands.build", "from fusec.testing import cases", "fusec.testing.cases"),
         ("driver.build", "from fusec.commands import table", "fusec.commands.table"),

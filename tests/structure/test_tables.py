@@ -11,9 +11,9 @@ from fusec.codegen.names import IMPORTS
 from fusec.codegen.signature import TORCH_DTYPES
 from fusec.codegen.triton import SPELLED, TRITON_DTYPES
 from fusec.ir.ops import ELEMENTWISE, PREFIX, REDUCTIONS
+from fusec.ir.reserved import MODULE, is_word
 from fusec.ir.types import DTYPES
-from fusec.ir.words import MODULE, is_word
-from fusec.lang.grow import BINARY, UNARY
+from fusec.lang.build_tree import BINARY, UNARY
 from fusec.numerics.operations import OPERATIONS
 from fusec.numerics.precision import ERRORS
 from fusec.passes.kernel import blocks

@@ -13,7 +13,7 @@ import triton.language as tl
 from triton.runtime import interpreter as stock
 
 from fusec.runtime.interpreter import conversions, exact, interpreting
-from fusec.testing import agreement
+from fusec.testing import interpreter_selftest
 
 interpreted = pytest.mark.skipif(not interpreting(), reason="about the interpreter alone")
 
@@ -118,17 +118,17 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16, torch.float16], ids=str)
 def test_every_code_is_read_and_every_number_rounded_as_torch_does(dtype: torch.dtype, device: torch.device) -> None:
-    stored = agreement.codes(dtype).to(device)
-    assert same(agreement.converted(stored, torch.float32), stored.to(torch.float32))
-    numbers, nearest = agreement.roundings(dtype)
-    got = agreement.converted(numbers.to(device), dtype)
+    stored = interpreter_selftest.codes(dtype).to(device)
+    assert same(interpreter_selftest.converted(stored, torch.float32), stored.to(torch.float32))
+    numbers, nearest = interpreter_selftest.roundings(dtype)
+    got = interpreter_selftest.converted(numbers.to(device), dtype)
     assert same(got.float(), nearest.to(device).float())
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
 def test_f8_saturates_and_keeps_nan(dtype: torch.dtype, device: torch.device) -> None:
     x = torch.tensor([math.inf, -math.inf, 1e30, -1e30, math.nan, -math.nan], device=device)
-    got = agreement.converted(x, dtype).float().tolist()
+    got = interpreter_selftest.converted(x, dtype).float().tolist()
     top = torch.finfo(dtype).max
     assert got[:4] == [top, -top, top, -top]
     assert math.isnan(got[4])
@@ -137,7 +137,7 @@ def test_f8_saturates_and_keeps_nan(dtype: torch.dtype, device: torch.device) ->
 
 def test_f64_to_bf16_rounds_once(device: torch.device) -> None:
     beside = torch.tensor([1 + 2.0**-8 + 2.0**-40, 1 + 2.0**-8 - 2.0**-40, 1 + 2.0**-8], dtype=torch.float64)
-    got = agreement.converted(beside.to(device), torch.bfloat16)
+    got = interpreter_selftest.converted(beside.to(device), torch.bfloat16)
     assert got.float().tolist() == [1 + 2.0**-7, 1.0, 1.0]
 
 
@@ -154,7 +154,7 @@ def test_f64_to_bf16_rounds_once(device: torch.device) -> None:
 )
 def test_float_to_integer_as_seen_on_the_gpu(dtype: torch.dtype, wanted: list[int], device: torch.device) -> None:
     x = torch.tensor([128.9, -129.9, 300.0, math.inf, -math.inf, math.nan], device=device)
-    assert agreement.converted(x, dtype).tolist() == wanted
+    assert interpreter_selftest.converted(x, dtype).tolist() == wanted
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_float_to_integer_as_seen_on_the_gpu(dtype: torch.dtype, wanted: list[in
 @interpreted
 def test_conversions_that_the_gpu_lacks_are_refused(source: torch.dtype, target: torch.dtype) -> None:
     with pytest.raises(TypeError, match="go through f32"):
-        agreement.converted(torch.ones(4).to(source), target)
+        interpreter_selftest.converted(torch.ones(4).to(source), target)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
@@ -268,4 +268,4 @@ def test_the_check_at_the_start_finds_a_wrong_rounding() -> None:
         return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
     with mock.patch.object(conversions, "encode", truncate), pytest.raises(AssertionError, match=r"f32 to torch\.bf"):
-        agreement.check.__wrapped__()
+        interpreter_selftest.check.__wrapped__()

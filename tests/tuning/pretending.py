@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fusec import crew
+from fusec.workers import answer
 
 PLANS: dict[str, list[Any]] = {"library": [], "resident": [], "streamed": [], "split": []}
 
@@ -42,4 +42,4 @@ def happens(case: dict[str, Any], plan: str) -> str | None:
 
 
 if __name__ == "__main__":
-    crew.answer(do)
+    answer(do)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from fusec import crew
-from fusec.driver.tuning.asking import asking
-from fusec.driver.tuning.journal import Journal
+from fusec.driver.tuning.cached_jobs import cached_jobs
+from fusec.driver.tuning.results_log import ResultsLog
 from fusec.driver.tuning.search import Ask, Effort, Outcome, from_plain, search, to_plain
 from fusec.runtime.tuned import Way
+from fusec.workers import Pool, worker_pool
 
 TIMES = {"rules": 10.0, "resident": 8.0, "streamed": 9.0, "split": 11.0}
 
@@ -24,21 +24,21 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def workers() -> Iterator[crew.Crew]:
+def workers() -> Iterator[Pool]:
     here = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
-    with crew.hired("pretending", 2, {**os.environ, "PYTHONPATH": here}) as crew_:
-        yield crew_
+    with worker_pool("pretending", 2, {**os.environ, "PYTHONPATH": here}) as pool:
+        yield pool
 
 
 def case(log: Path, rows: int = 4, **what: Any) -> dict[str, Any]:
     return {"case": {"log": str(log), "rows": rows, "times": TIMES, **what}}
 
 
-def asked(workers: crew.Crew, journal: Path | None = None, limit: float = 60.0, show: Any = None) -> Ask:
-    return asking(workers, Journal(journal, "here"), limit, show or (lambda what, done, total: None))
+def asked(workers: Pool, journal: Path | None = None, limit: float = 60.0, show: Any = None) -> Ask:
+    return cached_jobs(workers, ResultsLog(journal, "here"), limit, show or (lambda what, done, total: None))
 
 
-def test_the_best_way_and_all_times(workers: crew.Crew, log: Path) -> None:
+def test_the_best_way_and_all_times(workers: Pool, log: Path) -> None:
     (outcome,) = search([case(log)], asked(workers), Effort())
     assert outcome.way == Way("resident")
     assert {str(way): time for way, time in outcome.times.items()} == {
@@ -47,7 +47,7 @@ def test_the_best_way_and_all_times(workers: crew.Crew, log: Path) -> None:
     assert (outcome.refused, outcome.failure, outcome.noise) == ({}, None, 0.01)
 
 
-def test_what_crashes_and_what_hangs_is_refused_and_costs_nothing_else(workers: crew.Crew, log: Path) -> None:
+def test_what_crashes_and_what_hangs_is_refused_and_costs_nothing_else(workers: Pool, log: Path) -> None:
     cases = [case(log, 1, resident="dies", split="fails"), case(log, 2, resident="hangs"), case(log, 4)]
     first, second, third = search(cases, asked(workers, limit=4.0), Effort())
     assert {str(way): reason for way, reason in first.refused.items()} == {
@@ -67,15 +67,13 @@ def test_what_crashes_and_what_hangs_is_refused_and_costs_nothing_else(workers: 
         ({"broken": "KeyError: x"}, "KeyError: x"),
     ],
 )
-def test_a_case_that_cannot_be_tuned_fails_alone(
-    workers: crew.Crew, log: Path, what: dict[str, str], failure: str
-) -> None:
+def test_a_case_that_cannot_be_tuned_fails_alone(workers: Pool, log: Path, what: dict[str, str], failure: str) -> None:
     failed, fine = search([case(log, 1, **what), case(log, 2)], asked(workers), Effort())
     assert (failed.way, failed.times, failed.failure) == (None, {}, failure)
     assert (fine.way, fine.failure) == (Way("resident"), None)
 
 
-def test_progress_counts_every_job(workers: crew.Crew, log: Path) -> None:
+def test_progress_counts_every_job(workers: Pool, log: Path) -> None:
     heard: list[tuple[str, int, int]] = []
     search([case(log, 1), case(log, 2)], asked(workers, show=lambda *told: heard.append(told)), Effort())
     assert [told for told in heard if told[0] == "plans"] == [("plans", done, 2) for done in range(3)]
@@ -83,7 +81,7 @@ def test_progress_counts_every_job(workers: crew.Crew, log: Path) -> None:
     assert heard[-1] == ("calls", 2, 2)
 
 
-def test_a_second_run_asks_nothing_again(workers: crew.Crew, log: Path, tmp_path: Path) -> None:
+def test_a_second_run_asks_nothing_again(workers: Pool, log: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     cases = [case(log, 1, resident="dies"), case(log, 2)]
     first = search(cases, asked(workers, journal), Effort())
@@ -91,11 +89,11 @@ def test_a_second_run_asks_nothing_again(workers: crew.Crew, log: Path, tmp_path
     assert plain(search(cases, asked(workers, journal), Effort())) == plain(first)
     assert log.read_text() == known
     # What depends on another device or toolchain is another answer.
-    search(cases[1:], asking(workers, Journal(journal, "elsewhere"), 60.0, lambda *_: None), Effort())
+    search(cases[1:], cached_jobs(workers, ResultsLog(journal, "elsewhere"), 60.0, lambda *_: None), Effort())
     assert log.read_text() != known
 
 
-def test_an_interrupted_run_goes_on_where_it_was(workers: crew.Crew, log: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_where_it_was(workers: Pool, log: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     cases = [case(log, rows) for rows in (1, 2, 4)]
 

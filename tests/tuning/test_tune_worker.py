@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 import torch
 
-from fusec import crew
 from fusec.commands import tune_worker
 from fusec.commands.tune import find, job, require_built
 from fusec.commands.tune_shapes import cases
 from fusec.driver.build import package_files
 from fusec.driver.compile import compile_file
-from fusec.driver.tuning.asking import asking
+from fusec.driver.tuning.cached_jobs import cached_jobs
 from fusec.driver.tuning.candidates import Chip, Outline, candidates
-from fusec.driver.tuning.journal import Journal
+from fusec.driver.tuning.results_log import ResultsLog
 from fusec.driver.tuning.search import Effort, search, to_plain
 from fusec.runtime import TuningFailedError
 from fusec.runtime.tuned import Way
 from fusec.testing.cases import Case
+from fusec.workers import worker_pool
 
 SPEC = """op {name}(x: T[..., K], weight weight: T[N, K], weight bias: T[N] = 0) -> y: T[..., N]
 where T in {{bf16, f32}}:
@@ -120,8 +120,8 @@ def test_the_whole_search_through_workers(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this is about machines without a GPU")
     about = subject(tmp_path, "searched")
-    with crew.hired("fusec.commands.tune_worker", 1, {**os.environ, "TRITON_INTERPRET": "1"}) as workers:
-        ask = asking(workers, Journal(None, None), 120.0, lambda *_: None)
+    with worker_pool("fusec.commands.tune_worker", 1, {**os.environ, "TRITON_INTERPRET": "1"}) as workers:
+        ask = cached_jobs(workers, ResultsLog(None, None), 120.0, lambda *_: None)
         (outcome,) = search([about], ask, Effort(tiles=1))
     assert outcome.outline is not None
     assert outcome.refused == {}

@@ -12,7 +12,7 @@ from fusec.ir.builder import Builder
 from fusec.ir.expressions import Elementwise, Expr, Gather, Input, NodeId
 from fusec.ir.graph import Graph, Scatter
 from fusec.ir.places import is_injective
-from fusec.ir.typing import infer
+from fusec.ir.type_rules import infer
 
 
 def add_up(graph: Graph) -> Graph:

@@ -11,8 +11,8 @@ from fusec.ir.flow import Affine, Load
 from fusec.ir.graph import Graph, Output, TensorParam, reachable
 from fusec.ir.multiply import is_number_of, multiplied_as
 from fusec.ir.plan import Held, Matrix
+from fusec.ir.reserved import another, is_word
 from fusec.ir.types import Axis, Computed, Dim, Lead, Storage, union, without
-from fusec.ir.words import another, is_word
 from fusec.passes.graph.resolve_views import resolve_views
 
 

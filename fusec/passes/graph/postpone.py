@@ -41,8 +41,8 @@ from fusec.ir.expressions import (
 )
 from fusec.ir.graph import Graph, Output, Scatter, TensorParam, reachable
 from fusec.ir.plan import Held
+from fusec.ir.type_rules import infer
 from fusec.ir.types import DTYPES, Axis, Kind, Lead, Storage, Twin, ValueType, union
-from fusec.ir.typing import infer
 from fusec.passes.graph.cut import Holders
 
 

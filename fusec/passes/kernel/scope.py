@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.kernel import MaskName, Name, Statement, Value
+from fusec.ir.reserved import BUILTINS, KERNEL, another, is_made_word
 from fusec.ir.types import Axis
-from fusec.ir.words import BUILTINS, KERNEL, another, is_made_word
 
 
 class Names:

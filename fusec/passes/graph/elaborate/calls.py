@@ -7,8 +7,8 @@ from typing import assert_never
 
 from fusec.diagnostics import Span
 from fusec.ir.expressions import Choose
+from fusec.ir.type_rules import TypeFault
 from fusec.ir.types import Axis, Named, Storage
-from fusec.ir.typing import TypeFault
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.arguments import ArgumentFault, bind
 from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Tuple, Type

@@ -9,8 +9,8 @@ from fusec.diagnostics import Span
 from fusec.ir.builder import Builder, GraphBuilder
 from fusec.ir.expressions import Expr, NodeId
 from fusec.ir.graph import Param, ScalarParam, Scatter, TensorParam
+from fusec.ir.type_rules import infer
 from fusec.ir.types import DTypeVar, Sum, ValueType
-from fusec.ir.typing import infer
 from fusec.lang.syntax import Fn, Program
 from fusec.passes.graph.elaborate.folding import Number, constant
 from fusec.passes.graph.elaborate.report import Report

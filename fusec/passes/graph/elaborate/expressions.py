@@ -7,8 +7,8 @@ from typing import assert_never
 
 from fusec.diagnostics import Span
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Const, Elementwise, Expr, Extent, Gather, Input, NodeId
+from fusec.ir.type_rules import TypeFault
 from fusec.ir.types import Dim, Quotient
-from fusec.ir.typing import TypeFault
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Tuple, Type, Value
 from fusec.passes.graph.elaborate.context import Context

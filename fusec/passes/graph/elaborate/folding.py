@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from fusec.ir.expressions import Const, Elementwise, Expr, NodeId
 from fusec.ir.ops import ELEMENTWISE
-from fusec.ir.typing import TypeFault
+from fusec.ir.type_rules import TypeFault
 
 Number: TypeAlias = int | float
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keyword
 
 from fusec.diagnostics import Note
+from fusec.ir.reserved import BUILTINS
 from fusec.ir.types import DTYPES
-from fusec.ir.words import BUILTINS
 from fusec.lang.syntax import File, Name
 from fusec.passes.graph.elaborate.constants import CONSTANTS
 from fusec.passes.graph.elaborate.report import Report

@@ -10,8 +10,8 @@ from typing import Protocol, TypeAlias
 from fusec.ir.expressions import Cast, Dot, Expr, Index, Layout, MaxOf, Merge, NodeId, Part, Reduce, Rename, Segment
 from fusec.ir.expressions import Elementwise as ElementwiseExpr
 from fusec.ir.ops import ELEMENTWISE, PREFIX, REDUCTIONS
+from fusec.ir.type_rules import TypeFault
 from fusec.ir.types import Axis, Dim, Lead, Storage, Sum, ValueType, without
-from fusec.ir.typing import TypeFault
 
 
 class Wants(Enum):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fusec.diagnostics import Note, Span
 from fusec.ir.expressions import Const
+from fusec.ir.type_rules import TypeFault
 from fusec.ir.types import DTYPES, Axis, Dim, Fixed, Named
-from fusec.ir.typing import TypeFault
 from fusec.lang import habits, syntax
 from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Tuple, Type, Value
 from fusec.passes.graph.elaborate.constants import CONSTANTS

@@ -7,8 +7,8 @@ from typing import assert_never
 from fusec.diagnostics import Note, Span
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, Param, ScalarParam, TensorParam
 from fusec.ir.module import Setting
+from fusec.ir.reserved import MODULE
 from fusec.ir.types import DTYPES, Dim, Lead, Named
-from fusec.ir.words import MODULE
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.defaults import check_order, choice_default, scalar_default
 from fusec.passes.graph.elaborate.dims import DimFault, to_dim

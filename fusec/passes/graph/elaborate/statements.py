@@ -7,8 +7,8 @@ from typing import assert_never
 from fusec.diagnostics import Note, Span
 from fusec.ir.expressions import Gather, operands
 from fusec.ir.graph import Scatter, TensorParam
+from fusec.ir.type_rules import TypeFault
 from fusec.ir.types import Kind, without
-from fusec.ir.typing import TypeFault
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.bindings import Binding, Bound, Tuple, Value
 from fusec.passes.graph.elaborate.calls import Calls

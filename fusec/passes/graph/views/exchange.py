@@ -12,8 +12,8 @@ from typing import TypeAlias
 from fusec.ir.bottom_up import BottomUp
 from fusec.ir.expressions import Dot, Index, NodeId, Reduce
 from fusec.ir.flow import Affine, FlowBuilder, FlowExpr, Load, Position, flow_operands, flow_with_operands
+from fusec.ir.type_rules import part_axes
 from fusec.ir.types import Axis, ValueType
-from fusec.ir.typing import part_axes
 from fusec.passes.graph.views.parts import Clash, Split, Value, axes_of
 from fusec.passes.graph.views.positions import axes_of_part
 

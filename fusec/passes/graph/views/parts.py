@@ -13,8 +13,8 @@ from fusec.ir.bottom_up import BottomUp
 from fusec.ir.expressions import Const, Dot, Elementwise, Index, Layout, Merge, NodeId, Part, Reduce, Rename
 from fusec.ir.flow import Affine, FlowBuilder, Load, Size, flow_operands, flow_with_operands, with_lookups
 from fusec.ir.graph import Constraint, Graph, reachable
+from fusec.ir.type_rules import part_axes
 from fusec.ir.types import INT, Axis, Fixed, Quotient, Sum, ValueType, extent, union, without
-from fusec.ir.typing import part_axes
 from fusec.passes.graph.views.positions import axes_of_part, part_of_access, part_of_position
 
 

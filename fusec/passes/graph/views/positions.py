@@ -10,8 +10,8 @@ import sympy
 from fusec.ir.expressions import Layout
 from fusec.ir.flow import LEAD_AXES, Affine, Pair, Position, Store
 from fusec.ir.layout import stored_dims
+from fusec.ir.type_rules import part_axes
 from fusec.ir.types import Axis, Dim, Lead, Sum, product_extent
-from fusec.ir.typing import part_axes
 
 
 def positions_of(dims: tuple[Dim, ...]) -> tuple[Affine, ...]:

@@ -9,8 +9,8 @@ from fusec.ir.expressions import Dot, Elementwise, Layout, NodeId, Reduce
 from fusec.ir.flow import FlowBuilder
 from fusec.ir.graph import Node
 from fusec.ir.ops import REDUCTIONS
+from fusec.ir.type_rules import part_axes
 from fusec.ir.types import REAL, Axis, Computed, ValueType, union, without
-from fusec.ir.typing import part_axes
 from fusec.passes.graph.views.parts import Parts, Split, Value
 from fusec.passes.graph.views.positions import axes_of_part
 

@@ -39,7 +39,7 @@ class Result:
     noise: float
 
 
-def compete(calls: Sequence[int], timer: Timer, rounds: int, seed: int = 0) -> Result:
+def race(calls: Sequence[int], timer: Timer, rounds: int, seed: int = 0) -> Result:
     """Time `calls`, by number, and find the best: the first one unless another one is faster by more than the noise."""
     first = calls[0]
     tried = {call: timer(call) for call in calls}

@@ -12,7 +12,7 @@ from fusec.testing.cases import Argument, Case, number, shape, size, storage
 from fusec.testing.positions import Positions, positions
 
 
-def drawn(graph: Graph, case: Case, device: torch.device) -> dict[str, Argument]:
+def sample_arguments(graph: Graph, case: Case, device: torch.device) -> dict[str, Argument]:
     """The arguments of `case`, contiguous, with normally distributed values, the same every time on a device."""
     generator = torch.Generator(device).manual_seed(case.seed)
     found = positions(graph)

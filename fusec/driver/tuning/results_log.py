@@ -10,7 +10,7 @@ from typing import Any
 from fusec.driver.store import Json, digest
 
 
-class Journal:
+class ResultsLog:
     """Answers by job, a line each in the file `path`; without a file nothing is kept.
 
     `about` is what all answers depend on beside their jobs: the device and the toolchain, say.

@@ -86,7 +86,7 @@ def is_word(name: str) -> bool:
     return name in KERNEL or name in HOST or name in BUILTINS or is_made_word(name)
 
 
-def step_aside(graph: Graph) -> Mapping[str, str]:
+def avoid_reserved(graph: Graph) -> Mapping[str, str]:
     """What private code calls the names of an op that it cannot keep; all others it calls as the spec does."""
     choices = {param.name for param in graph.params if isinstance(param, ChoiceParam)}
     axes = {solve.name: None for solve in graph.solves}

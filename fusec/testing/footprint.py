@@ -11,7 +11,7 @@ from fusec.runtime.interpreter.conversions import Array
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class Footprint:
     """The elements of a tensor: what a pointer into it may touch."""
 
     name: str
@@ -22,7 +22,7 @@ class Region:
     writable: bool
 
     @classmethod
-    def of(cls, name: str, tensor: torch.Tensor, writable: bool) -> Region:
+    def of(cls, name: str, tensor: torch.Tensor, writable: bool) -> Footprint:
         return cls(
             name, tensor.data_ptr(), tensor.element_size(), tuple(tensor.shape), tuple(tensor.stride()), writable
         )

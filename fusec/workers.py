@@ -22,13 +22,13 @@ from typing import IO, Any
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class Failed:
     """A job without an answer, and why: the worker took too long, or it died."""
 
     reason: str
 
 
-def run(
+def run_jobs(
     module: str,
     jobs: Sequence[Any],
     workers: int,
@@ -36,17 +36,17 @@ def run(
     done: Callable[[Any], None],
     environment: Mapping[str, str],
 ) -> list[Any]:
-    """The answers of `module` to all jobs (plain JSON values), in order; a job without an answer gives `Lost`.
+    """The answers of `module` to all jobs (plain JSON values), in order; a job without an answer gives `Failed`.
 
     At most `workers` processes run at once, and each job may take `limit` seconds. `done` hears of every answer as it
     comes, from several threads. `environment` is that of the workers.
     """
-    with hired(module, workers, environment) as crew:
-        return crew.do(jobs, limit, lambda _, answer: done(answer))
+    with worker_pool(module, workers, environment) as pool:
+        return pool.do(jobs, limit, lambda _, answer: done(answer))
 
 
-class Crew:
-    """Workers that wait for their next jobs; see `hired`."""
+class Pool:
+    """Workers that wait for their next jobs; see `worker_pool`."""
 
     def __init__(self, workers: Sequence[_Worker]) -> None:
         self._workers = workers
@@ -54,7 +54,7 @@ class Crew:
     def do(
         self, jobs: Sequence[Any], limit: float, done: Callable[[Any, Any], None], at_once: int | None = None
     ) -> list[Any]:
-        """The answers to all jobs, as `run` gives them, by `at_once` of the workers, else by all of them.
+        """The answers to all jobs, as `run_jobs` gives them, by `at_once` of the workers, else by all of them.
 
         `done` hears of every job and its answer.
         """
@@ -90,14 +90,14 @@ class Crew:
 
 
 @contextmanager
-def hired(module: str, workers: int, environment: Mapping[str, str]) -> Iterator[Crew]:
+def worker_pool(module: str, workers: int, environment: Mapping[str, str]) -> Iterator[Pool]:
     """Workers that run `module`, at least one, for as long as this is entered; each is started at its first job."""
-    with tempfile.TemporaryDirectory(prefix="fusec-crew-", ignore_cleanup_errors=True) as folder:
-        crew = [_Worker(module, Path(folder) / str(number), environment) for number in range(max(1, workers))]
+    with tempfile.TemporaryDirectory(prefix="fusec-pool-", ignore_cleanup_errors=True) as folder:
+        pool = [_Worker(module, Path(folder) / str(number), environment) for number in range(max(1, workers))]
         try:
-            yield Crew(crew)
+            yield Pool(pool)
         finally:
-            for worker in crew:
+            for worker in pool:
                 worker.stop()
 
 
@@ -141,7 +141,7 @@ class _Worker:
             return json.loads(line)
         reason = f"took more than {limit:.0f} s" if expired.is_set() else self._death(process)
         self.stop()
-        return Lost(reason)
+        return Failed(reason)
 
     def end(self) -> None:
         """End the process, if there is one, with all that it started; whoever waits for its answer sees that."""

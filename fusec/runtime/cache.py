@@ -1,4 +1,4 @@
-"""A dictionary that forgets."""
+"""A bounded cache: a dictionary that forgets its oldest entries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 V = TypeVar("V")
 
 
-class Kept(dict[Hashable, V]):
+class BoundedCache(dict[Hashable, V]):
     """The last `limit` values that were kept, by key."""
 
     def __init__(self, limit: int = 4096) -> None:
@@ -17,7 +17,7 @@ class Kept(dict[Hashable, V]):
         self._limit = limit
         self._lock = Lock()
 
-    def keep(self, key: Hashable, value: V) -> V:
+    def put(self, key: Hashable, value: V) -> V:
         """Remember `value` under `key`, and forget the oldest one if there are too many."""
         with self._lock:
             self[key] = value

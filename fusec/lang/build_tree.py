@@ -18,7 +18,7 @@ MAX_INTEGER = 2**63 - 1
 
 
 @v_args(meta=True)
-class Grow(Transformer[Token, syntax.Definition]):
+class TreeBuilder(Transformer[Token, syntax.Definition]):
     """Builds the nodes of one definition, whose text begins at `start` of the source.
 
     `faults` are literals that no number type holds.
