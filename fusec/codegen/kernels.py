@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusec.codegen.signature import chooses_real, quoted
-from fusec.codegen.statements import kernel_lines
+from fusec.codegen.skeletons import kernel_lines
 from fusec.codegen.wrap import filled
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.kernel import Kernel

@@ -1,4 +1,4 @@
-"""Print a kernel: one line of Triton per statement. Every decision was made before; this only spells."""
+"""Statements as text: a line of Triton for each, or a few. Every decision was made before; this only spells."""
 
 from __future__ import annotations
 
@@ -6,54 +6,50 @@ from typing import assert_never
 
 import sympy
 
-from fusec.codegen.triton import bracketed, dtype_text, expanded, fill_text, saturates
+from fusec.codegen.triton import WHOLES, bracketed, count_text, dtype_text, expanded, fill_text, long_text, saturates
 from fusec.codegen.values import ATOM, ValuePrinter
-from fusec.ir.kernel import (
+from fusec.ir.sizes import size_text
+from fusec.ir.statements import (
     Address,
     Along,
     Apply,
     Assign,
     AsWhole,
     Branch,
-    Comment,
-    Define,
+    Chosen,
+    Corner,
+    Cut,
     Dims,
     DTypeRef,
-    Enter,
+    Early,
     Fetch,
-    Halves,
-    Kernel,
+    FirstPrograms,
+    Given,
+    Lanes,
     Let,
     LoadTile,
-    Loop,
-    Meet,
     Name,
     Point,
     Put,
     Statement,
     StoreTile,
-    Unstack,
+    Test,
     Value,
     Whole,
 )
-from fusec.ir.sizes import count_text, size_text
 from fusec.ir.types import DType, Kind
-from fusec.passes.kernel.blocks import OVERLAP
+from fusec.passes.kernel.blocks import EARLY
 
 
-def kernel_lines(kernel: Kernel, real: str) -> list[str]:
-    """The body of a kernel, one string a line. `real` is the type reals are computed in."""
-    return _Printer(real).block(kernel.body, 0)
+class StatementPrinter:
+    """Spells statements. `real` is the type reals are computed in."""
 
-
-class _Printer:
     def __init__(self, real: str) -> None:
         self._values = ValuePrinter(real)
 
-    def block(self, statements: tuple[Statement, ...], depth: int) -> list[str]:
-        """The lines of a body, indented by `depth` levels."""
-        indent = "    " * depth
-        return [indent + line for statement in statements for line in self._statement(statement)]
+    def block(self, statements: tuple[Statement, ...]) -> list[str]:
+        """The lines of a body."""
+        return [line for statement in statements for line in self._statement(statement)]
 
     def _statement(self, statement: Statement) -> list[str]:
         match statement:
@@ -67,32 +63,15 @@ class _Printer:
             case StoreTile():
                 return [self._store(statement)]
             case Fetch(name, box, corner, shape):
-                tile = f"{box}.load([{', '.join(corner)}])"
-                return [f"{name.text} = {_reshaped(tile, shape)}"]
+                return [f"{name.text} = {_reshaped(f'{box}.load({_corner(corner)})', shape)}"]
             case Put(value, box, corner, shape, dtype):
-                return [f"{box}.store([{', '.join(corner)}], {_reshaped(self._rounded(value, dtype, box), shape)})"]
-            case Unstack():
-                return self._unstack(statement)
-            case Halves(var, name, tiles, body):
-                first, second = (tile.text for tile in tiles)
-                lines = [f"for {var} in tl.static_range(2):", f"    {name.text} = {first} if {var} == 0 else {second}"]
-                return [*lines, *self.block(body, 1)]
-            case Define(name, text):
-                return [f"{name.text} = {text}"]
+                return [f"{box}.store({_corner(corner)}, {_reshaped(self._rounded(value, dtype, box), shape)})"]
+            case Lanes(name, size):
+                return [f"{name.text} = tl.arange(0, {size})"]
             case Let(name, mask):
                 return [f"{name.text} = {self._values.mask(mask, name.dims)}"]
-            case Loop(var, start, stop, step, _, body, flat):
-                bounds = ", ".join((start, stop, step))
-                walk = f"tl.range({bounds}, flatten=True)" if flat else f"range({bounds})"
-                return [f"for {var} in {walk}:", *self.block(body, 1)]
             case Branch(cases):
                 return self._branch(cases)
-            case Enter():
-                return [f"device.enter({OVERLAP})"]
-            case Meet():
-                return ["tl.debug_barrier()"]
-            case Comment(text):
-                return [f"# {text}"]
             case _:
                 assert_never(statement)
 
@@ -102,23 +81,12 @@ class _Printer:
             return f"{name.text} += {self._values.operand(value.args[1], value.dims, value.kind, 0)}"
         return None
 
-    def _unstack(self, unstack: Unstack) -> list[str]:
-        first, second = (name.text for name in unstack.names)
-        parts = f"{unstack.stacked.text}.reshape({unstack.rows}, 2, {unstack.columns}).permute(0, 2, 1)"
-        lines = [f"{first}, {second} = {parts}.split()"]
-        if unstack.flip:
-            turned = [
-                f"tl.where({unstack.flip} != 0, {one}, {other})" for one, other in ((second, first), (first, second))
-            ]
-            lines.append(f"{first}, {second} = {', '.join(turned)}")
-        return lines
-
-    def _branch(self, cases: tuple[tuple[str, tuple[Statement, ...]], ...]) -> list[str]:
+    def _branch(self, cases: tuple[tuple[Test | None, tuple[Statement, ...]], ...]) -> list[str]:
         lines: list[str] = []
-        for place, (condition, body) in enumerate(cases):
+        for place, (test, body) in enumerate(cases):
             word = "if" if place == 0 else "elif"
-            lines.append(f"{word} {condition}:" if condition else "else:")
-            lines += self.block(body, 1)
+            lines.append(f"{word} {_test(test)}:" if test else "else:")
+            lines += [f"    {line}" for line in self.block(body)]
         return lines
 
     # Memory
@@ -181,19 +149,54 @@ class _Printer:
         terms = [self._term(value, factor, dims, pair, exact) for value, factor in along.terms]
         offset = along.offset
         if offset != 0:
-            terms.append(count_text(offset, Whole.INDEX.value) if exact else size_text(offset))
+            terms.append(count_text(offset, Whole.INDEX) if exact else size_text(offset))
         text = " + ".join(terms)
         if not exact:
             return text
         if not along.terms and offset != 1 and text == size_text(offset):
-            text = f"tl.cast({text}, {Whole.INDEX.value})"
+            text = f"tl.cast({text}, {WHOLES[Whole.INDEX]})"
         return f"{f'({text})' if len(terms) > 1 or ' + ' in text else text} * {size_text(along.stride)}"
 
     def _term(self, value: Value, factor: sympy.Expr, dims: Dims, pair: bool, exact: bool) -> str:
         text = self._values.text(value, ATOM)
         text = expanded(text, value.dims, dims, pair)
-        step = count_text(factor, Whole.INDEX.value) if exact else size_text(factor)
+        step = count_text(factor, Whole.INDEX) if exact else size_text(factor)
         return text if factor == 1 else f"{text} * {bracketed(step)}"
+
+
+def tiles_text(cut: Cut) -> str:
+    """How many tiles an axis is cut into."""
+    return f"tl.cdiv({long_text(cut.extent)}, {cut.size})"
+
+
+def blocks_text(cut: Cut) -> str:
+    """The same for the blocks of a row, of which there may be at least one: then the number has a name."""
+    return "blocks" if cut.at_least_one else tiles_text(cut)
+
+
+def _test(test: Test) -> str:
+    match test:
+        case Given(tensor, omitted):
+            return f"{tensor}_ptr is{'' if omitted else ' not'} None"
+        case Chosen(flag, option):
+            return f'{flag} == "{option}"'
+        case Early(late):
+            return f"not {EARLY}" if late else EARLY
+        case FirstPrograms(blocks):
+            return f"pid < {blocks_text(blocks)}" if blocks else "pid == 0"
+        case _:
+            assert_never(test)
+
+
+def _corner(corner: tuple[Corner, ...]) -> str:
+    return f"[{', '.join(map(_first, corner))}]"
+
+
+def _first(corner: Corner) -> str:
+    if corner.index is None:
+        return "0"
+    text = f"{corner.index.text}.to(tl.int32)" if corner.wide else corner.index.text
+    return f"{text} * {corner.times}" if corner.times else text
 
 
 def _reshaped(text: str, shape: tuple[str, ...]) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import struct
 
-from fusec.ir.kernel import Dims, DTypeRef, ElementOf
+import sympy
+
 from fusec.ir.ops import PREFIX
+from fusec.ir.sizes import operand_text, size_text
+from fusec.ir.statements import Dims, DTypeRef, ElementOf, Whole
 from fusec.ir.types import Kind
 
 TRITON_DTYPES: dict[str, str] = {
@@ -87,6 +90,9 @@ FOLDS: dict[str, str] = {"amax": "device.nan_max", "amin": "device.nan_min"}
 SPELLED = {*INFIX, *CALLS, *BY_KIND, *PREFIX}
 """The elementwise operations that have a Triton spelling: all of them, which a test asserts."""
 
+WHOLES: dict[Whole, str] = {Whole.LONG: "tl.int64", Whole.INDEX: "INDEX"}
+"""Integers of more than 32 bits; INDEX is chosen at run time."""
+
 EITHER = "REAL"
 """The type of reals where it is chosen at run time, f32 or f64."""
 
@@ -126,6 +132,30 @@ def fill_text(value: float, kind: Kind) -> str:
 def is_single(value: float) -> bool:
     """Whether a literal is a number of f32."""
     return not math.isfinite(value) or struct.unpack("f", struct.pack("f", value))[0] == value
+
+
+def count_text(value: sympy.Expr, type: Whole = Whole.LONG) -> str:
+    """An extent as a number of a kernel, made in integers of `type`.
+
+    Each extent that a kernel is given has as many bits as it needs; of a product or a sum of several, or of several
+    times one, only the caller knows.
+    """
+    terms = sympy.Add.make_args(value)
+    factors = sympy.Mul.make_args(value)
+    parts = factors if len(terms) == 1 else terms
+    first = min((part for part in parts if part.is_Symbol), key=str, default=None)
+    if first is None or len([part for part in parts if part.free_symbols]) < 2:
+        return size_text(value)
+    wide = f"tl.cast({first}, {WHOLES[type]})"
+    if len(terms) > 1:
+        return f"{wide} + {operand_text(value - first, factor=False)}"
+    return f"{wide} * {operand_text(value / first, factor=True)}"
+
+
+def long_text(size: sympy.Expr) -> str:
+    """An extent that is counted beyond: the end of its last block, or the next step of a loop, may need more bits."""
+    text = count_text(size, Whole.INDEX)
+    return f"tl.cast({text}, {WHOLES[Whole.INDEX]})" if size.free_symbols and text == size_text(size) else text
 
 
 def cast_text(text: str, type: str, dims: Dims) -> str:

@@ -12,7 +12,9 @@ from fusec.codegen.triton import (
     FOLDS,
     INFIX,
     LARGEST,
+    WHOLES,
     cast_text,
+    count_text,
     dtype_text,
     expanded,
     fill_text,
@@ -20,7 +22,8 @@ from fusec.codegen.triton import (
     number_text,
     saturates,
 )
-from fusec.ir.kernel import (
+from fusec.ir.ops import PREFIX
+from fusec.ir.statements import (
     Apply,
     AsWhole,
     Condition,
@@ -43,8 +46,6 @@ from fusec.ir.kernel import (
     Whole,
     Widened,
 )
-from fusec.ir.ops import PREFIX
-from fusec.ir.sizes import count_text
 from fusec.ir.types import Kind, Storage
 
 ATOM = 11
@@ -80,7 +81,7 @@ class ValuePrinter:
             case Widened(arg, storage, bits=bits):
                 return self.widened(self.text(arg, ATOM), storage, bits)
             case AsWhole(arg, type, dims):
-                return cast_text(self.text(arg, ATOM), type.value, dims)
+                return cast_text(self.text(arg, ATOM), WHOLES[type], dims)
             case Fold():
                 return self._fold(value)
             case Product(a, b, total, precision=precision):
@@ -199,7 +200,7 @@ class ValuePrinter:
                 text = self.text(index, ATOM)
                 # An index of a tile is in the type of offsets, one of rows or from memory may be of 64 bits.
                 narrow = not looked_up and index.dims != ("row",)
-                above = f"{text} < {count_text(size, Whole.INDEX.value if narrow else Whole.LONG.value)}"
+                above = f"{text} < {count_text(size, Whole.INDEX if narrow else Whole.LONG)}"
                 if even:
                     return f"(({above}) | {even})"
                 return f"(({text} >= 0) & ({above}))" if looked_up else f"({above})"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from fusec.ir.graph import ChoiceParam, Graph
+from fusec.ir.graph import ChoiceParam, Graph, ScalarParam
+from fusec.ir.kernel import VARIABLES
 from fusec.ir.types import Quotient
 
 KERNEL = frozenset(
@@ -90,6 +91,8 @@ def avoid_reserved(graph: Graph) -> Mapping[str, str]:
     """What private code calls the names of an op that it cannot keep; all others it calls as the spec does."""
     choices = {param.name for param in graph.params if isinstance(param, ChoiceParam)}
     axes = {solve.name: None for solve in graph.solves}
+    # These are arguments of kernels, all others are part of one or the name of a value, which is given when it is free.
+    bare = {*axes, *(param.name for param in graph.params if isinstance(param, ScalarParam))}
     values = (*graph.params, *graph.outputs, *graph.variables)
     names = dict.fromkeys([*(value.name for value in values), *axes])
     taken = {*names, *_quotient_blocks(graph)}
@@ -99,7 +102,8 @@ def avoid_reserved(graph: Graph) -> Mapping[str, str]:
         capitals = str.upper if name in choices else _block if name in axes else str
         taken.discard(name)
         new = name
-        while is_word(new) or {new, capitals(new)} & (taken | KERNEL):
+        own = VARIABLES if name in bare else frozenset()
+        while is_word(new) or {new, capitals(new)} & (taken | KERNEL | own):
             new = another(new)
         taken |= {new, capitals(new)}
         if new != name:

@@ -12,20 +12,9 @@ def size_text(value: sympy.Expr, names: dict[str, str] | None = None) -> str:
     return _text(sympy.expand(value) if value.is_Add else value, names or {}, 0)
 
 
-def count_text(value: sympy.Expr, type: str = "tl.int64") -> str:
-    """An extent as a number of a kernel, made in integers of `type`.
-
-    Each extent that a kernel is given has as many bits as it needs; of a product or a sum of several, or of several
-    times one, only the caller knows.
-    """
-    terms = sympy.Add.make_args(value)
-    factors = sympy.Mul.make_args(value)
-    parts = factors if len(terms) == 1 else terms
-    first = min((part for part in parts if part.is_Symbol), key=str, default=None)
-    if first is None or len([part for part in parts if part.free_symbols]) < 2:
-        return size_text(value)
-    sign, rest = ("+", _text(value - first, {}, _ADD)) if len(terms) > 1 else ("*", _text(value / first, {}, _MUL))
-    return f"tl.cast({first}, {type}) {sign} {rest}"
+def operand_text(value: sympy.Expr, *, factor: bool) -> str:
+    """The same as an operand of a sum, or as a `factor`."""
+    return _text(value, {}, _MUL if factor else _ADD)
 
 
 _ADD, _MUL, _ATOM = 1, 2, 3

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from fusec.codegen.values import ValuePrinter
-from fusec.ir.kernel import Apply, Name
 from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.statements import Apply, Name
 from fusec.ir.types import Kind
 
 BLOCK = 1024

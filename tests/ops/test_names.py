@@ -14,6 +14,7 @@ from compiled import compiled
 
 from fusec.diagnostics import Source, SpecError
 from fusec.driver.compile import compile_source
+from fusec.ir.kernel import VARIABLES
 from fusec.ir.reserved import BUILTINS as USED
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
@@ -108,6 +109,27 @@ def test_names_of_the_generated_file_are_free(names: dict[str, str], tmp_path: P
         with limited(first.module, limits):
             run_and_compare(first.call, first.program.forms, whole, device=device)
             run_and_compare(second.call, second.program.forms, led, device=device)
+
+
+def test_variables_of_templates_are_no_arguments_of_kernels(tmp_path: Path, device: torch.device) -> None:
+    scalars, axes = sorted(VARIABLES), (*sorted(VARIABLES)[:3], "K")
+    given = ", ".join(f"{name}_: f32" if name in axes else f"{name}: f32" for name in scalars)
+    added = " + ".join(f"{name}_" if name in axes else name for name in scalars)
+    m, n, batch, k = axes
+    text = (
+        f"op f(x: f16[{batch}, {m}, {k}], w: f16[{n}, {k}], {given}) -> y: f32[{batch}, {m}, {n}]:\n"
+        f"    y = dot(x, w, over={k}) + {added}\n"
+    )
+    (op,) = compiled(text, tmp_path)
+    written = ast.parse(Path(str(op.module.__file__)).read_text()).body
+    kernels = [node for node in written if isinstance(node, ast.FunctionDef) and node.decorator_list]
+    assert len(kernels) > 5
+    assert {arg.arg for kernel in kernels for arg in kernel.args.args} & VARIABLES == set()
+    x, w = torch.ones(2, 3, 4, dtype=torch.float16, device=device), torch.ones(5, 4, dtype=torch.float16, device=device)
+    for limits in LIMITS.values():
+        with limited(op.module, limits):
+            found = op.call(x, w, *([1.0] * len(scalars)))
+            assert torch.equal(found, torch.full_like(found, 4.0 + len(scalars)))
 
 
 def free_builtins() -> list[list[str]]:

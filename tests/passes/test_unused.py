@@ -1,21 +1,23 @@
-"""Indices and masks that nothing reads are left out of a body; everything else stays, in order."""
+"""Indices and masks of a tile that nothing reads are left out of a kernel whose operands come through tensor maps."""
 
 from __future__ import annotations
 
 from sympy import Integer, Symbol
 
-from fusec.ir.kernel import (
+from fusec.ir.kernel import GemmTma, Results, Rows, Walk
+from fusec.ir.statements import (
     Address,
     Along,
     Assign,
-    Define,
+    AxisIndex,
+    Corner,
+    Cut,
     Fetch,
     InRange,
     Let,
-    Loop,
     MaskName,
     Name,
-    Product,
+    Number,
     Put,
     Statement,
     StoreTile,
@@ -23,43 +25,42 @@ from fusec.ir.kernel import (
 from fusec.ir.types import DTYPES, Kind
 from fusec.passes.kernel.unused import without_unused
 
-ROWS = Name("m", ("M",), Kind.INT)
-SIDE, START = Define(Name("side", (), Kind.INT), "part % 4"), Define(Name("start_0", (), Kind.INT), "0")
-M, SIDEWAYS = Define(ROWS, "side * 16 + tl.arange(0, 16)"), Define(Name("sideways", (), Kind.INT), "7")
+ROW = Name("m", ("M",), Kind.INT)
 INSIDE = MaskName("m_mask", ("M",))
-MASK = Let(INSIDE, (InRange(ROWS, Symbol("M")),))
+INDEX = AxisIndex(ROW, "16", Let(INSIDE, (InRange(ROW, Symbol("M")),)))
+UNMASKED = AxisIndex(ROW, "16", None)
+SIDE, START = Name("side", (), Kind.INT), Name("start", (), Kind.INT)
 X = Name("x", ("M", "N"))
-PUT = Put(X, "y_box", ("side * 16", "0"), (), DTYPES["f16"])
+PUT = Put(X, "y_box", (Corner(SIDE, "16"), Corner()), (), DTYPES["f16"])
+FETCH = Fetch(X, "x_box", (Corner(SIDE, "16"), Corner(START)))
 
 
-def store(mask: tuple[MaskName, ...]) -> StoreTile:
-    address = Address(Name("y_row"), (Along(((ROWS, Integer(1)),), Integer(0), Symbol("y_stride_M")),), ("M",))
+def store(mask: tuple[MaskName, ...], row: Name = ROW) -> StoreTile:
+    address = Address(Name("y_row"), (Along(((row, Integer(1)),), Integer(0), Symbol("y_stride_M")),), ("M",))
     return StoreTile((X,), address, mask, DTYPES["f16"])
 
 
-def test_the_index_and_mask_of_what_goes_through_a_box_are_left_out() -> None:
-    assert without_unused([SIDE, M, MASK, PUT]) == [SIDE, PUT]
+def kept(*stores: Statement, step: tuple[Statement, ...] = (FETCH,)) -> AxisIndex | None:
+    """What is left of the index along the rows of the tile."""
+    m, n = (Cut(Symbol(size), "16", INDEX) for size in ("M", "N"))
+    gemm = GemmTma(m, n, Rows(None, ()), Walk(None, Symbol("K"), "16"), (), step, False, Results((), False, stores))
+    return without_unused(gemm).m.index
+
+
+def test_the_index_and_mask_of_what_goes_through_tensor_maps_are_left_out() -> None:
+    assert kept(PUT) is None
 
 
 def test_what_a_store_needs_stays_with_all_that_it_is_made_of() -> None:
-    everything: list[Statement] = [SIDE, M, MASK, store((INSIDE,))]
-    assert without_unused(everything) == everything
-    assert without_unused([SIDE, M, MASK, store(())]) == [SIDE, M, store(())]
+    assert kept(store((INSIDE,))) == INDEX
+    assert kept(store((INSIDE,), Name("other"))) == INDEX
+    assert kept(store(())) == UNMASKED
 
 
-def test_what_an_inner_body_reads_stays() -> None:
-    fetch = Fetch(X, "x_box", ("side * 16", "start"))
-    loop = Loop("start", "start_0", "K", "16", (), (fetch, Assign(X, Product(X, X, X, X.dims, "ieee"))))
-    assert without_unused([SIDE, START, M, loop]) == [SIDE, START, loop]
+def test_what_the_loop_reads_stays() -> None:
+    assert kept(PUT, step=(FETCH, Assign(X, ROW))) == UNMASKED
 
 
 def test_a_name_within_a_longer_one_is_no_use_of_it() -> None:
-    assert without_unused([SIDE, Define(Name("i", (), Kind.INT), "sideways"), SIDEWAYS]) == []
-
-
-def test_an_index_behind_its_last_use_is_left_out() -> None:
-    assert without_unused([PUT, SIDE]) == [PUT]
-
-
-def test_values_stay_even_if_nothing_reads_them() -> None:
-    assert without_unused([Assign(X, X)]) == [Assign(X, X)]
+    assert kept(Assign(X, Name("m_2"))) is None
+    assert kept(Assign(Name("m_mask_2"), Number(1))) is None

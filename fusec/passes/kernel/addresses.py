@@ -9,7 +9,7 @@ import sympy
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Affine, Lookup, Position, position_axes
-from fusec.ir.kernel import (
+from fusec.ir.statements import (
     Address,
     Along,
     AsWhole,

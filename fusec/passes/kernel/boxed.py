@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Store
-from fusec.ir.kernel import Assign, Fetch, Filled, Halves, Name, Product, Put, Turned, Unstack, Value
+from fusec.ir.kernel import Total
 from fusec.ir.plan import Box, BoxedProduct, Boxes
+from fusec.ir.statements import Assign, Corner, Fetch, Name, Product, Put, Turned, Value
 from fusec.ir.types import Axis
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
@@ -30,11 +31,6 @@ class Boxed:
         self._totals: dict[tuple[NodeId, ...], Name] = {}
 
     @property
-    def is_halved(self) -> bool:
-        """Whether what stands behind the loop is made of one half of the tile after the other."""
-        return self._boxes.is_halved
-
-    @property
     def names(self) -> tuple[str, ...]:
         """The boxes of the kernel."""
         return tuple(self._names.values())
@@ -44,40 +40,29 @@ class Boxed:
         """The integers that say whether the matrices of a box stand in memory the other way round."""
         return tuple(self._flips.values())
 
-    def multiply(self, start: str, body: Scope) -> None:
-        """A step of all products, at `start` along what they contract; their totals begin before the loop."""
+    def multiply(self, body: Scope) -> None:
+        """A step of all products along what they contract."""
         fetched: dict[Box, Value] = {}
         for product in self._boxes.products:
             if product.side not in fetched:
-                fetched[product.side] = self._fetched(product.side, start, body, self._side)
-            other = self._fetched(product.block, start, body, self._block)
+                fetched[product.side] = self._fetched(product.side, body, self._side)
+            other = self._fetched(product.block, body, self._block)
             total = self._total(product, body.outermost)
             made = Product(fetched[product.side], other, total, total.dims, product.precision)
             body.statements.append(Assign(total, made))
 
-    def halve(self, scope: Scope, of_half: Scope) -> Halves:
-        """The halves of the only total in turn; what is made of one is yet to come, in `of_half`."""
-        ((dots, total),) = self._totals.items()
-        left, right = (Name(self._naming.names.fresh(word), total.dims) for word in ("left", "right"))
-        sizes = (self._grid.block_of(self._side), self._grid.block_of(self._block))
-        scope.statements.append(Unstack((left, right), total, *sizes))
-        half = self._grid.half(of_half)
-        name = Name(self._naming.of(dots[0], of_half), total.dims)
-        of_half.values[dots[0]] = name
-        return Halves(half, name, (left, right), ())
+    def results(self, scope: Scope) -> tuple[Total, ...]:
+        """The accumulators, and every dot under its name in `scope`, which is behind the loop."""
+        return tuple(self._result(product, scope) for product in self._boxes.products)
 
-    def results(self, scope: Scope) -> None:
-        """Every dot under its name, behind the loop."""
-        for product in self._boxes.products:
-            total = self._totals[product.dots]
-            if len(product.dots) == 1:
-                scope.values[product.dots[0]] = total
-                continue
-            first, second = (Name(self._naming.of(n, scope), total.dims) for n in product.dots)
-            flip = self._flips.get(product.block, "")
-            sizes = (self._grid.block_of(self._side), self._grid.block_of(self._block))
-            scope.statements.append(Unstack((first, second), total, *sizes, flip))
-            scope.values |= dict(zip(product.dots, (first, second), strict=True))
+    def _result(self, product: BoxedProduct, scope: Scope) -> Total:
+        total = self._totals[product.dots]
+        if len(product.dots) == 1 and not self._boxes.is_halved:
+            scope.values[product.dots[0]] = total
+            return Total(total, ())
+        parts = tuple(Name(self._naming.of(n, scope), total.dims) for n in product.dots)
+        scope.values |= dict(zip(product.dots, parts, strict=True))
+        return Total(total, parts, self._flips.get(product.block, ""))
 
     def is_put(self, store: Store) -> bool:
         """Whether a store goes through a box."""
@@ -86,7 +71,7 @@ class Boxed:
     def put(self, store: Store, value: Value, scope: Scope) -> None:
         """Write a tile through the box of its store."""
         box = next(box for place, box in self._boxes.stores if self._facts.flow.stores[place] == store)
-        shape = tuple(self._grid.block_of(axis) if self._grid.is_cut(axis) else "1" for axis in box.axes)
+        shape = tuple(self._grid.size_of(axis) if self._grid.is_cut(axis) else "1" for axis in box.axes)
         corner = self._grid.write_to(box.axes, scope)
         dtype = self._target.dtype(store.element)
         scope.statements.append(Put(value, self._names[box], corner, shape if len(shape) > 2 else (), dtype))
@@ -103,15 +88,15 @@ class Boxed:
         assert block is not None
         return block
 
-    def _fetched(self, box: Box, start: str, body: Scope, cut: Axis) -> Value:
+    def _fetched(self, box: Box, body: Scope, cut: Axis) -> Value:
         """A tile as a factor: rows by steps, or steps by columns."""
         element = self._target.graph.tensor(box.matrices[0].tensor).element
         axes = tuple(axis for axis in box.axes if self._grid.is_cut(axis))
         sizes = [self._grid.width_of(axis) for axis in axes]
-        corner = self._grid.read_from(box.axes, body, start)
+        corner = self._grid.read_from(box.axes, body)
         if len(box.matrices) > 1:
-            corner = ("0", *corner)
-            sizes[axes.index(cut)] = f"2 * {self._grid.block_of(cut)}"
+            corner = (Corner(), *corner)
+            sizes[axes.index(cut)] = f"2 * {self._grid.size_of(cut)}"
         text = self._naming.names.fresh("_".join(box.tensors))
         name = Name(text, tuple(map(str, axes)), storage=element)
         body.statements.append(Fetch(name, self._names[box], corner, tuple(sizes) if len(corner) > 2 else ()))
@@ -120,13 +105,11 @@ class Boxed:
 
     def _total(self, product: BoxedProduct, root: Scope) -> Name:
         if product.dots not in self._totals:
-            single, halved = len(product.dots) == 1, self._boxes.is_halved
-            both = "both" if halved else "_".join(map(self._naming.hint, product.dots))
-            alone = single and not halved
-            hint = self._naming.of(product.dots[0], root) if alone else self._naming.names.fresh(both)
-            total = Name(hint, (str(self._side), str(self._block)))
-            width = self._grid.block_of(self._block)
-            shape = (self._grid.block_of(self._side), width if alone else f"2 * {width}")
-            root.statements.append(Assign(total, Filled(total.dims, shape, 0.0)))
-            self._totals[product.dots] = total
+            if self._boxes.is_halved:
+                text = "both"
+            elif len(product.dots) == 1:
+                text = self._naming.of(product.dots[0], root)
+            else:
+                text = self._naming.names.fresh("_".join(map(self._naming.hint, product.dots)))
+            self._totals[product.dots] = Name(text, (str(self._side), str(self._block)))
         return self._totals[product.dots]

@@ -7,35 +7,47 @@ no sweeps: every value is computed once. Relies on resolved views and a checked 
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+from fusec.diagnostics import InternalError
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
 from fusec.ir.flow import Load, Store, lookups, store_axes, store_operands
 from fusec.ir.kernel import (
+    Combine,
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Kernel,
+    Results,
+    RowLoop,
+    RowTile,
+    Skeleton,
+    SplitRows,
+    Step,
+    Sweep,
+)
+from fusec.ir.plan import Stage
+from fusec.ir.statements import (
     Assign,
     Branch,
-    Comment,
-    Define,
     ElementOf,
-    Enter,
-    Kernel,
+    FirstPrograms,
     Largest,
-    Loop,
-    Meet,
     Name,
     Product,
+    Put,
     Rounded,
     Statement,
     StoreTile,
     Value,
 )
-from fusec.ir.plan import Stage
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.blocks import BEGIN, EARLY, END, OVERLAP, WIDTH
 from fusec.passes.kernel.boxed import Boxed
 from fusec.passes.kernel.facts import Facts
-from fusec.passes.kernel.grid import Grid, LoopHeader
+from fusec.passes.kernel.family import family_of
+from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.loads import Loads
 from fusec.passes.kernel.naming import Naming
 from fusec.passes.kernel.reductions import Reductions
@@ -60,7 +72,8 @@ class _KernelBuilder:
         self._target = target
         self._facts = Facts(stage, target)
         self._root = Scope(None)
-        names = Names(target.argument_names)
+        self._family = family_of(stage)
+        names = Names(target.argument_names | self._family.variables)
         self._grid = Grid(stage, target, names)
         self._naming = Naming(stage.flow.nodes, names)
         self._addresses = Addresses(target, self._grid, names)
@@ -72,23 +85,33 @@ class _KernelBuilder:
         self._boxed = Boxed(boxes, self._facts, target, self._grid, self._naming) if boxes else None
 
     def build(self, name: str, doc: str) -> Kernel:
-        stage, facts = self._facts.stage, self._facts
-        self._root.statements += self._grid.prologue(self._root)
-        if self._boxed:
-            self._multiply(self._boxed)
-            return self._finished(name, doc)
-        if stage.stream:
-            self._sweeps()
-        else:
-            self._load_early()
-        self._store(
-            [store for store in facts.flow.stores if not facts.in_loop(store_axes(facts.flow, store))], self._root
-        )
-        for partial in stage.partials:
-            self._stores.partial(partial, self._root)
-        return self._finished(name, doc)
+        self._grid.begin(self._root)
+        return self._finished(name, doc, self._skeleton())
 
-    def _load_early(self) -> None:
+    def _skeleton(self) -> Skeleton:
+        grid, family = self._grid, self._family
+        if self._boxed is not None:
+            return self._gemm_tma(self._boxed)
+        about = (grid.block, grid.rows)
+        if family is Elementwise:
+            return Elementwise(*about, self._load_early(), self._results(self._outside()))
+        if family is RowTile or family is Combine:
+            return family(*about, grid.tile, self._load_early(), self._results(self._outside()))
+        sweeps = self._sweeps()
+        if family is Gemm:
+            assert grid.side is not None
+            assert grid.block is not None
+            results = self._results(self._outside())
+            return Gemm(self._facts.stage.split, grid.side, grid.block, grid.rows, sweeps, results)
+        assert family is RowLoop or family is SplitRows
+        return family(*about, grid.tile, sweeps, self._results(self._outside()))
+
+    def _outside(self) -> list[Store]:
+        """The stores outside of loops."""
+        facts = self._facts
+        return [store for store in facts.flow.stores if not facts.in_loop(store_axes(facts.flow, store))]
+
+    def _load_early(self) -> tuple[Statement, ...]:
         """Load first what waits for nothing, so that it arrives together.
 
         What belongs to a row comes from memory, so it always goes first. What all rows share waits in the cache: it
@@ -100,7 +123,7 @@ class _KernelBuilder:
         shared = [n for n in loads if n not in own]
         plain = [n for n in shared if isinstance(facts.nodes[n].expr, Load)]
         if sum(map(facts.is_whole, own)) > _EARLY_OWN:
-            return
+            return ()
         if sum(map(facts.is_whole, (*own, *plain))) <= _EARLY_LOADS:
             own = sorted((*own, *plain))
         for number in own:
@@ -109,67 +132,90 @@ class _KernelBuilder:
         late = [n for n in shared if self._root.known(n) is None] if facts.has_reduction else []
         if late:
             self._values.load_if_few(late, self._root)
+        return self._root.taken()
 
-    def _multiply(self, boxed: Boxed) -> None:
-        """The loop over what the dots contract, whose tiles the copy engine brings."""
-        (header,) = self._grid.loop_headers()
-        body = Scope(self._root, axes=self._facts.stage.stream)
-        boxed.multiply(header.var, body)
-        root = self._root
-        root.statements.append(_looped(header, tuple(body.statements)))
-        if boxed.is_halved:
-            # A scope of its own: there are registers for what is made of half a tile.
-            half = Scope(None, indices=dict(root.indices), masks=dict(root.masks))
-            halves = boxed.halve(root, half)
-            self._store(list(self._facts.flow.stores), half)
-            root.statements.append(replace(halves, body=tuple(without_unused(half.statements))))
-        else:
-            boxed.results(root)
-            self._store(list(self._facts.flow.stores), root)
+    def _gemm_tma(self, boxed: Boxed) -> GemmTma:
+        """The loop over what the dots contract, whose tiles TMA brings, and the epilogue of a tile or of its halves."""
+        stage, grid, root = self._facts.stage, self._grid, self._root
+        walk = grid.walk()
+        assert walk is not None
+        assert stage.block is not None
+        assert grid.side is not None
+        body = Scope(root, axes=stage.stream)
+        boxed.multiply(body)
+        halved = grid.block is None
+        # A scope of its own: there are registers for what is made of half a tile.
+        behind = Scope(None, indices=dict(root.indices), masks=dict(root.masks)) if halved else root
+        totals = boxed.results(behind)
+        n = grid.block or grid.cut(stage.block, behind)
+        results = self._results(list(self._facts.flow.stores), behind)
+        return without_unused(GemmTma(grid.side, n, grid.rows, walk, totals, body.taken(), halved, results))
 
-    def _store(self, stores: list[Store], scope: Scope) -> None:
+    def _results(self, stores: list[Store], scope: Scope | None = None) -> Results:
         """Write stores. Where one goes to a tensor that is read as well, all threads have read before any writes."""
-        facts = self._facts
-        if any(store.target in facts.in_place for store in stores):
+        facts, scope = self._facts, scope or self._root
+        read: tuple[Statement, ...] = ()
+        waits = any(store.target in facts.in_place for store in stores)
+        if waits:
             for store in stores:
                 self._values.value(store.value, scope)
                 self._values.indices(lookups(store.positions), scope)
-            scope.statements.append(Meet())
+            read = scope.taken()
         for store in stores:
             if self._boxed is not None and self._boxed.is_put(store):
                 self._boxed.put(store, self._values.value(store.value, scope), scope)
             else:
                 self._stores.store(store, scope)
+        if scope is self._root:
+            for partial in facts.stage.partials:
+                self._stores.partial(partial, scope)
+        made = scope.taken()
+        return Results(read, waits, made) if waits else Results(*_before_stores(made))
 
-    def _sweeps(self) -> None:
+    def _sweeps(self) -> tuple[Sweep, ...]:
         facts = self._facts
         depth = depths(facts.flow, facts.stage.stream)
         ends = {n: depth[n] - 1 for n in facts.live if facts.ends_sweep(n)}
         stores = [store for store in facts.flow.stores if facts.in_loop(store_axes(facts.flow, store))]
         waits = [max(depth[n] for n in store_operands(store)) for store in stores]
-        sweeps = sorted({*ends.values(), *waits})
+        order = sorted({*ends.values(), *waits})
         # What is read in a later sweep is not written before.
-        waits = [sweeps[-1] if s.target in facts.in_place else wait for s, wait in zip(stores, waits, strict=True)]
-        for sweep in sweeps:
-            outs = [store for store, wait in zip(stores, waits, strict=True) if wait == sweep]
-            self._sweep([n for n, end in ends.items() if end == sweep], outs, sweep == sweeps[-1])
+        waits = [order[-1] if s.target in facts.in_place else wait for s, wait in zip(stores, waits, strict=True)]
+        return tuple(
+            self._sweep(
+                [n for n, end in ends.items() if end == sweep],
+                [store for store, wait in zip(stores, waits, strict=True) if wait == sweep],
+                sweep == order[-1],
+            )
+            for sweep in order
+        )
 
-    def _sweep(self, ends: list[NodeId], outs: list[Store], last: bool) -> None:
-        """One pass over the loop axes: whole chunks without masks first, then what is left."""
+    def _sweep(self, ends: list[NodeId], outs: list[Store], last: bool) -> Sweep:
+        """One pass over the loop axes: whole steps without masks first, then what is left, or all steps alike."""
         accumulators: dict[NodeId, Name] = {}
-        for header in self._grid.loop_headers():
-            body = Scope(self._root, axes=self._facts.stage.stream, last_read=last)
-            self._grid.loop_indices(header, body)
-            for number in ends:
-                self._step(number, accumulators, body)
-            self._store(outs, body)
-            self._root.statements.append(_looped(header, tuple(body.statements)))
+        walk = self._grid.walk()
+        step = self._body(ends, outs, last, accumulators, whole=walk is None)
+        before = self._root.taken()
+        tail = self._body(ends, outs, last, accumulators, whole=False) if walk is None else None
+        if self._root.statements:
+            raise InternalError("build_kernels", "a tail needs what whole steps do not", repr(self._root.statements))
         for number, total in accumulators.items():
             if isinstance(self._facts.nodes[number].expr, Dot):
                 self._root.values[number] = total
                 continue
             folded = self._reductions.folded(number, total)
             self._root.values[number] = self._naming.assign(number, folded, self._root)
+        return Sweep(before, walk, step, tail, self._root.taken())
+
+    def _body(
+        self, ends: list[NodeId], outs: list[Store], last: bool, accumulators: dict[NodeId, Name], *, whole: bool
+    ) -> Step:
+        body = Scope(self._root, axes=self._facts.stage.stream, last_read=last)
+        outer, index = self._grid.step(body, whole)
+        for number in ends:
+            self._step(number, accumulators, body)
+        values = body.taken()
+        return Step(outer, index, values, self._results(outs, body))
 
     def _step(self, number: NodeId, accumulators: dict[NodeId, Name], body: Scope) -> None:
         """Add to an accumulator, which is started before the loop."""
@@ -199,7 +245,7 @@ class _KernelBuilder:
     def _is_put(self, store: Store) -> bool:
         return self._boxed is not None and self._boxed.is_put(store)
 
-    def _finished(self, name: str, doc: str) -> Kernel:
+    def _finished(self, name: str, doc: str, skeleton: Skeleton) -> Kernel:
         graph, exprs = self._target.graph, [self._facts.nodes[n].expr for n in self._facts.live]
         stored = {store.target for store in self._facts.flow.stores if not self._is_put(store)}
         loads = [(n, expr) for n, expr in zip(self._facts.live, exprs, strict=True) if isinstance(expr, Load)]
@@ -207,16 +253,10 @@ class _KernelBuilder:
         choices = [expr for expr in exprs if isinstance(expr, Choose)]
         # A tensor that may be left out selects a case, also where no case reads it.
         selectors = {expr.selector for expr in choices if expr.cases[0][0] in (GIVEN, OMITTED)}
-        used = {*loaded, *stored, *selectors, *_types(self._root.statements)}
+        used = {*loaded, *stored, *selectors, *_types(skeleton)}
         pointers = [name for name in graph.stored if name in used]
-        statements = self._root.statements
-        if self._boxed:
-            statements = self._grid.walk(tuple(without_unused(statements)))
-        integers = self._grid.integers(statements)
+        integers = self._grid.integers(skeleton)
         aligned = self._grid.aligned(integers) if pointers else ()
-        rounded: list[Statement] = [Define(Name(name), f"{name} // {WIDTH} * {WIDTH}") for name in aligned]
-        if rounded:
-            rounded.insert(0, Comment(f"{WIDTH} divides these: so many neighbours may be read or written at once."))
         flags = dict.fromkeys(expr.selector.upper() for expr in choices if expr.selector not in selectors)
         return Kernel(
             name,
@@ -233,8 +273,9 @@ class _KernelBuilder:
                 *([OVERLAP] if self._target.chained else []),
             ),
             tuple(flags),
-            (*([Enter()] if self._target.chained else []), *rounded, *statements),
+            skeleton,
             self._facts.rounds,
+            self._target.chained,
             self._boxed.names if self._boxed else (),
             (BEGIN, END, *self._boxed.flips) if self._boxed else (),
         )
@@ -260,7 +301,13 @@ def _parts(tree: Any) -> set[str]:
     return _types([getattr(tree, field.name) for field in fields(tree)])
 
 
-def _looped(header: LoopHeader, body: tuple[Statement, ...]) -> Statement:
-    if header.condition:
-        return Branch(((header.condition, body),))
-    return Loop(header.var, header.start, header.stop, header.step, header.sizes, body)
+def _before_stores(statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], bool, tuple[Statement, ...]]:
+    """The statements before the first store, without a wait, and those from it on."""
+    first = next((place for place, one in enumerate(statements) if _stores(one)), len(statements))
+    return statements[:first], False, statements[first:]
+
+
+def _stores(statement: Statement) -> bool:
+    if isinstance(statement, Branch):
+        return isinstance(statement.cases[0][0], FirstPrograms)
+    return isinstance(statement, StoreTile | Put)

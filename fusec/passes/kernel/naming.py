@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusec.ir.expressions import Choose, Dot, Elementwise, NodeId, Reduce
 from fusec.ir.flow import FlowNode, Load, Partial
-from fusec.ir.kernel import Assign, Name, Value
+from fusec.ir.statements import Assign, Name, Value
 from fusec.passes.kernel.scope import Names, Scope
 
 _REDUCED = {"sum": "total", "amax": "largest", "amin": "smallest"}

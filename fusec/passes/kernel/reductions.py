@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fusec.ir.expressions import NodeId, Reduce
-from fusec.ir.kernel import Apply, AsWhole, Dims, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
 from fusec.ir.ops import REDUCTIONS
+from fusec.ir.statements import Apply, AsWhole, Dims, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
 from fusec.ir.types import Axis, Kind, extent
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fusec.ir.expressions import NodeId
-from fusec.ir.kernel import MaskName, Name, Statement, Value
 from fusec.ir.reserved import BUILTINS, KERNEL, another, is_made_word
+from fusec.ir.statements import MaskName, Name, Statement, Value
 from fusec.ir.types import Axis
 
 
@@ -46,6 +46,11 @@ class Scope:
     masks: dict[Axis, MaskName | None] = field(default_factory=dict)
     pointers: dict[object, Name] = field(default_factory=dict)
     combined: dict[tuple[str, ...], MaskName] = field(default_factory=dict)
+
+    def taken(self) -> tuple[Statement, ...]:
+        """The statements so far, which are then no longer in the scope: they fill a slot."""
+        statements, self.statements = tuple(self.statements), []
+        return statements
 
     def around(self) -> Iterator[Scope]:
         """This scope, then those around it, outwards."""

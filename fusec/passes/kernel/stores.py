@@ -6,11 +6,11 @@ import sympy
 
 from fusec.ir.expressions import Cast
 from fusec.ir.flow import Store, lookups, store_axes
-from fusec.ir.kernel import Address, Along, Branch, ElementOf, StoreTile, Value
 from fusec.ir.plan import PartialResult
+from fusec.ir.statements import Address, Along, Branch, ElementOf, StoreTile, Value
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.facts import Facts
-from fusec.passes.kernel.grid import Grid
+from fusec.passes.kernel.grid import SPLIT, Grid
 from fusec.passes.kernel.scope import Scope
 from fusec.passes.kernel.target import Target
 from fusec.passes.kernel.values import Values, widened
@@ -49,7 +49,7 @@ class Stores:
         """Write the partial results of a reduction to scratch."""
         value = self._values.value(partial.value, scope)
         about = (partial.scratch, partial.axes, partial.apart)
-        access = self._addresses.partial(*about, self._grid.split_index, scope)
+        access = self._addresses.partial(*about, SPLIT, scope)
         guards = self._grid.absent(partial.axes, scope)
         scope.statements.append(
             StoreTile((value,), access.address, (*access.mask, *guards), ElementOf(partial.scratch))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import sympy
 
 from fusec.ir.graph import Graph, TensorParam
-from fusec.ir.kernel import DTypeRef, ElementOf
 from fusec.ir.layout import strides
+from fusec.ir.statements import DTypeRef, ElementOf
 from fusec.ir.types import Axis, DType, Kind, Storage
 
 

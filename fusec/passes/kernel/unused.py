@@ -1,42 +1,35 @@
-"""Unused: index lines that nothing reads, as those of an axis whose tiles all go through boxes, are left out."""
+"""Unused: the indices of a tile that nothing reads, as those of an axis along which all goes through tensor maps."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
-from fusec.ir.kernel import Define, Let, MaskName, Statement
-
-_WORD = re.compile(r"[A-Za-z_]\w*")
-
-
-def without_unused(statements: list[Statement]) -> list[Statement]:
-    """The statements of one body, in order, without indices and masks that no later one has a use for."""
-    kept: list[Statement] = []
-    used: set[str] = set()
-    for statement in reversed(statements):
-        if isinstance(statement, Define | Let) and statement.name.text not in used:
-            continue
-        own = statement.name if isinstance(statement, Define | Let) else None
-        used.update(_words([part for part in _parts(statement) if part is not own]))
-        kept.append(statement)
-    return kept[::-1]
+from fusec.ir.kernel import GemmTma
+from fusec.ir.statements import Cut, MaskName, Name
 
 
-def _words(tree: object) -> Iterator[str]:
-    """Every word in the texts anywhere inside of a tree of dataclasses and tuples, names of masks included."""
+def without_unused(gemm: GemmTma) -> GemmTma:
+    """The skeleton without indices and masks of the tile that neither its loop nor its epilogue has a use for."""
+    used = frozenset((*_names(gemm.step), *_names(gemm.results)))
+    return replace(gemm, m=_as_used(gemm.m, used), n=_as_used(gemm.n, used))
+
+
+def _as_used(cut: Cut, used: frozenset[str]) -> Cut:
+    index = cut.index
+    if index is None or (index.mask is not None and index.mask.name.text in used):
+        return cut
+    return replace(cut, index=replace(index, mask=None) if index.name.text in used else None)
+
+
+def _names(tree: object) -> Iterator[str]:
+    """The variables anywhere inside of a tree of dataclasses and tuples, names of masks included."""
     match tree:
-        case str():
-            yield from _WORD.findall(tree)
-        case MaskName(text):
+        case Name(text) | MaskName(text):
             yield text
-        case tuple() | list():
+        case tuple():
             for item in tree:
-                yield from _words(item)
-        case _:
-            yield from _words(_parts(tree))
-
-
-def _parts(tree: object) -> list[object]:
-    return [getattr(tree, field.name) for field in fields(tree)] if is_dataclass(tree) else []
+                yield from _names(item)
+        case _ if is_dataclass(tree):
+            for field in fields(tree):
+                yield from _names(getattr(tree, field.name))

@@ -21,25 +21,28 @@ from fusec.ir.expressions import (
 )
 from fusec.ir.flow import Load, Partial, Size, flow_operands, lookups
 from fusec.ir.graph import ScalarParam
-from fusec.ir.kernel import (
+from fusec.ir.multiply import F32, F64, multiplied_as
+from fusec.ir.statements import (
     Apply,
     Assign,
     AsWhole,
     Branch,
+    Chosen,
+    Early,
     Filled,
+    Given,
     Largest,
     Name,
     Number,
     Rounded,
     SizeExpr,
     Statement,
+    Test,
     Value,
     Whole,
     Widened,
 )
-from fusec.ir.multiply import F32, F64, multiplied_as
 from fusec.ir.types import Kind, Storage
-from fusec.passes.kernel.blocks import EARLY
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.loads import Loads
@@ -81,7 +84,7 @@ class Values:
                 stack.pop()
             elif current in self._deferred:
                 body, home.values[current] = self._deferred[current]
-                home.statements.append(Branch(((f"not {EARLY}", body),)))
+                home.statements.append(Branch(((Early(late=True), body),)))
             elif missing := [n for n in self._operands(current) if home.known(n) is None]:
                 stack += [(n, home) for n in reversed(missing)]
             else:
@@ -145,7 +148,7 @@ class Values:
             value = self.value(number, branch)
             self._deferred[number] = (tuple(branch.statements), value)
             bodies += branch.statements
-        scope.statements.append(Branch(((EARLY, tuple(bodies)),)))
+        scope.statements.append(Branch(((Early(), tuple(bodies)),)))
 
     def _computed(self, number: NodeId, scope: Scope) -> Value:
         node = self._facts.nodes[number]
@@ -216,11 +219,11 @@ class Values:
             branches.append((branch, self.wide(case, branch)))
         dims = self._grid.order({dim for _, value in branches for dim in value.dims})
         name = Name(self._naming.of(number, scope), dims, self._facts.nodes[number].type.kind)
-        cases: list[tuple[str, tuple[Statement, ...]]] = []
+        cases: list[tuple[Test | None, tuple[Statement, ...]]] = []
         for (case_name, _), (branch, value) in zip(expr.cases, branches, strict=True):
             branch.statements.append(Assign(name, self._spread(value, name)))
-            cases.append((_condition(expr.selector, case_name), tuple(branch.statements)))
-        cases[-1] = ("", cases[-1][1])
+            cases.append((_test(expr.selector, case_name), tuple(branch.statements)))
+        cases[-1] = (None, cases[-1][1])
         scope.statements.append(Branch(tuple(cases)))
         return name
 
@@ -249,10 +252,8 @@ def widened(value: Value) -> Value:
     return value
 
 
-def _condition(selector: str, case: str) -> str:
-    if case in (GIVEN, OMITTED):
-        return f"{selector}_ptr is{'' if case == OMITTED else ' not'} None"
-    return f'{selector.upper()} == "{case}"'
+def _test(selector: str, case: str) -> Test:
+    return Given(selector, case == OMITTED) if case in (GIVEN, OMITTED) else Chosen(selector.upper(), case)
 
 
 def _operations(value: Value) -> int:

@@ -1,0 +1,78 @@
+"""Skeletons: the body of a kernel, from the template of its family and the statements that fill its slots.
+
+The template has the order of programs, the loops and their tails, and where results are stored; the fields of the
+skeleton are the names it knows, beside those of the kernel in `CONTEXT`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import sympy
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fusec.codegen.statements import StatementPrinter, blocks_text, tiles_text
+from fusec.codegen.triton import bracketed, count_text, long_text
+from fusec.ir.kernel import Kernel, RowIndex
+from fusec.ir.sizes import size_text
+from fusec.ir.statements import Let, Name, Statement
+
+CONTEXT = ("chained", "aligned")
+"""What every template is given of the kernel."""
+
+
+def kernel_lines(kernel: Kernel, real: str) -> list[str]:
+    """The body of a kernel, one string a line. `real` is the type reals are computed in."""
+    skeleton = kernel.skeleton
+    slots = {field.name: getattr(skeleton, field.name) for field in fields(skeleton)}
+    template = environment(real).get_template(template_name(skeleton.template))
+    text = template.render(**slots, **{name: getattr(kernel, name) for name in CONTEXT})
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def template_name(family: str) -> str:
+    """The file of a family's template."""
+    return f"triton/{family}.py.j2"
+
+
+@cache
+def environment(real: str) -> Environment:
+    """Where templates are found, and how they spell what fills their slots."""
+    environment = Environment(
+        loader=PackageLoader("fusec.codegen"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_spelled,
+    )
+    printer = StatementPrinter(real)
+
+    def lines(slot: tuple[Statement, ...] | Let | None) -> str:
+        statements = slot if isinstance(slot, tuple) else (slot,) if slot else ()
+        return "\n".join(printer.block(statements))
+
+    environment.filters |= {
+        "lines": lines,
+        "within": _within,
+        "bracketed": bracketed,
+        "times": lambda size: f"({count_text(size)})" if size.is_Add else count_text(size),
+        "long": long_text,
+        "cdiv": tiles_text,
+        "count": blocks_text,
+    }
+    return environment
+
+
+def _spelled(value: Any) -> Any:
+    """What a template may place as it is."""
+    if isinstance(value, Name):
+        return value.text
+    return size_text(value) if isinstance(value, sympy.Expr) else value
+
+
+def _within(axis: RowIndex) -> str:
+    """What is done to a linear number to make it the index of one of its axes."""
+    over = "" if axis.inner == 1 else f" // {bracketed(count_text(axis.inner))}"
+    return over if axis.extent is None else f"{over} % {bracketed(count_text(axis.extent))}"

@@ -1,0 +1,28 @@
+"""Family: the skeleton that the kernel of a stage has."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from fusec.ir.flow import Partial
+from fusec.ir.kernel import Combine, Elementwise, Gemm, GemmTma, RowLoop, RowTile, SplitRows
+from fusec.ir.plan import Stage
+
+Family: TypeAlias = (
+    type[Elementwise] | type[RowTile] | type[RowLoop] | type[SplitRows] | type[Combine] | type[Gemm] | type[GemmTma]
+)
+
+
+def family_of(stage: Stage) -> Family:
+    """The family that a stage is of, from what it does with its axes."""
+    if stage.boxes is not None:
+        return GemmTma
+    if stage.side is not None:
+        return Gemm
+    if stage.split:
+        return SplitRows
+    if stage.stream:
+        return RowLoop
+    if any(isinstance(stage.flow.nodes[n].expr, Partial) for n in stage.live):
+        return Combine
+    return RowTile if stage.tile else Elementwise
