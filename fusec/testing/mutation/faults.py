@@ -41,6 +41,9 @@ _COMPUTED: Mapping[type[ast.operator], str] = {
 
 _SILENT = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom)
 
+_EITHER_WAY = ("min", "max", "gcd", "math.gcd", "math.hypot")
+"""Functions of which the first two arguments may be exchanged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
@@ -169,6 +172,8 @@ def _removed(node: ast.AST) -> Iterator[Change]:
 
 def _swapped(node: ast.AST) -> Iterator[Change]:
     if isinstance(node, ast.Call) and len(node.args) > 1 and not any(isinstance(a, ast.Starred) for a in node.args[:2]):
+        if ast.unparse(node.func) in _EITHER_WAY:
+            return
         texts = [ast.unparse(each) for each in (*node.args, *node.keywords)]
         texts[0], texts[1] = texts[1], texts[0]
         yield "swapped arguments", node, f"{ast.unparse(node.func)}({', '.join(texts)})"
