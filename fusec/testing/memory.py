@@ -25,6 +25,7 @@ from triton.runtime import interpreter as stock
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from fusec.runtime.box import Box
+from fusec.runtime.interpreter.abreast import Position
 from fusec.runtime.interpreter.conversions import Array
 from fusec.runtime.interpreter.programs import Order, in_order, launched, launcher
 from fusec.runtime.product import Multiplier
@@ -41,9 +42,9 @@ class MemoryFaultError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """The elements of a region that a program loads or stores, and the `turn` at which it does."""
+    """The elements of a region that programs load or store, each by its number, and the `turn` at which they do."""
 
-    program: tuple[int, int, int]
+    programs: Array
     turn: int
     region: Footprint
     addresses: Array
@@ -59,7 +60,9 @@ class Memory:
     lowest: dict[str, int] = field(default_factory=dict)
     highest: dict[str, int] = field(default_factory=dict)
     _kernel: str = ""
-    _program: tuple[int, int, int] = (0, 0, 0)
+    _positions: list[Position] = field(default_factory=list)
+    _first: int = 0
+    _before: tuple[int, int, int] = (0, 0, 0)
     _arguments: list[tuple[str, tuple[Footprint, ...], int]] = field(default_factory=list)
     _boxes: dict[tuple[int, ...], tuple[Footprint, ...]] = field(default_factory=dict)
     _stores: list[_Access] = field(default_factory=list)
@@ -85,6 +88,7 @@ class Memory:
 
     def begin(self, kernel: str) -> None:
         self._kernel = kernel
+        self._positions.clear()
         self._arguments.clear()
         self._stores.clear()
         self._loads.clear()
@@ -118,8 +122,14 @@ class Memory:
         self._arguments.append((argument, regions, made_up - start))
         return made_up
 
-    def program(self, position: tuple[int, int, int]) -> None:
-        self._program = position
+    def programs(self, positions: Sequence[Position]) -> None:
+        self._first = len(self._positions)
+        self._positions += positions
+        self._before = len(self._stores), len(self._loads), len(self._written)
+
+    def again(self) -> None:
+        stores, loads, written = self._before
+        del self._stores[stores:], self._loads[loads:], self._written[written:]
 
     def end(self) -> None:
         self._find_races()
@@ -131,6 +141,8 @@ class Memory:
         """What the library did to two factors and their product, which it takes as tensors."""
         *factors, product = zip(names, matrices, strict=True)
         self._kernel = " @ ".join(name for name, _ in factors)
+        self._positions = [(0, 0, 0)]
+        self._first = 0
         self._arguments.clear()
         for name, tensor in (*factors, product):
             regions = tuple(region for region in self.regions if region.name == name)
@@ -145,13 +157,13 @@ class Memory:
 
     def resolve(self, access: str, pointers: Any, mask: Array) -> tuple[Any, Array]:
         """The true addresses of a block of pointers, and `mask` less the lanes whose access is a fault."""
-        made_up = pointers.data
+        made_up, mask = np.broadcast_arrays(pointers.data, mask)
         origins = made_up >> np.uint64(_ORIGIN_BITS)
-        true, allowed = np.zeros_like(made_up), np.zeros(made_up.shape, bool)
-        for origin in np.unique(origins[mask]):
+        true, allowed = np.zeros(made_up.shape, np.uint64), np.zeros(made_up.shape, bool)
+        for origin in _unlike(origins[mask]):
             lanes = mask & (origins == origin)
             if not 1 <= origin <= len(self._arguments):
-                self._note("bounds", "?", f"{self._where()} {access}s through a wild pointer")
+                self._note("bounds", "?", f"{self._where(lanes)} {access}s through a wild pointer")
                 continue
             argument, regions, shift = self._arguments[int(origin) - 1]
             addresses = made_up - np.uint64(shift)
@@ -163,7 +175,6 @@ class Memory:
         self, access: str, argument: str, regions: tuple[Footprint, ...], addresses: Array, lanes: Array
     ) -> Array:
         """Which of the lanes stay within the regions and, unless they load, may be written."""
-        what = f"{self._where()} {access}s through `{argument}`"
         stray, allowed = lanes.copy(), np.zeros_like(lanes)
         for region in regions:
             inside = lanes & region.holds(addresses)
@@ -171,83 +182,94 @@ class Memory:
             if not inside.any():
                 continue
             self._touched(region, addresses[inside])
-            if access == "load" and region.writable:
-                self._loads.append(
-                    _Access(self._program, len(self._loads) + len(self._stores), region, addresses[inside])
-                )
             if access == "load" or region.writable:
                 allowed |= inside
+                if region.writable:
+                    self._accessed(access, region, addresses, inside)
             else:
+                what = f"{self._where(inside)} {access}s through `{argument}`"
                 self._note("input", argument, f"{what}, an input, at {region.position(addresses[inside].flat[0])}")
-            if access != "load" and region.writable:
-                self._stored(access, region, addresses[inside])
         if stray.any():
+            what = f"{self._where(stray)} {access}s through `{argument}`"
             first = int(addresses[stray].flat[0])
             region = min(regions, key=lambda region: abs(region.start - first))
             lies = f"{region.position(first)}, beyond shape {region.shape} with strides {region.strides}"
-            self._note("bounds", argument, f"{what} out of bounds, {int(stray.sum())} times, first at {lies}")
+            times = int(stray[stray.nonzero()[0][0]].sum() if self._are_several else stray.sum())
+            self._note("bounds", argument, f"{what} out of bounds, {times} times, first at {lies}")
         return allowed
 
     def _touched(self, region: Footprint, addresses: Array) -> None:
         self.lowest[region.name] = min(self.lowest.get(region.name, 2**64), int(addresses.min()))
         self.highest[region.name] = max(self.highest.get(region.name, 0), int(addresses.max()))
 
-    def _stored(self, access: str, region: Footprint, addresses: Array) -> None:
-        if access == "store":
-            self._stores.append(_Access(self._program, len(self._loads) + len(self._stores), region, addresses))
-        else:
-            self._written.append(addresses)
+    def _accessed(self, access: str, region: Footprint, addresses: Array, lanes: Array) -> None:
+        """Note what the lanes do in a region: those of one program, or of several, one beside the other."""
+        if self._are_several:
+            shape = len(self._positions) - self._first, *lanes.shape[1:]
+            addresses, lanes = np.broadcast_to(addresses, shape), np.broadcast_to(lanes, shape)
+        touched = addresses[lanes]
+        if access not in ("load", "store"):
+            self._written.append(touched)
+            return
+        programs = self._first + (lanes.nonzero()[0] if self._are_several else np.zeros(touched.size, np.int64))
+        accesses = self._loads if access == "load" else self._stores
+        accesses.append(_Access(programs, len(self._loads) + len(self._stores), region, touched))
 
     def _find_races(self) -> None:
         """Note the first element that is stored twice: by which of two threads last, nobody knows."""
         stores = [store for store in self._stores if store.region.name not in self.shared]
         if not stores:
             return
-        addresses, owner = _joined(stores)
-        rank = np.lexsort((owner, addresses))
-        twice = (np.diff(addresses[rank]) == 0) & (np.diff(owner[rank]) != 0)
+        addresses, programs, access = _joined(stores)
+        rank = np.lexsort((access, programs, addresses))
+        other = (np.diff(programs[rank]) != 0) | (np.diff(access[rank]) != 0)
+        twice = (np.diff(addresses[rank]) == 0) & other
         for at in np.flatnonzero(twice)[:1]:
-            one, other = (stores[owner[rank[place]]] for place in (at, at + 1))
-            place = one.region.position(addresses[rank[at]])
-            if one.program == other.program:
-                text = f"`{self._kernel}`: program {one.program} stores {place} twice"
+            region = stores[access[rank[at]]].region
+            place = region.position(addresses[rank[at]])
+            one, other = (self._positions[programs[rank[each]]] for each in (at, at + 1))
+            if one == other:
+                text = f"`{self._kernel}`: program {one} stores {place} twice"
             else:
-                text = f"`{self._kernel}`: programs {one.program} and {other.program} both store {place}"
-            self._note("race", one.region.name, text)
+                text = f"`{self._kernel}`: programs {one} and {other} both store {place}"
+            self._note("race", region.name, text)
 
     def _find_late_loads(self) -> None:
         """Note the first element that is loaded where a store may have come before."""
         if not self._loads or not (self._stores or self._overwritten):
             return
-        loads, load = _joined(self._loads)
+        loads, readers, load = _joined(self._loads)
         earlier = np.isin(loads, np.concatenate([*self._overwritten, _NOTHING]))
         for at in np.flatnonzero(earlier)[:1]:
-            self._note_late(self._loads[load[at]], loads[at], "an earlier launch has stored")
-        stores, store = _joined(self._stores)
+            self._note_late(self._loads[load[at]].region, readers[at], loads[at], "an earlier launch has stored")
+        stores, writers, store = _joined(self._stores)
         if not stores.size:
             return
-        rank = np.argsort(stores, kind="stable")
-        programs = [[access.program for access in accesses] for accesses in (self._loads, self._stores)]
+        rank = np.lexsort((writers, stores))
         turns = [np.array([access.turn for access in accesses]) for accesses in (self._loads, self._stores)]
         # Of each element the first store is judged, and the last one, which is another program's if any is.
         first, behind = (np.searchsorted(stores[rank], loads, side=side) for side in _SIDES)
         for found in (first, behind - 1):
-            place = np.clip(found, 0, stores.size - 1)
-            other = store[rank[place]]
-            elsewhere = (np.array(programs[0])[load] != np.array(programs[1])[other]).any(1)
-            late = (stores[rank[place]] == loads) & (elsewhere | (turns[1][other] < turns[0][load]))
+            other = rank[np.clip(found, 0, stores.size - 1)]
+            elsewhere = readers != writers[other]
+            late = (stores[other] == loads) & (elsewhere | (turns[1][store[other]] < turns[0][load]))
             for at in np.flatnonzero(late)[:1]:
-                whose = f"program {programs[1][other[at]]} stores" if elsewhere[at] else "it has stored"
-                self._note_late(self._loads[load[at]], loads[at], whose)
+                whose = f"program {self._positions[writers[other[at]]]} stores" if elsewhere[at] else "it has stored"
+                self._note_late(self._loads[load[at]].region, readers[at], loads[at], whose)
 
-    def _note_late(self, load: _Access, address: int, what: str) -> None:
-        place = load.region.position(address)
-        self._note(
-            "late load", load.region.name, f"`{self._kernel}` program {load.program} loads {place}, which {what}"
-        )
+    def _note_late(self, region: Footprint, program: int, address: int, what: str) -> None:
+        reads = f"`{self._kernel}` program {self._positions[program]} loads {region.position(address)}"
+        self._note("late load", region.name, f"{reads}, which {what}")
 
-    def _where(self) -> str:
-        return f"`{self._kernel}` program {self._program}"
+    @property
+    def _are_several(self) -> bool:
+        """Whether several programs run side by side: the first axis of every array is that of programs."""
+        return len(self._positions) - self._first > 1
+
+    def _where(self, lanes: Array) -> str:
+        """The kernel, and the first program of which there are lanes."""
+        first = int(lanes.nonzero()[0][0]) if self._are_several else 0
+        return f"`{self._kernel}` program {self._positions[self._first + first]}"
 
     def _note(self, kind: str, argument: str, text: str) -> None:
         self.faults.setdefault((kind, self._kernel, argument), text)
@@ -258,10 +280,16 @@ _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 _NOTHING = np.array([], np.uint64)
 
 
-def _joined(accesses: Sequence[_Access]) -> tuple[Array, Array]:
-    """The elements of all accesses, and for each of them which access it is of."""
+def _joined(accesses: Sequence[_Access]) -> tuple[Array, Array, Array]:
+    """The elements of all accesses, for each of them the program, and which access it is of."""
     addresses = np.concatenate([*(access.addresses for access in accesses), _NOTHING])
-    return addresses, np.repeat(np.arange(len(accesses)), [access.addresses.size for access in accesses])
+    programs = np.concatenate([*(access.programs for access in accesses), np.array([], np.int64)])
+    return addresses, programs, np.repeat(np.arange(len(accesses)), [access.addresses.size for access in accesses])
+
+
+def _unlike(numbers: Array) -> Array:
+    """Each of the numbers once; mostly all are the same."""
+    return numbers[:1] if numbers.size and (numbers == numbers[0]).all() else np.unique(numbers)
 
 
 _PIECE = 2**20

@@ -133,3 +133,14 @@ def matrix_box(name: str, rows: int, columns: int, stride: int) -> Box:
     found = box((name,), 2, (rows, stride), (columns, 1))
     assert found is not None
     return found
+
+
+@triton.jit
+def parted_store_kernel(x_ptr, y_ptr, z_ptr, BLOCK: tl.constexpr):
+    """Stores x, and then x and a number that says how often a program goes round."""
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.load(x_ptr + place)
+    tl.store(y_ptr + place, total)
+    for _ in range(tl.program_id(0) % 5):
+        total += 1.0
+    tl.store(z_ptr + place, total)

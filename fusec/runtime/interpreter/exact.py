@@ -22,6 +22,7 @@ import triton
 import triton.language as tl
 from triton.runtime import interpreter as stock
 
+from fusec.runtime.interpreter import abreast
 from fusec.runtime.interpreter.conversions import CODED, Array, convert, encode
 from fusec.runtime.interpreter.programs import launched, launcher, running
 
@@ -52,12 +53,13 @@ def exact() -> Iterator[None]:
 
 
 def _put_right(patches: ExitStack) -> None:
-    for name, method in _METHODS.items():
+    for name, method in (_METHODS | abreast.METHODS).items():
         patches.enter_context(mock.patch.object(Builder, name, method, create=name not in vars(Builder)))
     # Triton would compute every sum and product of integers twice, for an assertion that cannot fail here.
     options = replace(stock.interpreter_builder.options, sanitize_overflow=False)
     patches.enter_context(mock.patch.object(stock.interpreter_builder, "options", options))
     patches.enter_context(mock.patch.object(stock.ReduceOps, "apply_impl", _reduce))
+    patches.enter_context(mock.patch.object(stock.ScanOps, "apply_impl", _scan))
     patches.enter_context(mock.patch.object(stock, "_patch_lang_tensor", _patch_tensor))
     patches.enter_context(launched(launcher()))
 
@@ -116,6 +118,14 @@ def _dot(_builder: Any, a: Any, b: Any, accumulator: Any, *_precision: object) -
     return Handle(product + accumulator.data, accumulator.dtype.scalar)
 
 
+def _function(builder: Any, arg: Any, operation: Any) -> Any:
+    """A function of one number. Numpy computes some in another way where elements are apart: here they never are."""
+    return _stock_function(builder, Handle(np.ascontiguousarray(arg.data), arg.dtype), operation)
+
+
+_stock_function = Builder.unary_op
+
+
 def _float_remainder(x: Array, y: Array) -> Array:
     """The GPU's `%`: the quotient is rounded before it is cut, so the result is poor where the quotient is large."""
     return np.where(np.isinf(y) & np.isfinite(x), x, x - np.trunc(x / y) * y)
@@ -132,7 +142,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "create_fp_to_fp": _float_to_float,
     "binary_op": _arithmetic(Builder.binary_op),
     "ternary_op": _arithmetic(Builder.ternary_op),
-    "unary_op": _arithmetic(Builder.unary_op),
+    "unary_op": _arithmetic(_function),
     "create_rsqrt": _arithmetic(Builder.create_rsqrt),
     "create_fma": _arithmetic(_fused_multiply_add),
     "create_dot": _dot,
@@ -150,20 +160,29 @@ def _reduce(self: Any, inputs: tuple[Any, ...]) -> Any:
         with mock.patch.object(tl.tensor, "__bool__", _truth):
             return _reduce_blocks(self, inputs)
     except _BlockHasNoTruthError:
+        abreast.require_alone("a combine function that asks for truth")
         return _stock_reduce(self, inputs)
 
 
-def _reduce_blocks(self: Any, inputs: tuple[Any, ...]) -> list[Any]:
-    values, axis = self.unravel(inputs, self.axis)
-    while values[0].handle.data.shape[axis] > 1:
-        first = (_every_second(value, axis, 0) for value in values)
-        second = (_every_second(value, axis, 1) for value in values)
-        combined = self.combine_fn.fn(*first, *second)
+def _reduce_blocks(reduction: Any, inputs: tuple[Any, ...]) -> list[Any]:
+    rank, axis = len(inputs[0].shape), reduction.axis
+    values = inputs if axis is not None else tuple(map(_flat, inputs))
+    place = abreast.lead() + (axis or 0)
+    while values[0].handle.data.shape[place] > 1:
+        first = (_every_second(value, place, 0) for value in values)
+        second = (_every_second(value, place, 1) for value in values)
+        combined = reduction.combine_fn.fn(*first, *second)
         values = combined if isinstance(combined, tuple) else (combined,)
-    return [_reduced(self, value, len(inputs[0].handle.data.shape), axis) for value in values]
+    return [_reduced(reduction, value, rank, place) for value in values]
 
 
 _stock_reduce = stock.ReduceOps.apply_impl
+_stock_scan = stock.ScanOps.apply_impl
+
+
+def _scan(self: Any, inputs: tuple[Any, ...]) -> Any:
+    abreast.require_alone("a scan")
+    return _stock_scan(self, inputs)
 
 
 class _BlockHasNoTruthError(Exception):
@@ -176,25 +195,40 @@ def _truth(value: Any) -> bool:
     return bool(value.handle.data.item())
 
 
-def _every_second(value: Any, axis: int, start: int) -> Any:
-    return _block(value.handle.data[(slice(None),) * axis + (slice(start, None, 2),)], value.dtype)
+def _flat(value: Any) -> Any:
+    data = value.handle.data
+    return _block(data.reshape(*data.shape[: abreast.lead()], -1), value.dtype)
 
 
-def _reduced(reduction: Any, value: Any, rank: int, axis: int) -> Any:
+def _every_second(value: Any, place: int, start: int) -> Any:
+    return _block(value.handle.data[(slice(None),) * place + (slice(start, None, 2),)], value.dtype)
+
+
+def _reduced(reduction: Any, value: Any, rank: int, place: int) -> Any:
     data = value.handle.data
     if reduction.keep_dims:
-        return _block(data.reshape((1,) * rank) if reduction.axis is None else data, value.dtype)
-    return reduction.to_tensor(np.squeeze(data, axis), value.dtype)
+        ones = (*data.shape[: abreast.lead()], *[1] * rank)
+        return _block(data.reshape(ones) if reduction.axis is None else data, value.dtype)
+    data = np.squeeze(data, place)
+    if data.ndim > abreast.lead():
+        return _block(data, value.dtype)
+    return tl.tensor(Handle(data.reshape(-1), value.dtype), value.dtype)
 
 
 def _block(data: Array, dtype: tl.dtype) -> Any:
-    return tl.tensor(Handle(data, dtype), tl.block_type(dtype, list(data.shape)))
+    return tl.tensor(Handle(data, dtype), tl.block_type(dtype, list(data.shape[abreast.lead() :])))
 
 
 _stock_patch_tensor = stock._patch_lang_tensor
 
 
 def _patch_tensor(tensor: Any, scope: Any) -> None:
-    """Triton 3.6 reads a loop bound in a way that numpy 2.4 refuses."""
+    """Numbers that loops and branches ask for are those of all programs."""
     _stock_patch_tensor(tensor, scope)
-    scope.set_attr(tensor, "__index__", lambda value: int(value.handle.data.item()))
+    scope.set_attr(tensor, "__index__", lambda value: int(abreast.agreed(value.handle.data)))
+    scope.set_attr(tensor, "__bool__", _branch)
+
+
+def _branch(value: Any) -> bool:
+    """The truth of a scalar. In the interpreter a block of several elements is true."""
+    return bool(abreast.agreed(value.handle.data)) if value.numel.value == 1 else True

@@ -24,6 +24,8 @@ from triton.runtime.jit import _normalize_ty
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from fusec.runtime.box import Address
+from fusec.runtime.interpreter import abreast
+from fusec.runtime.interpreter.abreast import Position
 
 Order: TypeAlias = Callable[[int], Sequence[int]]
 """From the number of programs of a launch, the programs to run, in that order."""
@@ -61,8 +63,11 @@ class Observer(Protocol):
     def box(self, argument: str, descriptor: TensorDescriptor) -> int:
         """The number the kernel is to take for the address that `descriptor` begins at."""
 
-    def program(self, position: tuple[int, int, int]) -> None:
-        """The next program begins."""
+    def programs(self, positions: Sequence[Position]) -> None:
+        """The next programs begin, side by side."""
+
+    def again(self) -> None:
+        """What the programs did that began last is undone: they begin again, in groups or one by one."""
 
     def end(self) -> None:
         """The launch is over."""
@@ -129,13 +134,37 @@ def _run(
     observer: Observer | None,
 ) -> None:
     stock.interpreter_builder.set_grid_dim(*grid)
+    programs = order(grid[0] * grid[1] * grid[2])
+    positions = [(at % grid[0], at // grid[0] % grid[1], at // (grid[0] * grid[1])) for at in programs]
+    # Any other order is asked for to be seen. Boxes are for one program at a time.
+    one_by_one = sorted(programs) != list(programs) or any(map(_is_box, arguments.values()))
     with np.errstate(all="ignore"), mock.patch.object(stock.InterpretedFunction, "__call__", _call):
-        for program in order(grid[0] * grid[1] * grid[2]):
-            position = program % grid[0], program // grid[0] % grid[1], program // (grid[0] * grid[1])
-            stock.interpreter_builder.set_grid_idx(*position)
+        left = [[position] for position in positions] if one_by_one else abreast.groups(positions)
+        left.reverse()
+        while left:
+            group = left.pop()
             if observer:
-                observer.program(position)
+                observer.programs(group)
+            try:
+                _run_group(kernel, arguments, group)
+            except (abreast.PartedError, abreast.AloneError) as error:
+                if observer:
+                    observer.again()
+                apart = abreast.parted(group, error)
+                left += apart[::-1]
+
+
+def _run_group(kernel: Callable[..., object], arguments: dict[str, Any], positions: Sequence[Position]) -> None:
+    if len(positions) == 1:
+        stock.interpreter_builder.set_grid_idx(*positions[0])
+        kernel(**arguments)
+    else:
+        with abreast.side_by_side(positions):
             kernel(**arguments)
+
+
+def _is_box(argument: Any) -> bool:
+    return isinstance(argument, tl.core.tensor_descriptor_base)
 
 
 def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
