@@ -1,0 +1,191 @@
+"""How rows are computed, where it was measured: the figures of docs/row-tiles.md, on both sides of every limit.
+
+A fault here makes no value wrong, only calls slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from fusec.runtime.tiles import (
+    Block,
+    blocks,
+    chunk_size,
+    columns,
+    holds_columns,
+    holds_row,
+    lanes,
+    prefers_loop,
+    row_options,
+    row_warps,
+    split_chunk,
+    split_count,
+    warps,
+    ways,
+    width,
+)
+
+MANY, FEW = 1000, 132
+"""Rows that fill the chip, and the most that do not."""
+
+
+@pytest.mark.parametrize(
+    ("rows", "longest", "itemsize", "inputs", "compact", "words"),
+    [
+        (MANY, 8192, 2, 1, True, 1.0),
+        (MANY, 32768, 2, 2, True, 1.0),
+        (MANY, 16384, 4, 2, True, 1.0),
+        (MANY, 16384, 2, 3, True, 1.0),
+        (MANY, 16384, 2, 2, False, 1.0),
+        (MANY, 4096, 2, 1, True, 12.0),
+        (FEW + 1, 8192, 2, 1, True, 1.0),
+        (FEW, 32768, 2, 1, True, 1.5),
+        (FEW, 16384, 2, 1, True, 2.0),
+        (FEW, 16384, 2, 1, False, 1.0),
+    ],
+)
+def test_rows_up_to_a_length_are_held(
+    rows: int, longest: int, itemsize: int, inputs: int, compact: bool, words: float
+) -> None:
+    assert holds_row(rows, longest, itemsize, inputs, compact, words)
+    assert not holds_row(rows, longest + 1, itemsize, inputs, compact, words)
+
+
+def test_a_row_that_wastes_more_than_a_quarter_of_its_lanes_is_a_loop() -> None:
+    assert [holds_row(MANY, size, 2, 1, True, 1.0) for size in (4096, 4097, 6553, 6554)] == [True, False, False, True]
+    assert holds_row(FEW, 4097, 2, 1, True, 1.0)
+    assert holds_row(MANY, 4097, 2, 2, True, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "itemsize", "inputs", "wanted"),
+    [
+        (MANY, 64, 2, 1, 2),
+        (MANY, 4096, 2, 1, 4),
+        (MANY, 4097, 2, 1, 8),
+        (MANY, 8192, 4, 1, 16),
+        (MANY, 32768, 2, 1, 16),
+        (MANY, 8192, 4, 2, 16),
+        (MANY, 16384, 4, 2, 32),
+        (FEW, 8192, 2, 1, 16),
+        (FEW, 32768, 2, 1, 32),
+    ],
+)
+def test_a_thread_has_64_bytes_of_an_input_and_32_with_few_rows(
+    rows: int, size: int, itemsize: int, inputs: int, wanted: int
+) -> None:
+    assert row_warps(rows, size, itemsize, inputs) == wanted
+
+
+def told(options: Sequence[dict[str, int]]) -> list[tuple[int, str, int]]:
+    """Ways to launch by their warps, and what is said of registers."""
+    assert all(way["num_stages"] == 1 for way in options)
+    limits = [(way, next((name for name in ("maxnreg", "most_registers") if name in way), "")) for way in options]
+    return [(way["num_warps"], name, way.get(name, 0)) for way, name in limits]
+
+
+def test_registers_leave_room_for_as_many_rows_as_reach_the_copy_rate() -> None:
+    assert told(row_options(8192, 11008, 2, 2)) == [(16, "maxnreg", 64), (8, "maxnreg", 128), (16, "", 0)]
+    assert told(row_options(8192, 4096, 2, 1)) == [(4, "maxnreg", 64), (2, "maxnreg", 128), (4, "", 0)]
+    narrow = [(8, "most_registers", 48), (4, "most_registers", 96), (8, "maxnreg", 64), (4, "maxnreg", 128), (8, "", 0)]
+    assert told(row_options(8192, 8192, 2, 1, True)) == narrow
+    assert told(row_options(8192, 512, 2, 1)) == [(2, "maxnreg", 40), (1, "maxnreg", 80), (2, "", 0)]
+    assert told(row_options(FEW, 8192, 2, 1)) == [(16, "", 0), (8, "", 0)]
+    assert told(row_options(FEW, 0, 2, 1)) == [(2, "", 0), (1, "", 0)]
+    assert told(row_options(MANY, 0, 2, 1))[0] == (2, "maxnreg", 40)
+
+
+@pytest.mark.parametrize(("count", "other"), [(32, 16), (16, 8), (8, 16), (4, 8), (1, 2)])
+def test_a_kernel_that_spills_has_two_more_ways(count: int, other: int) -> None:
+    limits = {32: 64, 16: 128}
+    limited = [(each, "maxnreg", limits.get(each, 248)) for each in (count, other)]
+    assert told(ways(count)) == [(count, "", 0), *limited]
+
+
+@pytest.mark.parametrize(
+    ("size", "sweeps", "inputs", "words", "wanted"),
+    [
+        (100, 1, 1, 1.0, 128),
+        (8192, 2, 1, 1.0, 2048),
+        (8193, 2, 1, 1.0, 4096),
+        (16384, 2, 1, 1.0, 4096),
+        (16385, 2, 1, 1.0, 8192),
+        (20480, 3, 1, 1.0, 4096),
+        (20481, 3, 1, 1.0, 8192),
+        (100000, 2, 2, 1.0, 4096),
+        (100000, 2, 1, 6.0, 8192),
+        (100000, 2, 1, 6.1, 4096),
+    ],
+)
+def test_steps_of_a_loop(size: int, sweeps: int, inputs: int, words: float, wanted: int) -> None:
+    assert chunk_size(size, sweeps, inputs, words) == wanted
+
+
+def test_a_row_is_split_where_few_are_long() -> None:
+    assert [prefers_loop(rows, 65537) for rows in (263, 264)] == [False, True]
+    assert [prefers_loop(1, size) for size in (65536, 65537)] == [True, False]
+    assert [split_chunk(size, 1.0) for size in (100, 100000)] == [128, 8192]
+    assert split_chunk(100000, 7.0) == 4096
+
+
+@pytest.mark.parametrize(
+    ("programs", "steps", "step", "wanted"),
+    [
+        (4, 64, 8192, 64),
+        (4, 1000, 8192, 128),
+        (1, 1000, 8192, 512),
+        (1, 5000, 2048, 1024),
+        (1, 5000, 16, 1024),
+        (264, 64, 4096, 4),
+        (1, 3, 8192, 2),
+        (1, 1, 8192, 1),
+        (2048, 100, 16, 1),
+        (0, 4, 16, 4),
+        (3, 4, 0, 4),
+    ],
+)
+def test_programs_of_a_row_fill_the_chip(programs: int, steps: int, step: int, wanted: int) -> None:
+    assert split_count(programs, steps, step) == wanted
+
+
+def test_short_rows_share_a_program() -> None:
+    assert [lanes(MANY, row) for row in (64, 512, 1024, 2048)] == [16, 2, 1, 1]
+    assert [lanes(rows, 64) for rows in (0, 1, 3)] == [1, 1, 4]
+    assert [lanes(MANY, 1, splits) for splits in (1, 8, 64, 1 << 20)] == [1024, 1024, 128, 1]
+
+
+def test_rows_side_by_side_share_a_program_if_enough_are_held() -> None:
+    assert [columns(MANY, row, 3.0) for row in (16, 256, 512, 1024)] == [64, 64, 32, 16]
+    assert columns(3, 16, 3.0) == 4
+    assert [holds_columns(1024, words) for words in (3.0, 3.1)] == [True, False]
+    assert not holds_columns(1 << 20, 1.0)
+    assert holds_columns(0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted"),
+    [
+        ((MANY, 64), Block(32, 64, 8)),
+        ((3, 64), Block(4, 64, 1)),
+        ((0, 0), Block(1, 1, 1)),
+        ((MANY, 5000), Block(1, 2048, 8)),
+        ((MANY, 64, 16), Block(32, 64, 4)),
+        ((MANY, 64, 8, 4), Block(8, 64, 8)),
+        ((MANY, 1, 8, 1, 256), Block(32, 1, 1)),
+    ],
+)
+def test_tiles_of_2048_elements_where_nothing_is_reduced(facts: tuple[int, ...], wanted: Block) -> None:
+    assert blocks(*facts) == wanted
+
+
+def test_warps_of_a_tile() -> None:
+    assert [warps(elements) for elements in (0, 512, 513, 4096, 1 << 20)] == [1, 1, 2, 8, 32]
+    assert warps(4096, 8) == 16
+
+
+def test_what_divides_rows_is_told_where_triton_does_not_see_it() -> None:
+    sizes = {"N": 3000, "stride": 3004, "odd": 7, "long": 4096, "twelve": 12}
+    asked = [("N",), ("N", "stride"), ("N", "odd"), ("long",), ("long", "N"), ("twelve", "long")]
+    assert [width(sizes, *names) for names in asked] == [8, 4, 1, 1, 8, 4]
