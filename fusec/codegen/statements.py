@@ -8,6 +8,7 @@ import sympy
 
 from fusec.codegen.triton import WHOLES, bracketed, count_text, dtype_text, expanded, fill_text, long_text, saturates
 from fusec.codegen.values import ATOM, ValuePrinter
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.sizes import size_text
 from fusec.ir.statements import (
     Address,
@@ -77,7 +78,7 @@ class StatementPrinter:
 
     def _in_place(self, name: Name, value: Value) -> str | None:
         """`total += part` for a sum onto itself."""
-        if isinstance(value, Apply) and value.op == "add" and value.args[0] == name:
+        if isinstance(value, Apply) and ELEMENTWISE[value.op].linear == (1, 1) and value.args[0] == name:
             return f"{name.text} += {self._values.operand(value.args[1], value.dims, value.kind, 0)}"
         return None
 

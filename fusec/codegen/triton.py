@@ -86,7 +86,12 @@ BY_KIND: dict[str, tuple[str, str]] = {
     "floordiv": ("device.floor_divide", "device.floor_divide_int"),
     "mod": ("device.floor_mod", "device.floor_mod_int"),
 }
-FOLDS: dict[str, str] = {"amax": "device.nan_max", "amin": "device.nan_min"}
+FOLDS: dict[str, str] = {
+    "sum": "tl.sum({}, {})",
+    "amax": "tl.reduce({}, {}, device.nan_max)",
+    "amin": "tl.reduce({}, {}, device.nan_min)",
+}
+"""The fold of a tile along one of its dimensions."""
 SPELLED = {*INFIX, *CALLS, *BY_KIND, *PREFIX}
 """The elementwise operations that have a Triton spelling: all of them, which a test asserts."""
 

@@ -22,7 +22,7 @@ from fusec.codegen.triton import (
     number_text,
     saturates,
 )
-from fusec.ir.ops import PREFIX
+from fusec.ir.ops import ELEMENTWISE, PREFIX
 from fusec.ir.statements import (
     Apply,
     AsWhole,
@@ -110,15 +110,15 @@ class ValuePrinter:
             right = self.operand(value.args[1], value.dims, kind, strength + 1)
             text = f"{left} {sign} {right}"
             return f"({text})" if strength < outer else text
-        if op in ("neg", "bitnot"):
+        if op in PREFIX:
+            if value.kind is Kind.BOOL:
+                return f"({operand(0, ATOM)} == 0)"
             text = f"{PREFIX[op]}{operand(0, _UNARY)}"
             return f"({text})" if outer > _UNARY else text
-        if op == "not":
-            return f"({operand(0, ATOM)} == 0)"
-        if op in ("floor", "ceil", "round") and value.kind is Kind.INT:
+        if ELEMENTWISE[op].keeps_integers and value.kind is Kind.INT:
             return operand(0, outer)
         name = BY_KIND[op][value.kind is Kind.INT] if op in BY_KIND else CALLS[op]
-        if op == "where":
+        if ELEMENTWISE[op].selects:
             condition = self.operand(value.args[0], value.dims, Kind.BOOL, 0)
             return f"{name}({condition}, {', '.join(self._argument(arg, value) for arg in value.args[1:])})"
         return f"{name}({', '.join(self._argument(arg, value) for arg in value.args)})"
@@ -179,8 +179,7 @@ class ValuePrinter:
         for dim in reversed(fold.over):
             place = dims.index(dim)
             dims.remove(dim)
-            call = f"tl.sum({text}, {place})" if fold.op == "sum" else f"tl.reduce({text}, {place}, {FOLDS[fold.op]})"
-            text = call
+            text = FOLDS[fold.op].format(text, place)
         return text
 
     def mask(self, conditions: tuple[Condition, ...], dims: Dims, pair: bool = False) -> str:

@@ -149,7 +149,7 @@ def explain(graph: Graph) -> Explanation:
     made = {step.name: step.result for step in steps}
     built = program.plans
     plans = (_plan(plan, record) for plan, record in zip(built, plan_records(program), strict=True))
-    reductions = justify(graph, made["simplify"], made["commute"], made["resolve_views"])
+    reductions = justify(graph, made["simplify"], made["resolve_views"])
     chains = tuple(map(_chain, program.chains))
     dots = contractions(graph, made["commute"])
     modules = tuple(tuple(show_module(module)) for module in graph.modules)

@@ -10,6 +10,7 @@ from math import frexp, isinf
 from typing import Protocol
 
 from fusec.ir.expressions import Choose, Const, Dot, Elementwise, Merge, NodeId, Part, Reduce, Rename
+from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.types import DTYPES, Computed, DType, Element, Kind, Storage, ValueType
 
 F32 = DTYPES["f32"]
@@ -73,11 +74,13 @@ def is_number_of(nodes: Nodes, number: NodeId, storage: Storage) -> bool:
                 pass
             case _ if type.element != Computed(Kind.REAL):
                 return False
-            case Elementwise(op="where", args=(_, *chosen)):
-                stack += chosen
-            case Elementwise(op="abs" | "neg" | "minimum" | "maximum", args=args) | Merge(args=args):
+            case Elementwise(op, args) if ELEMENTWISE[op].exact:
+                stack += args[ELEMENTWISE[op].numbers]
+            case Merge(args=args):
                 stack += args
-            case Reduce(op="amax" | "amin", arg=arg) | Part(arg=arg) | Rename(arg=arg):
+            case Part(arg=arg) | Rename(arg=arg):
+                stack.append(arg)
+            case Reduce(op=op, arg=arg) if REDUCTIONS[op].picks:
                 stack.append(arg)
             case Choose(cases=cases):
                 stack += (case for _, case in cases)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from fusec.ir.expressions import Elementwise, Index, Input, NodeId
 from fusec.ir.graph import Graph, Scatter
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Axis, without
 
 
@@ -49,17 +50,16 @@ def _known(graph: Graph, indices: tuple[NodeId, ...]) -> set[NodeId]:
     before = -1
     while before != len(known):
         before = len(known)
-        quotients: set[tuple[NodeId, NodeId]] = set()
-        remainders: set[tuple[NodeId, NodeId]] = set()
+        divided: dict[tuple[NodeId, ...], set[str]] = {}
         for number in tuple(known):
             match graph.nodes[number].expr:
-                case Elementwise(op="add" | "sub", args=(a, b)):
-                    known |= {one for one, other in ((a, b), (b, a)) if not graph.nodes[other].type.axes}
-                case Elementwise(op="floordiv", args=(a, b)):
-                    quotients.add((a, b))
-                case Elementwise(op="mod", args=(a, b)):
-                    remainders.add((a, b))
+                case Elementwise(op, args) if ELEMENTWISE[op].linear is not None:
+                    varying = [arg for arg in args if graph.nodes[arg].type.axes]
+                    known |= {*varying} if len(varying) == 1 else set()
+                case Elementwise(op, args) if ELEMENTWISE[op].divides_integers:
+                    divided.setdefault(args, set()).add(op)
                 case _:
                     pass
-        known |= {a for a, _ in quotients & remainders}
+        # A quotient and the remainder tell what was divided.
+        known |= {args[0] for args, ops in divided.items() if len(ops) == 2}
     return known

@@ -33,6 +33,7 @@ from fusec.ir.expressions import (
     operands,
 )
 from fusec.ir.graph import Graph, TensorParam
+from fusec.ir.ops import ELEMENTWISE, ElementwiseOp
 from fusec.ir.types import Axis, Dim, Kind, Lead, Named, extent, product_extent
 
 Cases: TypeAlias = frozenset[tuple[str, str]]
@@ -99,7 +100,7 @@ def _unguarded(graph: Graph) -> set[tuple[NodeId, Cases]]:
             continue
         seen.add((number, cases))
         match graph.nodes[number].expr:
-            case Elementwise("where", (condition, _, _)):
+            case Elementwise(op, (condition, *_)) if ELEMENTWISE[op].selects:
                 stack.append((condition, cases))
             case Choose(selector, values) if selector in optional:
                 stack.extend((value, cases | {(selector, case)}) for case, value in values)
@@ -154,22 +155,22 @@ def _places(graph: Graph, index: NodeId, known: Callable[[NodeId], _Places]) -> 
             return [(cases, place and _renamed(place, old, new)) for cases, place in known(arg)]
         case Cast(arg, dtype) if dtype.kind is Kind.INT and all(option.bits >= 32 for option in dtype.options):
             return known(arg)
-        case Elementwise(op, (left, right)) if op in ("add", "sub", "mul"):
+        case Elementwise(op, (left, right)) if ELEMENTWISE[op].is_rational and not ELEMENTWISE[op].is_quotient:
             pairs = [(one, other) for one in known(left) for other in known(right)]
             if len(pairs) > _LONG:
                 return [(frozenset(), None)]
-            return [(a | b, _combined(op, first, second)) for (a, first), (b, second) in pairs]
+            return [(a | b, _combined(ELEMENTWISE[op], first, second)) for (a, first), (b, second) in pairs]
         case _:
             return [(frozenset(), None)]
 
 
-def _combined(op: str, left: _Place | None, right: _Place | None) -> _Place | None:
+def _combined(op: ElementwiseOp, left: _Place | None, right: _Place | None) -> _Place | None:
     if left is None or right is None:
         return None
-    if op == "mul" and right.steps and left.steps:
+    if op.linear is not None:
+        found = left.plus(right, op.linear[1])
+    elif right.steps and left.steps:
         return None
-    if op != "mul":
-        found = left.plus(right, 1 if op == "add" else -1)
     else:
         found = right.times(left.start) if right.steps else left.times(right.start)
     return found if sympy.count_ops([found.start, *found.steps.values()]) <= _LONG else None

@@ -131,15 +131,15 @@ def _elementwise(op: str, args: tuple[ValueType, ...]) -> ValueType:
     if len(args) != rule.arity:
         raise TypeFault(f"`{op}` takes {rule.arity} operands, {len(args)} were given")
     for place, arg in enumerate(args):
-        wanted = (Kind.BOOL,) if op == "where" and place == 0 else rule.operands
+        wanted = (Kind.BOOL,) if rule.selects and place == 0 else rule.operands
         if arg.kind not in wanted:
             kinds_text = " or ".join(kind.value for kind in wanted)
             message = f"`{rule.symbol or PREFIX.get(op, op)}` takes {kinds_text} operands, this one is {arg.kind.value}"
             raise TypeFault(message, place, advice.on_kind(op, arg.kind, wanted))
-    values = args[1:] if op == "where" else args
+    values = args[rule.numbers]
     kinds = {arg.kind for arg in values}
-    if op == "where" and Kind.BOOL in kinds and len(kinds) > 1:
-        raise TypeFault("the two values of `where` must both be truth values or both be numbers")
+    if rule.selects and Kind.BOOL in kinds and len(kinds) > 1:
+        raise TypeFault(f"the two values of `{op}` must both be truth values or both be numbers")
     axes = union(*(arg.axes for arg in args))
     match rule.result:
         case Result.REAL:
@@ -161,7 +161,7 @@ def _reduce(expr: Reduce, arg: ValueType) -> ValueType:
     if arg.kind is Kind.BOOL:
         raise TypeFault(f"`{expr.op}` takes numbers, this is a truth value", 0, advice.NUMBER)
     _need_axes(arg, expr.axes, f"`{expr.op}`")
-    kind = Kind.REAL if expr.op == "mean" else arg.kind
+    kind = Kind.REAL if REDUCTIONS[expr.op].averages else arg.kind
     return ValueType(Computed(kind), without(arg.axes, expr.axes))
 
 

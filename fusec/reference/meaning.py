@@ -106,11 +106,12 @@ def elementwise(op: str, args: tuple[Tensor, ...]) -> Tensor:
 
     Integer arithmetic is that of i64: indices and offsets never wrap here.
     """
-    numbers = args[1:] if op == "where" else args
+    own = ELEMENTWISE[op]
+    numbers = args[own.numbers]
     integral = all(arg.dtype != torch.float64 for arg in numbers)
-    if ELEMENTWISE[op].result is Result.REAL or not integral:
+    if own.result is Result.REAL or not integral:
         numbers = tuple(arg.to(torch.float64) for arg in numbers)
-    return ELEMENTWISE_MEANING[op](*((args[0], *numbers) if op == "where" else numbers))
+    return ELEMENTWISE_MEANING[op](*args[: len(args) - len(numbers)], *numbers)
 
 
 def reduction(op: str, values: Tensor, dims: list[int]) -> Tensor:

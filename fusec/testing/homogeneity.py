@@ -26,6 +26,7 @@ from fusec.ir.expressions import (
     operands,
 )
 from fusec.ir.graph import Graph
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import DTYPES
 from fusec.testing.cases import Case, storage
 
@@ -34,10 +35,6 @@ Degree: TypeAlias = Fraction | None
 
 _WIDE = {DTYPES[name] for name in ("f64", "f32", "bf16")}
 """Formats with room to scale: rounding to them commutes with a power of two."""
-
-_SAME = {"add", "sub", "minimum", "maximum"}
-_COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
-_HALVES = {"sqrt": Fraction(1, 2), "rsqrt": Fraction(-1, 2)}
 
 
 def degrees(graph: Graph, case: Case, param: str) -> dict[str, Fraction] | None:
@@ -77,18 +74,12 @@ def _degree(expr: Expr, case: Case, param: str, parts: tuple[Degree, ...]) -> De
 
 
 def _elementwise(op: str, parts: tuple[Degree, ...]) -> Degree:
-    if op in _SAME or op in ("neg", "abs"):
-        return _common(parts)
-    if op in _COMPARISONS:
-        return None if _common(parts) is None else Fraction(0)
-    if op == "where":
-        return _common(parts[1:]) if parts[0] == 0 else None
-    if op in ("mul", "div"):
-        a, b = parts
-        return None if a is None or b is None else a + b if op == "mul" else a - b
-    if op in _HALVES:
-        return None if parts[0] is None else parts[0] * _HALVES[op]
-    return Fraction(0) if all(part == 0 for part in parts) else None
+    own = ELEMENTWISE[op]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or any(parts[: len(parts) - len(parts[own.numbers])]):
+        return None
+    degree = own.scaling.degree(known[own.numbers])
+    return Fraction(0) if degree is None and not any(known) else degree
 
 
 def _common(parts: tuple[Degree, ...]) -> Degree:

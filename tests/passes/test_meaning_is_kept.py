@@ -102,7 +102,10 @@ def test_meaning_is_kept(text: str) -> None:
 
 
 WRONG: dict[str, tuple[str, object]] = {
-    "the sign of a factor is taken for granted": ("fusec.passes.plan.commute.is_positive", lambda nodes, value: True),
+    "the sign of a factor is taken for granted": (
+        "fusec.passes.plan.commute._Facts.is_positive",
+        lambda self, value: True,
+    ),
     "every factor may leave": ("fusec.passes.plan.commute._Factoring._movable", lambda self, value: True),
     "a mean is a sum": ("fusec.passes.graph.simplify.Extent", lambda axes: Const(1)),
     "a power has one factor too few": ("fusec.passes.graph.simplify.range", lambda count: range(count - 1)),

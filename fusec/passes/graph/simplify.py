@@ -7,11 +7,12 @@ Before: `mean(x ** 2, over=N)`; after: `sum(x * x, over=N) / extent(N)`. Also fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from fusec.ir.builder import GraphBuilder, keep, rebuild
 from fusec.ir.expressions import Const, Elementwise, Extent, NodeId, Reduce
 from fusec.ir.graph import Graph, Node
+from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
+from fusec.ir.ranges import LEAST_I64, MOST_I64
 from fusec.ir.types import INT, REAL, Computed, Kind, ValueType, without
 
 _MAX_POWER = 8
@@ -25,13 +26,13 @@ def simplify(graph: Graph) -> Graph:
 
 def _simplified(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
     match node.expr:
-        case Reduce(op="mean", axes=axes):
+        case Reduce(op=op, axes=axes) if (sum := REDUCTIONS[op].averages) is not None:
             total_type = ValueType(REAL, without(builder[args[0]].type.axes, axes))
-            total = builder.add(Reduce("sum", args[0], axes), total_type, span=node.span)
+            total = builder.add(Reduce(sum, args[0], axes), total_type, span=node.span)
             count = builder.add(Extent(axes), ValueType(INT), span=node.span)
             return builder.add(Elementwise("div", (total, count)), node.type, node.name, node.span)
-        case Elementwise(op="pow"):
-            return _power(builder, node, args)
+        case Elementwise(op=op) if (repeated := ELEMENTWISE[op].repeats) is not None:
+            return _power(builder, node, args, repeated)
         case Elementwise(op=op):
             folded = _folded(builder, node, op, args)
             return keep(builder, node, args) if folded is None else folded
@@ -39,7 +40,7 @@ def _simplified(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> 
             return keep(builder, node, args)
 
 
-def _power(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
+def _power(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...], repeated: str) -> NodeId:
     exponent = builder[args[1]].expr
     if not isinstance(exponent, Const) or exponent.value != int(_finite(exponent.value)):
         return keep(builder, node, args)
@@ -48,7 +49,7 @@ def _power(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeI
         return keep(builder, node, args)
     result = args[0]
     for _ in range(count - 1):
-        result = builder.add(Elementwise("mul", (result, args[0])), node.type, node.name, node.span)
+        result = builder.add(Elementwise(repeated, (result, args[0])), node.type, node.name, node.span)
     return result
 
 
@@ -56,21 +57,13 @@ def _finite(value: float | int | bool) -> float:
     return float(value) if math.isfinite(value) else 0.5
 
 
-_FOLD: dict[str, Callable[[float, float], float]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-}
-_NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1}
-
-
 def _folded(builder: GraphBuilder, node: Node, op: str, args: tuple[NodeId, ...]) -> NodeId | None:
     consts = [builder[arg].expr for arg in args]
     values = [expr.value for expr in consts if isinstance(expr, Const)]
     if len(values) == len(args):
         return _constant(builder, node, op, values)
-    right = consts[-1]
-    if op in _NEUTRAL and isinstance(right, Const) and right.value == _NEUTRAL[op] and not _negative_zero(right.value):
+    right, neutral = consts[-1], ELEMENTWISE[op].neutral
+    if neutral is not None and isinstance(right, Const) and right.value == neutral and not _negative_zero(right.value):
         kept = builder[args[0]].type
         if kept.axes == node.type.axes and isinstance(kept.element, Computed) and kept == node.type:
             return args[0]
@@ -78,14 +71,13 @@ def _folded(builder: GraphBuilder, node: Node, op: str, args: tuple[NodeId, ...]
 
 
 def _constant(builder: GraphBuilder, node: Node, op: str, values: list[float | int | bool]) -> NodeId | None:
-    if op == "neg":
-        return builder.add(Const(-values[0]), node.type, node.name, node.span)
-    if op in _FOLD and len(values) == 2:
-        value = _FOLD[op](values[0], values[1])
-        exact = isinstance(value, int) or all(isinstance(v, int) for v in values)
-        if exact:
-            return builder.add(Const(value), node.type, node.name, node.span)
-    return None
+    """What an operation makes of literals, where it does not round; integers that need more than 64 bits stay."""
+    own = ELEMENTWISE[op]
+    if own.at is None or own.selects or any(isinstance(value, bool) for value in values):
+        return None
+    value = own.at(*values)
+    fits = LEAST_I64 <= value <= MOST_I64 if isinstance(value, int) else own.exact and not math.isnan(value)
+    return builder.add(Const(value), node.type, node.name, node.span) if fits else None
 
 
 def _negative_zero(value: float) -> bool:

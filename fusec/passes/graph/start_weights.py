@@ -25,6 +25,7 @@ from fusec.ir.expressions import (
     operands,
 )
 from fusec.ir.graph import Graph, TensorParam, walk
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Axis, Sum
 
 
@@ -68,7 +69,7 @@ def _neutral(graph: Graph, weight: TensorParam) -> float:
             case Cast() | Part() | Merge() | Rename() | Choose() if not same.isdisjoint(operands(node.expr)):
                 same.add(number)
             case Elementwise(op, args) if not same.isdisjoint(args):
-                return 1.0 if op in ("mul", "div") else 0.0
+                return float(ELEMENTWISE[op].neutral or 0)
     return 0.0
 
 

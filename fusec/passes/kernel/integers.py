@@ -6,125 +6,49 @@ it is; the result of an addition, a subtraction or a product that is not proved 
 
 from __future__ import annotations
 
-from itertools import product
-from typing import TypeAlias
-
-from fusec.ir.expressions import Cast, Choose, Const, Elementwise, MaxOf, NodeId, Scalar
-from fusec.ir.flow import Flow, FlowNode, Load
+from fusec.ir.expressions import Elementwise, NodeId, Scalar
+from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.types import Computed, DType, Element, Kind
+from fusec.ir.ops import ELEMENTWISE, ElementwiseOp, Result
+from fusec.ir.ranges import INTEGER, Range, hull
+from fusec.ir.types import Kind
+from fusec.ir.value_ranges import ValueRanges
 
-Limits: TypeAlias = tuple[int, int]
-
-_GROWING = ("add", "sub", "mul", "neg", "abs", "bitand", "bitor", "bitxor", "bitnot", "lshift")
-"""The operations whose result may lie beyond their operands, and those that must not mix widths: to Triton a literal of
-32 digits has no sign."""
+_BITS = 32
+_LEAST, _MOST = -(2 ** (_BITS - 1)), 2 ** (_BITS - 1) - 1
 
 
 def long_values(flow: Flow, graph: Graph) -> frozenset[NodeId]:
     """The nodes of integer arithmetic that 32 bits are not proved to hold."""
-    limits: list[Limits] = []
-    for node in flow.nodes:
-        limits.append(_limits(node, graph, limits))
-    return frozenset(n for n, node in enumerate(flow.nodes) if _is_long(node, limits[n], limits))
+
+    def scalar(number: NodeId) -> Range | None:
+        expr = flow.nodes[number].expr
+        if not isinstance(expr, Scalar) or flow.nodes[number].type.kind is not Kind.INT:
+            return None
+        param = graph.param(expr.param)
+        assert isinstance(param, ScalarParam)
+        return known.stored(param.dtype)
+
+    known = ValueRanges(flow.nodes, scalar)
+    integers = (n for n, node in enumerate(flow.nodes) if node.type.kind is Kind.INT)
+    return frozenset(n for n in integers if _is_long(known, n, flow.nodes[n].expr))
 
 
-def _is_long(node: FlowNode, result: Limits, known: list[Limits]) -> bool:
-    if node.type.kind is not Kind.INT or not isinstance(node.expr, Elementwise):
+def _is_long(known: ValueRanges, number: NodeId, expr: object) -> bool:
+    if not isinstance(expr, Elementwise):
         return False
-    if node.expr.op == "rshift":  # a number of 32 bits cannot be shifted by more than 31 places
-        return not _is_within(known[node.expr.args[1]], (0, 31))
-    return node.expr.op in _GROWING and not _is_within(result, _signed(32))
+    op, result, args = ELEMENTWISE[expr.op], known(number), [known(arg) for arg in expr.args]
+    if op.shifts and not args[1].within(0, _BITS - 1):
+        return True
+    return not result.within(_LEAST, _MOST) and (_leaves(op, result, args) or _is_of_digits(op))
 
 
-def _limits(node: FlowNode, graph: Graph, known: list[Limits]) -> Limits:
-    """The least and the largest number that an integer node may be; those of 64 bits for all that is not known."""
-    if node.type.kind is not Kind.INT:
-        return _signed(64)
-    match node.expr:
-        case Const(value):
-            return int(value), int(value)
-        case Load():
-            return _stored(node.type.element)
-        case Cast(dtype=dtype) | MaxOf(dtype=dtype):
-            return _stored(dtype)
-        case Scalar(param):
-            scalar = graph.param(param)
-            assert isinstance(scalar, ScalarParam)
-            return _stored(scalar.dtype)
-        case Choose(cases=cases):
-            return _either([known[case] for _, case in cases])
-        case Elementwise(op, args):
-            result = _result(op, [known[arg] for arg in args])
-            return result if _is_within(result, _signed(64)) else _signed(64)  # it wraps
-        case _:
-            return _signed(64)
+def _leaves(op: ElementwiseOp, result: Range, args: list[Range]) -> bool:
+    """Whether a result may lie beyond the operands. Those of which nothing is known may come in fewer bits."""
+    operands = hull(args)
+    return op.grows and (operands == INTEGER or not result.within(operands.low, operands.high))
 
 
-def _result(op: str, args: list[Limits]) -> Limits:
-    match op, args:
-        case ("add", [(low, high), (least, most)]):
-            return low + least, high + most
-        case ("sub", [(low, high), (least, most)]):
-            return low - most, high - least
-        case ("mul", [a, b]):
-            corners = [x * y for x, y in product(a, b)]
-            return min(corners), max(corners)
-        case ("neg", [(low, high)]):
-            return -high, -low
-        case ("abs", [(low, high)]):
-            return 0, max(-low, high)
-        case ("minimum", [(low, high), (least, most)]):
-            return min(low, least), min(high, most)
-        case ("maximum", [(low, high), (least, most)]):
-            return max(low, least), max(high, most)
-        case ("where", [_, *values]):
-            return _either(values)
-        case ("floor" | "ceil" | "round", [a]):
-            return a
-        case ("sign", [_]):
-            return -1, 1
-        case ("bitnot", [(low, high)]):
-            return -1 - high, -1 - low
-        case ("bitand" | "bitor" | "bitxor", [a, b]):
-            return _bitwise(op, a, b)
-        case ("lshift", [(low, high), (least, most)]) if least >= 0 and most < 64:
-            return min(low << least, low << most), max(high << least, high << most)
-        case ("rshift", [(low, high), _]):
-            return min(low, 0), max(high, 0)
-        case ("floordiv", [(low, high), _]):
-            return -max(-low, high), max(-low, high)
-        case ("mod", [_, (low, high)]):
-            return min(low + 1, 0), max(high - 1, 0)
-        case _:
-            return _signed(64)
-
-
-def _bitwise(op: str, a: Limits, b: Limits) -> Limits:
-    """The numbers of as many digits as the longer operand has; `&` has no more than one that is not negative."""
-    sizes = [high for low, high in (a, b) if low >= 0]
-    if op == "bitand" and sizes:
-        return 0, min(sizes)
-    digits = max(end.bit_length() if end >= 0 else (~end).bit_length() for end in (*a, *b))
-    return 0 if len(sizes) == 2 else -(2**digits), 2**digits - 1
-
-
-def _stored(element: Element) -> Limits:
-    assert not isinstance(element, Computed)
-    return _either([_of(dtype) for dtype in element.options])
-
-
-def _of(dtype: DType) -> Limits:
-    return (0, 2**dtype.bits - 1) if dtype.name == "u8" else _signed(dtype.bits)
-
-
-def _signed(bits: int) -> Limits:
-    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-
-
-def _either(limits: list[Limits]) -> Limits:
-    return min(low for low, _ in limits), max(high for _, high in limits)
-
-
-def _is_within(limits: Limits, outer: Limits) -> bool:
-    return outer[0] <= limits[0] and limits[1] <= outer[1]
+def _is_of_digits(op: ElementwiseOp) -> bool:
+    """Whether an operation must not mix widths: to Triton a literal of 32 digits has no sign."""
+    return op.result is Result.INT and not op.shifts

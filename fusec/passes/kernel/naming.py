@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fusec.ir.expressions import Choose, Dot, Elementwise, NodeId, Reduce
 from fusec.ir.flow import FlowNode, Load, Partial
+from fusec.ir.ops import REDUCTIONS
 from fusec.ir.statements import Assign, Name, Value
 from fusec.passes.kernel.scope import Names, Scope
-
-_REDUCED = {"sum": "total", "amax": "largest", "amin": "smallest"}
 
 
 class Naming:
@@ -40,7 +39,7 @@ class Naming:
             case Load(param=param):
                 return param
             case Reduce(op=op) | Partial(op=op):
-                return _REDUCED[op]
+                return REDUCTIONS[op].noun
             case Elementwise(op=op):
                 return f"{op}_value"
             case Dot():

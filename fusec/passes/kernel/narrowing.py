@@ -5,7 +5,8 @@ makes `mul.f16` of it, of w rounded to f16: it looks at how many bits the fracti
 1e38 becomes an infinity. After: w is widened by its bits, which LLVM does not know for a conversion.
 
 Relies on this: what is narrowed is an addition, a subtraction, a product or a quotient that is rounded to f16, of
-operands that are conversions from 16 bits or literals, as they stand or after operations that pass conversions on.
+operands that are conversions from 16 bits or literals, as they stand or after operations that never round: those pass
+conversions on.
 """
 
 from __future__ import annotations
@@ -14,11 +15,8 @@ from collections.abc import Iterator
 
 from fusec.ir.expressions import Cast, Choose, Const, Dot, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.flow import Flow, Load, Size
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Computed, DTypeVar, Element, Kind, Storage
-
-_ARITHMETIC = ("add", "sub", "mul", "div")
-_PASSING = ("neg", "abs", "maximum", "minimum", "where", "floor", "ceil", "round")
-"""The operations that conversions may be moved through: their result is one of their operands, or nearly."""
 
 
 def kept_apart(flow: Flow, live: list[NodeId]) -> frozenset[NodeId]:
@@ -63,14 +61,14 @@ class _Narrowing:
 
     def _found(self, number: NodeId) -> frozenset[NodeId]:
         match self._nodes[number].expr:
-            case Elementwise(op, args) if op in _ARITHMETIC:
+            case Elementwise(op, args) if ELEMENTWISE[op].is_rational:
                 leaves = self._of_all(args)
                 if leaves is not None:
                     return leaves
                 # A product with 1 is no operation.
                 literal = any(isinstance(self._nodes[arg].expr, Const) for arg in args)
                 return self._below(args) if literal else frozenset()
-            case Elementwise(op, args) if op in _PASSING:
+            case Elementwise(op, args) if ELEMENTWISE[op].exact:
                 return self._below(args)
             case Choose(cases=cases):
                 return self._below(tuple(case for _, case in cases))
@@ -98,7 +96,7 @@ class _Narrowing:
                 return frozenset((number,))
             case Cast(arg=arg) | Reduce(arg=arg):
                 return self._leaves_of(arg)
-            case Elementwise(op, args) if op in _PASSING or self._is_with_literal(op, args):
+            case Elementwise(op, args) if ELEMENTWISE[op].exact or self._is_with_literal(op, args):
                 return self._of_all(args)
             case Choose(cases=cases):
                 return self._of_all(tuple(case for _, case in cases))
@@ -106,7 +104,7 @@ class _Narrowing:
                 return None
 
     def _is_with_literal(self, op: str, args: tuple[NodeId, ...]) -> bool:
-        return op in _ARITHMETIC and any(isinstance(self._nodes[arg].expr, Const) for arg in args)
+        return ELEMENTWISE[op].is_rational and any(isinstance(self._nodes[arg].expr, Const) for arg in args)
 
     def _of_all(self, args: tuple[NodeId, ...]) -> frozenset[NodeId] | None:
         numbers = [arg for arg in args if self._nodes[arg].type.kind is not Kind.BOOL]

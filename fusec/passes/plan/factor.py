@@ -25,6 +25,7 @@ from fusec.ir.expressions import (
 )
 from fusec.ir.graph import Graph, Node
 from fusec.ir.multiply import is_number_of
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Axis, Computed, Kind, Storage, union
 
 Nodes: TypeAlias = GraphBuilder | tuple[Node, ...]
@@ -68,23 +69,21 @@ def product(nodes: Nodes, value: NodeId, axes: tuple[Axis, ...]) -> Product:
         if node.type.kind is not Kind.REAL or not spans(nodes, number, axes):
             return ()
         match node.expr:
-            case Elementwise(op="mul", args=args):
-                return args
-            case Elementwise(op="div", args=(a, _)) if spans(nodes, a, axes):
-                return (a,)
-            case Elementwise(op="neg", args=args):
+            case Elementwise(op, (a, _)) if ELEMENTWISE[op].is_quotient:
+                return (a,) if spans(nodes, a, axes) else ()
+            case Elementwise(op, args) if ELEMENTWISE[op].is_product:
                 return args
             case _:
                 return ()
 
     def rule(number: NodeId) -> Product:
         match nodes[number].expr, [taken(n) for n in needs(number)]:
-            case Elementwise(op="mul"), [left, right]:
+            case Elementwise(), [left, right]:
                 found = Product((*left.factors, *right.factors), left.negative != right.negative)
-            case Elementwise(op="div", args=(_, b)), [above]:
+            case Elementwise(args=(_, b)), [above]:
                 found = Product((*above.factors, Factor(b, divides=True)), above.negative)
-            case Elementwise(op="neg"), [inner]:
-                found = Product(inner.factors, not inner.negative)
+            case Elementwise(op), [inner]:
+                found = Product(inner.factors, inner.negative != ELEMENTWISE[op].turns_sign)
             case _:
                 found = Product((Factor(number),))
         return found if len(found.factors) <= _MOST_FACTORS else Product((Factor(number),))

@@ -14,14 +14,15 @@ from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Flow, FlowNode, axes_text
 from fusec.ir.graph import Graph, Node
 from fusec.ir.multiply import F32, is_number_of, multiplied_as
+from fusec.ir.ops import REDUCTIONS
 from fusec.ir.plan import Plan, Stage
 from fusec.ir.types import Axis, Computed
-from fusec.passes.plan.commute import reduces_over
+from fusec.passes.plan.commute import Leaving, commuted, reducing
 from fusec.passes.plan.defer import deferred
 from fusec.passes.plan.factor import Factor
-from fusec.passes.plan.marks import dot_mark_of, dot_numbers, marked_reductions, numbers
+from fusec.passes.plan.marks import dot_mark_of, dot_numbers, mark_of, marked_reductions, numbers
 from fusec.passes.plan.move import Moves
-from fusec.passes.plan.refuse import factors, why_not_commuted, words
+from fusec.passes.plan.refuse import words
 from fusec.passes.plan.survey import depths
 
 
@@ -62,14 +63,19 @@ class Placement:
     place: str
 
 
-def justify(graph: Graph, before: Graph, after: Graph, flow: Flow) -> tuple[Reduction, ...]:
+def justify(graph: Graph, before: Graph, flow: Flow) -> tuple[Reduction, ...]:
     """The reductions of `graph` with the rules of each.
 
-    The others are what the passes made of `marked(graph)`: `before` and `after` stand around `commute`, `flow` has its
-    views resolved.
+    The others are what the passes made of `marked(graph)`: `before` is simplified, `flow` has its views resolved.
     """
+    rules: dict[int | None, tuple[Rule, ...]] = {}
+
+    def told(builder: GraphBuilder, node: Node, found: Leaving) -> None:
+        rules[mark_of(node)] = tuple(_commute(builder, node, found))
+
+    after = commuted(before, told)
     return tuple(
-        Reduction(number, _title(graph.nodes[node]), _rules(number, before, after, flow))
+        Reduction(number, _title(graph.nodes[node]), _rules(number, rules.get(number), after, flow))
         for node, number in numbers(graph).items()
     )
 
@@ -107,11 +113,11 @@ def placements(plan: Plan) -> tuple[Placement, ...]:
 _DEFER = Rule("defer", False, "it is no sum of products of two tensors (`dot`)")
 
 
-def _rules(number: int, before: Graph, after: Graph, flow: Flow) -> tuple[Rule, ...]:
-    old, new, met = (_reduce(number, form.nodes) for form in (before, after, flow))
-    if old is None or new is None or met is None:
+def _rules(number: int, commute: tuple[Rule, ...] | None, after: Graph, flow: Flow) -> tuple[Rule, ...]:
+    new, met = (_reduce(number, form.nodes) for form in (after, flow))
+    if commute is None or new is None or met is None:
         return (Rule("share", True, "equal to another reduction, computed once"),)
-    return (_merge(number, new, flow), *_commute(before, old, after, new), _DEFER, _online(after, new))
+    return (_merge(number, new, flow), *commute, _DEFER, _online(after, new))
 
 
 def _merge(number: int, new: Reduce, flow: Flow) -> Rule:
@@ -145,17 +151,17 @@ def _reduce(number: int, nodes: Sequence[Node | FlowNode]) -> Reduce | None:
     return expr if isinstance(expr, Reduce) else None
 
 
-def _commute(before: Graph, old: Reduce, after: Graph, new: Reduce) -> Iterator[Rule]:
-    left = {words(before.nodes[n]) for n in factors(before.nodes, old)}
-    stay = {words(after.nodes[n]) for n in factors(after.nodes, new)}
-    if left - stay:
-        sign = "" if old.op == "sum" else "is positive, "
-        reason = f"{' and '.join(sorted(left - stay))} {sign}has no axis {axes_text(old.axes)}, and left it"
-        yield Rule("commute", True, reason)
-    if stay:
-        yield Rule("commute", False, why_not_commuted(after.nodes, new))
-    if not left:
-        yield Rule("commute", False, f"it waits for no other reduction over {axes_text(old.axes)}")
+def _commute(builder: GraphBuilder, node: Node, found: Leaving) -> Iterator[Rule]:
+    assert isinstance(node.expr, Reduce)
+    axes = axes_text(node.expr.axes)
+    if found.factors:
+        sign = "" if REDUCTIONS[node.expr.op].passes_any_sign else "is positive, "
+        left = " and ".join(sorted({words(builder[factor]) for factor in found.factors}))
+        yield Rule("commute", True, f"{left} {sign}has no axis {axes}, and left it")
+    if found.kept:
+        yield Rule("commute", False, found.kept.sentence.format(words(builder[found.kept.value])))
+    if not found.waits:
+        yield Rule("commute", False, f"it waits for no other reduction over {axes}")
 
 
 def _defer(builder: GraphBuilder, node: Node, found: Moves) -> Iterator[Rule]:
@@ -199,7 +205,7 @@ def _all(builder: GraphBuilder, factors: tuple[Factor, ...]) -> str:
 
 
 def _online(after: Graph, new: Reduce) -> Rule:
-    if reduces_over(after.nodes, new.arg, new.axes):
+    if reducing(after.nodes, new.axes)(new.arg):
         return Rule("online", False, "not built: what it waits for is finished first")
     return Rule("online", False, f"it waits for no other reduction over {axes_text(new.axes)}")
 

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from fusec.ir.expressions import Cast, Dot
 from fusec.ir.types import DType, Kind, without
+from fusec.ir.value_ranges import peaks_at
 from fusec.passes.plan.factor import (
     Factor,
     Nodes,
@@ -24,7 +25,6 @@ from fusec.passes.plan.factor import (
     spans,
     stored_as,
 )
-from fusec.passes.plan.reciprocate import peaks_at_one
 from fusec.passes.plan.refuse import why_nothing_leaves, words
 
 Operands: TypeAlias = tuple[Product, Product]
@@ -182,7 +182,7 @@ class _Mover:
         return all(value is not None and self.nodes[value].type.kind is Kind.INT for value in alone)
 
     def _peaks_at_one(self, operand: Product) -> bool:
-        return operand.alone is not None and peaks_at_one(self.nodes, operand.alone, self.dot.axes)
+        return operand.alone is not None and peaks_at(self.nodes, operand.alone, self.dot.axes) == 1
 
     # Words
 

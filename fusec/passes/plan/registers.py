@@ -13,6 +13,7 @@ from math import ceil, inf
 
 from fusec.ir.expressions import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.flow import LEAD_AXES, FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_operands
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.plan import Stage
 from fusec.ir.types import Axis, Computed, Element, Kind, union
 from fusec.passes.plan.survey import depths
@@ -21,7 +22,7 @@ _OVERHEAD = 16
 """Registers for addresses, indices and the element being computed."""
 
 _REDUCED_ARGUMENTS = 32
-"""The same where sine or cosine is computed, which first bring their argument into one period."""
+"""The same for a periodic function (sine, cosine), which first brings its argument into one period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def residency(stage: Stage, bits: Callable[[Element], int]) -> Residency:
     """The residency of a stage whose elements take so many `bits` in memory, computed values in registers."""
     live = stage.live
     nodes = stage.flow.nodes
-    library = any(isinstance(node := nodes[n].expr, Elementwise) and node.op in ("sin", "cos") for n in live)
+    exprs = (nodes[n].expr for n in live)
+    library = any(isinstance(expr, Elementwise) and ELEMENTWISE[expr.op].period is not None for expr in exprs)
     return Residency(tuple(_points(stage, live, bits)), _REDUCED_ARGUMENTS if library else _OVERHEAD)
 
 

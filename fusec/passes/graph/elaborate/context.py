@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fusec.diagnostics import Span
+from fusec.ir.arithmetic import Number
 from fusec.ir.builder import Builder, GraphBuilder
 from fusec.ir.expressions import Expr, NodeId
 from fusec.ir.graph import Param, ScalarParam, Scatter, TensorParam
 from fusec.ir.type_rules import infer
 from fusec.ir.types import DTypeVar, Sum, ValueType
 from fusec.lang.syntax import Fn, Program
-from fusec.passes.graph.elaborate.folding import Number, constant
+from fusec.passes.graph.elaborate.folding import constant
 from fusec.passes.graph.elaborate.report import Report
 
 MAX_CALLS = 2000

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from math import isfinite, isinf, isnan
 
+from fusec.ir.arithmetic import Number
 from fusec.ir.expressions import Const, Elementwise, Expr, NodeId
-from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.ops import ELEMENTWISE, ElementwiseOp, Result
+from fusec.ir.ranges import LEAST_I64, MOST_I64
 from fusec.ir.type_rules import TypeFault
-
-Number: TypeAlias = int | float
-
-_LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 def constant(expr: Expr, known: Mapping[NodeId, Number]) -> Number | None:
@@ -24,66 +22,29 @@ def constant(expr: Expr, known: Mapping[NodeId, Number]) -> Number | None:
         case Const(value):
             return None if isinstance(value, bool) else value
         case Elementwise(op, args):
-            if op in ("floordiv", "mod") and known.get(args[1]) == 0:
-                raise TypeFault(f"`{ELEMENTWISE[op].symbol}` divides by zero", 1)
-            if op in ("lshift", "rshift") and not 0 <= (places := known.get(args[1], 0)) < 64:
-                raise TypeFault(f"`{ELEMENTWISE[op].symbol}` shifts by 0 to 63 places, not by {places}", 1)
+            own = ELEMENTWISE[op]
+            if own.divides_integers and known.get(args[1]) == 0:
+                raise TypeFault(f"`{own.symbol}` divides by zero", 1)
+            if own.shifts and not 0 <= (places := known.get(args[1], 0)) < 64:
+                raise TypeFault(f"`{own.symbol}` shifts by 0 to 63 places, not by {places}", 1)
             values = [known[arg] for arg in args if arg in known]
-            return _folded(op, values) if len(values) == len(args) else None
+            return _folded(own, values) if len(values) == len(args) else None
         case _:
             return None
 
 
-def _folded(op: str, values: Sequence[Number]) -> Number | None:
-    try:
-        found = _computed(op, values)
-    except OverflowError:
-        raise TypeFault("this number is too large for a double", help="infinity is called `inf`") from None
-    except (ZeroDivisionError, ValueError):
+def _folded(op: ElementwiseOp, values: Sequence[Number]) -> Number | None:
+    """The result for literals, unless a function of analysis makes it, or it is no number."""
+    if op.at is None or op.selects or (op.symbol is None and op.result is Result.REAL):
         return None
-    if isinstance(found, int) and not _LEAST <= found <= _MOST:
-        help = "`a * 2.0 ** n` is a real number" if op == "lshift" else "write one of its numbers with a point"
+    found = op.at(*values)
+    if isinstance(found, int) and not LEAST_I64 <= found <= MOST_I64:
+        help = "`a * 2.0 ** n` is a real number" if op.shifts else "write one of its numbers with a point"
         raise TypeFault("this integer does not fit into 64 bits", help=help)
-    return found
-
-
-def _computed(op: str, values: Sequence[Number]) -> Number | None:
-    whole = all(isinstance(value, int) for value in values)
-    match op, values:
-        case "neg", [a]:
-            return -a
-        case "abs", [a]:
-            return abs(a)
-        case "add", [a, b]:
-            return a + b
-        case "sub", [a, b]:
-            return a - b
-        case "mul", [a, b]:
-            return a * b
-        case "div", [a, b]:
-            return a / b
-        case "pow", [a, b]:
-            power = float(a) ** float(b)
-            return power if isinstance(power, float) else None
-        case "floordiv", [a, b]:
-            return a // b
-        case "mod", [a, b]:
-            return a % b
-        case "lshift", [int(a), int(b)]:
-            return a << b
-        case "rshift", [int(a), int(b)]:
-            return a >> b
-        case "bitand", [int(a), int(b)]:
-            return a & b
-        case "bitor", [int(a), int(b)]:
-            return a | b
-        case "bitxor", [int(a), int(b)]:
-            return a ^ b
-        case "bitnot", [int(a)]:
-            return ~a
-        case "minimum", [a, b] if whole:
-            return min(a, b)
-        case "maximum", [a, b] if whole:
-            return max(a, b)
-        case _:
+    if isinf(found) and all(map(isfinite, values)):
+        if 0 in values:
             return None
+        if op.repeats is not None:
+            # With a power a number is written, which is meant to be one.
+            raise TypeFault("this number is too large for a double", help="infinity is called `inf`")
+    return None if isnan(found) else found
