@@ -6,6 +6,7 @@ import importlib.util
 import warnings
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 from types import ModuleType
 
 import torch
@@ -14,14 +15,18 @@ from hypothesis.strategies import SearchStrategy
 
 from fusec.diagnostics import Source
 from fusec.driver.compile import Compiled, compile_source
-from fusec.testing.cases import Case
+from fusec.testing.cases import Case, build
 from fusec.testing.compare import run_and_compare
 from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.random_specs import text
+from fusec.testing.refusals import hold_refusals
 from fusec.testing.strategies import Budget, boxed_cases, cases
 
 CALLS = 3
 """Drawn calls of a spec."""
+
+REFUSED = 8
+"""Wrong calls of a spec."""
 
 ROWS = Budget(rows=8, elements=200)
 BOXES = Budget(rows=40, elements=1 << 12, inner=(8, 16, 24, 40, 72), outer=(1, 3, 17, 33))
@@ -52,7 +57,10 @@ def hold_text(
             shapes = [each for each in LIMITS if reaches(each, op.program) and shape in (None, each)]
             if shapes:
                 shown = shapes[number % len(shapes)]
-                _hold_op(op, module, shown, number, calls, device)
+                case = _hold_op(op, module, shown, number, calls, device)
+                others = [each.graph for each in ops if each is not op]
+                arguments = build(op.graph, case, device).arguments
+                hold_refusals(getattr(module, op.graph.name), [op.graph, *others], arguments, REFUSED, Random(number))
                 ran += 1
     except Exception as error:
         error.add_note(f"plan {shown!r} of\n{spec}\n{REPRODUCE.format(number)}")
@@ -60,12 +68,15 @@ def hold_text(
     return ran
 
 
-def _hold_op(op: Compiled, module: ModuleType, shape: str, number: int, calls: int, device: torch.device) -> None:
+def _hold_op(op: Compiled, module: ModuleType, shape: str, number: int, calls: int, device: torch.device) -> Case:
+    """Hold so many calls, and return the last one."""
     drawn = boxed_cases(op.graph, BOXES) if shape == "boxed" else cases(op.graph, ROWS)
-    for case in several(drawn, calls, number):
+    found = several(drawn, calls, number)
+    for case in found:
         with limited(module, LIMITS[shape]), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             run_and_compare(getattr(module, op.graph.name), op.program.forms, case, device=device)
+    return found[-1]
 
 
 def several(drawn: SearchStrategy[Case], count: int, chosen: int) -> list[Case]:
