@@ -20,6 +20,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""Settings of processes that share the cores: threads on small tensors spend most of their time waiting in a loop."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -168,7 +171,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             cwd=self._folder,
-            env={**self._environment, "PYTHONPATH": _path(self._environment.get("PYTHONPATH"))},
+            env={**ONE_THREAD, **self._environment, "PYTHONPATH": _path(self._environment.get("PYTHONPATH"))},
             text=True,
             encoding="utf-8",
             start_new_session=True,

@@ -1,7 +1,7 @@
 """Pytest plugin: kernels run on the GPU where there is one, else in the interpreter made exact.
 
 To be named in `pytest_plugins`. `TRITON_INTERPRET` must be set before anything imports triton, so this module sets it
-when it is imported itself; an explicit setting is left alone.
+when it is imported itself, as it does the number of threads; explicit settings are left alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
+
+from fusec.workers import ONE_THREAD
+
+os.environ.update({**ONE_THREAD, **os.environ})
+
 import torch
 
 if not torch.cuda.is_available() and "TRITON_INTERPRET" not in os.environ:

@@ -82,8 +82,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _environment() -> Mapping[str, str]:
-    """Processes of one thread each, whose kernels are interpreted where there is no GPU."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    """Processes whose kernels are interpreted where there is no GPU."""
+    environment = dict(os.environ)
     if not torch.cuda.is_available():
         environment["TRITON_INTERPRET"] = "1"
     return environment
