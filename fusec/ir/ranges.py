@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import inf, isfinite, isinf, isnan
+from math import copysign, inf, isfinite, isinf, isnan
 from typing import TypeAlias
 
 from fusec.ir.arithmetic import Number, power
@@ -18,8 +18,8 @@ LARGEST_F32 = (2 - 2.0**-23) * 2.0**127
 LARGEST_F64 = (2 - 2.0**-52) * 2.0**1023
 LEAST_I64, MOST_I64 = -(2**63), 2**63 - 1
 
-_SMALL = 2.0**-20
-"""Stands for a number above 0 of which nothing else is known. It is less than 1/2, which rounding makes 0 of."""
+_SMALL = 2.0**-300
+"""Stands for a number above 0 of which nothing else is known: it is less than any that values are compared with."""
 
 _ERROR = 2.0**-18
 """More than the relative error of any function in f32."""
@@ -150,8 +150,7 @@ def at_corners(at: At, turns: Turns, args: Sequence[Range], largest: float) -> R
         found = whole(int(min(values)), int(max(values)))
     else:
         found = _of_reals(values, largest)
-        found = _with_infinities(found, at, finite, args)
-    return _with_sign(found, at, turns, args, is_whole)
+    return _with_infinities(_with_sign(found, at, finite, args), at, finite, args)
 
 
 def _value(at: At, corner: Sequence[Number], args: Sequence[Range]) -> Number:
@@ -164,17 +163,14 @@ def _ends(arg: Range, turns: tuple[float, ...], is_whole: bool) -> list[Number]:
     """The finite operands at which to look."""
     if not arg.has_finite:
         return []
-    zero_is_open = arg.nonzero
-    inner = [turn for turn in turns if arg.low <= turn <= arg.high and not (turn == 0 and zero_is_open)]
-    found = [arg.low, *(int(turn) if is_whole else turn for turn in inner), arg.high]
-    # A pole at 0 is met from both sides, and from one of them where the range ends there.
+    inner = (int(turn) if is_whole else turn for turn in turns if arg.low <= turn <= arg.high)
+    found = [arg.low, *inner, arg.high]
     return [end for value in found for end in (_sides(value, arg) if 0 in turns and not is_whole else (value,))]
 
 
 def _sides(value: Number, arg: Range) -> tuple[float, ...]:
-    if value != 0:
-        return (value,)
-    return (*((-0.0,) if arg.low < 0 else ()), *((0.0,) if arg.high > 0 or arg.low == 0 else ()))
+    """An end that is a pole, as it is met from each side. The number 0 itself counts as the limit from above."""
+    return (value,) if value != 0 else (-0.0, 0.0) if arg.low < 0 else (0.0,)
 
 
 def _of_reals(values: Sequence[Number], largest: float) -> Range:
@@ -207,14 +203,15 @@ def _with_infinities(found: Range, at: At, finite: Sequence[list[Number]], args:
 def _nearby(end: Number, arg: Range) -> Number:
     if end != 0 or not arg.nonzero:
         return end
-    return _SMALL if arg.low == 0 else -_SMALL
+    return _SMALL if arg.low == 0 else -_SMALL if arg.high == 0 else copysign(_SMALL, end)
 
 
-def _with_sign(found: Range, at: At, turns: Turns, args: Sequence[Range], is_whole: bool) -> Range:
+def _with_sign(found: Range, at: At, finite: Sequence[list[Number]], args: Sequence[Range]) -> Range:
     """The range with what follows from operands that are not 0 though their range ends there."""
-    if not any(arg.nonzero and 0 in (arg.low, arg.high) for arg in args) or not found.has_finite:
+    is_open = any(arg.nonzero and 0 in (arg.low, arg.high) for arg in args)
+    if not is_open or not found.has_finite or isinstance(found.low, int):
         return found
-    ends = [[_nearby(end, arg) for end in _ends(arg, own, is_whole)] for arg, own in zip(args, turns, strict=True)]
+    ends = [[_nearby(end, arg) for end in own] for own, arg in zip(finite, args, strict=True)]
     signs = [at(*point) for point in product(*ends)]
     if all(sign > 0 for sign in signs):
         return replace(found, low=max(found.low, 0), nonzero=True)
