@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sympy
 
-from fusec.codegen.signature import TORCH_DTYPES, dims_text, dtype_options, literal, sequence
+from fusec.codegen.signature import dims_text, dtype_options, literal, sequence
 from fusec.codegen.wrap import LIMIT
 from fusec.ir.divisions import divisions
+from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import SIZE, ChoiceParam, DimParam, DTypeParam, Graph, Solve, TensorParam
 from fusec.ir.reach import Reach, reaches
 from fusec.ir.repeat import repeated
@@ -109,7 +110,7 @@ def shape_text(dims: tuple[Dim, ...]) -> str:
 
 def dtype_text(element: Storage) -> str:
     """The dtype of a tensor that a call allocates: a type variable is one of the extents."""
-    return element.name if isinstance(element, DTypeVar) else TORCH_DTYPES[element.name]
+    return element.name if isinstance(element, DTypeVar) else TORCH_NAMES[element.name]
 
 
 def _dtype_lines(graph: Graph, face: Graph) -> list[str]:

@@ -20,6 +20,10 @@ TIME_LIMIT = 120.0
 """Seconds one kernel may take to compile. A kernel that fits its chip needs about one."""
 
 
+_WORTH_A_WORKER = 8
+"""Jobs that take about as long as it takes a compiler to start: both are some seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One specialisation of a kernel, as the launcher would ask for it.
@@ -141,7 +145,7 @@ def _spilled(resources: Resources) -> str:
 def measure(
     jobs: Sequence[Job], workers: int, done: Callable[[], None] = lambda: None, limit: float = TIME_LIMIT
 ) -> tuple[Verdict, ...]:
-    """The verdict of every job, in order. `workers` compilers run at once, each job may take `limit` seconds.
+    """The verdict of every job, in order. `workers` compilers run at once at most, each job may take `limit` seconds.
 
     `done` is called, from several threads, whenever a job that had to be compiled is finished.
     """
@@ -152,6 +156,7 @@ def measure(
         if not reason
     ]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    workers = min(workers, -(-len(compiled) // _WORTH_A_WORKER))
     answers = iter(run_jobs(WORKER, compiled, workers, limit, lambda _: done(), environment))
     return tuple(
         _without_figures(job, skipped=reason) if reason else _verdict(job, next(answers))

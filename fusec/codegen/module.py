@@ -11,7 +11,6 @@ import sympy
 from fusec.codegen.signature import (
     MISFITS,
     PLAIN_TYPES,
-    TORCH_DTYPES,
     dtype_options,
     item,
     literal,
@@ -24,6 +23,7 @@ from fusec.codegen.signature import (
     sequence,
 )
 from fusec.codegen.wrap import LIMIT, wrapped
+from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import ChoiceParam, Graph, Param, ScalarParam, TensorParam
 from fusec.ir.module import Module, Owned, Setting, Spread
 from fusec.ir.sizes import size_text
@@ -155,7 +155,7 @@ class _Writer:
 
     def _made(self, weight: Owned) -> str:
         element = self._graph.tensor(weight.name).element
-        dtype = "dtype" if isinstance(element, DTypeVar) else TORCH_DTYPES[element.name]
+        dtype = "dtype" if isinstance(element, DTypeVar) else TORCH_NAMES[element.name]
         sizes = [size_text(size) for size in weight.shape]
         made = f"{self._imports['parameter']}({', '.join([*sizes, 'device=device', f'dtype={dtype}'])})"
         if weight.name in self._settings:

@@ -6,22 +6,10 @@ import json
 from collections.abc import Iterable, Iterator
 from textwrap import dedent, fill, indent
 
+from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, Output, Param, ScalarParam, TensorParam
 from fusec.ir.types import Dim, DTypeVar, Kind, Storage, product_text
 
-TORCH_DTYPES: dict[str, str] = {
-    "f64": "torch.float64",
-    "f32": "torch.float32",
-    "f16": "torch.float16",
-    "bf16": "torch.bfloat16",
-    "f8e4m3": "torch.float8_e4m3fn",
-    "f8e5m2": "torch.float8_e5m2",
-    "i64": "torch.int64",
-    "i32": "torch.int32",
-    "i8": "torch.int8",
-    "u8": "torch.uint8",
-    "bool": "torch.bool",
-}
 PLAIN_TYPES = {Kind.REAL: "float", Kind.INT: "int", Kind.BOOL: "bool"}
 """What Python calls the numbers of each kind."""
 WIDTH = 116
@@ -47,7 +35,7 @@ def dims_text(dims: tuple[Dim, ...]) -> str:
 
 def dtype_options(storage: Storage) -> str:
     """The torch dtypes of a storage type, as a tuple."""
-    return sequence(TORCH_DTYPES[option.name] for option in storage.options)
+    return sequence(TORCH_NAMES[option.name] for option in storage.options)
 
 
 def literal(text: str) -> str:
@@ -71,7 +59,7 @@ def parameter(param: Param) -> str:
         case DimParam(name, _, inferred):
             return f"{name}: int | None = None" if inferred else f"{name}: int"
         case DTypeParam(name, _, dtype):
-            return f"{name}: torch.dtype" + (f" = {TORCH_DTYPES[dtype.name]}" if dtype else "")
+            return f"{name}: torch.dtype" + (f" = {TORCH_NAMES[dtype.name]}" if dtype else "")
         case ChoiceParam(name, _, default):
             return plain_parameter(name, "str", default)
 
@@ -173,7 +161,7 @@ def tensor_text(tensor: TensorParam | Output) -> str:
 
 
 def _options(variable: DTypeVar) -> str:
-    names = [TORCH_DTYPES[option.name].removeprefix("torch.") for option in variable.options]
+    names = [TORCH_NAMES[option.name].removeprefix("torch.") for option in variable.options]
     return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 

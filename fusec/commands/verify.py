@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fusec.driver.build import Verification
 from fusec.driver.record import FileRecord
 from fusec.workers import Failed, run_jobs
@@ -18,8 +16,11 @@ WORKER = "fusec.commands.verify_worker"
 TIME_LIMIT = 600.0
 """Seconds one op may take. In the interpreter it needs a few, on a GPU less."""
 
-EFFORT = {"cpu": (4, 3), "cuda": (20, 8)}
-"""By the kind of device, calls of an op by the launcher's own choice of plans, and calls that run each kernel."""
+INTERPRETER, GPU = (4, 3), (20, 8)
+"""Calls of an op by the launcher's own choice of plans, and calls that run each kernel."""
+
+
+_INTERPRETED = {**os.environ, "TRITON_INTERPRET": "1"}
 
 
 def verify_package(
@@ -30,48 +31,42 @@ def verify_package(
     A process of its own per worker: the interpreter has to be chosen before Triton is imported, and a kernel that
     takes its process down takes no build down.
     """
+    gpu = gpu_name()
     work: list[dict[str, Any]] = [
         {
             "package": str(folder),
             "module": record.module,
             "spec": str(path.resolve()),
             "op": op.name,
-            "effort": effort(),
+            "effort": GPU if gpu else INTERPRETER,
         }
         for path, record in files
         for op in record.ops
     ]
     reached = iter(range(1, len(work) + 1))
     progress(0, len(work))
-    answers = run_jobs(WORKER, work, jobs, TIME_LIMIT, lambda _: progress(next(reached), len(work)), environment())
-    return tuple(_verification(job["op"], answer) for job, answer in zip(work, answers, strict=True))
+    environment = dict(os.environ) if gpu else _INTERPRETED
+    answers = run_jobs(WORKER, work, jobs, TIME_LIMIT, lambda _: progress(next(reached), len(work)), environment)
+    where = gpu or "the Triton interpreter"
+    return tuple(_verification(job["op"], where, answer) for job, answer in zip(work, answers, strict=True))
+
+
+def gpu_name() -> str | None:
+    """The GPU of this machine; None where there is none. A worker looks, since to load PyTorch takes longest here."""
+    (found,) = run_jobs(WORKER, [{"gpu": True}], 1, TIME_LIMIT, lambda _: None, os.environ)
+    name: str | None = None if isinstance(found, Failed) else found["gpu"]
+    return name
 
 
 def probe_interpreter() -> str | None:
     """What the interpreter, made exact, still gets wrong on this machine; None when it rounds as hardware does."""
-    interpreted = {**os.environ, "TRITON_INTERPRET": "1"}
-    (answer,) = run_jobs(WORKER, [{"probe": True}], 1, TIME_LIMIT, lambda _: None, interpreted)
+    (answer,) = run_jobs(WORKER, [{"probe": True}], 1, TIME_LIMIT, lambda _: None, _INTERPRETED)
     fault: str | None = answer.reason if isinstance(answer, Failed) else answer["failure"]
     return fault
 
 
-def where() -> str:
-    """What ops are run on here, in words."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "the Triton interpreter"
-
-
-def effort() -> tuple[int, int]:
-    """How many calls of each op."""
-    return EFFORT["cuda" if torch.cuda.is_available() else "cpu"]
-
-
-def environment() -> dict[str, str]:
-    """The workers': interpreted where there is no GPU."""
-    return dict(os.environ) if torch.cuda.is_available() else {**os.environ, "TRITON_INTERPRET": "1"}
-
-
-def _verification(op: str, answer: Failed | dict[str, Any]) -> Verification:
+def _verification(op: str, where: str, answer: Failed | dict[str, Any]) -> Verification:
     if isinstance(answer, Failed):
-        return Verification(op, where(), None, f"the process that ran it {answer.reason}")
+        return Verification(op, where, None, f"the process that ran it {answer.reason}")
     told = {**answer, "not_run": tuple(answer["not_run"])}
-    return Verification(op, where(), **told)
+    return Verification(op, where, **told)

@@ -21,7 +21,9 @@ from fusec.workers import answer
 
 
 def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
-    """What `verify` finds, or None where the interpreter is only probed, or why something is wrong."""
+    """What `verify` finds, or why something is wrong; no failure where the interpreter is only probed, or the GPU."""
+    if "gpu" in job:
+        return {"gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
     with exact():
         try:
             if interpreting():

@@ -1,34 +1,52 @@
-"""Formats: the largest and the least numbers of the storage types."""
+"""Number formats of the storage types: their precision and range, and what PyTorch calls them."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
+from types import MappingProxyType
+
 from fusec.ir.types import DType, Kind
 
-_FULL = "f8e4m3"
-"""It has numbers where the others have infinities, and NaN in one code of each sign."""
+
+@dataclass(frozen=True, slots=True)
+class FloatFormat:
+    """A binary float format: stored fraction bits, exponent of the least normal number, largest finite number."""
+
+    mantissa: int
+    least_exponent: int
+    largest: float
+    saturates: bool = False
+    has_infinity: bool = True
 
 
-def largest_of(dtype: DType) -> float | int:
-    """The largest finite number of a type, which is `max_of` it."""
-    if dtype.kind is not Kind.REAL:
-        return limits(dtype)[1]
-    last = 2.0**-dtype.mantissa
-    return (2 - 2 * last) * 2.0 ** (_bias(dtype) + 1) if dtype.name == _FULL else (2 - last) * 2.0 ** _bias(dtype)
+FLOAT_FORMATS = MappingProxyType(
+    {
+        "f64": FloatFormat(52, -1022, sys.float_info.max),
+        "f32": FloatFormat(23, -126, (2 - 2.0**-23) * 2.0**127),
+        "f16": FloatFormat(10, -14, 65504.0),
+        "bf16": FloatFormat(7, -126, (2 - 2.0**-7) * 2.0**127),
+        "f8e4m3": FloatFormat(3, -6, 448.0, saturates=True, has_infinity=False),
+        "f8e5m2": FloatFormat(2, -14, 57344.0, saturates=True),
+    }
+)
 
-
-def least_of(dtype: DType) -> float:
-    """The least real number above 0 of a type."""
-    return 2.0 ** (1 - _bias(dtype) - dtype.mantissa)
-
-
-def has_infinity(dtype: DType) -> bool:
-    """Whether numbers of a type may be infinite."""
-    return dtype.kind is Kind.REAL and dtype.name != _FULL
-
-
-def saturates(dtype: DType) -> bool:
-    """Whether what is rounded to a type and is beyond it becomes its largest number."""
-    return dtype.kind is Kind.INT or dtype.bits == 8
+TORCH_NAMES = MappingProxyType(
+    {
+        "f64": "torch.float64",
+        "f32": "torch.float32",
+        "f16": "torch.float16",
+        "bf16": "torch.bfloat16",
+        "f8e4m3": "torch.float8_e4m3fn",
+        "f8e5m2": "torch.float8_e5m2",
+        "i64": "torch.int64",
+        "i32": "torch.int32",
+        "i8": "torch.int8",
+        "u8": "torch.uint8",
+        "bool": "torch.bool",
+    }
+)
+"""Storage type -> what PyTorch calls it. The packed `i4` has no name: torch has no tensor of two numbers to a byte."""
 
 
 def limits(dtype: DType) -> tuple[int, int]:
@@ -38,6 +56,22 @@ def limits(dtype: DType) -> tuple[int, int]:
     return -(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1) - 1
 
 
-def _bias(dtype: DType) -> int:
-    """The largest exponent that numbers have, but for those in place of infinities."""
-    return int(2 ** (dtype.bits - dtype.mantissa - 2) - 1)
+def largest_of(dtype: DType) -> float | int:
+    """The largest finite number of a type, which is `max_of` it."""
+    return FLOAT_FORMATS[dtype.name].largest if dtype.kind is Kind.REAL else limits(dtype)[1]
+
+
+def least_of(dtype: DType) -> float:
+    """The least real number above 0 of a type."""
+    form = FLOAT_FORMATS[dtype.name]
+    return 2.0 ** (form.least_exponent - form.mantissa)
+
+
+def has_infinity(dtype: DType) -> bool:
+    """Whether numbers of a type may be infinite."""
+    return dtype.kind is Kind.REAL and FLOAT_FORMATS[dtype.name].has_infinity
+
+
+def saturates(dtype: DType) -> bool:
+    """Whether what is rounded to a type and is beyond it becomes its largest number."""
+    return dtype.kind is Kind.INT or (dtype.kind is Kind.REAL and FLOAT_FORMATS[dtype.name].saturates)

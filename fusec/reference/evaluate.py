@@ -28,12 +28,13 @@ from fusec.ir.expressions import (
     Segment,
     operands,
 )
+from fusec.ir.formats import largest_of
 from fusec.ir.graph import Graph, Node, ScalarParam, TensorParam
 from fusec.ir.types import Axis, Kind, ValueType, union, without
 from fusec.reference.axes import Array, add_at, gather, load, merge_parts, scatter, segment, store, take_part
 from fusec.reference.bind import Binding, bind
 from fusec.reference.meaning import elementwise, reduction
-from fusec.reference.rounding import MEANING_DTYPES, as_kind, largest, round_to, widen
+from fusec.reference.rounding import MEANING_DTYPES, as_kind, round_to, widen
 
 
 def evaluate(
@@ -98,7 +99,7 @@ def source(graph: Graph, expr: Input | Scalar | Const | MaxOf | Index | Extent, 
             return Array(_number(value, kind, binding), ())
         case MaxOf(storage):
             dtype = binding.storage(storage)
-            return Array(_number(largest(dtype), dtype.kind, binding), ())
+            return Array(_number(largest_of(dtype), dtype.kind, binding), ())
         case Index(axis):
             return Array(torch.arange(binding.extent(axis), device=binding.device), (axis,))
         case Extent(dim):

@@ -7,28 +7,17 @@ target, in which every step but the rounding itself is exact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from fusec.ir.formats import FLOAT_FORMATS, TORCH_NAMES, FloatFormat, limits
 from fusec.ir.types import DType, Kind
 
-TORCH_DTYPES = MappingProxyType(
-    {
-        "f64": torch.float64,
-        "f32": torch.float32,
-        "f16": torch.float16,
-        "bf16": torch.bfloat16,
-        "f8e4m3": torch.float8_e4m3fn,
-        "f8e5m2": torch.float8_e5m2,
-        "i64": torch.int64,
-        "i32": torch.int32,
-        "i8": torch.int8,
-        "u8": torch.uint8,
-        "bool": torch.bool,
-    }
+TORCH_DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {name: getattr(torch, text.removeprefix("torch.")) for name, text in TORCH_NAMES.items()}
 )
 """Storage type -> torch dtype. The packed `i4` has none: torch has no tensor of two numbers to a byte."""
 
@@ -36,40 +25,11 @@ MEANING_DTYPES = MappingProxyType({Kind.REAL: torch.float64, Kind.INT: torch.int
 """The torch dtype in which the reference holds numbers of a kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class FloatFormat:
-    """A binary float format: stored fraction bits, exponent of the least normal number, largest finite number."""
-
-    mantissa: int
-    least_exponent: int
-    largest: float
-    saturates: bool = False
-
-
-FLOAT_FORMATS = MappingProxyType(
-    {
-        "f64": FloatFormat(52, -1022, torch.finfo(torch.float64).max),
-        "f32": FloatFormat(23, -126, torch.finfo(torch.float32).max),
-        "f16": FloatFormat(10, -14, 65504.0),
-        "bf16": FloatFormat(7, -126, torch.finfo(torch.bfloat16).max),
-        "f8e4m3": FloatFormat(3, -6, 448.0, saturates=True),
-        "f8e5m2": FloatFormat(2, -14, 57344.0, saturates=True),
-    }
-)
-
-
 def torch_dtype(dtype: DType) -> torch.dtype:
     """The torch dtype of a storage type; `NotImplementedError` for `i4`, which torch cannot hold."""
     if dtype.packed:
         raise NotImplementedError(f"the reference has no packed {dtype}: torch has no tensor of two numbers to a byte")
     return TORCH_DTYPES[dtype.name]
-
-
-def largest(dtype: DType) -> float | int:
-    """The largest finite number of a storage type, as `max_of` means it."""
-    if dtype.name in FLOAT_FORMATS:
-        return FLOAT_FORMATS[dtype.name].largest
-    return _integer_range(dtype)[1]
 
 
 def widen(stored: Tensor) -> Tensor:
@@ -123,7 +83,7 @@ def _round_to_float(values: Tensor, form: FloatFormat) -> Tensor:
 
 
 def _round_to_integer(values: Tensor, dtype: DType) -> Tensor:
-    low, high = _integer_range(dtype)
+    low, high = limits(dtype)
     if values.dtype != torch.float64:
         return values.to(torch.int64).clamp(low, high)
     # Converting a float beyond the limits of i64 is undefined: convert only what is inside.
@@ -131,11 +91,6 @@ def _round_to_integer(values: Tensor, dtype: DType) -> Tensor:
     inside = (whole >= low) & (whole <= high) & (whole < 2.0**63)  # `high` of i64, as a f64, is 2**63
     limit = torch.where(whole > 0, high, low).to(torch.int64)
     return torch.where(inside, torch.where(inside, whole, 0.0).to(torch.int64), limit)
-
-
-def _integer_range(dtype: DType) -> tuple[int, int]:
-    limits = torch.iinfo(torch_dtype(dtype))
-    return limits.min, limits.max
 
 
 def _last_place(values: Tensor, form: FloatFormat) -> Tensor:

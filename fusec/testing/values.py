@@ -10,8 +10,9 @@ from typing import TypeAlias
 import torch
 from torch import Generator, Tensor
 
+from fusec.ir.formats import FLOAT_FORMATS
 from fusec.ir.types import DType, Kind
-from fusec.reference.rounding import FLOAT_FORMATS, torch_dtype
+from fusec.reference.rounding import torch_dtype
 
 Shape: TypeAlias = tuple[int, ...]
 

@@ -19,11 +19,12 @@ from std_meanings import MEANINGS, Meaning, Row
 from torch import Tensor
 
 from fusec.ir.expressions import Elementwise, Reduce
+from fusec.ir.formats import largest_of
 from fusec.ir.graph import Graph
 from fusec.ir.types import DTYPES
 from fusec.lang.load import standard_library
 from fusec.numerics.precision import ERRORS, F32
-from fusec.reference.rounding import largest, round_to
+from fusec.reference.rounding import round_to
 
 WIDTH = 4
 ROWS = 240
@@ -122,7 +123,7 @@ def check(meaning: Meaning, rows: list[Row], found: Tensor, roundings: float) ->
     for value, off, result in zip(exact, reach, found.double().tolist(), strict=True):
         ends = [float(mp.mpf(value) + side * (off + underflow)) for side in (-1, 1)]
         low, high = (round_to(torch.tensor(end, dtype=torch.float64), dtype).item() for end in ends)
-        assert low <= result <= high or float(value) > largest(dtype), (
+        assert low <= result <= high or float(value) > largest_of(dtype), (
             f"{[[float(v) for v in row] for row in rows]}: {result!r} is not within [{low!r}, {high!r}], "
             f"exactly {float(value)!r}"
         )

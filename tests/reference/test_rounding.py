@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from fusec.ir.formats import FLOAT_FORMATS, largest_of, limits
 from fusec.ir.types import DTYPES, DType, Kind
-from fusec.reference.rounding import FLOAT_FORMATS, TORCH_DTYPES, largest, round_to, spacing, torch_dtype, widen
+from fusec.reference.rounding import TORCH_DTYPES, round_to, spacing, torch_dtype, widen
 
 SMALL_FLOATS = [DTYPES[name] for name in ("f16", "bf16", "f8e4m3", "f8e5m2")]
 INTEGERS = [DTYPES[name] for name in ("i64", "i32", "i8", "u8")]
@@ -30,7 +31,7 @@ def ladder(dtype: DType) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", SMALL_FLOATS, ids=str)
 def test_every_number_stays(dtype: DType) -> None:
     numbers = codes(dtype)
-    wanted = numbers.clamp(-largest(dtype), largest(dtype)) if FLOAT_FORMATS[dtype.name].saturates else numbers
+    wanted = numbers.clamp(-largest_of(dtype), largest_of(dtype)) if FLOAT_FORMATS[dtype.name].saturates else numbers
     assert torch.equal(round_to(numbers, dtype).nan_to_num(nan=-1.5), wanted.nan_to_num(nan=-1.5))
 
 
@@ -50,7 +51,7 @@ def test_midpoints_go_to_the_even_neighbour_and_their_sides_to_the_nearer(dtype:
 
 @pytest.mark.parametrize("dtype", SMALL_FLOATS, ids=str)
 def test_beyond_the_largest_number(dtype: DType) -> None:
-    top = largest(dtype)
+    top = largest_of(dtype)
     step = spacing(torch.tensor(top, dtype=F64), dtype).item()
     edge = torch.tensor([top + step / 2, math.nextafter(top + step / 2, 0.0), math.inf], dtype=F64)
     wanted = [top, top, top] if FLOAT_FORMATS[dtype.name].saturates else [math.inf, top, math.inf]
@@ -114,6 +115,17 @@ def test_every_dtype_is_covered() -> None:
     assert set(FLOAT_FORMATS) == {name for name, dtype in DTYPES.items() if dtype.kind is Kind.REAL}
     with pytest.raises(NotImplementedError, match="i4"):
         torch_dtype(DTYPES["i4"])
+
+
+@pytest.mark.parametrize("dtype", [dtype for dtype in DTYPES.values() if not dtype.packed], ids=str)
+def test_formats_are_those_of_torch(dtype: DType) -> None:
+    if dtype.kind is Kind.REAL:
+        about = torch.finfo(torch_dtype(dtype))
+        form = FLOAT_FORMATS[dtype.name]
+        assert (form.largest, 2.0**form.least_exponent, 2.0**-form.mantissa) == (about.max, about.tiny, about.eps)
+    elif dtype.kind is Kind.INT:
+        about = torch.iinfo(torch_dtype(dtype))
+        assert limits(dtype) == (about.min, about.max)
 
 
 def test_widening_is_exact() -> None:

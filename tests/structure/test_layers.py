@@ -37,7 +37,12 @@ LAYERS = (
     Layer("passes.pipeline", ("diagnostics", "ir", "passes"), ("sympy",)),
     Layer("passes.widened_dots", ("diagnostics", "ir", "passes"), ("sympy",)),
     Layer("passes.warnings", ("diagnostics", "ir", "passes"), ("sympy",)),
-    Layer("reference", ("diagnostics", "ir.types", "ir.ops", "ir.expressions", "ir.graph"), ("sympy", "torch")),
+    Layer("reference.emit", ("diagnostics", "ir"), ("sympy",)),
+    Layer(
+        "reference",
+        ("diagnostics", "ir.types", "ir.formats", "ir.ops", "ir.expressions", "ir.graph"),
+        ("sympy", "torch"),
+    ),
     Layer("numerics", ("diagnostics", "ir", "reference"), ("sympy", "torch")),
     Layer("codegen.gate_worker", ("workers", "runtime.launch"), ("triton",)),
     Layer(

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fusec.codegen.names import IMPORTS
-from fusec.codegen.signature import TORCH_DTYPES
 from fusec.codegen.triton import SPELLED, TRITON_DTYPES
+from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.ops import ELEMENTWISE, PREFIX, REDUCTIONS
 from fusec.ir.reserved import MODULE, is_word
 from fusec.ir.types import DTYPES
@@ -17,7 +17,6 @@ from fusec.lang.build_tree import BINARY, UNARY
 from fusec.numerics.operations import OPERATIONS
 from fusec.numerics.precision import ERRORS
 from fusec.passes.kernel import blocks
-from fusec.reference import rounding
 from fusec.reference.emit.spelling import SPELLINGS
 from fusec.reference.meaning import ELEMENTWISE_MEANING, REDUCTION_MEANING
 from fusec.runtime import overlap
@@ -37,8 +36,7 @@ STORED = {name for name, dtype in DTYPES.items() if not dtype.packed}
         ("codegen: Triton text", SPELLED, ELEMENTWISE),
         ("language: signs between operands", BINARY, {op.symbol for op in ELEMENTWISE.values() if op.symbol}),
         ("language: signs in front", UNARY, set(PREFIX.values())),
-        ("reference: torch dtypes", rounding.TORCH_DTYPES, STORED),
-        ("codegen: torch dtypes", TORCH_DTYPES, STORED),
+        ("ir: torch names", TORCH_NAMES, STORED),
         ("codegen: Triton dtypes", TRITON_DTYPES, STORED),
     ],
 )

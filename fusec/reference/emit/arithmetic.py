@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import struct
 from typing import assert_never
-
-import torch
 
 from fusec.ir.ops import ELEMENTWISE, Result
 from fusec.ir.types import Kind, ValueType
@@ -102,6 +101,7 @@ def _where(context: Context, args: list[Value]) -> Text:
 def _is_short(code: str) -> bool:
     """Whether `code` is a literal that f32 holds exactly."""
     try:
-        return torch.tensor(float(code)).item() == float(code)
-    except ValueError:
+        number = float(code)
+        return struct.unpack("f", struct.pack("f", number)) == (number,)
+    except (ValueError, OverflowError):
         return False

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fusec.ir.formats import FLOAT_FORMATS, TORCH_NAMES
 from fusec.ir.graph import DimParam, Graph
 from fusec.ir.types import Axis, Dim, DType, Kind, Lead, Storage
 from fusec.reference.emit.extents import extent_text, named_axes
 from fusec.reference.emit.layout import axis_ranks, root
 from fusec.reference.emit.names import Names
 from fusec.reference.emit.spelling import Text
-from fusec.reference.rounding import FLOAT_FORMATS, torch_dtype
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Context:
     def dtype(self, storage: Storage) -> str:
         """A storage type: the variable of a type variable, the torch dtype of any other."""
         if isinstance(storage, DType):
-            return str(torch_dtype(storage))
+            return TORCH_NAMES[storage.name]
         self.needs.add(self.types[storage.name])
         return self.types[storage.name]
 

@@ -22,6 +22,7 @@ from fusec.ir.expressions import (
     Scalar,
     Segment,
 )
+from fusec.ir.formats import FLOAT_FORMATS, TORCH_NAMES, largest_of
 from fusec.ir.graph import Node
 from fusec.ir.types import DTYPES, Axis, DType, DTypeVar, Kind, Lead, Storage, union, without
 from fusec.reference.emit.arithmetic import apply
@@ -30,7 +31,6 @@ from fusec.reference.emit.layout import split_axes
 from fusec.reference.emit.moves import merge, part
 from fusec.reference.emit.spelling import COMPARISON, SUM, Text, call, infix, literal
 from fusec.reference.emit.values import Value, aligned
-from fusec.reference.rounding import FLOAT_FORMATS, largest, torch_dtype
 
 
 def expression(context: Context, node: Node, args: list[Value], keep: bool) -> Value:
@@ -107,7 +107,7 @@ def cast(context: Context, value: Value, storage: Storage) -> Value:
 def _limits(storage: Storage) -> str:
     if not isinstance(storage, DType) or not saturates(storage) or storage.bits == 64:
         return ""
-    high = largest(storage)
+    high = largest_of(storage)
     low = -high if storage.kind is Kind.REAL else -high - 1 if storage.name != "u8" else 0
     return f".clamp({low}, {high})"
 
@@ -125,8 +125,8 @@ def _largest(context: Context, storage: Storage) -> Text:
         limits = "finfo" if storage.kind is Kind.REAL else "iinfo"
         return Text(f"torch.{limits}({context.dtype(storage)}).max")
     if storage.kind is Kind.REAL and FLOAT_FORMATS[storage.name].largest > 1e6:
-        return Text(f"torch.finfo({torch_dtype(storage)}).max")
-    return literal(largest(storage))
+        return Text(f"torch.finfo({TORCH_NAMES[storage.name]}).max")
+    return literal(largest_of(storage))
 
 
 def _positions(context: Context, axis: Axis) -> Text:

@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import assert_never
 
 from fusec.diagnostics import InternalError
+from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import (
     SIZE,
     ChoiceParam,
@@ -27,7 +28,6 @@ from fusec.reference.emit.extents import solved_text
 from fusec.reference.emit.prelude import BUILTINS, PRELUDE, prelude, with_callees
 from fusec.reference.emit.readings import Readings
 from fusec.reference.emit.spelling import literal
-from fusec.reference.rounding import torch_dtype
 
 _PRECISION = "Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it."
 
@@ -101,7 +101,7 @@ def _parameter(param: Param) -> str:
         case DimParam(name, inferred=inferred):
             return f"{name}: int | None = None" if inferred else f"{name}: int"
         case DTypeParam(name, default=default):
-            return f"{name}: torch.dtype" + (f" = {torch_dtype(default)}" if default else "")
+            return f"{name}: torch.dtype" + (f" = {TORCH_NAMES[default.name]}" if default else "")
         case ChoiceParam(name, default=default):
             return f"{name}: str" if default is None else f'{name}: str = "{default}"'
         case _:
