@@ -115,7 +115,7 @@ def product_tile(
     # A step of f32 takes twice the registers: with several dots there are none left for a long one.
     longest = 64 if itemsize <= 2 else 32 if tf32 and dots == 1 else 16
     step = min(max(padded(inner), 16), longest)
-    warps = min(max(side * block * dots // 2048, 4), 8)
+    warps = min(max(padded(side * block * dots // 2048), 4), 8)
     stages = 3 if (side + block * dots) * step * itemsize * 3 <= 96 * 1024 else 2
     ways = [{"num_warps": count, "num_stages": stages} for count in dict.fromkeys((warps, 8))]
     return Tile(side, block, step, tuple(ways))
