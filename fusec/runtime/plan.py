@@ -134,6 +134,16 @@ class CopyingPlan(Plan):
         self._plan = plan
 
     @property
+    def kernels(self) -> tuple[str, ...]:
+        """The kernels that a call launches, by name."""
+        return self._plan.kernels
+
+    @property
+    def programs(self) -> int:
+        """How many programs a call launches."""
+        return self._plan.programs
+
+    @property
     def spills(self) -> int:
         """Bytes that a thread spills in the worst of the kernels compiled so far."""
         return self._plan.spills

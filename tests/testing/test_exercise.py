@@ -15,10 +15,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "ops"))
 from catalogue import Op, all_ops
 from compiled import compiled, imported
 
+from fusec.runtime import Op as Registered
 from fusec.runtime.interpreter import exact
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.exercise import Effort, Record, exercise, reached
+from fusec.testing.exercise import Effort, Record, exercise, kernels, planned, reached
 
 OPS = {op.name: op for op in all_ops()}
 
@@ -46,6 +47,20 @@ where N % 16 == 0, K == 3 * N:
     c = sum(x, over=N)
 """,
 }
+
+
+SCATTERED = "op scattered(x: f32[..., N]) -> y: f32[N]:\n    y = sum(x, over=...)\n"
+
+
+def test_a_call_that_is_copied_tells_its_kernels(tmp_path: Path, device: torch.device) -> None:
+    (op,) = compiled(SCATTERED, tmp_path)
+    registered = next(each for each in vars(op.module).values() if isinstance(each, Registered))
+    x = torch.ones(2, 3, 4, 5, 6, device=device).permute(3, 1, 0, 2, 4)
+    found, programs = planned(registered, op.call, {"x": x})
+    with exact():
+        assert op.call(x).tolist() == [120.0] * 6
+    assert found == kernels(registered) != frozenset()
+    assert programs == sum(plan.programs for plan in registered.plans) > 0
 
 
 @pytest.mark.parametrize("name", OPS)
