@@ -129,8 +129,8 @@ class ChoiceWriter:
         sizing += [f"chunk = {_chunk(chunk, size, inner)}", f"warps = tiles.warps({_step(inner)}, thread=8)"]
         blocks |= {
             block_name(stage.stream[-1]): "chunk",
-            "CHUNKS": f"{factor(size)} // chunk",
-            "REST": f"{factor(size)} % chunk != 0",
+            "FULL_STEPS": f"{factor(size)} // chunk",
+            "HAS_TAIL": f"{factor(size)} % chunk != 0",
         }
         rows = count((*stage.rows, *((stage.block,) if stage.block else ())))
         loop = f"tiles.prefers_loop({rows}, {self._extents.row_length((*stage.stream, *stage.tile))})"

@@ -60,7 +60,7 @@ def tile_blocks(stage: Stage) -> dict[str, str]:
     names = [block_name(axis) for (axis,) in _cut(stage)]
     sizes = dict(zip(names, ("tile.side", "tile.block", "tile.step"), strict=True))
     inner = factor(count(stage.stream[-1:]))
-    loop = {"CHUNKS": f"{inner} // tile.step", "REST": f"{inner} % tile.step != 0"}
+    loop = {"FULL_STEPS": f"{inner} // tile.step", "HAS_TAIL": f"{inner} % tile.step != 0"}
     return sizes | ({"SPLITS": "tile.splits"} if stage.split else loop)
 
 

@@ -6,7 +6,7 @@ from fusec.codegen.signature import chooses_real
 from fusec.codegen.sizes import SizeWriter
 from fusec.ir.graph import ChoiceParam, Graph
 from fusec.ir.kernel import Kernel
-from fusec.passes.kernel.blocks import BEGIN, EARLY, END, OVERLAP, WIDTH
+from fusec.passes.kernel.blocks import BEGIN, END, OVERLAP, PREFETCH, VEC
 
 _APART = "contract=False,  # a declared cast stands between a product and a sum"
 
@@ -74,10 +74,10 @@ class LaunchWriter:
     def _fixed(self, kernel: Kernel, grid: str, blocks: dict[str, str]) -> str:
         """The compile-time arguments by name."""
         named = {name: text for name, text in blocks.items() if name in (*kernel.varying, *kernel.blocks)}
-        if EARLY in kernel.blocks:
-            named[EARLY] = f"tiles.is_few({grid})"
-        if WIDTH in kernel.blocks:
-            named[WIDTH] = "width"
+        if PREFETCH in kernel.blocks:
+            named[PREFETCH] = f"tiles.is_few({grid})"
+        if VEC in kernel.blocks:
+            named[VEC] = "width"
         if OVERLAP in kernel.blocks:
             named[OVERLAP] = "overlap"
         named["INDEX"] = "index"

@@ -19,7 +19,7 @@ from fusec.ir.kernel import Kernel, RowIndex
 from fusec.ir.sizes import size_text
 from fusec.ir.statements import Let, Name, Statement
 
-CONTEXT = ("chained", "aligned")
+CONTEXT = ("chained",)
 """What every template is given of the kernel."""
 
 

@@ -6,7 +6,17 @@ from typing import assert_never
 
 import sympy
 
-from fusec.codegen.triton import WHOLES, bracketed, count_text, dtype_text, expanded, fill_text, long_text, saturates
+from fusec.codegen.triton import (
+    WHOLES,
+    aligned_text,
+    bracketed,
+    count_text,
+    dtype_text,
+    expanded,
+    fill_text,
+    long_text,
+    saturates,
+)
 from fusec.codegen.values import ATOM, ValuePrinter
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.sizes import size_text
@@ -39,7 +49,7 @@ from fusec.ir.statements import (
     Whole,
 )
 from fusec.ir.types import DType, Kind
-from fusec.passes.kernel.blocks import EARLY
+from fusec.passes.kernel.blocks import PREFETCH
 
 
 class StatementPrinter:
@@ -156,7 +166,8 @@ class StatementPrinter:
             return text
         if not along.terms and offset != 1 and text == size_text(offset):
             text = f"tl.cast({text}, {WHOLES[Whole.INDEX]})"
-        return f"{f'({text})' if len(terms) > 1 or ' + ' in text else text} * {size_text(along.stride)}"
+        stride = f"({aligned_text(along.stride)})" if along.aligned else size_text(along.stride)
+        return f"{f'({text})' if len(terms) > 1 or ' + ' in text else text} * {stride}"
 
     def _term(self, value: Value, factor: sympy.Expr, dims: Dims, pair: bool, exact: bool) -> str:
         text = self._values.text(value, ATOM)
@@ -182,7 +193,7 @@ def _test(test: Test) -> str:
         case Chosen(flag, option):
             return f'{flag} == "{option}"'
         case Early(late):
-            return f"not {EARLY}" if late else EARLY
+            return f"not {PREFETCH}" if late else PREFETCH
         case FirstPrograms(blocks):
             return f"pid < {blocks_text(blocks)}" if blocks else "pid == 0"
         case _:

@@ -11,6 +11,7 @@ from fusec.ir.ops import PREFIX
 from fusec.ir.sizes import operand_text, size_text
 from fusec.ir.statements import Dims, DTypeRef, ElementOf, Whole
 from fusec.ir.types import Kind
+from fusec.passes.kernel.blocks import VEC
 
 TRITON_DTYPES: dict[str, str] = {
     "f64": "tl.float64",
@@ -98,6 +99,9 @@ SPELLED = {*INFIX, *CALLS, *BY_KIND, *PREFIX}
 WHOLES: dict[Whole, str] = {Whole.LONG: "tl.int64", Whole.INDEX: "INDEX"}
 """Integers of more than 32 bits; INDEX is chosen at run time."""
 
+TAIL = "TAIL"
+"""The variable of a loop that is 0 in whole steps and 1 in what is left of the axis."""
+
 EITHER = "REAL"
 """The type of reals where it is chosen at run time, f32 or f64."""
 
@@ -161,6 +165,11 @@ def long_text(size: sympy.Expr) -> str:
     """An extent that is counted beyond: the end of its last block, or the next step of a loop, may need more bits."""
     text = count_text(size, Whole.INDEX)
     return f"tl.cast({text}, {WHOLES[Whole.INDEX]})" if size.free_symbols and text == size_text(size) else text
+
+
+def aligned_text(size: sympy.Expr) -> str:
+    """An extent or a stride, so that the compiler sees that VEC divides it, and so many neighbours are one access."""
+    return f"{size_text(size)} // {VEC} * {VEC}"
 
 
 def cast_text(text: str, type: str, dims: Dims) -> str:

@@ -12,7 +12,9 @@ from fusec.codegen.triton import (
     FOLDS,
     INFIX,
     LARGEST,
+    TAIL,
     WHOLES,
+    aligned_text,
     cast_text,
     count_text,
     dtype_text,
@@ -195,11 +197,14 @@ class ValuePrinter:
                 return text
             case IsZero(index):
                 return f"({index.text} == 0)"
-            case InRange(index, size, looked_up, even):
+            case InRange(index, size, looked_up, even, tail, aligned):
                 text = self.text(index, ATOM)
                 # An index of a tile is in the type of offsets, one of rows or from memory may be of 64 bits.
                 narrow = not looked_up and index.dims != ("row",)
-                above = f"{text} < {count_text(size, Whole.INDEX if narrow else Whole.LONG)}"
+                end = aligned_text(size) if aligned else count_text(size, Whole.INDEX if narrow else Whole.LONG)
+                above = f"{text} < {end}"
+                if tail:
+                    return f"(({above}) | ({TAIL} == 0))"
                 if even:
                     return f"(({above}) | {even})"
                 return f"(({text} >= 0) & ({above}))" if looked_up else f"({above})"

@@ -22,6 +22,9 @@ def wrapped(line: str, depth: int = 0) -> list[str]:
         return [line]
     start, end = opening
     items = split(line[start + 1 : end], ", ")
+    together = f"{indent}    {', '.join(items)}"
+    if len(items) > 1 and len(together) + 4 * depth <= LIMIT:
+        return [line[: start + 1], together, f"{indent}{line[end:]}"]
     inner = [part for item in items for part in _item(f"{indent}    {item},", depth)]
     return [line[: start + 1], *inner, f"{indent}{line[end:]}"]
 

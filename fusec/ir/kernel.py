@@ -73,13 +73,12 @@ class Walk:
 class Sweep:
     """A pass over the streamed axes: what stands before the loop, its step, and what follows from its sums.
 
-    Without a `walk` the loop takes whole tiles alone, and the `tail` is the step for what is left of the axis.
+    Without a `walk` the loop takes whole tiles first, whose masks are always true, and then what is left of the axis.
     """
 
     before: tuple[Statement, ...]
     walk: Walk | None
     step: Step
-    tail: Step | None
     after: tuple[Statement, ...]
 
 
@@ -113,7 +112,7 @@ class RowLoop:
     """One row per program, walked in a loop, once for every reduction that waits for another one."""
 
     template: ClassVar[str] = "row_loop"
-    variables: ClassVar[frozenset[str]] = ORDER | {"start"}
+    variables: ClassVar[frozenset[str]] = ORDER | {"TAIL", "start"}
     blocks: Cut | None
     rows: Rows
     tile: tuple[AxisIndex, ...]
@@ -155,7 +154,7 @@ class Gemm:
     """
 
     template: ClassVar[str] = "gemm"
-    variables: ClassVar[frozenset[str]] = TILE | {"pid", "split", "start", "step", "outer"}
+    variables: ClassVar[frozenset[str]] = TILE | {"pid", "split", "TAIL", "start", "step", "outer"}
     split_k: bool
     m: Cut
     n: Cut

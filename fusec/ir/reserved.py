@@ -14,7 +14,8 @@ from fusec.ir.kernel import VARIABLES
 from fusec.ir.types import Quotient
 
 KERNEL = frozenset(
-    {"CHUNKS", "EARLY", "INDEX", "OVERLAP", "REAL", "REST", "ROWS", "SPLITS", "WIDTH", "device", "tl", "torch"}
+    {"FULL_STEPS", "HAS_TAIL", "INDEX", "OVERLAP", "PREFETCH", "REAL", "ROWS", "SPLITS", "TAIL", "VEC"}
+    | {"device", "tl", "torch"}
     | {"debug", "enable_fp_fusion", "grid", "instrumentation_mode", "launch_pdl", "maxnreg", "num_ctas", "num_stages"}
     | {"num_warps", "triton", "warmup", "backend", "options", "params", "specialization", "specialize_impl"}
 )

@@ -8,7 +8,7 @@ from typing import assert_never
 
 import sympy
 
-from fusec.ir.kernel import Kernel, Results, RowIndex, Rows, Skeleton, Step, Sweep, Total, Walk
+from fusec.ir.kernel import Kernel, Results, RowIndex, Rows, Skeleton, Sweep, Total, Walk
 from fusec.ir.show_statements import show_mask, show_name, show_statements
 from fusec.ir.sizes import size_text
 from fusec.ir.statements import AxisIndex, Cut, Name, Statement
@@ -72,16 +72,11 @@ def _sweep(sweep: Sweep) -> Iterator[str]:
     yield from _slot("before", sweep.before)
     if sweep.walk:
         yield f"walk: {_walk(sweep.walk)}"
-    for name, step in (("step", sweep.step), ("tail", sweep.tail)):
-        if step:
-            yield f"{name}: {'; '.join([*map(_index, step.outer), _axis(step.index)])}"
-            yield from _indented(_body(step))
+    step = sweep.step
+    yield f"step: {'; '.join([*map(_index, step.outer), _axis(step.index)])}"
+    yield from _indented(show_statements(step.values))
+    yield from _indented(_results(step.results))
     yield from _slot("after", sweep.after)
-
-
-def _body(step: Step) -> Iterator[str]:
-    yield from show_statements(step.values)
-    yield from _results(step.results)
 
 
 def _results(results: Results) -> Iterator[str]:

@@ -180,8 +180,9 @@ def _masked(mask: tuple[Condition, ...]) -> list[str]:
 
 def _condition(condition: Condition) -> str:
     match condition:
-        case InRange(index, size, looked_up, even):
+        case InRange(index, size, looked_up, even, tail):
             inside = f"{'0 <= ' if looked_up else ''}{_value(index)} < {size_text(size)}"
+            even = "before the tail" if tail else even
             return f"({inside} or {even})" if even else inside
         case IsZero(index):
             return f"{index.text} == 0"

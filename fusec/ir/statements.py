@@ -179,13 +179,16 @@ Value: TypeAlias = (
 class InRange:
     """`index < size`, and `0 <= index` when the index comes from memory.
 
-    `even` names the compile-time flag that says that no lane is outside.
+    `even` names the compile-time flag that says that no lane is outside; of a loop with a `tail` none is but there.
+    Of an `aligned` size it is known at compile time how many neighbours divide it.
     """
 
     index: Value
     size: sympy.Expr
     looked_up: bool = False
     even: str = ""
+    tail: bool = False
+    aligned: bool = False
 
     @property
     def dims(self) -> Dims:
@@ -216,11 +219,15 @@ Condition: TypeAlias = InRange | IsZero | MaskName
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """A position along one stored dimension: sum of coefficient * index, plus offset, times the stride."""
+    """A position along one stored dimension: sum of coefficient * index, plus offset, times the stride.
+
+    Of an `aligned` stride it is known at compile time how many neighbours divide it.
+    """
 
     terms: tuple[tuple[Value, sympy.Expr], ...]
     offset: sympy.Expr
     stride: sympy.Expr
+    aligned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def parsed(name: str) -> nodes.Template:
 def assigned(text: str) -> Iterator[str]:
     """The variables that the lines of a template give a value, those whose names are not from a slot."""
     for line in re.sub(r"\{#.*?#\}", "", text, flags=re.DOTALL).splitlines():
-        found = re.match(r"\s*(?:for )?([a-z_]\w*(?:, [a-z_]\w*)*) (?:=|in) ", line)
+        found = re.match(r"\s*(?:for )?([A-Za-z_]\w*(?:, [a-z_]\w*)*) (?:=|in) ", line)
         if found:
             yield from found[1].split(", ")
 

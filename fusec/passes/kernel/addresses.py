@@ -69,20 +69,21 @@ class Addresses:
         tile: list[Along] = []
         looked: list[Condition] = []
         for position, stride in zip(positions, self._target.strides(tensor), strict=True):
+            about = (stride, stride.name in self._grid.aligned)
             match position:
                 case Lookup(number, size):
                     index = indices[number]
                     looked.append(InRange(index, size, looked_up=True))
                     offset = AsWhole(index, Whole.INDEX, index.dims)
-                    (row if _is_row(index) else tile).append(Along(((offset, sympy.S.One),), sympy.S.Zero, stride))
+                    (row if _is_row(index) else tile).append(Along(((offset, sympy.S.One),), sympy.S.Zero, *about))
                 case Affine(terms, offset):
                     found = [(scope.index(axis), factor) for axis, factor in terms]
                     here = tuple(term for term in found if _is_row(term[0]))
                     rest = tuple(term for term in found if not _is_row(term[0]))
                     if here:
-                        row.append(Along(here, sympy.S.Zero, stride))
+                        row.append(Along(here, sympy.S.Zero, *about))
                     if rest or offset != 0:
-                        tile.append(Along(rest, offset, stride))
+                        tile.append(Along(rest, offset, *about))
         pointer = self._row_pointer(tensor, tuple(row), scope)
         dims = self._grid.order({*pointer.dims, *_dims(tuple(tile))})
         mask = self.mask(position_axes(positions) if axes is None else axes, dims, scope)

@@ -7,10 +7,10 @@ from fusec.ir.plan import Stage, known_extent
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import Axis, Fixed, Named, Quotient, Twin, without
 
-EARLY = "EARLY"
+PREFETCH = "PREFETCH"
 """The compile-time flag of a kernel that loads before its reductions what all rows share."""
 
-WIDTH = "WIDTH"
+VEC = "VEC"
 """The compile-time number that divides where rows begin and end, if Triton does not see that itself."""
 
 OVERLAP = "OVERLAP"
@@ -37,7 +37,7 @@ def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
     if stage.boxes:
         names += [GROUP, DOWN, ACROSS]
     elif len(stage.stream) == 1 and not stage.split:
-        names += ["CHUNKS", "REST"]
+        names += ["FULL_STEPS", "HAS_TAIL"]
     return (*names, "INDEX")
 
 

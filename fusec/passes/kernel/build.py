@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from fusec.diagnostics import InternalError
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
 from fusec.ir.flow import Load, Store, lookups, store_axes, store_operands
 from fusec.ir.kernel import (
@@ -29,10 +28,12 @@ from fusec.ir.kernel import (
 )
 from fusec.ir.plan import Stage
 from fusec.ir.statements import (
+    Along,
     Assign,
     Branch,
     ElementOf,
     FirstPrograms,
+    InRange,
     Largest,
     Name,
     Product,
@@ -43,7 +44,7 @@ from fusec.ir.statements import (
     Value,
 )
 from fusec.passes.kernel.addresses import Addresses
-from fusec.passes.kernel.blocks import BEGIN, EARLY, END, OVERLAP, WIDTH
+from fusec.passes.kernel.blocks import BEGIN, END, OVERLAP, PREFETCH, VEC
 from fusec.passes.kernel.boxed import Boxed
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.family import family_of
@@ -191,46 +192,35 @@ class _KernelBuilder:
         )
 
     def _sweep(self, ends: list[NodeId], outs: list[Store], last: bool) -> Sweep:
-        """One pass over the loop axes: whole steps without masks first, then what is left, or all steps alike."""
-        accumulators: dict[NodeId, Name] = {}
-        walk = self._grid.walk()
-        step = self._body(ends, outs, last, accumulators, whole=walk is None)
+        """One pass over the loop axes."""
+        body = Scope(self._root, axes=self._facts.stage.stream, last_read=last)
+        outer, index = self._grid.step(body)
+        accumulators = {number: self._step(number, body) for number in ends}
+        values = body.taken()
+        step = Step(outer, index, values, self._results(outs, body))
         before = self._root.taken()
-        tail = self._body(ends, outs, last, accumulators, whole=False) if walk is None else None
-        if self._root.statements:
-            raise InternalError("build_kernels", "a tail needs what whole steps do not", repr(self._root.statements))
         for number, total in accumulators.items():
             if isinstance(self._facts.nodes[number].expr, Dot):
                 self._root.values[number] = total
                 continue
             folded = self._reductions.folded(number, total)
             self._root.values[number] = self._naming.assign(number, folded, self._root)
-        return Sweep(before, walk, step, tail, self._root.taken())
+        return Sweep(before, self._grid.walk(), step, self._root.taken())
 
-    def _body(
-        self, ends: list[NodeId], outs: list[Store], last: bool, accumulators: dict[NodeId, Name], *, whole: bool
-    ) -> Step:
-        body = Scope(self._root, axes=self._facts.stage.stream, last_read=last)
-        outer, index = self._grid.step(body, whole)
-        for number in ends:
-            self._step(number, accumulators, body)
-        values = body.taken()
-        return Step(outer, index, values, self._results(outs, body))
-
-    def _step(self, number: NodeId, accumulators: dict[NodeId, Name], body: Scope) -> None:
+    def _step(self, number: NodeId, body: Scope) -> Name:
         """Add to an accumulator, which is started before the loop."""
         expr = self._facts.nodes[number].expr
         if isinstance(expr, Dot):
             a, b = self._values.factors(expr, body)
             dims = self._grid.order({dim for factor in (a, b) for dim in factor.dims} - set(map(str, expr.axes)))
-            total = accumulators.get(number) or self._accumulator(number, self._reductions.zeros(dims))
+            total = self._accumulator(number, self._reductions.zeros(dims))
             step: Value = Product(a, b, total, dims, expr.precision)
         else:
             value = self._values.reduced(number, body)
-            total = accumulators.get(number) or self._accumulator(number, self._reductions.start(number, value))
+            total = self._accumulator(number, self._reductions.start(number, value))
             step = self._reductions.step(number, total, value)
-        accumulators[number] = total
         body.statements.append(Assign(total, step))
+        return total
 
     def _accumulator(self, number: NodeId, start: Value) -> Name:
         """The name of an accumulator, with a line that starts it before the loop."""
@@ -256,7 +246,8 @@ class _KernelBuilder:
         used = {*loaded, *stored, *selectors, *_types(skeleton)}
         pointers = [name for name in graph.stored if name in used]
         integers = self._grid.integers(skeleton)
-        aligned = self._grid.aligned(integers) if pointers else ()
+        marked = _aligned(skeleton)
+        aligned = tuple(name for name in integers if name in marked)
         flags = dict.fromkeys(expr.selector.upper() for expr in choices if expr.selector not in selectors)
         return Kernel(
             name,
@@ -268,8 +259,8 @@ class _KernelBuilder:
             self._grid.structure,
             (
                 *self._grid.blocks,
-                *([EARLY] if self._values.has_deferred else []),
-                *([WIDTH] if aligned else []),
+                *([PREFETCH] if self._values.has_deferred else []),
+                *([VEC] if aligned else []),
                 *([OVERLAP] if self._target.chained else []),
             ),
             tuple(flags),
@@ -299,6 +290,19 @@ def _types(tree: object) -> set[str]:
 
 def _parts(tree: Any) -> set[str]:
     return _types([getattr(tree, field.name) for field in fields(tree)])
+
+
+def _aligned(tree: object) -> set[str]:
+    """The extents and strides of which statements say that neighbours divide them."""
+    match tree:
+        case tuple():
+            return {name for item in tree for name in _aligned(item)}
+        case Along(stride=size, aligned=True) | InRange(size=size, aligned=True):
+            return {str(size)}
+        case _ if is_dataclass(tree):
+            return _aligned(tuple(getattr(tree, field.name) for field in fields(tree)))
+        case _:
+            return set()
 
 
 def _before_stores(statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], bool, tuple[Statement, ...]]:

@@ -43,6 +43,7 @@ class Grid:
         self.dims: Dims = ("row", *(str(axis) for axis in without(stage.order, stage.rows)), "split")
         self.blocks = block_sizes(stage, target.known)
         self.structure = structure(stage)
+        self.aligned = self._aligned()
         self.row_mask: MaskName | None = None
         self.rows = Rows(None, ())
         self.side: Cut | None = None
@@ -82,10 +83,10 @@ class Grid:
             return None
         return Walk(product_extent(tuple(outer)) if outer else None, extent(inner), self.size_of(inner))
 
-    def step(self, body: Scope, whole: bool) -> tuple[tuple[RowIndex, ...], AxisIndex]:
-        """The indices of the streamed axes in the body of a loop; of a `whole` step all lanes are inside."""
+    def step(self, body: Scope) -> tuple[tuple[RowIndex, ...], AxisIndex]:
+        """The indices of the streamed axes in the body of a loop."""
         *outer, inner = self._stage.stream
-        return self._decomposed(tuple(outer), body), self._axis(inner, body, whole)
+        return self._decomposed(tuple(outer), body), self._axis(inner, body, tail=self.walk() is None)
 
     def split_lanes(self, scope: Scope) -> Name:
         """The index over the partial results of one row."""
@@ -128,22 +129,22 @@ class Grid:
         used = [name for name in symbols_in(body) if name not in fixed]
         return (*(n for n in used if "_stride_" not in n), *(n for n in used if "_stride_" in n))
 
-    def aligned(self, integers: tuple[str, ...]) -> tuple[str, ...]:
-        """Of the integers of a kernel the extent that rows end at and the strides that rows begin at."""
+    def _aligned(self) -> frozenset[str]:
+        """The extent that rows end at and the strides that rows begin at, unless they are compile-time arguments."""
         flow, rows = self._stage.flow, self._stage.rows
         inner = self._innermost()
         if inner is None:
-            return ()
+            return frozenset()
         accesses = [(node.expr.param, node.expr.positions) for node in flow.nodes if isinstance(node.expr, Load)]
         accesses += [(store.target, store.positions) for store in flow.stores]
-        found = {str(extent(inner))}
+        found = {str(extent(inner))} if extent(inner).is_Symbol else set()
         for tensor, positions in accesses:
             if inner not in position_axes(positions):
                 continue
             for place, position in enumerate(positions):
                 if isinstance(position, Lookup) or (position.terms and set(position.axes) <= set(rows)):
                     found.add(self._target.strides(tensor)[place].name)
-        return tuple(name for name in integers if name in found)
+        return frozenset(found).difference(self.structure, self.blocks)
 
     def _innermost(self) -> Axis | None:
         """The axis that neighbours in memory differ in, of those that are no rows."""
@@ -204,17 +205,19 @@ class Grid:
             scope.masks[axis] = None
         return tuple(found)
 
-    def _axis(self, axis: Axis, scope: Scope, whole: bool = False) -> AxisIndex:
+    def _axis(self, axis: Axis, scope: Scope, *, tail: bool = False) -> AxisIndex:
         name = Name(self._loop_name(index_name(axis), axis), (str(axis),), Kind.INT)
         scope.indices[axis] = name
-        if whole or fitting_extent(axis, self._stage, self._known) is not None:
+        if fitting_extent(axis, self._stage, self._known) is not None:
             scope.masks[axis] = None
             return AxisIndex(name, self.size_of(axis), None)
         mask = MaskName(self._loop_name(f"{name.text}_mask", axis), (str(axis),))
         scope.masks[axis] = mask
         unknown = axis in self._stage.tile and known_extent(axis, self._known) is None
         even = even_name(axis) if unknown else ""
-        return AxisIndex(name, self.size_of(axis), Let(mask, (InRange(name, extent(axis), even=even),)))
+        aligned = str(extent(axis)) in self.aligned
+        inside = InRange(name, extent(axis), even=even, tail=tail, aligned=aligned)
+        return AxisIndex(name, self.size_of(axis), Let(mask, (inside,)))
 
     def _loop_name(self, wanted: str, axis: Axis) -> str:
         """A name like `wanted`, for what belongs to an axis, that every sweep of a loop uses again."""

@@ -28,6 +28,7 @@ from fusec.ir.statements import (
     AsWhole,
     Branch,
     Chosen,
+    Dims,
     Early,
     Filled,
     Given,
@@ -218,14 +219,25 @@ class Values:
             branch = Scope(scope, only=self._facts.only_for(case, number), last_read=scope.last_read)
             branches.append((branch, self.wide(case, branch)))
         dims = self._grid.order({dim for _, value in branches for dim in value.dims})
-        name = Name(self._naming.of(number, scope), dims, self._facts.nodes[number].type.kind)
+        name = self._of_cases(number, dims, branches, scope)
         cases: list[tuple[Test | None, tuple[Statement, ...]]] = []
         for (case_name, _), (branch, value) in zip(expr.cases, branches, strict=True):
-            branch.statements.append(Assign(name, self._spread(value, name)))
+            if value != name:
+                branch.statements.append(Assign(name, self._spread(value, name)))
             cases.append((_test(expr.selector, case_name), tuple(branch.statements)))
         cases[-1] = (None, cases[-1][1])
         scope.statements.append(Branch(tuple(cases)))
         return name
+
+    def _of_cases(self, number: NodeId, dims: Dims, branches: list[tuple[Scope, Value]], scope: Scope) -> Name:
+        """What a choice is called: without a name of its own, as the first case that is computed in its branch."""
+        kind = self._facts.nodes[number].type.kind
+        if self._facts.nodes[number].name is None:
+            for branch, value in branches:
+                inside = any(value == known for known in branch.values.values())
+                if inside and isinstance(value, Name) and value == Name(value.text, dims, kind):
+                    return value
+        return Name(self._naming.of(number, scope), dims, kind)
 
     def _spread(self, value: Value, name: Name) -> Value:
         """A scalar over all lanes of the tile that other branches give the same name."""
