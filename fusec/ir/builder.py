@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Generic, TypeAlias
 
 from fusec.diagnostics import Span
-from fusec.ir.expressions import Const, Expr, NodeId, operands, with_operands
+from fusec.ir.expressions import Const, Expr, Merge, NodeId, Part, Rename, operands, with_operands
 from fusec.ir.graph import E, Graph, Node, NodeOf, reachable
-from fusec.ir.types import ValueType
+from fusec.ir.types import Computed, ValueType
 
 
 class Builder(Generic[E]):
@@ -61,8 +61,14 @@ def rebuild(graph: Graph, change: Callable[[GraphBuilder, Node, tuple[NodeId, ..
 
 
 def keep(builder: GraphBuilder, node: Node, new: tuple[NodeId, ...]) -> NodeId:
-    """The change that changes nothing: the same expression over the new operands."""
-    return builder.add(with_operands(node.expr, new), node.type, node.name, node.span)
+    """The change that changes nothing: the same expression over the new operands. A view is of the type it shows."""
+    expr, type = with_operands(node.expr, new), node.type
+    if isinstance(expr, Part | Merge | Rename):
+        types = [builder[number].type for number in new]
+        elements = {own.element for own in types}
+        element = elements.pop() if len(elements) == 1 else Computed(type.kind)
+        type = ValueType(element, type.axes)
+    return builder.add(expr, type, node.name, node.span)
 
 
 def _exact(expr: object) -> object:

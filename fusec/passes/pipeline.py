@@ -17,6 +17,7 @@ from fusec.ir.plan import Chain, Group, Held, LibraryProduct, Plan, Shape, Split
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
 from fusec.ir.rename import renamed
 from fusec.ir.reserved import avoid_reserved
+from fusec.ir.verify import verify_graph
 from fusec.ir.verify_plan import verify_contraction, verify_groups
 from fusec.passes.graph.add_up import add_up, shared_sums
 from fusec.passes.graph.cut import multiplies_stored
@@ -49,17 +50,22 @@ class StepReport:
 GRAPH_STEPS: tuple[Callable[[Graph], Graph], ...] = (simplify, commute, defer, reciprocate)
 """The rewrites of a graph. Each keeps what `reference.evaluate` computes, which the tests hold it to."""
 
+_UNDEFERRED = (simplify, commute, reciprocate)
+"""Those of an op whose products are steps of their own: their operands are stored anyway, so nothing is deferred."""
+
 
 def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = None) -> Program:
     """All kernels of an op. `watch` is told of every step; a fault becomes an `InternalError` that names the step.
 
     Which writes in place have to wait for a last step is seen from the plans; then there are other plans.
     """
-    summed = add_up(graph)
+    steps: list[StepReport] = []
+    run = _Runner(steps.append)
+    summed = run.checked("add_up", add_up, graph)
     waiting = shared_sums(summed)
     while True:
-        steps: list[StepReport] = []
-        program = _compiled(_Runner(steps.append), graph, summed, waiting)
+        steps.clear()
+        program = _compiled(run, graph, summed, waiting)
         late = _late(program)
         if not late:
             break
@@ -85,7 +91,7 @@ def _compiled(run: _Runner, graph: Graph, summed: Graph, waiting: frozenset[str]
     wide = any(option.name == "f64" for tensor in first.tensors for option in tensor.element.options)
     groups = run("place", lambda flow: place(expand_dots(flow) if wide else flow, known), flow)
     dots = any(isinstance(first.nodes[n].expr, Dot) for n in reachable(first.nodes, first.roots))
-    apart = _apart(first, lowered) if dots else lowered
+    apart = _apart(run, first, lowered) if dots else lowered
     split = run("prepare", prepare, renamed(apart, names)) if dots else None
     libraries, boxed = _chains(run, split, groups, known, wide) if split else ((), None)
     if boxed:
@@ -99,16 +105,10 @@ def _compiled(run: _Runner, graph: Graph, summed: Graph, waiting: frozenset[str]
     once = split.once if split and chains else None
     program = Program(graph, (), spelled, built, tuple(known.items()), chains, once)
     if first is not graph:
-        lowered, apart = (_meaning(graph, GRAPH_STEPS), _meaning(graph, (simplify, commute, reciprocate)))
+        # What the plans compute, with all writes in place.
+        lowered, apart = (_rewritten(run, graph, steps) for steps in (GRAPH_STEPS, _UNDEFERRED))
     program = replace(program, forms=(lowered, apart) if both else (lowered,))
     return _with_last(run, program, postponed, names, known) if postponed.last else program
-
-
-def _meaning(graph: Graph, steps: tuple[Callable[[Graph], Graph], ...]) -> Graph:
-    """What plans compute that follow from these steps, with all writes in place."""
-    for step in steps:
-        graph = step(graph)
-    return graph
 
 
 def _with_last(
@@ -116,8 +116,9 @@ def _with_last(
 ) -> Program:
     """The program with a last step, which writes in place what the others have kept."""
     assert postponed.last is not None
-    last = renamed(simplify(postponed.last), names)
-    groups = run("place_last", lambda flow: place(flow, known, "__write"), resolve_views(last))
+    last = renamed(run.checked("simplify", simplify, postponed.last), names)
+    flow = run.checked("resolve_views", resolve_views, last)
+    groups = run("place_last", lambda flow: place(flow, known, "__write"), flow)
     made = {names.get(held.name, held.name) for held in postponed.held}
     waiting = (output for output in program.spelled.outputs if output.name in made)
     return replace(
@@ -138,12 +139,12 @@ def _late(program: Program) -> frozenset[str]:
     return frozenset(param.name for param, spelled in params if spelled.name in found)
 
 
-def _apart(graph: Graph, lowered: Graph) -> Graph:
+def _apart(run: _Runner, graph: Graph, lowered: Graph) -> Graph:
     """The form of an op whose products are steps of their own.
 
     Their operands are stored anyway, so nothing is to be deferred there, unless only what stays has a type to store.
     """
-    apart = reciprocate(commute(simplify(graph)))
+    apart = _rewritten(run, graph, _UNDEFERRED)
     return lowered if multiplies_stored(lowered) and not multiplies_stored(apart) else apart
 
 
@@ -206,6 +207,7 @@ def _libraries(graph: Graph, general: Chain, known: dict[str, int]) -> tuple[Bui
     found = _library(general, known)
 
     def shorter(omitted: set[str]) -> Chain | None:
+        # Not checked: a value that omitted tensors gave an axis has it still.
         special = unfuse(simplify(omit(graph, frozenset(omitted))))
         return special if special and len(special.steps) < len(general.steps) else None
 
@@ -261,15 +263,45 @@ class _Runner:
         self._watch = watch
 
     def __call__(self, name: str, step: Callable[[Any], Any], given: Any) -> Any:
+        """What a step makes, which `watch` is told of."""
         start = time.perf_counter()
+        result = self.checked(name, step, given)
+        self._watch(StepReport(name, result, time.perf_counter() - start))
+        return result
+
+    def checked(self, name: str, step: Callable[[Any], Any], given: Any) -> Any:
+        """What a step makes, whose graphs are well formed: else an error names the step and the rule that it broke."""
         try:
             result = step(given)
         except (SpecError, InternalError):
             raise
         except Exception as fault:
             raise InternalError(name, f"{type(fault).__name__}: {fault}", repr(given)) from fault
-        self._watch(StepReport(name, result, time.perf_counter() - start))
+        for graph in _graphs_in(result):
+            verify_graph(graph, name)
         return result
+
+
+def _graphs_in(result: object) -> tuple[Graph, ...]:
+    """The graphs that a step made; it may have divided one."""
+    match result:
+        case Graph():
+            return (result,)
+        case Split(once, each):
+            return (each,) if once is None else (once, each)
+        case Postponed(first, _, last):
+            return (first,) if last is None else (first, last)
+        case Chain(steps=steps):
+            return tuple(step for step in steps if isinstance(step, Graph))
+        case _:
+            return ()
+
+
+def _rewritten(run: _Runner, graph: Graph, steps: tuple[Callable[[Graph], Graph], ...]) -> Graph:
+    """What some rewrites make of a graph, one after the other."""
+    for step in steps:
+        graph = run.checked(step.__name__, step, graph)
+    return graph
 
 
 def _build(groups: tuple[Group, ...], target: Target) -> tuple[BuiltGroup, ...]:

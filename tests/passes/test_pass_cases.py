@@ -9,19 +9,35 @@ import pytest
 
 from fusec.commands.explain import show
 from fusec.diagnostics import Source, SpecError
+from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph
 from fusec.ir.program import Program
 from fusec.lang.load import load
+from fusec.passes.graph.add_up import add_up
 from fusec.passes.graph.elaborate import elaborate
+from fusec.passes.graph.omit import omit
+from fusec.passes.graph.resolve_views import resolve_views
+from fusec.passes.graph.simplify import simplify
 from fusec.passes.pipeline import GRAPH_STEPS, StepReport, compile_graph
 from fusec.passes.plan.account import least_traffic, traffic
+from fusec.passes.plan.expand import expand_dots
 from fusec.testing.golden import Case
 
 CASES = sorted(Path(__file__).parent.glob("*/*.case"))
 
 
+ALONE: dict[str, Callable[[Graph], Graph | Flow]] = {
+    "add_up": add_up,
+    "expand_dots": lambda graph: expand_dots(resolve_views(simplify(graph))),
+    "omit": lambda graph: simplify(omit(graph, frozenset(tensor.name for tensor in graph.tensors if tensor.optional))),
+}
+"""Steps that the runner tells nobody of."""
+
+
 def after(step: str, graph: Graph) -> str:
     """What the step made of an op, or the errors it stopped at."""
+    if step in ALONE:
+        return show(ALONE[step](graph))
     lowered = graph
     for rewrite in GRAPH_STEPS:
         lowered = rewrite(lowered)

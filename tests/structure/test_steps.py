@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
 from fusec.commands.explain import show
-from fusec.diagnostics import Source
+from fusec.diagnostics import InternalError, Source
 from fusec.ir.graph import Graph
 from fusec.ir.program import BuiltGroup
+from fusec.ir.types import BOOL, ValueType
 from fusec.lang.load import load
 from fusec.passes import pipeline
+from fusec.passes.graph.add_up import add_up
 from fusec.passes.graph.elaborate import elaborate
+from fusec.passes.graph.hold import hold
+from fusec.passes.graph.omit import omit
+from fusec.passes.graph.postpone import postpone
+from fusec.passes.graph.prepare import prepare
 from fusec.passes.graph.resolve_views import resolve_views
+from fusec.passes.graph.unfuse import unfuse
 from fusec.passes.kernel.build import build_kernel
 from fusec.passes.pipeline import GRAPH_STEPS, StepReport, compile_graph
-from fusec.passes.plan.place import place
+from fusec.passes.plan.expand import expand_dots
+from fusec.passes.plan.place import place, place_dots
 
 ROOT = Path(__file__).resolve().parents[2]
 
 STEPS: tuple[Callable[..., Any], ...] = (*GRAPH_STEPS, resolve_views, place, pipeline._build)
+
+OTHERS: tuple[Callable[..., Any], ...] = (add_up, postpone, omit, prepare, hold, unfuse, place_dots, expand_dots)
+"""Steps that only some ops take."""
 
 SPEC = """op f(x: T[M, D], w: T[D]) -> (y: T[M, D], z: f32[M])
 where T in {f16, f32}, D % 2 == 0:
@@ -55,6 +67,34 @@ def test_the_runner_tells_of_every_step_in_order() -> None:
     assert [report.name for report in reports()] == [*names, "build_kernels"]
 
 
+DOTS = """op f(x: T[M, K], weight w: T[K, N], bias: T[N] = 0) -> y: T[M, N]
+where T in {bf16}:
+    y = dot(rmsnorm(x, 1.0, 0.1, over=K), w * 2, over=K, precision=T) + bias
+"""
+
+
+def broken(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step with a graph of which an output has another type than the node that it reads."""
+
+    def wrong(*given: Any) -> Any:
+        made = step(*given)
+        graphs = pipeline._graphs_in(made)
+        node = replace(graphs[0].nodes[-1], type=ValueType(BOOL))
+        return replace(graphs[0], nodes=(*graphs[0].nodes[:-1], node))
+
+    wrong.__name__ = step.__name__
+    return wrong
+
+
+@pytest.mark.parametrize("name", ["simplify", "commute", "defer", "reciprocate", "prepare", "unfuse", "hold"])
+def test_the_runner_says_which_step_broke_which_rule(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (graph,) = elaborate(load(Source("f.fuse", DOTS), None))
+    monkeypatch.setattr(pipeline, name, broken(getattr(pipeline, name)))
+    monkeypatch.setattr(pipeline, "GRAPH_STEPS", tuple(getattr(pipeline, step.__name__) for step in GRAPH_STEPS))
+    with pytest.raises(InternalError, match=f"internal error in {name}: %\\d+ is said to be bool"):
+        compile_graph(graph)
+
+
 @pytest.mark.parametrize("report", reports(), ids=lambda report: report.name)
 def test_what_a_step_makes_has_a_form_to_show(report: StepReport) -> None:
     assert len(show(report.result).splitlines()) > 3
@@ -68,6 +108,6 @@ def test_a_step_says_what_stands_before_and_after_it(step: Callable[..., Any]) -
     assert step.__doc__
 
 
-@pytest.mark.parametrize("step", STEPS[:-1], ids=lambda step: step.__name__)
+@pytest.mark.parametrize("step", [*STEPS[:-1], *OTHERS], ids=lambda step: step.__name__)
 def test_a_step_has_cases(step: Callable[..., Any]) -> None:
     assert list((ROOT / "tests" / "passes" / step.__name__).glob("*.case"))

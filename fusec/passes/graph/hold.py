@@ -13,8 +13,8 @@ operand is stored in the type it is multiplied in, rounded to it where the dot p
 from __future__ import annotations
 
 from fusec.ir.bottom_up import BottomUp
-from fusec.ir.builder import Builder
-from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, Reduce, operands, with_operands
+from fusec.ir.builder import Builder, keep
+from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, Reduce, operands
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.multiply import F32
 from fusec.ir.plan import Chain, Held
@@ -95,8 +95,7 @@ class _Cutter:
             node = self._nodes[number]
             if held:
                 return builder.add(Input(held.name), ValueType(held.element, node.type.axes), node.name, node.span)
-            expr = with_operands(node.expr, tuple(map(of, needs(key))))
-            return builder.add(expr, node.type, node.name, node.span)
+            return keep(builder, node, tuple(map(of, needs(key))))
 
         of = BottomUp(needs, moved)
 

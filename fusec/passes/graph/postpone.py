@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from fusec.diagnostics import Diagnostic, InternalError, SpecError
-from fusec.ir.builder import Builder
+from fusec.ir.builder import Builder, keep
 from fusec.ir.expressions import (
     Const,
     Dot,
@@ -37,7 +37,6 @@ from fusec.ir.expressions import (
     Rename,
     Segment,
     operands,
-    with_operands,
 )
 from fusec.ir.graph import Graph, Output, Scatter, TensorParam, reachable
 from fusec.ir.plan import Held
@@ -157,8 +156,7 @@ class _Postponer:
     def _move(self, number: NodeId) -> NodeId:
         if number not in self._moved:
             node = self._nodes[number]
-            args = tuple(map(self._move, operands(node.expr)))
-            self._moved[number] = self._builder.add(with_operands(node.expr, args), node.type, node.name, node.span)
+            self._moved[number] = keep(self._builder, node, tuple(map(self._move, operands(node.expr))))
         return self._moved[number]
 
     def _axes(self, number: NodeId) -> tuple[Axis, ...]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusec.ir.bottom_up import BottomUp
-from fusec.ir.builder import Builder
+from fusec.ir.builder import Builder, keep
 from fusec.ir.expressions import (
     Cast,
     Choose,
@@ -32,7 +32,6 @@ from fusec.ir.expressions import (
     Reduce,
     Scalar,
     operands,
-    with_operands,
 )
 from fusec.ir.graph import DimParam, Graph, Node, Output, TensorParam, reachable
 from fusec.ir.plan import Held, Split
@@ -129,8 +128,7 @@ class _Divider:
         graph, builder, new = self._graph, Builder[Expr](), dict[NodeId, NodeId]()
         for number in sorted(reachable(graph.nodes, tuple(number for number, _ in held))):
             node = self._nodes[number]
-            args = tuple(new[n] for n in operands(node.expr))
-            new[number] = builder.add(with_operands(node.expr, args), node.type, node.name, node.span)
+            new[number] = keep(builder, node, tuple(new[n] for n in operands(node.expr)))
         outputs = tuple(Output(one.name, one.element, one.dims, new[number]) for number, one in held)
         names = {name for number, _ in held for name in _read(graph, number)}
         weights = tuple(tensor for tensor in graph.tensors if tensor.name in names)
@@ -151,12 +149,11 @@ class _Divider:
 
         def moved(key: tuple[NodeId, Held | None]) -> NodeId:
             number, prepared = key
-            node, expr, type = self._nodes[number], self._nodes[number].expr, self._nodes[number].type
-            if prepared:
-                expr, type = Input(prepared.name), ValueType(prepared.element, type.axes)
-            else:
-                expr = with_operands(expr, tuple(map(of, needs(key))))
-            return builder.add(expr, type, node.name, node.span)
+            node = self._nodes[number]
+            if not prepared:
+                return keep(builder, node, tuple(map(of, needs(key))))
+            type = ValueType(prepared.element, node.type.axes)
+            return builder.add(Input(prepared.name), type, node.name, node.span)
 
         of = BottomUp(needs, moved)
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusec.ir.bottom_up import BottomUp
-from fusec.ir.builder import Builder
-from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, operands, with_operands
+from fusec.ir.builder import Builder, keep
+from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, operands
 from fusec.ir.graph import Graph, Output
 from fusec.ir.multiply import F32
 from fusec.ir.plan import Chain, Held, LibraryProduct, Matrix
@@ -145,8 +145,7 @@ class _Cutter:
             if number in ready:
                 element, expr = ready[number].element, Input(ready[number].name)
                 return builder.add(expr, ValueType(element, node.type.axes), node.name, node.span)
-            args = tuple(map(move, operands(node.expr)))
-            return builder.add(with_operands(node.expr, args), node.type, node.name, node.span)
+            return keep(builder, node, tuple(map(move, operands(node.expr))))
 
         move = BottomUp(needs, moved)
         outputs = [o for o in graph.outputs if o.name not in written and self._depth[o.value] == level]
