@@ -31,49 +31,33 @@ def _add_rmsnorm_rows(
     lead0, lead1, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     weight_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)[:, None]
     y = mul_value * weight[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -83,41 +67,28 @@ def _add_rmsnorm_resident(
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     weight_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row + n * residual_stride_N,
-        mask=n_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)
     y = mul_value * weight
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -128,71 +99,42 @@ def _add_rmsnorm_streamed(
     x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, total_stride_lead1,
     total_stride_lead0, x_stride_N, residual_stride_N, total_stride_N, y_stride_lead1, y_stride_lead0, weight_stride_N,
     y_stride_N,
-    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
-        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_last").to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total.to(tl.float32) * total.to(tl.float32)
-        tl.store(total_row + n * total_stride_N, total)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total.to(tl.float32) * total.to(tl.float32)
-        tl.store(total_row + n * total_stride_N, total, mask=n_mask)
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            residual = tl.load(
+                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
+            ).to(tl.float32)
+            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total_acc += total.to(tl.float32) * total.to(tl.float32)
+            tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     total_2 = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
-        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_first").to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
-        y = total.to(tl.float32) * rsqrt_value * weight
-        tl.store(y_row + n * y_stride_N, y)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        y = total.to(tl.float32) * rsqrt_value * weight
-        tl.store(y_row + n * y_stride_N, y, mask=n_mask)
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            residual = tl.load(
+                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total = (x + residual).to(x_ptr.dtype.element_ty)
+            weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            y = total.to(tl.float32) * rsqrt_value * weight
+            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
 @triton.jit
@@ -200,32 +142,23 @@ def _add_rmsnorm_partial0(
     x_ptr, residual_ptr, partial0_ptr,
     lead0, N,
     x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, x_stride_N, residual_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
+        n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total = (x + residual).to(x_ptr.dtype.element_ty)
         total_acc += total.to(tl.float32) * total.to(tl.float32)
@@ -239,19 +172,9 @@ def _add_rmsnorm_finish(
     N, lead0, lead1,
     x_stride_lead1, x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     weight_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -259,30 +182,21 @@ def _add_rmsnorm_finish(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = n < N // VEC * VEC
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight = tl.load(
-        weight_ptr + n * weight_stride_N,
-        mask=n_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -293,7 +207,7 @@ def _add_rmsnorm_finish(
     total_2 = tl.sum(total_parts, 1)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)[:, None]
     y = mul_value * weight[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -321,10 +235,7 @@ def reference_add_rmsnorm(
 
 
 def add_rmsnorm(
-    x: torch.Tensor,
-    residual: torch.Tensor,
-    weight: torch.Tensor,
-    eps: float = 1e-6,
+    x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The residual stream x + residual, and its RMSNorm.
 
@@ -433,7 +344,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -453,7 +364,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),
@@ -474,9 +385,9 @@ def _plan_add_rmsnorm(x, residual, weight):
                     _add_rmsnorm_streamed,
                     sizes,
                     BLOCK_N=chunk,
-                    CHUNKS=N // chunk,
-                    REST=N % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=N // chunk,
+                    HAS_TAIL=N % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -497,12 +408,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                 _add_rmsnorm_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _add_rmsnorm_partial0,
-                    sizes,
-                    BLOCK_N=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _add_rmsnorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
@@ -521,7 +427,7 @@ def _plan_add_rmsnorm(x, residual, weight):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),

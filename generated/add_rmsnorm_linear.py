@@ -77,17 +77,9 @@ def _add_rmsnorm_linear_blocked_total(
     K, lead0, lead1,
     x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K,
     total_stride_lead1, total_stride_lead0, total_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of ..., K."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
     row = (pid // tl.cdiv(tl.cast(K, INDEX), BLOCK_K)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -95,24 +87,18 @@ def _add_rmsnorm_linear_blocked_total(
     i1 = row // lead0
     i0 = row % lead0
     k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_mask = k < K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = k < K // VEC * VEC
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row[:, None] + k[None, :] * residual_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + k[None, :] * residual_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + k[None, :] * total_stride_K, total, mask=mask_row_k)
 
 
@@ -122,53 +108,39 @@ def _add_rmsnorm_linear_resident_y(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K,
     weight_stride_N, weight_stride_K, bias_stride_N, gain_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row + k * residual_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row + k * residual_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    weight_row = weight_ptr + n * weight_stride_N
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     weight = tl.load(
-        weight_row + k * weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    if EARLY:
+        bias = 0
+    if PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    if not EARLY:
+    if not PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total_2 = tl.sum(total.to(tl.float32) * (weight * gain), 0)
     total_3 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_3 / K + eps))
-    y = total_2 * where_value + by_bias
+    y = total_2 * where_value + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -179,64 +151,42 @@ def _add_rmsnorm_linear_streamed_y(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, weight_stride_N, x_stride_K,
     residual_stride_K, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        residual = tl.load(residual_row + k * residual_stride_K, eviction_policy="evict_first").to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        total_acc += total.to(tl.float32) * (weight * gain)
-        total_acc_2 += total.to(tl.float32) * total.to(tl.float32)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        residual = tl.load(
-            residual_row + k * residual_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        total_acc += total.to(tl.float32) * (weight * gain)
-        total_acc_2 += total.to(tl.float32) * total.to(tl.float32)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            residual = tl.load(
+                residual_row + k * residual_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total = (x + residual).to(x_ptr.dtype.element_ty)
+            weight = tl.load(
+                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            total_acc += total.to(tl.float32) * (weight * gain)
+            total_acc_2 += total.to(tl.float32) * total.to(tl.float32)
     total_2 = tl.sum(total_acc, 0)
     total_3 = tl.sum(total_acc_2, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_3 / K + eps))
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    y = total_2 * where_value + by_bias
+        bias = 0
+    y = total_2 * where_value + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -247,42 +197,29 @@ def _add_rmsnorm_linear_partial0_y(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, weight_stride_N, x_stride_K,
     residual_stride_K, weight_stride_K, gain_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         residual = tl.load(
-            residual_row + k * residual_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            residual_row + k * residual_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total = (x + residual).to(x_ptr.dtype.element_ty)
         weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
         total_acc += total.to(tl.float32) * (weight * gain)
@@ -295,32 +232,23 @@ def _add_rmsnorm_linear_partial1_y(
     x_ptr, residual_ptr, partial1_y_ptr,
     lead0, K,
     x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, x_stride_K, residual_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         residual = tl.load(
-            residual_row + k * residual_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            residual_row + k * residual_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total = (x + residual).to(x_ptr.dtype.element_ty)
         total_acc += total.to(tl.float32) * total.to(tl.float32)
@@ -333,11 +261,9 @@ def _add_rmsnorm_linear_finish_y(
     bias_ptr, y_ptr, partial0_y_ptr, partial1_y_ptr, eps,
     N, lead0, lead1, K,
     bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -348,14 +274,10 @@ def _add_rmsnorm_linear_finish_y(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total_parts = tl.load(
@@ -375,7 +297,7 @@ def _add_rmsnorm_linear_finish_y(
     )
     total_2 = tl.sum(total_parts_2, 1)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    y = total * where_value[:, None] + by_bias[None, :]
+    y = total * where_value[:, None] + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -386,13 +308,10 @@ def _add_rmsnorm_linear_product_y(
     lead1, N, K,
     x_stride_lead0, residual_stride_lead0, x_stride_lead1, x_stride_K, residual_stride_lead1, residual_stride_K,
     weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -405,67 +324,41 @@ def _add_rmsnorm_linear_product_y(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     residual_row = residual_ptr + i0 * residual_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(
-            x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K,
-            mask=i1_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        residual = tl.load(
-            residual_row + i1[:, None] * residual_stride_lead1 + k[None, :] * residual_stride_K,
-            mask=i1_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K), tl.float32)
-        mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(total, mul_value_stored, product, input_precision="ieee")
-        total_acc += tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(
-            x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
-        ).to(tl.float32)
-        residual = tl.load(
-            residual_row + i1[:, None] * residual_stride_lead1 + k[None, :] * residual_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
-        ).to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored_2 = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(total, mul_value_stored_2, product, input_precision="ieee")
-        total_acc += tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(
+                x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0
+            ).to(tl.float32)
+            residual = tl.load(
+                residual_row + i1[:, None] * residual_stride_lead1 + k[None, :] * residual_stride_K,
+                mask=mask_i1_k,
+                other=0.0,
+            ).to(tl.float32)
+            total = (x + residual).to(x_ptr.dtype.element_ty)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(
+                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
+            ).to(tl.float32)
+            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
+            mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
+            product = tl.dot(total, mul_value_stored, product, input_precision="ieee")
+            total_acc += tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
     total_2 = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product * where_value[:, None] + by_bias[None, :]
-    y_row = y_ptr + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product * where_value[:, None] + bias[None, :]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
@@ -477,50 +370,34 @@ def _add_rmsnorm_linear_rows__before(
     x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K,
     gain_stride_K, total_stride_lead1, total_stride_lead0, total_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row[:, None] + k[None, :] * residual_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + k[None, :] * residual_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + k[None, :] * total_stride_K, total, mask=mask_row_k)
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / K + eps)[:, None]
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value * gain[None, :], mask=mask_row_k)
 
 
@@ -531,41 +408,28 @@ def _add_rmsnorm_linear_resident__before(
     x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K,
     gain_stride_K, total_stride_lead1, total_stride_lead0, total_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row + k * residual_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row + k * residual_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + k * total_stride_K, total, mask=k_mask)
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / K + eps)
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     tl.store(operand_row + k * operand_stride_K, mul_value * gain, mask=k_mask)
 
 
@@ -576,71 +440,43 @@ def _add_rmsnorm_linear_streamed__before(
     x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, total_stride_lead1,
     total_stride_lead0, x_stride_K, residual_stride_K, total_stride_K, operand_stride_lead1, operand_stride_lead0,
     gain_stride_K, operand_stride_K,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_last").to(tl.float32)
-        residual = tl.load(residual_row + k * residual_stride_K, eviction_policy="evict_last").to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total.to(tl.float32) * total.to(tl.float32)
-        tl.store(total_row + k * total_stride_K, total)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        residual = tl.load(
-            residual_row + k * residual_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total.to(tl.float32) * total.to(tl.float32)
-        tl.store(total_row + k * total_stride_K, total, mask=k_mask)
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            residual = tl.load(
+                residual_row + k * residual_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
+            ).to(tl.float32)
+            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total_acc += total.to(tl.float32) * total.to(tl.float32)
+            tl.store(total_row + k * total_stride_K, total, mask=k_mask)
     total_2 = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total_2 / K + eps)
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        residual = tl.load(residual_row + k * residual_stride_K, eviction_policy="evict_first").to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        tl.store(operand_row + k * operand_stride_K, total.to(tl.float32) * rsqrt_value * gain)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        residual = tl.load(
-            residual_row + k * residual_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        tl.store(operand_row + k * operand_stride_K, total.to(tl.float32) * rsqrt_value * gain, mask=k_mask)
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            residual = tl.load(
+                residual_row + k * residual_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total = (x + residual).to(x_ptr.dtype.element_ty)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            tl.store(operand_row + k * operand_stride_K, total.to(tl.float32) * rsqrt_value * gain, mask=k_mask)
 
 
 @triton.jit
@@ -648,33 +484,24 @@ def _add_rmsnorm_linear_partial0__before(
     x_ptr, residual_ptr, partial0__before_ptr,
     lead0, K,
     x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, x_stride_K, residual_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         residual = tl.load(
-            residual_row + k * residual_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            residual_row + k * residual_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total = (x + residual).to(x_ptr.dtype.element_ty)
         total_acc += total.to(tl.float32) * total.to(tl.float32)
@@ -689,21 +516,11 @@ def _add_rmsnorm_linear_finish__before(
     x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, residual_stride_K,
     gain_stride_K, total_stride_lead1, total_stride_lead0, total_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
     row = (pid // tl.cdiv(tl.cast(K, INDEX), BLOCK_K)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -711,25 +528,19 @@ def _add_rmsnorm_linear_finish__before(
     i1 = row // lead0
     i0 = row % lead0
     k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_mask = k < K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = k < K // VEC * VEC
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row[:, None] + k[None, :] * residual_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + k[None, :] * residual_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + k[None, :] * total_stride_K, total, mask=mask_row_k)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -739,7 +550,7 @@ def _add_rmsnorm_linear_finish__before(
     )
     total_2 = tl.sum(total_parts, 1)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / K + eps)[:, None]
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value * gain[None, :], mask=mask_row_k)
 
 
@@ -749,43 +560,31 @@ def _add_rmsnorm_linear_resident__step1(
     N, lead0, K,
     operand_stride_lead1, operand_stride_lead0, operand_stride_K, weight_stride_N, weight_stride_K, bias_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     operand = tl.load(
-        operand_row + k * operand_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        operand_row + k * operand_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    weight_row = weight_ptr + n * weight_stride_N
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     weight = tl.load(
-        weight_row + k * weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     total = tl.sum(operand * weight, 0)
-    y = total + by_bias
+    y = total + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -796,52 +595,36 @@ def _add_rmsnorm_linear_streamed__step1(
     N, lead0, K,
     operand_stride_lead1, operand_stride_lead0, weight_stride_N, operand_stride_K, weight_stride_K, bias_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        operand = tl.load(operand_row + k * operand_stride_K, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        total_acc += operand * weight
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        operand = tl.load(
-            operand_row + k * operand_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc += operand * weight
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            operand = tl.load(
+                operand_row + k * operand_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            weight = tl.load(
+                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total_acc += operand * weight
     total = tl.sum(total_acc, 0)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    y = total + by_bias
+        bias = 0
+    y = total + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -851,38 +634,27 @@ def _add_rmsnorm_linear_partial0__step1(
     weight_ptr, operand_ptr, partial0__step1_ptr,
     N, lead0, K,
     operand_stride_lead1, operand_stride_lead0, weight_stride_N, operand_stride_K, weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         operand = tl.load(
-            operand_row + k * operand_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            operand_row + k * operand_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total_acc += operand * weight
     total = tl.sum(total_acc, 0)
@@ -908,14 +680,10 @@ def _add_rmsnorm_linear_finish__step1(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total_parts = tl.load(
@@ -928,7 +696,7 @@ def _add_rmsnorm_linear_finish__step1(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    y = total + by_bias[None, :]
+    y = total + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -964,15 +732,11 @@ def _add_rmsnorm_linear_dealt__step1(
         k_mask = k < K
         mask_n_k = n_mask[:, None] & k_mask[None, :]
         weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
+            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
+            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K, mask=mask_i1_k, other=0.0
         )
         product = tl.dot(weight, operand, product, input_precision="ieee")
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
@@ -1002,14 +766,10 @@ def _add_rmsnorm_linear_combined__step1(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total_parts = tl.load(
@@ -1022,7 +782,7 @@ def _add_rmsnorm_linear_combined__step1(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    y = total + by_bias[None, :]
+    y = total + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -1033,14 +793,11 @@ def _add_rmsnorm_linear_swapped__step1(
     N, lead1, K,
     operand_stride_lead0, weight_stride_N, weight_stride_K, operand_stride_lead1, operand_stride_K, bias_stride_N,
     y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -1051,47 +808,32 @@ def _add_rmsnorm_linear_swapped__step1(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
-            mask=i1_mask[None, :],
-            other=0.0,
-        )
-        product = tl.dot(weight, operand, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
-        )
-        product = tl.dot(weight, operand, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            weight = tl.load(
+                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            operand = tl.load(
+                operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
+                mask=mask_i1_k,
+                other=0.0,
+            )
+            product = tl.dot(weight, operand, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[:, None]
-    y_row = y_ptr + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product + bias[:, None]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
@@ -1102,12 +844,10 @@ def _add_rmsnorm_linear_persistent__step1(
     lead1, N, K,
     bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -1129,13 +869,12 @@ def _add_rmsnorm_linear_persistent__step1(
             product = left if half == 0 else right
             column = 2 * block + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N
+            n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
                 bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-                by_bias = bias
             else:
-                by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-            y = product + by_bias[None, :]
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            y = product + bias[None, :]
             y_box.store(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
@@ -1148,16 +887,10 @@ def _add_rmsnorm_linear_blocked__after(
     N, lead0, lead1,
     product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1165,27 +898,20 @@ def _add_rmsnorm_linear_blocked__after(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
+    n_mask = n < N // VEC * VEC
+    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product + bias[None, :]
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -1383,16 +1109,10 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
     library = dots.prefers_library(products, tiled=True, several=True)
     boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_ADD_RMSNORM_LINEAR.best(
-        x.device,
-        rows.count,
-        (K, N, T, bias is not None),
-        library=None not in products,
-        persistent=fits,
+        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
     )
     if bias is None and takes(
-        way,
-        not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True, several=True),
-        "library",
+        way, not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True, several=True), "library"
     ):
         # operand by weight in the library
         scratch["operand"] = Buffer((*lead, K), T)
@@ -1412,7 +1132,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1433,7 +1153,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1455,9 +1175,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         _add_rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1483,7 +1203,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1504,7 +1224,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1524,8 +1244,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
     elif takes(
         way,
         not dots.is_vector(
-            lead0 * lead1,
-            K * N,
+            lead0 * lead1, K * N
         ) and (dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed),
         "resident",
         "streamed",
@@ -1552,7 +1271,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1573,7 +1292,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1595,9 +1314,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         _add_rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1623,7 +1342,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1644,7 +1363,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1663,12 +1382,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
         if takes(
             way,
             dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-                N * lead0 * lead1,
-                K,
-                T.itemsize,
-                1,
-                False,
-                0.5 * T.itemsize,
+                N * lead0 * lead1, K, T.itemsize, 1, False, 0.5 * T.itemsize
             ),
             "resident",
         ):
@@ -1682,7 +1396,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1703,9 +1417,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         _add_rmsnorm_linear_streamed__step1,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1730,7 +1444,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1761,12 +1475,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
         elif takes(
             way,
             dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0,
-                N,
-                lead1,
-                K,
-                max(T.itemsize, weight.element_size()),
-                1,
+                lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1
             ).splits > 1,
             "dealt",
         ):
@@ -1826,9 +1535,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1854,7 +1563,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1887,7 +1596,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1908,7 +1617,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1930,9 +1639,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         _add_rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1958,7 +1667,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1979,7 +1688,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2007,7 +1716,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                 ),
@@ -2029,7 +1738,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_K=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -2040,12 +1749,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
         if takes(
             way,
             dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-                N * lead0 * lead1,
-                K,
-                x.element_size(),
-                2,
-                False,
-                1 * x.element_size(),
+                N * lead0 * lead1, K, x.element_size(), 2, False, 1 * x.element_size()
             ),
             "resident",
         ):
@@ -2059,8 +1763,8 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        EARLY=tiles.is_few(N * lead0 * lead1),
-                        WIDTH=width,
+                        PREFETCH=tiles.is_few(N * lead0 * lead1),
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 2),
@@ -2081,9 +1785,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         _add_rmsnorm_linear_streamed_y,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -2104,12 +1808,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                     _add_rmsnorm_linear_partial0_y,
                     grid=(N * lead0 * lead1 * splits,),
                     arguments=tiles.arguments(
-                        _add_rmsnorm_linear_partial0_y,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
+                        _add_rmsnorm_linear_partial0_y, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                     ),
                     options=tiles.ways(warps),
                     contract=False,  # a declared cast stands between a product and a sum
@@ -2126,12 +1825,7 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                     _add_rmsnorm_linear_partial1_y,
                     grid=(lead0 * lead1 * splits,),
                     arguments=tiles.arguments(
-                        _add_rmsnorm_linear_partial1_y,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
+                        _add_rmsnorm_linear_partial1_y, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                     ),
                     options=tiles.ways(warps),
                     contract=False,  # a declared cast stands between a product and a sum
@@ -2150,7 +1844,6 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -2171,9 +1864,9 @@ def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
                         BLOCK_LEAD1=tile.side,
                         BLOCK_N=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tile.options,

@@ -32,44 +32,28 @@ def _add_rmsnorm_quantize_rows(
     x_stride_lead1, x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     weight_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     scale_stride_lead1, scale_stride_lead0,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     mul_value = total.to(tl.float32) * weight[None, :]
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
@@ -77,7 +61,7 @@ def _add_rmsnorm_quantize_rows(
     largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
     q = device.round_to(mul_value * rsqrt_value[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale, mask=row_mask)
@@ -90,36 +74,23 @@ def _add_rmsnorm_quantize_resident(
     x_stride_lead1, x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     weight_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     scale_stride_lead1, scale_stride_lead0,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row + n * residual_stride_N,
-        mask=n_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     mul_value = total.to(tl.float32) * weight
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
@@ -127,7 +98,7 @@ def _add_rmsnorm_quantize_resident(
     largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
     q = device.round_to(mul_value * rsqrt_value * (1.0 / scale), tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -140,83 +111,50 @@ def _add_rmsnorm_quantize_streamed(
     x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, total_stride_lead1,
     total_stride_lead0, x_stride_N, residual_stride_N, weight_stride_N, total_stride_N, q_stride_lead1, q_stride_lead0,
     q_stride_N, scale_stride_lead1, scale_stride_lead0,
-    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
-        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_last").to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total.to(tl.float32) * total.to(tl.float32)
-        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
-        mul_value = total.to(tl.float32) * weight
-        largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
-        tl.store(total_row + n * total_stride_N, total)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total.to(tl.float32) * total.to(tl.float32)
-        weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        mul_value = total.to(tl.float32) * weight
-        largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
-        tl.store(total_row + n * total_stride_N, total, mask=n_mask)
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            residual = tl.load(
+                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
+            ).to(tl.float32)
+            total = (x + residual).to(x_ptr.dtype.element_ty)
+            total_acc += total.to(tl.float32) * total.to(tl.float32)
+            weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            mul_value = total.to(tl.float32) * weight
+            largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
+            tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     total_2 = tl.sum(total_acc, 0)
     largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
     scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
     div_value = 1.0 / scale
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
-        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_first").to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
-        mul_value = total.to(tl.float32) * weight
-        q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
-        tl.store(q_row + n * q_stride_N, q)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total = (x + residual).to(x_ptr.dtype.element_ty)
-        weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        mul_value = total.to(tl.float32) * weight
-        q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
-        tl.store(q_row + n * q_stride_N, q, mask=n_mask)
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            residual = tl.load(
+                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total = (x + residual).to(x_ptr.dtype.element_ty)
+            weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            mul_value = total.to(tl.float32) * weight
+            q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
+            tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
 
@@ -227,33 +165,24 @@ def _add_rmsnorm_quantize_partial0(
     lead0, N,
     x_stride_lead1, x_stride_lead0, residual_stride_lead1, residual_stride_lead0, x_stride_N, residual_stride_N,
     weight_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
+        n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total = (x + residual).to(x_ptr.dtype.element_ty)
         total_acc += total.to(tl.float32) * total.to(tl.float32)
@@ -272,19 +201,9 @@ def _add_rmsnorm_quantize_finish(
     x_stride_lead1, x_stride_lead0, x_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
     weight_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     scale_stride_lead1, scale_stride_lead0,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     blocks = tl.maximum(tl.cdiv(tl.cast(N, INDEX), BLOCK_N), 1)
     block = pid % blocks
@@ -293,30 +212,21 @@ def _add_rmsnorm_quantize_finish(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = n < N // VEC * VEC
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight = tl.load(
-        weight_ptr + n * weight_stride_N,
-        mask=n_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     total = (x + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -335,7 +245,7 @@ def _add_rmsnorm_quantize_finish(
     scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
     mul_value = total.to(tl.float32) * weight[None, :] * rsqrt_value[:, None] * (1.0 / scale)[:, None]
     q = device.round_to(mul_value, tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale, mask=row_mask & (block == 0))
@@ -368,10 +278,7 @@ def reference_add_rmsnorm_quantize(
 
 
 def add_rmsnorm_quantize(
-    x: torch.Tensor,
-    residual: torch.Tensor,
-    weight: torch.Tensor,
-    eps: float = 1e-6,
+    x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The residual stream x + residual, and its RMSNorm in FP8 with one scale per row.
 
@@ -490,7 +397,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -510,7 +417,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),
@@ -531,9 +438,9 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     _add_rmsnorm_quantize_streamed,
                     sizes,
                     BLOCK_N=chunk,
-                    CHUNKS=N // chunk,
-                    REST=N % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=N // chunk,
+                    HAS_TAIL=N % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -556,12 +463,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                 _add_rmsnorm_quantize_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _add_rmsnorm_quantize_partial0,
-                    sizes,
-                    BLOCK_N=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _add_rmsnorm_quantize_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
@@ -580,7 +482,7 @@ def _plan_add_rmsnorm_quantize(x, residual, weight):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),

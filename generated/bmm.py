@@ -55,24 +55,18 @@ def _bmm_resident(
     a_ptr, b_ptr, y_ptr,
     M, N, K,
     a_stride_B, a_stride_M, a_stride_K, b_stride_B, b_stride_N, b_stride_K, y_stride_B, y_stride_M, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, M, N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    a_stride_B = a_stride_B // WIDTH * WIDTH
-    a_stride_M = a_stride_M // WIDTH * WIDTH
-    b_stride_B = b_stride_B // WIDTH * WIDTH
-    b_stride_N = b_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // (tl.cast(M, tl.int64) * N)
     m = row // N % M
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    a_row = a_ptr + b * a_stride_B + m * a_stride_M
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    a_row = a_ptr + b * (a_stride_B // VEC * VEC) + m * (a_stride_M // VEC * VEC)
     a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    b_row = b_ptr + b * b_stride_B + n * b_stride_N
+    b_row = b_ptr + b * (b_stride_B // VEC * VEC) + n * (b_stride_N // VEC * VEC)
     b_2 = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y = tl.sum(a * b_2, 0)
     y_row = y_ptr + b * y_stride_B + m * y_stride_M + n * y_stride_N
@@ -84,33 +78,23 @@ def _bmm_streamed(
     a_ptr, b_ptr, y_ptr,
     M, N, K,
     a_stride_B, a_stride_M, b_stride_B, b_stride_N, a_stride_K, b_stride_K, y_stride_B, y_stride_M, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, M, N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    a_stride_B = a_stride_B // WIDTH * WIDTH
-    a_stride_M = a_stride_M // WIDTH * WIDTH
-    b_stride_B = b_stride_B // WIDTH * WIDTH
-    b_stride_N = b_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // (tl.cast(M, tl.int64) * N)
     m = row // N % M
     n = row % N
-    a_row = a_ptr + b * a_stride_B + m * a_stride_M
-    b_row = b_ptr + b * b_stride_B + n * b_stride_N
+    a_row = a_ptr + b * (a_stride_B // VEC * VEC) + m * (a_stride_M // VEC * VEC)
+    b_row = b_ptr + b * (b_stride_B // VEC * VEC) + n * (b_stride_N // VEC * VEC)
     y_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        a = tl.load(a_row + k * a_stride_K, eviction_policy="evict_first").to(tl.float32)
-        b_2 = tl.load(b_row + k * b_stride_K, eviction_policy="evict_first").to(tl.float32)
-        y_acc += a * b_2
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        b_2 = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        y_acc += a * b_2
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            b_2 = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            y_acc += a * b_2
     y = tl.sum(y_acc, 0)
     y_row = y_ptr + b * y_stride_B + m * y_stride_M + n * y_stride_N
     tl.store(y_row, y)
@@ -121,27 +105,21 @@ def _bmm_partial0(
     a_ptr, b_ptr, partial0_ptr,
     M, N, K,
     a_stride_B, a_stride_M, b_stride_B, b_stride_N, a_stride_K, b_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each B, M, N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    a_stride_B = a_stride_B // WIDTH * WIDTH
-    a_stride_M = a_stride_M // WIDTH * WIDTH
-    b_stride_B = b_stride_B // WIDTH * WIDTH
-    b_stride_N = b_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     b = row // (tl.cast(M, tl.int64) * N)
     m = row // N % M
     n = row % N
-    a_row = a_ptr + b * a_stride_B + m * a_stride_M
-    b_row = b_ptr + b * b_stride_B + n * b_stride_N
+    a_row = a_ptr + b * (a_stride_B // VEC * VEC) + m * (a_stride_M // VEC * VEC)
+    b_row = b_ptr + b * (b_stride_B // VEC * VEC) + n * (b_stride_N // VEC * VEC)
     y_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         a = tl.load(a_row + k * a_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         b_2 = tl.load(b_row + k * b_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         y_acc += a * b_2
@@ -186,14 +164,10 @@ def _bmm_product(
     a_ptr, b_ptr, y_ptr,
     M, N, K,
     a_stride_B, b_stride_B, a_stride_M, a_stride_K, b_stride_K, b_stride_N, y_stride_B, y_stride_M, y_stride_N,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of M by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    b_stride_B = b_stride_B // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(M, BLOCK_M)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -206,24 +180,20 @@ def _bmm_product(
     m = side.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
     m_mask = m < M
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     a_row = a_ptr + b * a_stride_B
-    b_row = b_ptr + b * b_stride_B
+    b_row = b_ptr + b * (b_stride_B // VEC * VEC)
     y = tl.full([BLOCK_M, BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        a = tl.load(a_row + m[:, None] * a_stride_M + k[None, :] * a_stride_K, mask=m_mask[:, None], other=0.0)
-        b_2 = tl.load(b_row + k[:, None] * b_stride_K + n[None, :] * b_stride_N, mask=n_mask[None, :], other=0.0)
-        y = tl.dot(a, b_2, y, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_m_k = m_mask[:, None] & k_mask[None, :]
-        a = tl.load(a_row + m[:, None] * a_stride_M + k[None, :] * a_stride_K, mask=mask_m_k, other=0.0)
-        mask_k_n = k_mask[:, None] & n_mask[None, :]
-        b_2 = tl.load(b_row + k[:, None] * b_stride_K + n[None, :] * b_stride_N, mask=mask_k_n, other=0.0)
-        y = tl.dot(a, b_2, y, input_precision="ieee")
-    y_row = y_ptr + b * y_stride_B
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_m_k = m_mask[:, None] & k_mask[None, :]
+            a = tl.load(a_row + m[:, None] * a_stride_M + k[None, :] * a_stride_K, mask=mask_m_k, other=0.0)
+            mask_k_n = k_mask[:, None] & n_mask[None, :]
+            b_2 = tl.load(b_row + k[:, None] * b_stride_K + n[None, :] * b_stride_N, mask=mask_k_n, other=0.0)
+            y = tl.dot(a, b_2, y, input_precision="ieee")
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC)
     mask_m_n = m_mask[:, None] & n_mask[None, :]
     tl.store(y_row + m[:, None] * y_stride_M + n[None, :] * y_stride_N, y, mask=mask_m_n)
 
@@ -305,15 +275,11 @@ def _bmm_swapped(
     a_ptr, b_ptr, y_ptr,
     N, M, K,
     b_stride_B, a_stride_B, b_stride_K, b_stride_N, a_stride_M, a_stride_K, y_stride_B, y_stride_M, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few M, K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    b_stride_B = b_stride_B // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(M, BLOCK_M)
@@ -324,26 +290,22 @@ def _bmm_swapped(
     block = tile % (8 * blocks) // group
     b = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     m = block.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
     m_mask = m < M
-    b_row = b_ptr + b * b_stride_B
+    b_row = b_ptr + b * (b_stride_B // VEC * VEC)
     a_row = a_ptr + b * a_stride_B
     y = tl.full([BLOCK_N, BLOCK_M], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        b_2 = tl.load(b_row + k[None, :] * b_stride_K + n[:, None] * b_stride_N, mask=n_mask[:, None], other=0.0)
-        a = tl.load(a_row + m[None, :] * a_stride_M + k[:, None] * a_stride_K, mask=m_mask[None, :], other=0.0)
-        y = tl.dot(b_2, a, y, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_k_n = k_mask[None, :] & n_mask[:, None]
-        b_2 = tl.load(b_row + k[None, :] * b_stride_K + n[:, None] * b_stride_N, mask=mask_k_n, other=0.0)
-        mask_m_k = m_mask[None, :] & k_mask[:, None]
-        a = tl.load(a_row + m[None, :] * a_stride_M + k[:, None] * a_stride_K, mask=mask_m_k, other=0.0)
-        y = tl.dot(b_2, a, y, input_precision="ieee")
-    y_row = y_ptr + b * y_stride_B
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_k_n = k_mask[None, :] & n_mask[:, None]
+            b_2 = tl.load(b_row + k[None, :] * b_stride_K + n[:, None] * b_stride_N, mask=mask_k_n, other=0.0)
+            mask_m_k = m_mask[None, :] & k_mask[:, None]
+            a = tl.load(a_row + m[None, :] * a_stride_M + k[:, None] * a_stride_K, mask=mask_m_k, other=0.0)
+            y = tl.dot(b_2, a, y, input_precision="ieee")
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC)
     mask_m_n = m_mask[None, :] & n_mask[:, None]
     tl.store(y_row + m[None, :] * y_stride_M + n[:, None] * y_stride_N, y, mask=mask_m_n)
 
@@ -379,8 +341,7 @@ def _bmm_persistent(
             y = left if half == 0 else right
             column = 2 * block + half
             y_box.store(
-                [b.to(tl.int32), side * BLOCK_M, column * BLOCK_N],
-                y.to(y_box.dtype).reshape(1, BLOCK_M, BLOCK_N),
+                [b.to(tl.int32), side * BLOCK_M, column * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_M, BLOCK_N)
             )
 
 
@@ -541,9 +502,9 @@ def _plan_bmm(a, b):
                         BLOCK_N=tile.side,
                         BLOCK_M=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -590,12 +551,7 @@ def _plan_bmm(a, b):
                 _bmm_resident,
                 grid=(B * M * N,),
                 arguments=tiles.arguments(
-                    _bmm_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    WIDTH=width,
-                    INDEX=index,
+                    _bmm_resident, sizes, BLOCK_K=tiles.padded(K), EVEN_K=tiles.padded(K) == K, VEC=width, INDEX=index
                 ),
                 options=tiles.row_options(B * M * N, tiles.padded(K), a.element_size(), 2),
             )
@@ -612,9 +568,9 @@ def _plan_bmm(a, b):
                     _bmm_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -631,7 +587,7 @@ def _plan_bmm(a, b):
             Launch(
                 _bmm_partial0,
                 grid=(B * M * N * splits,),
-                arguments=tiles.arguments(_bmm_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, WIDTH=width, INDEX=index),
+                arguments=tiles.arguments(_bmm_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index),
                 options=tiles.ways(warps),
             )
         )
@@ -641,12 +597,7 @@ def _plan_bmm(a, b):
                 _bmm_finish,
                 grid=(tiles.cdiv(B * M, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _bmm_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    INDEX=index,
+                    _bmm_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
             )
@@ -664,9 +615,9 @@ def _plan_bmm(a, b):
                     BLOCK_M=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tile.options,

@@ -34,15 +34,9 @@ def _dequantize_fp8_blocked(
     q_ptr, scale_ptr, y_ptr,
     N, lead0, lead1,
     q_stride_lead1, q_stride_lead0, q_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of ..., N."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -50,18 +44,15 @@ def _dequantize_fp8_blocked(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    n_mask = n < N // VEC * VEC
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     q = tl.load(
-        q_row[:, None] + n[None, :] * q_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + n[None, :] * q_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     scale = tl.load(scale_ptr).to(tl.float32)
     y = q * scale
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -140,12 +131,7 @@ def _plan_dequantize_fp8(q, scale):
             _dequantize_fp8_blocked,
             grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
             arguments=tiles.arguments(
-                _dequantize_fp8_blocked,
-                sizes,
-                ROWS=block.lanes,
-                BLOCK_N=block.size,
-                WIDTH=width,
-                INDEX=index,
+                _dequantize_fp8_blocked, sizes, ROWS=block.lanes, BLOCK_N=block.size, VEC=width, INDEX=index
             ),
             options=tiles.ways(block.warps),
             offsets={"q": at[0], "y": at[1]},
@@ -176,15 +162,9 @@ def _dequantize_fp8_rows_blocked(
     N, lead0, lead1,
     q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of ..., N."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -192,19 +172,16 @@ def _dequantize_fp8_rows_blocked(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    n_mask = n < N // VEC * VEC
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     q = tl.load(
-        q_row[:, None] + n[None, :] * q_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + n[None, :] * q_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     scale = tl.load(scale_row, mask=row_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y = q * scale[:, None]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -284,12 +261,7 @@ def _plan_dequantize_fp8_rows(q, scale):
             _dequantize_fp8_rows_blocked,
             grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
             arguments=tiles.arguments(
-                _dequantize_fp8_rows_blocked,
-                sizes,
-                ROWS=block.lanes,
-                BLOCK_N=block.size,
-                WIDTH=width,
-                INDEX=index,
+                _dequantize_fp8_rows_blocked, sizes, ROWS=block.lanes, BLOCK_N=block.size, VEC=width, INDEX=index
             ),
             options=tiles.ways(block.warps),
             offsets={"q": at[0], "scale": at[1], "y": at[2]},
@@ -320,15 +292,9 @@ def _dequantize_fp8_groups_blocked(
     L, G, lead0, lead1,
     q_stride_lead1, q_stride_lead0, q_stride_GL, scale_stride_lead1, scale_stride_lead0, scale_stride_G, y_stride_lead1,
     y_stride_lead0, y_stride_GL,
-    ROWS: tl.constexpr, BLOCK_L: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_L: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of ..., G, L."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    L = L // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(L, INDEX), BLOCK_L)
     row = (pid // tl.cdiv(tl.cast(L, INDEX), BLOCK_L)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -337,19 +303,16 @@ def _dequantize_fp8_groups_blocked(
     i0 = row // G % lead0
     g = row % G
     l = block.to(INDEX) * BLOCK_L + tl.arange(0, BLOCK_L)
-    l_mask = l < L
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0 + g * L * q_stride_GL
+    l_mask = l < L // VEC * VEC
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC) + g * L * q_stride_GL
     mask_row_l = row_mask[:, None] & l_mask[None, :]
     q = tl.load(
-        q_row[:, None] + l[None, :] * q_stride_GL,
-        mask=mask_row_l,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + l[None, :] * q_stride_GL, mask=mask_row_l, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0 + g * scale_stride_G
     scale = tl.load(scale_row, mask=row_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y = q * scale[:, None]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + g * L * y_stride_GL
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC) + g * L * y_stride_GL
     tl.store(y_row[:, None] + l[None, :] * y_stride_GL, y, mask=mask_row_l)
 
 
@@ -438,12 +401,7 @@ def _plan_dequantize_fp8_groups(q, scale):
             _dequantize_fp8_groups_blocked,
             grid=(tiles.cdiv(G * lead0 * lead1, block.lanes) * tiles.cdiv(L, block.size),),
             arguments=tiles.arguments(
-                _dequantize_fp8_groups_blocked,
-                sizes,
-                ROWS=block.lanes,
-                BLOCK_L=block.size,
-                WIDTH=width,
-                INDEX=index,
+                _dequantize_fp8_groups_blocked, sizes, ROWS=block.lanes, BLOCK_L=block.size, VEC=width, INDEX=index
             ),
             options=tiles.ways(block.warps),
             offsets={"q": at[0], "scale": at[1], "y": at[2]},

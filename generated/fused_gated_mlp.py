@@ -90,36 +90,24 @@ def _fused_gated_mlp_resident(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
     up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_weight = tl.load(
-        gate_weight_row + k * gate_weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_weight = tl.load(
-        up_weight_row + k * up_weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gate = tl.sum(x * gate_weight, 0)
     if ACTIVATION == "silu":
@@ -143,50 +131,32 @@ def _fused_gated_mlp_streamed(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
     up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gate_acc += x * gate_weight
-        up_weight = tl.load(up_weight_row + k * up_weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        up_acc += x * up_weight
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        gate_acc += x * gate_weight
-        up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        up_acc += x * up_weight
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            gate_weight = tl.load(
+                gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            gate_acc += x * gate_weight
+            up_weight = tl.load(
+                up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            up_acc += x * up_weight
     gate = tl.sum(gate_acc, 0)
     up = tl.sum(up_acc, 0)
     if ACTIVATION == "silu":
@@ -209,42 +179,30 @@ def _fused_gated_mlp_partial0(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
     up_weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         gate_acc += x * gate_weight
         up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         up_acc += x * up_weight
     gate = tl.sum(gate_acc, 0)
@@ -311,13 +269,10 @@ def _fused_gated_mlp_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
     up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -330,43 +285,29 @@ def _fused_gated_mlp_product(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     up = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=i1_mask[:, None], other=0.0)
-        gate_weight = tl.load(
-            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        )
-        gate = tl.dot(x, gate_weight, gate, input_precision="ieee")
-        up_weight = tl.load(
-            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        )
-        up = tl.dot(x, up_weight, up, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight = tl.load(
-            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        gate = tl.dot(x, gate_weight, gate, input_precision="ieee")
-        up_weight = tl.load(
-            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        up = tl.dot(x, up_weight, up, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            gate_weight = tl.load(
+                gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            gate = tl.dot(x, gate_weight, gate, input_precision="ieee")
+            up_weight = tl.load(
+                up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            up = tl.dot(x, up_weight, up, input_precision="ieee")
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -377,7 +318,7 @@ def _fused_gated_mlp_product(
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
-    y_row = y_ptr + i0 * y_stride_lead0
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
@@ -423,9 +364,7 @@ def _fused_gated_mlp_dealt(
         x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
         gate = tl.dot(gate_weight, x, gate, input_precision="ieee")
         up_weight = tl.load(
-            up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
+            up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K, mask=mask_n_k, other=0.0
         )
         up = tl.dot(up_weight, x, up, input_precision="ieee")
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
@@ -435,9 +374,7 @@ def _fused_gated_mlp_dealt(
         mask=mask_i1_n,
     )
     tl.store(
-        partial1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
-        up,
-        mask=mask_i1_n,
+        partial1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1), up, mask=mask_i1_n
     )
 
 
@@ -501,14 +438,11 @@ def _fused_gated_mlp_swapped(
     N, lead1, K,
     x_stride_lead0, gate_weight_stride_N, gate_weight_stride_K, x_stride_lead1, x_stride_K, up_weight_stride_N,
     up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -519,45 +453,31 @@ def _fused_gated_mlp_swapped(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        gate_weight = tl.load(
-            gate_weight_ptr + n[:, None] * gate_weight_stride_N + k[None, :] * gate_weight_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=i1_mask[None, :], other=0.0)
-        gate = tl.dot(gate_weight, x, gate, input_precision="ieee")
-        up_weight = tl.load(
-            up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        up = tl.dot(up_weight, x, up, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        gate_weight = tl.load(
-            gate_weight_ptr + n[:, None] * gate_weight_stride_N + k[None, :] * gate_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        gate = tl.dot(gate_weight, x, gate, input_precision="ieee")
-        up_weight = tl.load(
-            up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        up = tl.dot(up_weight, x, up, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            gate_weight = tl.load(
+                gate_weight_ptr + n[:, None] * gate_weight_stride_N + k[None, :] * gate_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
+            gate = tl.dot(gate_weight, x, gate, input_precision="ieee")
+            up_weight = tl.load(
+                up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            up = tl.dot(up_weight, x, up, input_precision="ieee")
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -568,7 +488,7 @@ def _fused_gated_mlp_swapped(
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
-    y_row = y_ptr + i0 * y_stride_lead0
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
@@ -603,9 +523,7 @@ def _fused_gated_mlp_persistent(
             gate_up = tl.dot(x, gate_weight_up_weight.T, gate_up, input_precision="ieee")
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(
-            gate_weight_up_weight_flip != 0,
-            up,
-            gate,
+            gate_weight_up_weight_flip != 0, up, gate
         ), tl.where(gate_weight_up_weight_flip != 0, gate, up)
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
@@ -618,8 +536,7 @@ def _fused_gated_mlp_persistent(
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
         y_box.store(
-            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
-            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
+            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N)
         )
 
 
@@ -629,19 +546,11 @@ def _fused_gated_mlp_blocked__after(
     N, lead0, lead1,
     gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
-    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
-    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
-    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -649,21 +558,15 @@ def _fused_gated_mlp_blocked__after(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
+    n_mask = n < N // VEC * VEC
+    gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     gate = tl.load(
-        gate_row[:, None] + n[None, :] * gate_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
+    up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     up = tl.load(
-        up_row[:, None] + n[None, :] * up_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -675,7 +578,7 @@ def _fused_gated_mlp_blocked__after(
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -711,10 +614,7 @@ def reference_fused_gated_mlp(
 
 
 def fused_gated_mlp(
-    x: torch.Tensor,
-    gate_weight: torch.Tensor,
-    up_weight: torch.Tensor,
-    activation: str = "silu",
+    x: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor, activation: str = "silu"
 ) -> torch.Tensor:
     """The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ up_weight.T).
 
@@ -860,12 +760,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
         if takes(
             way,
             dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0,
-                N,
-                lead1,
-                K,
-                max(x.element_size(), gate_weight.element_size(), up_weight.element_size()),
-                2,
+                lead0, N, lead1, K, max(x.element_size(), gate_weight.element_size(), up_weight.element_size()), 2
             ).splits > 1,
             "dealt",
         ):
@@ -946,9 +841,9 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
@@ -1008,7 +903,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                     ACTIVATION=activation,
@@ -1021,12 +916,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
     elif takes(
         way,
         dots.is_vector(lead0 * lead1) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            1,
-            False,
-            0.75 * x.element_size(),
+            N * lead0 * lead1, K, x.element_size(), 1, False, 0.75 * x.element_size()
         ),
         "resident",
     ):
@@ -1040,7 +930,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                     sizes,
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -1061,9 +951,9 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                     _fused_gated_mlp_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -1086,12 +976,7 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                 _fused_gated_mlp_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _fused_gated_mlp_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _fused_gated_mlp_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
@@ -1139,9 +1024,9 @@ def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
                     BLOCK_LEAD1=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -1236,36 +1121,24 @@ def _fused_gated_mlp_mixed_resident(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
     up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_weight = tl.load(
-        gate_weight_row + k * gate_weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_weight = tl.load(
-        up_weight_row + k * up_weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     value = gate_weight.to(x_ptr.dtype.element_ty)
     gate = tl.sum(x * value.to(tl.float32), 0)
@@ -1291,54 +1164,34 @@ def _fused_gated_mlp_mixed_streamed(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
     up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        value = gate_weight.to(x_ptr.dtype.element_ty)
-        gate_acc += x * value.to(tl.float32)
-        up_weight = tl.load(up_weight_row + k * up_weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        value_2 = up_weight.to(x_ptr.dtype.element_ty)
-        up_acc += x * value_2.to(tl.float32)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        value = gate_weight.to(x_ptr.dtype.element_ty)
-        gate_acc += x * value.to(tl.float32)
-        up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        value_2 = up_weight.to(x_ptr.dtype.element_ty)
-        up_acc += x * value_2.to(tl.float32)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            gate_weight = tl.load(
+                gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            value = gate_weight.to(x_ptr.dtype.element_ty)
+            gate_acc += x * value.to(tl.float32)
+            up_weight = tl.load(
+                up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            value_2 = up_weight.to(x_ptr.dtype.element_ty)
+            up_acc += x * value_2.to(tl.float32)
     gate = tl.sum(gate_acc, 0)
     up = tl.sum(up_acc, 0)
     if ACTIVATION == "silu":
@@ -1361,43 +1214,31 @@ def _fused_gated_mlp_mixed_partial0(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
     up_weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         value = gate_weight.to(x_ptr.dtype.element_ty)
         gate_acc += x * value.to(tl.float32)
         up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         value_2 = up_weight.to(x_ptr.dtype.element_ty)
         up_acc += x * value_2.to(tl.float32)
@@ -1413,13 +1254,10 @@ def _fused_gated_mlp_mixed_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
     up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -1432,47 +1270,31 @@ def _fused_gated_mlp_mixed_product(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     up = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=i1_mask[:, None], other=0.0)
-        gate_weight = tl.load(
-            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        value = gate_weight.to(x_ptr.dtype.element_ty)
-        gate = tl.dot(x, value, gate, input_precision="ieee")
-        up_weight = tl.load(
-            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        value_2 = up_weight.to(x_ptr.dtype.element_ty)
-        up = tl.dot(x, value_2, up, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight = tl.load(
-            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        value = gate_weight.to(x_ptr.dtype.element_ty)
-        gate = tl.dot(x, value, gate, input_precision="ieee")
-        up_weight = tl.load(
-            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        value_2 = up_weight.to(x_ptr.dtype.element_ty)
-        up = tl.dot(x, value_2, up, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            gate_weight = tl.load(
+                gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            ).to(tl.float32)
+            value = gate_weight.to(x_ptr.dtype.element_ty)
+            gate = tl.dot(x, value, gate, input_precision="ieee")
+            up_weight = tl.load(
+                up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            ).to(tl.float32)
+            value_2 = up_weight.to(x_ptr.dtype.element_ty)
+            up = tl.dot(x, value_2, up, input_precision="ieee")
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -1483,7 +1305,7 @@ def _fused_gated_mlp_mixed_product(
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
-    y_row = y_ptr + i0 * y_stride_lead0
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
@@ -1607,14 +1429,11 @@ def _fused_gated_mlp_mixed_swapped__ready(
     N, lead1, K,
     x_stride_lead0, gate_weight_ready_stride_N, gate_weight_ready_stride_K, x_stride_lead1, x_stride_K,
     up_weight_ready_stride_N, up_weight_ready_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -1625,45 +1444,33 @@ def _fused_gated_mlp_mixed_swapped__ready(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        gate_weight_ready = tl.load(
-            gate_weight_ready_ptr + n[:, None] * gate_weight_ready_stride_N + k[None, :] * gate_weight_ready_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=i1_mask[None, :], other=0.0)
-        gate = tl.dot(gate_weight_ready, x, gate, input_precision="ieee")
-        up_weight_ready = tl.load(
-            up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        up = tl.dot(up_weight_ready, x, up, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        gate_weight_ready = tl.load(
-            gate_weight_ready_ptr + n[:, None] * gate_weight_ready_stride_N + k[None, :] * gate_weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        gate = tl.dot(gate_weight_ready, x, gate, input_precision="ieee")
-        up_weight_ready = tl.load(
-            up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        up = tl.dot(up_weight_ready, x, up, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            gate_weight_ready = tl.load(
+                gate_weight_ready_ptr
+                + n[:, None] * gate_weight_ready_stride_N
+                + k[None, :] * gate_weight_ready_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
+            gate = tl.dot(gate_weight_ready, x, gate, input_precision="ieee")
+            up_weight_ready = tl.load(
+                up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            up = tl.dot(up_weight_ready, x, up, input_precision="ieee")
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -1674,7 +1481,7 @@ def _fused_gated_mlp_mixed_swapped__ready(
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
-    y_row = y_ptr + i0 * y_stride_lead0
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
@@ -1709,9 +1516,7 @@ def _fused_gated_mlp_mixed_persistent__ready(
             gate_up = tl.dot(x, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee")
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(
-            gate_weight_ready_up_weight_ready_flip != 0,
-            up,
-            gate,
+            gate_weight_ready_up_weight_ready_flip != 0, up, gate
         ), tl.where(gate_weight_ready_up_weight_ready_flip != 0, gate, up)
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
@@ -1724,8 +1529,7 @@ def _fused_gated_mlp_mixed_persistent__ready(
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
         y_box.store(
-            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
-            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
+            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N)
         )
 
 
@@ -1761,10 +1565,7 @@ def reference_fused_gated_mlp_mixed(
 
 
 def fused_gated_mlp_mixed(
-    x: torch.Tensor,
-    gate_weight: torch.Tensor,
-    up_weight: torch.Tensor,
-    activation: str = "silu",
+    x: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor, activation: str = "silu"
 ) -> torch.Tensor:
     """`fused_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as autocast does.
 
@@ -1916,11 +1717,7 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
     library = dots.prefers_library(products, tiled=True)
     boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_FUSED_GATED_MLP_MIXED.best(
-        x.device,
-        rows.count,
-        (K, N, T, W),
-        library=None not in products,
-        persistent=fits,
+        x.device, rows.count, (K, N, T, W), library=None not in products, persistent=fits
     )
     if takes(
         way,
@@ -1935,12 +1732,7 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
         if takes(
             way,
             dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0,
-                N,
-                lead1,
-                K,
-                max(x.element_size(), T.itemsize),
-                2,
+                lead0, N, lead1, K, max(x.element_size(), T.itemsize), 2
             ).splits > 1,
             "dealt",
         ):
@@ -1967,9 +1759,7 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
                     ),
                     options=tile.options,
                     offsets={
-                        "x": at[0],
-                        "partial0__ready": walk * partial0__ready,
-                        "partial1__ready": walk * partial1__ready,
+                        "x": at[0], "partial0__ready": walk * partial0__ready, "partial1__ready": walk * partial1__ready
                     },
                 )
                 for walk, at in enumerate(rows.offsets)
@@ -1991,9 +1781,7 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
                     ),
                     options=tiles.ways(block.warps),
                     offsets={
-                        "y": at[1],
-                        "partial0__ready": walk * partial0__ready,
-                        "partial1__ready": walk * partial1__ready,
+                        "y": at[1], "partial0__ready": walk * partial0__ready, "partial1__ready": walk * partial1__ready
                     },
                 )
                 for walk, at in enumerate(rows.offsets)
@@ -2011,9 +1799,9 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
@@ -2074,7 +1862,7 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                     ACTIVATION=activation,
@@ -2087,12 +1875,7 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
     elif takes(
         way,
         dots.is_vector(lead0 * lead1) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            1,
-            False,
-            0.75 * x.element_size(),
+            N * lead0 * lead1, K, x.element_size(), 1, False, 0.75 * x.element_size()
         ),
         "resident",
     ):
@@ -2106,7 +1889,7 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
                     sizes,
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -2128,9 +1911,9 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
                     _fused_gated_mlp_mixed_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -2154,12 +1937,7 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
                 _fused_gated_mlp_mixed_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _fused_gated_mlp_mixed_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _fused_gated_mlp_mixed_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
@@ -2199,9 +1977,9 @@ def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
                     BLOCK_LEAD1=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),

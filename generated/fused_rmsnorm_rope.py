@@ -50,16 +50,9 @@ def _fused_rmsnorm_rope_rows(
     x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD,
     y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (B, S) per program, H, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * S
@@ -69,32 +62,24 @@ def _fused_rmsnorm_rope_rows(
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
     x = tl.load(
-        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD,
-        mask=mask_row_h_d,
-        other=0.0,
+        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d, other=0.0
     ).to(tl.float32)
     x_2 = tl.load(
         x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
         mask=mask_row_h_d,
         other=0.0,
     ).to(tl.float32)
-    cos_row = cos_ptr + s * cos_stride_S
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + s * sin_stride_S
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     cos_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
@@ -109,34 +94,26 @@ def _fused_rmsnorm_rope_rows(
         eviction_policy="evict_last",
     ).to(tl.float32)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
-    if EARLY:
+    if PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not EARLY:
+    if not PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n = x * rsqrt_value[:, None, None] * weight[None, :, :]
-    if not EARLY:
+    if not PREFETCH:
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(
         y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
         n * cos[:, None, :] - n_2 * sin[:, None, :],
@@ -156,16 +133,9 @@ def _fused_rmsnorm_rope_resident(
     x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD,
     y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -173,54 +143,40 @@ def _fused_rmsnorm_rope_resident(
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
     x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
-    cos_row = cos_ptr + s * cos_stride_S
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * sin_stride_S
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     cos_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_2 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not EARLY:
+    if not PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n = x * rsqrt_value * weight
-    if not EARLY:
+    if not PREFETCH:
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n_2 = x_2 * rsqrt_value * weight_2
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :], mask=mask_h_d)
     tl.store(
         y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
@@ -235,149 +191,83 @@ def _fused_rmsnorm_rope_streamed(
     S, H,
     x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S,
     weight_stride_HD, y_stride_HD,
-    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, CHUNKS: tl.constexpr,
-    REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_H, BLOCK_H):
-        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total_acc += x * x + x_2 * x_2
-    if REST:
-        h = (CHUNKS * BLOCK_H + tl.arange(0, BLOCK_H)).to(INDEX)
-        h_mask = h < H
-        mask_h_d = h_mask[:, None] & d_mask[None, :]
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total_acc += x * x + x_2 * x_2
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+            h_mask = (h < H) | (TAIL == 0)
+            mask_h_d = h_mask[:, None] & d_mask[None, :]
+            x = tl.load(
+                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
+                mask=mask_h_d,
+                other=0.0,
+                eviction_policy="evict_last",
+            ).to(tl.float32)
+            x_2 = tl.load(
+                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
+                mask=mask_h_d,
+                other=0.0,
+                eviction_policy="evict_last",
+            ).to(tl.float32)
+            total_acc += x * x + x_2 * x_2
     total = tl.sum(tl.sum(total_acc, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    cos_row = cos_ptr + s * cos_stride_S
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * sin_stride_S
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     cos_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_2 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    for start in range(0, CHUNKS * BLOCK_H, BLOCK_H):
-        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        n = x * rsqrt_value * weight
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        n_2 = x_2 * rsqrt_value * weight_2
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-            n * cos[None, :] - n_2 * sin[None, :],
-            mask=d_mask[None, :],
-        )
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-            n_2 * cos_2[None, :] + n * sin_2[None, :],
-            mask=d_mask[None, :],
-        )
-    if REST:
-        h = (CHUNKS * BLOCK_H + tl.arange(0, BLOCK_H)).to(INDEX)
-        h_mask = h < H
-        mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-        ).to(tl.float32)
-        n = x * rsqrt_value * weight
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-        ).to(tl.float32)
-        n_2 = x_2 * rsqrt_value * weight_2
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-            n * cos[None, :] - n_2 * sin[None, :],
-            mask=mask_h_d_2,
-        )
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-            n_2 * cos_2[None, :] + n * sin_2[None, :],
-            mask=mask_h_d_2,
-        )
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+            h_mask = (h < H) | (TAIL == 0)
+            mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
+            x = tl.load(
+                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
+                mask=mask_h_d_2,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            weight = tl.load(
+                weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2, other=0.0
+            ).to(tl.float32)
+            n = x * rsqrt_value * weight
+            x_2 = tl.load(
+                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
+                mask=mask_h_d_2,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            weight_2 = tl.load(
+                weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2, other=0.0
+            ).to(tl.float32)
+            n_2 = x_2 * rsqrt_value * weight_2
+            tl.store(
+                y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
+                n * cos[None, :] - n_2 * sin[None, :],
+                mask=mask_h_d_2,
+            )
+            tl.store(
+                y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+                n_2 * cos_2[None, :] + n * sin_2[None, :],
+                mask=mask_h_d_2,
+            )
 
 
 @triton.jit(do_not_specialize=["S"])
@@ -385,12 +275,9 @@ def _fused_rmsnorm_rope_partial0(
     x_ptr, partial0_ptr,
     S, H,
     x_stride_B, x_stride_S, x_stride_HD,
-    D: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    D: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each B, S over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -401,13 +288,10 @@ def _fused_rmsnorm_rope_partial0(
         h = tl.cast(step // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), INDEX)
         d = (step % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)).to(INDEX)
         d_mask = d < D // 2
-        x_row = x_ptr + b * x_stride_B + s * x_stride_S + h * D * x_stride_HD
+        x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
         x = tl.load(x_row + d * x_stride_HD, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         x_2 = tl.load(
-            x_row + (d + D // 2) * x_stride_HD,
-            mask=d_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            x_row + (d + D // 2) * x_stride_HD, mask=d_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total_acc += x * x + x_2 * x_2
     total = tl.sum(total_acc, 0)
@@ -420,16 +304,9 @@ def _fused_rmsnorm_rope_finish(
     D, B, H, S,
     x_stride_B, x_stride_S, x_stride_HD, weight_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D,
     y_stride_B, y_stride_S, y_stride_HD,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -439,13 +316,10 @@ def _fused_rmsnorm_rope_finish(
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S + h * D * x_stride_HD
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -457,24 +331,15 @@ def _fused_rmsnorm_rope_finish(
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     weight_row = weight_ptr + h * D * weight_stride_HD
     weight = tl.load(
-        weight_row[:, None] + d[None, :] * weight_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     n = x * rsqrt_value[:, None] * weight
-    cos_row = cos_ptr + s * cos_stride_S
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight_2 = tl.load(
         weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD,
@@ -483,14 +348,11 @@ def _fused_rmsnorm_rope_finish(
         eviction_policy="evict_last",
     ).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None] * weight_2
-    sin_row = sin_ptr + s * sin_stride_S
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S + h * D * y_stride_HD
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * D * y_stride_HD
     tl.store(y_row[:, None] + d[None, :] * y_stride_HD, n * cos - n_2 * sin, mask=mask_row_d)
     cos_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
@@ -641,8 +503,8 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     EVEN_H=tiles.padded(H) == H,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     ROWS=lanes,
-                    EARLY=tiles.is_few(tiles.cdiv(B * S, lanes)),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(tiles.cdiv(B * S, lanes)),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -661,8 +523,8 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     BLOCK_D_2=tiles.padded(D // 2),
                     EVEN_H=tiles.padded(H) == H,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    EARLY=tiles.is_few(B * S),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(B * S),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(B * S, 2 * tiles.padded(H) * tiles.padded(D // 2), x.element_size(), 1),
@@ -682,9 +544,9 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     BLOCK_D_2=tiles.padded(D // 2),
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     BLOCK_H=chunk,
-                    CHUNKS=H // chunk,
-                    REST=H % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=H // chunk,
+                    HAS_TAIL=H % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -702,12 +564,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                 _fused_rmsnorm_rope_partial0,
                 grid=(B * S * splits,),
                 arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_partial0,
-                    sizes,
-                    BLOCK_D_2=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _fused_rmsnorm_rope_partial0, sizes, BLOCK_D_2=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
             )
@@ -723,7 +580,7 @@ def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -789,10 +646,7 @@ class FusedRMSNormRoPE(torch.nn.Module):
         self.head_dim = check.size("head_dim", head_dim)
         self.eps = real("FusedRMSNormRoPE", "eps", eps)
         check.require(
-            hidden_dim % head_dim == 0,
-            "hidden_dim % head_dim == 0",
-            hidden_dim=hidden_dim,
-            head_dim=head_dim,
+            hidden_dim % head_dim == 0, "hidden_dim % head_dim == 0", hidden_dim=hidden_dim, head_dim=head_dim
         )
         check.require(head_dim % 2 == 0, "head_dim % 2 == 0", head_dim=head_dim)
         self.num_heads = self.hidden_dim // self.head_dim
@@ -818,16 +672,9 @@ def _fused_rmsnorm_rope_half_rows(
     x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, weight_stride_HD,
     y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (B, S) per program, H, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * S
@@ -837,62 +684,46 @@ def _fused_rmsnorm_rope_half_rows(
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
     x = tl.load(
-        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD,
-        mask=mask_row_h_d,
-        other=0.0,
+        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d, other=0.0
     ).to(tl.float32)
     x_2 = tl.load(
         x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
         mask=mask_row_h_d,
         other=0.0,
     ).to(tl.float32)
-    cos_row = cos_ptr + s * cos_stride_S
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + s * sin_stride_S
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
-    if EARLY:
+    if PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not EARLY:
+    if not PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n = x * rsqrt_value[:, None, None] * weight[None, :, :]
-    if not EARLY:
+    if not PREFETCH:
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(
         y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
         n * cos[:, None, :] - n_2 * sin[:, None, :],
@@ -912,16 +743,9 @@ def _fused_rmsnorm_rope_half_resident(
     x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, weight_stride_HD,
     y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -929,42 +753,34 @@ def _fused_rmsnorm_rope_half_resident(
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
     x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
-    cos_row = cos_ptr + s * cos_stride_S
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * sin_stride_S
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not EARLY:
+    if not PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n = x * rsqrt_value * weight
-    if not EARLY:
+    if not PREFETCH:
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n_2 = x_2 * rsqrt_value * weight_2
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :], mask=mask_h_d)
     tl.store(
         y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
@@ -979,137 +795,77 @@ def _fused_rmsnorm_rope_half_streamed(
     S, H,
     x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, y_stride_B,
     y_stride_S, weight_stride_HD, y_stride_HD,
-    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, CHUNKS: tl.constexpr,
-    REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_H, BLOCK_H):
-        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total_acc += x * x + x_2 * x_2
-    if REST:
-        h = (CHUNKS * BLOCK_H + tl.arange(0, BLOCK_H)).to(INDEX)
-        h_mask = h < H
-        mask_h_d = h_mask[:, None] & d_mask[None, :]
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total_acc += x * x + x_2 * x_2
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+            h_mask = (h < H) | (TAIL == 0)
+            mask_h_d = h_mask[:, None] & d_mask[None, :]
+            x = tl.load(
+                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
+                mask=mask_h_d,
+                other=0.0,
+                eviction_policy="evict_last",
+            ).to(tl.float32)
+            x_2 = tl.load(
+                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
+                mask=mask_h_d,
+                other=0.0,
+                eviction_policy="evict_last",
+            ).to(tl.float32)
+            total_acc += x * x + x_2 * x_2
     total = tl.sum(tl.sum(total_acc, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    cos_row = cos_ptr + s * cos_stride_S
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * sin_stride_S
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
-    for start in range(0, CHUNKS * BLOCK_H, BLOCK_H):
-        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        n = x * rsqrt_value * weight
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        n_2 = x_2 * rsqrt_value * weight_2
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-            n * cos[None, :] - n_2 * sin[None, :],
-            mask=d_mask[None, :],
-        )
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-            n_2 * cos[None, :] + n * sin[None, :],
-            mask=d_mask[None, :],
-        )
-    if REST:
-        h = (CHUNKS * BLOCK_H + tl.arange(0, BLOCK_H)).to(INDEX)
-        h_mask = h < H
-        mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-        ).to(tl.float32)
-        n = x * rsqrt_value * weight
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-        ).to(tl.float32)
-        n_2 = x_2 * rsqrt_value * weight_2
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-            n * cos[None, :] - n_2 * sin[None, :],
-            mask=mask_h_d_2,
-        )
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-            n_2 * cos[None, :] + n * sin[None, :],
-            mask=mask_h_d_2,
-        )
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+            h_mask = (h < H) | (TAIL == 0)
+            mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
+            x = tl.load(
+                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
+                mask=mask_h_d_2,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            weight = tl.load(
+                weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2, other=0.0
+            ).to(tl.float32)
+            n = x * rsqrt_value * weight
+            x_2 = tl.load(
+                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
+                mask=mask_h_d_2,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            weight_2 = tl.load(
+                weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2, other=0.0
+            ).to(tl.float32)
+            n_2 = x_2 * rsqrt_value * weight_2
+            tl.store(
+                y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
+                n * cos[None, :] - n_2 * sin[None, :],
+                mask=mask_h_d_2,
+            )
+            tl.store(
+                y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+                n_2 * cos[None, :] + n * sin[None, :],
+                mask=mask_h_d_2,
+            )
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
@@ -1118,16 +874,9 @@ def _fused_rmsnorm_rope_half_finish(
     D, B, H, S,
     x_stride_B, x_stride_S, x_stride_HD, weight_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2,
     y_stride_B, y_stride_S, y_stride_HD,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1137,13 +886,10 @@ def _fused_rmsnorm_rope_half_finish(
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S + h * D * x_stride_HD
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -1155,24 +901,15 @@ def _fused_rmsnorm_rope_half_finish(
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     weight_row = weight_ptr + h * D * weight_stride_HD
     weight = tl.load(
-        weight_row[:, None] + d[None, :] * weight_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     n = x * rsqrt_value[:, None] * weight
-    cos_row = cos_ptr + s * cos_stride_S
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight_2 = tl.load(
         weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD,
@@ -1181,14 +918,11 @@ def _fused_rmsnorm_rope_half_finish(
         eviction_policy="evict_last",
     ).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None] * weight_2
-    sin_row = sin_ptr + s * sin_stride_S
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S + h * D * y_stride_HD
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * D * y_stride_HD
     tl.store(y_row[:, None] + d[None, :] * y_stride_HD, n * cos - n_2 * sin, mask=mask_row_d)
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_HD, n_2 * cos + n * sin, mask=mask_row_d)
 
@@ -1322,8 +1056,8 @@ def _plan_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads):
                     EVEN_H=tiles.padded(H) == H,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     ROWS=lanes,
-                    EARLY=tiles.is_few(tiles.cdiv(B * S, lanes)),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(tiles.cdiv(B * S, lanes)),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -1342,8 +1076,8 @@ def _plan_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads):
                     BLOCK_D_2=tiles.padded(D // 2),
                     EVEN_H=tiles.padded(H) == H,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    EARLY=tiles.is_few(B * S),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(B * S),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(B * S, 2 * tiles.padded(H) * tiles.padded(D // 2), x.element_size(), 1),
@@ -1363,9 +1097,9 @@ def _plan_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads):
                     BLOCK_D_2=tiles.padded(D // 2),
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     BLOCK_H=chunk,
-                    CHUNKS=H // chunk,
-                    REST=H % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=H // chunk,
+                    HAS_TAIL=H % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -1383,12 +1117,7 @@ def _plan_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads):
                 _fused_rmsnorm_rope_partial0,
                 grid=(B * S * splits,),
                 arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_partial0,
-                    sizes,
-                    BLOCK_D_2=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _fused_rmsnorm_rope_partial0, sizes, BLOCK_D_2=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
             )
@@ -1404,7 +1133,7 @@ def _plan_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads):
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -1438,18 +1167,9 @@ def _fused_rmsnorm_rope_batched_rows(
     x_stride_B, x_stride_S, x_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S,
     sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (B, S) per program, H, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_B = cos_stride_B // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_B = sin_stride_B // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * S
@@ -1459,32 +1179,24 @@ def _fused_rmsnorm_rope_batched_rows(
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
     x = tl.load(
-        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD,
-        mask=mask_row_h_d,
-        other=0.0,
+        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d, other=0.0
     ).to(tl.float32)
     x_2 = tl.load(
         x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
         mask=mask_row_h_d,
         other=0.0,
     ).to(tl.float32)
-    cos_row = cos_ptr + b * cos_stride_B + s * cos_stride_S
+    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + b * sin_stride_B + s * sin_stride_S
+    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     cos_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
@@ -1499,34 +1211,26 @@ def _fused_rmsnorm_rope_batched_rows(
         eviction_policy="evict_last",
     ).to(tl.float32)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
-    if EARLY:
+    if PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not EARLY:
+    if not PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n = x * rsqrt_value[:, None, None] * weight[None, :, :]
-    if not EARLY:
+    if not PREFETCH:
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(
         y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
         n * cos[:, None, :] - n_2 * sin[:, None, :],
@@ -1546,18 +1250,9 @@ def _fused_rmsnorm_rope_batched_resident(
     x_stride_B, x_stride_S, x_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S,
     sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_B = cos_stride_B // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_B = sin_stride_B // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -1565,54 +1260,40 @@ def _fused_rmsnorm_rope_batched_resident(
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
     x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
-    cos_row = cos_ptr + b * cos_stride_B + s * cos_stride_S
+    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + b * sin_stride_B + s * sin_stride_S
+    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     cos_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_2 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not EARLY:
+    if not PREFETCH:
         weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n = x * rsqrt_value * weight
-    if not EARLY:
+    if not PREFETCH:
         weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
+            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
         ).to(tl.float32)
     n_2 = x_2 * rsqrt_value * weight_2
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :], mask=mask_h_d)
     tl.store(
         y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
@@ -1627,151 +1308,83 @@ def _fused_rmsnorm_rope_batched_streamed(
     S, H,
     x_stride_B, x_stride_S, x_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S,
     sin_stride_D, y_stride_B, y_stride_S, weight_stride_HD, y_stride_HD,
-    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, CHUNKS: tl.constexpr,
-    REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_B = cos_stride_B // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_B = sin_stride_B // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_H, BLOCK_H):
-        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total_acc += x * x + x_2 * x_2
-    if REST:
-        h = (CHUNKS * BLOCK_H + tl.arange(0, BLOCK_H)).to(INDEX)
-        h_mask = h < H
-        mask_h_d = h_mask[:, None] & d_mask[None, :]
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=mask_h_d,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total_acc += x * x + x_2 * x_2
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+            h_mask = (h < H) | (TAIL == 0)
+            mask_h_d = h_mask[:, None] & d_mask[None, :]
+            x = tl.load(
+                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
+                mask=mask_h_d,
+                other=0.0,
+                eviction_policy="evict_last",
+            ).to(tl.float32)
+            x_2 = tl.load(
+                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
+                mask=mask_h_d,
+                other=0.0,
+                eviction_policy="evict_last",
+            ).to(tl.float32)
+            total_acc += x * x + x_2 * x_2
     total = tl.sum(tl.sum(total_acc, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    cos_row = cos_ptr + b * cos_stride_B + s * cos_stride_S
+    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + b * sin_stride_B + s * sin_stride_S
+    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     cos_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_2 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    for start in range(0, CHUNKS * BLOCK_H, BLOCK_H):
-        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        n = x * rsqrt_value * weight
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        n_2 = x_2 * rsqrt_value * weight_2
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-            n * cos[None, :] - n_2 * sin[None, :],
-            mask=d_mask[None, :],
-        )
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-            n_2 * cos_2[None, :] + n * sin_2[None, :],
-            mask=d_mask[None, :],
-        )
-    if REST:
-        h = (CHUNKS * BLOCK_H + tl.arange(0, BLOCK_H)).to(INDEX)
-        h_mask = h < H
-        mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-        x = tl.load(
-            x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-        ).to(tl.float32)
-        n = x * rsqrt_value * weight
-        x_2 = tl.load(
-            x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD,
-            mask=mask_h_d_2,
-            other=0.0,
-        ).to(tl.float32)
-        n_2 = x_2 * rsqrt_value * weight_2
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-            n * cos[None, :] - n_2 * sin[None, :],
-            mask=mask_h_d_2,
-        )
-        tl.store(
-            y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-            n_2 * cos_2[None, :] + n * sin_2[None, :],
-            mask=mask_h_d_2,
-        )
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+            h_mask = (h < H) | (TAIL == 0)
+            mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
+            x = tl.load(
+                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
+                mask=mask_h_d_2,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            weight = tl.load(
+                weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2, other=0.0
+            ).to(tl.float32)
+            n = x * rsqrt_value * weight
+            x_2 = tl.load(
+                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
+                mask=mask_h_d_2,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            weight_2 = tl.load(
+                weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2, other=0.0
+            ).to(tl.float32)
+            n_2 = x_2 * rsqrt_value * weight_2
+            tl.store(
+                y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
+                n * cos[None, :] - n_2 * sin[None, :],
+                mask=mask_h_d_2,
+            )
+            tl.store(
+                y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+                n_2 * cos_2[None, :] + n * sin_2[None, :],
+                mask=mask_h_d_2,
+            )
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
@@ -1780,18 +1393,9 @@ def _fused_rmsnorm_rope_batched_finish(
     D, B, H, S,
     x_stride_B, x_stride_S, x_stride_HD, weight_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B,
     sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, y_stride_HD,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_B = cos_stride_B // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_B = sin_stride_B // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1801,13 +1405,10 @@ def _fused_rmsnorm_rope_batched_finish(
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S + h * D * x_stride_HD
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -1819,24 +1420,15 @@ def _fused_rmsnorm_rope_batched_finish(
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     weight_row = weight_ptr + h * D * weight_stride_HD
     weight = tl.load(
-        weight_row[:, None] + d[None, :] * weight_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     n = x * rsqrt_value[:, None] * weight
-    cos_row = cos_ptr + b * cos_stride_B + s * cos_stride_S
+    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight_2 = tl.load(
         weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD,
@@ -1845,14 +1437,11 @@ def _fused_rmsnorm_rope_batched_finish(
         eviction_policy="evict_last",
     ).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None] * weight_2
-    sin_row = sin_ptr + b * sin_stride_B + s * sin_stride_S
+    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S + h * D * y_stride_HD
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * D * y_stride_HD
     tl.store(y_row[:, None] + d[None, :] * y_stride_HD, n * cos - n_2 * sin, mask=mask_row_d)
     cos_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
@@ -2012,8 +1601,8 @@ def _plan_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
                     EVEN_H=tiles.padded(H) == H,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     ROWS=lanes,
-                    EARLY=tiles.is_few(tiles.cdiv(B * S, lanes)),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(tiles.cdiv(B * S, lanes)),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -2032,8 +1621,8 @@ def _plan_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
                     BLOCK_D_2=tiles.padded(D // 2),
                     EVEN_H=tiles.padded(H) == H,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    EARLY=tiles.is_few(B * S),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(B * S),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(B * S, 2 * tiles.padded(H) * tiles.padded(D // 2), x.element_size(), 1),
@@ -2053,9 +1642,9 @@ def _plan_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
                     BLOCK_D_2=tiles.padded(D // 2),
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                     BLOCK_H=chunk,
-                    CHUNKS=H // chunk,
-                    REST=H % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=H // chunk,
+                    HAS_TAIL=H % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -2073,12 +1662,7 @@ def _plan_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
                 _fused_rmsnorm_rope_partial0,
                 grid=(B * S * splits,),
                 arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_partial0,
-                    sizes,
-                    BLOCK_D_2=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _fused_rmsnorm_rope_partial0, sizes, BLOCK_D_2=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
             )
@@ -2094,7 +1678,7 @@ def _plan_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),

@@ -23,17 +23,9 @@ def _gated_activation_blocked(
     N, lead0, lead1,
     gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
-    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
-    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
-    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -41,21 +33,15 @@ def _gated_activation_blocked(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
+    n_mask = n < N // VEC * VEC
+    gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     gate = tl.load(
-        gate_row[:, None] + n[None, :] * gate_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
+    up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     up = tl.load(
-        up_row[:, None] + n[None, :] * up_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -67,7 +53,7 @@ def _gated_activation_blocked(
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -178,7 +164,7 @@ def _plan_gated_activation(gate, up, activation):
                 sizes,
                 ROWS=block.lanes,
                 BLOCK_N=block.size,
-                WIDTH=width,
+                VEC=width,
                 INDEX=index,
                 ACTIVATION=activation,
             ),

@@ -29,39 +29,25 @@ def _gated_activation_quantize_rows(
     lead0, lead1, N,
     gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, q_stride_lead1,
     q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
-    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
-    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
-    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     gate = tl.load(
-        gate_row[:, None] + n[None, :] * gate_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
+    up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     up = tl.load(
-        up_row[:, None] + n[None, :] * up_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -73,10 +59,10 @@ def _gated_activation_quantize_rows(
     else:
         by_activation = device.maximum(gate, 0.0)
     mul_value_2 = by_activation * up
-    largest = tl.reduce(tl.where(n_mask[None, :], tl.abs(mul_value_2), float("-inf")), 1, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value_2), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(mul_value_2 * (1.0 / scale)[:, None], tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale, mask=row_mask)
@@ -88,25 +74,17 @@ def _gated_activation_quantize_resident(
     lead0, N,
     gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, q_stride_lead1,
     q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
-    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
-    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
-    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     gate = tl.load(gate_row + n * gate_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
+    up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -118,10 +96,10 @@ def _gated_activation_quantize_resident(
     else:
         by_activation = device.maximum(gate, 0.0)
     mul_value_2 = by_activation * up
-    largest = tl.reduce(tl.where(n_mask, tl.abs(mul_value_2), float("-inf")), 0, device.nan_max)
+    largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value_2), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(mul_value_2 * (1.0 / scale), tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -133,102 +111,59 @@ def _gated_activation_quantize_streamed(
     lead0, N,
     gate_stride_lead1, gate_stride_lead0, up_stride_lead1, up_stride_lead0, gate_stride_N, up_stride_N, q_stride_lead1,
     q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
-    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
-    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
-    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
-    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
-    up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
+    gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
+    up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        gate = tl.load(gate_row + n * gate_stride_N, eviction_policy="evict_last").to(tl.float32)
-        if ACTIVATION == "silu":
-            by_activation = gate * tl.sigmoid(gate)
-        elif ACTIVATION == "gelu":
-            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-        elif ACTIVATION == "gelu_tanh":
-            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-            by_activation = gate * tl.sigmoid(mul_value)
-        else:
-            by_activation = device.maximum(gate, 0.0)
-        up = tl.load(up_row + n * up_stride_N, eviction_policy="evict_last").to(tl.float32)
-        mul_value_2 = by_activation * up
-        largest_acc = device.maximum(largest_acc, tl.abs(mul_value_2))
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        gate = tl.load(
-            gate_row + n * gate_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        if ACTIVATION == "silu":
-            by_activation = gate * tl.sigmoid(gate)
-        elif ACTIVATION == "gelu":
-            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-        elif ACTIVATION == "gelu_tanh":
-            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-            by_activation = gate * tl.sigmoid(mul_value)
-        else:
-            by_activation = device.maximum(gate, 0.0)
-        up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        mul_value_2 = by_activation * up
-        largest_acc = device.maximum(largest_acc, tl.where(n_mask, tl.abs(mul_value_2), float("-inf")))
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            gate = tl.load(
+                gate_row + n * gate_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
+            ).to(tl.float32)
+            if ACTIVATION == "silu":
+                by_activation = gate * tl.sigmoid(gate)
+            elif ACTIVATION == "gelu":
+                by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
+            elif ACTIVATION == "gelu_tanh":
+                mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+                by_activation = gate * tl.sigmoid(mul_value)
+            else:
+                by_activation = device.maximum(gate, 0.0)
+            up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            mul_value_2 = by_activation * up
+            largest_acc = device.maximum(largest_acc, tl.abs(mul_value_2))
+    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     div_value = 1.0 / scale
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        gate = tl.load(gate_row + n * gate_stride_N, eviction_policy="evict_first").to(tl.float32)
-        if ACTIVATION == "silu":
-            by_activation = gate * tl.sigmoid(gate)
-        elif ACTIVATION == "gelu":
-            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-        elif ACTIVATION == "gelu_tanh":
-            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-            by_activation = gate * tl.sigmoid(mul_value)
-        else:
-            by_activation = device.maximum(gate, 0.0)
-        up = tl.load(up_row + n * up_stride_N, eviction_policy="evict_first").to(tl.float32)
-        mul_value_2 = by_activation * up
-        q = device.round_to(mul_value_2 * div_value, tl.float8e4nv)
-        tl.store(q_row + n * q_stride_N, q)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        gate = tl.load(
-            gate_row + n * gate_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        if ACTIVATION == "silu":
-            by_activation = gate * tl.sigmoid(gate)
-        elif ACTIVATION == "gelu":
-            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-        elif ACTIVATION == "gelu_tanh":
-            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-            by_activation = gate * tl.sigmoid(mul_value)
-        else:
-            by_activation = device.maximum(gate, 0.0)
-        up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        mul_value_2 = by_activation * up
-        q = device.round_to(mul_value_2 * div_value, tl.float8e4nv)
-        tl.store(q_row + n * q_stride_N, q, mask=n_mask)
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            gate = tl.load(
+                gate_row + n * gate_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            if ACTIVATION == "silu":
+                by_activation = gate * tl.sigmoid(gate)
+            elif ACTIVATION == "gelu":
+                by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
+            elif ACTIVATION == "gelu_tanh":
+                mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+                by_activation = gate * tl.sigmoid(mul_value)
+            else:
+                by_activation = device.maximum(gate, 0.0)
+            up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            mul_value_2 = by_activation * up
+            q = device.round_to(mul_value_2 * div_value, tl.float8e4nv)
+            tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
 
@@ -238,31 +173,22 @@ def _gated_activation_quantize_partial0(
     gate_ptr, up_ptr, partial0_ptr,
     lead0, N,
     gate_stride_lead1, gate_stride_lead0, up_stride_lead1, up_stride_lead0, gate_stride_N, up_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
-    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
-    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
-    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
-    up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
+    gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
+    up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
+        n_mask = n < N // VEC * VEC
         gate = tl.load(
-            gate_row + n * gate_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            gate_row + n * gate_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
@@ -274,8 +200,8 @@ def _gated_activation_quantize_partial0(
         else:
             by_activation = device.maximum(gate, 0.0)
         up = tl.load(up_row + n * up_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.where(n_mask, tl.abs(by_activation * up), float("-inf")))
-    largest = tl.reduce(largest_acc, 0, device.nan_max)
+        largest_acc = device.maximum(largest_acc, tl.abs(by_activation * up))
+    largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     tl.store(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, largest)
 
 
@@ -285,18 +211,10 @@ def _gated_activation_quantize_finish(
     N, lead0, lead1,
     gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, q_stride_lead1,
     q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
-    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
-    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
-    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     blocks = tl.maximum(tl.cdiv(tl.cast(N, INDEX), BLOCK_N), 1)
     block = pid % blocks
@@ -305,21 +223,15 @@ def _gated_activation_quantize_finish(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
+    n_mask = n < N // VEC * VEC
+    gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     gate = tl.load(
-        gate_row[:, None] + n[None, :] * gate_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
+    up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     up = tl.load(
-        up_row[:, None] + n[None, :] * up_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -339,7 +251,7 @@ def _gated_activation_quantize_finish(
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(by_activation * up * (1.0 / scale)[:, None], tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale, mask=row_mask & (block == 0))
@@ -375,9 +287,7 @@ def reference_gated_activation_quantize(
 
 
 def gated_activation_quantize(
-    gate: torch.Tensor,
-    up: torch.Tensor,
-    activation: str = "silu",
+    gate: torch.Tensor, up: torch.Tensor, activation: str = "silu"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """activation(gate) * up in FP8 with one scale per row: the input of an FP8 down projection.
 
@@ -474,7 +384,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -494,7 +404,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -515,9 +425,9 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     _gated_activation_quantize_streamed,
                     sizes,
                     BLOCK_N=chunk,
-                    CHUNKS=N // chunk,
-                    REST=N % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=N // chunk,
+                    HAS_TAIL=N % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -542,7 +452,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     sizes,
                     BLOCK_N=chunk,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -562,7 +472,7 @@ def _plan_gated_activation_quantize(gate, up, activation):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),

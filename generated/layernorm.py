@@ -28,50 +28,39 @@ def _layernorm_rows(
     lead0, lead1, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr,
-    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr,
+    VEC: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
     total = tl.sum(x, 1)
     centred = x - (total / N)[:, None]
     total_2 = tl.sum(tl.where(n_mask[None, :], centred * centred, 0.0), 1)
     mul_value = centred * tl.rsqrt(total_2 / N + eps)[:, None] * weight[None, :]
-    if not EARLY:
+    if not PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = mul_value + by_bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = mul_value + bias[None, :]
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -81,41 +70,33 @@ def _layernorm_resident(
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
     total = tl.sum(x, 0)
     centred = x - total / N
     total_2 = tl.sum(tl.where(n_mask, centred * centred, 0.0), 0)
     mul_value = centred * tl.rsqrt(total_2 / N + eps) * weight
-    if not EARLY:
+    if not PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = mul_value + by_bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = mul_value + bias
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -125,71 +106,46 @@ def _layernorm_streamed(
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, weight_stride_N, bias_stride_N,
     y_stride_N,
-    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            total_acc += x
     total = tl.sum(total_acc, 0)
     div_value = total / N
     total_acc_2 = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
-        centred = x - div_value
-        total_acc_2 += centred * centred
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        centred = x - div_value
-        total_acc_2 += tl.where(n_mask, centred * centred, 0.0)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            centred = x - div_value
+            total_acc_2 += tl.where(n_mask, centred * centred, 0.0)
     total_2 = tl.sum(total_acc_2, 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
-        centred = x - div_value
-        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
-        if bias_ptr is not None:
-            bias = tl.load(bias_ptr + n * bias_stride_N).to(tl.float32)
-            by_bias = bias
-        else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-        y = centred * rsqrt_value * weight + by_bias
-        tl.store(y_row + n * y_stride_N, y)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        centred = x - div_value
-        weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        if bias_ptr is not None:
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
-        else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-        y = centred * rsqrt_value * weight + by_bias
-        tl.store(y_row + n * y_stride_N, y, mask=n_mask)
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            centred = x - div_value
+            weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            if bias_ptr is not None:
+                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            else:
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            y = centred * rsqrt_value * weight + bias
+            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
 @triton.jit
@@ -197,23 +153,19 @@ def _layernorm_partial0(
     x_ptr, partial0_ptr,
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
+        n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         total_acc += x
     total = tl.sum(total_acc, 0)
@@ -225,19 +177,15 @@ def _layernorm_partial1(
     x_ptr, partial0_ptr, partial1_ptr,
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(partial0_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + splits)
     total = tl.sum(total_parts, 0)
@@ -245,7 +193,7 @@ def _layernorm_partial1(
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
+        n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         centred = x - div_value
         total_acc += tl.where(n_mask, centred * centred, 0.0)
@@ -259,15 +207,9 @@ def _layernorm_finish(
     N, lead0, lead1,
     x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -275,31 +217,21 @@ def _layernorm_finish(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = n < N // VEC * VEC
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight = tl.load(
-        weight_ptr + n * weight_stride_N,
-        mask=n_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
         partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
@@ -315,8 +247,8 @@ def _layernorm_finish(
     )
     total_2 = tl.sum(total_parts_2, 1)
     mul_value = centred * tl.rsqrt(total_2 / N + eps)[:, None] * weight[None, :]
-    y = mul_value + by_bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y = mul_value + bias[None, :]
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -341,10 +273,7 @@ def reference_layernorm(
 
 
 def layernorm(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    eps: float = 1e-5,
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, eps: float = 1e-5
 ) -> torch.Tensor:
     """LayerNorm over the last dimension: (x - mean) / sqrt(variance + eps) * weight + bias.
 
@@ -428,8 +357,8 @@ def _plan_layernorm(x, weight, bias):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
-                    EARLY=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -448,8 +377,8 @@ def _plan_layernorm(x, weight, bias):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
-                    EARLY=tiles.is_few(lead0 * lead1),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(lead0 * lead1),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
@@ -469,9 +398,9 @@ def _plan_layernorm(x, weight, bias):
                     _layernorm_streamed,
                     sizes,
                     BLOCK_N=chunk,
-                    CHUNKS=N // chunk,
-                    REST=N % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=N // chunk,
+                    HAS_TAIL=N % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -491,12 +420,7 @@ def _plan_layernorm(x, weight, bias):
                 _layernorm_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _layernorm_partial0,
-                    sizes,
-                    BLOCK_N=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _layernorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
@@ -510,12 +434,7 @@ def _plan_layernorm(x, weight, bias):
                 _layernorm_partial1,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _layernorm_partial1,
-                    sizes,
-                    BLOCK_N=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _layernorm_partial1, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
@@ -533,7 +452,7 @@ def _plan_layernorm(x, weight, bias):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),

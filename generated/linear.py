@@ -126,37 +126,28 @@ def _linear_resident(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * weight_stride_N
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     weight = tl.load(
-        weight_row + k * weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     total = tl.sum(x * weight, 0)
-    y = total + by_bias
+    y = total + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -167,45 +158,32 @@ def _linear_streamed(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * weight
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc += x * weight
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(
+                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total_acc += x * weight
     total = tl.sum(total_acc, 0)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    y = total + by_bias
+        bias = 0
+    y = total + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -215,32 +193,24 @@ def _linear_partial0(
     x_ptr, weight_ptr, partial0_ptr,
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total_acc += x * weight
     total = tl.sum(total_acc, 0)
@@ -265,14 +235,10 @@ def _linear_finish(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total_parts = tl.load(
@@ -285,7 +251,7 @@ def _linear_finish(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    y = total + by_bias[None, :]
+    y = total + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -296,13 +262,10 @@ def _linear_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
     y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -315,37 +278,26 @@ def _linear_product(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=i1_mask[:, None], other=0.0)
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        )
-        product = tl.dot(x, weight, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        product = tl.dot(x, weight, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(
+                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
+            )
+            product = tl.dot(x, weight, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[None, :]
-    y_row = y_ptr + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product + bias[None, :]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
@@ -381,9 +333,7 @@ def _linear_dealt(
         k_mask = k < K
         mask_n_k = n_mask[:, None] & k_mask[None, :]
         weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
+            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
@@ -415,14 +365,10 @@ def _linear_combined(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total_parts = tl.load(
@@ -435,7 +381,7 @@ def _linear_combined(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    y = total + by_bias[None, :]
+    y = total + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -446,14 +392,11 @@ def _linear_swapped(
     N, lead1, K,
     x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, y_stride_lead0,
     y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -464,39 +407,28 @@ def _linear_swapped(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=i1_mask[None, :], other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            weight = tl.load(
+                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
+            product = tl.dot(weight, x, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[:, None]
-    y_row = y_ptr + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product + bias[:, None]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
@@ -507,12 +439,10 @@ def _linear_persistent(
     lead1, N, K,
     bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -534,13 +464,12 @@ def _linear_persistent(
             product = left if half == 0 else right
             column = 2 * block + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N
+            n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
                 bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-                by_bias = bias
             else:
-                by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-            y = product + by_bias[None, :]
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            y = product + bias[None, :]
             y_box.store(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
@@ -553,16 +482,10 @@ def _linear_blocked__after(
     N, lead0, lead1,
     product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -570,27 +493,20 @@ def _linear_blocked__after(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
+    n_mask = n < N // VEC * VEC
+    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product + bias[None, :]
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -657,10 +573,7 @@ def _plan_linear(x, weight, bias):
     (y,) = _outputs_linear(*extents)
     weight, bias = squeeze(weight, 2), squeeze(bias, 1)
     rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
+        lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)], contiguous((*lead, N))[: len(lead)]
     )
     (x_lead1, x_lead0), (y_lead1, y_lead0), (product_lead1, product_lead0) = rows.strides
     lead1, lead0 = rows.count // rows.inner, rows.inner
@@ -731,16 +644,10 @@ def _plan_linear(x, weight, bias):
     library = dots.prefers_library(products, tiled=True)
     boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_LINEAR.best(
-        x.device,
-        rows.count,
-        (K, N, T, bias is not None),
-        library=None not in products,
-        persistent=fits,
+        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
     )
     if bias is None and takes(
-        way,
-        not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True),
-        "library",
+        way, not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True), "library"
     ):
         # x by weight in the library
         launches += [products[0].at({"x": at[0], "y": at[1]}) for at in rows.offsets]
@@ -755,12 +662,7 @@ def _plan_linear(x, weight, bias):
         if takes(
             way,
             dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0,
-                N,
-                lead1,
-                K,
-                max(x.element_size(), weight.element_size()),
-                1,
+                lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1
             ).splits > 1,
             "dealt",
         ):
@@ -820,9 +722,9 @@ def _plan_linear(x, weight, bias):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -848,7 +750,7 @@ def _plan_linear(x, weight, bias):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -877,7 +779,7 @@ def _plan_linear(x, weight, bias):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                 ),
@@ -889,12 +791,7 @@ def _plan_linear(x, weight, bias):
     elif takes(
         way,
         dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            1,
-            False,
-            0.5 * x.element_size(),
+            N * lead0 * lead1, K, x.element_size(), 1, False, 0.5 * x.element_size()
         ),
         "resident",
     ):
@@ -908,7 +805,7 @@ def _plan_linear(x, weight, bias):
                     sizes,
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
@@ -928,9 +825,9 @@ def _plan_linear(x, weight, bias):
                     _linear_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -950,12 +847,7 @@ def _plan_linear(x, weight, bias):
                 _linear_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _linear_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _linear_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
@@ -968,12 +860,7 @@ def _plan_linear(x, weight, bias):
                 _linear_finish,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _linear_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    INDEX=index,
+                    _linear_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
                 offsets={"y": at[1], "partial0": walk * partial0},
@@ -993,9 +880,9 @@ def _plan_linear(x, weight, bias):
                     BLOCK_LEAD1=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tile.options,
@@ -1037,38 +924,29 @@ def _linear_mixed_resident(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * weight_stride_N
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     weight = tl.load(
-        weight_row + k * weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     value = weight.to(x_ptr.dtype.element_ty)
     total = tl.sum(x * value.to(tl.float32), 0)
-    y = total + by_bias
+    y = total + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -1079,47 +957,33 @@ def _linear_mixed_streamed(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        value = weight.to(x_ptr.dtype.element_ty)
-        total_acc += x * value.to(tl.float32)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        value = weight.to(x_ptr.dtype.element_ty)
-        total_acc += x * value.to(tl.float32)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(
+                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            value = weight.to(x_ptr.dtype.element_ty)
+            total_acc += x * value.to(tl.float32)
     total = tl.sum(total_acc, 0)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    y = total + by_bias
+        bias = 0
+    y = total + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -1129,32 +993,24 @@ def _linear_mixed_partial0(
     x_ptr, weight_ptr, partial0_ptr,
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         value = weight.to(x_ptr.dtype.element_ty)
         total_acc += x * value.to(tl.float32)
@@ -1168,13 +1024,10 @@ def _linear_mixed_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
     y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -1187,39 +1040,27 @@ def _linear_mixed_product(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=i1_mask[:, None], other=0.0)
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        value = weight.to(x_ptr.dtype.element_ty)
-        product = tl.dot(x, value, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        value = weight.to(x_ptr.dtype.element_ty)
-        product = tl.dot(x, value, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(
+                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
+            ).to(tl.float32)
+            value = weight.to(x_ptr.dtype.element_ty)
+            product = tl.dot(x, value, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[None, :]
-    y_row = y_ptr + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product + bias[None, :]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
@@ -1289,14 +1130,10 @@ def _linear_mixed_combined__ready(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total_parts = tl.load(
@@ -1309,7 +1146,7 @@ def _linear_mixed_combined__ready(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    y = total + by_bias[None, :]
+    y = total + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -1320,14 +1157,11 @@ def _linear_mixed_swapped__ready(
     N, lead1, K,
     x_stride_lead0, weight_ready_stride_N, weight_ready_stride_K, x_stride_lead1, x_stride_K, bias_stride_N,
     y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -1338,39 +1172,30 @@ def _linear_mixed_swapped__ready(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        weight_ready = tl.load(
-            weight_ready_ptr + n[:, None] * weight_ready_stride_N + k[None, :] * weight_ready_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=i1_mask[None, :], other=0.0)
-        product = tl.dot(weight_ready, x, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight_ready = tl.load(
-            weight_ready_ptr + n[:, None] * weight_ready_stride_N + k[None, :] * weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight_ready, x, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            weight_ready = tl.load(
+                weight_ready_ptr + n[:, None] * weight_ready_stride_N + k[None, :] * weight_ready_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
+            product = tl.dot(weight_ready, x, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[:, None]
-    y_row = y_ptr + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product + bias[:, None]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
@@ -1381,12 +1206,10 @@ def _linear_mixed_persistent__ready(
     lead1, N, K,
     bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -1408,13 +1231,12 @@ def _linear_mixed_persistent__ready(
             product = left if half == 0 else right
             column = 2 * block + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N
+            n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
                 bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-                by_bias = bias
             else:
-                by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-            y = product + by_bias[None, :]
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            y = product + bias[None, :]
             y_box.store(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
@@ -1496,10 +1318,7 @@ def _plan_linear_mixed(x, weight, bias):
     (y,) = _outputs_linear_mixed(*extents)
     weight, bias = squeeze(weight, 2), squeeze(bias, 1)
     rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
+        lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)], contiguous((*lead, N))[: len(lead)]
     )
     (x_lead1, x_lead0), (y_lead1, y_lead0), (product_lead1, product_lead0) = rows.strides
     lead1, lead0 = rows.count // rows.inner, rows.inner
@@ -1573,16 +1392,10 @@ def _plan_linear_mixed(x, weight, bias):
     library = dots.prefers_library(products, tiled=True)
     boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_LINEAR_MIXED.best(
-        x.device,
-        rows.count,
-        (K, N, T, W, bias is not None),
-        library=None not in products,
-        persistent=fits,
+        x.device, rows.count, (K, N, T, W, bias is not None), library=None not in products, persistent=fits
     )
     if bias is None and takes(
-        way,
-        not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True),
-        "library",
+        way, not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True), "library"
     ):
         # x by weight_ready in the library
         prepared = _PREPARE_LINEAR_MIXED.like(weight, T=T)
@@ -1600,12 +1413,7 @@ def _plan_linear_mixed(x, weight, bias):
         if takes(
             way,
             dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0,
-                N,
-                lead1,
-                K,
-                max(x.element_size(), T.itemsize),
-                1,
+                lead0, N, lead1, K, max(x.element_size(), T.itemsize), 1
             ).splits > 1,
             "dealt",
         ):
@@ -1665,9 +1473,9 @@ def _plan_linear_mixed(x, weight, bias):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1693,7 +1501,7 @@ def _plan_linear_mixed(x, weight, bias):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1723,7 +1531,7 @@ def _plan_linear_mixed(x, weight, bias):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                 ),
@@ -1735,12 +1543,7 @@ def _plan_linear_mixed(x, weight, bias):
     elif takes(
         way,
         dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            1,
-            False,
-            0.5 * x.element_size(),
+            N * lead0 * lead1, K, x.element_size(), 1, False, 0.5 * x.element_size()
         ),
         "resident",
     ):
@@ -1754,7 +1557,7 @@ def _plan_linear_mixed(x, weight, bias):
                     sizes,
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
@@ -1775,9 +1578,9 @@ def _plan_linear_mixed(x, weight, bias):
                     _linear_mixed_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -1798,12 +1601,7 @@ def _plan_linear_mixed(x, weight, bias):
                 _linear_mixed_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _linear_mixed_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _linear_mixed_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
@@ -1817,12 +1615,7 @@ def _plan_linear_mixed(x, weight, bias):
                 _linear_finish,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _linear_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    INDEX=index,
+                    _linear_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
                 offsets={"y": at[1], "partial0": walk * partial0},
@@ -1842,9 +1635,9 @@ def _plan_linear_mixed(x, weight, bias):
                     BLOCK_LEAD1=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tile.options,
@@ -1887,37 +1680,28 @@ def _linear_activation_resident(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * weight_stride_N
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     weight = tl.load(
-        weight_row + k * weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     total = tl.sum(x * weight, 0)
-    add_value = total + by_bias
+    add_value = total + bias
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
@@ -1937,46 +1721,33 @@ def _linear_activation_streamed(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * weight
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc += x * weight
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(
+                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total_acc += x * weight
     total = tl.sum(total_acc, 0)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    add_value = total + by_bias
+        bias = 0
+    add_value = total + bias
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
@@ -2008,14 +1779,10 @@ def _linear_activation_finish(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total_parts = tl.load(
@@ -2028,7 +1795,7 @@ def _linear_activation_finish(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    add_value = total + by_bias[None, :]
+    add_value = total + bias[None, :]
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
@@ -2048,13 +1815,10 @@ def _linear_activation_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
     y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -2067,36 +1831,25 @@ def _linear_activation_product(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=i1_mask[:, None], other=0.0)
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        )
-        product = tl.dot(x, weight, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        product = tl.dot(x, weight, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(
+                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
+            )
+            product = tl.dot(x, weight, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    add_value = product + by_bias[None, :]
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    add_value = product + bias[None, :]
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
@@ -2106,7 +1859,7 @@ def _linear_activation_product(
         y = add_value * tl.sigmoid(mul_value)
     else:
         y = device.maximum(add_value, 0.0)
-    y_row = y_ptr + i0 * y_stride_lead0
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
@@ -2131,14 +1884,10 @@ def _linear_activation_combined(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total_parts = tl.load(
@@ -2151,7 +1900,7 @@ def _linear_activation_combined(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    add_value = total + by_bias[None, :]
+    add_value = total + bias[None, :]
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
@@ -2171,14 +1920,11 @@ def _linear_activation_swapped(
     N, lead1, K,
     x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, y_stride_lead0,
     y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -2189,38 +1935,27 @@ def _linear_activation_swapped(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=i1_mask[None, :], other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            weight = tl.load(
+                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
+            product = tl.dot(weight, x, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    add_value = product + by_bias[:, None]
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    add_value = product + bias[:, None]
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
@@ -2230,7 +1965,7 @@ def _linear_activation_swapped(
         y = add_value * tl.sigmoid(mul_value)
     else:
         y = device.maximum(add_value, 0.0)
-    y_row = y_ptr + i0 * y_stride_lead0
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
@@ -2241,12 +1976,10 @@ def _linear_activation_persistent(
     lead1, N, K,
     bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -2268,13 +2001,12 @@ def _linear_activation_persistent(
             product = left if half == 0 else right
             column = 2 * block + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N
+            n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
                 bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-                by_bias = bias
             else:
-                by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-            add_value = product + by_bias[None, :]
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            add_value = product + bias[None, :]
             if ACTIVATION == "silu":
                 y = add_value * tl.sigmoid(add_value)
             elif ACTIVATION == "gelu":
@@ -2296,17 +2028,11 @@ def _linear_activation_blocked__after(
     N, lead0, lead1,
     product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2314,26 +2040,19 @@ def _linear_activation_blocked__after(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
+    n_mask = n < N // VEC * VEC
+    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    add_value = product + by_bias[None, :]
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    add_value = product + bias[None, :]
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
     elif ACTIVATION == "gelu":
@@ -2343,7 +2062,7 @@ def _linear_activation_blocked__after(
         y = add_value * tl.sigmoid(mul_value)
     else:
         y = device.maximum(add_value, 0.0)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -2377,10 +2096,7 @@ def reference_linear_activation(
 
 
 def linear_activation(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    activation: str = "gelu",
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, activation: str = "gelu"
 ) -> torch.Tensor:
     """activation(x @ weight.T + bias).
 
@@ -2430,10 +2146,7 @@ def _plan_linear_activation(x, weight, bias, activation):
     (y,) = _outputs_linear_activation(*extents)
     weight, bias = squeeze(weight, 2), squeeze(bias, 1)
     rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
+        lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)], contiguous((*lead, N))[: len(lead)]
     )
     (x_lead1, x_lead0), (y_lead1, y_lead0), (product_lead1, product_lead0) = rows.strides
     lead1, lead0 = rows.count // rows.inner, rows.inner
@@ -2492,11 +2205,7 @@ def _plan_linear_activation(x, weight, bias, activation):
     library = dots.prefers_library(products, tiled=True)
     boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_LINEAR_ACTIVATION.best(
-        x.device,
-        rows.count,
-        (K, N, T, bias is not None),
-        library=None not in products,
-        persistent=fits,
+        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
     )
     if takes(
         way,
@@ -2509,12 +2218,7 @@ def _plan_linear_activation(x, weight, bias, activation):
         if takes(
             way,
             dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0,
-                N,
-                lead1,
-                K,
-                max(x.element_size(), weight.element_size()),
-                1,
+                lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1
             ).splits > 1,
             "dealt",
         ):
@@ -2575,9 +2279,9 @@ def _plan_linear_activation(x, weight, bias, activation):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
@@ -2604,7 +2308,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
@@ -2634,7 +2338,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                     ACTIVATION=activation,
@@ -2647,12 +2351,7 @@ def _plan_linear_activation(x, weight, bias, activation):
     elif takes(
         way,
         dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            1,
-            False,
-            0.5 * x.element_size(),
+            N * lead0 * lead1, K, x.element_size(), 1, False, 0.5 * x.element_size()
         ),
         "resident",
     ):
@@ -2666,7 +2365,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                     sizes,
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -2687,9 +2386,9 @@ def _plan_linear_activation(x, weight, bias, activation):
                     _linear_activation_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -2710,12 +2409,7 @@ def _plan_linear_activation(x, weight, bias, activation):
                 _linear_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _linear_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _linear_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
@@ -2754,9 +2448,9 @@ def _plan_linear_activation(x, weight, bias, activation):
                     BLOCK_LEAD1=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -2798,39 +2492,30 @@ def _linear_residual_resident(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead1,
     residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * weight_stride_N
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     weight = tl.load(
-        weight_row + k * weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
     residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
     total = tl.sum(x * weight, 0)
-    y = total + by_bias + residual
+    y = total + bias + residual
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -2841,47 +2526,34 @@ def _linear_residual_streamed(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, residual_stride_lead1,
     residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * weight
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc += x * weight
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(
+                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total_acc += x * weight
     total = tl.sum(total_acc, 0)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
     residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
-    y = total + by_bias + residual
+    y = total + bias + residual
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -2905,21 +2577,14 @@ def _linear_residual_finish(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -2932,7 +2597,7 @@ def _linear_residual_finish(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    y = total + by_bias[None, :] + residual
+    y = total + bias[None, :] + residual
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -2943,14 +2608,10 @@ def _linear_residual_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead0,
     residual_stride_lead1, residual_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -2963,44 +2624,31 @@ def _linear_residual_product(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=i1_mask[:, None], other=0.0)
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        )
-        product = tl.dot(x, weight, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        product = tl.dot(x, weight, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(
+                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
+            )
+            product = tl.dot(x, weight, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    residual_row = residual_ptr + i0 * residual_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     residual = tl.load(
-        residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
-        mask=mask_i1_n,
-        other=0.0,
+        residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N, mask=mask_i1_n, other=0.0
     ).to(tl.float32)
-    y = product + by_bias[None, :] + residual
-    y_row = y_ptr + i0 * y_stride_lead0
+    y = product + bias[None, :] + residual
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
@@ -3024,21 +2672,14 @@ def _linear_residual_combined(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -3051,7 +2692,7 @@ def _linear_residual_combined(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    y = total + by_bias[None, :] + residual
+    y = total + bias[None, :] + residual
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -3062,15 +2703,11 @@ def _linear_residual_swapped(
     N, lead1, K,
     x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, residual_stride_lead0,
     residual_stride_lead1, residual_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -3081,46 +2718,33 @@ def _linear_residual_swapped(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=i1_mask[None, :], other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            weight = tl.load(
+                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
+            product = tl.dot(weight, x, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    residual_row = residual_ptr + i0 * residual_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     residual = tl.load(
-        residual_row + i1[None, :] * residual_stride_lead1 + n[:, None] * residual_stride_N,
-        mask=mask_i1_n,
-        other=0.0,
+        residual_row + i1[None, :] * residual_stride_lead1 + n[:, None] * residual_stride_N, mask=mask_i1_n, other=0.0
     ).to(tl.float32)
-    y = product + by_bias[:, None] + residual
-    y_row = y_ptr + i0 * y_stride_lead0
+    y = product + bias[:, None] + residual
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
 
@@ -3130,13 +2754,10 @@ def _linear_residual_persistent(
     lead1, N, K,
     bias_stride_N, residual_stride_lead0, residual_stride_lead1, residual_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -3160,20 +2781,19 @@ def _linear_residual_persistent(
             product = left if half == 0 else right
             column = 2 * block + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N
+            n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
                 bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-                by_bias = bias
             else:
-                by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-            residual_row = residual_ptr + i0 * residual_stride_lead0
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
             mask_i1_n = i1_mask[:, None] & n_mask[None, :]
             residual = tl.load(
                 residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
                 mask=mask_i1_n,
                 other=0.0,
             ).to(tl.float32)
-            y = product + by_bias[None, :] + residual
+            y = product + bias[None, :] + residual
             y_box.store(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
@@ -3186,18 +2806,10 @@ def _linear_residual_blocked__after(
     N, lead0, lead1,
     product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, residual_stride_lead1,
     residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -3205,34 +2817,24 @@ def _linear_residual_blocked__after(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
+    n_mask = n < N // VEC * VEC
+    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    y = product + by_bias[None, :] + residual
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y = product + bias[None, :] + residual
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -3257,10 +2859,7 @@ def reference_linear_residual(
 
 
 def linear_residual(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    residual: torch.Tensor,
-    bias: torch.Tensor | None = None,
+    x: torch.Tensor, weight: torch.Tensor, residual: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
     """residual + x @ weight.T + bias.
 
@@ -3318,10 +2917,7 @@ def _plan_linear_residual(x, weight, residual, bias):
         contiguous((*lead, N))[: len(lead)],
     )
     (
-        (x_lead1, x_lead0),
-        (residual_lead1, residual_lead0),
-        (y_lead1, y_lead0),
-        (product_lead1, product_lead0),
+        (x_lead1, x_lead0), (residual_lead1, residual_lead0), (y_lead1, y_lead0), (product_lead1, product_lead0)
     ) = rows.strides
     lead1, lead0 = rows.count // rows.inner, rows.inner
     sizes = {
@@ -3384,11 +2980,7 @@ def _plan_linear_residual(x, weight, residual, bias):
     library = dots.prefers_library(products, tiled=True)
     boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_LINEAR_RESIDUAL.best(
-        x.device,
-        rows.count,
-        (K, N, T, bias is not None),
-        library=None not in products,
-        persistent=fits,
+        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
     )
     if takes(
         way,
@@ -3401,12 +2993,7 @@ def _plan_linear_residual(x, weight, residual, bias):
         if takes(
             way,
             dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0,
-                N,
-                lead1,
-                K,
-                max(x.element_size(), weight.element_size()),
-                1,
+                lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1
             ).splits > 1,
             "dealt",
         ):
@@ -3466,9 +3053,9 @@ def _plan_linear_residual(x, weight, residual, bias):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3494,7 +3081,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3523,7 +3110,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                 ),
@@ -3535,12 +3122,7 @@ def _plan_linear_residual(x, weight, residual, bias):
     elif takes(
         way,
         dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            2,
-            False,
-            0.5 * x.element_size(),
+            N * lead0 * lead1, K, x.element_size(), 2, False, 0.5 * x.element_size()
         ),
         "resident",
     ):
@@ -3554,7 +3136,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                     sizes,
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 2),
@@ -3574,9 +3156,9 @@ def _plan_linear_residual(x, weight, residual, bias):
                     _linear_residual_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -3596,12 +3178,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                 _linear_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _linear_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _linear_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
@@ -3614,12 +3191,7 @@ def _plan_linear_residual(x, weight, residual, bias):
                 _linear_residual_finish,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _linear_residual_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    INDEX=index,
+                    _linear_residual_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
                 offsets={"residual": at[1], "y": at[2], "partial0": walk * partial0},
@@ -3639,9 +3211,9 @@ def _plan_linear_residual(x, weight, residual, bias):
                     BLOCK_LEAD1=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tile.options,

@@ -70,13 +70,9 @@ def _linear_add_rmsnorm_rows(
     residual_stride_lead0, residual_stride_N, gain_stride_N, bias_stride_N, total_stride_lead1, total_stride_lead0,
     total_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_N: tl.constexpr, EVEN_K: tl.constexpr,
-    INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (...) per program, N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
@@ -85,44 +81,34 @@ def _linear_add_rmsnorm_rows(
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N) | EVEN_N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     mask_n_k = n_mask[:, None] & k_mask[None, :]
     weight = tl.load(
-        weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-        mask=mask_n_k,
-        other=0.0,
+        weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
     ).to(tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
     total = tl.sum(x[:, None, :] * weight[None, :, :], 2)
-    if not EARLY:
+    if not PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    total_2 = (total + by_bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    total_2 = (total + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total_2, mask=mask_row_n)
     total_3 = tl.sum(tl.where(n_mask[None, :], total_2.to(tl.float32) * total_2.to(tl.float32), 0.0), 1)
@@ -140,50 +126,39 @@ def _linear_add_rmsnorm_resident(
     residual_stride_lead0, residual_stride_N, gain_stride_N, bias_stride_N, total_stride_lead1, total_stride_lead0,
     total_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_N: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr,
-    EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N) | EVEN_N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     mask_n_k = n_mask[:, None] & k_mask[None, :]
     weight = tl.load(
-        weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-        mask=mask_n_k,
-        other=0.0,
+        weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
     ).to(tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     residual = tl.load(
-        residual_row + n * residual_stride_N,
-        mask=n_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
     total = tl.sum(x[None, :] * weight, 1)
-    if not EARLY:
+    if not PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    total_2 = (total + by_bias + residual).to(x_ptr.dtype.element_ty)
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row + n * total_stride_N, total_2, mask=n_mask)
     total_3 = tl.sum(tl.where(n_mask, total_2.to(tl.float32) * total_2.to(tl.float32), 0.0), 0)
@@ -200,111 +175,62 @@ def _linear_add_rmsnorm_streamed(
     x_stride_lead1, x_stride_lead0, x_stride_K, residual_stride_lead1, residual_stride_lead0, total_stride_lead1,
     total_stride_lead0, weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_N, total_stride_N,
     y_stride_lead1, y_stride_lead0, gain_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=k_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        total = tl.sum(x[None, :] * weight, 1)
-        if bias_ptr is not None:
-            bias = tl.load(bias_ptr + n * bias_stride_N).to(tl.float32)
-            by_bias = bias
-        else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_last").to(tl.float32)
-        total_2 = (total + by_bias + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total_2.to(tl.float32) * total_2.to(tl.float32)
-        tl.store(total_row + n * total_stride_N, total_2)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        total = tl.sum(x[None, :] * weight, 1)
-        if bias_ptr is not None:
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
-        else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total_2 = (total + by_bias + residual).to(x_ptr.dtype.element_ty)
-        total_acc += tl.where(n_mask, total_2.to(tl.float32) * total_2.to(tl.float32), 0.0)
-        tl.store(total_row + n * total_stride_N, total_2, mask=n_mask)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            weight = tl.load(
+                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
+            ).to(tl.float32)
+            total = tl.sum(x[None, :] * weight, 1)
+            if bias_ptr is not None:
+                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            else:
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            residual = tl.load(
+                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
+            ).to(tl.float32)
+            total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
+            total_acc += tl.where(n_mask, total_2.to(tl.float32) * total_2.to(tl.float32), 0.0)
+            tl.store(total_row + n * total_stride_N, total_2, mask=n_mask)
     total_3 = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total_3 / N + eps)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=k_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        total = tl.sum(x[None, :] * weight, 1)
-        if bias_ptr is not None:
-            bias = tl.load(bias_ptr + n * bias_stride_N).to(tl.float32)
-            by_bias = bias
-        else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_first").to(tl.float32)
-        total_2 = (total + by_bias + residual).to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + n * gain_stride_N).to(tl.float32)
-        y = total_2.to(tl.float32) * rsqrt_value * gain
-        tl.store(y_row + n * y_stride_N, y)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        mask_n_k_2 = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k_2,
-            other=0.0,
-        ).to(tl.float32)
-        total = tl.sum(x[None, :] * weight, 1)
-        if bias_ptr is not None:
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
-        else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_2 = (total + by_bias + residual).to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        y = total_2.to(tl.float32) * rsqrt_value * gain
-        tl.store(y_row + n * y_stride_N, y, mask=n_mask)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N) | (TAIL == 0)
+            mask_n_k_2 = n_mask[:, None] & k_mask[None, :]
+            weight = tl.load(
+                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k_2, other=0.0
+            ).to(tl.float32)
+            total = tl.sum(x[None, :] * weight, 1)
+            if bias_ptr is not None:
+                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            else:
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            residual = tl.load(
+                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
+            gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            y = total_2.to(tl.float32) * rsqrt_value * gain
+            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -312,32 +238,24 @@ def _linear_add_rmsnorm_partial0(
     x_ptr, weight_ptr, partial0_ptr,
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total_acc += x * weight
     total = tl.sum(total_acc, 0)
@@ -371,16 +289,12 @@ def _linear_add_rmsnorm_partial1(
         total = tl.sum(total_parts, 1)
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
         residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
-        total_2 = (total + by_bias + residual).to(x_ptr.dtype.element_ty)
+        total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
         total_acc += tl.where(n_mask, total_2.to(tl.float32) * total_2.to(tl.float32), 0.0)
     total_3 = tl.sum(total_acc, 0)
     tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_3)
@@ -405,21 +319,14 @@ def _linear_add_rmsnorm_finish(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
@@ -433,7 +340,7 @@ def _linear_add_rmsnorm_finish(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    total_2 = (total + by_bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+    total_2 = (total + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total_2, mask=mask_row_n)
     total_parts_2 = tl.load(
@@ -454,40 +361,31 @@ def _linear_add_rmsnorm_resident__step0(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead1,
     residual_stride_lead0, residual_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * weight_stride_N
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     weight = tl.load(
-        weight_row + k * weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
     residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
     total = tl.sum(x * weight, 0)
-    total_2 = (total + by_bias + residual).to(x_ptr.dtype.element_ty)
+    total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0 + n * total_stride_N
     tl.store(total_row, total_2)
 
@@ -498,49 +396,36 @@ def _linear_add_rmsnorm_streamed__step0(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, residual_stride_lead1,
     residual_stride_lead0, residual_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * weight
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc += x * weight
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(
+                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total_acc += x * weight
     total = tl.sum(total_acc, 0)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
     residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
-    total_2 = (total + by_bias + residual).to(x_ptr.dtype.element_ty)
+    total_2 = (total + bias + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0 + n * total_stride_N
     tl.store(total_row, total_2)
 
@@ -550,33 +435,25 @@ def _linear_add_rmsnorm_partial0__step0(
     x_ptr, weight_ptr, partial0__step0_ptr,
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total_acc += x * weight
     total = tl.sum(total_acc, 0)
@@ -603,21 +480,14 @@ def _linear_add_rmsnorm_finish__step0(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -630,7 +500,7 @@ def _linear_add_rmsnorm_finish__step0(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    total_2 = (total + by_bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+    total_2 = (total + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total_2, mask=mask_row_n)
 
@@ -666,9 +536,7 @@ def _linear_add_rmsnorm_dealt__step0(
         k_mask = k < K
         mask_n_k = n_mask[:, None] & k_mask[None, :]
         weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
+            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
@@ -701,21 +569,14 @@ def _linear_add_rmsnorm_combined__step0(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -728,7 +589,7 @@ def _linear_add_rmsnorm_combined__step0(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    total_2 = (total + by_bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+    total_2 = (total + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total_2, mask=mask_row_n)
 
@@ -739,15 +600,11 @@ def _linear_add_rmsnorm_swapped__step0(
     N, lead1, K,
     x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, residual_stride_lead0,
     residual_stride_lead1, residual_stride_N, total_stride_lead0, total_stride_lead1, total_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -758,46 +615,33 @@ def _linear_add_rmsnorm_swapped__step0(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=i1_mask[None, :], other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            weight = tl.load(
+                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
+            product = tl.dot(weight, x, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    residual_row = residual_ptr + i0 * residual_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     residual = tl.load(
-        residual_row + i1[None, :] * residual_stride_lead1 + n[:, None] * residual_stride_N,
-        mask=mask_i1_n,
-        other=0.0,
+        residual_row + i1[None, :] * residual_stride_lead1 + n[:, None] * residual_stride_N, mask=mask_i1_n, other=0.0
     ).to(tl.float32)
-    total = (product + by_bias[:, None] + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i0 * total_stride_lead0
+    total = (product + bias[:, None] + residual).to(x_ptr.dtype.element_ty)
+    total_row = total_ptr + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + i1[None, :] * total_stride_lead1 + n[:, None] * total_stride_N, total, mask=mask_i1_n)
 
 
@@ -807,13 +651,10 @@ def _linear_add_rmsnorm_persistent__step0(
     lead1, N, K,
     bias_stride_N, residual_stride_lead0, residual_stride_lead1, residual_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -837,23 +678,21 @@ def _linear_add_rmsnorm_persistent__step0(
             product = left if half == 0 else right
             column = 2 * block + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N
+            n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
                 bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-                by_bias = bias
             else:
-                by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-            residual_row = residual_ptr + i0 * residual_stride_lead0
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
             mask_i1_n = i1_mask[:, None] & n_mask[None, :]
             residual = tl.load(
                 residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
                 mask=mask_i1_n,
                 other=0.0,
             ).to(tl.float32)
-            total = (product + by_bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+            total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
             total_box.store(
-                [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
-                total.reshape(1, BLOCK_LEAD1, BLOCK_N),
+                [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N], total.reshape(1, BLOCK_LEAD1, BLOCK_N)
             )
 
 
@@ -862,36 +701,27 @@ def _linear_add_rmsnorm_rows__step1(
     gain_ptr, total_ptr, y_ptr, eps,
     lead0, lead1, N,
     total_stride_lead1, total_stride_lead0, total_stride_N, gain_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total = tl.load(
-        total_row[:, None] + n[None, :] * total_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        total_row[:, None] + n[None, :] * total_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total_2 = tl.sum(total * total, 1)
     y = total * tl.rsqrt(total_2 / N + eps)[:, None] * gain[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -900,27 +730,21 @@ def _linear_add_rmsnorm_resident__step1(
     gain_ptr, total_ptr, y_ptr, eps,
     lead0, N,
     total_stride_lead1, total_stride_lead0, total_stride_N, gain_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     total = tl.load(total_row + n * total_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total_2 = tl.sum(total * total, 0)
     y = total * tl.rsqrt(total_2 / N + eps) * gain
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -929,57 +753,37 @@ def _linear_add_rmsnorm_streamed__step1(
     gain_ptr, total_ptr, y_ptr, eps,
     lead0, N,
     total_stride_lead1, total_stride_lead0, total_stride_N, y_stride_lead1, y_stride_lead0, gain_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        total = tl.load(total_row + n * total_stride_N, eviction_policy="evict_last").to(tl.float32)
-        total_acc += total * total
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        total = tl.load(
-            total_row + n * total_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total_acc += total * total
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            total = tl.load(
+                total_row + n * total_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
+            ).to(tl.float32)
+            total_acc += total * total
     total_2 = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        total = tl.load(total_row + n * total_stride_N, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + n * gain_stride_N).to(tl.float32)
-        y = total * rsqrt_value * gain
-        tl.store(y_row + n * y_stride_N, y)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        total = tl.load(
-            total_row + n * total_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        y = total * rsqrt_value * gain
-        tl.store(y_row + n * y_stride_N, y, mask=n_mask)
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            total = tl.load(
+                total_row + n * total_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            y = total * rsqrt_value * gain
+            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
 @triton.jit
@@ -987,29 +791,22 @@ def _linear_add_rmsnorm_partial0__step1(
     total_ptr, partial0__step1_ptr,
     lead0, N,
     total_stride_lead1, total_stride_lead0, total_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
+        n_mask = n < N // VEC * VEC
         total = tl.load(
-            total_row + n * total_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            total_row + n * total_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total_acc += total * total
     total_2 = tl.sum(total_acc, 0)
@@ -1021,17 +818,11 @@ def _linear_add_rmsnorm_finish__step1(
     gain_ptr, total_ptr, y_ptr, partial0__step1_ptr, eps,
     N, lead0, lead1,
     total_stride_lead1, total_stride_lead0, total_stride_N, gain_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1039,14 +830,11 @@ def _linear_add_rmsnorm_finish__step1(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    n_mask = n < N // VEC * VEC
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total = tl.load(
-        total_row[:, None] + n[None, :] * total_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        total_row[:, None] + n[None, :] * total_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
@@ -1057,7 +845,7 @@ def _linear_add_rmsnorm_finish__step1(
     )
     total_2 = tl.sum(total_parts, 1)
     y = total * tl.rsqrt(total_2 / N + eps)[:, None] * gain[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -1068,63 +856,45 @@ def _linear_add_rmsnorm_rows__after(
     product_stride_lead1, product_stride_lead0, product_stride_N, residual_stride_lead1, residual_stride_lead0,
     residual_stride_N, gain_stride_N, bias_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr,
-    WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr,
+    VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    if not EARLY:
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    if not PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    total = (product + by_bias[None, :] + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)[:, None]
     y = mul_value * gain[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -1135,60 +905,42 @@ def _linear_add_rmsnorm_resident__after(
     product_stride_lead1, product_stride_lead0, product_stride_N, residual_stride_lead1, residual_stride_lead0,
     residual_stride_N, gain_stride_N, bias_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     product = tl.load(
-        product_row + n * product_stride_N,
-        mask=n_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        product_row + n * product_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row + n * residual_stride_N,
-        mask=n_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    if not EARLY:
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    if not PREFETCH:
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    total = (product + by_bias + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    total = (product + bias + residual).to(x_ptr.dtype.element_ty)
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     total_2 = tl.sum(total.to(tl.float32) * total.to(tl.float32), 0)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)
     y = mul_value * gain
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
@@ -1199,103 +951,56 @@ def _linear_add_rmsnorm_streamed__after(
     product_stride_lead1, product_stride_lead0, residual_stride_lead1, residual_stride_lead0, total_stride_lead1,
     total_stride_lead0, product_stride_N, bias_stride_N, residual_stride_N, total_stride_N, y_stride_lead1,
     y_stride_lead0, gain_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        product = tl.load(product_row + n * product_stride_N, eviction_policy="evict_last").to(tl.float32)
-        if bias_ptr is not None:
-            bias = tl.load(bias_ptr + n * bias_stride_N).to(tl.float32)
-            by_bias = bias
-        else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_last").to(tl.float32)
-        total = (product + by_bias + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total.to(tl.float32) * total.to(tl.float32)
-        tl.store(total_row + n * total_stride_N, total)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        product = tl.load(
-            product_row + n * product_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        if bias_ptr is not None:
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
-        else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32)
-        total = (product + by_bias + residual).to(x_ptr.dtype.element_ty)
-        total_acc += total.to(tl.float32) * total.to(tl.float32)
-        tl.store(total_row + n * total_stride_N, total, mask=n_mask)
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            product = tl.load(
+                product_row + n * product_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
+            ).to(tl.float32)
+            if bias_ptr is not None:
+                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            else:
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            residual = tl.load(
+                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
+            ).to(tl.float32)
+            total = (product + bias + residual).to(x_ptr.dtype.element_ty)
+            total_acc += total.to(tl.float32) * total.to(tl.float32)
+            tl.store(total_row + n * total_stride_N, total, mask=n_mask)
     total_2 = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total_2 / N + eps)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        product = tl.load(product_row + n * product_stride_N, eviction_policy="evict_first").to(tl.float32)
-        if bias_ptr is not None:
-            bias = tl.load(bias_ptr + n * bias_stride_N).to(tl.float32)
-            by_bias = bias
-        else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(residual_row + n * residual_stride_N, eviction_policy="evict_first").to(tl.float32)
-        total = (product + by_bias + residual).to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + n * gain_stride_N).to(tl.float32)
-        y = total.to(tl.float32) * rsqrt_value * gain
-        tl.store(y_row + n * y_stride_N, y)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        product = tl.load(
-            product_row + n * product_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        if bias_ptr is not None:
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
-        else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-        residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total = (product + by_bias + residual).to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        y = total.to(tl.float32) * rsqrt_value * gain
-        tl.store(y_row + n * y_stride_N, y, mask=n_mask)
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            product = tl.load(
+                product_row + n * product_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            if bias_ptr is not None:
+                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            else:
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            residual = tl.load(
+                residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            total = (product + bias + residual).to(x_ptr.dtype.element_ty)
+            gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            y = total.to(tl.float32) * rsqrt_value * gain
+            tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
 @triton.jit
@@ -1304,45 +1009,32 @@ def _linear_add_rmsnorm_partial0__after(
     lead0, N,
     product_stride_lead1, product_stride_lead0, residual_stride_lead1, residual_stride_lead0, product_stride_N,
     bias_stride_N, residual_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
+        n_mask = n < N // VEC * VEC
         product = tl.load(
-            product_row + n * product_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            product_row + n * product_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         if bias_ptr is not None:
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            by_bias = bias
         else:
-            by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.full([BLOCK_N], 0.0, tl.float32)
         residual = tl.load(
-            residual_row + n * residual_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            residual_row + n * residual_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
-        total = (product + by_bias + residual).to(x_ptr.dtype.element_ty)
+        total = (product + bias + residual).to(x_ptr.dtype.element_ty)
         total_acc += total.to(tl.float32) * total.to(tl.float32)
     total_2 = tl.sum(total_acc, 0)
     tl.store(partial0__after_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total_2)
@@ -1355,21 +1047,11 @@ def _linear_add_rmsnorm_finish__after(
     product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, residual_stride_lead1,
     residual_stride_lead0, residual_stride_N, gain_stride_N, total_stride_lead1, total_stride_lead0, total_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    residual_stride_lead1 = residual_stride_lead1 // WIDTH * WIDTH
-    residual_stride_lead0 = residual_stride_lead0 // WIDTH * WIDTH
-    total_stride_lead1 = total_stride_lead1 // WIDTH * WIDTH
-    total_stride_lead0 = total_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1377,35 +1059,25 @@ def _linear_add_rmsnorm_finish__after(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
+    n_mask = n < N // VEC * VEC
+    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
     residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + n * gain_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    total = (product + by_bias[None, :] + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i1 * total_stride_lead1 + i0 * total_stride_lead0
+    total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+    total_row = total_ptr + i1 * (total_stride_lead1 // VEC * VEC) + i0 * (total_stride_lead0 // VEC * VEC)
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total, mask=mask_row_n)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -1416,7 +1088,7 @@ def _linear_add_rmsnorm_finish__after(
     total_2 = tl.sum(total_parts, 1)
     mul_value = total.to(tl.float32) * tl.rsqrt(total_2 / N + eps)[:, None]
     y = mul_value * gain[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -1594,11 +1266,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
     library = dots.prefers_library(products)
     boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_LINEAR_ADD_RMSNORM.best(
-        x.device,
-        rows.count,
-        (K, N, T, bias is not None),
-        library=None not in products,
-        persistent=fits,
+        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
     )
     if takes(
         way,
@@ -1614,12 +1282,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
         if takes(
             way,
             dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-                N * lead0 * lead1,
-                K,
-                x.element_size(),
-                2,
-                False,
-                0.5 * x.element_size(),
+                N * lead0 * lead1, K, x.element_size(), 2, False, 0.5 * x.element_size()
             ),
             "resident",
         ):
@@ -1633,7 +1296,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1654,9 +1317,9 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         _linear_add_rmsnorm_streamed__step0,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1681,7 +1344,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1712,12 +1375,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
         elif takes(
             way,
             dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0,
-                N,
-                lead1,
-                K,
-                max(x.element_size(), weight.element_size()),
-                1,
+                lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1
             ).splits > 1,
             "dealt",
         ):
@@ -1777,9 +1435,9 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1805,7 +1463,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1833,7 +1491,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_N=tiles.padded(N),
                         EVEN_N=tiles.padded(N) == N,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1853,7 +1511,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         sizes,
                         BLOCK_N=tiles.padded(N),
                         EVEN_N=tiles.padded(N) == N,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1874,9 +1532,9 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         _linear_add_rmsnorm_streamed__step1,
                         sizes,
                         BLOCK_N=chunk,
-                        CHUNKS=N // chunk,
-                        REST=N % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=N // chunk,
+                        HAS_TAIL=N % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1901,7 +1559,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         sizes,
                         BLOCK_N=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1921,7 +1579,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1950,8 +1608,8 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         BLOCK_N=tiles.padded(N),
                         EVEN_N=tiles.padded(N) == N,
                         ROWS=lanes,
-                        EARLY=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
-                        WIDTH=width,
+                        PREFETCH=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1972,8 +1630,8 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         sizes,
                         BLOCK_N=tiles.padded(N),
                         EVEN_N=tiles.padded(N) == N,
-                        EARLY=tiles.is_few(lead0 * lead1),
-                        WIDTH=width,
+                        PREFETCH=tiles.is_few(lead0 * lead1),
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1995,9 +1653,9 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         _linear_add_rmsnorm_streamed__after,
                         sizes,
                         BLOCK_N=chunk,
-                        CHUNKS=N // chunk,
-                        REST=N % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=N // chunk,
+                        HAS_TAIL=N % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2023,17 +1681,14 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         sizes,
                         BLOCK_N=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
                     contract=False,  # a declared cast stands between a product and a sum
                     offsets={
-                        "x": at[0],
-                        "residual": at[1],
-                        "product": at[4],
-                        "partial0__after": walk * partial0__after,
+                        "x": at[0], "residual": at[1], "product": at[4], "partial0__after": walk * partial0__after
                     },
                 )
                 for walk, at in enumerate(rows.offsets)
@@ -2049,7 +1704,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                         ROWS=block.lanes,
                         BLOCK_N=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2083,8 +1738,8 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                     EVEN_N=tiles.padded(N) == N,
                     EVEN_K=tiles.padded(K) == K,
                     ROWS=lanes,
-                    EARLY=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -2110,8 +1765,8 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                     BLOCK_K=tiles.padded(K),
                     EVEN_N=tiles.padded(N) == N,
                     EVEN_K=tiles.padded(K) == K,
-                    EARLY=tiles.is_few(lead0 * lead1),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(lead0 * lead1),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N) * tiles.padded(K), x.element_size(), 2),
@@ -2121,9 +1776,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
             for at in rows.offsets
         ]
     elif takes(
-        way,
-        tiles.prefers_loop(lead0 * lead1, tiles.padded(K) * N) and tiles.padded(K) <= tiles.CHUNK,
-        "streamed",
+        way, tiles.prefers_loop(lead0 * lead1, tiles.padded(K) * N) and tiles.padded(K) <= tiles.CHUNK, "streamed"
     ):
         # one program per ..., N in a loop
         chunk = min(tiles.padded(N), max(tiles.CHUNK // tiles.padded(K), 1))
@@ -2138,9 +1791,9 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
                     BLOCK_N=chunk,
-                    CHUNKS=N // chunk,
-                    REST=N % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=N // chunk,
+                    HAS_TAIL=N % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -2161,12 +1814,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 _linear_add_rmsnorm_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _linear_add_rmsnorm_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _linear_add_rmsnorm_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
@@ -2182,11 +1830,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 _linear_add_rmsnorm_partial1,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _linear_add_rmsnorm_partial1,
-                    sizes,
-                    BLOCK_N=chunk,
-                    SPLITS=splits,
-                    INDEX=index,
+                    _linear_add_rmsnorm_partial1, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
@@ -2200,12 +1844,7 @@ def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
                 _linear_add_rmsnorm_finish,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _linear_add_rmsnorm_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    INDEX=index,
+                    _linear_add_rmsnorm_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
                 contract=False,  # a declared cast stands between a product and a sum

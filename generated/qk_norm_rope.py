@@ -41,20 +41,9 @@ def _qk_norm_rope_joint(
     k_weight_stride_D, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D,
     k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
     BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
-    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -64,72 +53,67 @@ def _qk_norm_rope_joint(
     hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
     q_2 = tl.load(
-        q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_hq_d,
-        other=0.0,
+        q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d, other=0.0
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row + d * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row + d * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
     c_2 = tl.load(
         cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
     s_3 = tl.load(
         sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
     k_2 = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_hk_d,
-        other=0.0,
+        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d, other=0.0
     ).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
         q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
         k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
         k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     total = tl.sum(q * q + q_2 * q_2, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
-    if not EARLY:
+    if not PREFETCH:
         q_weight = tl.load(q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
-    if not EARLY:
+    if not PREFETCH:
         q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
         mul_value * c[None, :] - mul_value_2 * s_2[None, :],
@@ -142,13 +126,13 @@ def _qk_norm_rope_joint(
     )
     total_2 = tl.sum(k * k + k_2 * k_2, 1)
     rsqrt_value_2 = tl.rsqrt(total_2 / D + eps)
-    if not EARLY:
+    if not PREFETCH:
         k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_3 = k * rsqrt_value_2[:, None] * k_weight[None, :]
-    if not EARLY:
+    if not PREFETCH:
         k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_4 = k_2 * rsqrt_value_2[:, None] * k_weight_2[None, :]
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(
         k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
         mul_value_3 * c[None, :] - mul_value_4 * s_2[None, :],
@@ -168,18 +152,9 @@ def _qk_norm_rope_rows_q_rotated(
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_D, q_weight_stride_D, position_ids_stride_B, position_ids_stride_S,
     cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq,
     q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (B, S, Hq) per program, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * Hq * S
@@ -188,19 +163,13 @@ def _qk_norm_rope_rows_q_rotated(
     hq = row % Hq
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q = tl.load(
-        q_row[:, None] + d[None, :] * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     q_2 = tl.load(
-        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     total = tl.sum(q * q + q_2 * q_2, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
@@ -209,43 +178,40 @@ def _qk_norm_rope_rows_q_rotated(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(
-        q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D,
-        mul_value * c - mul_value_2 * s_2,
-        mask=mask_row_d,
+        q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, mul_value * c - mul_value_2 * s_2, mask=mask_row_d
     )
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(
         q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D,
         mul_value_2 * c_2 + mul_value * s_3,
@@ -258,30 +224,23 @@ def _qk_norm_rope_partial0_q_rotated(
     q_ptr, partial0_q_rotated_ptr,
     Hq, S, D,
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_D,
-    BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each B, S, Hq over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     b = row // (tl.cast(Hq, tl.int64) * S)
     s = row // Hq % S
     hq = row % Hq
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     total_acc = tl.full([BLOCK_D_2], 0.0, tl.float32)
     for start in range(split * BLOCK_D_2, tl.cast(D // 2, INDEX), SPLITS * BLOCK_D_2):
         d = (start + tl.arange(0, BLOCK_D_2)).to(INDEX)
         d_mask = d < D // 2
         q = tl.load(q_row + d * q_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         q_2 = tl.load(
-            q_row + (d + D // 2) * q_stride_D,
-            mask=d_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            q_row + (d + D // 2) * q_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total_acc += q * q + q_2 * q_2
     total = tl.sum(total_acc, 0)
@@ -295,18 +254,9 @@ def _qk_norm_rope_finish_q_rotated(
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_D, q_weight_stride_D, position_ids_stride_B, position_ids_stride_S,
     cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq,
     q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -316,13 +266,10 @@ def _qk_norm_rope_finish_q_rotated(
     hq = row % Hq
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q = tl.load(
-        q_row[:, None] + d[None, :] * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -337,63 +284,51 @@ def _qk_norm_rope_finish_q_rotated(
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
     q_weight = tl.load(
-        q_weight_ptr + d * q_weight_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_weight_ptr + d * q_weight_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     mul_value = q * rsqrt_value[:, None] * q_weight[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     q_2 = tl.load(
-        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     q_weight_2 = tl.load(
-        q_weight_ptr + (d + D // 2) * q_weight_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(
-        q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D,
-        mul_value * c - mul_value_2 * s_2,
-        mask=mask_row_d,
+        q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, mul_value * c - mul_value_2 * s_2, mask=mask_row_d
     )
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(
         q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D,
         mul_value_2 * c_2 + mul_value * s_3,
@@ -408,18 +343,9 @@ def _qk_norm_rope_rows_k_rotated(
     k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, k_weight_stride_D, position_ids_stride_B, position_ids_stride_S,
     cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
     k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (B, S, Hk) per program, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * Hk * S
@@ -428,19 +354,13 @@ def _qk_norm_rope_rows_k_rotated(
     hk = row % Hk
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     k = tl.load(
-        k_row[:, None] + d[None, :] * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     k_2 = tl.load(
-        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     total = tl.sum(k * k + k_2 * k_2, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
@@ -449,43 +369,40 @@ def _qk_norm_rope_rows_k_rotated(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_2 = k_2 * rsqrt_value[:, None] * k_weight_2[None, :]
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(
-        k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D,
-        mul_value * c - mul_value_2 * s_2,
-        mask=mask_row_d,
+        k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, mul_value * c - mul_value_2 * s_2, mask=mask_row_d
     )
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(
         k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D,
         mul_value_2 * c_2 + mul_value * s_3,
@@ -498,30 +415,23 @@ def _qk_norm_rope_partial0_k_rotated(
     k_ptr, partial0_k_rotated_ptr,
     Hk, S, D,
     k_stride_B, k_stride_S, k_stride_Hk, k_stride_D,
-    BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each B, S, Hk over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     b = row // (tl.cast(Hk, tl.int64) * S)
     s = row // Hk % S
     hk = row % Hk
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     total_acc = tl.full([BLOCK_D_2], 0.0, tl.float32)
     for start in range(split * BLOCK_D_2, tl.cast(D // 2, INDEX), SPLITS * BLOCK_D_2):
         d = (start + tl.arange(0, BLOCK_D_2)).to(INDEX)
         d_mask = d < D // 2
         k = tl.load(k_row + d * k_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         k_2 = tl.load(
-            k_row + (d + D // 2) * k_stride_D,
-            mask=d_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            k_row + (d + D // 2) * k_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         total_acc += k * k + k_2 * k_2
     total = tl.sum(total_acc, 0)
@@ -535,18 +445,9 @@ def _qk_norm_rope_finish_k_rotated(
     k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, k_weight_stride_D, position_ids_stride_B, position_ids_stride_S,
     cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
     k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -556,13 +457,10 @@ def _qk_norm_rope_finish_k_rotated(
     hk = row % Hk
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     k = tl.load(
-        k_row[:, None] + d[None, :] * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -577,63 +475,51 @@ def _qk_norm_rope_finish_k_rotated(
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / D + eps)
     k_weight = tl.load(
-        k_weight_ptr + d * k_weight_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     mul_value = k * rsqrt_value[:, None] * k_weight[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     k_2 = tl.load(
-        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     k_weight_2 = tl.load(
-        k_weight_ptr + (d + D // 2) * k_weight_stride_D,
-        mask=d_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     mul_value_2 = k_2 * rsqrt_value[:, None] * k_weight_2[None, :]
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(
-        k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D,
-        mul_value * c - mul_value_2 * s_2,
-        mask=mask_row_d,
+        k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, mul_value * c - mul_value_2 * s_2, mask=mask_row_d
     )
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(
         k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D,
         mul_value_2 * c_2 + mul_value * s_3,
@@ -739,14 +625,7 @@ def _extents_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
     position_ids = squeeze(position_ids, 2)
     position_ids = lengthen(position_ids, 2, 1)
     check = Checker(
-        "qk_norm_rope",
-        q=q,
-        k=k,
-        q_weight=q_weight,
-        k_weight=k_weight,
-        cos=cos,
-        sin=sin,
-        position_ids=position_ids,
+        "qk_norm_rope", q=q, k=k, q_weight=q_weight, k_weight=k_weight, cos=cos, sin=sin, position_ids=position_ids
     )
     check.rank("q", "[B, S, Hq, D]", 4)
     check.rank("k", "[B, S, Hk, D]", 4)
@@ -851,8 +730,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
         warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=32,
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
         )
         launches.append(
             Launch(
@@ -867,8 +745,8 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                     EVEN_HQ=tiles.padded(Hq) == Hq,
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    EARLY=tiles.is_few(B * S),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(B * S),
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -891,7 +769,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         BLOCK_D_2=tiles.padded(D // 2),
                         EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -909,12 +787,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                     _qk_norm_rope_partial0_q_rotated,
                     grid=(B * Hq * S * splits,),
                     arguments=tiles.arguments(
-                        _qk_norm_rope_partial0_q_rotated,
-                        sizes,
-                        BLOCK_D_2=chunk,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
+                        _qk_norm_rope_partial0_q_rotated, sizes, BLOCK_D_2=chunk, SPLITS=splits, VEC=width, INDEX=index
                     ),
                     options=tiles.ways(warps),
                 )
@@ -930,7 +803,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         ROWS=block.lanes,
                         BLOCK_D_2=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),
@@ -951,7 +824,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         BLOCK_D_2=tiles.padded(D // 2),
                         EVEN_D_2=tiles.padded(D // 2) == (D // 2),
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -969,12 +842,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                     _qk_norm_rope_partial0_k_rotated,
                     grid=(B * Hk * S * splits,),
                     arguments=tiles.arguments(
-                        _qk_norm_rope_partial0_k_rotated,
-                        sizes,
-                        BLOCK_D_2=chunk,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
+                        _qk_norm_rope_partial0_k_rotated, sizes, BLOCK_D_2=chunk, SPLITS=splits, VEC=width, INDEX=index
                     ),
                     options=tiles.ways(warps),
                 )
@@ -990,7 +858,7 @@ def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
                         ROWS=block.lanes,
                         BLOCK_D_2=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tiles.ways(block.warps),

@@ -66,47 +66,37 @@ def _qkv_rope_resident_q(
     x_stride_B, x_stride_S, x_stride_K, weight_stride_HqD_HkD_HkD, weight_stride_K, bias_stride_HqD_HkD_HkD,
     position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, gain_stride_K,
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_D,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, D/2, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // (tl.cast(Hq, tl.int64) * S * (D // 2))
     s = row // (tl.cast(Hq, tl.int64) * (D // 2)) % S
     hq = row // (D // 2) % Hq
     d = row % (D // 2)
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + (hq * D + d) * weight_stride_HqD_HkD_HkD
+    weight_row = weight_ptr + (hq * D + d) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
     weight = tl.load(
-        weight_row + k * weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias_row = bias_ptr + (hq * D + d) * bias_stride_HqD_HkD_HkD
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P + d * cos_stride_D
-    c = tl.load(cos_row, mask=(by_position_ids >= 0) & (by_position_ids < P), other=0.0).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P + d * cos_stride_D
+    c = tl.load(cos_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0).to(tl.float32)
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
     weight_2 = tl.load(
-        weight_row + tl.cast(D // 2, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+        weight_row + tl.cast(D // 2, INDEX) * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
         mask=k_mask,
         other=0.0,
         eviction_policy="evict_last",
@@ -114,39 +104,33 @@ def _qkv_rope_resident_q(
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + (hq * D + d) * bias_stride_HqD_HkD_HkD
         bias_2 = tl.load(
-            bias_row_2 + tl.cast(D // 2, INDEX) * bias_stride_HqD_HkD_HkD,
-            eviction_policy="evict_last",
+            bias_row_2 + tl.cast(D // 2, INDEX) * bias_stride_HqD_HkD_HkD, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = 0
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P + d * sin_stride_D
-    s_2 = tl.load(sin_row, mask=(by_position_ids >= 0) & (by_position_ids < P), other=0.0).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+        bias_2 = 0
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P + d * sin_stride_D
+    s_2 = tl.load(sin_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0).to(tl.float32)
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
     c_2 = tl.load(
-        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
-        other=0.0,
+        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D, mask=(position_ids >= 0) & (position_ids < P), other=0.0
     ).to(tl.float32)
-    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
     s_3 = tl.load(
-        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
-        other=0.0,
+        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D, mask=(position_ids >= 0) & (position_ids < P), other=0.0
     ).to(tl.float32)
-    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
-    if EARLY:
+    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    if PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    if not EARLY:
+    if not PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * (weight * gain), 0)
     total_2 = tl.sum(x * x, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
     value = (total * where_value).to(x_ptr.dtype.element_ty)
-    projected = value.to(tl.float32) + by_bias
+    projected = value.to(tl.float32) + bias
     total_3 = tl.sum(x * (weight_2 * gain), 0)
     value_2 = (total_3 * where_value).to(x_ptr.dtype.element_ty)
-    projected_2 = value_2.to(tl.float32) + by_bias_2
+    projected_2 = value_2.to(tl.float32) + bias_2
     q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq + d * q_stride_D
     tl.store(q_row, projected * c - projected_2 * s_2)
     tl.store(q_row + tl.cast(D // 2, INDEX) * q_stride_D, projected_2 * c_2 + projected * s_3)
@@ -159,56 +143,37 @@ def _qkv_rope_streamed_q(
     x_stride_B, x_stride_S, weight_stride_HqD_HkD_HkD, x_stride_K, weight_stride_K, gain_stride_K,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, q_stride_B, q_stride_S, q_stride_Hq, q_stride_D,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, D/2, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // (tl.cast(Hq, tl.int64) * S * (D // 2))
     s = row // (tl.cast(Hq, tl.int64) * (D // 2)) % S
     hq = row // (D // 2) % Hq
     d = row % (D // 2)
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    weight_row = weight_ptr + (hq * D + d) * weight_stride_HqD_HkD_HkD
+    weight_row = weight_ptr + (hq * D + d) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
     total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_3 = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        total_acc_2 += x * (weight * gain)
-        weight_2 = tl.load(
-            weight_row + tl.cast(D // 2, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc_3 += x * (weight_2 * gain)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        total_acc_2 += x * (weight * gain)
-        weight_2 = tl.load(
-            weight_row + tl.cast(D // 2, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc_3 += x * (weight_2 * gain)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            total_acc += x * x
+            weight = tl.load(
+                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            total_acc_2 += x * (weight * gain)
+            weight_2 = tl.load(
+                weight_row + tl.cast(D // 2, INDEX) * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
+                mask=k_mask,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            total_acc_3 += x * (weight_2 * gain)
     total = tl.sum(total_acc, 0)
     total_2 = tl.sum(total_acc_2, 0)
     total_3 = tl.sum(total_acc_3, 0)
@@ -217,59 +182,49 @@ def _qkv_rope_streamed_q(
     if bias_ptr is not None:
         bias_row = bias_ptr + (hq * D + d) * bias_stride_HqD_HkD_HkD
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    projected = value.to(tl.float32) + by_bias
+        bias = 0
+    projected = value.to(tl.float32) + bias
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P + d * cos_stride_D
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P + d * cos_stride_D
     c = tl.load(
-        cos_row,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
     value_2 = (total_3 * where_value).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + (hq * D + d) * bias_stride_HqD_HkD_HkD
         bias_2 = tl.load(
-            bias_row_2 + tl.cast(D // 2, INDEX) * bias_stride_HqD_HkD_HkD,
-            eviction_policy="evict_last",
+            bias_row_2 + tl.cast(D // 2, INDEX) * bias_stride_HqD_HkD_HkD, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = 0
-    projected_2 = value_2.to(tl.float32) + by_bias_2
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P + d * sin_stride_D
+        bias_2 = 0
+    projected_2 = value_2.to(tl.float32) + bias_2
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P + d * sin_stride_D
     s_2 = tl.load(
-        sin_row,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
     q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq + d * q_stride_D
     tl.store(q_row, projected * c - projected_2 * s_2)
     c_2 = tl.load(
         cos_row + tl.cast(D // 2, INDEX) * cos_stride_D,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        mask=(position_ids >= 0) & (position_ids < P),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
     s_3 = tl.load(
         sin_row + tl.cast(D // 2, INDEX) * sin_stride_D,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        mask=(position_ids >= 0) & (position_ids < P),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
     tl.store(q_row + tl.cast(D // 2, INDEX) * q_stride_D, projected_2 * c_2 + projected * s_3)
 
 
@@ -278,23 +233,19 @@ def _qkv_rope_partial0_q(
     x_ptr, partial0_q_ptr,
     S, K,
     x_stride_B, x_stride_S, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each B, S, Hq, D/2 over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     b = row // S
     s = row % S
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         total_acc += x * x
     total = tl.sum(total_acc, 0)
@@ -306,14 +257,9 @@ def _qkv_rope_partial1_q(
     x_ptr, gain_ptr, weight_ptr, partial1_q_ptr, partial2_q_ptr,
     D, Hq, S, K,
     x_stride_B, x_stride_S, weight_stride_HqD_HkD_HkD, x_stride_K, weight_stride_K, gain_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each B, S, Hq, D/2 over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -321,24 +267,21 @@ def _qkv_rope_partial1_q(
     s = row // (tl.cast(Hq, tl.int64) * (D // 2)) % S
     hq = row // (D // 2) % Hq
     d = row % (D // 2)
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
-    weight_row = weight_ptr + (hq * D + d) * weight_stride_HqD_HkD_HkD
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
+    weight_row = weight_ptr + (hq * D + d) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
         total_acc += x * (weight * gain)
         weight_2 = tl.load(
-            weight_row + tl.cast(D // 2, INDEX) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            weight_row + tl.cast(D // 2, INDEX) * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
             mask=k_mask,
             other=0.0,
             eviction_policy="evict_first",
@@ -372,11 +315,9 @@ def _qkv_rope_finish_q(
     D, B, Hq, S, K, P,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, q_stride_B, q_stride_S, q_stride_Hq, q_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -415,23 +356,21 @@ def _qkv_rope_finish_q(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected = value.to(tl.float32) + by_bias
+        bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = value.to(tl.float32) + bias
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     total_parts_3 = tl.load(
         partial2_q_ptr
         + b[:, None, None] * (Hq * S * SPLITS * (D // 2))
@@ -452,31 +391,30 @@ def _qkv_rope_finish_q(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = value_2.to(tl.float32) + by_bias_2
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+        bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = value_2.to(tl.float32) + bias_2
+    sin_row = sin_ptr + position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
     q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
     tl.store(q_row[:, None] + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
 
 
@@ -519,9 +457,7 @@ def _qkv_rope_dealt_q(
         total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
         mask_d_k = d_mask[:, None] & k_mask[None, :]
         weight = tl.load(
-            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
+            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K, mask=mask_d_k, other=0.0
         ).to(tl.float32)
         gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
         mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
@@ -564,13 +500,10 @@ def _qkv_rope_combined_q(
     D, B, Hq, S, K, P,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, q_stride_B, q_stride_S, q_stride_Hq, q_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -594,9 +527,7 @@ def _qkv_rope_combined_q(
     )
     total = tl.sum(total_parts, 2)
     total_parts_2 = tl.load(
-        partial0_q_ptr + b[:, None] * S + s[:, None] + splits[None, :] * (B * S),
-        mask=row_mask[:, None],
-        other=0.0,
+        partial0_q_ptr + b[:, None] * S + s[:, None] + splits[None, :] * (B * S), mask=row_mask[:, None], other=0.0
     )
     total_2 = tl.sum(total_parts_2, 1)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
@@ -609,23 +540,21 @@ def _qkv_rope_combined_q(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected = value.to(tl.float32) + by_bias
+        bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = value.to(tl.float32) + bias
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     total_parts_3 = tl.load(
         partial2_q_ptr
         + b[:, None, None] * (Hq * S * (D // 2))
@@ -646,31 +575,30 @@ def _qkv_rope_combined_q(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = value_2.to(tl.float32) + by_bias_2
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+        bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = value_2.to(tl.float32) + bias_2
+    sin_row = sin_ptr + position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
     q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
     tl.store(q_row[:, None] + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
 
 
@@ -681,15 +609,10 @@ def _qkv_rope_swapped_q(
     x_stride_B, weight_stride_HqD_HkD_HkD, x_stride_S, x_stride_K, weight_stride_K, gain_stride_K,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, q_stride_B, q_stride_Hq, q_stride_S, q_stride_D,
-    BLOCK_D_2: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_D_2: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of D/2 by a few S, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(D // 2, BLOCK_D_2)
     blocks = tl.cdiv(S, BLOCK_S)
@@ -710,102 +633,79 @@ def _qkv_rope_swapped_q(
     weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
     product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
     product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=s_mask[None, :], other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        weight = tl.load(
-            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K), tl.float32)
-        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_s_k = s_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        mask_d_k = d_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored_3 = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored_3, x, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_4 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_4, x, product_2, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_s_k = s_mask[None, :] & k_mask[:, None]
+            x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
+            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
+            mask_d_k = d_mask[:, None] & k_mask[None, :]
+            weight = tl.load(
+                weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
+            mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
+            product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
+            weight_2 = tl.load(
+                weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
+            product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     value = (product * where_value[None, :]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
         bias = tl.load(bias_row + d * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected = value.to(tl.float32) + by_bias[:, None]
+        bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected = value.to(tl.float32) + bias[:, None]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B
         position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
+        position_ids = s
     c = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + d[:, None] * cos_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + d[:, None] * cos_stride_D,
+        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], c, float("nan"))
     value_2 = (product_2 * where_value[None, :]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
         bias_2 = tl.load(bias_row_2 + (d + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = value_2.to(tl.float32) + by_bias_2[:, None]
+        bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = value_2.to(tl.float32) + bias_2[:, None]
     s_2 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + d[:, None] * sin_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + d[:, None] * sin_stride_D,
+        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_2, float("nan"))
-    q_row = q_ptr + b * q_stride_B + hq * q_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], s_2, float("nan"))
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_s_d = s_mask[None, :] & d_mask[:, None]
     tl.store(
-        q_row + s[None, :] * q_stride_S + d[:, None] * q_stride_D,
-        projected * c - projected_2 * s_2,
-        mask=mask_s_d,
+        q_row + s[None, :] * q_stride_S + d[:, None] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_s_d
     )
     c_2 = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + (d[:, None] + D // 2) * cos_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + (d[:, None] + D // 2) * cos_stride_D,
+        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], c_2, float("nan"))
     s_3 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + (d[:, None] + D // 2) * sin_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + (d[:, None] + D // 2) * sin_stride_D,
+        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], s_3, float("nan"))
     tl.store(
         q_row + s[None, :] * q_stride_S + (d[:, None] + D // 2) * q_stride_D,
         projected_2 * c_2 + projected * s_3,
@@ -820,15 +720,10 @@ def _qkv_rope_product_q(
     x_stride_B, weight_stride_HqD_HkD_HkD, x_stride_S, x_stride_K, weight_stride_K, gain_stride_K,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, q_stride_B, q_stride_Hq, q_stride_S, q_stride_D,
-    BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of S by D/2, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(S, BLOCK_S)
     blocks = tl.cdiv(D // 2, BLOCK_D_2)
@@ -849,102 +744,79 @@ def _qkv_rope_product_q(
     weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
     product = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
     product_2 = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + s[:, None] * x_stride_S + k[None, :] * x_stride_K, mask=s_mask[:, None], other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-        weight = tl.load(
-            weight_row + d[None, :] * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K), tl.float32)
-        mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[None, :] + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_2 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_s_k = s_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + s[:, None] * x_stride_S + k[None, :] * x_stride_K, mask=mask_s_k, other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-        mask_d_k = d_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_row + d[None, :] * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored_3 = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(x, mul_value_stored_3, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[None, :] + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_4 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(x, mul_value_stored_4, product_2, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_s_k = s_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + s[:, None] * x_stride_S + k[None, :] * x_stride_K, mask=mask_s_k, other=0.0)
+            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
+            mask_d_k = d_mask[None, :] & k_mask[:, None]
+            weight = tl.load(
+                weight_row + d[None, :] * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
+            mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
+            product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
+            weight_2 = tl.load(
+                weight_row + (d[None, :] + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            mul_value_stored_2 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
+            product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee")
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     value = (product * where_value[:, None]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
         bias = tl.load(bias_row + d * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected = value.to(tl.float32) + by_bias[None, :]
+        bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected = value.to(tl.float32) + bias[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B
         position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
+        position_ids = s
     c = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[:, None] * cos_stride_P + d[None, :] * cos_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + d[None, :] * cos_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     value_2 = (product_2 * where_value[:, None]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
         bias_2 = tl.load(bias_row_2 + (d + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = value_2.to(tl.float32) + by_bias_2[None, :]
+        bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = value_2.to(tl.float32) + bias_2[None, :]
     s_2 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[:, None] * sin_stride_P + d[None, :] * sin_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + d[None, :] * sin_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    q_row = q_ptr + b * q_stride_B + hq * q_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_s_d = s_mask[:, None] & d_mask[None, :]
     tl.store(
-        q_row + s[:, None] * q_stride_S + d[None, :] * q_stride_D,
-        projected * c - projected_2 * s_2,
-        mask=mask_s_d,
+        q_row + s[:, None] * q_stride_S + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_s_d
     )
     c_2 = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[:, None] * cos_stride_P + (d[None, :] + D // 2) * cos_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + (d[None, :] + D // 2) * cos_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[:, None] * sin_stride_P + (d[None, :] + D // 2) * sin_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + (d[None, :] + D // 2) * sin_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(
         q_row + s[:, None] * q_stride_S + (d[None, :] + D // 2) * q_stride_D,
         projected_2 * c_2 + projected * s_3,
@@ -959,26 +831,21 @@ def _qkv_rope_resident_k_v(
     x_stride_B, x_stride_S, x_stride_K, weight_stride_HqD_HkD_HkD, weight_stride_K, gain_stride_K,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hk, D/2, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // (tl.cast(Hk, tl.int64) * S * (D // 2))
     s = row // (tl.cast(Hk, tl.int64) * (D // 2)) % S
     hk = row // (D // 2) % Hk
     d = row % (D // 2)
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + (hk * D + d) * weight_stride_HqD_HkD_HkD
+    weight_row = weight_ptr + (hk * D + d) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
     weight = tl.load(
-        weight_row + tl.cast(D, INDEX) * Hq * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+        weight_row + tl.cast(D, INDEX) * Hq * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
         mask=k_mask,
         other=0.0,
         eviction_policy="evict_last",
@@ -991,24 +858,21 @@ def _qkv_rope_resident_k_v(
     if bias_ptr is not None:
         bias_row = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
         bias = tl.load(
-            bias_row + tl.cast(D, INDEX) * Hq * bias_stride_HqD_HkD_HkD,
-            eviction_policy="evict_last",
+            bias_row + tl.cast(D, INDEX) * Hq * bias_stride_HqD_HkD_HkD, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    projected = value.to(tl.float32) + by_bias
+        bias = 0
+    projected = value.to(tl.float32) + bias
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P + d * cos_stride_D
-    c = tl.load(cos_row, mask=(by_position_ids >= 0) & (by_position_ids < P), other=0.0).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P + d * cos_stride_D
+    c = tl.load(cos_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0).to(tl.float32)
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
     weight_2 = tl.load(
-        weight_row + (tl.cast(D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+        weight_row + (tl.cast(D * Hq + D // 2, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
         mask=k_mask,
         other=0.0,
         eviction_policy="evict_last",
@@ -1018,33 +882,27 @@ def _qkv_rope_resident_k_v(
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
         bias_2 = tl.load(
-            bias_row_2 + (tl.cast(D * Hq + D // 2, INDEX)) * bias_stride_HqD_HkD_HkD,
-            eviction_policy="evict_last",
+            bias_row_2 + (tl.cast(D * Hq + D // 2, INDEX)) * bias_stride_HqD_HkD_HkD, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = 0
-    projected_2 = value_2.to(tl.float32) + by_bias_2
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P + d * sin_stride_D
-    s_2 = tl.load(sin_row, mask=(by_position_ids >= 0) & (by_position_ids < P), other=0.0).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+        bias_2 = 0
+    projected_2 = value_2.to(tl.float32) + bias_2
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P + d * sin_stride_D
+    s_2 = tl.load(sin_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0).to(tl.float32)
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
     k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk + d * k_stride_D
     tl.store(k_row, projected * c - projected_2 * s_2)
     c_2 = tl.load(
-        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
-        other=0.0,
+        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D, mask=(position_ids >= 0) & (position_ids < P), other=0.0
     ).to(tl.float32)
-    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
     s_3 = tl.load(
-        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
-        other=0.0,
+        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D, mask=(position_ids >= 0) & (position_ids < P), other=0.0
     ).to(tl.float32)
-    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
     tl.store(k_row + tl.cast(D // 2, INDEX) * k_stride_D, projected_2 * c_2 + projected * s_3)
     weight_3 = tl.load(
-        weight_row + (tl.cast(D * Hk + D * Hq, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+        weight_row + (tl.cast(D * Hk + D * Hq, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
         mask=k_mask,
         other=0.0,
         eviction_policy="evict_last",
@@ -1054,17 +912,17 @@ def _qkv_rope_resident_k_v(
     if bias_ptr is not None:
         bias_row_3 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
         bias_3 = tl.load(
-            bias_row_3 + (tl.cast(D * Hk + D * Hq, INDEX)) * bias_stride_HqD_HkD_HkD,
-            eviction_policy="evict_last",
+            bias_row_3 + (tl.cast(D * Hk + D * Hq, INDEX)) * bias_stride_HqD_HkD_HkD, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias_3 = bias_3
     else:
-        by_bias_3 = 0
-    projected_3 = value_3.to(tl.float32) + by_bias_3
+        bias_3 = 0
+    projected_3 = value_3.to(tl.float32) + bias_3
     v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk + d * v_stride_D
     tl.store(v_row, projected_3)
     weight_4 = tl.load(
-        weight_row + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+        weight_row
+        + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
+        + k * weight_stride_K,
         mask=k_mask,
         other=0.0,
         eviction_policy="evict_last",
@@ -1077,99 +935,75 @@ def _qkv_rope_resident_k_v(
             bias_row_4 + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * bias_stride_HqD_HkD_HkD,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_4 = bias_4
     else:
-        by_bias_4 = 0
-    projected_4 = value_4.to(tl.float32) + by_bias_4
+        bias_4 = 0
+    projected_4 = value_4.to(tl.float32) + bias_4
     tl.store(v_row + tl.cast(D // 2, INDEX) * v_stride_D, projected_4)
 
 
 @triton.jit(do_not_specialize=["D", "Hk", "S"])
 def _qkv_rope_streamed_k_v(
     x_ptr, gain_ptr, weight_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, k_ptr, v_ptr, eps,
-    D, Hk, S, Hq, K, P,
+    D, Hk, S, K, Hq, P,
     x_stride_B, x_stride_S, weight_stride_HqD_HkD_HkD, x_stride_K, weight_stride_K, gain_stride_K,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hk, D/2, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // (tl.cast(Hk, tl.int64) * S * (D // 2))
     s = row // (tl.cast(Hk, tl.int64) * (D // 2)) % S
     hk = row // (D // 2) % Hk
     d = row % (D // 2)
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    weight_row = weight_ptr + (hk * D + d) * weight_stride_HqD_HkD_HkD
+    weight_row = weight_ptr + (hk * D + d) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
     total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_3 = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_4 = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_5 = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-        weight = tl.load(
-            weight_row + tl.cast(D, INDEX) * Hq * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        total_acc_2 += x * (weight * gain)
-        weight_2 = tl.load(
-            weight_row + (tl.cast(D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc_3 += x * (weight_2 * gain)
-        weight_3 = tl.load(
-            weight_row + (tl.cast(D * Hk + D * Hq, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc_4 += x * (weight_3 * gain)
-        weight_4 = tl.load(
-            weight_row + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc_5 += x * (weight_4 * gain)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-        weight = tl.load(
-            weight_row + tl.cast(D, INDEX) * Hq * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        total_acc_2 += x * (weight * gain)
-        weight_2 = tl.load(
-            weight_row + (tl.cast(D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc_3 += x * (weight_2 * gain)
-        weight_3 = tl.load(
-            weight_row + (tl.cast(D * Hk + D * Hq, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc_4 += x * (weight_3 * gain)
-        weight_4 = tl.load(
-            weight_row + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        total_acc_5 += x * (weight_4 * gain)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            total_acc += x * x
+            weight = tl.load(
+                weight_row + tl.cast(D, INDEX) * Hq * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
+                mask=k_mask,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            total_acc_2 += x * (weight * gain)
+            weight_2 = tl.load(
+                weight_row
+                + (tl.cast(D * Hq + D // 2, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
+                + k * weight_stride_K,
+                mask=k_mask,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            total_acc_3 += x * (weight_2 * gain)
+            weight_3 = tl.load(
+                weight_row
+                + (tl.cast(D * Hk + D * Hq, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
+                + k * weight_stride_K,
+                mask=k_mask,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            total_acc_4 += x * (weight_3 * gain)
+            weight_4 = tl.load(
+                weight_row
+                + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
+                + k * weight_stride_K,
+                mask=k_mask,
+                other=0.0,
+                eviction_policy="evict_first",
+            ).to(tl.float32)
+            total_acc_5 += x * (weight_4 * gain)
     total = tl.sum(total_acc, 0)
     total_2 = tl.sum(total_acc_2, 0)
     total_3 = tl.sum(total_acc_3, 0)
@@ -1180,74 +1014,61 @@ def _qkv_rope_streamed_k_v(
     if bias_ptr is not None:
         bias_row = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
         bias = tl.load(
-            bias_row + tl.cast(D, INDEX) * Hq * bias_stride_HqD_HkD_HkD,
-            eviction_policy="evict_last",
+            bias_row + tl.cast(D, INDEX) * Hq * bias_stride_HqD_HkD_HkD, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    projected = value.to(tl.float32) + by_bias
+        bias = 0
+    projected = value.to(tl.float32) + bias
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P + d * cos_stride_D
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P + d * cos_stride_D
     c = tl.load(
-        cos_row,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
     value_2 = (total_3 * where_value).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
         bias_2 = tl.load(
-            bias_row_2 + (tl.cast(D * Hq + D // 2, INDEX)) * bias_stride_HqD_HkD_HkD,
-            eviction_policy="evict_last",
+            bias_row_2 + (tl.cast(D * Hq + D // 2, INDEX)) * bias_stride_HqD_HkD_HkD, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = 0
-    projected_2 = value_2.to(tl.float32) + by_bias_2
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P + d * sin_stride_D
+        bias_2 = 0
+    projected_2 = value_2.to(tl.float32) + bias_2
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P + d * sin_stride_D
     s_2 = tl.load(
-        sin_row,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
     k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk + d * k_stride_D
     tl.store(k_row, projected * c - projected_2 * s_2)
     c_2 = tl.load(
         cos_row + tl.cast(D // 2, INDEX) * cos_stride_D,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        mask=(position_ids >= 0) & (position_ids < P),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
     s_3 = tl.load(
         sin_row + tl.cast(D // 2, INDEX) * sin_stride_D,
-        mask=(by_position_ids >= 0) & (by_position_ids < P),
+        mask=(position_ids >= 0) & (position_ids < P),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
     tl.store(k_row + tl.cast(D // 2, INDEX) * k_stride_D, projected_2 * c_2 + projected * s_3)
     value_3 = (total_4 * where_value).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_3 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
         bias_3 = tl.load(
-            bias_row_3 + (tl.cast(D * Hk + D * Hq, INDEX)) * bias_stride_HqD_HkD_HkD,
-            eviction_policy="evict_last",
+            bias_row_3 + (tl.cast(D * Hk + D * Hq, INDEX)) * bias_stride_HqD_HkD_HkD, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias_3 = bias_3
     else:
-        by_bias_3 = 0
-    projected_3 = value_3.to(tl.float32) + by_bias_3
+        bias_3 = 0
+    projected_3 = value_3.to(tl.float32) + bias_3
     v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk + d * v_stride_D
     tl.store(v_row, projected_3)
     value_4 = (total_5 * where_value).to(x_ptr.dtype.element_ty)
@@ -1257,10 +1078,9 @@ def _qkv_rope_streamed_k_v(
             bias_row_4 + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * bias_stride_HqD_HkD_HkD,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_4 = bias_4
     else:
-        by_bias_4 = 0
-    projected_4 = value_4.to(tl.float32) + by_bias_4
+        bias_4 = 0
+    projected_4 = value_4.to(tl.float32) + bias_4
     tl.store(v_row + tl.cast(D // 2, INDEX) * v_stride_D, projected_4)
 
 
@@ -1269,23 +1089,19 @@ def _qkv_rope_partial0_k_v(
     x_ptr, partial0_k_v_ptr,
     S, K,
     x_stride_B, x_stride_S, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each B, S, Hk, D/2 over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     b = row // S
     s = row % S
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         total_acc += x * x
     total = tl.sum(total_acc, 0)
@@ -1297,14 +1113,9 @@ def _qkv_rope_partial1_k_v(
     x_ptr, gain_ptr, weight_ptr, partial1_k_v_ptr, partial2_k_v_ptr, partial3_k_v_ptr, partial4_k_v_ptr,
     D, Hk, S, K, Hq,
     x_stride_B, x_stride_S, weight_stride_HqD_HkD_HkD, x_stride_K, weight_stride_K, gain_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each B, S, Hk, D/2 over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    weight_stride_HqD_HkD_HkD = weight_stride_HqD_HkD_HkD // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
@@ -1312,18 +1123,18 @@ def _qkv_rope_partial1_k_v(
     s = row // (tl.cast(Hk, tl.int64) * (D // 2)) % S
     hk = row // (D // 2) % Hk
     d = row % (D // 2)
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
-    weight_row = weight_ptr + (hk * D + d) * weight_stride_HqD_HkD_HkD
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
+    weight_row = weight_ptr + (hk * D + d) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_3 = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_4 = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(
-            weight_row + tl.cast(D, INDEX) * Hq * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            weight_row + tl.cast(D, INDEX) * Hq * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
             mask=k_mask,
             other=0.0,
             eviction_policy="evict_first",
@@ -1331,21 +1142,27 @@ def _qkv_rope_partial1_k_v(
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
         total_acc += x * (weight * gain)
         weight_2 = tl.load(
-            weight_row + (tl.cast(D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            weight_row
+            + (tl.cast(D * Hq + D // 2, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
+            + k * weight_stride_K,
             mask=k_mask,
             other=0.0,
             eviction_policy="evict_first",
         ).to(tl.float32)
         total_acc_2 += x * (weight_2 * gain)
         weight_3 = tl.load(
-            weight_row + (tl.cast(D * Hk + D * Hq, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            weight_row
+            + (tl.cast(D * Hk + D * Hq, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
+            + k * weight_stride_K,
             mask=k_mask,
             other=0.0,
             eviction_policy="evict_first",
         ).to(tl.float32)
         total_acc_3 += x * (weight_3 * gain)
         weight_4 = tl.load(
-            weight_row + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * weight_stride_HqD_HkD_HkD + k * weight_stride_K,
+            weight_row
+            + (tl.cast(D * Hk + D * Hq + D // 2, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC)
+            + k * weight_stride_K,
             mask=k_mask,
             other=0.0,
             eviction_policy="evict_first",
@@ -1400,11 +1217,9 @@ def _qkv_rope_finish_k_v(
     D, B, Hk, S, K, Hq, P,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1443,23 +1258,21 @@ def _qkv_rope_finish_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected = value.to(tl.float32) + by_bias
+        bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = value.to(tl.float32) + bias
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     total_parts_3 = tl.load(
         partial2_k_v_ptr
         + b[:, None, None] * (Hk * S * SPLITS * (D // 2))
@@ -1480,31 +1293,30 @@ def _qkv_rope_finish_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = value_2.to(tl.float32) + by_bias_2
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+        bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = value_2.to(tl.float32) + bias_2
+    sin_row = sin_ptr + position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
     k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
     tl.store(k_row[:, None] + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
     total_parts_4 = tl.load(
         partial3_k_v_ptr
@@ -1526,10 +1338,9 @@ def _qkv_rope_finish_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_3 = bias_3
     else:
-        by_bias_3 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_3 = value_3.to(tl.float32) + by_bias_3
+        bias_3 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = value_3.to(tl.float32) + bias_3
     v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk
     tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected_3, mask=mask_row_d)
     total_parts_5 = tl.load(
@@ -1552,10 +1363,9 @@ def _qkv_rope_finish_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_4 = bias_4
     else:
-        by_bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_4 = value_4.to(tl.float32) + by_bias_4
+        bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = value_4.to(tl.float32) + bias_4
     tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_4, mask=mask_row_d)
 
 
@@ -1685,13 +1495,10 @@ def _qkv_rope_combined_k_v(
     D, B, Hk, S, K, Hq, P,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1715,9 +1522,7 @@ def _qkv_rope_combined_k_v(
     )
     total = tl.sum(total_parts, 2)
     total_parts_2 = tl.load(
-        partial0_k_v_ptr + b[:, None] * S + s[:, None] + splits[None, :] * (B * S),
-        mask=row_mask[:, None],
-        other=0.0,
+        partial0_k_v_ptr + b[:, None] * S + s[:, None] + splits[None, :] * (B * S), mask=row_mask[:, None], other=0.0
     )
     total_2 = tl.sum(total_parts_2, 1)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
@@ -1730,23 +1535,21 @@ def _qkv_rope_combined_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected = value.to(tl.float32) + by_bias
+        bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = value.to(tl.float32) + bias
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     total_parts_3 = tl.load(
         partial2_k_v_ptr
         + b[:, None, None] * (Hk * S * (D // 2))
@@ -1767,31 +1570,30 @@ def _qkv_rope_combined_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = value_2.to(tl.float32) + by_bias_2
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+        bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = value_2.to(tl.float32) + bias_2
+    sin_row = sin_ptr + position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
     k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
     tl.store(k_row[:, None] + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
     total_parts_4 = tl.load(
         partial3_k_v_ptr
@@ -1813,10 +1615,9 @@ def _qkv_rope_combined_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_3 = bias_3
     else:
-        by_bias_3 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_3 = value_3.to(tl.float32) + by_bias_3
+        bias_3 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = value_3.to(tl.float32) + bias_3
     v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk
     tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected_3, mask=mask_row_d)
     total_parts_5 = tl.load(
@@ -1839,31 +1640,23 @@ def _qkv_rope_combined_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_4 = bias_4
     else:
-        by_bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_4 = value_4.to(tl.float32) + by_bias_4
+        bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = value_4.to(tl.float32) + bias_4
     tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_4, mask=mask_row_d)
 
 
 @triton.jit(do_not_specialize=["Hk"])
 def _qkv_rope_swapped_k_v(
     x_ptr, gain_ptr, weight_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, k_ptr, v_ptr, eps,
-    D, S, Hk, Hq, K, P,
+    D, S, Hk, K, Hq, P,
     x_stride_B, weight_stride_HqD_HkD_HkD, x_stride_S, x_stride_K, weight_stride_K, gain_stride_K,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, k_stride_B, k_stride_Hk, k_stride_S, k_stride_D, v_stride_B, v_stride_Hk, v_stride_S, v_stride_D,
-    BLOCK_D_2: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_D_2: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of D/2 by a few S, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    v_stride_B = v_stride_B // WIDTH * WIDTH
-    v_stride_Hk = v_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(D // 2, BLOCK_D_2)
     blocks = tl.cdiv(S, BLOCK_S)
@@ -1886,146 +1679,101 @@ def _qkv_rope_swapped_k_v(
     product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
     product_3 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
     product_4 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=s_mask[None, :], other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        weight = tl.load(
-            weight_row
-            + (d[:, None] + tl.cast(D, INDEX) * Hq) * weight_stride_HqD_HkD_HkD
-            + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K), tl.float32)
-        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
-        weight_3 = tl.load(
-            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_3 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee")
-        weight_4 = tl.load(
-            weight_row
-            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
-            + k[None, :] * weight_stride_K,
-            mask=d_mask[:, None],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_4 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_s_k = s_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        mask_d_k = d_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_row
-            + (d[:, None] + tl.cast(D, INDEX) * Hq) * weight_stride_HqD_HkD_HkD
-            + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored_5 = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored_5, x, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_6 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_6, x, product_2, input_precision="ieee")
-        weight_3 = tl.load(
-            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_7 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_3 = tl.dot(mul_value_stored_7, x, product_3, input_precision="ieee")
-        weight_4 = tl.load(
-            weight_row
-            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
-            + k[None, :] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_8 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_4 = tl.dot(mul_value_stored_8, x, product_4, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_s_k = s_mask[None, :] & k_mask[:, None]
+            x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
+            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
+            mask_d_k = d_mask[:, None] & k_mask[None, :]
+            weight = tl.load(
+                weight_row
+                + (d[:, None] + tl.cast(D, INDEX) * Hq) * weight_stride_HqD_HkD_HkD
+                + k[None, :] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
+            mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
+            product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
+            weight_2 = tl.load(
+                weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
+            product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
+            weight_3 = tl.load(
+                weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            mul_value_stored_3 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
+            product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee")
+            weight_4 = tl.load(
+                weight_row
+                + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
+                + k[None, :] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            mul_value_stored_4 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
+            product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee")
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     value = (product * where_value[None, :]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
         bias = tl.load(
-            bias_row + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
+            bias_row + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected = value.to(tl.float32) + by_bias[:, None]
+        bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected = value.to(tl.float32) + bias[:, None]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B
         position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
+        position_ids = s
     c = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + d[:, None] * cos_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + d[:, None] * cos_stride_D,
+        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], c, float("nan"))
     value_2 = (product_2 * where_value[None, :]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
         bias_2 = tl.load(
-            bias_row_2 + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
+            bias_row_2 + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = value_2.to(tl.float32) + by_bias_2[:, None]
+        bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = value_2.to(tl.float32) + bias_2[:, None]
     s_2 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + d[:, None] * sin_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + d[:, None] * sin_stride_D,
+        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_2, float("nan"))
-    k_row = k_ptr + b * k_stride_B + hk * k_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], s_2, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_s_d = s_mask[None, :] & d_mask[:, None]
     tl.store(
-        k_row + s[None, :] * k_stride_S + d[:, None] * k_stride_D,
-        projected * c - projected_2 * s_2,
-        mask=mask_s_d,
+        k_row + s[None, :] * k_stride_S + d[:, None] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_s_d
     )
     c_2 = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[None, :] * cos_stride_P + (d[:, None] + D // 2) * cos_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + (d[:, None] + D // 2) * cos_stride_D,
+        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], c_2, float("nan"))
     s_3 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[None, :] * sin_stride_P + (d[:, None] + D // 2) * sin_stride_D,
-        mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P))[None, :],
+        sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + (d[:, None] + D // 2) * sin_stride_D,
+        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[None, :], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], s_3, float("nan"))
     tl.store(
         k_row + s[None, :] * k_stride_S + (d[:, None] + D // 2) * k_stride_D,
         projected_2 * c_2 + projected * s_3,
@@ -2035,49 +1783,36 @@ def _qkv_rope_swapped_k_v(
     if bias_ptr is not None:
         bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
         bias_3 = tl.load(
-            bias_row_3 + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
+            bias_row_3 + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
         ).to(tl.float32)
-        by_bias_3 = bias_3
     else:
-        by_bias_3 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_3 = value_3.to(tl.float32) + by_bias_3[:, None]
-    v_row = v_ptr + b * v_stride_B + hk * v_stride_Hk
+        bias_3 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = value_3.to(tl.float32) + bias_3[:, None]
+    v_row = v_ptr + b * (v_stride_B // VEC * VEC) + hk * (v_stride_Hk // VEC * VEC)
     tl.store(v_row + s[None, :] * v_stride_S + d[:, None] * v_stride_D, projected_3, mask=mask_s_d)
     value_4 = (product_4 * where_value[None, :]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
         bias_4 = tl.load(
-            bias_row_4 + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
+            bias_row_4 + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
         ).to(tl.float32)
-        by_bias_4 = bias_4
     else:
-        by_bias_4 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_4 = value_4.to(tl.float32) + by_bias_4[:, None]
+        bias_4 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = value_4.to(tl.float32) + bias_4[:, None]
     tl.store(v_row + s[None, :] * v_stride_S + (d[:, None] + D // 2) * v_stride_D, projected_4, mask=mask_s_d)
 
 
 @triton.jit(do_not_specialize=["Hk"])
 def _qkv_rope_product_k_v(
     x_ptr, gain_ptr, weight_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, k_ptr, v_ptr, eps,
-    S, D, Hk, Hq, K, P,
+    S, D, Hk, K, Hq, P,
     x_stride_B, weight_stride_HqD_HkD_HkD, x_stride_S, x_stride_K, weight_stride_K, gain_stride_K,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, k_stride_B, k_stride_Hk, k_stride_S, k_stride_D, v_stride_B, v_stride_Hk, v_stride_S, v_stride_D,
-    BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of S by D/2, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    v_stride_B = v_stride_B // WIDTH * WIDTH
-    v_stride_Hk = v_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(S, BLOCK_S)
     blocks = tl.cdiv(D // 2, BLOCK_D_2)
@@ -2100,146 +1835,101 @@ def _qkv_rope_product_k_v(
     product_2 = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
     product_3 = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
     product_4 = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + s[:, None] * x_stride_S + k[None, :] * x_stride_K, mask=s_mask[:, None], other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-        weight = tl.load(
-            weight_row
-            + (d[None, :] + tl.cast(D, INDEX) * Hq) * weight_stride_HqD_HkD_HkD
-            + k[:, None] * weight_stride_K,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K), tl.float32)
-        mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[None, :] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_2 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee")
-        weight_3 = tl.load(
-            weight_row + (d[None, :] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_3 = (weight_3 * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product_3 = tl.dot(x, mul_value_stored_3, product_3, input_precision="ieee")
-        weight_4 = tl.load(
-            weight_row
-            + (d[None, :] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
-            + k[:, None] * weight_stride_K,
-            mask=d_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_4 = (weight_4 * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product_4 = tl.dot(x, mul_value_stored_4, product_4, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_s_k = s_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + s[:, None] * x_stride_S + k[None, :] * x_stride_K, mask=mask_s_k, other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-        mask_d_k = d_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_row
-            + (d[None, :] + tl.cast(D, INDEX) * Hq) * weight_stride_HqD_HkD_HkD
-            + k[:, None] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored_5 = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(x, mul_value_stored_5, product, input_precision="ieee")
-        weight_2 = tl.load(
-            weight_row + (d[None, :] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_6 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(x, mul_value_stored_6, product_2, input_precision="ieee")
-        weight_3 = tl.load(
-            weight_row + (d[None, :] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_7 = (weight_3 * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product_3 = tl.dot(x, mul_value_stored_7, product_3, input_precision="ieee")
-        weight_4 = tl.load(
-            weight_row
-            + (d[None, :] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
-            + k[:, None] * weight_stride_K,
-            mask=mask_d_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_8 = (weight_4 * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product_4 = tl.dot(x, mul_value_stored_8, product_4, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_s_k = s_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + s[:, None] * x_stride_S + k[None, :] * x_stride_K, mask=mask_s_k, other=0.0)
+            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
+            mask_d_k = d_mask[None, :] & k_mask[:, None]
+            weight = tl.load(
+                weight_row
+                + (d[None, :] + tl.cast(D, INDEX) * Hq) * weight_stride_HqD_HkD_HkD
+                + k[:, None] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
+            mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
+            product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
+            weight_2 = tl.load(
+                weight_row + (d[None, :] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            mul_value_stored_2 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
+            product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee")
+            weight_3 = tl.load(
+                weight_row + (d[None, :] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            mul_value_stored_3 = (weight_3 * gain[:, None]).to(x_ptr.dtype.element_ty)
+            product_3 = tl.dot(x, mul_value_stored_3, product_3, input_precision="ieee")
+            weight_4 = tl.load(
+                weight_row
+                + (d[None, :] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
+                + k[:, None] * weight_stride_K,
+                mask=mask_d_k,
+                other=0.0,
+            ).to(tl.float32)
+            mul_value_stored_4 = (weight_4 * gain[:, None]).to(x_ptr.dtype.element_ty)
+            product_4 = tl.dot(x, mul_value_stored_4, product_4, input_precision="ieee")
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     value = (product * where_value[:, None]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
         bias = tl.load(
-            bias_row + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
+            bias_row + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected = value.to(tl.float32) + by_bias[None, :]
+        bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected = value.to(tl.float32) + bias[None, :]
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B
         position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
+        position_ids = s
     c = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[:, None] * cos_stride_P + d[None, :] * cos_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + d[None, :] * cos_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     value_2 = (product_2 * where_value[:, None]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
         bias_2 = tl.load(
-            bias_row_2 + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
+            bias_row_2 + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = value_2.to(tl.float32) + by_bias_2[None, :]
+        bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = value_2.to(tl.float32) + bias_2[None, :]
     s_2 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[:, None] * sin_stride_P + d[None, :] * sin_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + d[None, :] * sin_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    k_row = k_ptr + b * k_stride_B + hk * k_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_s_d = s_mask[:, None] & d_mask[None, :]
     tl.store(
-        k_row + s[:, None] * k_stride_S + d[None, :] * k_stride_D,
-        projected * c - projected_2 * s_2,
-        mask=mask_s_d,
+        k_row + s[:, None] * k_stride_S + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_s_d
     )
     c_2 = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[:, None] * cos_stride_P + (d[None, :] + D // 2) * cos_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + (d[None, :] + D // 2) * cos_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[:, None] * sin_stride_P + (d[None, :] + D // 2) * sin_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + (d[None, :] + D // 2) * sin_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(
         k_row + s[:, None] * k_stride_S + (d[None, :] + D // 2) * k_stride_D,
         projected_2 * c_2 + projected * s_3,
@@ -2249,28 +1939,22 @@ def _qkv_rope_product_k_v(
     if bias_ptr is not None:
         bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
         bias_3 = tl.load(
-            bias_row_3 + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
+            bias_row_3 + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
         ).to(tl.float32)
-        by_bias_3 = bias_3
     else:
-        by_bias_3 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_3 = value_3.to(tl.float32) + by_bias_3[None, :]
-    v_row = v_ptr + b * v_stride_B + hk * v_stride_Hk
+        bias_3 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = value_3.to(tl.float32) + bias_3[None, :]
+    v_row = v_ptr + b * (v_stride_B // VEC * VEC) + hk * (v_stride_Hk // VEC * VEC)
     tl.store(v_row + s[:, None] * v_stride_S + d[None, :] * v_stride_D, projected_3, mask=mask_s_d)
     value_4 = (product_4 * where_value[:, None]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
         bias_4 = tl.load(
-            bias_row_4 + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=d_mask,
-            other=0.0,
+            bias_row_4 + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
         ).to(tl.float32)
-        by_bias_4 = bias_4
     else:
-        by_bias_4 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_4 = value_4.to(tl.float32) + by_bias_4[None, :]
+        bias_4 = tl.full([BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = value_4.to(tl.float32) + bias_4[None, :]
     tl.store(v_row + s[:, None] * v_stride_S + (d[None, :] + D // 2) * v_stride_D, projected_4, mask=mask_s_d)
 
 
@@ -2279,36 +1963,27 @@ def _qkv_rope_rows__before(
     x_ptr, gain_ptr, operand_ptr, eps,
     B, S, K,
     x_stride_B, x_stride_S, x_stride_K, gain_stride_K, operand_stride_B, operand_stride_S, operand_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Several rows (B, S) per program, K in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    operand_stride_B = operand_stride_B // WIDTH * WIDTH
-    operand_stride_S = operand_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * S
     b = row // S
     s = row % S
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 1)
     mul_value = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
+    operand_row = operand_ptr + b * (operand_stride_B // VEC * VEC) + s * (operand_stride_S // VEC * VEC)
     tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value, mask=mask_row_k)
 
 
@@ -2317,27 +1992,21 @@ def _qkv_rope_resident__before(
     x_ptr, gain_ptr, operand_ptr, eps,
     S, K,
     x_stride_B, x_stride_S, x_stride_K, gain_stride_K, operand_stride_B, operand_stride_S, operand_stride_K,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per B, S, K in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    operand_stride_B = operand_stride_B // WIDTH * WIDTH
-    operand_stride_S = operand_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 0)
     mul_value = x * tl.rsqrt(total / K + eps) * gain
-    operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
+    operand_row = operand_ptr + b * (operand_stride_B // VEC * VEC) + s * (operand_stride_S // VEC * VEC)
     tl.store(operand_row + k * operand_stride_K, mul_value, mask=k_mask)
 
 
@@ -2346,45 +2015,32 @@ def _qkv_rope_streamed__before(
     x_ptr, gain_ptr, operand_ptr, eps,
     S, K,
     x_stride_B, x_stride_S, x_stride_K, operand_stride_B, operand_stride_S, gain_stride_K, operand_stride_K,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per B, S, K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    operand_stride_B = operand_stride_B // WIDTH * WIDTH
-    operand_stride_S = operand_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / K + eps)
-    operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        tl.store(operand_row + k * operand_stride_K, x * rsqrt_value * gain)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        tl.store(operand_row + k * operand_stride_K, x * rsqrt_value * gain, mask=k_mask)
+    operand_row = operand_ptr + b * (operand_stride_B // VEC * VEC) + s * (operand_stride_S // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            tl.store(operand_row + k * operand_stride_K, x * rsqrt_value * gain, mask=k_mask)
 
 
 @triton.jit(do_not_specialize=["S"])
@@ -2392,24 +2048,20 @@ def _qkv_rope_partial0__before(
     x_ptr, partial0__before_ptr,
     S, K,
     x_stride_B, x_stride_S, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each B, S over several programs, combined in fixed order."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     b = row // S
     s = row % S
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         total_acc += x * x
     total = tl.sum(total_acc, 0)
@@ -2421,17 +2073,11 @@ def _qkv_rope_finish__before(
     x_ptr, gain_ptr, operand_ptr, partial0__before_ptr, eps,
     K, B, S,
     x_stride_B, x_stride_S, x_stride_K, gain_stride_K, operand_stride_B, operand_stride_S, operand_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    operand_stride_B = operand_stride_B // WIDTH * WIDTH
-    operand_stride_S = operand_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
     row = (pid // tl.cdiv(tl.cast(K, INDEX), BLOCK_K)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2439,14 +2085,11 @@ def _qkv_rope_finish__before(
     b = row // S
     s = row % S
     k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_mask = k < K
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    k_mask = k < K // VEC * VEC
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
@@ -2457,7 +2100,7 @@ def _qkv_rope_finish__before(
     )
     total = tl.sum(total_parts, 1)
     mul_value = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    operand_row = operand_ptr + b * operand_stride_B + s * operand_stride_S
+    operand_row = operand_ptr + b * (operand_stride_B // VEC * VEC) + s * (operand_stride_S // VEC * VEC)
     tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value, mask=mask_row_k)
 
 
@@ -2469,21 +2112,10 @@ def _qkv_rope_joint__after(
     position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, q_stride_B, q_stride_S, q_stride_Hq,
     q_stride_D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
     D: tl.constexpr, BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
-    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    product_stride_B = product_stride_B // WIDTH * WIDTH
-    product_stride_S = product_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    v_stride_B = v_stride_B // WIDTH * WIDTH
-    v_stride_S = v_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -2493,61 +2125,50 @@ def _qkv_rope_joint__after(
     hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    product_row = product_ptr + b * product_stride_B + s * product_stride_S
+    product_row = product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     product = tl.load(
-        product_row + (hq[:, None] * D + d[None, :]) * product_stride_HqD_HkD_HkD,
-        mask=mask_hq_d,
-        other=0.0,
+        product_row + (hq[:, None] * D + d[None, :]) * product_stride_HqD_HkD_HkD, mask=mask_hq_d, other=0.0
     ).to(tl.float32)
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + (hq[:, None] * D + d[None, :]) * bias_stride_HqD_HkD_HkD,
-            mask=mask_hq_d,
-            other=0.0,
+            bias_ptr + (hq[:, None] * D + d[None, :]) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d, other=0.0
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_HQ, BLOCK_D_2], 0.0, tl.float32)
-    projected = product + by_bias
+        bias = tl.full([BLOCK_HQ, BLOCK_D_2], 0.0, tl.float32)
+    projected = product + bias
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row + d * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
     product_2 = tl.load(
-        product_row + (hq[:, None] * D + d[None, :] + D // 2) * product_stride_HqD_HkD_HkD,
-        mask=mask_hq_d,
-        other=0.0,
+        product_row + (hq[:, None] * D + d[None, :] + D // 2) * product_stride_HqD_HkD_HkD, mask=mask_hq_d, other=0.0
     ).to(tl.float32)
     if bias_ptr is not None:
         bias_2 = tl.load(
-            bias_ptr + (hq[:, None] * D + d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD,
-            mask=mask_hq_d,
-            other=0.0,
+            bias_ptr + (hq[:, None] * D + d[None, :] + D // 2) * bias_stride_HqD_HkD_HkD, mask=mask_hq_d, other=0.0
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([BLOCK_HQ, BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = product_2 + by_bias_2
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
+        bias_2 = tl.full([BLOCK_HQ, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = product_2 + bias_2
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row + d * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     tl.store(
         q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D,
         projected * c[None, :] - projected_2 * s_2[None, :],
@@ -2555,18 +2176,18 @@ def _qkv_rope_joint__after(
     )
     c_2 = tl.load(
         cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
     s_3 = tl.load(
         sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
     tl.store(
         q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
         projected_2 * c_2[None, :] + projected * s_3[None, :],
@@ -2584,10 +2205,9 @@ def _qkv_rope_joint__after(
             mask=mask_hk_d,
             other=0.0,
         ).to(tl.float32)
-        by_bias_3 = bias_3
     else:
-        by_bias_3 = tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_3 = product_3 + by_bias_3
+        bias_3 = tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = product_3 + bias_3
     product_4 = tl.load(
         product_row + (hk[:, None] * D + d[None, :] + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
         mask=mask_hk_d,
@@ -2599,11 +2219,10 @@ def _qkv_rope_joint__after(
             mask=mask_hk_d,
             other=0.0,
         ).to(tl.float32)
-        by_bias_4 = bias_4
     else:
-        by_bias_4 = tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_4 = product_4 + by_bias_4
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+        bias_4 = tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = product_4 + bias_4
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     tl.store(
         k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D,
         projected_3 * c[None, :] - projected_4 * s_2[None, :],
@@ -2625,11 +2244,10 @@ def _qkv_rope_joint__after(
             mask=mask_hk_d,
             other=0.0,
         ).to(tl.float32)
-        by_bias_5 = bias_5
     else:
-        by_bias_5 = tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_5 = product_5 + by_bias_5
-    v_row = v_ptr + b * v_stride_B + s * v_stride_S
+        bias_5 = tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+    projected_5 = product_5 + bias_5
+    v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC)
     tl.store(v_row + hk[:, None] * v_stride_Hk + d[None, :] * v_stride_D, projected_5, mask=mask_hk_d)
     product_6 = tl.load(
         product_row + (hk[:, None] * D + d[None, :] + D * Hk + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
@@ -2642,10 +2260,9 @@ def _qkv_rope_joint__after(
             mask=mask_hk_d,
             other=0.0,
         ).to(tl.float32)
-        by_bias_6 = bias_6
     else:
-        by_bias_6 = tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
-    projected_6 = product_6 + by_bias_6
+        bias_6 = tl.full([BLOCK_HK, BLOCK_D_2], 0.0, tl.float32)
+    projected_6 = product_6 + bias_6
     tl.store(v_row + hk[:, None] * v_stride_Hk + (d[None, :] + D // 2) * v_stride_D, projected_6, mask=mask_hk_d)
 
 
@@ -2656,18 +2273,10 @@ def _qkv_rope_blocked__after_q(
     product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, position_ids_stride_B,
     position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, q_stride_B, q_stride_S, q_stride_Hq,
     q_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    product_stride_B = product_stride_B // WIDTH * WIDTH
-    product_stride_S = product_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2677,7 +2286,7 @@ def _qkv_rope_blocked__after_q(
     hq = row % Hq
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    product_row = product_ptr + b * product_stride_B + s * product_stride_S + hq * D * product_stride_HqD_HkD_HkD
+    product_row = product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC) + hq * D * product_stride_HqD_HkD_HkD
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     product = tl.load(
         product_row[:, None] + d[None, :] * product_stride_HqD_HkD_HkD,
@@ -2693,23 +2302,21 @@ def _qkv_rope_blocked__after_q(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected = product + by_bias
+        bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = product + bias
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     product_2 = tl.load(
         product_row[:, None] + (d[None, :] + D // 2) * product_stride_HqD_HkD_HkD,
         mask=mask_row_d,
@@ -2724,31 +2331,30 @@ def _qkv_rope_blocked__after_q(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = product_2 + by_bias_2
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+        bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = product_2 + bias_2
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     tl.store(q_row[:, None] + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
 
 
@@ -2759,21 +2365,10 @@ def _qkv_rope_blocked__after_k_v(
     product_stride_B, product_stride_S, product_stride_HqD_HkD_HkD, bias_stride_HqD_HkD_HkD, position_ids_stride_B,
     position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, k_stride_B, k_stride_S, k_stride_Hk,
     k_stride_D, v_stride_B, v_stride_S, v_stride_Hk, v_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    product_stride_B = product_stride_B // WIDTH * WIDTH
-    product_stride_S = product_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    v_stride_B = v_stride_B // WIDTH * WIDTH
-    v_stride_S = v_stride_S // WIDTH * WIDTH
-    v_stride_Hk = v_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2783,7 +2378,7 @@ def _qkv_rope_blocked__after_k_v(
     hk = row % Hk
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    product_row = product_ptr + b * product_stride_B + s * product_stride_S + hk * D * product_stride_HqD_HkD_HkD
+    product_row = product_ptr + b * (product_stride_B // VEC * VEC) + s * (product_stride_S // VEC * VEC) + hk * D * product_stride_HqD_HkD_HkD
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     product = tl.load(
         product_row[:, None] + (d[None, :] + tl.cast(D, INDEX) * Hq) * product_stride_HqD_HkD_HkD,
@@ -2799,23 +2394,21 @@ def _qkv_rope_blocked__after_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected = product + by_bias
+        bias = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected = product + bias
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     product_2 = tl.load(
         product_row[:, None] + (d[None, :] + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
         mask=mask_row_d,
@@ -2830,31 +2423,30 @@ def _qkv_rope_blocked__after_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_2 = bias_2
     else:
-        by_bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = product_2 + by_bias_2
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+        bias_2 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_2 = product_2 + bias_2
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     tl.store(k_row[:, None] + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
     product_3 = tl.load(
         product_row[:, None] + (d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
@@ -2870,11 +2462,10 @@ def _qkv_rope_blocked__after_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_3 = bias_3
     else:
-        by_bias_3 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_3 = product_3 + by_bias_3
-    v_row = v_ptr + b * v_stride_B + s * v_stride_S + hk * v_stride_Hk
+        bias_3 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_3 = product_3 + bias_3
+    v_row = v_ptr + b * (v_stride_B // VEC * VEC) + s * (v_stride_S // VEC * VEC) + hk * (v_stride_Hk // VEC * VEC)
     tl.store(v_row[:, None] + d[None, :] * v_stride_D, projected_3, mask=mask_row_d)
     product_4 = tl.load(
         product_row[:, None] + (d[None, :] + D * Hk + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
@@ -2890,10 +2481,9 @@ def _qkv_rope_blocked__after_k_v(
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32)
-        by_bias_4 = bias_4
     else:
-        by_bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
-    projected_4 = product_4 + by_bias_4
+        bias_4 = tl.full([ROWS, BLOCK_D_2], 0.0, tl.float32)
+    projected_4 = product_4 + bias_4
     tl.store(v_row[:, None] + (d[None, :] + D // 2) * v_stride_D, projected_4, mask=mask_row_d)
 
 
@@ -3045,14 +2635,7 @@ def _outputs_qkv_rope(B, S, K, P, D, Hk, Hq, T, W, C, I):
 def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
     """The kernels for arguments of these layouts, chosen by their extents."""
     B, S, K, P, D, Hk, Hq, T, _, C, I = extents = _extents_qkv_rope(
-        x,
-        gain,
-        weight,
-        cos,
-        sin,
-        position_ids,
-        bias,
-        num_kv_heads,
+        x, gain, weight, cos, sin, position_ids, bias, num_kv_heads
     )
     q, k, v = _outputs_qkv_rope(*extents)
     x = squeeze(x, 3)
@@ -3165,7 +2748,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3183,7 +2766,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3202,9 +2785,9 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         _qkv_rope_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3227,7 +2810,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3245,7 +2828,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3256,8 +2839,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
         if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
             # one program per B, S, Hq, Hk, D/2 in registers
             warps = tiles.warps(
-                tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-                thread=32,
+                tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
             )
             launches.append(
                 Launch(
@@ -3272,7 +2854,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         EVEN_HQ=tiles.padded(Hq) == Hq,
                         EVEN_HK=tiles.padded(Hk) == Hk,
                         EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3292,7 +2874,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         sizes,
                         ROWS=block.lanes,
                         BLOCK_D_2=block.size,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3310,7 +2892,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         sizes,
                         ROWS=block.lanes,
                         BLOCK_D_2=block.size,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3322,12 +2904,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
         if takes(
             way,
             dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.holds_row(
-                B * Hq * S * (D // 2),
-                K,
-                x.element_size(),
-                4,
-                False,
-                1 * x.element_size(),
+                B * Hq * S * (D // 2), K, x.element_size(), 4, False, 1 * x.element_size()
             ),
             "resident",
         ):
@@ -3341,8 +2918,8 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        EARLY=tiles.is_few(B * Hq * S * (D // 2)),
-                        WIDTH=width,
+                        PREFETCH=tiles.is_few(B * Hq * S * (D // 2)),
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tiles.row_options(B * Hq * S * (D // 2), tiles.padded(K), x.element_size(), 4),
@@ -3350,9 +2927,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                 )
             )
         elif takes(
-            way,
-            dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.prefers_loop(B * Hq * S * (D // 2), K),
-            "streamed",
+            way, dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.prefers_loop(B * Hq * S * (D // 2), K), "streamed"
         ):
             # one program per B, S, Hq, D/2, K in a loop
             chunk = tiles.chunk_size(K, 2, 4, 7)
@@ -3365,9 +2940,9 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         _qkv_rope_streamed_q,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -3386,12 +2961,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     _qkv_rope_partial0_q,
                     grid=(B * S * splits,),
                     arguments=tiles.arguments(
-                        _qkv_rope_partial0_q,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
+                        _qkv_rope_partial0_q, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                     ),
                     options=tiles.ways(warps),
                 )
@@ -3407,12 +2977,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     _qkv_rope_partial1_q,
                     grid=(B * Hq * S * (D // 2) * splits,),
                     arguments=tiles.arguments(
-                        _qkv_rope_partial1_q,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
+                        _qkv_rope_partial1_q, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                     ),
                     options=tiles.ways(warps),
                 )
@@ -3423,22 +2988,14 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     _qkv_rope_finish_q,
                     grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
                     arguments=tiles.arguments(
-                        _qkv_rope_finish_q,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_D_2=block.size,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
+                        _qkv_rope_finish_q, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, SPLITS=splits, INDEX=index
                     ),
                     options=tiles.ways(block.warps),
                     contract=False,  # a declared cast stands between a product and a sum
                 )
             )
         elif takes(
-            way,
-            dots.takes_few(S, B) and dots.few_tile(B * Hq, D // 2, S, K, x.element_size(), 2).splits > 1,
-            "dealt",
+            way, dots.takes_few(S, B) and dots.few_tile(B * Hq, D // 2, S, K, x.element_size(), 2).splits > 1, "dealt"
         ):
             # several programs per tile of D/2 by a few S, combined in fixed order
             tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, x.element_size(), 2)
@@ -3477,7 +3034,6 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         ROWS=block.lanes,
                         BLOCK_D_2=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3498,9 +3054,9 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         BLOCK_D_2=tile.side,
                         BLOCK_S=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -3520,9 +3076,9 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         BLOCK_S=tile.side,
                         BLOCK_D_2=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -3532,12 +3088,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
         if takes(
             way,
             dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.holds_row(
-                B * Hk * S * (D // 2),
-                K,
-                x.element_size(),
-                4,
-                False,
-                1.5 * x.element_size(),
+                B * Hk * S * (D // 2), K, x.element_size(), 4, False, 1.5 * x.element_size()
             ),
             "resident",
         ):
@@ -3551,7 +3102,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tiles.row_options(B * Hk * S * (D // 2), tiles.padded(K), x.element_size(), 4),
@@ -3559,9 +3110,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                 )
             )
         elif takes(
-            way,
-            dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.prefers_loop(B * Hk * S * (D // 2), K),
-            "streamed",
+            way, dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.prefers_loop(B * Hk * S * (D // 2), K), "streamed"
         ):
             # one program per B, S, Hk, D/2, K in a loop
             chunk = tiles.chunk_size(K, 2, 4, 11)
@@ -3574,9 +3123,9 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         _qkv_rope_streamed_k_v,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tiles.ways(warps),
@@ -3595,12 +3144,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     _qkv_rope_partial0_k_v,
                     grid=(B * S * splits,),
                     arguments=tiles.arguments(
-                        _qkv_rope_partial0_k_v,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
+                        _qkv_rope_partial0_k_v, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                     ),
                     options=tiles.ways(warps),
                 )
@@ -3620,12 +3164,7 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     _qkv_rope_partial1_k_v,
                     grid=(B * Hk * S * (D // 2) * splits,),
                     arguments=tiles.arguments(
-                        _qkv_rope_partial1_k_v,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
+                        _qkv_rope_partial1_k_v, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                     ),
                     options=tiles.ways(warps),
                 )
@@ -3636,22 +3175,14 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                     _qkv_rope_finish_k_v,
                     grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
                     arguments=tiles.arguments(
-                        _qkv_rope_finish_k_v,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_D_2=block.size,
-                        SPLITS=splits,
-                        WIDTH=width,
-                        INDEX=index,
+                        _qkv_rope_finish_k_v, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, SPLITS=splits, INDEX=index
                     ),
                     options=tiles.ways(block.warps),
                     contract=False,  # a declared cast stands between a product and a sum
                 )
             )
         elif takes(
-            way,
-            dots.takes_few(S, B) and dots.few_tile(B * Hk, D // 2, S, K, x.element_size(), 4).splits > 1,
-            "dealt",
+            way, dots.takes_few(S, B) and dots.few_tile(B * Hk, D // 2, S, K, x.element_size(), 4).splits > 1, "dealt"
         ):
             # several programs per tile of D/2 by a few S, combined in fixed order
             tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, x.element_size(), 4)
@@ -3694,7 +3225,6 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         ROWS=block.lanes,
                         BLOCK_D_2=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -3715,9 +3245,9 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         BLOCK_D_2=tile.side,
                         BLOCK_S=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tile.options,
@@ -3737,9 +3267,9 @@ def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
                         BLOCK_S=tile.side,
                         BLOCK_D_2=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         INDEX=index,
                     ),
                     options=tile.options,

@@ -41,17 +41,15 @@ def _quantize_fp8_resident(
     lead1, lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_LEAD0: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_LEAD1: tl.constexpr,
-    EVEN_LEAD0: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    EVEN_LEAD0: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per launch, ..., N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
     i1 = tl.arange(0, BLOCK_LEAD1).to(INDEX)
     i1_mask = (i1 < lead1) | EVEN_LEAD1
     i0 = tl.arange(0, BLOCK_LEAD0).to(INDEX)
     i0_mask = (i0 < lead0) | EVEN_LEAD0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
+    n_mask = (n < N // VEC * VEC) | EVEN_N
     mask_i1_i0_n = i1_mask[:, None, None] & i0_mask[None, :, None] & n_mask[None, None, :]
     x = tl.load(
         x_ptr + i1[:, None, None] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0 + n[None, None, :] * x_stride_N,
@@ -78,20 +76,18 @@ def _quantize_fp8_partial0(
     x_ptr, partial0_ptr,
     lead0, lead1, N,
     x_stride_lead1, x_stride_lead0, x_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for step in range(split, tl.cast(lead0, tl.int64) * lead1 * tl.cdiv(tl.cast(N, INDEX), BLOCK_N), SPLITS):
-        row = tl.cast(step // tl.cdiv(tl.cast(N, INDEX), BLOCK_N), INDEX)
-        i1 = row // lead0
-        i0 = row % lead0
+        outer = tl.cast(step // tl.cdiv(tl.cast(N, INDEX), BLOCK_N), INDEX)
+        i1 = outer // lead0
+        i0 = outer % lead0
         n = (step % tl.cdiv(tl.cast(N, INDEX), BLOCK_N) * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
+        n_mask = n < N // VEC * VEC
         x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0).to(tl.float32)
         largest_acc = device.maximum(largest_acc, tl.abs(x))
@@ -104,15 +100,9 @@ def _quantize_fp8_finish(
     x_ptr, q_ptr, scale_ptr, partial0_ptr,
     N, lead0, lead1,
     x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     blocks = tl.maximum(tl.cdiv(tl.cast(N, INDEX), BLOCK_N), 1)
     block = pid % blocks
@@ -121,21 +111,18 @@ def _quantize_fp8_finish(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = n < N // VEC * VEC
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     largest_parts = tl.load(partial0_ptr + splits)
     largest = tl.reduce(largest_parts, 0, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale), tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     if pid == 0:
         tl.store(scale_ptr, scale)
@@ -226,15 +213,11 @@ def _plan_quantize_fp8(x):
                     EVEN_LEAD1=tiles.padded(lead1) == lead1,
                     EVEN_LEAD0=tiles.padded(lead0) == lead0,
                     EVEN_N=tiles.padded(N) == N,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(
-                    1,
-                    tiles.padded(lead1) * tiles.padded(lead0) * tiles.padded(N),
-                    x.element_size(),
-                    1,
-                    narrow=True,
+                    1, tiles.padded(lead1) * tiles.padded(lead0) * tiles.padded(N), x.element_size(), 1, narrow=True
                 ),
                 offsets={"x": at[0], "q": at[1]},
             )
@@ -252,12 +235,7 @@ def _plan_quantize_fp8(x):
                 _quantize_fp8_partial0,
                 grid=(splits,),
                 arguments=tiles.arguments(
-                    _quantize_fp8_partial0,
-                    sizes,
-                    BLOCK_N=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _quantize_fp8_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
@@ -275,7 +253,7 @@ def _plan_quantize_fp8(x):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -308,34 +286,25 @@ def _quantize_fp8_rows_rows(
     lead0, lead1, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
     scale_stride_lead0,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     largest = tl.where(0 < N, tl.reduce(tl.abs(x), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale)[:, None], tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale, mask=row_mask)
@@ -347,26 +316,20 @@ def _quantize_fp8_rows_resident(
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
     scale_stride_lead0,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     largest = tl.where(0 < N, tl.reduce(tl.abs(x), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale), tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -378,44 +341,31 @@ def _quantize_fp8_rows_streamed(
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
     scale_stride_lead0,
-    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(x))
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        largest_acc = device.maximum(largest_acc, tl.abs(x))
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            largest_acc = device.maximum(largest_acc, tl.abs(x))
     largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     div_value = 1.0 / scale
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
-        q = device.round_to(x * div_value, tl.float8e4nv)
-        tl.store(q_row + n * q_stride_N, q)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        q = device.round_to(x * div_value, tl.float8e4nv)
-        tl.store(q_row + n * q_stride_N, q, mask=n_mask)
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            q = device.round_to(x * div_value, tl.float8e4nv)
+            tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
 
@@ -425,23 +375,19 @@ def _quantize_fp8_rows_partial0(
     x_ptr, partial0_ptr,
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
+        n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         largest_acc = device.maximum(largest_acc, tl.abs(x))
     largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
@@ -454,15 +400,9 @@ def _quantize_fp8_rows_finish(
     N, lead0, lead1,
     x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
     scale_stride_lead0,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     blocks = tl.maximum(tl.cdiv(tl.cast(N, INDEX), BLOCK_N), 1)
     block = pid % blocks
@@ -471,14 +411,11 @@ def _quantize_fp8_rows_finish(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = n < N // VEC * VEC
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     largest_parts = tl.load(
@@ -489,7 +426,7 @@ def _quantize_fp8_rows_finish(
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale)[:, None], tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale, mask=row_mask & (block == 0))
@@ -547,10 +484,7 @@ def _plan_quantize_fp8_rows(x):
     lead, N, *_ = extents = _extents_quantize_fp8_rows(x)
     q, scale = _outputs_quantize_fp8_rows(*extents)
     rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(q.shape)[: len(lead)],
-        contiguous(scale.shape)[: len(lead)],
+        lead, x.stride()[: len(lead)], contiguous(q.shape)[: len(lead)], contiguous(scale.shape)[: len(lead)]
     )
     (x_lead1, x_lead0), (q_lead1, q_lead0), (scale_lead1, scale_lead0) = rows.strides
     lead1, lead0 = rows.count // rows.inner, rows.inner
@@ -586,7 +520,7 @@ def _plan_quantize_fp8_rows(x):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -605,7 +539,7 @@ def _plan_quantize_fp8_rows(x):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1, narrow=True),
@@ -625,9 +559,9 @@ def _plan_quantize_fp8_rows(x):
                     _quantize_fp8_rows_streamed,
                     sizes,
                     BLOCK_N=chunk,
-                    CHUNKS=N // chunk,
-                    REST=N % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=N // chunk,
+                    HAS_TAIL=N % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -647,12 +581,7 @@ def _plan_quantize_fp8_rows(x):
                 _quantize_fp8_rows_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _quantize_fp8_rows_partial0,
-                    sizes,
-                    BLOCK_N=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _quantize_fp8_rows_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
@@ -670,7 +599,7 @@ def _plan_quantize_fp8_rows(x):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -703,15 +632,9 @@ def _quantize_fp8_groups_rows(
     G, lead0, lead1, L,
     x_stride_lead1, x_stride_lead0, x_stride_GL, q_stride_lead1, q_stride_lead0, q_stride_GL, scale_stride_lead1,
     scale_stride_lead0, scale_stride_G,
-    ROWS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (..., G) per program, L in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    L = L // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(G, tl.int64) * lead0 * lead1
@@ -719,17 +642,14 @@ def _quantize_fp8_groups_rows(
     i0 = row // G % lead0
     g = row % G
     l = tl.arange(0, 128).to(INDEX)
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0 + g * L * x_stride_GL
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC) + g * L * x_stride_GL
     x = tl.load(
-        x_row[:, None] + l[None, :] * x_stride_GL,
-        mask=row_mask[:, None],
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + l[None, :] * x_stride_GL, mask=row_mask[:, None], other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     largest = tl.where(0 < L, tl.reduce(tl.abs(x), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale)[:, None], tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0 + g * L * q_stride_GL
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC) + g * L * q_stride_GL
     tl.store(q_row[:, None] + l[None, :] * q_stride_GL, q, mask=row_mask[:, None])
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0 + g * scale_stride_G
     tl.store(scale_row, scale, mask=row_mask)
@@ -792,10 +712,7 @@ def _plan_quantize_fp8_groups(x):
     lead, L, G, *_ = extents = _extents_quantize_fp8_groups(x)
     q, scale = _outputs_quantize_fp8_groups(*extents)
     rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(q.shape)[: len(lead)],
-        contiguous(scale.shape)[: len(lead)],
+        lead, x.stride()[: len(lead)], contiguous(q.shape)[: len(lead)], contiguous(scale.shape)[: len(lead)]
     )
     (x_lead1, x_lead0), (q_lead1, q_lead0), (scale_lead1, scale_lead0) = rows.strides
     lead1, lead0 = rows.count // rows.inner, rows.inner
@@ -814,7 +731,7 @@ def _plan_quantize_fp8_groups(x):
         "scale_stride_lead0": scale_lead0,
         "scale_stride_G": 1,
     }
-    width = tiles.width(sizes, "L", "x_stride_lead1", "x_stride_lead0", "q_stride_lead1", "q_stride_lead0")
+    width = tiles.width(sizes, "x_stride_lead1", "x_stride_lead0", "q_stride_lead1", "q_stride_lead0")
     index = tiles.index_type(x, q, scale)
     launches = []
     # several rows (..., G) per program, L in registers
@@ -825,7 +742,7 @@ def _plan_quantize_fp8_groups(x):
         Launch(
             _quantize_fp8_groups_rows,
             grid=(tiles.cdiv(G * lead0 * lead1, lanes),),
-            arguments=tiles.arguments(_quantize_fp8_groups_rows, sizes, ROWS=lanes, WIDTH=width, INDEX=index),
+            arguments=tiles.arguments(_quantize_fp8_groups_rows, sizes, ROWS=lanes, VEC=width, INDEX=index),
             options=tiles.ways(warps),
             offsets={"x": at[0], "q": at[1], "scale": at[2]},
         )

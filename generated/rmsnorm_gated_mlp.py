@@ -95,41 +95,29 @@ def _rmsnorm_gated_mlp_resident(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
     up_weight_stride_K, gain_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_weight = tl.load(
-        gate_weight_row + k * gate_weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_weight = tl.load(
-        up_weight_row + k * up_weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    if not EARLY:
+    if not PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     gate = tl.sum(x * (gate_weight * gain), 0)
     total = tl.sum(x * x, 0)
@@ -157,55 +145,35 @@ def _rmsnorm_gated_mlp_streamed(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
     gain_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        gate_acc += x * (gate_weight * gain)
-        total_acc += x * x
-        up_weight = tl.load(up_weight_row + k * up_weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        up_acc += x * (up_weight * gain)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        gate_acc += x * (gate_weight * gain)
-        total_acc += x * x
-        up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        up_acc += x * (up_weight * gain)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            gate_weight = tl.load(
+                gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            gate_acc += x * (gate_weight * gain)
+            total_acc += x * x
+            up_weight = tl.load(
+                up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            up_acc += x * (up_weight * gain)
     gate = tl.sum(gate_acc, 0)
     total = tl.sum(total_acc, 0)
     up = tl.sum(up_acc, 0)
@@ -232,43 +200,31 @@ def _rmsnorm_gated_mlp_partial0(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
     gain_stride_K, up_weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
         gate_acc += x * (gate_weight * gain)
         up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         up_acc += x * (up_weight * gain)
     gate = tl.sum(gate_acc, 0)
@@ -282,23 +238,19 @@ def _rmsnorm_gated_mlp_partial1(
     x_ptr, partial1_ptr,
     lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         total_acc += x * x
     total = tl.sum(total_acc, 0)
@@ -310,12 +262,9 @@ def _rmsnorm_gated_mlp_finish(
     y_ptr, partial0_ptr, partial1_ptr, partial2_ptr, eps,
     N, lead0, lead1, K,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -375,13 +324,10 @@ def _rmsnorm_gated_mlp_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
     up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -394,52 +340,34 @@ def _rmsnorm_gated_mlp_product(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
     up = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=i1_mask[:, None], other=0.0)
-        gate_weight = tl.load(
-            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K), tl.float32)
-        mul_value_stored = (gate_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee")
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-        up_weight = tl.load(
-            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_2 = (up_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight = tl.load(
-            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored_3 = (gate_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        gate = tl.dot(x, mul_value_stored_3, gate, input_precision="ieee")
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-        up_weight = tl.load(
-            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        mul_value_stored_4 = (up_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        up = tl.dot(x, mul_value_stored_4, up, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            gate_weight = tl.load(
+                gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            ).to(tl.float32)
+            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
+            mul_value_stored = (gate_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
+            gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee")
+            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
+            up_weight = tl.load(
+                up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            ).to(tl.float32)
+            mul_value_stored_2 = (up_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
+            up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee")
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     gate_2 = gate * where_value[:, None]
@@ -454,7 +382,7 @@ def _rmsnorm_gated_mlp_product(
         by_activation = device.maximum(gate_2, 0.0)
     up_2 = up * where_value[:, None]
     y = by_activation * up_2
-    y_row = y_ptr + i0 * y_stride_lead0
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
@@ -465,36 +393,27 @@ def _rmsnorm_gated_mlp_rows__before(
     lead0, lead1, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, normed_stride_lead1, normed_stride_lead0,
     normed_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    normed_stride_lead1 = normed_stride_lead1 // WIDTH * WIDTH
-    normed_stride_lead0 = normed_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 1)
     normed = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    normed_row = normed_ptr + i1 * normed_stride_lead1 + i0 * normed_stride_lead0
+    normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
     tl.store(normed_row[:, None] + k[None, :] * normed_stride_K, normed, mask=mask_row_k)
 
 
@@ -504,27 +423,21 @@ def _rmsnorm_gated_mlp_resident__before(
     lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, normed_stride_lead1, normed_stride_lead0,
     normed_stride_K,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    normed_stride_lead1 = normed_stride_lead1 // WIDTH * WIDTH
-    normed_stride_lead0 = normed_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 0)
     normed = x * tl.rsqrt(total / K + eps) * gain
-    normed_row = normed_ptr + i1 * normed_stride_lead1 + i0 * normed_stride_lead0
+    normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
     tl.store(normed_row + k * normed_stride_K, normed, mask=k_mask)
 
 
@@ -534,47 +447,33 @@ def _rmsnorm_gated_mlp_streamed__before(
     lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, normed_stride_lead1, normed_stride_lead0, gain_stride_K,
     normed_stride_K,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    normed_stride_lead1 = normed_stride_lead1 // WIDTH * WIDTH
-    normed_stride_lead0 = normed_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / K + eps)
-    normed_row = normed_ptr + i1 * normed_stride_lead1 + i0 * normed_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        normed = x * rsqrt_value * gain
-        tl.store(normed_row + k * normed_stride_K, normed)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        normed = x * rsqrt_value * gain
-        tl.store(normed_row + k * normed_stride_K, normed, mask=k_mask)
+    normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            normed = x * rsqrt_value * gain
+            tl.store(normed_row + k * normed_stride_K, normed, mask=k_mask)
 
 
 @triton.jit
@@ -582,24 +481,20 @@ def _rmsnorm_gated_mlp_partial0__before(
     x_ptr, partial0__before_ptr,
     lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         total_acc += x * x
     total = tl.sum(total_acc, 0)
@@ -612,17 +507,11 @@ def _rmsnorm_gated_mlp_finish__before(
     K, lead0, lead1,
     x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, normed_stride_lead1, normed_stride_lead0,
     normed_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    normed_stride_lead1 = normed_stride_lead1 // WIDTH * WIDTH
-    normed_stride_lead0 = normed_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
     row = (pid // tl.cdiv(tl.cast(K, INDEX), BLOCK_K)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -630,14 +519,11 @@ def _rmsnorm_gated_mlp_finish__before(
     i1 = row // lead0
     i0 = row % lead0
     k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_mask = k < K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = k < K // VEC * VEC
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
@@ -648,7 +534,7 @@ def _rmsnorm_gated_mlp_finish__before(
     )
     total = tl.sum(total_parts, 1)
     normed = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    normed_row = normed_ptr + i1 * normed_stride_lead1 + i0 * normed_stride_lead0
+    normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
     tl.store(normed_row[:, None] + k[None, :] * normed_stride_K, normed, mask=mask_row_k)
 
 
@@ -691,15 +577,11 @@ def _rmsnorm_gated_mlp_dealt__step1(
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         normed = tl.load(
-            normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
+            normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
         )
         gate = tl.dot(gate_weight, normed, gate, input_precision="ieee")
         up_weight = tl.load(
-            up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
+            up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K, mask=mask_n_k, other=0.0
         )
         up = tl.dot(up_weight, normed, up, input_precision="ieee")
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
@@ -775,14 +657,11 @@ def _rmsnorm_gated_mlp_swapped__step1(
     N, lead1, K,
     normed_stride_lead0, gate_weight_stride_N, gate_weight_stride_K, normed_stride_lead1, normed_stride_K,
     up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -793,53 +672,33 @@ def _rmsnorm_gated_mlp_swapped__step1(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     normed_row = normed_ptr + i0 * normed_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        gate_weight = tl.load(
-            gate_weight_ptr + n[:, None] * gate_weight_stride_N + k[None, :] * gate_weight_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        normed = tl.load(
-            normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K,
-            mask=i1_mask[None, :],
-            other=0.0,
-        )
-        gate = tl.dot(gate_weight, normed, gate, input_precision="ieee")
-        up_weight = tl.load(
-            up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        up = tl.dot(up_weight, normed, up, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        gate_weight = tl.load(
-            gate_weight_ptr + n[:, None] * gate_weight_stride_N + k[None, :] * gate_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        normed = tl.load(
-            normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
-        )
-        gate = tl.dot(gate_weight, normed, gate, input_precision="ieee")
-        up_weight = tl.load(
-            up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        up = tl.dot(up_weight, normed, up, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            gate_weight = tl.load(
+                gate_weight_ptr + n[:, None] * gate_weight_stride_N + k[None, :] * gate_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            normed = tl.load(
+                normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
+            )
+            gate = tl.dot(gate_weight, normed, gate, input_precision="ieee")
+            up_weight = tl.load(
+                up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            up = tl.dot(up_weight, normed, up, input_precision="ieee")
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -850,7 +709,7 @@ def _rmsnorm_gated_mlp_swapped__step1(
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
-    y_row = y_ptr + i0 * y_stride_lead0
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
@@ -885,9 +744,7 @@ def _rmsnorm_gated_mlp_persistent__step1(
             gate_up = tl.dot(normed, gate_weight_up_weight.T, gate_up, input_precision="ieee")
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(
-            gate_weight_up_weight_flip != 0,
-            up,
-            gate,
+            gate_weight_up_weight_flip != 0, up, gate
         ), tl.where(gate_weight_up_weight_flip != 0, gate, up)
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
@@ -900,8 +757,7 @@ def _rmsnorm_gated_mlp_persistent__step1(
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
         y_box.store(
-            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
-            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
+            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N)
         )
 
 
@@ -911,19 +767,11 @@ def _rmsnorm_gated_mlp_blocked__after(
     N, lead0, lead1,
     gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, y_stride_lead1,
     y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    gate_stride_lead1 = gate_stride_lead1 // WIDTH * WIDTH
-    gate_stride_lead0 = gate_stride_lead0 // WIDTH * WIDTH
-    up_stride_lead1 = up_stride_lead1 // WIDTH * WIDTH
-    up_stride_lead0 = up_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -931,21 +779,15 @@ def _rmsnorm_gated_mlp_blocked__after(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    gate_row = gate_ptr + i1 * gate_stride_lead1 + i0 * gate_stride_lead0
+    n_mask = n < N // VEC * VEC
+    gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     gate = tl.load(
-        gate_row[:, None] + n[None, :] * gate_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    up_row = up_ptr + i1 * up_stride_lead1 + i0 * up_stride_lead0
+    up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     up = tl.load(
-        up_row[:, None] + n[None, :] * up_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -957,7 +799,7 @@ def _rmsnorm_gated_mlp_blocked__after(
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -1181,7 +1023,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1201,7 +1043,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1222,9 +1064,9 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         _rmsnorm_gated_mlp_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1249,7 +1091,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1269,7 +1111,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1281,12 +1123,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
         if takes(
             way,
             dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0,
-                N,
-                lead1,
-                K,
-                max(T.itemsize, gate_weight.element_size(), up_weight.element_size()),
-                2,
+                lead0, N, lead1, K, max(T.itemsize, gate_weight.element_size(), up_weight.element_size()), 2
             ).splits > 1,
             "dealt",
         ):
@@ -1346,9 +1183,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                     ),
                     options=tiles.ways(block.warps),
                     offsets={
-                        "y": at[1],
-                        "partial0__step1": walk * partial0__step1,
-                        "partial1__step1": walk * partial1__step1,
+                        "y": at[1], "partial0__step1": walk * partial0__step1, "partial1__step1": walk * partial1__step1
                     },
                 )
                 for walk, at in enumerate(rows.offsets)
@@ -1375,9 +1210,9 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
@@ -1440,7 +1275,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1460,7 +1295,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1481,9 +1316,9 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         _rmsnorm_gated_mlp_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1508,7 +1343,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1528,7 +1363,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1550,7 +1385,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                     ACTIVATION=activation,
@@ -1563,12 +1398,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
     elif takes(
         way,
         dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            1,
-            False,
-            1 * x.element_size(),
+            N * lead0 * lead1, K, x.element_size(), 1, False, 1 * x.element_size()
         ),
         "resident",
     ):
@@ -1582,8 +1412,8 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                     sizes,
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
-                    EARLY=tiles.is_few(N * lead0 * lead1),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(N * lead0 * lead1),
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -1604,9 +1434,9 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                     _rmsnorm_gated_mlp_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -1629,12 +1459,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                 _rmsnorm_gated_mlp_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_gated_mlp_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial2": walk * partial2},
@@ -1650,12 +1475,7 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                 _rmsnorm_gated_mlp_partial1,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_partial1,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_gated_mlp_partial1, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial1": walk * partial1},
@@ -1673,16 +1493,12 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
                 options=tiles.ways(block.warps),
                 offsets={
-                    "y": at[1],
-                    "partial0": walk * partial0,
-                    "partial1": walk * partial1,
-                    "partial2": walk * partial2,
+                    "y": at[1], "partial0": walk * partial0, "partial1": walk * partial1, "partial2": walk * partial2
                 },
             )
             for walk, at in enumerate(rows.offsets)
@@ -1700,9 +1516,9 @@ def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
                     BLOCK_LEAD1=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -1748,42 +1564,30 @@ def _rmsnorm_gated_mlp_mixed_resident(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
     up_weight_stride_K, gain_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, EARLY: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_weight = tl.load(
-        gate_weight_row + k * gate_weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_weight = tl.load(
-        up_weight_row + k * up_weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    if EARLY:
+    if PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     value = gate_weight.to(x_ptr.dtype.element_ty)
-    if not EARLY:
+    if not PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     gate = tl.sum(x * (value.to(tl.float32) * gain), 0)
     total = tl.sum(x * x, 0)
@@ -1812,59 +1616,37 @@ def _rmsnorm_gated_mlp_mixed_streamed(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
     gain_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        value = gate_weight.to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        gate_acc += x * (value.to(tl.float32) * gain)
-        total_acc += x * x
-        up_weight = tl.load(up_weight_row + k * up_weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        value_2 = up_weight.to(x_ptr.dtype.element_ty)
-        up_acc += x * (value_2.to(tl.float32) * gain)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        value = gate_weight.to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        gate_acc += x * (value.to(tl.float32) * gain)
-        total_acc += x * x
-        up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        value_2 = up_weight.to(x_ptr.dtype.element_ty)
-        up_acc += x * (value_2.to(tl.float32) * gain)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            gate_weight = tl.load(
+                gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            value = gate_weight.to(x_ptr.dtype.element_ty)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            gate_acc += x * (value.to(tl.float32) * gain)
+            total_acc += x * x
+            up_weight = tl.load(
+                up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            value_2 = up_weight.to(x_ptr.dtype.element_ty)
+            up_acc += x * (value_2.to(tl.float32) * gain)
     gate = tl.sum(gate_acc, 0)
     total = tl.sum(total_acc, 0)
     up = tl.sum(up_acc, 0)
@@ -1891,44 +1673,32 @@ def _rmsnorm_gated_mlp_mixed_partial0(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
     gain_stride_K, up_weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    gate_weight_stride_N = gate_weight_stride_N // WIDTH * WIDTH
-    up_weight_stride_N = up_weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    gate_weight_row = gate_weight_ptr + n * gate_weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
     gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * up_weight_stride_N
+    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
     up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         value = gate_weight.to(x_ptr.dtype.element_ty)
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
         gate_acc += x * (value.to(tl.float32) * gain)
         up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         value_2 = up_weight.to(x_ptr.dtype.element_ty)
         up_acc += x * (value_2.to(tl.float32) * gain)
@@ -1944,13 +1714,10 @@ def _rmsnorm_gated_mlp_mixed_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
     up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -1963,56 +1730,36 @@ def _rmsnorm_gated_mlp_mixed_product(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
     up = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=i1_mask[:, None], other=0.0)
-        gate_weight = tl.load(
-            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        value = gate_weight.to(x_ptr.dtype.element_ty)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K), tl.float32)
-        mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-        gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee")
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-        up_weight = tl.load(
-            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        value_2 = up_weight.to(x_ptr.dtype.element_ty)
-        mul_value_stored_2 = (value_2.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-        up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight = tl.load(
-            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        value = gate_weight.to(x_ptr.dtype.element_ty)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored_3 = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-        gate = tl.dot(x, mul_value_stored_3, gate, input_precision="ieee")
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-        up_weight = tl.load(
-            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        value_2 = up_weight.to(x_ptr.dtype.element_ty)
-        mul_value_stored_4 = (value_2.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-        up = tl.dot(x, mul_value_stored_4, up, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            gate_weight = tl.load(
+                gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            ).to(tl.float32)
+            value = gate_weight.to(x_ptr.dtype.element_ty)
+            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
+            mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
+            gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee")
+            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
+            up_weight = tl.load(
+                up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            ).to(tl.float32)
+            value_2 = up_weight.to(x_ptr.dtype.element_ty)
+            mul_value_stored_2 = (value_2.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
+            up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee")
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     gate_2 = gate * where_value[:, None]
@@ -2027,7 +1774,7 @@ def _rmsnorm_gated_mlp_mixed_product(
         by_activation = device.maximum(gate_2, 0.0)
     up_2 = up * where_value[:, None]
     y = by_activation * up_2
-    y_row = y_ptr + i0 * y_stride_lead0
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
@@ -2071,9 +1818,7 @@ def _rmsnorm_gated_mlp_mixed_dealt__step1(
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         normed = tl.load(
-            normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
+            normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
         )
         gate = tl.dot(gate_weight_ready, normed, gate, input_precision="ieee")
         up_weight_ready = tl.load(
@@ -2101,14 +1846,11 @@ def _rmsnorm_gated_mlp_mixed_swapped__step1(
     N, lead1, K,
     normed_stride_lead0, gate_weight_ready_stride_N, gate_weight_ready_stride_K, normed_stride_lead1, normed_stride_K,
     up_weight_ready_stride_N, up_weight_ready_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -2119,53 +1861,35 @@ def _rmsnorm_gated_mlp_mixed_swapped__step1(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     normed_row = normed_ptr + i0 * normed_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        gate_weight_ready = tl.load(
-            gate_weight_ready_ptr + n[:, None] * gate_weight_ready_stride_N + k[None, :] * gate_weight_ready_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        normed = tl.load(
-            normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K,
-            mask=i1_mask[None, :],
-            other=0.0,
-        )
-        gate = tl.dot(gate_weight_ready, normed, gate, input_precision="ieee")
-        up_weight_ready = tl.load(
-            up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        up = tl.dot(up_weight_ready, normed, up, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        gate_weight_ready = tl.load(
-            gate_weight_ready_ptr + n[:, None] * gate_weight_ready_stride_N + k[None, :] * gate_weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        normed = tl.load(
-            normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
-        )
-        gate = tl.dot(gate_weight_ready, normed, gate, input_precision="ieee")
-        up_weight_ready = tl.load(
-            up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        up = tl.dot(up_weight_ready, normed, up, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            gate_weight_ready = tl.load(
+                gate_weight_ready_ptr
+                + n[:, None] * gate_weight_ready_stride_N
+                + k[None, :] * gate_weight_ready_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            normed = tl.load(
+                normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
+            )
+            gate = tl.dot(gate_weight_ready, normed, gate, input_precision="ieee")
+            up_weight_ready = tl.load(
+                up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            up = tl.dot(up_weight_ready, normed, up, input_precision="ieee")
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -2176,7 +1900,7 @@ def _rmsnorm_gated_mlp_mixed_swapped__step1(
     else:
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
-    y_row = y_ptr + i0 * y_stride_lead0
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
@@ -2211,9 +1935,7 @@ def _rmsnorm_gated_mlp_mixed_persistent__step1(
             gate_up = tl.dot(normed, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee")
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(
-            gate_weight_ready_up_weight_ready_flip != 0,
-            up,
-            gate,
+            gate_weight_ready_up_weight_ready_flip != 0, up, gate
         ), tl.where(gate_weight_ready_up_weight_ready_flip != 0, gate, up)
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
@@ -2226,8 +1948,7 @@ def _rmsnorm_gated_mlp_mixed_persistent__step1(
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
         y_box.store(
-            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N],
-            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
+            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N)
         )
 
 
@@ -2443,11 +2164,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
     library = dots.prefers_library(products, tiled=True)
     boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_RMSNORM_GATED_MLP_MIXED.best(
-        x.device,
-        rows.count,
-        (K, N, T, V),
-        library=None not in products,
-        persistent=fits,
+        x.device, rows.count, (K, N, T, V), library=None not in products, persistent=fits
     )
     if takes(
         way,
@@ -2460,14 +2177,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
         scratch["normed"] = Buffer((*lead, K), T)
         prepared = _PREPARE_RMSNORM_GATED_MLP_MIXED.like(gate_weight, up_weight, T=T)
         index = tiles.index_type(
-            x,
-            gain,
-            gate_weight,
-            up_weight,
-            y,
-            *scratch.values(),
-            Buffer((N, K), T),
-            Buffer((N, K), T),
+            x, gain, gate_weight, up_weight, y, *scratch.values(), Buffer((N, K), T), Buffer((N, K), T)
         )
         if tiles.padded(K) <= tiles.SHORT_ROW:
             # several rows (...) per program, K in registers
@@ -2484,7 +2194,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2504,7 +2214,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2525,9 +2235,9 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         _rmsnorm_gated_mlp_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2552,7 +2262,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2572,7 +2282,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2582,9 +2292,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                 for walk, at in enumerate(rows.offsets)
             ]
         if takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(lead0, N, lead1, K, T.itemsize, 2).splits > 1,
-            "dealt",
+            way, dots.takes_few(lead1, lead0) and dots.few_tile(lead0, N, lead1, K, T.itemsize, 2).splits > 1, "dealt"
         ):
             # several programs per tile of N by a few ..., combined in fixed order
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, T.itemsize, 2)
@@ -2633,9 +2341,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                     ),
                     options=tiles.ways(block.warps),
                     offsets={
-                        "y": at[1],
-                        "partial0__step1": walk * partial0__step1,
-                        "partial1__step1": walk * partial1__step1,
+                        "y": at[1], "partial0__step1": walk * partial0__step1, "partial1__step1": walk * partial1__step1
                     },
                 )
                 for walk, at in enumerate(rows.offsets)
@@ -2653,9 +2359,9 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                         ACTIVATION=activation,
@@ -2704,14 +2410,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
         scratch["up"] = Buffer((*lead, N), torch.float32)
         prepared = _PREPARE_RMSNORM_GATED_MLP_MIXED.like(gate_weight, up_weight, T=T)
         index = tiles.index_type(
-            x,
-            gain,
-            gate_weight,
-            up_weight,
-            y,
-            *scratch.values(),
-            Buffer((N, K), T),
-            Buffer((N, K), T),
+            x, gain, gate_weight, up_weight, y, *scratch.values(), Buffer((N, K), T), Buffer((N, K), T)
         )
         if tiles.padded(K) <= tiles.SHORT_ROW:
             # several rows (...) per program, K in registers
@@ -2728,7 +2427,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2748,7 +2447,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2769,9 +2468,9 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         _rmsnorm_gated_mlp_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2796,7 +2495,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2816,7 +2515,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2838,7 +2537,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                     ACTIVATION=activation,
@@ -2851,12 +2550,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
     elif takes(
         way,
         dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            1,
-            False,
-            1 * x.element_size(),
+            N * lead0 * lead1, K, x.element_size(), 1, False, 1 * x.element_size()
         ),
         "resident",
     ):
@@ -2870,8 +2564,8 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                     sizes,
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
-                    EARLY=tiles.is_few(N * lead0 * lead1),
-                    WIDTH=width,
+                    PREFETCH=tiles.is_few(N * lead0 * lead1),
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -2893,9 +2587,9 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                     _rmsnorm_gated_mlp_mixed_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
@@ -2919,12 +2613,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                 _rmsnorm_gated_mlp_mixed_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_mixed_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_gated_mlp_mixed_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
@@ -2941,12 +2630,7 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                 _rmsnorm_gated_mlp_partial1,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_partial1,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_gated_mlp_partial1, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial1": walk * partial1},
@@ -2964,16 +2648,12 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),
                 options=tiles.ways(block.warps),
                 offsets={
-                    "y": at[1],
-                    "partial0": walk * partial0,
-                    "partial1": walk * partial1,
-                    "partial2": walk * partial2,
+                    "y": at[1], "partial0": walk * partial0, "partial1": walk * partial1, "partial2": walk * partial2
                 },
             )
             for walk, at in enumerate(rows.offsets)
@@ -2991,9 +2671,9 @@ def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
                     BLOCK_LEAD1=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                     ACTIVATION=activation,
                 ),

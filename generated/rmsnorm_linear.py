@@ -102,40 +102,31 @@ def _rmsnorm_linear_resident(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * weight_stride_N
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     weight = tl.load(
-        weight_row + k * weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     total = tl.sum(x * (weight * gain), 0)
     total_2 = tl.sum(x * x, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    y = total * where_value + by_bias
+    y = total * where_value + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -146,52 +137,37 @@ def _rmsnorm_linear_streamed(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        total_acc += x * (weight * gain)
-        total_acc_2 += x * x
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        total_acc += x * (weight * gain)
-        total_acc_2 += x * x
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(
+                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            total_acc += x * (weight * gain)
+            total_acc_2 += x * x
     total = tl.sum(total_acc, 0)
     total_2 = tl.sum(total_acc_2, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    y = total * where_value + by_bias
+        bias = 0
+    y = total * where_value + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -201,32 +177,24 @@ def _rmsnorm_linear_partial0(
     x_ptr, gain_ptr, weight_ptr, partial0_ptr,
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
         total_acc += x * (weight * gain)
@@ -239,23 +207,19 @@ def _rmsnorm_linear_partial1(
     x_ptr, partial1_ptr,
     lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         total_acc += x * x
     total = tl.sum(total_acc, 0)
@@ -267,11 +231,9 @@ def _rmsnorm_linear_finish(
     bias_ptr, y_ptr, partial0_ptr, partial1_ptr, eps,
     N, lead0, lead1, K,
     bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -282,14 +244,10 @@ def _rmsnorm_linear_finish(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total_parts = tl.load(
@@ -309,7 +267,7 @@ def _rmsnorm_linear_finish(
     )
     total_2 = tl.sum(total_parts_2, 1)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    y = total * where_value[:, None] + by_bias[None, :]
+    y = total * where_value[:, None] + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -320,13 +278,10 @@ def _rmsnorm_linear_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
     y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -339,46 +294,32 @@ def _rmsnorm_linear_product(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=i1_mask[:, None], other=0.0)
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K), tl.float32)
-        mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored_2 = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(x, mul_value_stored_2, product, input_precision="ieee")
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(
+                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
+            ).to(tl.float32)
+            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
+            mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
+            product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
+            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product * where_value[:, None] + by_bias[None, :]
-    y_row = y_ptr + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product * where_value[:, None] + bias[None, :]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
@@ -389,36 +330,27 @@ def _rmsnorm_linear_rows__before(
     lead0, lead1, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """Several rows (...) per program, K in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 1)
     mul_value = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value, mask=mask_row_k)
 
 
@@ -428,27 +360,21 @@ def _rmsnorm_linear_resident__before(
     lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 0)
     mul_value = x * tl.rsqrt(total / K + eps) * gain
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     tl.store(operand_row + k * operand_stride_K, mul_value, mask=k_mask)
 
 
@@ -458,45 +384,32 @@ def _rmsnorm_linear_streamed__before(
     lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, operand_stride_lead1, operand_stride_lead0, gain_stride_K,
     operand_stride_K,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / K + eps)
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        tl.store(operand_row + k * operand_stride_K, x * rsqrt_value * gain)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        tl.store(operand_row + k * operand_stride_K, x * rsqrt_value * gain, mask=k_mask)
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            tl.store(operand_row + k * operand_stride_K, x * rsqrt_value * gain, mask=k_mask)
 
 
 @triton.jit
@@ -504,24 +417,20 @@ def _rmsnorm_linear_partial0__before(
     x_ptr, partial0__before_ptr,
     lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         total_acc += x * x
     total = tl.sum(total_acc, 0)
@@ -534,17 +443,11 @@ def _rmsnorm_linear_finish__before(
     K, lead0, lead1,
     x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, operand_stride_lead1, operand_stride_lead0,
     operand_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    operand_stride_lead1 = operand_stride_lead1 // WIDTH * WIDTH
-    operand_stride_lead0 = operand_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
     row = (pid // tl.cdiv(tl.cast(K, INDEX), BLOCK_K)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -552,14 +455,11 @@ def _rmsnorm_linear_finish__before(
     i1 = row // lead0
     i0 = row % lead0
     k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_mask = k < K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = k < K // VEC * VEC
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
     x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K,
-        mask=mask_row_k,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
@@ -570,7 +470,7 @@ def _rmsnorm_linear_finish__before(
     )
     total = tl.sum(total_parts, 1)
     mul_value = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    operand_row = operand_ptr + i1 * operand_stride_lead1 + i0 * operand_stride_lead0
+    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value, mask=mask_row_k)
 
 
@@ -605,15 +505,11 @@ def _rmsnorm_linear_dealt__step1(
         k_mask = k < K
         mask_n_k = n_mask[:, None] & k_mask[None, :]
         weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
+            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
+            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K, mask=mask_i1_k, other=0.0
         )
         product = tl.dot(weight, operand, product, input_precision="ieee")
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
@@ -643,14 +539,10 @@ def _rmsnorm_linear_combined__step1(
     n_mask = n < N
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     total_parts = tl.load(
@@ -663,7 +555,7 @@ def _rmsnorm_linear_combined__step1(
         other=0.0,
     )
     total = tl.sum(total_parts, 2)
-    y = total + by_bias[None, :]
+    y = total + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -674,14 +566,11 @@ def _rmsnorm_linear_swapped__step1(
     N, lead1, K,
     operand_stride_lead0, weight_stride_N, weight_stride_K, operand_stride_lead1, operand_stride_K, bias_stride_N,
     y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -692,47 +581,32 @@ def _rmsnorm_linear_swapped__step1(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
-            mask=i1_mask[None, :],
-            other=0.0,
-        )
-        product = tl.dot(weight, operand, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
-        )
-        product = tl.dot(weight, operand, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            weight = tl.load(
+                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            operand = tl.load(
+                operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
+                mask=mask_i1_k,
+                other=0.0,
+            )
+            product = tl.dot(weight, operand, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[:, None]
-    y_row = y_ptr + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product + bias[:, None]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
@@ -743,12 +617,10 @@ def _rmsnorm_linear_persistent__step1(
     lead1, N, K,
     bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -770,13 +642,12 @@ def _rmsnorm_linear_persistent__step1(
             product = left if half == 0 else right
             column = 2 * block + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N
+            n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
                 bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-                by_bias = bias
             else:
-                by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-            y = product + by_bias[None, :]
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            y = product + bias[None, :]
             y_box.store(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
@@ -789,16 +660,10 @@ def _rmsnorm_linear_blocked__after(
     N, lead0, lead1,
     product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
     y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    product_stride_lead1 = product_stride_lead1 // WIDTH * WIDTH
-    product_stride_lead0 = product_stride_lead0 // WIDTH * WIDTH
-    y_stride_lead1 = y_stride_lead1 // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -806,27 +671,20 @@ def _rmsnorm_linear_blocked__after(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    product_row = product_ptr + i1 * product_stride_lead1 + i0 * product_stride_lead0
+    n_mask = n < N // VEC * VEC
+    product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if bias_ptr is not None:
         bias = tl.load(
-            bias_ptr + n * bias_stride_N,
-            mask=n_mask,
-            other=0.0,
-            eviction_policy="evict_last",
+            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
         ).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product + bias[None, :]
+    y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
@@ -853,11 +711,7 @@ def reference_rmsnorm_linear(
 
 
 def rmsnorm_linear(
-    x: torch.Tensor,
-    gain: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    eps: float = 1e-6,
+    x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, eps: float = 1e-6
 ) -> torch.Tensor:
     """Linear projection of an RMS-normalised input.
 
@@ -920,10 +774,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
         contiguous((*lead, N))[: len(lead)],
     )
     (
-        (x_lead1, x_lead0),
-        (y_lead1, y_lead0),
-        (operand_lead1, operand_lead0),
-        (product_lead1, product_lead0),
+        (x_lead1, x_lead0), (y_lead1, y_lead0), (operand_lead1, operand_lead0), (product_lead1, product_lead0)
     ) = rows.strides
     lead1, lead0 = rows.count // rows.inner, rows.inner
     sizes = {
@@ -999,16 +850,10 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
     library = dots.prefers_library(products, tiled=True)
     boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_RMSNORM_LINEAR.best(
-        x.device,
-        rows.count,
-        (K, N, T, bias is not None),
-        library=None not in products,
-        persistent=fits,
+        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
     )
     if bias is None and takes(
-        way,
-        not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True),
-        "library",
+        way, not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True), "library"
     ):
         # operand by weight in the library
         scratch["operand"] = Buffer((*lead, K), T)
@@ -1028,7 +873,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1048,7 +893,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1069,9 +914,9 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         _rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1096,7 +941,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1116,7 +961,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1151,7 +996,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1171,7 +1016,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1192,9 +1037,9 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         _rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1219,7 +1064,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1239,7 +1084,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1251,12 +1096,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
         if takes(
             way,
             dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0,
-                N,
-                lead1,
-                K,
-                max(T.itemsize, weight.element_size()),
-                1,
+                lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1
             ).splits > 1,
             "dealt",
         ):
@@ -1316,9 +1156,9 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1344,7 +1184,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1377,7 +1217,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1397,7 +1237,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1418,9 +1258,9 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         _rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1445,7 +1285,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1465,7 +1305,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -1486,7 +1326,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                 ),
@@ -1498,12 +1338,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
     elif takes(
         way,
         dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            1,
-            False,
-            0.75 * x.element_size(),
+            N * lead0 * lead1, K, x.element_size(), 1, False, 0.75 * x.element_size()
         ),
         "resident",
     ):
@@ -1517,7 +1352,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                     sizes,
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
@@ -1537,9 +1372,9 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                     _rmsnorm_linear_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -1559,12 +1394,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 _rmsnorm_linear_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_linear_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_linear_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0},
@@ -1580,12 +1410,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 _rmsnorm_linear_partial1,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_linear_partial1,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_linear_partial1, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial1": walk * partial1},
@@ -1598,13 +1423,7 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                 _rmsnorm_linear_finish,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _rmsnorm_linear_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_linear_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
                 offsets={"y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
@@ -1624,9 +1443,9 @@ def _plan_rmsnorm_linear(x, gain, weight, bias):
                     BLOCK_LEAD1=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tile.options,
@@ -1728,41 +1547,32 @@ def _rmsnorm_linear_mixed_resident(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K) | EVEN_K
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * weight_stride_N
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     weight = tl.load(
-        weight_row + k * weight_stride_K,
-        mask=k_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
+        bias = 0
     value = weight.to(x_ptr.dtype.element_ty)
     total = tl.sum(x * (value.to(tl.float32) * gain), 0)
     total_2 = tl.sum(x * x, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    y = total * where_value + by_bias
+    y = total * where_value + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -1773,54 +1583,38 @@ def _rmsnorm_linear_mixed_streamed(
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N,
     y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     total_acc_2 = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + k * x_stride_K, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_row + k * weight_stride_K, eviction_policy="evict_first").to(tl.float32)
-        value = weight.to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + k * gain_stride_K).to(tl.float32)
-        total_acc += x * (value.to(tl.float32) * gain)
-        total_acc_2 += x * x
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
-        ).to(tl.float32)
-        value = weight.to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        total_acc += x * (value.to(tl.float32) * gain)
-        total_acc_2 += x * x
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(
+                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            value = weight.to(x_ptr.dtype.element_ty)
+            gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
+            total_acc += x * (value.to(tl.float32) * gain)
+            total_acc_2 += x * x
     total = tl.sum(total_acc, 0)
     total_2 = tl.sum(total_acc_2, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
     if bias_ptr is not None:
         bias_row = bias_ptr + n * bias_stride_N
         bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = 0
-    y = total * where_value + by_bias
+        bias = 0
+    y = total * where_value + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -1830,32 +1624,24 @@ def _rmsnorm_linear_mixed_partial0(
     x_ptr, gain_ptr, weight_ptr, partial0_ptr,
     N, lead0, K,
     x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ..., N over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    K = K // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    weight_stride_N = weight_stride_N // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // (tl.cast(N, tl.int64) * lead0)
     i0 = row // N % lead0
     n = row % N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
-    weight_row = weight_ptr + n * weight_stride_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
+        k_mask = k < K // VEC * VEC
         x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         weight = tl.load(
-            weight_row + k * weight_stride_K,
-            mask=k_mask,
-            other=0.0,
-            eviction_policy="evict_first",
+            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
         ).to(tl.float32)
         value = weight.to(x_ptr.dtype.element_ty)
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
@@ -1870,13 +1656,10 @@ def _rmsnorm_linear_mixed_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
     y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per tile of ... by N, K in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(lead1, BLOCK_LEAD1)
     blocks = tl.cdiv(N, BLOCK_N)
@@ -1889,48 +1672,33 @@ def _rmsnorm_linear_mixed_product(
     i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=i1_mask[:, None], other=0.0)
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=n_mask[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        value = weight.to(x_ptr.dtype.element_ty)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K), tl.float32)
-        mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        ).to(tl.float32)
-        value = weight.to(x_ptr.dtype.element_ty)
-        gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored_2 = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(x, mul_value_stored_2, product, input_precision="ieee")
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(
+                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
+            ).to(tl.float32)
+            value = weight.to(x_ptr.dtype.element_ty)
+            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
+            mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
+            product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
+            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product * where_value[:, None] + by_bias[None, :]
-    y_row = y_ptr + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product * where_value[:, None] + bias[None, :]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
@@ -1972,9 +1740,7 @@ def _rmsnorm_linear_mixed_dealt__step1(
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
+            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K, mask=mask_i1_k, other=0.0
         )
         product = tl.dot(weight_ready, operand, product, input_precision="ieee")
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
@@ -1991,14 +1757,11 @@ def _rmsnorm_linear_mixed_swapped__step1(
     N, lead1, K,
     operand_stride_lead0, weight_ready_stride_N, weight_ready_stride_K, operand_stride_lead1, operand_stride_K,
     bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr,
-    INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
+    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    y_stride_lead0 = y_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     sides = tl.cdiv(N, BLOCK_N)
     blocks = tl.cdiv(lead1, BLOCK_LEAD1)
@@ -2009,47 +1772,34 @@ def _rmsnorm_linear_mixed_swapped__step1(
     block = tile % (8 * blocks) // group
     i0 = (pid // (sides * blocks)).to(tl.int64)
     n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for start in range(0, CHUNKS * BLOCK_K, BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        weight_ready = tl.load(
-            weight_ready_ptr + n[:, None] * weight_ready_stride_N + k[None, :] * weight_ready_stride_K,
-            mask=n_mask[:, None],
-            other=0.0,
-        )
-        operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
-            mask=i1_mask[None, :],
-            other=0.0,
-        )
-        product = tl.dot(weight_ready, operand, product, input_precision="ieee")
-    if REST:
-        k = (CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight_ready = tl.load(
-            weight_ready_ptr + n[:, None] * weight_ready_stride_N + k[None, :] * weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
-            mask=mask_i1_k,
-            other=0.0,
-        )
-        product = tl.dot(weight_ready, operand, product, input_precision="ieee")
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            weight_ready = tl.load(
+                weight_ready_ptr + n[:, None] * weight_ready_stride_N + k[None, :] * weight_ready_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            operand = tl.load(
+                operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
+                mask=mask_i1_k,
+                other=0.0,
+            )
+            product = tl.dot(weight_ready, operand, product, input_precision="ieee")
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        by_bias = bias
     else:
-        by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + by_bias[:, None]
-    y_row = y_ptr + i0 * y_stride_lead0
+        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    y = product + bias[:, None]
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
@@ -2060,12 +1810,10 @@ def _rmsnorm_linear_mixed_persistent__step1(
     lead1, N, K,
     bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr, OVERLAP: tl.constexpr,
+    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
     sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
@@ -2087,13 +1835,12 @@ def _rmsnorm_linear_mixed_persistent__step1(
             product = left if half == 0 else right
             column = 2 * block + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N
+            n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
                 bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-                by_bias = bias
             else:
-                by_bias = tl.full([BLOCK_N], 0.0, tl.float32)
-            y = product + by_bias[None, :]
+                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            y = product + bias[None, :]
             y_box.store(
                 [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
@@ -2124,11 +1871,7 @@ def reference_rmsnorm_linear_mixed(
 
 
 def rmsnorm_linear_mixed(
-    x: torch.Tensor,
-    gain: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    eps: float = 1e-6,
+    x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, eps: float = 1e-6
 ) -> torch.Tensor:
     """`rmsnorm_linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
 
@@ -2203,10 +1946,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
         contiguous((*lead, N))[: len(lead)],
     )
     (
-        (x_lead1, x_lead0),
-        (y_lead1, y_lead0),
-        (operand_lead1, operand_lead0),
-        (product_lead1, product_lead0),
+        (x_lead1, x_lead0), (y_lead1, y_lead0), (operand_lead1, operand_lead0), (product_lead1, product_lead0)
     ) = rows.strides
     lead1, lead0 = rows.count // rows.inner, rows.inner
     sizes = {
@@ -2285,16 +2025,10 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
     library = dots.prefers_library(products, tiled=True)
     boxed = boxed and (not library or outruns(x.device, contraction))
     way = _WAYS_RMSNORM_LINEAR_MIXED.best(
-        x.device,
-        rows.count,
-        (K, N, T, V, bias is not None),
-        library=None not in products,
-        persistent=fits,
+        x.device, rows.count, (K, N, T, V, bias is not None), library=None not in products, persistent=fits
     )
     if bias is None and takes(
-        way,
-        not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True),
-        "library",
+        way, not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True), "library"
     ):
         # operand by weight_ready in the library
         scratch["operand"] = Buffer((*lead, K), T)
@@ -2315,7 +2049,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2335,7 +2069,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2356,9 +2090,9 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         _rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2383,7 +2117,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2403,7 +2137,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2439,7 +2173,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2459,7 +2193,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2480,9 +2214,9 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         _rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2507,7 +2241,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2527,7 +2261,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2537,9 +2271,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                 for walk, at in enumerate(rows.offsets)
             ]
         if takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(lead0, N, lead1, K, T.itemsize, 1).splits > 1,
-            "dealt",
+            way, dots.takes_few(lead1, lead0) and dots.few_tile(lead0, N, lead1, K, T.itemsize, 1).splits > 1, "dealt"
         ):
             # several programs per tile of N by a few ..., combined in fixed order
             tile = shaped(way, dots.few_tile, lead0, N, lead1, K, T.itemsize, 1)
@@ -2597,9 +2329,9 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         BLOCK_N=tile.side,
                         BLOCK_LEAD1=tile.block,
                         BLOCK_K=tile.step,
-                        CHUNKS=K // tile.step,
-                        REST=K % tile.step != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // tile.step,
+                        HAS_TAIL=K % tile.step != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2625,7 +2357,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         GROUP=run.group,
                         DOWN=run.down,
                         ACROSS=run.across,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2659,7 +2391,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
                         ROWS=lanes,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2679,7 +2411,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=tiles.padded(K),
                         EVEN_K=tiles.padded(K) == K,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2700,9 +2432,9 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         _rmsnorm_linear_streamed__before,
                         sizes,
                         BLOCK_K=chunk,
-                        CHUNKS=K // chunk,
-                        REST=K % chunk != 0,
-                        WIDTH=width,
+                        FULL_STEPS=K // chunk,
+                        HAS_TAIL=K % chunk != 0,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2727,7 +2459,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         sizes,
                         BLOCK_K=chunk,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2747,7 +2479,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                         ROWS=block.lanes,
                         BLOCK_K=block.size,
                         SPLITS=splits,
-                        WIDTH=width,
+                        VEC=width,
                         OVERLAP=overlap,
                         INDEX=index,
                     ),
@@ -2768,7 +2500,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     OVERLAP=overlap,
                     INDEX=index,
                 ),
@@ -2780,12 +2512,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
     elif takes(
         way,
         dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1,
-            K,
-            x.element_size(),
-            1,
-            False,
-            0.75 * x.element_size(),
+            N * lead0 * lead1, K, x.element_size(), 1, False, 0.75 * x.element_size()
         ),
         "resident",
     ):
@@ -2799,7 +2526,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                     sizes,
                     BLOCK_K=tiles.padded(K),
                     EVEN_K=tiles.padded(K) == K,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
@@ -2820,9 +2547,9 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                     _rmsnorm_linear_mixed_streamed,
                     sizes,
                     BLOCK_K=chunk,
-                    CHUNKS=K // chunk,
-                    REST=K % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // chunk,
+                    HAS_TAIL=K % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -2843,12 +2570,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                 _rmsnorm_linear_mixed_partial0,
                 grid=(N * lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_linear_mixed_partial0,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_linear_mixed_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 contract=False,  # a declared cast stands between a product and a sum
@@ -2865,12 +2587,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                 _rmsnorm_linear_partial1,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_linear_partial1,
-                    sizes,
-                    BLOCK_K=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_linear_partial1, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial1": walk * partial1},
@@ -2883,13 +2600,7 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                 _rmsnorm_linear_finish,
                 grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
                 arguments=tiles.arguments(
-                    _rmsnorm_linear_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_linear_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
                 offsets={"y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
@@ -2909,9 +2620,9 @@ def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
                     BLOCK_LEAD1=tile.side,
                     BLOCK_N=tile.block,
                     BLOCK_K=tile.step,
-                    CHUNKS=K // tile.step,
-                    REST=K % tile.step != 0,
-                    WIDTH=width,
+                    FULL_STEPS=K // tile.step,
+                    HAS_TAIL=K % tile.step != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tile.options,

@@ -28,29 +28,20 @@ def _rmsnorm_quantize_rows(
     lead0, lead1, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     scale_stride_lead1, scale_stride_lead0,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     mul_value = x * weight[None, :]
@@ -59,7 +50,7 @@ def _rmsnorm_quantize_rows(
     largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
     q = device.round_to(mul_value * rsqrt_value[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale, mask=row_mask)
@@ -71,21 +62,15 @@ def _rmsnorm_quantize_resident(
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     scale_stride_lead1, scale_stride_lead0,
-    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
-    n_mask = (n < N) | EVEN_N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = (n < N // VEC * VEC) | EVEN_N
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     mul_value = x * weight
@@ -94,7 +79,7 @@ def _rmsnorm_quantize_resident(
     largest = tl.where(0 < N, tl.reduce(tl.abs(mul_value), 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
     q = device.round_to(mul_value * rsqrt_value * (1.0 / scale), tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
@@ -106,57 +91,39 @@ def _rmsnorm_quantize_streamed(
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     scale_stride_lead1, scale_stride_lead0,
-    BLOCK_N: tl.constexpr, CHUNKS: tl.constexpr, REST: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
-        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
-        mul_value = x * weight
-        largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-        total_acc += x * x
-        weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        mul_value = x * weight
-        largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            total_acc += x * x
+            weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            mul_value = x * weight
+            largest_acc = device.maximum(largest_acc, tl.abs(mul_value))
     total = tl.sum(total_acc, 0)
     largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     rsqrt_value = tl.rsqrt(total / N + eps)
     scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
     div_value = 1.0 / scale
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
-    for start in range(0, CHUNKS * BLOCK_N, BLOCK_N):
-        n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        x = tl.load(x_row + n * x_stride_N, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_ptr + n * weight_stride_N).to(tl.float32)
-        mul_value = x * weight
-        q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
-        tl.store(q_row + n * q_stride_N, q)
-    if REST:
-        n = (CHUNKS * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
-        x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-        mul_value = x * weight
-        q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
-        tl.store(q_row + n * q_stride_N, q, mask=n_mask)
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
+    for TAIL in tl.static_range(1 + HAS_TAIL):
+        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n_mask = (n < N // VEC * VEC) | (TAIL == 0)
+            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
+            mul_value = x * weight
+            q = device.round_to(mul_value * rsqrt_value * div_value, tl.float8e4nv)
+            tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale)
 
@@ -166,24 +133,20 @@ def _rmsnorm_quantize_partial0(
     x_ptr, weight_ptr, partial0_ptr, partial1_ptr,
     lead0, N,
     x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
-    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
     i1 = row // lead0
     i0 = row % lead0
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
         n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
-        n_mask = n < N
+        n_mask = n < N // VEC * VEC
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
         total_acc += x * x
         weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -200,15 +163,9 @@ def _rmsnorm_quantize_finish(
     N, lead0, lead1,
     x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
     scale_stride_lead1, scale_stride_lead0,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    N = N // WIDTH * WIDTH
-    x_stride_lead1 = x_stride_lead1 // WIDTH * WIDTH
-    x_stride_lead0 = x_stride_lead0 // WIDTH * WIDTH
-    q_stride_lead1 = q_stride_lead1 // WIDTH * WIDTH
-    q_stride_lead0 = q_stride_lead0 // WIDTH * WIDTH
     pid = tl.program_id(0)
     blocks = tl.maximum(tl.cdiv(tl.cast(N, INDEX), BLOCK_N), 1)
     block = pid % blocks
@@ -217,20 +174,14 @@ def _rmsnorm_quantize_finish(
     i1 = row // lead0
     i0 = row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
+    n_mask = n < N // VEC * VEC
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
     x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N,
-        mask=mask_row_n,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     weight = tl.load(
-        weight_ptr + n * weight_stride_N,
-        mask=n_mask,
-        other=0.0,
-        eviction_policy="evict_last",
+        weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     splits = tl.arange(0, SPLITS)
     total_parts = tl.load(
@@ -248,7 +199,7 @@ def _rmsnorm_quantize_finish(
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest * tl.where(N == 0, 1.0, rsqrt_value), 1.262177448353619e-29) / 448.0
     q = device.round_to(x * weight[None, :] * rsqrt_value[:, None] * (1.0 / scale)[:, None], tl.float8e4nv)
-    q_row = q_ptr + i1 * q_stride_lead1 + i0 * q_stride_lead0
+    q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     tl.store(q_row[:, None] + n[None, :] * q_stride_N, q, mask=mask_row_n)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     tl.store(scale_row, scale, mask=row_mask & (block == 0))
@@ -320,10 +271,7 @@ def _plan_rmsnorm_quantize(x, weight):
     q, scale = _outputs_rmsnorm_quantize(*extents)
     weight = squeeze(weight, 1)
     rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(q.shape)[: len(lead)],
-        contiguous(scale.shape)[: len(lead)],
+        lead, x.stride()[: len(lead)], contiguous(q.shape)[: len(lead)], contiguous(scale.shape)[: len(lead)]
     )
     (x_lead1, x_lead0), (q_lead1, q_lead0), (scale_lead1, scale_lead0) = rows.strides
     lead1, lead0 = rows.count // rows.inner, rows.inner
@@ -360,7 +308,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
                     ROWS=lanes,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -379,7 +327,7 @@ def _plan_rmsnorm_quantize(x, weight):
                     sizes,
                     BLOCK_N=tiles.padded(N),
                     EVEN_N=tiles.padded(N) == N,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1, narrow=True),
@@ -399,9 +347,9 @@ def _plan_rmsnorm_quantize(x, weight):
                     _rmsnorm_quantize_streamed,
                     sizes,
                     BLOCK_N=chunk,
-                    CHUNKS=N // chunk,
-                    REST=N % chunk != 0,
-                    WIDTH=width,
+                    FULL_STEPS=N // chunk,
+                    HAS_TAIL=N % chunk != 0,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -423,12 +371,7 @@ def _plan_rmsnorm_quantize(x, weight):
                 _rmsnorm_quantize_partial0,
                 grid=(lead0 * lead1 * splits,),
                 arguments=tiles.arguments(
-                    _rmsnorm_quantize_partial0,
-                    sizes,
-                    BLOCK_N=chunk,
-                    SPLITS=splits,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rmsnorm_quantize_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(warps),
                 offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
@@ -446,16 +389,12 @@ def _plan_rmsnorm_quantize(x, weight):
                     ROWS=block.lanes,
                     BLOCK_N=block.size,
                     SPLITS=splits,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
                 offsets={
-                    "x": at[0],
-                    "q": at[1],
-                    "scale": at[2],
-                    "partial0": walk * partial0,
-                    "partial1": walk * partial1,
+                    "x": at[0], "q": at[1], "scale": at[2], "partial0": walk * partial0, "partial1": walk * partial1
                 },
             )
             for walk, at in enumerate(rows.offsets)

@@ -45,16 +45,9 @@ def _rope_tiled(
     x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D, sin_stride_P, sin_stride_D, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
     BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -62,55 +55,50 @@ def _rope_tiled(
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
         cos_row + d * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    cos = tl.where((by_position_ids >= 0) & (by_position_ids < P), cos, float("nan"))
+    cos = tl.where((position_ids >= 0) & (position_ids < P), cos, float("nan"))
     x_2 = tl.load(
-        x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D,
-        mask=mask_h_d,
-        other=0.0,
+        x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d, other=0.0
     ).to(tl.float32)
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
         sin_row + d * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    sin = tl.where((by_position_ids >= 0) & (by_position_ids < P), sin, float("nan"))
+    sin = tl.where((position_ids >= 0) & (position_ids < P), sin, float("nan"))
     cos_2 = tl.load(
         cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    cos_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), cos_2, float("nan"))
+    cos_2 = tl.where((position_ids >= 0) & (position_ids < P), cos_2, float("nan"))
     sin_2 = tl.load(
         sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    sin_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), sin_2, float("nan"))
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    sin_2 = tl.where((position_ids >= 0) & (position_ids < P), sin_2, float("nan"))
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(
-        y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D,
-        x * cos[None, :] - x_2 * sin[None, :],
-        mask=mask_h_d,
+        y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x * cos[None, :] - x_2 * sin[None, :], mask=mask_h_d
     )
     tl.store(
         y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
@@ -125,18 +113,9 @@ def _rope_blocked(
     D, B, H, S, P,
     x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D, sin_stride_P, sin_stride_D, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, H, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    x_stride_H = x_stride_H // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
-    y_stride_H = y_stride_H // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -146,54 +125,47 @@ def _rope_blocked(
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S + h * x_stride_H
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    cos = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], cos, float("nan"))
+    cos = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos, float("nan"))
     x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    sin = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], sin, float("nan"))
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S + h * y_stride_H
+    sin = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin, float("nan"))
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
     tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
     cos_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    cos_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], cos_2, float("nan"))
+    cos_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos_2, float("nan"))
     sin_2 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    sin_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], sin_2, float("nan"))
+    sin_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin_2, float("nan"))
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos_2 + x * sin_2, mask=mask_row_d)
 
 
@@ -238,10 +210,7 @@ def reference_rope(
 
 
 def rope(
-    x: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D].
 
@@ -350,7 +319,7 @@ def _plan_rope(x, cos, sin, position_ids):
                     BLOCK_D_2=tiles.padded(D // 2),
                     EVEN_H=tiles.padded(H) == H,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -364,12 +333,7 @@ def _plan_rope(x, cos, sin, position_ids):
                 _rope_blocked,
                 grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
                 arguments=tiles.arguments(
-                    _rope_blocked,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rope_blocked, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
             )
@@ -399,16 +363,9 @@ def _rope_half_tiled(
     x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D_2, sin_stride_P, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
     BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -416,41 +373,36 @@ def _rope_half_tiled(
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
         cos_row + d * cos_stride_D_2,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    cos = tl.where((by_position_ids >= 0) & (by_position_ids < P), cos, float("nan"))
+    cos = tl.where((position_ids >= 0) & (position_ids < P), cos, float("nan"))
     x_2 = tl.load(
-        x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D,
-        mask=mask_h_d,
-        other=0.0,
+        x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d, other=0.0
     ).to(tl.float32)
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
         sin_row + d * sin_stride_D_2,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    sin = tl.where((by_position_ids >= 0) & (by_position_ids < P), sin, float("nan"))
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    sin = tl.where((position_ids >= 0) & (position_ids < P), sin, float("nan"))
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(
-        y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D,
-        x * cos[None, :] - x_2 * sin[None, :],
-        mask=mask_h_d,
+        y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x * cos[None, :] - x_2 * sin[None, :], mask=mask_h_d
     )
     tl.store(
         y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
@@ -465,18 +417,9 @@ def _rope_half_blocked(
     D, B, H, S, P,
     x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D_2, sin_stride_P, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, H, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    x_stride_H = x_stride_H // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
-    y_stride_H = y_stride_H // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -486,41 +429,34 @@ def _rope_half_blocked(
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S + h * x_stride_H
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    cos = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], cos, float("nan"))
+    cos = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos, float("nan"))
     x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    sin = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], sin, float("nan"))
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S + h * y_stride_H
+    sin = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin, float("nan"))
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
     tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos + x * sin, mask=mask_row_d)
 
@@ -548,10 +484,7 @@ def reference_rope_half(
 
 
 def rope_half(
-    x: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Rotates pairs (i, i + D/2) of every head, with tables [P, D/2].
 
@@ -660,7 +593,7 @@ def _plan_rope_half(x, cos, sin, position_ids):
                     BLOCK_D_2=tiles.padded(D // 2),
                     EVEN_H=tiles.padded(H) == H,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -674,12 +607,7 @@ def _plan_rope_half(x, cos, sin, position_ids):
                 _rope_half_blocked,
                 grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
                 arguments=tiles.arguments(
-                    _rope_half_blocked,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rope_half_blocked, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
             )
@@ -709,16 +637,9 @@ def _rope_interleaved_tiled(
     x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D_2, sin_stride_P, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
     BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -726,7 +647,7 @@ def _rope_interleaved_tiled(
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x, x_2 = tl.split(
         tl.load(
@@ -741,26 +662,25 @@ def _rope_interleaved_tiled(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
         cos_row + d * cos_stride_D_2,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    cos = tl.where((by_position_ids >= 0) & (by_position_ids < P), cos, float("nan"))
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
+    cos = tl.where((position_ids >= 0) & (position_ids < P), cos, float("nan"))
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
         sin_row + d * sin_stride_D_2,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    sin = tl.where((by_position_ids >= 0) & (by_position_ids < P), sin, float("nan"))
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S
+    sin = tl.where((position_ids >= 0) & (position_ids < P), sin, float("nan"))
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(
         y_row
         + h[:, None, None] * y_stride_H
@@ -777,18 +697,9 @@ def _rope_interleaved_blocked(
     D, B, H, S, P,
     x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D_2, sin_stride_P, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, H, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    x_stride_H = x_stride_H // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
-    y_stride_H = y_stride_H // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -798,7 +709,7 @@ def _rope_interleaved_blocked(
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    x_row = x_ptr + b * x_stride_B + s * x_stride_S + h * x_stride_H
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     x, x_2 = tl.split(
         tl.load(
@@ -811,24 +722,23 @@ def _rope_interleaved_blocked(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    cos = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], cos, float("nan"))
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    cos = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos, float("nan"))
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    sin = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], sin, float("nan"))
-    y_row = y_ptr + b * y_stride_B + s * y_stride_S + h * y_stride_H
+    sin = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin, float("nan"))
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
     tl.store(
         y_row[:, None, None] + d[None, :, None] * 2 * y_stride_D + tl.arange(0, 2)[None, None, :] * y_stride_D,
         tl.join(x * cos - x_2 * sin, x_2 * cos + x * sin),
@@ -859,10 +769,7 @@ def reference_rope_interleaved(
 
 
 def rope_interleaved(
-    x: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D/2].
 
@@ -971,7 +878,7 @@ def _plan_rope_interleaved(x, cos, sin, position_ids):
                     BLOCK_D_2=tiles.padded(D // 2),
                     EVEN_H=tiles.padded(H) == H,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -985,12 +892,7 @@ def _plan_rope_interleaved(x, cos, sin, position_ids):
                 _rope_interleaved_blocked,
                 grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
                 arguments=tiles.arguments(
-                    _rope_interleaved_blocked,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rope_interleaved_blocked, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
             )
@@ -1019,18 +921,9 @@ def _rope_heads_first_blocked(
     D, B, H, S, P,
     x_stride_B, x_stride_H, x_stride_S, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D, sin_stride_P, sin_stride_D, y_stride_B, y_stride_H, y_stride_S, y_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, H, S, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    x_stride_B = x_stride_B // WIDTH * WIDTH
-    x_stride_H = x_stride_H // WIDTH * WIDTH
-    x_stride_S = x_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    y_stride_B = y_stride_B // WIDTH * WIDTH
-    y_stride_H = y_stride_H // WIDTH * WIDTH
-    y_stride_S = y_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1040,54 +933,47 @@ def _rope_heads_first_blocked(
     s = row % S
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    x_row = x_ptr + b * x_stride_B + h * x_stride_H + s * x_stride_S
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + h * (x_stride_H // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    cos = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], cos, float("nan"))
+    cos = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos, float("nan"))
     x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    sin = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], sin, float("nan"))
-    y_row = y_ptr + b * y_stride_B + h * y_stride_H + s * y_stride_S
+    sin = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin, float("nan"))
+    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + h * (y_stride_H // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
     cos_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    cos_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], cos_2, float("nan"))
+    cos_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos_2, float("nan"))
     sin_2 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    sin_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], sin_2, float("nan"))
+    sin_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin_2, float("nan"))
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos_2 + x * sin_2, mask=mask_row_d)
 
 
@@ -1117,10 +1003,7 @@ def reference_rope_heads_first(
 
 
 def rope_heads_first(
-    x: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Rotates as `rope` does, with heads before tokens.
 
@@ -1222,12 +1105,7 @@ def _plan_rope_heads_first(x, cos, sin, position_ids):
             _rope_heads_first_blocked,
             grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
             arguments=tiles.arguments(
-                _rope_heads_first_blocked,
-                sizes,
-                ROWS=block.lanes,
-                BLOCK_D_2=block.size,
-                WIDTH=width,
-                INDEX=index,
+                _rope_heads_first_blocked, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
             ),
             options=tiles.ways(block.warps),
         )

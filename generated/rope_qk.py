@@ -135,20 +135,9 @@ def _rope_qk_joint(
     q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D, k_rotated_stride_B, k_rotated_stride_S,
     k_rotated_stride_Hk, k_rotated_stride_D,
     BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
-    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -158,59 +147,54 @@ def _rope_qk_joint(
     hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row + d * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
     q_2 = tl.load(
-        q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_hq_d,
-        other=0.0,
+        q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d, other=0.0
     ).to(tl.float32)
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row + d * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
     c_2 = tl.load(
         cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
     s_3 = tl.load(
         sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
     k_2 = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_hk_d,
-        other=0.0,
+        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d, other=0.0
     ).to(tl.float32)
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
         q * c[None, :] - q_2 * s_2[None, :],
@@ -221,7 +205,7 @@ def _rope_qk_joint(
         q_2 * c_2[None, :] + q * s_3[None, :],
         mask=mask_hq_d,
     )
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(
         k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
         k * c[None, :] - k_2 * s_2[None, :],
@@ -241,18 +225,9 @@ def _rope_qk_blocked_q_rotated(
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D, sin_stride_P, sin_stride_D, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq,
     q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -262,54 +237,47 @@ def _rope_qk_blocked_q_rotated(
     hq = row % Hq
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q = tl.load(
-        q_row[:, None] + d[None, :] * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     q_2 = tl.load(
-        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
 
 
@@ -320,18 +288,9 @@ def _rope_qk_blocked_k_rotated(
     k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D, sin_stride_P, sin_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
     k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -341,54 +300,47 @@ def _rope_qk_blocked_k_rotated(
     hk = row % Hk
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     k = tl.load(
-        k_row[:, None] + d[None, :] * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     k_2 = tl.load(
-        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c_2 + k * s_3, mask=mask_row_d)
 
 
@@ -437,11 +389,7 @@ def reference_rope_qk(
 
 
 def rope_qk(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D].
 
@@ -569,8 +517,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
         warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=32,
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
         )
         launches.append(
             Launch(
@@ -585,7 +532,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                     EVEN_HQ=tiles.padded(Hq) == Hq,
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -600,12 +547,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                 _rope_qk_blocked_q_rotated,
                 grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
                 arguments=tiles.arguments(
-                    _rope_qk_blocked_q_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rope_qk_blocked_q_rotated, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
             )
@@ -617,12 +559,7 @@ def _plan_rope_qk(q, k, cos, sin, position_ids):
                 _rope_qk_blocked_k_rotated,
                 grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
                 arguments=tiles.arguments(
-                    _rope_qk_blocked_k_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    WIDTH=width,
-                    INDEX=index,
+                    _rope_qk_blocked_k_rotated, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
                 ),
                 options=tiles.ways(block.warps),
             )
@@ -655,20 +592,9 @@ def _rope_qk_half_joint(
     q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D, k_rotated_stride_B, k_rotated_stride_S,
     k_rotated_stride_Hk, k_rotated_stride_D,
     BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
-    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -678,45 +604,40 @@ def _rope_qk_half_joint(
     hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row + d * cos_stride_D_2,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
     q_2 = tl.load(
-        q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_hq_d,
-        other=0.0,
+        q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d, other=0.0
     ).to(tl.float32)
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row + d * sin_stride_D_2,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
     k_2 = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_hk_d,
-        other=0.0,
+        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d, other=0.0
     ).to(tl.float32)
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
         q * c[None, :] - q_2 * s_2[None, :],
@@ -727,7 +648,7 @@ def _rope_qk_half_joint(
         q_2 * c[None, :] + q * s_2[None, :],
         mask=mask_hq_d,
     )
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(
         k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
         k * c[None, :] - k_2 * s_2[None, :],
@@ -747,18 +668,9 @@ def _rope_qk_half_blocked_q_rotated(
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D_2, sin_stride_P, sin_stride_D_2, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq,
     q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -768,41 +680,34 @@ def _rope_qk_half_blocked_q_rotated(
     hq = row % Hq
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q = tl.load(
-        q_row[:, None] + d[None, :] * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     q_2 = tl.load(
-        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c + q * s_2, mask=mask_row_d)
 
@@ -814,18 +719,9 @@ def _rope_qk_half_blocked_k_rotated(
     position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
     k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
     k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -838,38 +734,31 @@ def _rope_qk_half_blocked_k_rotated(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     k = tl.load(
-        k_row[:, None] + d[None, :] * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     k_2 = tl.load(
-        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
     tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c + k * s_2, mask=mask_row_d)
 
@@ -901,11 +790,7 @@ def reference_rope_qk_half(
 
 
 def rope_qk_half(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D/2].
 
@@ -1031,8 +916,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
         warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=32,
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
         )
         launches.append(
             Launch(
@@ -1047,7 +931,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     EVEN_HQ=tiles.padded(Hq) == Hq,
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -1066,7 +950,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -1083,7 +967,7 @@ def _plan_rope_qk_half(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -1116,20 +1000,9 @@ def _rope_qk_interleaved_joint(
     q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D, k_rotated_stride_B, k_rotated_stride_S,
     k_rotated_stride_Hk, k_rotated_stride_D,
     BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
-    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -1139,7 +1012,7 @@ def _rope_qk_interleaved_joint(
     hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(
         tl.load(
@@ -1154,26 +1027,25 @@ def _rope_qk_interleaved_joint(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row + d * cos_stride_D_2,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row + d * sin_stride_D_2,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k, k_2 = tl.split(
         tl.load(
@@ -1185,7 +1057,7 @@ def _rope_qk_interleaved_joint(
             other=0.0,
         ).to(tl.float32),
     )
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(
         q_rotated_row
         + hq[:, None, None] * q_rotated_stride_Hq
@@ -1194,7 +1066,7 @@ def _rope_qk_interleaved_joint(
         tl.join(q * c[None, :] - q_2 * s_2[None, :], q_2 * c[None, :] + q * s_2[None, :]),
         mask=mask_hq_d[:, :, None],
     )
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(
         k_rotated_row
         + hk[:, None, None] * k_rotated_stride_Hk
@@ -1212,18 +1084,9 @@ def _rope_qk_interleaved_blocked_q_rotated(
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D_2, sin_stride_P, sin_stride_D_2, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq,
     q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1233,7 +1096,7 @@ def _rope_qk_interleaved_blocked_q_rotated(
     hq = row % Hq
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(
         tl.load(
@@ -1246,24 +1109,23 @@ def _rope_qk_interleaved_blocked_q_rotated(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(
         q_rotated_row[:, None, None]
         + d[None, :, None] * 2 * q_rotated_stride_D
@@ -1280,18 +1142,9 @@ def _rope_qk_interleaved_blocked_k_rotated(
     position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
     k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
     k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1304,25 +1157,24 @@ def _rope_qk_interleaved_blocked_k_rotated(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     k, k_2 = tl.split(
         tl.load(
             k_row[:, None, None] + d[None, :, None] * 2 * k_stride_D + tl.arange(0, 2)[None, None, :] * k_stride_D,
@@ -1331,7 +1183,7 @@ def _rope_qk_interleaved_blocked_k_rotated(
             eviction_policy="evict_last",
         ).to(tl.float32),
     )
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(
         k_rotated_row[:, None, None]
         + d[None, :, None] * 2 * k_rotated_stride_D
@@ -1368,11 +1220,7 @@ def reference_rope_qk_interleaved(
 
 
 def rope_qk_interleaved(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D/2].
 
@@ -1498,8 +1346,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
         warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=32,
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
         )
         launches.append(
             Launch(
@@ -1514,7 +1361,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     EVEN_HQ=tiles.padded(Hq) == Hq,
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -1533,7 +1380,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -1550,7 +1397,7 @@ def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -1583,20 +1430,9 @@ def _rope_qk_interleaved_full_joint(
     q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D, k_rotated_stride_B, k_rotated_stride_S,
     k_rotated_stride_Hk, k_rotated_stride_D,
     BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
-    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -1606,7 +1442,7 @@ def _rope_qk_interleaved_full_joint(
     hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(
         tl.load(
@@ -1621,32 +1457,31 @@ def _rope_qk_interleaved_full_joint(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c, c_2 = tl.split(
         tl.load(
             cos_row + d[:, None] * 2 * cos_stride_D + tl.arange(0, 2)[None, :] * cos_stride_D,
-            mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P)),
+            mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P)),
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32),
     )
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
-    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2, s_3 = tl.split(
         tl.load(
             sin_row + d[:, None] * 2 * sin_stride_D + tl.arange(0, 2)[None, :] * sin_stride_D,
-            mask=d_mask[:, None] & ((by_position_ids >= 0) & (by_position_ids < P)),
+            mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P)),
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32),
     )
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
-    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k, k_2 = tl.split(
         tl.load(
@@ -1658,7 +1493,7 @@ def _rope_qk_interleaved_full_joint(
             other=0.0,
         ).to(tl.float32),
     )
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(
         q_rotated_row
         + hq[:, None, None] * q_rotated_stride_Hq
@@ -1667,7 +1502,7 @@ def _rope_qk_interleaved_full_joint(
         tl.join(q * c[None, :] - q_2 * s_2[None, :], q_2 * c_2[None, :] + q * s_3[None, :]),
         mask=mask_hq_d[:, :, None],
     )
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(
         k_rotated_row
         + hk[:, None, None] * k_rotated_stride_Hk
@@ -1685,18 +1520,9 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D, sin_stride_P, sin_stride_D, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq,
     q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1706,7 +1532,7 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
     hq = row % Hq
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(
         tl.load(
@@ -1719,34 +1545,33 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c, c_2 = tl.split(
         tl.load(
             cos_row[:, None, None]
             + d[None, :, None] * 2 * cos_stride_D
             + tl.arange(0, 2)[None, None, :] * cos_stride_D,
-            mask=mask_row_d[:, :, None] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None, None],
+            mask=mask_row_d[:, :, None] & ((position_ids >= 0) & (position_ids < P))[:, None, None],
             other=0.0,
         ).to(tl.float32),
     )
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2, s_3 = tl.split(
         tl.load(
             sin_row[:, None, None]
             + d[None, :, None] * 2 * sin_stride_D
             + tl.arange(0, 2)[None, None, :] * sin_stride_D,
-            mask=mask_row_d[:, :, None] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None, None],
+            mask=mask_row_d[:, :, None] & ((position_ids >= 0) & (position_ids < P))[:, None, None],
             other=0.0,
         ).to(tl.float32),
     )
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(
         q_rotated_row[:, None, None]
         + d[None, :, None] * 2 * q_rotated_stride_D
@@ -1763,18 +1588,9 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
     k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D, sin_stride_P, sin_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
     k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -1784,7 +1600,7 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
     hk = row % Hk
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     k, k_2 = tl.split(
         tl.load(
@@ -1797,34 +1613,33 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c, c_2 = tl.split(
         tl.load(
             cos_row[:, None, None]
             + d[None, :, None] * 2 * cos_stride_D
             + tl.arange(0, 2)[None, None, :] * cos_stride_D,
-            mask=mask_row_d[:, :, None] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None, None],
+            mask=mask_row_d[:, :, None] & ((position_ids >= 0) & (position_ids < P))[:, None, None],
             other=0.0,
         ).to(tl.float32),
     )
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2, s_3 = tl.split(
         tl.load(
             sin_row[:, None, None]
             + d[None, :, None] * 2 * sin_stride_D
             + tl.arange(0, 2)[None, None, :] * sin_stride_D,
-            mask=mask_row_d[:, :, None] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None, None],
+            mask=mask_row_d[:, :, None] & ((position_ids >= 0) & (position_ids < P))[:, None, None],
             other=0.0,
         ).to(tl.float32),
     )
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(
         k_rotated_row[:, None, None]
         + d[None, :, None] * 2 * k_rotated_stride_D
@@ -1863,11 +1678,7 @@ def reference_rope_qk_interleaved_full(
 
 
 def rope_qk_interleaved_full(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D].
 
@@ -1993,8 +1804,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
         warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=32,
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
         )
         launches.append(
             Launch(
@@ -2009,7 +1819,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     EVEN_HQ=tiles.padded(Hq) == Hq,
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -2028,7 +1838,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -2045,7 +1855,7 @@ def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -2079,19 +1889,9 @@ def _rope_qk_partial_joint(
     k_rotated_stride_Hk, k_rotated_stride_R_U,
     BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_R_2: tl.constexpr, BLOCK_U: tl.constexpr,
     EVEN_HQ: tl.constexpr, EVEN_HK: tl.constexpr, EVEN_R_2: tl.constexpr, EVEN_U: tl.constexpr, INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, R/2, U in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    U = U // WIDTH * WIDTH
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -2102,38 +1902,35 @@ def _rope_qk_partial_joint(
     r = tl.arange(0, BLOCK_R_2).to(INDEX)
     r_mask = (r < R // 2) | EVEN_R_2
     u = tl.arange(0, BLOCK_U).to(INDEX)
-    u_mask = (u < U) | EVEN_U
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S
+    u_mask = (u < U // VEC * VEC) | EVEN_U
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_r = hq_mask[:, None] & r_mask[None, :]
     q = tl.load(q_row + hq[:, None] * q_stride_Hq + r[None, :] * q_stride_R_U, mask=mask_hq_r, other=0.0).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + tl.cast(by_position_ids, INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P
     c = tl.load(
         cos_row + r * cos_stride_R,
-        mask=r_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=r_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < P), c, float("nan"))
+    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
     q_2 = tl.load(
-        q_row + hq[:, None] * q_stride_Hq + (r[None, :] + R // 2) * q_stride_R_U,
-        mask=mask_hq_r,
-        other=0.0,
+        q_row + hq[:, None] * q_stride_Hq + (r[None, :] + R // 2) * q_stride_R_U, mask=mask_hq_r, other=0.0
     ).to(tl.float32)
-    sin_row = sin_ptr + tl.cast(by_position_ids, INDEX) * sin_stride_P
+    sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P
     s_2 = tl.load(
         sin_row + r * sin_stride_R,
-        mask=r_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=r_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_2, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
+    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + r[None, :] * q_rotated_stride_R_U,
         q * c[None, :] - q_2 * s_2[None, :],
@@ -2141,18 +1938,18 @@ def _rope_qk_partial_joint(
     )
     c_2 = tl.load(
         cos_row + (r + R // 2) * cos_stride_R,
-        mask=r_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=r_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < P), c_2, float("nan"))
+    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
     s_3 = tl.load(
         sin_row + (r + R // 2) * sin_stride_R,
-        mask=r_mask & ((by_position_ids >= 0) & (by_position_ids < P)),
+        mask=r_mask & ((position_ids >= 0) & (position_ids < P)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < P), s_3, float("nan"))
+    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (r[None, :] + R // 2) * q_rotated_stride_R_U,
         q_2 * c_2[None, :] + q * s_3[None, :],
@@ -2160,24 +1957,18 @@ def _rope_qk_partial_joint(
     )
     mask_hq_u = hq_mask[:, None] & u_mask[None, :]
     q_3 = tl.load(
-        q_row + hq[:, None] * q_stride_Hq + (u[None, :] + R) * q_stride_R_U,
-        mask=mask_hq_u,
-        other=0.0,
+        q_row + hq[:, None] * q_stride_Hq + (u[None, :] + R) * q_stride_R_U, mask=mask_hq_u, other=0.0
     ).to(tl.float32)
     tl.store(
-        q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (u[None, :] + R) * q_rotated_stride_R_U,
-        q_3,
-        mask=mask_hq_u,
+        q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (u[None, :] + R) * q_rotated_stride_R_U, q_3, mask=mask_hq_u
     )
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_r = hk_mask[:, None] & r_mask[None, :]
     k = tl.load(k_row + hk[:, None] * k_stride_Hk + r[None, :] * k_stride_R_U, mask=mask_hk_r, other=0.0).to(tl.float32)
     k_2 = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + (r[None, :] + R // 2) * k_stride_R_U,
-        mask=mask_hk_r,
-        other=0.0,
+        k_row + hk[:, None] * k_stride_Hk + (r[None, :] + R // 2) * k_stride_R_U, mask=mask_hk_r, other=0.0
     ).to(tl.float32)
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(
         k_rotated_row + hk[:, None] * k_rotated_stride_Hk + r[None, :] * k_rotated_stride_R_U,
         k * c[None, :] - k_2 * s_2[None, :],
@@ -2190,14 +1981,10 @@ def _rope_qk_partial_joint(
     )
     mask_hk_u = hk_mask[:, None] & u_mask[None, :]
     k_3 = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + (u[None, :] + R) * k_stride_R_U,
-        mask=mask_hk_u,
-        other=0.0,
+        k_row + hk[:, None] * k_stride_Hk + (u[None, :] + R) * k_stride_R_U, mask=mask_hk_u, other=0.0
     ).to(tl.float32)
     tl.store(
-        k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (u[None, :] + R) * k_rotated_stride_R_U,
-        k_3,
-        mask=mask_hk_u,
+        k_rotated_row + hk[:, None] * k_rotated_stride_Hk + (u[None, :] + R) * k_rotated_stride_R_U, k_3, mask=mask_hk_u
     )
 
 
@@ -2208,18 +1995,9 @@ def _rope_qk_partial_blocked_q_rotated_0(
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_R_U, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_R, sin_stride_P, sin_stride_R, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq,
     q_rotated_stride_R_U,
-    ROWS: tl.constexpr, BLOCK_R_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_R_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, R/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)
     row = (pid // tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2229,58 +2007,49 @@ def _rope_qk_partial_blocked_q_rotated_0(
     hq = row % Hq
     r = block.to(INDEX) * BLOCK_R_2 + tl.arange(0, BLOCK_R_2)
     r_mask = r < R // 2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_r = row_mask[:, None] & r_mask[None, :]
     q = tl.load(
-        q_row[:, None] + r[None, :] * q_stride_R_U,
-        mask=mask_row_r,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + r[None, :] * q_stride_R_U, mask=mask_row_r, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + r[None, :] * cos_stride_R,
-        mask=mask_row_r & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     q_2 = tl.load(
-        q_row[:, None] + (r[None, :] + R // 2) * q_stride_R_U,
-        mask=mask_row_r,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + (r[None, :] + R // 2) * q_stride_R_U, mask=mask_row_r, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + r[None, :] * sin_stride_R,
-        mask=mask_row_r & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(q_rotated_row[:, None] + r[None, :] * q_rotated_stride_R_U, q * c - q_2 * s_2, mask=mask_row_r)
     c_2 = tl.load(
         cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R,
-        mask=mask_row_r & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R,
-        mask=mask_row_r & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(
-        q_rotated_row[:, None] + (r[None, :] + R // 2) * q_rotated_stride_R_U,
-        q_2 * c_2 + q * s_3,
-        mask=mask_row_r,
+        q_rotated_row[:, None] + (r[None, :] + R // 2) * q_rotated_stride_R_U, q_2 * c_2 + q * s_3, mask=mask_row_r
     )
 
 
@@ -2290,17 +2059,9 @@ def _rope_qk_partial_blocked_q_rotated_1(
     U, B, Hq, S, R,
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_R_U, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq,
     q_rotated_stride_R_U,
-    ROWS: tl.constexpr, BLOCK_U: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_U: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, U."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    U = U // WIDTH * WIDTH
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(U, INDEX), BLOCK_U)
     row = (pid // tl.cdiv(tl.cast(U, INDEX), BLOCK_U)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2309,16 +2070,13 @@ def _rope_qk_partial_blocked_q_rotated_1(
     s = row // Hq % S
     hq = row % Hq
     u = block.to(INDEX) * BLOCK_U + tl.arange(0, BLOCK_U)
-    u_mask = u < U
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    u_mask = u < U // VEC * VEC
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_u = row_mask[:, None] & u_mask[None, :]
     q = tl.load(
-        q_row[:, None] + (u[None, :] + R) * q_stride_R_U,
-        mask=mask_row_u,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + (u[None, :] + R) * q_stride_R_U, mask=mask_row_u, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(q_rotated_row[:, None] + (u[None, :] + R) * q_rotated_stride_R_U, q, mask=mask_row_u)
 
 
@@ -2329,18 +2087,9 @@ def _rope_qk_partial_blocked_k_rotated_2(
     k_stride_B, k_stride_S, k_stride_Hk, k_stride_R_U, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_R, sin_stride_P, sin_stride_R, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
     k_rotated_stride_R_U,
-    ROWS: tl.constexpr, BLOCK_R_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_R_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, R/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)
     row = (pid // tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2350,58 +2099,49 @@ def _rope_qk_partial_blocked_k_rotated_2(
     hk = row % Hk
     r = block.to(INDEX) * BLOCK_R_2 + tl.arange(0, BLOCK_R_2)
     r_mask = r < R // 2
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_row_r = row_mask[:, None] & r_mask[None, :]
     k = tl.load(
-        k_row[:, None] + r[None, :] * k_stride_R_U,
-        mask=mask_row_r,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + r[None, :] * k_stride_R_U, mask=mask_row_r, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + r[None, :] * cos_stride_R,
-        mask=mask_row_r & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     k_2 = tl.load(
-        k_row[:, None] + (r[None, :] + R // 2) * k_stride_R_U,
-        mask=mask_row_r,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + (r[None, :] + R // 2) * k_stride_R_U, mask=mask_row_r, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + r[None, :] * sin_stride_R,
-        mask=mask_row_r & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(k_rotated_row[:, None] + r[None, :] * k_rotated_stride_R_U, k * c - k_2 * s_2, mask=mask_row_r)
     c_2 = tl.load(
         cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R,
-        mask=mask_row_r & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R,
-        mask=mask_row_r & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(
-        k_rotated_row[:, None] + (r[None, :] + R // 2) * k_rotated_stride_R_U,
-        k_2 * c_2 + k * s_3,
-        mask=mask_row_r,
+        k_rotated_row[:, None] + (r[None, :] + R // 2) * k_rotated_stride_R_U, k_2 * c_2 + k * s_3, mask=mask_row_r
     )
 
 
@@ -2411,17 +2151,9 @@ def _rope_qk_partial_blocked_k_rotated_3(
     U, B, Hk, S, R,
     k_stride_B, k_stride_S, k_stride_Hk, k_stride_R_U, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
     k_rotated_stride_R_U,
-    ROWS: tl.constexpr, BLOCK_U: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_U: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, U."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    U = U // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(U, INDEX), BLOCK_U)
     row = (pid // tl.cdiv(tl.cast(U, INDEX), BLOCK_U)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2430,16 +2162,13 @@ def _rope_qk_partial_blocked_k_rotated_3(
     s = row // Hk % S
     hk = row % Hk
     u = block.to(INDEX) * BLOCK_U + tl.arange(0, BLOCK_U)
-    u_mask = u < U
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    u_mask = u < U // VEC * VEC
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_row_u = row_mask[:, None] & u_mask[None, :]
     k = tl.load(
-        k_row[:, None] + (u[None, :] + R) * k_stride_R_U,
-        mask=mask_row_u,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + (u[None, :] + R) * k_stride_R_U, mask=mask_row_u, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(k_rotated_row[:, None] + (u[None, :] + R) * k_rotated_stride_R_U, k, mask=mask_row_u)
 
 
@@ -2477,11 +2206,7 @@ def reference_rope_qk_partial(
 
 
 def rope_qk_partial(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotates pairs (i, i + R/2) of the first R positions of every head, and leaves the others (GLM, Phi).
 
@@ -2635,7 +2360,7 @@ def _plan_rope_qk_partial(q, k, cos, sin, position_ids):
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_R_2=tiles.padded(R // 2) == (R // 2),
                     EVEN_U=tiles.padded(U) == U,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -2654,7 +2379,7 @@ def _plan_rope_qk_partial(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_R_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -2671,7 +2396,7 @@ def _plan_rope_qk_partial(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_U=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -2688,7 +2413,7 @@ def _plan_rope_qk_partial(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_R_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -2705,7 +2430,7 @@ def _plan_rope_qk_partial(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_U=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -2739,16 +2464,9 @@ def _rope_qk_heads_first_joint(
     k_rotated_stride_S, k_rotated_stride_D,
     BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr,
     EVEN_HQ: tl.constexpr, EVEN_HK: tl.constexpr, EVEN_S: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
-    WIDTH: tl.constexpr,
+    VEC: tl.constexpr,
 ):
     """One program per B, Hq, Hk, S, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
     b = tl.program_id(0).to(tl.int64)
     hq = tl.arange(0, BLOCK_HQ).to(INDEX)
     hq_mask = (hq < Hq) | EVEN_HQ
@@ -2758,7 +2476,7 @@ def _rope_qk_heads_first_joint(
     s_mask = (s < S) | EVEN_S
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * q_stride_B
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC)
     mask_hq_s_d = hq_mask[:, None, None] & s_mask[None, :, None] & d_mask[None, None, :]
     q = tl.load(
         q_row + hq[:, None, None] * q_stride_Hq + s[None, :, None] * q_stride_S + d[None, None, :] * q_stride_D,
@@ -2768,21 +2486,17 @@ def _rope_qk_heads_first_joint(
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B
         position_ids = tl.load(
-            position_ids_row + s * position_ids_stride_S,
-            mask=s_mask,
-            other=0,
-            eviction_policy="evict_last",
+            position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0, eviction_policy="evict_last"
         )
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
+        position_ids = s
     c = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[:, None] * cos_stride_P + d[None, :] * cos_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + d[None, :] * cos_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     q_2 = tl.load(
         q_row
         + hq[:, None, None] * q_stride_Hq
@@ -2792,27 +2506,27 @@ def _rope_qk_heads_first_joint(
         other=0.0,
     ).to(tl.float32)
     s_2 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[:, None] * sin_stride_P + d[None, :] * sin_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + d[None, :] * sin_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
     c_2 = tl.load(
-        cos_ptr + by_position_ids.to(INDEX)[:, None] * cos_stride_P + (d[None, :] + D // 2) * cos_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + (d[None, :] + D // 2) * cos_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_ptr + by_position_ids.to(INDEX)[:, None] * sin_stride_P + (d[None, :] + D // 2) * sin_stride_D,
-        mask=d_mask[None, :] & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + (d[None, :] + D // 2) * sin_stride_D,
+        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
-    k_row = k_ptr + b * k_stride_B
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC)
     mask_hk_s_d = hk_mask[:, None, None] & s_mask[None, :, None] & d_mask[None, None, :]
     k = tl.load(
         k_row + hk[:, None, None] * k_stride_Hk + s[None, :, None] * k_stride_S + d[None, None, :] * k_stride_D,
@@ -2827,7 +2541,7 @@ def _rope_qk_heads_first_joint(
         mask=mask_hk_s_d,
         other=0.0,
     ).to(tl.float32)
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC)
     tl.store(
         q_rotated_row
         + hq[:, None, None] * q_rotated_stride_Hq
@@ -2844,7 +2558,7 @@ def _rope_qk_heads_first_joint(
         q_2 * c_2[None, :, :] + q * s_3[None, :, :],
         mask=mask_hq_s_d,
     )
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC)
     tl.store(
         k_rotated_row
         + hk[:, None, None] * k_rotated_stride_Hk
@@ -2870,18 +2584,9 @@ def _rope_qk_heads_first_blocked_q_rotated(
     q_stride_B, q_stride_Hq, q_stride_S, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D, sin_stride_P, sin_stride_D, q_rotated_stride_B, q_rotated_stride_Hq, q_rotated_stride_S,
     q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, Hq, S, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2891,54 +2596,47 @@ def _rope_qk_heads_first_blocked_q_rotated(
     s = row % S
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    q_row = q_ptr + b * q_stride_B + hq * q_stride_Hq + s * q_stride_S
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q = tl.load(
-        q_row[:, None] + d[None, :] * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     q_2 = tl.load(
-        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + hq * q_rotated_stride_Hq + s * q_rotated_stride_S
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
 
 
@@ -2949,18 +2647,9 @@ def _rope_qk_heads_first_blocked_k_rotated(
     k_stride_B, k_stride_Hk, k_stride_S, k_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
     cos_stride_D, sin_stride_P, sin_stride_D, k_rotated_stride_B, k_rotated_stride_Hk, k_rotated_stride_S,
     k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, Hk, S, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    cos_stride_P = cos_stride_P // WIDTH * WIDTH
-    sin_stride_P = sin_stride_P // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -2970,54 +2659,47 @@ def _rope_qk_heads_first_blocked_k_rotated(
     s = row % S
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    k_row = k_ptr + b * k_stride_B + hk * k_stride_Hk + s * k_stride_S
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     k = tl.load(
-        k_row[:, None] + d[None, :] * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + by_position_ids.to(INDEX) * cos_stride_P
+        position_ids = s
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
     k_2 = tl.load(
-        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + by_position_ids.to(INDEX) * sin_stride_P
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_2, float("nan"))
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + hk * k_rotated_stride_Hk + s * k_rotated_stride_S
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < P))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
     tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c_2 + k * s_3, mask=mask_row_d)
 
 
@@ -3051,11 +2733,7 @@ def reference_rope_qk_heads_first(
 
 
 def rope_qk_heads_first(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotates as `rope_qk` does, with heads before tokens, as Hugging Face has them in attention.
 
@@ -3202,7 +2880,7 @@ def _plan_rope_qk_heads_first(q, k, cos, sin, position_ids):
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_S=tiles.padded(S) == S,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -3221,7 +2899,7 @@ def _plan_rope_qk_heads_first(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -3238,7 +2916,7 @@ def _plan_rope_qk_heads_first(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -3271,22 +2949,9 @@ def _rope_qk_batched_joint(
     k_stride_D, q_rotated_stride_B, q_rotated_stride_S, q_rotated_stride_Hq, q_rotated_stride_D, k_rotated_stride_B,
     k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
     BLOCK_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_HQ: tl.constexpr,
-    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    cos_stride_B = cos_stride_B // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_B = sin_stride_B // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
     row = tl.program_id(0).to(tl.int64)
     b = row // S
     s = row % S
@@ -3296,59 +2961,54 @@ def _rope_qk_batched_joint(
     hk_mask = (hk < Hk) | EVEN_HK
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     mask_hq_d = hq_mask[:, None] & d_mask[None, :]
     q = tl.load(q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D, mask=mask_hq_d, other=0.0).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row)
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + b * cos_stride_B + tl.cast(by_position_ids, INDEX) * cos_stride_S
+        position_ids = s
+    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (cos_stride_S // VEC * VEC)
     c = tl.load(
         cos_row + d * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < S)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < S)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where((by_position_ids >= 0) & (by_position_ids < S), c, float("nan"))
+    c = tl.where((position_ids >= 0) & (position_ids < S), c, float("nan"))
     q_2 = tl.load(
-        q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_hq_d,
-        other=0.0,
+        q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d, other=0.0
     ).to(tl.float32)
-    sin_row = sin_ptr + b * sin_stride_B + tl.cast(by_position_ids, INDEX) * sin_stride_S
+    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (sin_stride_S // VEC * VEC)
     s_2 = tl.load(
         sin_row + d * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < S)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < S)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where((by_position_ids >= 0) & (by_position_ids < S), s_2, float("nan"))
+    s_2 = tl.where((position_ids >= 0) & (position_ids < S), s_2, float("nan"))
     c_2 = tl.load(
         cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < S)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < S)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c_2 = tl.where((by_position_ids >= 0) & (by_position_ids < S), c_2, float("nan"))
+    c_2 = tl.where((position_ids >= 0) & (position_ids < S), c_2, float("nan"))
     s_3 = tl.load(
         sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((by_position_ids >= 0) & (by_position_ids < S)),
+        mask=d_mask & ((position_ids >= 0) & (position_ids < S)),
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_3 = tl.where((by_position_ids >= 0) & (by_position_ids < S), s_3, float("nan"))
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S
+    s_3 = tl.where((position_ids >= 0) & (position_ids < S), s_3, float("nan"))
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
     k_2 = tl.load(
-        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_hk_d,
-        other=0.0,
+        k_row + hk[:, None] * k_stride_Hk + (d[None, :] + D // 2) * k_stride_D, mask=mask_hk_d, other=0.0
     ).to(tl.float32)
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + d[None, :] * q_rotated_stride_D,
         q * c[None, :] - q_2 * s_2[None, :],
@@ -3359,7 +3019,7 @@ def _rope_qk_batched_joint(
         q_2 * c_2[None, :] + q * s_3[None, :],
         mask=mask_hq_d,
     )
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(
         k_rotated_row + hk[:, None] * k_rotated_stride_Hk + d[None, :] * k_rotated_stride_D,
         k * c[None, :] - k_2 * s_2[None, :],
@@ -3379,20 +3039,9 @@ def _rope_qk_batched_blocked_q_rotated(
     q_stride_B, q_stride_S, q_stride_Hq, q_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B,
     cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, q_rotated_stride_B, q_rotated_stride_S,
     q_rotated_stride_Hq, q_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    q_stride_B = q_stride_B // WIDTH * WIDTH
-    q_stride_S = q_stride_S // WIDTH * WIDTH
-    q_stride_Hq = q_stride_Hq // WIDTH * WIDTH
-    cos_stride_B = cos_stride_B // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_B = sin_stride_B // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    q_rotated_stride_B = q_rotated_stride_B // WIDTH * WIDTH
-    q_rotated_stride_S = q_rotated_stride_S // WIDTH * WIDTH
-    q_rotated_stride_Hq = q_rotated_stride_Hq // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -3402,54 +3051,47 @@ def _rope_qk_batched_blocked_q_rotated(
     hq = row % Hq
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
+    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q = tl.load(
-        q_row[:, None] + d[None, :] * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + b * cos_stride_B + by_position_ids.to(INDEX) * cos_stride_S
+        position_ids = s
+    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + position_ids.to(INDEX) * (cos_stride_S // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < S))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < S))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], c, float("nan"))
     q_2 = tl.load(
-        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + b * sin_stride_B + by_position_ids.to(INDEX) * sin_stride_S
+    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < S))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < S))[:, None], s_2, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * q_rotated_stride_B + s * q_rotated_stride_S + hq * q_rotated_stride_Hq
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], s_2, float("nan"))
+    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < S))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < S))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < S))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < S))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], s_3, float("nan"))
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
 
 
@@ -3460,20 +3102,9 @@ def _rope_qk_batched_blocked_k_rotated(
     k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B,
     cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, k_rotated_stride_B, k_rotated_stride_S,
     k_rotated_stride_Hk, k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, WIDTH: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
-    # WIDTH divides these: so many neighbours may be read or written at once.
-    k_stride_B = k_stride_B // WIDTH * WIDTH
-    k_stride_S = k_stride_S // WIDTH * WIDTH
-    k_stride_Hk = k_stride_Hk // WIDTH * WIDTH
-    cos_stride_B = cos_stride_B // WIDTH * WIDTH
-    cos_stride_S = cos_stride_S // WIDTH * WIDTH
-    sin_stride_B = sin_stride_B // WIDTH * WIDTH
-    sin_stride_S = sin_stride_S // WIDTH * WIDTH
-    k_rotated_stride_B = k_rotated_stride_B // WIDTH * WIDTH
-    k_rotated_stride_S = k_rotated_stride_S // WIDTH * WIDTH
-    k_rotated_stride_Hk = k_rotated_stride_Hk // WIDTH * WIDTH
     pid = tl.program_id(0)
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -3483,54 +3114,47 @@ def _rope_qk_batched_blocked_k_rotated(
     hk = row % Hk
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
+    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     k = tl.load(
-        k_row[:, None] + d[None, :] * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     if position_ids_ptr is not None:
         position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-        by_position_ids = position_ids
     else:
-        by_position_ids = s
-    cos_row = cos_ptr + b * cos_stride_B + by_position_ids.to(INDEX) * cos_stride_S
+        position_ids = s
+    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + position_ids.to(INDEX) * (cos_stride_S // VEC * VEC)
     c = tl.load(
         cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < S))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((by_position_ids >= 0) & (by_position_ids < S))[:, None], c, float("nan"))
+    c = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], c, float("nan"))
     k_2 = tl.load(
-        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
+        k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_row = sin_ptr + b * sin_stride_B + by_position_ids.to(INDEX) * sin_stride_S
+    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
     s_2 = tl.load(
         sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < S))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < S))[:, None], s_2, float("nan"))
-    k_rotated_row = k_rotated_ptr + b * k_rotated_stride_B + s * k_rotated_stride_S + hk * k_rotated_stride_Hk
+    s_2 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], s_2, float("nan"))
+    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
         cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < S))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((by_position_ids >= 0) & (by_position_ids < S))[:, None], c_2, float("nan"))
+    c_2 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((by_position_ids >= 0) & (by_position_ids < S))[:, None],
+        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((by_position_ids >= 0) & (by_position_ids < S))[:, None], s_3, float("nan"))
+    s_3 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], s_3, float("nan"))
     tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c_2 + k * s_3, mask=mask_row_d)
 
 
@@ -3563,11 +3187,7 @@ def reference_rope_qk_batched(
 
 
 def rope_qk_batched(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rotates as `rope_qk` does, with tables [B, S, D].
 
@@ -3688,8 +3308,7 @@ def _plan_rope_qk_batched(q, k, cos, sin, position_ids):
     if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
         # one program per B, S, Hq, Hk, D/2 in registers
         warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2),
-            thread=32,
+            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
         )
         launches.append(
             Launch(
@@ -3704,7 +3323,7 @@ def _plan_rope_qk_batched(q, k, cos, sin, position_ids):
                     EVEN_HQ=tiles.padded(Hq) == Hq,
                     EVEN_HK=tiles.padded(Hk) == Hk,
                     EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(warps),
@@ -3723,7 +3342,7 @@ def _plan_rope_qk_batched(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
@@ -3740,7 +3359,7 @@ def _plan_rope_qk_batched(q, k, cos, sin, position_ids):
                     sizes,
                     ROWS=block.lanes,
                     BLOCK_D_2=block.size,
-                    WIDTH=width,
+                    VEC=width,
                     INDEX=index,
                 ),
                 options=tiles.ways(block.warps),
