@@ -99,6 +99,25 @@ def test_a_compiler_that_hangs_is_ended() -> None:
     assert verdict.failure == "the compiler took more than 2 s"
 
 
+@pytest.mark.parametrize(
+    ("target", "kilobytes"),
+    [("sm_80", 163), ("sm_86", 99), ("sm_89", 99), ("sm_90", 227), ("sm_100", 227), ("sm_120", 99)],
+)
+def test_a_block_has_the_shared_memory_of_its_chip(target: str, kilobytes: int) -> None:
+    held, missed = (Resources(128, 0, 0, 1024 * kilobytes + more) for more in (0, 1))
+    assert judge(DOUBLE, TARGETS[target], held).failure is None
+    assert judge(DOUBLE, TARGETS[target], missed).failure is not None
+    assert str(TARGETS[target].capability) == target.removeprefix("sm_")
+
+
+def test_boxes_and_casts_wait_for_the_chips_that_have_them() -> None:
+    boxed = replace(DOUBLE, signature=(("x_box", "tensordesc<fp16[64, 64]>"), ("y", "*fp16")))
+    cast = replace(DOUBLE, casts=("fp16", "fp8e4nv"))
+    assert [unsupported(boxed, TARGETS[name]) is None for name in ("sm_80", "sm_89", "sm_90", "sm_120")] == [0, 0, 1, 1]
+    assert [unsupported(cast, TARGETS[name]) is None for name in ("sm_80", "sm_86", "sm_89", "sm_90")] == [0, 0, 1, 1]
+    assert all(unsupported(DOUBLE, target) is None for target in TARGETS.values())
+
+
 def test_faults_of_one_kernel_do_not_reach_the_next() -> None:
     unknown = KERNEL.replace("tl.sum(values, 0)", "tl.no_such_function(values)")
     texts = [DEATH, "import os\nos._exit(7)\n", "x = ", unknown, NOISE + KERNEL]
