@@ -40,7 +40,7 @@ def verify(job: dict[str, Any]) -> dict[str, Any]:
     device = torch.device("cpu" if interpreting() else "cuda")
     record, failure = Record(), None
     try:
-        exercise(module, compiled.program, Effort(*job["effort"]), device, record)
+        exercise(module, compiled.program, Effort(**job["effort"]), device, record)
     except Exception as error:
         failure = told(error)
     errors = {name: None if isinf(worst) else worst for name, worst in sorted(record.worst.items())}

@@ -8,10 +8,11 @@ exact algebra passes the graph it made of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from math import prod
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -36,9 +37,11 @@ from fusec.ir.expressions import (
     Segment,
     operands,
 )
+from fusec.ir.formats import FLOAT_FORMATS
 from fusec.ir.graph import Graph, Node, Output, ScalarParam, Scatter, TensorParam
 from fusec.ir.ops import ELEMENTWISE, Result
 from fusec.ir.types import DTYPES, Axis, Computed, DType, Kind, union, without
+from fusec.numerics.accumulation import THREADS, Adder, matrix_unit
 from fusec.numerics.interval import Interval, Others, as_integer, as_real, either, together
 from fusec.numerics.operations import operate
 from fusec.numerics.precision import F32, F64, Precision, in_tf32
@@ -47,14 +50,6 @@ from fusec.reference.axes import Array, gather, placed, segment, store
 from fusec.reference.bind import Binding, bind
 from fusec.reference.evaluate import chosen, dims_of, picked, rearranged, source
 from fusec.reference.rounding import round_to, widen
-
-Additions: TypeAlias = Callable[[NodeId, int], int]
-"""How many additions a term of reduction node `node_id` over `count` terms passes through at most."""
-
-
-def one_after_another(node_id: NodeId, count: int) -> int:
-    """The additions of a plain loop, the worst of all orders."""
-    return max(count - 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +75,15 @@ _KINDS = {torch.float64: Kind.REAL, torch.int64: Kind.INT, torch.bool: Kind.BOOL
 def envelope(
     graph: Graph,
     arguments: Mapping[str, Tensor | float | int | bool | str | torch.dtype | None],
-    additions: Additions = one_after_another,
+    random: bool = False,
 ) -> dict[str, Interval]:
     """For every output and every `mut` tensor, by name: its exact value and the ends of what a right kernel stores.
 
     The three tensors have the stored shape. `value` and the ends are rounded to the dtype of the tensor, and held in
-    f64, i64 or bool.
+    f64, i64 or bool. `random` says that every element of the arguments was drawn on its own, from ordinary numbers:
+    long sums are then held to what `accumulation` says of them.
     """
-    walk = _Walk(graph, bind(graph, arguments), additions, {})
+    walk = _Walk(graph, bind(graph, arguments), random, {})
     for number in chosen(graph, walk.binding):
         walk.known[number] = walk.node(number)
     results = {output.name: walk.stored(output) for output in graph.outputs}
@@ -100,7 +96,7 @@ class _Walk:
 
     graph: Graph
     binding: Binding
-    additions: Additions
+    random: bool
     known: dict[NodeId, _Known]
 
     @property
@@ -124,9 +120,9 @@ class _Walk:
             case Cast(arg, dtype):
                 return self._cast(self.known[arg], self.binding.storage(dtype))
             case Reduce():
-                return self._reduce(number, expr, node)
+                return self._reduce(expr, node)
             case Dot():
-                return self._dot(number, expr, node)
+                return self._dot(expr, node)
             case Gather():
                 return self._gather(expr)
             case Segment(offsets, axis):
@@ -246,16 +242,15 @@ class _Walk:
         held = self._operand(known, kind, None if dtype.name == "f64" else F32)
         return _Known(_rounded_to(held, dtype), known.axes, _held_as(dtype))
 
-    def _reduce(self, number: NodeId, expr: Reduce, node: Node) -> _Known:
+    def _reduce(self, expr: Reduce, node: Node) -> _Known:
         known = self.known[expr.arg]
         precision = (known.precision or F32) if node.type.kind is Kind.REAL else None
         terms = self._operand(known, node.type.kind, precision)
-        count = prod(self.binding.extent(axis) for axis in expr.axes)
         dims = dims_of(Array(terms.value, known.axes), expr.axes)
-        result = reduce_interval(expr.op, terms, dims, self.additions(number, count), precision or F32)
+        result = reduce_interval(expr.op, terms, dims, precision or F32, self.random)
         return _Known(result, without(known.axes, expr.axes), precision)
 
-    def _dot(self, number: NodeId, expr: Dot, node: Node) -> _Known:
+    def _dot(self, expr: Dot, node: Node) -> _Known:
         a, b = self.known[expr.a], self.known[expr.b]
         axes = without(union(a.axes, b.axes), expr.axes)
         if node.type.kind is Kind.INT:
@@ -263,23 +258,40 @@ class _Walk:
             return _Known(as_integer(whole), axes, None)
         precision = _joined((a, b)) or F32
         left, right = (self._operand(part, Kind.REAL, precision) for part in (a, b))
-        if precision is F32:
-            left, right = self._factor(expr, expr.a, left), self._factor(expr, expr.b, right)
         count = prod(self.binding.extent(axis) for axis in expr.axes)
-        error = dot_error(count, self.additions(number, count), expr.accum, precision)
-        return _Known(dot_interval((left, a.axes), (right, b.axes), expr.axes, error), axes, precision)
+        if precision is F64:
+            wide = dot_interval((left, a.axes), (right, b.axes), expr.axes, dot_error(count, F64))
+            return _Known(wide, axes, F64)
+        value: Interval | None = None
+        for first, second in product(self._factors(expr, expr.a, left), self._factors(expr, expr.b, right)):
+            error = dot_error(count, F32, self._adder(expr, first, second))
+            found = dot_interval((first, a.axes), (second, b.axes), expr.axes, error, self.random)
+            value = found if value is None else either(value.value, value, found)
+        assert value is not None
+        return _Known(value, axes, F32)
 
-    def _factor(self, dot: Dot, number: NodeId, operand: Interval) -> Interval:
-        """An operand of a dot in f32, as the dot permits to take it: as it is, rounded to 16 bits, or cut off to tf32.
+    def _factors(self, dot: Dot, number: NodeId, operand: Interval) -> tuple[Interval, ...]:
+        """An operand of a dot in f32, in the ways the dot permits: as it is, rounded to 16 bits, or cut off to tf32.
 
-        What is rounded to 16 bits is not cut off as well.
+        A kernel rounds all of it or nothing. What may be rounded to 16 bits is not cut off as well.
         """
         rounded = self.binding.storage(dot.rounded) if dot.rounded is not None else DTYPES["f32"]
         if rounded.bits == 16:
-            return _either_way(operand, rounded)
+            stored = _rounded_to(operand, rounded)
+            same = operand.is_exact and torch.equal(stored.value, operand.value)
+            return (operand,) if same else (operand, stored)
         element = self.graph.nodes[number].type.element
         single = isinstance(element, Computed) or self.binding.storage(element).name == "f32"
-        return in_tf32(operand) if single and dot.precision == "tf32" else operand
+        return (in_tf32(operand) if single and dot.precision == "tf32" else operand,)
+
+    def _adder(self, dot: Dot, a: Interval, b: Interval) -> Adder:
+        """What may add up the products: threads alone, or a matrix unit, which takes operands of 16 bits and tf32."""
+        for name in ("f16", "bf16"):
+            if all(
+                torch.equal(round_to(each, DTYPES[name]), each) for each in (a.value.nan_to_num(), b.value.nan_to_num())
+            ):
+                return matrix_unit(dot.accum, 2.0 ** FLOAT_FORMATS[name].least_exponent)
+        return matrix_unit(dot.accum, F32.normal) if dot.precision == "tf32" or dot.accum != "exact" else THREADS
 
     def _gather(self, expr: Gather) -> _Known:
         param, indices = self.graph.tensor(expr.param), tuple(self.known[index] for index in expr.indices)

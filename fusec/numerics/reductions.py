@@ -1,14 +1,15 @@
-"""Reductions and dots on intervals: each term passes through a known number of additions, each of which rounds."""
+"""Reductions and dots on intervals: sums in any order, and sharper ones of terms that were drawn at random."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, prod
 
 import torch
 from torch import Tensor
 
-from fusec.ir.types import Axis
+from fusec.ir.types import Axis, union, without
+from fusec.numerics.accumulation import EACH, THREADS, Adder, is_long
 from fusec.numerics.interval import Interval, together
 from fusec.numerics.precision import F32, F64, Error, Precision, rounded
 from fusec.reference.axes import Array
@@ -18,15 +19,9 @@ from fusec.reference.meaning import reduction
 MEAN = Error(2.0)
 """The division by the count at the end of a mean: div.full (2 ulp), or a product with the reciprocal (1 ulp)."""
 
-_UNITS = {"exact": 2.0**-23, "f16": 2.0**-10, "fast": 2.0**-13}
-"""Relative error of one addition of a matrix unit, by `accum`.
 
-Matrix units cut off instead of rounding to nearest, which doubles the error of f32 and f16 accumulation. FP8 units add
-with about 14 bits (DeepSeek-V3 technical report, arXiv 2412.19437, section 3.3.2)."""
-
-
-def reduce_interval(op: str, terms: Interval, dims: list[int], additions: int, precision: Precision) -> Interval:
-    """`op` of `terms` over the dimensions `dims`, where no term passes through more than `additions` additions."""
+def reduce_interval(op: str, terms: Interval, dims: list[int], precision: Precision, random: bool) -> Interval:
+    """`op` of `terms` over the dimensions `dims`, in any order; `random` says that they were drawn so."""
     if not dims:
         return terms
     value = reduction(op, terms.value, dims)
@@ -37,7 +32,9 @@ def reduce_interval(op: str, terms: Interval, dims: list[int], additions: int, p
         return result.forget(terms.unknown.any(dims))
     if not terms.value.is_floating_point():
         return _integer_sum(terms, value, dims)
-    total = _sum(terms, dims, additions, precision)
+    total = _sum(terms, dims, precision)
+    if random and precision is F32:
+        total = _random_sum(total, terms, dims)
     if op == "sum":
         return Interval(value, total.low, total.high)
     count = _count(terms.value, dims)
@@ -46,50 +43,83 @@ def reduce_interval(op: str, terms: Interval, dims: list[int], additions: int, p
 
 @dataclass(frozen=True, slots=True)
 class DotError:
-    """Error of a dot: relative to the sizes of its products, and absolute; beyond `largest` it may overflow."""
+    """Error of a dot: relative to the sizes of its products, and absolute; beyond `largest` it may overflow.
+
+    `adder` is what adds up in f32.
+    """
 
     relative: float
     absolute: float
     largest: float
+    adder: Adder = THREADS
 
 
 EXACT_DOT = DotError(0.0, 0.0, inf)
 """That of integers."""
 
 
-def dot_error(count: int, additions: int, accum: str, precision: Precision) -> DotError:
-    """The error of a dot of `count` products, none of which passes through more than `additions` additions.
+def dot_error(count: int, precision: Precision, adder: Adder = THREADS) -> DotError:
+    """The error of a dot of `count` products, in any order.
 
-    Every product rounds too, and may lose what is below the least number. In f64 the reference is as inexact itself.
+    Every product rounds, and may lose what is below the least number. In f64 the reference is as inexact itself.
     """
-    if precision is F32:
-        relative = _gamma(additions + 1, _UNITS[accum])
-    else:
-        relative = _gamma(additions + count + 1, 2 * precision.unit)
-    return DotError(relative, count * precision.least, precision.largest)
+    unit = max(adder.unit, _CUT) if precision is F32 else 4 * precision.unit
+    return DotError(_gamma(count, unit), count * precision.least, precision.largest, adder)
+
+
+_CUT = 2.0**-23
+"""Relative error of a product and an addition that are both rounded, or of one that is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """The product of two real operands with named axes, to be summed over the axes `over`."""
+
+    left: tuple[Interval, tuple[Axis, ...]]
+    right: tuple[Interval, tuple[Axis, ...]]
+    over: tuple[Axis, ...]
+
+    def sum(self, left: Tensor, right: Tensor) -> Tensor:
+        """The sum with other values in the places of the operands'."""
+        return exact_dot(Array(left, self.left[1]), Array(right, self.right[1]), self.over).tensor
+
+    def terms(self) -> Tensor | None:
+        """All products, those of one sum along the last dimension, where these are long sums."""
+        kept = without(union(self.left[1], self.right[1]), self.over)
+        both = [Array(each.value, axes).along((*kept, *self.over)) for each, axes in (self.left, self.right)]
+        sizes = [max(each) for each in zip(*(each.shape for each in both), strict=True)]
+        if not is_long(prod(sizes[len(kept) :]), prod(sizes)):
+            return None
+        return torch.mul(*both).flatten(len(kept))
 
 
 def dot_interval(
-    a: tuple[Interval, tuple[Axis, ...]], b: tuple[Interval, tuple[Axis, ...]], over: tuple[Axis, ...], error: DotError
+    a: tuple[Interval, tuple[Axis, ...]],
+    b: tuple[Interval, tuple[Axis, ...]],
+    over: tuple[Axis, ...],
+    error: DotError,
+    random: bool = False,
 ) -> Interval:
-    """Sum over the axes `over` of the product of two real operands with named axes.
+    """Sum over the axes `over` of the product of two real operands with named axes; `random`, if they were drawn so.
 
     With the operands at most r and s off their values, the exact sum is off by at most the sum of r|b| + |a|s + rs.
     Where operands are infinite or NaN the result is settled, unless the rest may overflow.
     """
-    (left, left_axes), (right, right_axes) = a, b
-
-    def dot(x: Tensor, y: Tensor) -> Tensor:
-        return exact_dot(Array(x, left_axes), Array(y, right_axes), over).tensor
-
+    product, (left, right) = _Product(a, b, over), (a[0], b[0])
+    dot, sizes = product.sum, error.adder.sizes
     value = dot(left.value, right.value)
     exact = left.is_exact and right.is_exact
     if exact and error == EXACT_DOT:
         return Interval.exact(value)
-    size = dot(left.value.abs() + _radius(left), right.value.abs() + _radius(right))
-    off = error.relative * size + error.absolute
+    wide = tuple(each.value.abs() + _radius(each) for each in (left, right))
+    size = dot(*wide)
+    off = error.relative * dot(*map(sizes, wide))
+    terms = product.terms() if random else None
+    if terms is not None:
+        off = torch.fmin(off, _random_error(product, terms, error, wide))
+    off = off + error.absolute
     if not exact:
-        off += dot(_radius(left), right.value.abs() + _radius(right)) + dot(left.value.abs(), _radius(right))
+        off += dot(_radius(left), wide[1]) + dot(left.value.abs(), _radius(right))
     off = off.nan_to_num(nan=inf)
     rest = dot(*(operand.value.abs().nan_to_num(nan=0.0, posinf=0.0) for operand in (left, right)))
     settled = (value.isnan() | (value.isinf() & (rest <= error.largest))) & exact
@@ -97,15 +127,39 @@ def dot_interval(
     return Interval(value, low, high).forget(~settled & (off.isinf() | (size > error.largest)))
 
 
-def _sum(terms: Interval, dims: list[int], additions: int, precision: Precision) -> Interval:
-    """The sum of intervals in any order with at most `additions` additions in a row.
+def _random_error(product: _Product, terms: Tensor, error: DotError, wide: tuple[Tensor, ...]) -> Tensor:
+    """What a sum of random products is off by, where the operands that are added up may be as large as `wide`."""
+    (left, _), (right, _) = product.left, product.right
+    off = error.adder.within(terms)
+    if error.adder.cuts_off:
+        off = off + EACH * error.adder.unit * product.sum(*map(error.adder.sizes, wide))
+    # How the errors of the operands change the errors of the sum is a matter of any order.
+    return off + error.relative * (product.sum(*wide) - product.sum(left.value.abs(), right.value.abs())).abs()
+
+
+def _random_sum(total: Interval, terms: Interval, dims: list[int]) -> Interval:
+    """The part of an interval of sums in any order that those of random terms are in."""
+    kept = [dim for dim in range(terms.value.dim()) if dim not in [each % terms.value.dim() for each in dims]]
+
+    def last(values: Tensor) -> Tensor:
+        return values.permute(*kept, *dims).flatten(len(kept))
+
+    count = _count(terms.value, dims)
+    off = THREADS.within(last(terms.value)) + _gamma(count, THREADS.unit) * (terms.high - terms.low).sum(dims)
+    off = off.nan_to_num(nan=inf)
+    low, high = terms.low.sum(dims) - off, terms.high.sum(dims) + off
+    return Interval(total.value, torch.fmax(total.low, low), torch.fmin(total.high, high))
+
+
+def _sum(terms: Interval, dims: list[int], precision: Precision) -> Interval:
+    """The sum of intervals in any order.
 
     What is computed is the exact sum of terms each off by a factor within 1 - gamma and 1 + gamma (Higham, Accuracy and
     Stability of Numerical Algorithms, section 4.2). A partial sum may overflow towards one side where all terms of that
     side together do. The f64 reference has added up its own terms too.
     """
-    own = _count(terms.value, dims) if precision is F64 else 0
-    gamma = _gamma(additions + own, precision.unit)
+    count = _count(terms.value, dims)
+    gamma = _gamma(max(count - 1, 0) + (count if precision is F64 else 0), precision.unit)
     low = torch.where(terms.low.isinf(), terms.low, terms.low - gamma * terms.low.abs())
     high = torch.where(terms.high.isinf(), terms.high, terms.high + gamma * terms.high.abs())
     total = Interval(terms.value.sum(dims), low.sum(dims), high.sum(dims))

@@ -15,9 +15,9 @@ from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam
 from fusec.ir.types import DTYPES, Dim, DType, Kind, Lead, Storage, product_extent, symbol
 from fusec.reference.rounding import torch_dtype
 from fusec.testing.buffers import Guarded, frozen, guarded
-from fusec.testing.layouts import LAYOUTS
+from fusec.testing.layouts import LAYOUTS, OVERLAPPING
 from fusec.testing.positions import Positions, positions
-from fusec.testing.values import draw, draw_distinct, draw_positions
+from fusec.testing.values import RANDOM, draw, draw_distinct, draw_positions
 
 Argument: TypeAlias = torch.Tensor | float | int | bool | str | torch.dtype | None
 
@@ -37,6 +37,11 @@ class Case:
     scalars: Mapping[str, float | int | bool] = field(default_factory=dict)
     omitted: tuple[str, ...] = ()
     """Optional tensors and inferred extents that are left out."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether every element of every tensor is drawn on its own, from ordinary numbers."""
+        return RANDOM.issuperset(self.values.values()) and not OVERLAPPING.intersection(self.layouts.values())
 
     def __repr__(self) -> str:
         shown = []

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fusec.ir.graph import Graph
 from fusec.ir.places import written_several_times
-from fusec.numerics.envelope import Additions, envelope, one_after_another
+from fusec.numerics.envelope import envelope
 from fusec.numerics.interval import Interval
 from fusec.reference.rounding import torch_dtype, widen
 from fusec.runtime.interpreter import interpreting
@@ -48,7 +48,6 @@ def run_and_compare(
     op: Op,
     forms: tuple[Graph, ...],
     case: Case,
-    additions: Additions = one_after_another,
     *,
     device: torch.device | str = "cpu",
     order: Order = in_order,
@@ -61,7 +60,7 @@ def run_and_compare(
     before = {name: _detached(value) for name, value in call.arguments.items()}
     try:
         results = run(op, forms[0], case, call, order)
-        outcomes = hold(results, forms, before, additions)
+        outcomes = hold(results, forms, before, case.is_random)
     except AssertionError as error:
         raise ResultError(f"{error}\nreproduce with {case!r}") from error
     return Outcome(
@@ -76,13 +75,14 @@ def hold(
     results: dict[str, Tensor],
     forms: tuple[Graph, ...],
     arguments: dict[str, Argument],
-    additions: Additions = one_after_another,
+    random: bool = False,
 ) -> list[Outcome]:
     """Hold the results of a call against the bound of the first of its forms whose bound they all lie within.
 
+    `random` says that all elements of the arguments were drawn, each on its own.
     Raises AssertionError as `judge` does, by the bound of the last form, if there is none.
     """
-    return within(results, (envelope(form, arguments, additions) for form in forms))
+    return within(results, (envelope(form, arguments, random) for form in forms))
 
 
 def within(results: dict[str, Tensor], bounds: Iterable[Mapping[str, Interval]]) -> list[Outcome]:

@@ -24,6 +24,7 @@ from fusec.runtime import Op, Plan
 from fusec.runtime.interpreter import interpreting
 from fusec.testing.cases import Argument, Case, build, shape
 from fusec.testing.compare import Outcome, run_and_compare
+from fusec.testing.long_sums import long_calls, results
 from fusec.testing.strategies import reaching
 
 MOST_PROGRAMS = 100
@@ -34,13 +35,15 @@ MOST_PROGRAMS = 100
 class Effort:
     """How many calls: by the launcher's `own` choice, that run `each` kernel, and `planned` in search of one.
 
-    After a fault, one is looked for among `smaller` calls that shows it, too.
+    After a fault, one is looked for among `smaller` calls that shows it, too. If `long` is no 0, every kernel of an op
+    with dots runs with sums of about so many products, once for each kind of numbers.
     """
 
     own: int
     each: int
     planned: int = 40
     smaller: int = 100
+    long: int = 0
 
 
 @dataclass(slots=True)
@@ -115,6 +118,8 @@ def exercise(module: ModuleType, program: Program, effort: Effort, device: torch
         for candidate in subject.ordered(list(unlike.values())):
             if any(record.calls[name] < effort.each for name in candidate.kernels):
                 subject.make(candidate, effort.smaller)
+    if effort.long:
+        subject.sum_up(effort.long)
 
 
 def reached(module: ModuleType, program: Program, device: torch.device, count: int) -> set[str]:
@@ -140,13 +145,30 @@ class _Subject:
 
     def candidates(self, way: Forcing, count: int) -> list[_Candidate]:
         """What so many drawn calls would run."""
+        return self._planned(way, self._calls(way.shape, count))
+
+    def sum_up(self, length: int) -> None:
+        """Run every kernel that calls with sums about so long reach, once for each kind of numbers."""
+        graph, ran = self.program.graph, set[tuple[str, str]]()
+        cases = long_calls(graph, length, every=not interpreting())
+        calls = [(case, build(graph, case, self.device).arguments) for case in cases]
+        for way in forcings(self.module, self.op, CHUNK=512, STEP=256):
+            for candidate in sorted(self._planned(way, calls), key=self._telling):
+                kind = repr((candidate.case.dtypes, candidate.case.values))
+                own = {(kernel, kind) for kernel in candidate.kernels}
+                if not own <= ran:
+                    self.make(candidate, 0)
+                    ran |= own
+
+    def _planned(self, way: Forcing, calls: list[tuple[Case, dict[str, Argument]]]) -> list[_Candidate]:
         op = self.op
         with taking(self.module, op, way):
-            found = [
-                _Candidate(way, case, *planned(op, self._function, arguments))
-                for case, arguments in self._calls(way.shape, count)
-            ]
+            found = [_Candidate(way, case, *planned(op, self._function, arguments)) for case, arguments in calls]
         return [candidate for candidate in found if candidate.kernels]
+
+    def _telling(self, candidate: _Candidate) -> tuple[bool, int, int]:
+        """Calls of many results that few programs make come first."""
+        return candidate.is_heavy, -min(results(self.program.graph, candidate.case), 16), candidate.programs
 
     def ordered(self, candidates: list[_Candidate]) -> list[_Candidate]:
         """In the order in which they are worth making: large calls with ordinary values, and any, by turns."""

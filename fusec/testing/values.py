@@ -111,6 +111,12 @@ def _constant_rows(shape: Shape, dtype: DType, generator: Generator) -> Tensor:
     return _normal(_rows(shape), dtype, generator).expand(shape)
 
 
+def _positive(shape: Shape, dtype: DType, generator: Generator) -> Tensor:
+    """Positive numbers of 11 bits and a little more: who leaves out the rest of f32 always errs to the same side."""
+    whole = torch.randint(2**10, 2**11, shape, generator=generator).to(torch.float64)
+    return (whole + torch.rand(shape, generator=generator, dtype=torch.float64) / 2) * 2.0**-14
+
+
 VALUES: MappingProxyType[str, Callable[[Shape, DType, Generator], Tensor]] = MappingProxyType(
     {
         "normal": _normal,
@@ -123,8 +129,12 @@ VALUES: MappingProxyType[str, Callable[[Shape, DType, Generator], Tensor]] = Map
         "whole": _whole,
         "sparse": _sparse,
         "constant_rows": _constant_rows,
+        "positive": _positive,
     }
 )
+
+RANDOM = frozenset({"normal", "positive"})
+"""The kinds of which every element is an ordinary number, drawn on its own."""
 
 
 def _integers(kind: str, shape: Shape, dtype: torch.dtype, generator: Generator) -> Tensor:
