@@ -88,7 +88,9 @@ class ValuePrinter:
                 return self._fold(value)
             case Product(a, b, total, precision=precision):
                 operands = ", ".join(map(self.text, (a, b, total)))
-                return f'tl.dot({operands}, input_precision="{precision}")'
+                # Triton makes `dot(a, b, 0) + c` a dot that begins with c, and rounds c at every product, unless some
+                # sums may be imprecise. That says nothing of operands that are not of f8.
+                return f'tl.dot({operands}, input_precision="{precision}", max_num_imprecise_acc=1)'
             case Turned(arg):
                 return f"{self.text(arg, ATOM)}.T"
             case Masked(arg, mask, fill, dims, kind):

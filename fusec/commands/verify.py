@@ -16,9 +16,9 @@ WORKER = "fusec.commands.verify_worker"
 TIME_LIMIT = 600.0
 """Seconds one op may take. In the interpreter it needs a few, on a GPU less."""
 
-INTERPRETER, GPU = {"own": 4, "each": 3, "long": 1024}, {"own": 20, "each": 8, "long": 4096}
-"""How many calls of an op there are, and of how many products, as `Effort` has them."""
-
+INTERPRETER = {"own": 4, "each": 3, "long": [1024]}
+GPU = {"own": 20, "each": 8, "long": [1024, 4096]}
+"""How many calls of an op there are, and with sums of how many products, as `Effort` has them."""
 
 _INTERPRETED = {**os.environ, "TRITON_INTERPRET": "1"}
 

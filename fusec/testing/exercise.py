@@ -6,7 +6,7 @@ A call is planned first, which takes no time, and made if a kernel would run tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from math import prod
@@ -35,15 +35,15 @@ MOST_PROGRAMS = 100
 class Effort:
     """How many calls: by the launcher's `own` choice, that run `each` kernel, and `planned` in search of one.
 
-    After a fault, one is looked for among `smaller` calls that shows it, too. If `long` is no 0, every kernel of an op
-    with dots runs with sums of about so many products, once for each kind of numbers.
+    After a fault, one is looked for among `smaller` calls that shows it, too. Every kernel of an op with dots runs
+    with sums of about as many products as `long` says, once for each kind of numbers.
     """
 
     own: int
     each: int
     planned: int = 40
     smaller: int = 100
-    long: int = 0
+    long: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -118,8 +118,8 @@ def exercise(module: ModuleType, program: Program, effort: Effort, device: torch
         for candidate in subject.ordered(list(unlike.values())):
             if any(record.calls[name] < effort.each for name in candidate.kernels):
                 subject.make(candidate, effort.smaller)
-    if effort.long:
-        subject.sum_up(effort.long)
+    for length in effort.long:
+        subject.sum_up(length)
 
 
 def reached(module: ModuleType, program: Program, device: torch.device, count: int) -> set[str]:

@@ -19,7 +19,7 @@ from fusec.runtime import product
 from fusec.runtime.interpreter import interpreting
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.exercise import kernels
+from fusec.testing.exercise import Effort, Record, exercise, kernels
 from fusec.testing.limits import LIMITS, limited
 
 SPEC = """
@@ -39,6 +39,10 @@ PLANS: dict[str, tuple[str, int, str]] = {
     "persistent": ("boxed", 8, "persistent"),
 }
 """For each plan the limits that reach it, how many rows it is for, and one of its kernels."""
+
+
+AT_4096 = ("resident", "library", "persistent", "swapped")
+"""Plans in which poor sums of so many products take no seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -167,10 +171,6 @@ def test_every_plan_is_within_the_bound_at_4096(op: Op, plan: str, device: torch
         assert run(op, plan, case, device) <= 1
 
 
-def rows_of(plan: str) -> int:
-    return PLANS[plan][1]
-
-
 def caught(op: Op, plan: str, dtypes: tuple[str, ...], length: int, device: torch.device) -> list[bool]:
     """For every call of a plan, whether what it gives back is outside of the bound."""
     found = []
@@ -191,7 +191,7 @@ def test_fewer_digits_are_outside(op: Op, name: str, plan: str, tmp_path: Path, 
     fault = FAULTS[name]
     if plan == "persistent" and "f32" in fault.dtypes:
         pytest.skip("operands of 16 bits alone come in boxes")
-    length = 1024 if interpreting() and rows_of(plan) > 1 else 4096
+    length = 4096 if plan in AT_4096 or not interpreting() else 1024
     if plan == "library":
         if not interpreting():
             pytest.skip("the library is PyTorch's")
@@ -216,3 +216,18 @@ def test_a_rest_that_is_left_out_is_missed(op: Op, plan: str, tmp_path: Path, de
         module = imported(without_rest(Path(op.module.__file__).read_text()), tmp_path)
         found = caught(Op(op.program, module), plan, ("f16", "f32")[plan != "persistent" :], 1024, device)
     assert all(found)
+
+
+def test_verification_runs_every_kernel_with_long_sums(op: Op, device: torch.device) -> None:
+    record = Record()
+    exercise(op.module, op.program, Effort(own=0, each=0, long=(1024,)), device, record)
+    assert record.calls.keys() == {kernel.name for kernel in op.program.kernels}
+    assert max(record.worst.values()) <= 1
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_verification_sees_fewer_digits(op: Op, name: str, tmp_path: Path, device: torch.device) -> None:
+    assert op.module.__file__ is not None
+    module = imported(planted(Path(op.module.__file__).read_text(), FAULTS[name]), tmp_path)
+    with pytest.raises(AssertionError, match="outside of"):
+        exercise(module, op.program, Effort(own=0, each=0, long=(1024,)), device, Record())

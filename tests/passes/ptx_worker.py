@@ -6,13 +6,14 @@ import json
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.compiler import ASTSource, CompiledKernel
 
 from fusec.codegen.gate import Variant
 from fusec.codegen.gate_worker import _constexpr, load
@@ -36,15 +37,22 @@ def arithmetic(job: dict[str, Any], folder: Path) -> list[list[str]]:
 
 
 def instructions(text: str, variant: Variant, capability: int, folder: Path) -> list[str]:
+    made = compiled(text, variant, capability, folder)
+    return sorted({each.strip() for each in ARITHMETIC.findall(made.asm["ptx"])})
+
+
+def compiled(
+    text: str, variant: Variant, capability: int, folder: Path, changed: Mapping[str, int | bool] | None = None
+) -> CompiledKernel:
+    """A kernel for a chip, with some compile-time arguments `changed`."""
     names = [name for name, _ in variant.signature]
     source = ASTSource(
         getattr(load("narrow", text, folder), variant.kernel),
         dict(variant.signature),
-        {name: _constexpr(value) for name, value in variant.constexprs},
+        {name: _constexpr(value) for name, value in variant.constexprs} | dict(changed or {}),
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in variant.divisible},
     )
-    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4})
-    return sorted({each.strip() for each in ARITHMETIC.findall(made.asm["ptx"])})
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4})
 
 
 if __name__ == "__main__":
