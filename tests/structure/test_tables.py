@@ -28,16 +28,16 @@ STORED = {name for name, dtype in DTYPES.items() if not dtype.packed}
 @pytest.mark.parametrize(
     ("layer", "table", "keys"),
     [
-        ("reference: meaning", ELEMENTWISE_MEANING, ELEMENTWISE),
-        ("reference: reductions", REDUCTION_MEANING, REDUCTIONS),
-        ("reference: PyTorch text", SPELLINGS, ELEMENTWISE),
-        ("numerics: intervals", OPERATIONS, ELEMENTWISE),
-        ("numerics: rounding errors", ERRORS, ELEMENTWISE),
-        ("codegen: Triton text", SPELLED, ELEMENTWISE),
-        ("language: signs between operands", BINARY, {op.symbol for op in ELEMENTWISE.values() if op.symbol}),
-        ("language: signs in front", UNARY, set(PREFIX.values())),
+        ("reference/meaning.py", ELEMENTWISE_MEANING, ELEMENTWISE),
+        ("reference/meaning.py, reductions", REDUCTION_MEANING, REDUCTIONS),
+        ("reference/emit/spelling.py", SPELLINGS, ELEMENTWISE),
+        ("numerics/operations.py", OPERATIONS, ELEMENTWISE),
+        ("numerics/precision.py", ERRORS, ELEMENTWISE),
+        ("codegen/triton.py", SPELLED, ELEMENTWISE),
+        ("lang/build_tree.py, between operands", BINARY, {op.symbol for op in ELEMENTWISE.values() if op.symbol}),
+        ("lang/build_tree.py, in front", UNARY, set(PREFIX.values())),
         ("ir: torch names", TORCH_NAMES, STORED),
-        ("codegen: Triton dtypes", TRITON_DTYPES, STORED),
+        ("codegen/triton.py, dtypes", TRITON_DTYPES, STORED),
     ],
 )
 def test_tables_have_the_same_keys(layer: str, table: Collection[str], keys: Collection[str]) -> None:
