@@ -73,7 +73,7 @@ class Addresses:
             match position:
                 case Lookup(number, size):
                     index = indices[number]
-                    looked.append(InRange(index, size, looked_up=True))
+                    looked.append(self._inside(index, size, scope))
                     offset = AsWhole(index, Whole.INDEX, index.dims)
                     (row if _is_row(index) else tile).append(Along(((offset, sympy.S.One),), sympy.S.Zero, *about))
                 case Affine(terms, offset):
@@ -119,6 +119,19 @@ class Addresses:
             home.statements.append(Let(name, tuple(masks)))
             home.combined[key] = name
         return (home.combined[key],)
+
+    def _inside(self, index: Value, size: sympy.Expr, scope: Scope) -> Condition:
+        """Whether a looked-up position exists, under a name, for it is asked where it is read and what became of it."""
+        inside = InRange(index, size, looked_up=True)
+        if not isinstance(index, Name):
+            return inside
+        known = next((around.looked[index, size] for around in scope.around() if (index, size) in around.looked), None)
+        if known is None:
+            home = next((s for s in scope.around() if index in (*s.values.values(), *s.indices.values())), scope)
+            known = MaskName(self._names.fresh(f"{index.text}_mask"), index.dims)
+            home.statements.append(Let(known, (inside,)))
+            home.looked[index, size] = known
+        return known
 
     def _row_pointer(self, tensor: str, row: tuple[Along, ...], scope: Scope) -> Name:
         pointer = Name(f"{tensor}_ptr")

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import sympy
+
 from fusec.ir.expressions import NodeId
 from fusec.ir.reserved import BUILTINS, KERNEL, another, is_made_word
 from fusec.ir.statements import MaskName, Name, Statement, Value
@@ -46,6 +48,7 @@ class Scope:
     masks: dict[Axis, MaskName | None] = field(default_factory=dict)
     pointers: dict[object, Name] = field(default_factory=dict)
     combined: dict[tuple[str, ...], MaskName] = field(default_factory=dict)
+    looked: dict[tuple[Name, sympy.Expr], MaskName] = field(default_factory=dict)
 
     def taken(self) -> tuple[Statement, ...]:
         """The statements so far, which are then no longer in the scope: they fill a slot."""
