@@ -185,6 +185,20 @@ class _Op:
             self._report.add(
                 f"op `{self._op.name.text}` has no output", self._op.name.span, help="add `-> y: T[...]` to the header"
             )
+        self._check_device()
+
+    def _check_device(self) -> None:
+        """A tensor that every call has says on which device an op runs."""
+        tensors = [param for param in self._signature.params.values() if isinstance(param, TensorParam)]
+        if any(not param.optional for param in tensors) or self._is_wrong():
+            return
+        which = "every tensor may be omitted" if tensors else "there is no tensor"
+        self._report.add(
+            f"op `{self._op.name.text}` has no parameter that says on which device it runs: {which}",
+            self._op.name.span,
+            *(Note(f"`{param.name}` has a default", param.span) for param in tensors if param.span),
+            help=f"drop the default of `{tensors[0].name}`" if tensors else "add a tensor that is always given",
+        )
 
     def _extent(self, name: syntax.Name) -> sympy.Expr | None:
         """The extent that a name stands for in a condition."""
