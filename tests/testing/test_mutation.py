@@ -174,14 +174,23 @@ def test_a_test_that_runs_the_line_goes_before_one_that_runs_the_statement() -> 
     assert [each.name for each in reaching(Baseline("", tests[1:]), sources, "fusec/a.py", mutant)] == ["two"]
 
 
-def test_quick_tests_of_every_file_run_first_and_no_longer_than_asked() -> None:
-    tests = [known(f"tests/{file}.py::{number}", number, 1) for file in "ab" for number in (4, 3, 2, 1)]
-    found = ordered(Baseline("", tests, {"tests/a.py": 0.5, "tests/b.py": 0.0}), tests, 9.5)
-    assert [each.name for each in found] == [
-        f"tests/{each}" for each in ("b.py::1", "b.py::2", "a.py::1", "a.py::2", "b.py::3")
-    ]
+def test_tests_that_run_different_lines_of_the_module_go_first() -> None:
+    tests = [known(f"tests/a.py::{number}", 1, 1, 2) for number in range(50)]
+    tests += [known("tests/a.py::odd", 1, 1, 3), known("tests/a.py::other", 1, 1, path="fusec/b.py")]
+    found = [each.name for each in ordered(Baseline("", tests), tests, "fusec/a.py", 6.0)]
+    assert {"tests/a.py::odd", "tests/a.py::other"} <= {*found[:4]}
+    assert len(found) == 6
+
+
+def test_tests_of_every_file_run_and_no_longer_than_asked() -> None:
+    tests = [known(f"tests/{file}.py::{number}", number, 1) for file in "abc" for number in (4, 3, 2, 1)]
+    loading = {"tests/a.py": 0.5, "tests/b.py": 0.0, "tests/c.py": 90.0}
+    found = [each.name for each in ordered(Baseline("", tests, loading), tests, "fusec/a.py", 9.5)]
+    assert len(found) == len({*found})
+    assert {"tests/a.py::1", "tests/b.py::1", "tests/b.py::2"} <= {*found[:4]}
+    assert not any(each.startswith("tests/c.py") for each in found)
     long = [known("tests/a.py::1", 100, 1)]
-    assert ordered(Baseline("", long), long, 10) == long
+    assert ordered(Baseline("", long), long, "fusec/a.py", 10) == long
 
 
 class Told:

@@ -141,16 +141,25 @@ def _joined(masks: dict[str, int], further: dict[str, int]) -> dict[str, int]:
 
 
 _PARTS = {
-    "tests/ops/test_handwritten_specs.py": 8,
-    "tests/ops/test_wide_offsets.py": 4,
-    "tests/ops/test_scatters.py": 4,
+    "tests/passes/test_narrowing.py": 2,
+    "tests/ops/test_handwritten_specs.py": 12,
+    "tests/ops/test_scatters.py": 8,
+    "tests/driver/test_hostile_places.py": 8,
     "tests/ops/test_properties.py": 8,
+    "tests/driver/test_package.py": 8,
+    "tests/driver/test_gate.py": 8,
+    "tests/driver/test_variants.py": 3,
     "tests/ops/test_boxed.py": 6,
-    "tests/ops/test_narrow_specs.py": 4,
-    "tests/ops/test_few_rows.py": 4,
-    "tests/ops/test_compiled_random_specs.py": 6,
-    "tests/ops/test_prepared.py": 4,
+    "tests/ops/test_few_rows.py": 5,
     "tests/ops/shipped_specs.py": 8,
+    "tests/ops/test_prepared.py": 5,
+    "tests/testing/test_random_specs.py": 4,
+    "tests/ops/test_narrow_specs.py": 4,
+    "tests/ops/test_compiled_random_specs.py": 5,
+    "tests/passes/test_meaning_is_kept.py": 4,
+    "tests/ops/test_spills.py": 2,
+    "tests/ops/test_wide_offsets.py": 4,
+    "tests/ops/test_broadcast_outputs.py": 2,
 }
 """How many processes share a file of tests that takes long."""
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from heapq import heapify, heappop, heappush
+from operator import or_
 from pathlib import Path
 
 from fusec.testing.mutation.baseline import Baseline, Known, Masks
@@ -112,31 +117,97 @@ def reaching(known: Baseline, sources: Sources, path: str, mutant: Mutant) -> li
     return []
 
 
-def ordered(known: Baseline, tests: Sequence[Known], most: float) -> list[Known]:
-    """The tests to run, for at most so many seconds: a few of every file, quick files first, then more of each.
+def ordered(known: Baseline, tests: Sequence[Known], path: str, most: float) -> list[Known]:
+    """The tests to run, for at most so many seconds, which four queues of them share.
 
-    Of a file those that take little time come first, and of these those that run little else.
+    In one are those first that together run all that is run of the module at `path`, in another of its folder; in one
+    those that run what few run of it; and in the last some of every file of tests.
     """
+    quick = sorted(tests, key=lambda each: (round(each.seconds, 1), _size(each)))
+    folder = path.rpartition("/")[0]
+    beside = sorted({each for test in tests for each in test.lines if each.rpartition("/")[0] == folder})
+    queues = [
+        iter(each)
+        for each in (
+            _covering(quick, [path], 4),
+            _rare(quick, path),
+            _of_every_file(known, quick),
+            _covering(quick, beside, 2),
+        )
+    ]
+    spent = dict.fromkeys(range(len(queues)), 0.0)
+    found: dict[str, Known] = {}
+    loaded = set[str]()
+    while spent:
+        at = min(spent, key=spent.__getitem__)
+        test = next((each for each in queues[at] if each.name not in found), None)
+        if test is None:
+            del spent[at]
+            continue
+        cost = test.seconds + (0.0 if test.file in loaded else known.modules.get(test.file, 0.0))
+        if found and cost > most:
+            continue
+        spent[at] += cost
+        most -= cost
+        loaded.add(test.file)
+        found[test.name] = test
+    return [*found.values()]
+
+
+def _rare(tests: Sequence[Known], path: str) -> list[Known]:
+    """The tests, those first that run what few others do, in little time."""
+    alike = Counter(test.lines.get(path, 0) for test in tests)
+    runs: Counter[int] = Counter()
+    for mask, count in alike.items():
+        for line in _bits(mask):
+            runs[line] += count
+    worth = {mask: sum(1 / runs[line] for line in _bits(mask)) for mask in alike}
+    return sorted(tests, key=lambda test: -worth[test.lines.get(path, 0)] / (test.seconds + _START))
+
+
+def _bits(mask: int) -> Iterator[int]:
+    while mask:
+        yield mask.bit_length()
+        mask ^= 1 << (mask.bit_length() - 1)
+
+
+def _covering(tests: Sequence[Known], paths: Sequence[str], times: int) -> Iterator[Known]:
+    """Tests that together run each line of modules that one of them runs, those first that run many in little time.
+
+    Then others that do, so many times.
+    """
+    masks = [sum(test.lines.get(path, 0) << (_LONGEST * at) for at, path in enumerate(paths)) for test in tests]
+    left = {at for at, mask in enumerate(masks) if mask}
+    for _ in range(times):
+        covered, whole = 0, reduce(or_, (masks[at] for at in left), 0)
+        # What a test adds only gets less: it is counted anew when it seems to add most.
+        waiting = [(-masks[at].bit_count() / (tests[at].seconds + _START), at) for at in left]
+        heapify(waiting)
+        while covered != whole:
+            _, at = heappop(waiting)
+            value = -(masks[at] & ~covered).bit_count() / (tests[at].seconds + _START)
+            if waiting and value > waiting[0][0]:
+                heappush(waiting, (value, at))
+                continue
+            covered |= masks[at]
+            left.remove(at)
+            yield tests[at]
+
+
+_LONGEST = 1024
+"""Lines of a module at most."""
+
+_START = 0.05
+"""Seconds that any test takes."""
+
+
+def _of_every_file(known: Baseline, tests: Sequence[Known]) -> Iterator[Known]:
+    """The first test of each file, of files that are quickly loaded first, then the second, and so on."""
     files: dict[str, list[Known]] = {}
-    for each in sorted(tests, key=lambda each: (round(each.seconds, 1), _size(each))):
+    for each in tests:
         files.setdefault(each.file, []).append(each)
-    rest = sorted(files.items(), key=lambda item: known.modules.get(item[0], 0.0) + item[1][0].seconds)
-    found: list[Known] = []
-    seconds, count, loaded = 0.0, 2, set[str]()
-    while rest:
-        for file, left in rest:
-            for each in left[:count]:
-                cost = each.seconds + (0.0 if file in loaded else known.modules.get(file, 0.0))
-                if found and seconds + cost > most:
-                    continue
-                seconds += cost
-                loaded.add(file)
-                found.append(each)
-        rest = [(file, left[count:]) for file, left in rest if len(left) > count]
-        count *= 2
-        if seconds >= most:
-            break
-    return found
+    quick = sorted(files.values(), key=lambda found: known.modules.get(found[0].file, 0.0) + found[0].seconds)
+    return (each for row in itertools.zip_longest(*quick) for each in row if each is not None)
 
 
 def _size(test: Known) -> int:

@@ -41,7 +41,7 @@ _COMPUTED: Mapping[type[ast.operator], str] = {
 
 _SILENT = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom)
 
-_EITHER_WAY = ("min", "max", "gcd", "math.gcd", "math.hypot")
+_EITHER_WAY = ("min", "max", "gcd", "math.gcd", "math.hypot", "tl.minimum", "tl.maximum")
 """Functions of which the first two arguments may be exchanged."""
 
 
@@ -113,6 +113,8 @@ def _places(node: ast.AST) -> Iterator[ast.AST]:
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, _SILENT) or _is_text(child) or _is_alias(child):
                 continue
+            if isinstance(child, ast.keyword) and child.arg == "strict":
+                continue  # As an assertion.
             yield child
             yield from _places(child)
 

@@ -65,7 +65,7 @@ def judged(
         with copy.planted(path, mutant.applied((root / path).read_text(encoding="utf-8"))):
             for outcome in ("behaviour", "texts"):
                 tests = [each for each in found if each.file.startswith(TEXTS) == (outcome == "texts")]
-                tests = ordered(known, tests, most)
+                tests = ordered(known, tests, path, most)
                 killer = _killer(copy, known, tests)
                 if killer:
                     return Verdict(path, mutant, outcome, killer, len(found), ran + len(tests))

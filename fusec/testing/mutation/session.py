@@ -95,8 +95,9 @@ class _Told:
             return (yield)
         with self._noted.during() as during:
             result = yield
-        # What is done once for all tests takes no time of one of them.
-        self._fixtures[id(fixturedef)] = (0.0 if fixturedef.scope == "session" else during.seconds, during.lines)
+        # What is done once for all tests tells nothing of one of them.
+        if fixturedef.scope != "session":
+            self._fixtures[id(fixturedef)] = (during.seconds, during.lines)
         return result
 
     @pytest.hookimpl(wrapper=True)
