@@ -33,7 +33,8 @@ from fusec.ir.expressions import (
     operands,
 )
 from fusec.ir.graph import Graph, TensorParam
-from fusec.ir.ops import ELEMENTWISE, ElementwiseOp
+from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.traits import ElementwiseOp
 from fusec.ir.types import Axis, Dim, Kind, Lead, Named, extent, product_extent
 
 Cases: TypeAlias = frozenset[tuple[str, str]]

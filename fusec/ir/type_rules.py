@@ -28,7 +28,8 @@ from fusec.ir.expressions import (
     Segment,
 )
 from fusec.ir.graph import ScalarParam, TensorParam
-from fusec.ir.ops import ELEMENTWISE, PREFIX, REDUCTIONS, Result
+from fusec.ir.ops import ELEMENTWISE, PREFIX, REDUCTIONS
+from fusec.ir.traits import Result
 from fusec.ir.types import (
     BOOL,
     INT,

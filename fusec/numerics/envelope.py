@@ -39,7 +39,8 @@ from fusec.ir.expressions import (
 )
 from fusec.ir.formats import FLOAT_FORMATS
 from fusec.ir.graph import Graph, Node, Output, ScalarParam, Scatter, TensorParam
-from fusec.ir.ops import ELEMENTWISE, Result
+from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.traits import Result
 from fusec.ir.types import DTYPES, Axis, Computed, DType, Kind, union, without
 from fusec.numerics.accumulation import THREADS, Adder, matrix_unit
 from fusec.numerics.interval import Interval, Others, as_integer, as_real, either, together

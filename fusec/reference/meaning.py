@@ -8,7 +8,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from fusec.ir.ops import ELEMENTWISE, REDUCTIONS, Result
+from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
+from fusec.ir.traits import Result
 from fusec.ir.types import Kind
 from fusec.reference.rounding import MEANING_DTYPES
 

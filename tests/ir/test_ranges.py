@@ -17,12 +17,13 @@ from reference_specs import CONSTRUCTS, CONTRACTIONS, examples, specs
 from torch import Tensor
 
 from fusec.diagnostics import Source, SpecError
-from fusec.ir import ops, ranges, value_ranges
+from fusec.ir import ranges, value_ranges
 from fusec.ir.expressions import Dot, Reduce
 from fusec.ir.flow import FlowNode
 from fusec.ir.graph import Graph, Node
-from fusec.ir.ops import ELEMENTWISE, ElementwiseOp, range_of
+from fusec.ir.ops import ELEMENTWISE, range_of
 from fusec.ir.ranges import LARGEST_F32, LARGEST_F64, Range, real, whole
+from fusec.ir.traits import ElementwiseOp, Result
 from fusec.ir.types import DTYPES, DType, Kind
 from fusec.ir.value_ranges import ValueRanges
 from fusec.lang.load import load
@@ -108,7 +109,7 @@ def faults(op: ElementwiseOp, kind: Kind, seed: int) -> list[str]:
     args = tuple(torch.tensor(numbers, dtype=dtype) for numbers, dtype in zip(drawn, dtypes, strict=True))
     values = elementwise(op.name, args)
     finite = torch.stack([arg.double().isfinite() & (arg.double().abs() < 6) for arg in args]).all(0)
-    if op.result is not ops.Result.REAL and kind is Kind.INT and op.at is not None:
+    if op.result is not Result.REAL and kind is Kind.INT and op.at is not None:
         exact = torch.tensor([abs(op.at(*numbers)) < 2**63 for numbers in zip(*drawn, strict=True)])
         values = values[exact]  # Where the reference wraps, so does the range.
         args, finite = tuple(arg[exact] for arg in args), finite[exact]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from trait_checks import CHECKS, faults
 
-from fusec.ir.ops import ELEMENTWISE, ElementwiseOp, Scaling
+from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.traits import ElementwiseOp, Scaling
 
 OTHERS = {"name", "arity", "result", "operands", "symbol", "noun"}
 """What a signature says, and a word. `test_ranges` holds the `rule` to the reference."""

@@ -16,7 +16,8 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor
 
-from fusec.ir.ops import ELEMENTWISE, ElementwiseOp, Result, Scaling
+from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.traits import ElementwiseOp, Result, Scaling
 from fusec.ir.types import DTYPES, Kind
 from fusec.reference.meaning import ELEMENTWISE_MEANING
 from fusec.reference.rounding import round_to

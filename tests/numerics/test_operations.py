@@ -11,7 +11,8 @@ import torch
 from op_kernels import apply
 from torch import Tensor
 
-from fusec.ir.ops import ELEMENTWISE, Result
+from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.traits import Result
 from fusec.ir.types import Kind
 from fusec.numerics.interval import Interval
 from fusec.numerics.operations import OPERATIONS, operate

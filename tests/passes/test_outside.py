@@ -21,7 +21,8 @@ from fusec.ir import ranges
 from fusec.ir.expressions import Reduce
 from fusec.ir.flow import Flow, Load
 from fusec.ir.graph import Graph
-from fusec.ir.ops import ElementwiseOp, ReduceOp
+from fusec.ir.ops import ReduceOp
+from fusec.ir.traits import ElementwiseOp
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.resolve_views import resolve_views

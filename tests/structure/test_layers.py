@@ -40,7 +40,7 @@ LAYERS = (
     Layer("reference.emit", ("diagnostics", "ir"), ("sympy",)),
     Layer(
         "reference",
-        ("diagnostics", "ir.types", "ir.formats", "ir.ops", "ir.expressions", "ir.graph"),
+        ("diagnostics", "ir.types", "ir.formats", "ir.ops", "ir.traits", "ir.expressions", "ir.graph"),
         ("sympy", "torch"),
     ),
     Layer("numerics", ("diagnostics", "ir", "reference"), ("sympy", "torch")),

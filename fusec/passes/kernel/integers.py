@@ -9,8 +9,9 @@ from __future__ import annotations
 from fusec.ir.expressions import Elementwise, NodeId, Scalar
 from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.ops import ELEMENTWISE, ElementwiseOp, Result
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.ranges import INTEGER, Range, hull
+from fusec.ir.traits import ElementwiseOp, Result
 from fusec.ir.types import Kind
 from fusec.ir.value_ranges import ValueRanges
 

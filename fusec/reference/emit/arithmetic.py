@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from typing import assert_never
 
-from fusec.ir.ops import ELEMENTWISE, Result
+from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.traits import Result
 from fusec.ir.types import Kind, ValueType
 from fusec.reference.emit.context import Context
 from fusec.reference.emit.spelling import (

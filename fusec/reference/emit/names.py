@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from fusec.ir.expressions import Cast, Elementwise, Expr, Gather, Reduce
+from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 
 _TAKEN = {"torch", "int", "float", "bool", "str", "abs", "min", "max", "round", "None", "ValueError"}
-
-_NOUNS: Mapping[str, str] = MappingProxyType(
-    {
-        "add": "total",
-        "sub": "difference",
-        "mul": "product",
-        "div": "quotient",
-        "pow": "power",
-        "where": "selected",
-        "sum": "total",
-        "amax": "largest",
-        "amin": "smallest",
-        "and": "both",
-        "or": "either",
-        "not": "opposite",
-    }
-)
-"""What the result of an operation is called when the spec has no name for it; else the name of the operation."""
 
 
 class Names:
@@ -48,8 +29,10 @@ class Names:
 def noun(expr: Expr) -> str:
     """What to call the result of an expression that has no name."""
     match expr:
-        case Elementwise(op=op) | Reduce(op=op):
-            return _NOUNS.get(op, op)
+        case Elementwise(op=op):
+            return ELEMENTWISE[op].noun or op
+        case Reduce(op=op):
+            return REDUCTIONS[op].noun
         case Cast():
             return "rounded"
         case Gather(param):

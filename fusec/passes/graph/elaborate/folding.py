@@ -7,8 +7,9 @@ from math import isfinite, isinf, isnan
 
 from fusec.ir.arithmetic import Number
 from fusec.ir.expressions import Const, Elementwise, Expr, NodeId
-from fusec.ir.ops import ELEMENTWISE, ElementwiseOp, Result
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.ranges import LEAST_I64, MOST_I64
+from fusec.ir.traits import ElementwiseOp, Result
 from fusec.ir.type_rules import TypeFault
 
 
