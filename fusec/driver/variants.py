@@ -15,16 +15,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-import sympy
 import torch
 
 from fusec.codegen.checks import layout_arguments
 from fusec.codegen.gate import Variant
+from fusec.extents.conditions import Formula
 from fusec.extents.signature import Signature, names
 from fusec.forcing import forcings, taking
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
@@ -208,12 +209,15 @@ def _call(
 def _extents(program: Program, length: int, count: int, least: int = 1) -> dict[str, int]:
     """Extents with about `count` rows of `length` elements that the conditions of the op allow, others of `least`."""
     wanted = _wanted(program, length, count, least)
-    signature = Signature.of(program.spelled)
+    signature = _signature(program.spelled)
     found: dict[str, int] = {}
     for name in signature.free:
         found[name] = signature.nearest(name, wanted.get(name, least), found)
     bound = {name: value(found) for name, value in signature.bound.items()}
     return {**wanted, **found, **bound}
+
+
+_signature = lru_cache(maxsize=8)(Signature.of)
 
 
 def _wanted(program: Program, length: int, count: int, least: int) -> dict[str, int]:
@@ -239,10 +243,8 @@ def _wanted(program: Program, length: int, count: int, least: int) -> dict[str, 
 
 
 def _tensors(graph: Graph, extents: dict[str, int], dtype: str, omit: bool) -> dict[str, torch.Tensor | None]:
-    values = {sympy.Symbol(name, integer=True, nonnegative=True): size for name, size in extents.items()}
-
     def size(dim: Any) -> int:
-        return extents["lead"] if dim == (Lead(),) else int(product_extent(dim).subs(values))
+        return extents["lead"] if dim == (Lead(),) else int(Formula.of(product_extent(dim))(extents))
 
     return {
         tensor.name: None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -38,10 +39,7 @@ class Formula:
 
     @classmethod
     def of(cls, value: sympy.Expr) -> Formula:
-        names = tuple(sorted(each.name for each in value.free_symbols))
-        symbols = [symbol(name) for name in names]
-        one, many = (sympy.lambdify(symbols, value, modules=module) for module in ("math", "numpy"))
-        return cls(names, one, many)
+        return _formula(value)
 
     def __call__(self, extents: Mapping[str, int], unknown: int = 1) -> int:
         return self.compute(*(extents.get(name, unknown) for name in self.names))
@@ -52,6 +50,15 @@ class Formula:
         given = (numbers if each == name else np.float64(extents[each]) for each in self.names)
         with np.errstate(all="ignore"):
             return self.compute_many(*given)
+
+
+@lru_cache(maxsize=1 << 14)
+def _formula(value: sympy.Expr) -> Formula:
+    """Writing a function takes a millisecond, and a few expressions come up in every spec."""
+    names = tuple(sorted(each.name for each in value.free_symbols))
+    symbols = [symbol(name) for name in names]
+    one, many = (sympy.lambdify(symbols, value, modules=module) for module in ("math", "numpy"))
+    return Formula(names, one, many)
 
 
 @dataclass(frozen=True, slots=True)

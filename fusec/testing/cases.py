@@ -11,8 +11,9 @@ from typing import TypeAlias, assert_never
 import sympy
 import torch
 
+from fusec.extents.conditions import Formula
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
-from fusec.ir.types import DTYPES, Dim, DType, Kind, Lead, Storage, product_extent, symbol
+from fusec.ir.types import DTYPES, Dim, DType, Kind, Lead, Storage, product_extent
 from fusec.reference.rounding import torch_dtype
 from fusec.testing.buffers import Guarded, frozen, guarded
 from fusec.testing.layouts import LAYOUTS, OVERLAPPING
@@ -60,8 +61,7 @@ def size(case: Case, dim: Dim) -> int:
 
 def number(case: Case, value: sympy.Expr) -> int:
     """What an expression over extents is in a case."""
-    known = {symbol(name): extent for name, extent in case.extents.items()}
-    return int(value.subs({**known, symbol("lead"): prod(case.lead)}))
+    return int(Formula.of(value)({**case.extents, "lead": prod(case.lead)}))
 
 
 def shape(case: Case, dims: tuple[Dim, ...]) -> tuple[int, ...]:

@@ -157,7 +157,7 @@ def _reached(graph: Graph, extents: Mapping[str, int], omitted: list[str]) -> li
     for reach in _reaches(graph):
         if {*reach.omitted} <= {*omitted} and not {*reach.given} & {*omitted}:
             room = product_extent(graph.tensor(reach.param).dims[reach.dim])
-            size, needed = (_formula(value)(extents) for value in (room, reach.size))
+            size, needed = (Formula.of(value)(extents) for value in (room, reach.size))
             others = ({_size(graph, name, place, extents) for name, place in group} for group in reach.mistaken)
             if size < needed or (size > needed and {size} in others):
                 assume(reach.omitted)
@@ -166,10 +166,9 @@ def _reached(graph: Graph, extents: Mapping[str, int], omitted: list[str]) -> li
 
 
 def _size(graph: Graph, name: str, place: int, extents: Mapping[str, int]) -> int:
-    return _formula(product_extent(graph.tensor(name).dims[place]))(extents)
+    return Formula.of(product_extent(graph.tensor(name).dims[place]))(extents)
 
 
-_formula = lru_cache(Formula.of)
 _reaches = lru_cache(reaches)
 
 
