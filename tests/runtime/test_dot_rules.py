@@ -103,6 +103,9 @@ def test_tiles_of_many_rows(facts: tuple[int, ...], wanted: tuple[int, ...]) -> 
         ((1, 11008, 16, 4096, 4, 1), (64, 16, 32, 4, 3), 1),
         ((1, 64, 16, 64, 4, 1), (64, 16, 32, 4, 4), 1),
         ((1, 11008, 16, 4096, 4, 1, True), (64, 16, 128, 4, 3), 1),
+        # 48 KB of a step at most.
+        ((1, 3072, 64, 4096, 4, 1, True), (64, 64, 64, 4, 4), 1),
+        ((1, 3072, 64, 4096, 2, 1), (64, 64, 128, 4, 4), 1),
     ],
 )
 def test_tiles_of_a_few_rows(facts: tuple[int, ...], wanted: tuple[int, ...], splits: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusec.runtime import persistent
-from fusec.runtime.persistent import SHARED, WIDTH, Contraction, Run, runs
+from fusec.runtime.persistent import SHARED, WIDTH, Contraction, Run, outruns, runs
 from fusec.runtime.tiles import cdiv, padded
 from fusec.runtime.tuned import Way
 
@@ -95,3 +95,75 @@ def test_rows_that_batches_share_are_read_once() -> None:
     apart = Contraction(8, 2048, 64, 4096, dots=2)
     shared = Contraction(8, 2048, 64, 4096, dots=2, again=8)
     assert apart.matrices - shared.matrices == 7 * 2 * 2048 * 4096
+
+
+def tiles(contraction: Contraction) -> list[tuple[int, ...]]:
+    """Of each run: rows, columns and step of a tile, the first tile and the last, programs, and the most stages."""
+    found = runs(None, HOST, contraction)
+    return [(r.side, r.block, r.step, r.begin, r.end, r.programs, r.options[0]["num_stages"]) for r in found]
+
+
+@pytest.mark.parametrize(
+    ("contraction", "wanted"),
+    [
+        (Contraction(1, 8192, 8192, 8192, halves=2), [(128, 128, 64, 0, 2048, 132, 3)]),
+        (Contraction(1, 4096, 11008, 4096, dots=2), [(128, 128, 64, 0, 2752, 132, 3)]),
+        (Contraction(1, 2048, 3584, 3584, halves=2), [(128, 128, 64, 0, 224, 132, 4)]),
+        (Contraction(1, 256, 11008, 4096, dots=2), [(128, 64, 128, 0, 344, 132, 3)]),
+        # The last 32 tiles are cut in four.
+        (
+            Contraction(1, 512, 18944, 3584, halves=2),
+            [(128, 128, 64, 0, 264, 132, 4), (64, 64, 64, 1056, 1184, 128, 4)],
+        ),
+        # Where less than a tile's columns are left, and where all multiprocessors have one, nothing is.
+        (Contraction(1, 1408, 1536, 4096, dots=2), [(128, 128, 64, 0, 132, 132, 4)]),
+        (Contraction(1, 64, 11008, 4096, dots=2), [(64, 128, 64, 0, 86, 86, 4)]),
+        (Contraction(1, 16, 1024, 1024, halves=2), [(64, 32, 128, 0, 16, 16, 4)]),
+        (Contraction(8, 300, 300, 64, halves=2), [(128, 32, 64, 0, 120, 120, 4)]),
+        (Contraction(1, 4096, 4096, 40, halves=2), [(128, 128, 64, 0, 512, 132, 3)]),
+        (
+            Contraction(1, 8192, 8192, 8192, dots=2, widest=128),
+            [(128, 64, 64, 0, 8184, 132, 3), (64, 32, 64, 32736, 32768, 32, 4)],
+        ),
+    ],
+)
+def test_tiles_are_those_that_were_found_fast(contraction: Contraction, wanted: list[tuple[int, ...]]) -> None:
+    assert tiles(contraction) == wanted
+    for run in runs(None, HOST, contraction):
+        assert [way["num_stages"] for way in run.options] == list(range(run.options[0]["num_stages"], 1, -1))
+        assert {way["num_warps"] for way in run.options} == {run.side // 16}
+
+
+def test_a_second_launch_has_to_save_one_part_in_200() -> None:
+    """Of two ways to cut an output, the one in a single launch is taken unless it is that much slower."""
+    one, other = (persistent.Run(128, 128, 64, 0, 1, 1, ()), persistent.Run(64, 64, 64, 0, 1, 1, ()))
+    contraction = Contraction(1, 128, 128, 64)
+    for single, taken in ((200.9, 1), (201.1, 2)):
+        times = {1: single, 2: 200.0}
+        with mock.patch.object(persistent, "_time", side_effect=lambda chip, c, way, times=times: times[len(way)]):
+            _, found = persistent._fastest((132, SHARED), contraction, [(one,), (one, other)])
+        assert len(found) == taken
+
+
+def test_small_tiles_are_not_cut() -> None:
+    """Neither tiles of 64 rows nor of 16 columns are cut in four, and no tile is where each program has as many."""
+    for side, block, ways in ((128, 32, 2), (128, 16, 1), (64, 64, 1)):
+        run = persistent.Run(side, block, 64, 0, 0, 0, ())
+        assert len(list(persistent._cuts((132, SHARED), Contraction(1, 128 * 133, block, 64), run))) == ways
+    run = persistent.Run(128, 64, 64, 0, 0, 0, ())
+    assert len(list(persistent._cuts((132, SHARED), Contraction(1, 128 * 132, 64, 64), run))) == 1
+    assert len(list(persistent._cuts((132, SHARED), Contraction(1, 128, 64, 64), run))) == 1
+
+
+@pytest.mark.parametrize(
+    ("contraction", "wanted"),
+    [
+        (Contraction(1, 8192, 8192, 8192, halves=2), True),
+        (Contraction(1, 256, 11008, 4096, dots=2), False),
+        (Contraction(1, 64, 11008, 4096, dots=2), True),
+        (Contraction(1, 16, 1024, 1024, halves=2), False),
+        (Contraction(1, 1408, 1536, 4096, dots=2), True),
+    ],
+)
+def test_the_library_is_faster_where_tiles_do_not_fill_the_chip(contraction: Contraction, wanted: bool) -> None:
+    assert outruns(HOST, contraction) is wanted
