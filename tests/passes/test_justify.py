@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from reference_specs import CONSTRUCTS, examples, specs
 
 from fusec.diagnostics import Source
+from fusec.ir.expressions import Reduce
+from fusec.ir.graph import reachable
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
+from fusec.passes.graph.simplify import simplify
 from fusec.passes.pipeline import StepReport, compile_graph
+from fusec.passes.plan.commute import Leaving, commuted, reducing
 from fusec.passes.plan.justify import Placement, Reduction, justify, placements
-from fusec.passes.plan.marks import marked
+from fusec.passes.plan.marks import mark_of, marked, marked_reductions
+from fusec.testing.random_specs import text as random_spec
 
 SPEC = """op f(x: T[M, N], w: T[N], b: T[N]) -> y: f32[M{kept}]
 where T in {{f16, f32}}{constraint}:
@@ -133,3 +140,23 @@ def test_reductions_that_become_equal_are_one() -> None:
     op = justified("s + sum(x * x, over=N)")
     assert op.rules(2, "share") == [(True, "equal to another reduction, computed once")]
     assert op.places("streamed").keys() == {1}
+
+
+def reductions_of(text: str) -> Iterator[tuple[bool, bool, bool, str]]:
+    """Of every reduction whether it waited, whether it still does, and whether something is said to be in the way."""
+    for graph in elaborate(load(Source("f.fuse", text), None)):
+        told: dict[int | None, Leaving] = {}
+        marks = marked(simplify(graph))
+        after = commuted(marks, lambda builder, node, found: told.update({mark_of(node): found}))  # noqa: B023
+        for number, places in marked_reductions(after.nodes, reachable(after.nodes, after.roots)).items():
+            expr = after.nodes[places[0]].expr
+            assert isinstance(expr, Reduce)
+            waits = reducing(after.nodes, expr.axes)(expr.arg)
+            yield told[number].waits, waits, told[number].kept is not None, f"{graph.name}: {expr}"
+
+
+@pytest.mark.parametrize("text", [*specs(), *examples(), CONSTRUCTS, *map(random_spec, range(40))])
+def test_something_is_in_the_way_where_a_reduction_still_waits_and_nowhere_else(text: str) -> None:
+    for waited, waits, is_kept, words in reductions_of(text):
+        assert waits is is_kept, words
+        assert waited or not waits, words
