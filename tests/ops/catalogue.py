@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from fusec.codegen.names import name_apart
 from fusec.diagnostics import Source
 from fusec.ir.program import Program
 from fusec.lang.load import load
@@ -42,5 +43,7 @@ def all_ops() -> tuple[Op, ...]:
     for path in sorted(SPECS.glob("*.fuse")):
         module = import_module(f"generated.{path.stem}")
         graphs = elaborate(load(Source(path.name, path.read_text()), SPECS))
-        found += [Op(compile_graph(graph), module) for graph in graphs]
+        # Kernels have the names of the file, where some are those of several ops.
+        programs, _ = name_apart(tuple(map(compile_graph, graphs)))
+        found += [Op(program, module) for program in programs]
     return tuple(found)
