@@ -6,7 +6,8 @@ Codegen prints this and decides nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import TypeAlias
 
@@ -375,6 +376,17 @@ class Branch:
 
 
 Statement: TypeAlias = Assign | Point | LoadTile | StoreTile | Fetch | Put | Lanes | Let | Branch
+
+
+def every(tree: object) -> Iterator[object]:
+    """Every statement, value, condition and address anywhere inside of a tree of dataclasses and tuples."""
+    if isinstance(tree, tuple):
+        for item in tree:
+            yield from every(item)
+    elif is_dataclass(tree):
+        yield tree
+        for field in fields(tree):
+            yield from every(getattr(tree, field.name))
 
 
 @dataclass(frozen=True, slots=True)

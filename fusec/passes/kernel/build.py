@@ -7,9 +7,6 @@ no sweeps: every value is computed once. Relies on resolved views and a checked 
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-from typing import Any
-
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
 from fusec.ir.flow import Load, Store, lookups, store_axes, store_operands
 from fusec.ir.kernel import (
@@ -42,6 +39,7 @@ from fusec.ir.statements import (
     Statement,
     StoreTile,
     Value,
+    every,
 )
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.blocks import BEGIN, END, OVERLAP, PREFETCH, VEC
@@ -272,37 +270,29 @@ class _KernelBuilder:
         )
 
 
-def _types(tree: object) -> set[str]:
+def _types(skeleton: Skeleton) -> set[str]:
     """The tensors whose element is the kernel's name for a type, that of a cast, a largest number or a rounding store.
 
     They are arguments of the kernel even if it reads and writes none of their elements.
     """
-    match tree:
-        case tuple() | list():
-            return {name for item in tree for name in _types(item)}
-        case Rounded(dtype=ElementOf(tensor)) | Largest(dtype=ElementOf(tensor)):
-            return {tensor} | _parts(tree)
-        case StoreTile(dtype=ElementOf(tensor, saturates=True)):
-            return {tensor} | _parts(tree)
-        case _:
-            return _parts(tree) if is_dataclass(tree) else set()
+    found: set[str] = set()
+    for node in every(skeleton):
+        match node:
+            case Rounded(dtype=ElementOf(tensor)) | Largest(dtype=ElementOf(tensor)):
+                found.add(tensor)
+            case StoreTile(dtype=ElementOf(tensor, saturates=True)):
+                found.add(tensor)
+    return found
 
 
-def _parts(tree: Any) -> set[str]:
-    return _types([getattr(tree, field.name) for field in fields(tree)])
-
-
-def _aligned(tree: object) -> set[str]:
+def _aligned(skeleton: Skeleton) -> set[str]:
     """The extents and strides of which statements say that neighbours divide them."""
-    match tree:
-        case tuple():
-            return {name for item in tree for name in _aligned(item)}
-        case Along(stride=size, aligned=True) | InRange(size=size, aligned=True):
-            return {str(size)}
-        case _ if is_dataclass(tree):
-            return _aligned(tuple(getattr(tree, field.name) for field in fields(tree)))
-        case _:
-            return set()
+    found: set[str] = set()
+    for node in every(skeleton):
+        match node:
+            case Along(stride=size, aligned=True) | InRange(size=size, aligned=True):
+                found.add(str(size))
+    return found
 
 
 def _before_stores(statements: tuple[Statement, ...]) -> tuple[tuple[Statement, ...], bool, tuple[Statement, ...]]:

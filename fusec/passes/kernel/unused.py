@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 
 from fusec.ir.kernel import GemmTma
-from fusec.ir.statements import Cut, MaskName, Name
+from fusec.ir.statements import Cut, MaskName, Name, every
 
 
 def without_unused(gemm: GemmTma) -> GemmTma:
     """The skeleton without indices and masks of the tile that neither its loop nor its epilogue has a use for."""
-    used = frozenset((*_names(gemm.step), *_names(gemm.results)))
+    used = frozenset(node.text for node in every((gemm.step, gemm.results)) if isinstance(node, Name | MaskName))
     return replace(gemm, m=_as_used(gemm.m, used), n=_as_used(gemm.n, used))
 
 
@@ -20,16 +19,3 @@ def _as_used(cut: Cut, used: frozenset[str]) -> Cut:
     if index is None or (index.mask is not None and index.mask.name.text in used):
         return cut
     return replace(cut, index=replace(index, mask=None) if index.name.text in used else None)
-
-
-def _names(tree: object) -> Iterator[str]:
-    """The variables anywhere inside of a tree of dataclasses and tuples, names of masks included."""
-    match tree:
-        case Name(text) | MaskName(text):
-            yield text
-        case tuple():
-            for item in tree:
-                yield from _names(item)
-        case _ if is_dataclass(tree):
-            for field in fields(tree):
-                yield from _names(getattr(tree, field.name))
