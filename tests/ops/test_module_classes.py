@@ -75,6 +75,62 @@ def test_signatures(modules: SimpleNamespace, name: str, parameters: str, forwar
     assert _bare(made.forward) == f"(self, {forward})"
 
 
+ALWAYS = {"device": "where the parameters are made; PyTorch's default when None."}
+
+
+@pytest.mark.parametrize(
+    ("name", "doc", "arguments", "attributes", "weights"),
+    [
+        (
+            "Rotated",
+            "RMSNorm, then rotary embedding of every head.",
+            {"hidden_dim": "extent H*D.", "head_dim": "extent D.", "eps": "f32."},
+            {"num_heads": "hidden_dim // head_dim."},
+            {"weight": "T[hidden_dim], at first 1."},
+        ),
+        (
+            "Gated",
+            "activation(gate(x)) * up(x).",
+            {"hidden_dim": "extent K.", "intermediate_dim": "extent N.", "activation": 'one of "silu", "gelu".'},
+            {},
+            {
+                f"{which}_weight": "T[intermediate_dim, hidden_dim], at first uniform within 1 / sqrt(hidden_dim) of 0."
+                for which in ("gate", "up")
+            },
+        ),
+        (
+            "Coded",
+            "x with the sign that codes have.",
+            {"n": "extent N.", "flip": "bool.", "scale": "whether there is the parameter `scale`."},
+            {},
+            {"codes": "i8[n], at first 1.", "scale": "f32[n], at first 0.5."},
+        ),
+    ],
+)
+def test_help_tells_of_arguments_attributes_and_weights(
+    modules: SimpleNamespace,
+    name: str,
+    doc: str,
+    arguments: dict[str, str],
+    attributes: dict[str, str],
+    weights: dict[str, str],
+) -> None:
+    first, told, *sections = (inspect.getdoc(getattr(modules, name)) or "").split("\n\n")
+    found = {heading: _entries(text) for heading, _, text in (section.partition(":\n") for section in sections)}
+    dtype = {} if name == "Coded" else {"dtype": "of the parameters; PyTorch's default when None."}
+    assert f"`{name.lower()}`" in first
+    assert told == doc
+    assert found["Args"] == arguments | ALWAYS | dtype
+    assert found.get("Attributes", {}) == attributes
+    assert found["Parameters"] == weights
+    assert "ShapeMismatchError" in next(iter(found["Raises"]))
+
+
+def _entries(text: str) -> dict[str, str]:
+    joined = text.replace("\n        ", " ")
+    return dict(line.strip().split(": ", 1) for line in joined.splitlines())
+
+
 def _bare(function: Any) -> str:
     """A signature without annotations."""
     found = inspect.signature(function)

@@ -11,7 +11,9 @@ import pytest
 import torch
 from triton.runtime.errors import OutOfResources
 
+from fusec.runtime import Buffer, Plan, allocate
 from fusec.runtime import launch as launching
+from fusec.runtime import plan as planning
 from fusec.runtime.launch import Launch, Launcher, fits, is_watched
 
 PLACES = {"x_ptr": 2, "y_ptr": 0, "eps": 3}
@@ -180,3 +182,37 @@ def test_a_kernel_fits_without_spills_and_within_its_registers() -> None:
         False,
         False,
     ]
+
+
+def test_a_plan_passes_addresses_once_its_kernels_are_compiled() -> None:
+    """Those of tensors, of what it allocates, and numbers; each call allocates anew."""
+    kernel = Kernel({2: (0, 0)})
+    kernel.arg_names = ("x_ptr", "y_ptr", "sum_ptr", "eps", "N", "BLOCK")
+    launch = Launch(kernel, (3, 2), {"N": 100, "BLOCK": 128}, ({"num_warps": 2},))
+    buffers = [Buffer((4,), torch.float32), Buffer((2, 3), torch.float64)]
+    plan = Plan(
+        "op",
+        torch.device("cuda", 0),
+        tensors=("x",),
+        scalars=("eps",),
+        outputs={"y": buffers[0]},
+        scratch={"sum": buffers[1]},
+        launches=[launch],
+    )
+    made: list[torch.Tensor] = []
+
+    def empty(shape: Any, strides: Any, dtype: Any, device: Any) -> torch.Tensor:
+        assert device == torch.device("cuda", 0)
+        made.append(torch.empty_strided(shape, strides, dtype=dtype))
+        return made[-1]
+
+    x = torch.zeros(4)
+    stream = mock.patch.object(planning, "_current_stream", return_value=7)
+    with mock.patch.object(allocate, "empty", side_effect=empty), stream:
+        first, second = plan((x,), (0.5,)), plan((x,), (0.75,))
+    assert first is made[0]
+    assert second is made[2]
+    assert [(each.shape, each.dtype) for each in made] == [((4,), torch.float32), ((2, 3), torch.float64)] * 2
+    assert [*map(type, kernel.first[0][1])] == [torch.Tensor] * 3 + [float, int, int]
+    addresses = [each.data_ptr() for each in (x, *made[2:])]
+    assert kernel.launched == [(3, 2, 1, 7, "function", "packed", None, None, None, *addresses, 0.75, 100, 128)]
