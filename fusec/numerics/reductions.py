@@ -8,6 +8,7 @@ from math import inf, prod
 import torch
 from torch import Tensor
 
+from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import Axis, union, without
 from fusec.numerics.accumulation import EACH, THREADS, Adder, is_long
 from fusec.numerics.interval import Interval, together
@@ -25,7 +26,8 @@ def reduce_interval(op: str, terms: Interval, dims: list[int], precision: Precis
     if not dims:
         return terms
     value = reduction(op, terms.value, dims)
-    if op in ("amax", "amin"):
+    own = REDUCTIONS[op]
+    if own.picks:
         if terms.is_exact:
             return Interval.exact(value)
         result = Interval(value, reduction(op, terms.low, dims), reduction(op, terms.high, dims))
@@ -35,7 +37,7 @@ def reduce_interval(op: str, terms: Interval, dims: list[int], precision: Precis
     total = _sum(terms, dims, precision)
     if random and precision is F32:
         total = _random_sum(total, terms, dims)
-    if op == "sum":
+    if not own.averages:
         return Interval(value, total.low, total.high)
     count = _count(terms.value, dims)
     return rounded(Interval(value, total.low / count, total.high / count), MEAN, precision)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
+from fusec.ir.ops import ELEMENTWISE, REDUCTIONS, ReduceOp
 from fusec.ir.traits import Result
 from fusec.ir.types import Kind
 from fusec.reference.rounding import MEANING_DTYPES
@@ -117,16 +117,17 @@ def elementwise(op: str, args: tuple[Tensor, ...]) -> Tensor:
 
 def reduction(op: str, values: Tensor, dims: list[int]) -> Tensor:
     """`op` of `values` over the dimensions `dims`; over no elements its identity, and NaN for a mean."""
-    if op == "mean":
+    own = REDUCTIONS[op]
+    if own.averages:
         values = values.to(torch.float64)
-    if op in ("amax", "amin") and any(values.shape[dim] == 0 for dim in dims):
+    if own.picks and any(values.shape[dim] == 0 for dim in dims):
         kept = [size for dim, size in enumerate(values.shape) if dim not in dims]
-        return values.new_full(kept, _identity(op, values.dtype))
+        return values.new_full(kept, _identity(own, values.dtype))
     return REDUCTION_MEANING[op](values, dims) if dims else values
 
 
-def _identity(op: str, dtype: torch.dtype) -> float | int:
+def _identity(op: ReduceOp, dtype: torch.dtype) -> float | int:
     if dtype == MEANING_DTYPES[Kind.REAL]:
-        return REDUCTIONS[op].identity
+        return op.identity
     limits = torch.iinfo(dtype)
-    return limits.min if op == "amax" else limits.max
+    return limits.min if op.identity < 0 else limits.max

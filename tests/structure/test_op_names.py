@@ -1,4 +1,4 @@
-"""No pass, no printer and no rule of the runtime knows an operation by name: what it asks of one is a trait.
+"""No pass, no printer, no rule of the runtime knows an operation by name: what it asks of one is a trait.
 
 To write an operation (`Elementwise("mul", ...)`) is no question, and a spelling is no decision.
 """
@@ -15,7 +15,7 @@ import fusec
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 
 ROOT = Path(fusec.__file__).parent
-FOLDERS = ("passes", "codegen", "runtime")
+FOLDERS = ("ir", "passes", "codegen", "runtime", "reference", "numerics")
 OPS = {*ELEMENTWISE, *REDUCTIONS}
 
 GIVEN_BY_NAME = {
@@ -24,10 +24,19 @@ GIVEN_BY_NAME = {
     "passes/graph/elaborate/dims.py": "a product, a sum and a quotient of axes",
     "passes/graph/elaborate/expressions.py": "the sign before a literal",
     "passes/graph/elaborate/scope.py": "a product, a sum and a quotient of axes",
+    "ir/ops.py": "the sign in front of an operation",
+    "ir/advice.py": "what to write instead of each operation",
+    "ir/reserved.py": "words of Python",
     "codegen/triton.py": "what each operation is called in Triton",
+    "reference/meaning.py": "what each operation is in PyTorch",
+    "reference/emit/spelling.py": "what each operation is called in PyTorch",
+    "reference/emit/prelude.py": "words of Python",
+    "reference/emit/names.py": "words of Python",
+    "numerics/operations.py": "what each operation makes of intervals",
+    "numerics/precision.py": "how far each operation may be off",
     "runtime/device.py": "functions of a kernel, which are called like operations",
 }
-"""What the language itself, or Triton, gives by name."""
+"""What the language itself, Triton or PyTorch gives by name, and tables with an entry for every operation."""
 
 
 def questions(tree: ast.AST) -> Iterator[int]:

@@ -27,7 +27,7 @@ from fusec.reference.emit.values import Value, aligned
 
 def apply(context: Context, op: str, args: list[Value], type: ValueType) -> Value:
     """`op` on `args`, which come in any kind and layout; on Python numbers alone it stays a Python number."""
-    numbers = args[1:] if op == "where" else args
+    numbers = args[ELEMENTWISE[op].numbers]
     real = ELEMENTWISE[op].result is Result.REAL or any(arg.kind is Kind.REAL for arg in numbers)
     args = args[: len(args) - len(numbers)] + [
         arg.of_kind(Kind.REAL if real and arg.kind is not Kind.BOOL else arg.kind, context) for arg in numbers
@@ -73,7 +73,7 @@ def _on_tensors(context: Context, op: str, args: list[Value]) -> Text:
         case Function(name):
             if name.startswith("."):
                 return args[0].text.then(f"{name}()")
-            if op == "where":
+            if ELEMENTWISE[op].selects:
                 return _where(context, args)
             return call(name, *(arg.text.code for arg in args))
         case _:

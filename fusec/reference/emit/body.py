@@ -18,6 +18,7 @@ from fusec.ir.expressions import (
     operands,
 )
 from fusec.ir.graph import Node, Output, Scatter, TensorParam
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Kind, union, without
 from fusec.reference.emit.context import Context
 from fusec.reference.emit.expressions import cast, expression
@@ -240,7 +241,7 @@ class Body:
         """Whether all readers can do with a Python number: arithmetic with a tensor that has all their axes."""
         for reader in self.readings.readers[number]:
             node = self._node(reader)
-            if not isinstance(node.expr, Elementwise) or node.expr.op not in ("add", "sub", "mul", "div"):
+            if not isinstance(node.expr, Elementwise) or not ELEMENTWISE[node.expr.op].is_rational:
                 return False
             others = [self._node(arg).type.axes for arg in node.expr.args if arg != number]
             if not others or not others[0] or without(node.type.axes, others[0]):
