@@ -17,7 +17,7 @@ from fusec.ir.statements import AxisIndex, Cut, Let, Name, Statement
 ORDER = frozenset({"pid", "blocks", "block", "row", "row_mask"})
 """Variables of templates whose programs take rows, and blocks of them."""
 
-TILE = frozenset({"sides", "blocks", "tile", "first", "group", "side", "block", "row", "row_mask"})
+TILE = frozenset({"tiles_m", "tiles_n", "tile", "first", "group", "tile_m", "tile_n", "row", "row_mask"})
 """Variables of templates whose programs take tiles of the output."""
 
 

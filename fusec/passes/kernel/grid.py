@@ -28,8 +28,10 @@ from fusec.passes.kernel.blocks import block_sizes, block_text, even_name, fitti
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.target import Target
 
-SPLIT, BLOCK, SIDE, COLUMN, START = (Name(text, (), Kind.INT) for text in ("split", "block", "side", "column", "start"))
-"""What templates call the share, the block and the tile that a program has, and where a step begins."""
+SPLIT, BLOCK, TILE_M, TILE_N, COLUMN, START = (
+    Name(text, (), Kind.INT) for text in ("split", "block", "tile_m", "tile_n", "column", "start")
+)
+"""What templates call the share, the block or the tile that a program has, half of a tile, and where a step begins."""
 
 
 class Grid:
@@ -103,9 +105,9 @@ class Grid:
             if axis not in axes and known_extent(axis, self._known) != 1
         ]
         if self._stage.side is not None and self._stage.side not in axes:
-            guards.append(IsZero(SIDE))
+            guards.append(IsZero(TILE_M))
         if self._stage.block is not None and self._stage.block not in axes:
-            guards.append(IsZero(BLOCK))
+            guards.append(IsZero(BLOCK if self._stage.side is None else TILE_N))
         return tuple(guards)
 
     def first_programs(self, store: Store) -> FirstPrograms | None:
@@ -162,19 +164,19 @@ class Grid:
         """Where along each axis of a tensor map a step begins."""
         block = self._stage.block
         assert block is not None
-        known = {block: Corner(BLOCK, self.width_of(block)), self._stage.stream[-1]: Corner(START)}
+        known = {block: Corner(TILE_N, self.width_of(block)), self._stage.stream[-1]: Corner(START)}
         return self._corner(axes, scope, known)
 
     def write_to(self, axes: tuple[Axis, ...], scope: Scope) -> tuple[Corner, ...]:
         """Where along each axis of a tensor map a tile that is made begins."""
         block = self._stage.block
         assert block is not None
-        return self._corner(axes, scope, {block: Corner(COLUMN if self._is_halved else BLOCK, self.size_of(block))})
+        return self._corner(axes, scope, {block: Corner(COLUMN if self._is_halved else TILE_N, self.size_of(block))})
 
     def _corner(self, axes: tuple[Axis, ...], scope: Scope, known: dict[Axis, Corner]) -> tuple[Corner, ...]:
         side = self._stage.side
         assert side is not None
-        known = known | {side: Corner(SIDE, self.size_of(side))}
+        known = known | {side: Corner(TILE_M, self.size_of(side))}
         return tuple(known[axis] if axis in known else Corner(scope.index(axis), wide=True) for axis in axes)
 
     def width_of(self, axis: Axis) -> str:
