@@ -58,6 +58,18 @@ def parting_kernel(x_ptr, y_ptr, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def dealt_kernel(x_ptr, y_ptr, SPLITS: tl.constexpr, BLOCK: tl.constexpr):
+    """Every program begins elsewhere; most go round as often."""
+    split = tl.program_id(0) % SPLITS
+    total = tl.zeros([BLOCK], tl.float32)
+    for step in range(split, tl.num_programs(0) // 3, SPLITS):
+        total += tl.load(x_ptr + step * BLOCK + tl.arange(0, BLOCK)) * step
+    for step in range(tl.program_id(0) + 3, tl.program_id(0), -1):
+        total -= step
+    tl.store(y_ptr + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), total)
+
+
+@triton.jit
 def one_by_one_kernel(x_ptr, y_ptr, OPERATION: tl.constexpr, BLOCK: tl.constexpr):
     at = tl.program_id(0)
     place = at * BLOCK + tl.arange(0, BLOCK)
@@ -89,6 +101,7 @@ KERNELS: dict[str, tuple[Callable[..., object], tuple[int, ...], dict[str, objec
     "row": (softmax_kernel, (PROGRAMS, 64), {"COLUMNS": 64}),
     "tile": (tile_kernel, (PROGRAMS, 16, 32), {"ROWS": 16, "COLUMNS": 32}),
     "parting": (parting_kernel, (PROGRAMS, 8), {"BLOCK": 8}),
+    "dealt": (dealt_kernel, (PROGRAMS, 8), {"SPLITS": 7, "BLOCK": 8}),
     "scan": (one_by_one_kernel, (PROGRAMS, 8), {"OPERATION": "scan", "BLOCK": 8}),
     "atomic": (one_by_one_kernel, (PROGRAMS, 8), {"OPERATION": "atomic", "BLOCK": 8}),
 }
@@ -115,12 +128,14 @@ def test_programs_of_three_axes_know_their_places() -> None:
     assert torch.equal(y.view(-1, 3), wanted.int())
 
 
-def test_what_all_programs_do_alike_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "times"), [("row", 3), ("dealt", 5)])
+def test_what_programs_do_alike_runs_once(name: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once per group; a group of which some programs go round once more than others is two."""
     ran = []
     stored = abreast.Builder.create_masked_store
     monkeypatch.setattr(abreast.Builder, "create_masked_store", lambda *args: (ran.append(1), stored(*args)))
-    result("row", in_order)
-    assert len(ran) == 3
+    result(name, in_order)
+    assert len(ran) == times
 
 
 def test_of_several_values_for_one_place_the_last_program_has_its_own() -> None:

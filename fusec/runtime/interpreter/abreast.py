@@ -7,7 +7,7 @@ that is not, the programs part: what they have stored is taken back, and those o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -95,6 +95,24 @@ def agreed(data: Array) -> Any:
     if numbers.size > 1 and (numbers != numbers[0]).any():
         raise PartedError(numbers)
     return numbers[0].item()
+
+
+def rounds(*bounds: Any) -> Iterable[Any]:
+    """`range`. Where the programs begin at different numbers and go round as often, it gives scalars of theirs."""
+    plain = [bound.value if isinstance(bound, tl.constexpr) else bound for bound in bounds]
+    scalars = [bound for bound in plain if isinstance(bound, tl.tensor)]
+    numbers = [bound.handle.data.astype(np.int64) if isinstance(bound, tl.tensor) else bound for bound in plain]
+    if not lead() or not any(np.size(each) > 1 and (each != each[0]).any() for each in numbers):
+        return range(*plain)
+    start, stop, step = (0, *numbers, 1) if len(numbers) == 1 else (*numbers, 1)[:3]
+    count = agreed(np.maximum(-((start - stop) // step), 0))
+    kind = max((scalar.dtype for scalar in scalars), key=lambda dtype: dtype.primitive_bitwidth)
+    first = np.broadcast_to(start, np.broadcast_shapes(*map(np.shape, numbers)))
+    return (tl.tensor(_integer(first + place * step, kind), kind) for place in range(count))
+
+
+def _integer(numbers: Array, kind: tl.dtype) -> Any:
+    return Handle(numbers.astype(stock._get_np_dtype(kind)), kind)
 
 
 def _program_id(builder: Any, axis: int) -> Any:
