@@ -73,6 +73,9 @@ class Observer(Protocol):
         """The launch is over."""
 
 
+ONE_BY_ONE = 16
+"""Programs that run one by one where an order is asked for; those behind them run side by side, in that order."""
+
 running = RLock()
 """Held by the thread that runs a kernel."""
 
@@ -136,14 +139,16 @@ def _run(
     stock.interpreter_builder.set_grid_dim(*grid)
     programs = order(grid[0] * grid[1] * grid[2])
     positions = [(at % grid[0], at // grid[0] % grid[1], at // (grid[0] * grid[1])) for at in programs]
-    # Any other order is asked for to be seen. Boxes are for one program at a time.
-    one_by_one = sorted(programs) != list(programs) or any(map(_is_box, arguments.values()))
+    if any(map(_is_box, arguments.values())):
+        alone = len(positions)  # boxes are for one program at a time
+    else:
+        alone = 0 if sorted(programs) == list(programs) else ONE_BY_ONE
     with (
         np.errstate(all="ignore"),
         mock.patch.object(stock.InterpretedFunction, "__call__", _call),
         _naming(kernel, "range", abreast.rounds),
     ):
-        left = [[position] for position in positions] if one_by_one else abreast.groups(positions)
+        left = [*([position] for position in positions[:alone]), *abreast.groups(positions[alone:])]
         left.reverse()
         while left:
             group = left.pop()
