@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from typer.testing import CliRunner
 
 import fusec
+from fusec.cli import application
 from fusec.codegen import package
 from fusec.codegen.package import PackageError, require_place, write
 from fusec.diagnostics import Source, SpecError
@@ -40,9 +42,12 @@ def test_a_stray_character_is_told_by_check_and_by_build(char: str, form: str) -
     told[0].encode()
 
 
-def shell(*arguments: str | bytes | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "fusec", *arguments]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+def told(*arguments: str, codes: tuple[int, ...]) -> None:
+    """Hold a command to one of some exit codes and an error in words."""
+    result = CliRunner().invoke(application(arguments), arguments)
+    assert result.exit_code in codes, result.stderr
+    assert "error: " in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.fixture
@@ -61,11 +66,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize(
-    "specs", ["pipes", "pipes/p.fuse", "/dev/zero", "endless.fuse", "loop", "loop.fuse", "odd", "/dev/null", "/proc"]
+    "specs", ["pipes", "pipes/p.fuse", "/dev/zero", "endless.fuse", "loop", "loop.fuse", "/dev/null", "/proc"]
 )
-def test_specs_that_are_no_files_are_told(folder: Path, specs: str) -> None:
-    result = shell("check", specs, folder=folder)
+def test_specs_that_are_no_files_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch, specs: str) -> None:
+    monkeypatch.chdir(folder)
+    told("check", specs, codes=(1, 2))
+
+
+def test_a_name_that_is_no_text_is_told(folder: Path) -> None:
+    """In a process of its own: what a terminal takes is what its standard error makes of it."""
+    words = [sys.executable, "-m", "fusec", "check", "odd"]
+    result = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode in (1, 2), result.stderr
     assert "error: " in result.stderr
 
@@ -85,11 +98,11 @@ def test_a_file_that_never_ends_is_no_file_to_use(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("out", ["/proc/x", "/proc/x/y", "/dev/null/x", "loop/x", "loop", "specs/f.fuse/x", "/"])
-def test_a_place_that_cannot_be_written_is_told_before_anything_is_compiled(folder: Path, out: str) -> None:
-    result = shell("build", "specs", "--out", out, "--target", "none", folder=folder)
-    assert result.returncode == 5, result.stderr
-    assert "error: " in result.stderr
-    assert "Traceback" not in result.stderr
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_compiled(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(folder)
+    told("build", "specs", "--out", out, "--target", "none", codes=(5,))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="no place is closed to root")
