@@ -35,7 +35,7 @@ def tile_kernel(x_ptr, y_ptr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     at = tl.program_id(0)
     place = tl.arange(0, ROWS)[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     x = tl.load(x_ptr + at * ROWS * COLUMNS + place)
-    product = tl.dot(x, tl.trans(x), input_precision="ieee")
+    product = tl.dot(x, tl.trans(x), input_precision="ieee") + tl.dot(x, x.T, input_precision="ieee")
     first, second = tl.split(tl.reshape(x, (ROWS, COLUMNS // 2, 2)))
     turned = tl.reshape(tl.join(-second, first), (ROWS, COLUMNS))
     total = tl.sum(x, 1)[:, None] + tl.max(turned, 0, keep_dims=True) + tl.sum(product)

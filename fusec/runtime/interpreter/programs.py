@@ -115,6 +115,8 @@ def launcher(order: Order = in_order, observer: Observer | None = None) -> Calla
         if observer:
             observer.begin(executor.fn.__name__)
         scope = stock._patch_lang(_EVERYTHING)
+        # Triton's turns all dimensions round, also that of programs side by side.
+        scope.set_attr(tl.core.tensor, "T", property(tl.trans))
         try:
             bound = inspect.getcallargs(executor.fn, *args, **kwargs)
             bound = {name: _argument(executor, observer, name, value) for name, value in bound.items()}
