@@ -1,113 +1,108 @@
-"""Which plans an op takes, decided from outside: by limits on the extents of each, and by the names of plans.
+"""Plans forced from outside, by name, and the small chips on which calls of a few elements take many steps.
 
-This is the one place that knows how to reach every plan of a generated file.
+Verification, the resource gate and tests reach every plan of a generated file by these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from types import ModuleType
-from unittest import mock
 
 from fusec.ir.plan import Shape
-from fusec.runtime import Op, dots, tiles
-from fusec.runtime.tuned import Way
-from fusec.runtime.ways import Ways, forced
+from fusec.ir.program import Program
+from fusec.runtime import Chip, Op
 
+NEVER = 1 << 60
+"""More than any call has, of multiplications, positions or programs."""
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Values for the constants of `fusec.runtime.tiles` and `fusec.runtime.dots` that decide between plans."""
+SMALL = Chip(
+    short_row=16,
+    small_row=1 << 20,
+    resident_row=1 << 20,
+    live_words=1 << 22,
+    chunk=64,
+    few_rows=2,
+    long_row=64,
+    tile=64,
+    most_splits=4,
+    library_work=NEVER,
+    tma_work=NEVER,
+    skinny=0,
+    most_again=NEVER,
+)
+"""A chip of small tiles, whose rules leave everything to kernels that compute all of an output at once."""
 
-    SHORT_ROW: int
-    SMALL_ROW: int
-    RESIDENT_ROW: int
-    CHUNK: int
-    FEW_ROWS: int
-    LONG_ROW: int
-    MOST_SPLITS: int = 4
-    TILE: int = 64
-    HELD: int = 1 << 22
-    LIBRARY_WORK: int = 1 << 60
-    STEPS_WORK: int = 1 << 60
-    FEW: int = 0
-    MOST_AGAIN: int = 1 << 60
-    SHARED: int = 48
-    STEP: int = 256
-    VECTOR_MATRIX: int = 1 << 25
-
-
-LIMITS: dict[str, Limits] = {
-    "rows": Limits(SHORT_ROW=1 << 20, SMALL_ROW=1 << 20, RESIDENT_ROW=1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64),
-    "resident": Limits(SHORT_ROW=0, SMALL_ROW=1 << 20, RESIDENT_ROW=1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64),
-    "streamed": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=64, FEW_ROWS=0, LONG_ROW=0, HELD=0),
-    "split": Limits(SHORT_ROW=0, SMALL_ROW=0, RESIDENT_ROW=0, CHUNK=16, FEW_ROWS=1 << 20, LONG_ROW=0, HELD=0),
-    "library": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, LIBRARY_WORK=0),
-    "boxed": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, STEPS_WORK=0, VECTOR_MATRIX=-1),
-    "few": Limits(16, 1 << 20, 1 << 20, CHUNK=64, FEW_ROWS=2, LONG_ROW=64, FEW=1 << 60, SHARED=1 << 10, STEP=16),
+CHIPS: dict[str, Chip] = {
+    "rows": replace(SMALL, short_row=1 << 20),
+    "resident": replace(SMALL, short_row=0),
+    "row_loop": replace(SMALL, short_row=0, small_row=0, resident_row=0, few_rows=0, long_row=0, live_words=0),
+    "split_rows": replace(
+        SMALL, short_row=0, small_row=0, resident_row=0, chunk=16, few_rows=1 << 20, long_row=0, live_words=0
+    ),
+    "library": replace(SMALL, library_work=0),
+    "tma": replace(SMALL, tma_work=0, gemv_matrix=-1),
+    "swap_ab": replace(SMALL, skinny=NEVER, few_tiles=1 << 10, step=16),
 }
-"""For each shape of plan, limits under which the launcher takes it wherever the op has it.
+"""For each kind of plan a chip whose rules take it wherever an op has it.
 
-Under "few", tiles of more than one step are shared by several programs, the others are not. Under "boxed", one row is
-multiplied in boxes as well; whether the copy engine can move its operands is for the call to say.
+Under "swap_ab", tiles of more than one step are shared by several programs, the others are not. Under "tma", one row is
+multiplied by TMA as well; whether that can move its operands is for the call to say.
 """
 
-ROWS = {
-    **{shape: LIMITS[shape] for shape in ("rows", "resident", "streamed", "split")},
-    "apart": replace(LIMITS["rows"], RESIDENT_ROW=0, SMALL_ROW=0),
-    "blocked": replace(LIMITS["resident"], RESIDENT_ROW=0),
+_ROWS = {
+    **{name: CHIPS[name] for name in ("rows", "resident", "row_loop", "split_rows")},
+    "apart": replace(CHIPS["rows"], resident_row=0, small_row=0),
+    "elementwise": replace(CHIPS["resident"], resident_row=0),
 }
-"""How rows are computed; "apart" and "blocked" are for outputs, and tiles, that could go together but need not."""
+"""How rows are computed; "apart" and "elementwise" are for outputs, and tiles, that could go together but need not."""
 
-_OF_DOTS = {"LIBRARY_WORK", "STEPS_WORK", "FEW", "MOST_AGAIN", "SHARED", "STEP", "VECTOR_MATRIX"}
+
+def reaches(kind: str, program: Program) -> bool:
+    """Whether an op has plans that a chip of `CHIPS` is for."""
+    match kind:
+        case "library":
+            return bool(program.chains)
+        case "tma":
+            return any(chain.boxed for chain in program.chains)
+        case "swap_ab":
+            return any(plan.plan.shape is Shape.SWAPPED for plan in program.plans)
+        case _:
+            return True
 
 
 @contextmanager
-def limited(module: ModuleType, limits: Limits) -> Iterator[None]:
-    """Within, the ops of the generated `module` choose their plans by `limits`; plans made before are forgotten."""
-    ops = [value for value in vars(module).values() if isinstance(value, Op)]
-    of_dots = {name: value for name, value in asdict(limits).items() if name in _OF_DOTS}
-    of_tiles = {name: value for name, value in asdict(limits).items() if name not in _OF_DOTS}
-    with mock.patch.multiple(tiles, **of_tiles), mock.patch.multiple(dots, **of_dots):
-        for op in ops:
-            op.forget()
-        try:
-            yield
-        finally:
-            for op in ops:
-                op.forget()
+def on_chip(module: ModuleType, chip: Chip) -> Iterator[None]:
+    """Within, the ops of a generated `module` choose their plans for this chip; plans made before are forgotten."""
+    with ExitStack() as stack:
+        for op in vars(module).values():
+            if isinstance(op, Op):
+                stack.enter_context(op.forced(chip=chip))
+        yield
 
 
 @dataclass(frozen=True, slots=True)
 class Forcing:
-    """How plans are chosen: by `limits` of rows and, for products, a `plan` by its name; else as the launcher does."""
+    """How plans are chosen: a `plan` by its name, the rest for a `chip`; else as calls of users do."""
 
-    limits: Limits | None = None
     plan: str | None = None
+    chip: Chip | None = None
 
     @property
-    def shape(self) -> str:
+    def kind(self) -> str:
         """What calls are drawn for."""
-        return "boxed" if self.plan == Shape.PERSISTENT.value else "rows"
+        return "tma" if self.plan is not None and self.plan.endswith("tma") else "rows"
+
+    def of(self, op: Op) -> AbstractContextManager[None]:
+        """Within, an op chooses its plans this way."""
+        return op.forced(self.plan, self.chip)
 
 
-def forcings(module: ModuleType, op: Op, **sizes: int) -> list[Forcing]:
-    """Ways to choose that, together, reach all plans of an op that anything reaches; `sizes` replace some limits."""
-    named = [
-        plan for ways in vars(module).values() if isinstance(ways, Ways) and ways.op == op.name for plan in ways.plans
-    ]
+def forcings(op: Op, **sizes: int) -> list[Forcing]:
+    """Ways to choose that, together, reach all plans of an op that anything reaches; `sizes` replace those of chips."""
     # Tiles of few rows are shared by several programs where the loop has several steps.
-    shared = {"SHARED": 1 << 10, "STEP": 16, **sizes}
-    return [Forcing(replace(limits, **shared), plan) for plan in (None, *named) for limits in ROWS.values()]
-
-
-@contextmanager
-def taking(module: ModuleType, op: Op, way: Forcing) -> Iterator[None]:
-    """Within, an op chooses its plans this way."""
-    if way.limits is None:
-        yield
-        return
-    with limited(module, way.limits), forced(op, Way(way.plan) if way.plan else None):
-        yield
+    own = {"few_tiles": 1 << 10, "step": 16, **sizes}
+    small = replace(SMALL, **own)
+    chips = [replace(chip, **own) for chip in _ROWS.values()]
+    return [*(Forcing(None, chip) for chip in chips), *(Forcing(name, small) for name in op.reaching_names)]

@@ -6,6 +6,7 @@ import sympy
 
 from fusec.codegen.signature import dims_text, dtype_options, literal, sequence
 from fusec.codegen.wrap import LIMIT
+from fusec.ir.arguments import LEAD, extent_names, has_lead
 from fusec.ir.divisions import divisions
 from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import SIZE, ChoiceParam, DimParam, DTypeParam, Graph, Solve, TensorParam
@@ -14,34 +15,10 @@ from fusec.ir.repeat import repeated
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis, Dim, DTypeVar, Lead, Storage, product_extent
 
-LEAD = "lead"
-"""The Python name of the sizes of `...`."""
-
-
-def has_lead(dims: tuple[Dim, ...]) -> bool:
-    """Whether a layout begins with `...`."""
-    return any(dim == (Lead(),) for dim in dims)
-
 
 def squeezed(graph: Graph) -> tuple[str, ...]:
     """The tensors whose size-1 dimensions may be dropped where they have too many."""
     return tuple(tensor.name for tensor in graph.tensors if not has_lead(tensor.dims))
-
-
-def extent_names(graph: Graph) -> tuple[str, ...]:
-    """What `_extents` returns: the sizes of `...`, every extent, the dtype of every type variable."""
-    lead = (LEAD,) if any(has_lead(tensor.dims) for tensor in graph.tensors) else ()
-    return (*lead, *(solve.name for solve in graph.solves), *(variable.name for variable in graph.variables))
-
-
-def settings(graph: Graph) -> tuple[str, ...]:
-    """The parameters besides tensors that a plan depends on: choices and extents."""
-    return tuple(param.name for param in graph.params if isinstance(param, ChoiceParam | DimParam | DTypeParam))
-
-
-def layout_arguments(graph: Graph) -> tuple[str, ...]:
-    """The parameters a plan depends on, tensors first; run-time scalars are not among them."""
-    return (*(tensor.name for tensor in graph.tensors), *settings(graph))
 
 
 def extents_lines(graph: Graph, face: Graph) -> list[str]:

@@ -9,19 +9,22 @@ from textwrap import fill
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusec import __version__
-from fusec.codegen.checks import extent_names, extents_lines, layout_arguments, outputs_lines, settings
+from fusec.codegen.checks import extents_lines, outputs_lines
 from fusec.codegen.header import summary
+from fusec.codegen.host_table import classes, table_lines
 from fusec.codegen.kernels import KernelView, kernel_views
-from fusec.codegen.launcher import plan_lines, scalar_names
 from fusec.codegen.module import ModuleView, conversion, module_view
 from fusec.codegen.names import FileNames, OpNames, respelled, words
 from fusec.codegen.package import SPEC
 from fusec.codegen.prepare import prepared_lines
 from fusec.codegen.signature import documentation, literal, parameter, quoted, returns, schema, sequence
-from fusec.codegen.ways import choosing, plan_names
 from fusec.codegen.wrap import LIMIT, wrapped
+from fusec.ir.arguments import extent_names, layout_arguments, scalar_names, settings
 from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.program import Program
+from fusec.ir.host import with_names
+from fusec.ir.program import HostTable, Program
+from fusec.ir.sizes import size_text, symbols_in
+from fusec.passes.host.table import PREPARE, SIZES
 
 SCHEMA_WIDTH = 112
 """Characters of a schema in one line: what is left of the page beside quotes and indentation."""
@@ -44,8 +47,8 @@ class OpView:
     prepared: tuple[str, ...]
     extents: tuple[str, ...]
     outputs: tuple[str, ...]
-    plan: tuple[str, ...]
-    ways: tuple[str, ...]
+    sizes: tuple[str, ...]
+    plans: tuple[str, ...]
     registration: tuple[str, ...]
     modules: tuple[ModuleView, ...]
 
@@ -69,7 +72,7 @@ def emit(
         spec_mark=SPEC,
         spec_hash=spec_hash,
         docstring=quoted(summary(programs)),
-        imports=_import_lines(views, names.imports),
+        imports=_import_lines(views, names.imports, set().union(*(classes(_table(p).plans) for p in programs))),
         exports=wrapped(f"__all__ = [{', '.join(sorted(map(literal, public)))}]"),
         ops=views,
     )
@@ -104,8 +107,8 @@ def _op_view(
         prepared=_fitted(prepared_lines(program.once, names), imports) if program.once else (),
         extents=_fitted(extents_lines(spelled, graph), imports),
         outputs=_fitted(outputs_lines(spelled), imports),
-        plan=_fitted(plan_lines(program, names), imports),
-        ways=tuple(_ways(program, names, imports["Ways"], spec_hash)),
+        sizes=tuple(_sizes_lines(program, names)),
+        plans=tuple(_plans_lines(program, names, imports, spec_hash)),
         registration=tuple(_registration(graph, names, imports["Op"], constants)),
         modules=tuple(module_view(module, graph, imports) for module in graph.modules),
     )
@@ -139,34 +142,47 @@ def _registration(graph: Graph, names: OpNames, op: str, constants: Mapping[str,
     yield f"    tensors={len(graph.tensors)},"
     if scalar_names(graph):
         yield f"    scalars={len(scalar_names(graph))},"
-    yield from (f"    {part}={getattr(names, part)}," for part in ("extents", "outputs", "plan"))
+    yield from (f"    {part}={getattr(names, part)}," for part in ("extents", "outputs", "plans"))
     if graph.overloads:
         # They may stand below.
         yield from wrapped(f"    overloads=lambda: {sequence(constants[name] for name in graph.overloads)},")
     yield ")"
 
 
-def _ways(program: Program, names: OpNames, ways: str, spec_hash: str) -> Iterator[str]:
-    """The statement that finds the tables of an op with a choice of plans."""
-    about = choosing(program.graph)
-    if about is None:
+def _table(program: Program) -> HostTable:
+    assert program.table is not None
+    return program.table
+
+
+def _sizes_lines(program: Program, names: OpNames) -> Iterator[str]:
+    """The function of sizes that are no plain extents."""
+    computed = _table(program).computed
+    if not computed:
         return
-    yield f"{names.ways} = {ways}("
-    yield f"    {literal(program.graph.name)},"
-    yield "    __file__,"
-    yield f"    spec={literal(spec_hash)},"
-    yield f"    case={sequence(map(literal, about.case))},"
-    yield f"    plans={sequence(map(literal, plan_names(program)))},"
-    yield ")"
+    given = [name for name in extent_names(program.spelled) if name in symbols_in([value for _, value in computed])]
+    yield from wrapped(f"def {names.sizes}({', '.join(given)}):")
+    yield '    """What is computed of extents, by the keys of the table."""'
+    entries = (f"{literal(key)}: {size_text(value)}" for key, value in computed)
+    yield from wrapped(f"    return {{{', '.join(entries)}}}")
 
 
-def _import_lines(views: tuple[OpView, ...], imports: Mapping[str, str]) -> list[str]:
-    bodies = [body for view in views for body in (view.call, view.prepared, view.extents, view.outputs, view.plan)]
+def _plans_lines(program: Program, names: OpNames, imports: Mapping[str, str], spec_hash: str) -> list[str]:
+    """The statement that makes the table."""
+    plans = _table(program).plans
+    if plans.tuned is not None:
+        plans = replace(plans, tuned=replace(plans.tuned, spec=spec_hash))
+    own = with_names(plans, {SIZES: names.sizes, PREPARE: names.prepared})
+    return table_lines(f"{names.plans} = ", own, imports)
+
+
+def _import_lines(views: tuple[OpView, ...], imports: Mapping[str, str], tables: set[str]) -> list[str]:
+    """The imports of a file whose `tables` are made of these classes."""
+    bodies = [body for view in views for body in (view.call, view.prepared, view.extents, view.outputs)]
     bodies += [kernel.body for view in views for kernel in view.kernels]
-    bodies += [view.ways for view in views]
     classes = [body for view in views for module in view.modules for body in (module.init, module.reset)]
-    used = words(line for body in bodies for line in body) | {imports["Op"]}
+    used = words(line for body in bodies for line in body) | {imports["Op"]} | {imports[name] for name in tables}
     used |= words(line for body in classes for line in body) - {"device"}  # an argument of constructors
-    names = [name if name == given else f"{name} as {given}" for name, given in imports.items() if given in used]
+    ordered = sorted(imports.items(), key=lambda name: (name[0].islower(), name[0]))
+    names = [name if name == given else f"{name} as {given}" for name, given in ordered if given in used]
     line = f"from fusec.runtime import {', '.join(names)}"
     return [line] if len(line) <= LIMIT else ["from fusec.runtime import (", *(f"    {name}," for name in names), ")"]

@@ -7,14 +7,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fusec.codegen.kernels import kernel_views
+from fusec.ir.host import with_names
 from fusec.ir.program import BuiltGroup, Program
 
 IMPORTS = (
-    *("Buffer", "Checker", "Contraction", "Launch", "Op", "Plan", "Prepare", "Ways"),
-    *("box", "collapse", "contiguous", "device", "dots", "flag", "integer", "matmul", "moves_boxes", "outruns"),
-    *("lengthen", "overlaps", "parameter", "real", "repeat", "runs", "shaped", "spread", "squeeze", "takes", "tiles"),
+    *("Buffer", "Checker", "Op", "Prepare"),
+    *("device", "flag", "integer", "lengthen", "parameter", "real", "repeat", "spread", "squeeze"),
 )
-"""What a generated file may take from `fusec.runtime`; it imports what it uses."""
+"""What the functions of a generated file may take from `fusec.runtime`; it imports what it uses."""
+
+TABLE = (
+    *("Elementwise", "Gemm", "GemmTma", "Gemv", "Library", "Partial", "Partition", "Plans", "Resident", "RowLoop"),
+    *("Rows", "SplitRows", "Step", "TensorMap", "Tile", "Tuned", "View", "Workspace"),
+)
+"""What its tables are made of."""
 
 _WORD = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?<![\w.])[A-Za-z_]\w*(?!\w|=[^=])""")
 """A string, or a name that is no attribute and no keyword of a call."""
@@ -26,9 +32,9 @@ class OpNames:
 
     extents: str
     outputs: str
-    plan: str
+    sizes: str
+    plans: str
     constant: str
-    ways: str
     reference: str
     prepare: str
     prepared: str
@@ -54,16 +60,16 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
     for module in (module for graph in graphs for module in graph.modules):
         spec |= {module.name, *(setting.name for setting in module.settings)}
     names = _Free(spec.union(*map(_spelled, programs)))
-    imports = {name: names.new(name) for name in IMPORTS}
+    imports = {name: names.new(name) for name in (*IMPORTS, *TABLE)}
     kernels = _kernel_names(programs, names)
     owned = _first_of_each(kernels)
     ops = tuple(
         OpNames(
             extents=names.new(f"_extents_{graph.name}"),
             outputs=names.new(f"_outputs_{graph.name}"),
-            plan=names.new(f"_plan_{graph.name}"),
+            sizes=names.new(f"_sizes_{graph.name}"),
+            plans=names.new(f"_PLANS_{graph.name.upper()}"),
             constant=names.new(f"_OP_{graph.name.upper()}"),
-            ways=names.new(f"_WAYS_{graph.name.upper()}"),
             reference=names.new(f"reference_{graph.name}"),
             prepare=names.new(f"_prepare_{graph.name}"),
             prepared=names.new(f"_PREPARE_{graph.name.upper()}"),
@@ -98,8 +104,8 @@ def _first_of_each(kernels: list[dict[str, str]]) -> list[frozenset[str]]:
 
 
 def respelled(line: str, imports: Mapping[str, str]) -> str:
-    """A line of private code, whose other names are not those of imports, with the imports as the file calls them."""
-    return _WORD.sub(lambda found: imports.get(found[0], found[0]), line)
+    """A line of private code, whose other names are not those of `IMPORTS`, with these as the file calls them."""
+    return _WORD.sub(lambda found: imports.get(found[0], found[0]) if found[0] in IMPORTS else found[0], line)
 
 
 def words(lines: Iterable[str]) -> set[str]:
@@ -135,7 +141,8 @@ def _with_names(program: Program, names: Mapping[str, str]) -> Program:
         for one in program.chains
     )
     last = tuple(_with_kernels(group, names) for group in program.last)
-    return replace(program, groups=groups, chains=chains, last=last)
+    table = program.table and replace(program.table, plans=with_names(program.table.plans, names))
+    return replace(program, groups=groups, chains=chains, last=last, table=table)
 
 
 def _with_kernels(group: BuiltGroup, names: Mapping[str, str]) -> BuiltGroup:

@@ -1,4 +1,4 @@
-"""What is computed once for weights: the object that keeps it, and the line by which a plan takes it."""
+"""What is computed once for weights: the object that keeps it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,3 @@ def prepared_lines(once: Graph, names: OpNames) -> list[str]:
     weights = sequence(literal(tensor.name) for tensor in once.tensors)
     made = sequence(literal(output.name) for output in once.outputs)
     return [f"{names.prepared} = Prepare({names.prepare}, weights={weights}, names={made})"]
-
-
-def like_line(once: Graph, names: OpNames) -> str:
-    """`prepared = _PREPARE_F.like(w, scale, T=T)`: in a plan that reads what is prepared."""
-    given = [*(tensor.name for tensor in once.tensors), *(f"{name}={name}" for name in once.untold)]
-    return f"prepared = {names.prepared}.like({', '.join(given)})"

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fusec.codegen.host_table import table_lines
 from fusec.commands.find import OpArgument, SpecsOption, find_op
 from fusec.commands.outcome import DebugOption, JsonOption, UsageError, describe, print_json, reporting, tell_warnings
 from fusec.driver.compile import plan_records
@@ -16,13 +17,14 @@ from fusec.driver.record import PlanRecord
 from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph
 from fusec.ir.plan import Chain, Group, LibraryProduct, Split
-from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
+from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, HostTable, Program
 from fusec.ir.show import show_graph
 from fusec.ir.show_chain import show_chain
 from fusec.ir.show_flow import show_flow
 from fusec.ir.show_kernel import show_kernel
 from fusec.ir.show_module import show_module
 from fusec.ir.show_plan import show_group
+from fusec.ir.sizes import size_text
 from fusec.ir.types import product_text
 from fusec.passes.graph.add_up import shared_sums
 from fusec.passes.graph.postpone import Postponed
@@ -243,9 +245,14 @@ def _chain_lines(chain: ChainExplanation) -> Iterator[str]:
     yield from (f"    step       {step}" for step in chain.steps)
 
 
-def show(result: Graph | Flow | Split | Postponed | Chain | BuiltChain | tuple[Group | BuiltGroup, ...] | None) -> str:
+def show(
+    result: Graph | Flow | Split | Postponed | Chain | BuiltChain | HostTable | tuple[Group | BuiltGroup, ...] | None,
+) -> str:
     """What a step made, as text."""
     match result:
+        case HostTable(table, computed):
+            sizes = [f"{key} = {size_text(value)}" for key, value in computed]
+            return "\n".join([*sizes, *table_lines("", table, {})])
         case Graph():
             return show_graph(result)
         case Split(once, each):

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-import triton
 import typer
 
 from fusec.codegen.package import spec_hash
-from fusec.codegen.ways import Choosing, choosing
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, UsageError, print_json, reporting
 from fusec.commands.table import Column, named_bars, print_table
 from fusec.commands.tune_shapes import cases
@@ -24,14 +22,15 @@ from fusec.diagnostics import Source
 from fusec.driver.specs import read_specs
 from fusec.driver.store import default_folder, digest, toolchain_digest, write_whole
 from fusec.driver.tuning.cached_jobs import cached_jobs
-from fusec.driver.tuning.candidates import Chip
 from fusec.driver.tuning.results_log import ResultsLog
 from fusec.driver.tuning.search import Ask, Effort, Job, Outcome, search
 from fusec.driver.tuning.table import Found, stale, update
 from fusec.ir.graph import Graph
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
-from fusec.runtime.tuned import FOLDER, chip, path_of, read, toolchain
+from fusec.passes.host.tuned import Choosing, choosing
+from fusec.runtime.select.chip import Chip, chip_of
+from fusec.runtime.select.tables import FOLDER, chip, path_of, read, toolchain
 from fusec.testing.cases import Case
 from fusec.workers import worker_pool
 
@@ -213,8 +212,7 @@ def tune(
 
 def this_chip() -> Chip:
     """What the model has to know of this GPU."""
-    about = triton.runtime.driver.active.utils.get_device_properties(torch.cuda.current_device())
-    return Chip(about["multiprocessor_count"], about["max_shared_mem"])
+    return chip_of(torch.device("cuda", torch.cuda.current_device()))
 
 
 def journal_of(device: str) -> Path:

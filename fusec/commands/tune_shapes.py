@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from math import prod
 
-from fusec.codegen.ways import Choosing
 from fusec.commands.outcome import UsageError
 from fusec.commands.sizes import case_of
 from fusec.extents.signature import Signature, names
 from fusec.ir.graph import Graph
 from fusec.ir.types import Dim, Lead
+from fusec.passes.host.tuned import Choosing
 from fusec.testing.cases import Case
 
 ROWS = "M"

@@ -15,18 +15,19 @@ from typing import Any, TypeAlias
 
 import torch
 
-from fusec.codegen.checks import layout_arguments
 from fusec.commands.timing import CACHE_BYTES, Call, capture, device_times
 from fusec.diagnostics import Source
 from fusec.driver.compile import Compiled, compile_source
 from fusec.driver.tuning.race import race
 from fusec.driver.tuning.search import from_plain
+from fusec.ir.arguments import layout_arguments
 from fusec.numerics.envelope import envelope
 from fusec.numerics.interval import Interval
 from fusec.runtime import Op, Plan, TuningFailedError, frozen_weights
 from fusec.runtime.interpreter import exact, interpreting
-from fusec.runtime.tuned import Way
-from fusec.runtime.ways import Shaped, forced
+from fusec.runtime.select.call import Tiled
+from fusec.runtime.select.run import outline as asked
+from fusec.runtime.select.tables import BY_RULE, Choice
 from fusec.testing.buffers import poisoned_allocations
 from fusec.testing.cases import Argument, Case
 from fusec.testing.compare import within
@@ -58,9 +59,9 @@ class Subject:
                 self.known[place] = envelope(form, self.arguments)
             yield self.known[place]
 
-    def run(self, way: Way | None) -> dict[str, torch.Tensor]:
+    def run(self, way: Choice | None) -> dict[str, torch.Tensor]:
         """Outputs and written tensors by name, after a call that goes this way."""
-        with forced(self.op, way), poisoned_allocations():
+        with self.op.forced(way or BY_RULE), poisoned_allocations():
             returned = self.function(**self.arguments)
             worst = max((plan.spills for plan in self.op.plans), default=0)
         if way is not None and worst:
@@ -70,9 +71,9 @@ class Subject:
         written = {t.name: self.arguments[t.name] for t in self.compiled.graph.tensors if t.mutable}
         return named | {name: tensor for name, tensor in written.items() if isinstance(tensor, torch.Tensor)}
 
-    def replay(self, way: Way | None) -> Call:
+    def replay(self, way: Choice | None) -> Call:
         """The call as a CUDA graph, which holds the way it goes. Raises `RuntimeError` where it cannot be captured."""
-        with forced(self.op, way), frozen_weights():
+        with self.op.forced(way or BY_RULE), frozen_weights():
             replay = capture(partial(self.function, **self.arguments))
             # A graph does not keep alive what belongs to the plan that was captured.
             self.held.append(self.op.plans)
@@ -84,7 +85,7 @@ class Subject:
 Turn: TypeAlias = Callable[[], float]
 """Times a call once more."""
 
-Clock: TypeAlias = Callable[[Subject, Way | None], Turn]
+Clock: TypeAlias = Callable[[Subject, Choice | None], Turn]
 """Makes a way ready to be timed. Raises `RuntimeError` where it cannot be."""
 
 
@@ -120,18 +121,16 @@ def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
 def outline(subject: Subject) -> dict[str, Any]:
     """The plans that are possible for a call, and the tiles that each asks for; nothing is run."""
     arguments = [subject.arguments[name] for name in layout_arguments(subject.compiled.graph)]
-    with forced(subject.op, None) as rules:
-        subject.op.plan(*arguments)
-    plans: dict[str, Any] = {}
-    for plan in rules.possible:
-        with forced(subject.op, Way(plan)) as trial:
-            subject.op.plan(*arguments)
-        plans[plan] = list(map(_tile, trial.tiles))
-    by_rule = (rules.by_rule or rules.possible)[-1]
-    return {"rows": rules.rows, "case": rules.case, "by_rule": by_rule, "plans": plans}
+    rules = subject.op.decide(*arguments, plan=BY_RULE)
+    about = asked(rules.call)
+    plans = {
+        name: [_tile(tile) for step in subject.op.decide(*arguments, plan=name).steps for tile in step.tiled]
+        for name in about.possible
+    }
+    return {"rows": about.rows, "case": about.case, "by_rule": rules.tuned, "plans": plans}
 
 
-def attempt(subject: Subject, way: Way | None) -> dict[str, Any]:
+def attempt(subject: Subject, way: Choice | None) -> dict[str, Any]:
     """One call that goes this way, and the end of it: whatever it does to this process it does now."""
     subject.run(way)
     if torch.cuda.is_available():
@@ -139,7 +138,7 @@ def attempt(subject: Subject, way: Way | None) -> dict[str, Any]:
     return {}
 
 
-def measure(subject: Subject, ways: Sequence[Way | None], clock: Clock, rounds: int) -> dict[str, Any]:
+def measure(subject: Subject, ways: Sequence[Choice | None], clock: Clock, rounds: int) -> dict[str, Any]:
     """The competition of the ways whose results lie within the bound.
 
     Raises `TuningFailedError` where the first of them, which is that of the rules, is not among those.
@@ -159,7 +158,7 @@ def measure(subject: Subject, ways: Sequence[Way | None], clock: Clock, rounds: 
     return {"winner": result.winner, "times": result.times, "noise": result.noise, "refused": refused}
 
 
-def cold(subject: Subject, way: Way | None) -> Turn:
+def cold(subject: Subject, way: Choice | None) -> Turn:
     """Turns of a replay with nothing of its own in the cache: microseconds, the median of a few times."""
     replay = subject.replay(way)
 
@@ -185,7 +184,7 @@ def _subject(package: str, module: str, spec: str, name: str, plain: str) -> Sub
     return Subject(compiled, getattr(loaded, name), op, arguments)
 
 
-def _tile(shaped: Shaped) -> dict[str, Any]:
+def _tile(shaped: Tiled) -> dict[str, Any]:
     sizes = {each.name: getattr(shaped.tile, each.name) for each in fields(shaped.tile)}
     options = sizes.pop("options", ({},))
     return {"rule": shaped.rule, "facts": shaped.facts, "sizes": sizes, "options": options[0]}

@@ -120,7 +120,7 @@ def plan_records(program: Program) -> tuple[PlanRecord, ...]:
     fused = len(program.plans) - len(program.around)
     return tuple(
         PlanRecord(
-            name=_plan_name(program, built) if place < fused else f"library {built.plan.shape.value}",
+            name=_plan_name(program, built) if place < fused else f"library {built.plan.name}",
             words=built.plan.words,
             kernels=tuple(kernel.name for kernel in built.kernels),
             moved=traffic(built.plan),
@@ -134,4 +134,4 @@ def plan_records(program: Program) -> tuple[PlanRecord, ...]:
 def _plan_name(program: Program, built: BuiltPlan) -> str:
     """A plan by its shape; one of those that write at the end is told apart."""
     last = any(built is plan for group in program.last for plan in group.all_plans())
-    return f"write {built.plan.shape.value}" if last else built.plan.shape.value
+    return f"write {built.plan.name}" if last else built.plan.name

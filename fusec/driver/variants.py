@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -23,18 +23,18 @@ from typing import Any, TypeAlias
 
 import torch
 
-from fusec.codegen.checks import layout_arguments
 from fusec.codegen.gate import Variant
 from fusec.extents.conditions import Formula
 from fusec.extents.signature import Signature, names
-from fusec.forcing import forcings, taking
+from fusec.forcing import NEVER
+from fusec.ir.arguments import layout_arguments
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
 from fusec.ir.plan import Shape
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DType, Lead, Storage, product_extent
 from fusec.reference.rounding import TORCH_DTYPES
-from fusec.runtime import Launch, Op, Plan, ShapeMismatchError, dots
+from fusec.runtime import H200, Chip, Launch, Op, PlanError, ShapeMismatchError
 
 _ROW_LENGTHS = (128, 4096, 5120, 32768, 131072)
 _ROW_COUNTS = (512, 1)
@@ -43,11 +43,7 @@ _SMALL_LENGTHS = (1024, 128)
 """Row lengths at which every plan fits, where plans are forced."""
 _SIDE = 64
 """The extent of axes that are neither rows nor in a row, where boxes are to be moved."""
-_SIZES = {"CHUNK": 4096, "TILE": 2048, "MOST_SPLITS": 1024, "STEP": 256, "SHARED": 1 << 20}
-"""Sizes of tiles, which are left as they are then."""
 _DTYPES = ("bf16", "f32")
-_NEVER = 1 << 60
-"""More than any call has, of multiplications, positions or programs."""
 _POINTERS = {
     torch.float64: "*fp64",
     torch.float32: "*fp32",
@@ -84,13 +80,13 @@ def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
     """
     graph = program.spelled
     with _imported(module, text) as generated:
+        op = _op(generated, graph)
         calls = [call for dtype in _dtypes(graph) for call in _calls(program, dtype)]
         found = []
-        for call, way in product(calls, _ways(program)):
-            with _choosing(way):
-                found += _launches(generated, graph, call)
+        for call, chip in product(calls, _chips(program)):
+            found += _launches(op, graph, call, chip)
         left = {kernel.name for kernel in program.kernels} - {launch.kernel.__name__ for launch, _ in found}
-        found += _forced(program, generated, left) if left else []
+        found += _forced(program, op, left) if left else []
         unlike: dict[tuple[object, ...], Variant] = {}
         for launch, buffers in found:
             variant = _variant(graph, launch, buffers)
@@ -98,17 +94,16 @@ def variants(program: Program, module: str, text: str) -> tuple[Variant, ...]:
     return tuple(_telling(list(unlike.values())))
 
 
-def _forced(program: Program, generated: ModuleType, wanted: set[str]) -> list[_Launched]:
+def _forced(program: Program, op: Op, wanted: set[str]) -> list[_Launched]:
     """Launches of the kernels `wanted`, by forcing each plan at sizes that none of them finds too large."""
     graph = program.spelled
-    op = _op(generated, graph)
     calls = [call for dtype in _dtypes(graph) for call in _small_calls(program, dtype)]
+    shared = replace(H200, few_tiles=1 << 20)
     found: list[_Launched] = []
-    for way in forcings(generated, op, **_SIZES):
+    for name in (None, *op.reaching_names):
         if wanted <= {launch.kernel.__name__ for launch, _ in found}:
             break
-        with taking(generated, op, way):
-            made = [each for call in calls for each in _launches(generated, graph, call)]
+        made = [each for call in calls for each in _launches(op, graph, call, shared, name)]
         found += [each for each in made if each[0].kernel.__name__ in wanted]
     return found
 
@@ -119,27 +114,17 @@ def _dtypes(graph: Graph) -> tuple[str, ...]:
     return (*_DTYPES, *(["f64"] if "f64" in options else []))
 
 
-def _ways(program: Program) -> Iterator[dict[str, int]]:
-    """For each way to multiply that an op has, constants of `runtime.dots` under which all calls go that way."""
+def _chips(program: Program) -> Iterator[Chip]:
+    """For each way to multiply that an op has, an H200 whose rules go that way with all calls."""
     shapes = {plan.plan.shape for plan in program.plans}
     if program.chains:
-        yield {"LIBRARY_WORK": 0, "FEW": 0}
-    yield {"LIBRARY_WORK": _NEVER, "FEW": 0}
+        yield replace(H200, library_work=0, skinny=0)
+    yield replace(H200, library_work=NEVER, skinny=0)
+    few = replace(H200, skinny=NEVER, most_again=NEVER)
     if Shape.SWAPPED in shapes:
-        yield {"FEW": _NEVER, "MOST_AGAIN": _NEVER, "SHARED": 0}
+        yield replace(few, few_tiles=0)
     if Shape.DEALT in shapes:
-        yield {"FEW": _NEVER, "MOST_AGAIN": _NEVER, "SHARED": _NEVER}
-
-
-@contextmanager
-def _choosing(constants: dict[str, int]) -> Iterator[None]:
-    """Within, launchers choose by these values of constants of `runtime.dots`."""
-    kept = {name: getattr(dots, name) for name in constants}
-    vars(dots).update(constants)
-    try:
-        yield
-    finally:
-        vars(dots).update(kept)
+        yield replace(few, few_tiles=NEVER)
 
 
 def _telling(variants: list[Variant]) -> Iterator[Variant]:
@@ -265,31 +250,22 @@ def _op(generated: ModuleType, graph: Graph) -> Op:
     return next(value for value in vars(generated).values() if isinstance(value, Op) and value.name == graph.name)
 
 
-def _launches(generated: ModuleType, graph: Graph, call: _Call) -> list[_Launched]:
-    """The launches of one call, with the dtype behind every pointer."""
-    made: list[_Launched] = []
-
-    def record(op: str, device: torch.device, **parts: Any) -> None:
-        buffers = {n: tensor.dtype for n, tensor in call.tensors.items() if tensor is not None}
-        buffers |= {name: buffer.dtype for name, buffer in (parts["outputs"] | parts.get("scratch", {})).items()}
-        if prepared := parts.get("prepared"):
-            buffers |= prepared.dtypes(tuple(call.tensors[name] for name in prepared.weights))
-        made.extend((launch, buffers) for launch in parts["launches"] if isinstance(launch, Launch))
-
+def _launches(op: Op, graph: Graph, call: _Call, chip: Chip, plan: str | None = None) -> list[_Launched]:
+    """The launches of one call, with the dtype behind every pointer; none where something does not fit."""
     arguments: list[Any] = []
     for name in layout_arguments(graph):
         param = graph.param(name)
         arguments.append(call.tensors[name] if isinstance(param, TensorParam) else call.settings.get(name))
-    op = _op(generated, graph)
-    plan = next(name for name, value in vars(generated).items() if value is Plan)
-    setattr(generated, plan, record)
     try:
-        op.plan(*arguments)
-    except ShapeMismatchError:
-        return []  # these extents break a constraint of the spec
-    finally:
-        setattr(generated, plan, Plan)
-    return made
+        made = op.decide(*arguments, plan=plan, chip=chip)
+    except (ShapeMismatchError, PlanError):
+        return []
+    buffers = {name: tensor.dtype for name, tensor in call.tensors.items() if tensor is not None}
+    buffers |= {name: buffer.dtype for name, buffer in {**made.call.outputs, **made.call.scratch}.items()}
+    if made.prepared:
+        weights = [tensor for name in made.prepared.weights if (tensor := call.tensors[name]) is not None]
+        buffers |= made.prepared.dtypes(tuple(weights))
+    return [(launch, buffers) for launch in made.launches if isinstance(launch, Launch)]
 
 
 def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> Variant:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import sympy
 
 from fusec.ir.flow import LEAD_AXES
+from fusec.ir.host import stride_names
 from fusec.ir.types import Dim, Lead, product_text, symbol
 
 
@@ -17,6 +16,4 @@ def stored_dims(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
 
 def strides(tensor: str, dims: tuple[Dim, ...]) -> tuple[sympy.Symbol, ...]:
     """One symbol per stored dimension: `x_stride_HD` for dimension `H*D` of `x`; counted where names collide."""
-    texts = [re.sub(r"\W+", "_", product_text(dim).replace("*", "")).strip("_") for dim in stored_dims(dims)]
-    unique = [text if texts.count(text) == 1 else f"{text}_{place}" for place, text in enumerate(texts)]
-    return tuple(symbol(f"{tensor}_stride_{text}") for text in unique)
+    return tuple(map(symbol, stride_names(tensor, tuple(map(product_text, stored_dims(dims))))))

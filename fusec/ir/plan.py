@@ -21,19 +21,19 @@ SHORT_ROW = 1024
 
 
 class Shape(Enum):
-    """The forms a plan of row kernels takes."""
+    """The schedules of a plan, by the names that its calls go by."""
 
     RESIDENT = "resident"  # one program per row, the row in registers
     ROWS = "rows"  # several short rows per program
-    STREAMED = "streamed"  # one program per row, the row in a loop
-    SPLIT = "split"  # a row over several programs, partial results combined in fixed order
-    TILED = "tiled"  # no reduction; the inner axes of a row in registers
+    STREAMED = "row_loop"  # one program per row, the row in a loop
+    SPLIT = "split_rows"  # a row over several programs, partial results combined in fixed order
+    TILED = "tile"  # no reduction; the inner axes of a row in registers
     JOINT = "joint"  # outputs of different axes, all inner axes in registers
-    DEALT = "dealt"  # as swapped, the loop over several programs, partial sums combined in fixed order
-    SWAPPED = "swapped"  # as product for a few positions of one axis, which are the columns of a tile
-    PRODUCT = "product"  # tiles of the output in the matrix unit, the contracted axes in a loop
-    PERSISTENT = "persistent"  # the same, every program making tile after tile of operands that come in boxes
-    BLOCKED = "blocked"  # no reduction; blocks of the innermost axis
+    DEALT = "split_k"  # as swapped, the loop over several programs, partial sums combined in fixed order
+    SWAPPED = "swap_ab"  # as product for a few positions of one axis, which are the columns of a tile
+    PRODUCT = "gemm"  # tiles of the output in the matrix unit, the contracted axes in a loop
+    PERSISTENT = "tma"  # the same, every program making tile after tile of operands that come in boxes
+    BLOCKED = "elementwise"  # no reduction; blocks of the innermost axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +163,12 @@ class Plan:
     stages: tuple[Stage, ...]
     words: str
     few: tuple[Axis, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the plan is called where calls are planned."""
+        gemv = {Shape.RESIDENT: "gemv", Shape.STREAMED: "gemv_loop", Shape.SPLIT: "gemv_split"} if self.few else {}
+        return "tile" if self.shape is Shape.JOINT else gemv.get(self.shape, self.shape.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import sympy
+
 from fusec.ir.graph import Graph
+from fusec.ir.host import Plans
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Group, Held, LibraryProduct, Plan, Shape
 from fusec.ir.types import Axis
@@ -92,6 +95,14 @@ class BuiltChain:
 
 
 @dataclass(frozen=True, slots=True)
+class HostTable:
+    """The host side of an op: its plans as data, and the sizes that are `computed` of extents, by key."""
+
+    plans: Plans
+    computed: tuple[tuple[str, sympy.Expr], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """An op ready to be written down.
 
@@ -100,6 +111,7 @@ class Program:
     they clash with words of generated code. `chains` are plans for all outputs at once, the first that applies; they
     take what the graph `once` makes of weights. Some writes in place wait for the groups `last`: until then what they
     write is kept in the tensors `waiting`, which are outputs of the graph `computed`; it is `spelled` if none waits.
+    Calls are planned by the `table`.
     """
 
     graph: Graph
@@ -112,6 +124,7 @@ class Program:
     computed: Graph | None = None
     waiting: tuple[Held, ...] = ()
     last: tuple[BuiltGroup, ...] = ()
+    table: HostTable | None = None
 
     @property
     def plans(self) -> tuple[BuiltPlan, ...]:

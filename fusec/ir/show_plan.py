@@ -29,7 +29,7 @@ def _group(group: Group) -> Iterator[str]:
 
 
 def _plan(plan: Plan, whole: Flow | None) -> Iterator[str]:
-    yield f"plan {plan.shape.value}: {plan.words}"
+    yield f"plan {plan.name}: {plan.words}"
     for stage in plan.stages:
         yield from (INDENT + line for line in _stage(stage, whole))
 

@@ -14,10 +14,11 @@ from fusec.ir.expressions import Dot
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.kernel import Kernel
 from fusec.ir.plan import Chain, Group, Held, LibraryProduct, Plan, Shape, Split, Stage
-from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
+from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, HostTable, Program
 from fusec.ir.rename import renamed
 from fusec.ir.reserved import avoid_reserved
 from fusec.ir.verify import verify_graph
+from fusec.ir.verify_host import verify_host
 from fusec.ir.verify_plan import verify_contraction, verify_groups
 from fusec.passes.graph.add_up import add_up, shared_sums
 from fusec.passes.graph.cut import multiplies_stored
@@ -28,6 +29,7 @@ from fusec.passes.graph.prepare import prepare
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.graph.unfuse import unfuse
+from fusec.passes.host.table import host_table
 from fusec.passes.kernel.build import build_kernel
 from fusec.passes.kernel.target import Target
 from fusec.passes.plan.commute import commute
@@ -70,10 +72,17 @@ def compile_graph(graph: Graph, watch: Callable[[StepReport], None] | None = Non
         if not late:
             break
         waiting |= late
+    table = _Runner(steps.append)("host_table", _table, program)
     if watch:
         for step in steps:
             watch(step)
-    return program
+    return replace(program, table=table)
+
+
+def _table(program: Program) -> HostTable:
+    table = host_table(program)
+    verify_host(program, table)
+    return table
 
 
 def _compiled(run: _Runner, graph: Graph, summed: Graph, waiting: frozenset[str]) -> Program:

@@ -3,7 +3,27 @@
 Needs torch and triton only.
 """
 
-from fusec.runtime import allocate, device, dots, errors, tiles
+from fusec.ir.host import (
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Library,
+    Partial,
+    Partition,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    TensorMap,
+    Tile,
+    Tuned,
+    Workspace,
+)
+from fusec.ir.host import Matrix as View
+from fusec.runtime import allocate, device, errors
 from fusec.runtime.box import Box, box, moves_boxes
 from fusec.runtime.checks import Checker, flag, integer, real
 from fusec.runtime.errors import (
@@ -13,6 +33,7 @@ from fusec.runtime.errors import (
     FusecError,
     NoBackwardError,
     NumericalOverflowError,
+    PlanError,
     ShapeMismatchError,
     TuningFailedError,
     UnsupportedDtypeError,
@@ -22,42 +43,59 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, lengthen, repeat, squeeze
 from fusec.runtime.modules import parameter, spread
 from fusec.runtime.op import Op
-from fusec.runtime.overlap import overlaps
-from fusec.runtime.persistent import Contraction, outruns, runs
 from fusec.runtime.plan import Buffer, Plan
 from fusec.runtime.prepare import Prepare, frozen_weights, weights_changed
 from fusec.runtime.product import Matrix, Product, matmul
-from fusec.runtime.ways import Ways, shaped, takes
+from fusec.runtime.select.chip import H200, Chip, chip_of
 
 __all__ = [
+    "H200",
     "ArgumentError",
     "Box",
     "Buffer",
     "Checker",
+    "Chip",
     "ChoiceError",
-    "Contraction",
     "DeviceError",
+    "Elementwise",
     "FusecError",
+    "Gemm",
+    "GemmTma",
+    "Gemv",
     "Launch",
     "Lead",
+    "Library",
     "Matrix",
     "NoBackwardError",
     "NumericalOverflowError",
     "Op",
+    "Partial",
+    "Partition",
     "Plan",
+    "PlanError",
+    "Plans",
     "Prepare",
     "Product",
+    "Resident",
+    "RowLoop",
+    "Rows",
     "ShapeMismatchError",
+    "SplitRows",
+    "Step",
+    "TensorMap",
+    "Tile",
+    "Tuned",
     "TuningFailedError",
     "UnsupportedDtypeError",
-    "Ways",
+    "View",
+    "Workspace",
     "allocate",
     "batch_invariant",
     "box",
+    "chip_of",
     "collapse",
     "contiguous",
     "device",
-    "dots",
     "errors",
     "flag",
     "frozen_weights",
@@ -65,17 +103,11 @@ __all__ = [
     "lengthen",
     "matmul",
     "moves_boxes",
-    "outruns",
-    "overlaps",
     "parameter",
     "real",
     "repeat",
-    "runs",
     "set_batch_invariant",
-    "shaped",
     "spread",
     "squeeze",
-    "takes",
-    "tiles",
     "weights_changed",
 ]

@@ -42,6 +42,10 @@ class UnsupportedDtypeError(FusecError, TypeError):
     """A tensor of a dtype that the spec does not list, or tensors whose dtypes should agree and do not."""
 
 
+class PlanError(FusecError, ValueError):
+    """A plan that was asked for by name, and that the op does not have or that cannot take the call."""
+
+
 class NumericalOverflowError(FusecError, ArithmeticError):
     """A number that the declared dtype cannot hold."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from fusec.ir.host import Plans
 from fusec.runtime.cache import BoundedCache
 from fusec.runtime.dispatch import plain, watched
 from fusec.runtime.errors import ArgumentError, ScatteredRowsError, ShapeMismatchError, UnsupportedDtypeError
@@ -17,6 +19,12 @@ from fusec.runtime.layout import layout
 from fusec.runtime.plan import Buffer, CopyingPlan, Plan, Results, row_major
 from fusec.runtime.recent import Recent, Settings, Tensors
 from fusec.runtime.register import empties, register
+from fusec.runtime.select.call import call_of
+from fusec.runtime.select.chip import Chip, chip_of
+from fusec.runtime.select.describe import Described, described
+from fusec.runtime.select.names import plan_names, reaching_names
+from fusec.runtime.select.run import Decision, decide
+from fusec.runtime.select.tables import FOLDER, Choice
 
 T = TypeVar("T")
 
@@ -26,9 +34,10 @@ class Op:
 
     `schema` is PyTorch's, with the arguments in the order tensors, run-time scalars, settings (choices and dims);
     `tensors` and `scalars` count them. `extents(*tensors, *settings)` checks the arguments and solves the extents,
-    `outputs(*extents)` says what comes out; both must do for fake tensors and symbolic sizes. `plan(*tensors,
-    *settings)` decides how, once for every layout of the tensors and every setting. Tensors that do not fit go to the
-    first of `overloads` that they fit: ops with arguments of the same names, asked for when they are needed.
+    `outputs(*extents)` says what comes out; both must do for fake tensors and symbolic sizes. `plans` are the table by
+    which calls are planned, once for every layout of the tensors and every setting; or a function of the tensors and
+    settings that returns the plan, for an op that no table fits. Tensors that do not fit go to the first of `overloads`
+    that they fit: ops with arguments of the same names, asked for when they are needed.
     """
 
     def __init__(
@@ -39,7 +48,7 @@ class Op:
         scalars: int = 0,
         extents: Callable[..., tuple[Any, ...]],
         outputs: Callable[..., tuple[Buffer, ...]],
-        plan: Callable[..., Plan],
+        plans: Plans | Callable[..., Plan],
         overloads: Callable[[], tuple[Op, ...]] = tuple,
     ) -> None:
         self.name = schema.partition("(")[0]
@@ -49,11 +58,14 @@ class Op:
         self._settings = slice(tensors + scalars, None)
         self._extents = extents
         self._outputs = outputs
-        self.plan = plan
         self._overloads = overloads
+        self._plans = plans
+        self._folder = Path(extents.__code__.co_filename).parent / FOLDER
+        self._forced: Choice | None = None
+        self._chip: Chip | None = None
         self._known: BoundedCache[Recent] = BoundedCache()
         self._recent: Recent | None = None
-        self.operator = register(schema, self._run, self._fake, source=plan.__code__.co_filename)
+        self.operator = register(schema, self._run, self._fake, source=extents.__code__.co_filename)
 
     def __call__(self, tensors: Tensors, scalars: tuple[Value, ...] = (), settings: Settings = ()) -> Results:
         """Run on these arguments: at once where only the kernels need to know, else through PyTorch's dispatcher."""
@@ -86,6 +98,61 @@ class Op:
     def plans(self) -> tuple[Plan, ...]:
         """The plans made so far, one for every layout of arguments."""
         return tuple(known.plan for known in self._known.values())
+
+    @property
+    def table(self) -> Plans | None:
+        """All plans of the op as data; None for one that is planned by a function of its own."""
+        return None if callable(self._plans) else self._plans
+
+    @property
+    def plan_names(self) -> tuple[str, ...]:
+        """The names by which a plan can be asked for."""
+        return () if self.table is None else plan_names(self.table)
+
+    @property
+    def reaching_names(self) -> tuple[str, ...]:
+        """What, asked for one after another, reaches every plan of every step."""
+        return () if self.table is None else reaching_names(self.table)
+
+    def decide(self, *arguments: Any, plan: str | Choice | None = None, chip: Chip | None = None) -> Decision:
+        """How a call with these tensors and settings goes: its steps, tiles and launches.
+
+        A `plan` is asked for by name, several names with blanks between; rules go by `chip`, that of the tensors unless
+        one is given. Raises `PlanError`, and what the checks of the arguments do.
+        """
+        assert not callable(self._plans), f"{self.name} is planned by a function"
+        tensors, settings = arguments[self._tensors], arguments[self._tensors.stop :]
+        extents = self._extents(*arguments)
+        device = next(tensor.device for tensor in tensors if tensor is not None)
+        chip = chip or self._chip or chip_of(device)
+        call = call_of(self.name, self._plans, tensors, settings, extents, self._outputs(*extents), chip)
+        forced = Choice(plan) if isinstance(plan, str) else plan or self._forced
+        return decide(call, self._folder, forced)
+
+    def plan(self, *arguments: Any, plan: str | Choice | None = None, chip: Chip | None = None) -> Plan:
+        """The plan of a call with these tensors and settings: see `decide`."""
+        if callable(self._plans):
+            return self._plans(*arguments)
+        return self.decide(*arguments, plan=plan, chip=chip).plan()
+
+    def describe(self, *arguments: Any, plan: str | Choice | None = None, chip: Chip | None = None) -> Described:
+        """The plan of such a call as data: schedules, kernels, tiles, grids, warps and stages."""
+        return described(self.decide(*arguments, plan=plan, chip=chip))
+
+    @contextmanager
+    def forced(self, plan: str | Choice | None = None, chip: Chip | None = None) -> Iterator[None]:
+        """Within, calls of the op take this plan and go by this chip, in every thread; None leaves it to the rules.
+
+        Plans that the op has made before are not used, and none of those made here are used afterwards.
+        """
+        before = self._forced, self._chip
+        self._forced, self._chip = Choice(plan) if isinstance(plan, str) else plan, chip
+        self.forget()
+        try:
+            yield
+        finally:
+            self._forced, self._chip = before
+            self.forget()
 
     def _find(self, tensors: Tensors, settings: Settings) -> Plan:
         invariant = is_invariant()

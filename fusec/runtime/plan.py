@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TypeAlias
 
 import torch
@@ -32,6 +33,11 @@ class Buffer:
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+
+    @property
+    def bytes(self) -> int:
+        """The memory it takes."""
+        return prod(self.shape) * self.dtype.itemsize
 
 
 class Plan:

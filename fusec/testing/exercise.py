@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from math import prod
@@ -18,9 +19,9 @@ from unittest import mock
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 
-from fusec.forcing import Forcing, forcings, taking
+from fusec.forcing import Forcing, forcings
 from fusec.ir.program import Program
-from fusec.runtime import Op, Plan
+from fusec.runtime import Op, Plan, PlanError
 from fusec.runtime.interpreter import interpreting
 from fusec.testing.cases import Argument, Case, build, shape
 from fusec.testing.compare import Outcome, run_and_compare
@@ -113,7 +114,7 @@ def exercise(module: ModuleType, program: Program, effort: Effort, device: torch
     for planned, least in ((effort.planned, effort.each), (4 * effort.planned, 1)):
         if all(record.calls[name] >= least for name in names):
             break
-        found = [candidate for way in forcings(module, subject.op) for candidate in subject.candidates(way, planned)]
+        found = [candidate for way in forcings(subject.op) for candidate in subject.candidates(way, planned)]
         unlike = {(repr(candidate.case), candidate.kernels): candidate for candidate in found}
         for candidate in subject.ordered(list(unlike.values())):
             if any(record.calls[name] < effort.each for name in candidate.kernels):
@@ -127,7 +128,7 @@ def reached(module: ModuleType, program: Program, device: torch.device, count: i
     subject = _Subject(module, program, device, Record())
     names = {kernel.name for kernel in program.kernels}
     found: set[str] = set()
-    for way in forcings(module, subject.op):
+    for way in forcings(subject.op):
         if not names <= found:
             found |= {name for candidate in subject.candidates(way, count) for name in candidate.kernels}
     return found
@@ -145,14 +146,14 @@ class _Subject:
 
     def candidates(self, way: Forcing, count: int) -> list[_Candidate]:
         """What so many drawn calls would run."""
-        return self._planned(way, self._calls(way.shape, count))
+        return self._planned(way, self._calls(way.kind, count))
 
     def sum_up(self, length: int) -> None:
         """Run every kernel that calls with sums about so long reach, once for each kind of numbers."""
         graph, ran = self.program.graph, set[tuple[str, str]]()
         cases = long_calls(graph, length, every=not interpreting())
         calls = [(case, build(graph, case, self.device).arguments) for case in cases]
-        for way in forcings(self.module, self.op, CHUNK=512, STEP=256):
+        for way in forcings(self.op, chunk=512, step=256):
             for candidate in sorted(self._planned(way, calls), key=self._telling):
                 kind = repr((candidate.case.dtypes, candidate.case.values))
                 own = {(kernel, kind) for kernel in candidate.kernels}
@@ -162,7 +163,7 @@ class _Subject:
 
     def _planned(self, way: Forcing, calls: list[tuple[Case, dict[str, Argument]]]) -> list[_Candidate]:
         op = self.op
-        with taking(self.module, op, way):
+        with way.of(op):
             found = [_Candidate(way, case, *planned(op, self._function, arguments)) for case, arguments in calls]
         return [candidate for candidate in found if candidate.kernels]
 
@@ -187,7 +188,7 @@ class _Subject:
             raise
 
     def _run(self, candidate: _Candidate) -> None:
-        with taking(self.module, self.op, candidate.way):
+        with candidate.way.of(self.op):
             try:
                 outcome = run_and_compare(self._function, self.program.forms, candidate.case, device=self.device)
             except Exception:
@@ -199,9 +200,9 @@ class _Subject:
         """Raise what goes wrong for the smallest call that runs one of the same kernels, if one is found that does."""
 
         @_settings(smaller, Phase.generate, Phase.shrink)
-        @given(reaching(failed.way.shape, self.program.graph))
+        @given(reaching(failed.way.kind, self.program.graph))
         def call(case: Case) -> None:
-            with taking(self.module, self.op, failed.way):
+            with failed.way.of(self.op):
                 found = planned(self.op, self._function, build(self.program.graph, case, self.device).arguments)
             candidate = _Candidate(failed.way, case, *found)
             if candidate.kernels & failed.kernels and not candidate.is_heavy:
@@ -261,9 +262,9 @@ def kernels(op: Op) -> frozenset[str]:
 
 
 def planned(op: Op, function: Callable[..., object], arguments: Mapping[str, Argument]) -> tuple[frozenset[str], int]:
-    """The kernels that a call would launch, and in how many programs."""
+    """The kernels that a call would launch, and in how many programs; none where it cannot take the plan."""
     op.forget()
-    with mock.patch.object(Plan, "run", return_value=None):
+    with mock.patch.object(Plan, "run", return_value=None), suppress(PlanError):
         function(**arguments)
     found = kernels(op), sum(plan.programs for plan in op.plans)
     op.forget()

@@ -15,9 +15,9 @@ from hypothesis.strategies import SearchStrategy
 
 from fusec.diagnostics import Source
 from fusec.driver.compile import Compiled, compile_source
+from fusec.forcing import CHIPS, on_chip, reaches
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.random_specs import text
 from fusec.testing.refusals import hold_refusals
 from fusec.testing.strategies import Budget, boxed_cases, cases
@@ -54,7 +54,7 @@ def hold_text(
         ops = compile_source(Source("written.fuse", spec), None)
         module = imported(ops[0].text, folder)
         for op in ops:
-            shapes = [each for each in LIMITS if reaches(each, op.program) and shape in (None, each)]
+            shapes = [each for each in CHIPS if reaches(each, op.program) and shape in (None, each)]
             if shapes:
                 shown = shapes[number % len(shapes)]
                 case = _hold_op(op, module, shown, number, calls, device)
@@ -70,10 +70,10 @@ def hold_text(
 
 def _hold_op(op: Compiled, module: ModuleType, shape: str, number: int, calls: int, device: torch.device) -> Case:
     """Hold so many calls, and return the last one."""
-    drawn = boxed_cases(op.graph, BOXES) if shape == "boxed" else cases(op.graph, ROWS)
+    drawn = boxed_cases(op.graph, BOXES) if shape == "tma" else cases(op.graph, ROWS)
     found = several(drawn, calls, number)
     for case in found:
-        with limited(module, LIMITS[shape]), warnings.catch_warnings():
+        with on_chip(module, CHIPS[shape]), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             run_and_compare(getattr(module, op.graph.name), op.program.forms, case, device=device)
     return found[-1]

@@ -104,9 +104,9 @@ def boxed_cases(draw: st.DrawFn, graph: Graph, budget: Budget = _BOXES) -> Case:
     )
 
 
-def reaching(shape: str, graph: Graph, budget: Budget = Budget()) -> st.SearchStrategy[Case]:
-    """Calls of an op that take its plans of a shape, where `limits.LIMITS` of that name hold."""
-    return boxed_cases(graph) if shape == "boxed" else cases(graph, budget)
+def reaching(kind: str, graph: Graph, budget: Budget = Budget()) -> st.SearchStrategy[Case]:
+    """Calls of an op that take its plans of a kind, on the chip of `forcing.CHIPS` of that name."""
+    return boxed_cases(graph) if kind == "tma" else cases(graph, budget)
 
 
 def _extents(draw: st.DrawFn, graph: Graph, budget: Budget, random: Random) -> tuple[dict[str, int], tuple[int, ...]]:

@@ -140,7 +140,7 @@ def test_explaining_an_op(fusec: Fusec, specs: Path) -> None:
     assert result.exit_code == 0, result.stderr
     title, _, plan, *lines = result.stdout.splitlines()
     assert title == "scaled: factor times x."
-    assert plan == "plan 1, blocked: blocks of ..., N"
+    assert plan == "plan 1, elementwise: blocks of ..., N"
     assert [line.split(maxsplit=1) for line in lines] == [
         ["kernel", "_scaled_blocked"],
         ["moves", "x + y: the least possible"],
@@ -154,7 +154,7 @@ def test_explaining_reductions(fusec: Fusec, specs: Path) -> None:
     assert "reduction 2: sum over N in softmax(x, over=N)\n    merge      refused: reduction 1 needs an earlier" in told
     assert "    moves      3 x + y: 2 x above the least\n" in told
     plans = json.loads(fusec("explain", "normal", "--specs", specs, "--json").stdout)["plans"]
-    streamed = next(plan for plan in plans if plan["plan"]["name"] == "streamed")
+    streamed = next(plan for plan in plans if plan["plan"]["name"] == "row_loop")
     assert streamed["plan"]["excess"] == "2 x"
     assert [place["place"] for place in streamed["reductions"]] == [f"streamed along N, sweep {n} of 2" for n in (1, 2)]
     assert streamed["registers"]["streamed"]["count"] > 16

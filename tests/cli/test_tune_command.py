@@ -16,7 +16,7 @@ from fusec.commands.outcome import Exit, UsageError
 from fusec.commands.tune import Subject, find, require_built, require_table
 from fusec.commands.tune_shapes import USUAL_ROWS, cases, parse
 from fusec.driver.tuning.search import Effort, Job
-from fusec.runtime.tuned import read
+from fusec.runtime.select.tables import read
 
 LINEAR = """op linear(x: T[..., K], weight weight: T[N, K], weight bias: T[N] = 0) -> y: T[..., N]
 where T in {f16, bf16}:
@@ -138,7 +138,7 @@ def test_a_table_that_cannot_be_read_stops_it_before_it_measures(tmp_path: Path)
     path = tmp_path / "nvidia-h200.toml"
     require_table(path)
     path.write_text("what")
-    with pytest.raises(UsageError, match=r"is no table of tuned ways.*mend it or move it away"):
+    with pytest.raises(UsageError, match=r"is no table of tuned choices.*mend it or move it away"):
         require_table(path)
 
 
@@ -150,7 +150,7 @@ def test_what_is_found_is_written_told_and_used_and_a_build_keeps_it(fusec: Fuse
     jobs = [tune.job(about, package, case) for case in asked]
     outcomes = tune.tune(about, package, jobs, answering, Effort(), "Chip 9", "sm_9")
     path = package / "tuned" / "chip-9.toml"
-    entries = {entry.rows: str(entry.way) for entry in read(path).ops["linear"].entries}
+    entries = {entry.rows: str(entry.choice) for entry in read(path).ops["linear"].entries}
     assert entries == {1: "resident", 16: "resident"}
     # Lines of the table: the op, then a case each.
     lines = list(tune.rows({"linear": outcomes}))

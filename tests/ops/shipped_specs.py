@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from fusec.testing.limits import LIMITS
+from fusec.forcing import CHIPS
 from fusec.testing.random_run import hold_text
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.fuse"))
 
 
-@pytest.mark.parametrize("shape", LIMITS)
+@pytest.mark.parametrize("shape", CHIPS)
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_a_shipped_spec_computes_what_it_means(path: Path, shape: str, tmp_path: Path, device: torch.device) -> None:
-    if not hold_text(path.read_text(), list(LIMITS).index(shape), tmp_path, device, calls=2, shape=shape):
+    if not hold_text(path.read_text(), list(CHIPS).index(shape), tmp_path, device, calls=2, shape=shape):
         pytest.skip("no such plan")

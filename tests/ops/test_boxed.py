@@ -1,14 +1,14 @@
-"""Contractions whose tiles the copy engine moves: in the tiles that a call chooses, and in several waves of small ones.
+"""Contractions whose tiles TMA moves: in the tiles that a call chooses, and in several waves of small ones.
 
-The tiles of `waves` are cut as `runtime.persistent` cuts them, so small that a few dozen rows need many of them: every
-program makes several, and the last ones are a run of their own, a quarter as large.
+On a chip of a few SMs tiles are so small that a few dozen rows need many of them: every program makes several, and the
+last ones are a wave of their own, a quarter as large.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from unittest import mock
 
@@ -17,13 +17,14 @@ import torch
 from catalogue import Op, all_ops
 from compiled import compiled
 
+from fusec.forcing import CHIPS, on_chip, reaches
+from fusec.ir.host import GemmTma
 from fusec.runtime import Launch
 from fusec.runtime.interpreter import interpreting
 from fusec.runtime.interpreter.programs import shuffled
-from fusec.runtime.persistent import Contraction, Run
+from fusec.runtime.select import call
 from fusec.testing.cases import Case
 from fusec.testing.compare import hold, run_and_compare
-from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.memory import watched
 from fusec.testing.metamorphic import check_repeatable
 
@@ -121,12 +122,12 @@ OTHERS = {"N": 80, "K": 136, "B": 2, "H": 3, "Hk": 2, "R": 2, "D": 16, "F": 48, 
 ROWS = (1, 3, 17, 64, 129)
 """Of one tile at most, of whole tiles, and of a little more."""
 
-BOXABLE = [op for op in all_ops() if reaches("boxed", op.program)]
+BOXABLE = [op for op in all_ops() if reaches("tma", op.program)]
 
 
 @pytest.fixture(scope="module", params=SPECS)
 def op(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Op:
-    (only,) = compiled(SPECS[request.param], tmp_path_factory.mktemp("boxed"))
+    (only,) = compiled(SPECS[request.param], tmp_path_factory.mktemp("tma"))
     return only
 
 
@@ -138,9 +139,13 @@ def case(op: Op, rows: int, dtype: str = "bf16", **others: int) -> Case:
     return Case(op=op.name, seed=rows, extents=extents, lead=lead, dtypes={v.name: dtype for v in graph.variables})
 
 
+FREE = {"tile_us": 0.0, "launch_us": 0.0, "start_us": 0.0}
+"""Of a chip on which another launch costs nothing: tiles that leave most programs without work are cut in four."""
+
+
 @contextmanager
-def watched_launches(op: Op, runs: Callable[..., tuple[Run, ...]] | None = None) -> Iterator[list[Launch]]:
-    """Within, products in boxes are taken wherever they can be, cut into `runs`; yields the launches in boxes."""
+def watched_launches(op: Op, programs: int | None = None) -> Iterator[list[Launch]]:
+    """Within, TMA is taken wherever it can be, by so many programs, of small tiles then; yields such launches."""
     found: list[Launch] = []
 
     def launch(*args: object, **parts: object) -> Launch:
@@ -149,23 +154,9 @@ def watched_launches(op: Op, runs: Callable[..., tuple[Run, ...]] | None = None)
             found.append(made)
         return made
 
-    changes = {"Launch": launch, **({"runs": runs} if runs else {})}
-    with limited(op.module, LIMITS["boxed"]), mock.patch.multiple(op.module, **changes):
+    small = {"sms": programs, "tile_rows": 32, "widest": 64, "group": 2} | FREE if programs else {}
+    with on_chip(op.module, replace(CHIPS["tma"], **small)), mock.patch.object(call, "Launch", launch):
         yield found
-
-
-def waves(programs: int) -> Callable[..., tuple[Run, ...]]:
-    """Runs of so many programs: tiles of 32 by 32, and of 16 by 16 those that do not occupy all programs."""
-
-    def cut(_way: object, _device: object, contraction: Contraction) -> tuple[Run, ...]:
-        count = contraction.tiles(32, 32)
-        whole = count - count % programs
-        ways = ({"num_warps": 4, "num_stages": 2},)
-        large = Run(32, 32, 32, 0, whole, min(programs, whole), ways, group=2)
-        small = Run(16, 16, 16, 4 * whole, 4 * count, programs, ways, group=2, down=2, across=2)
-        return tuple(run for run in (large, small) if run.begin < run.end)
-
-    return cut
 
 
 @pytest.mark.parametrize("rows", ROWS)
@@ -177,9 +168,10 @@ def test_results_lie_within_their_bound(op: Op, rows: int, device: torch.device)
 
 @pytest.mark.parametrize("programs", [1, 5])
 def test_programs_make_tile_after_tile(op: Op, programs: int, device: torch.device) -> None:
-    with watched_launches(op, waves(programs)) as launches:
+    with watched_launches(op, programs) as launches:
         run_and_compare(op.call, op.program.forms, case(op, 67), device=device, order=shuffled(programs))
     assert launches
+    assert any(launch.grid[0] < launch.arguments["end"] - launch.arguments["begin"] for launch in launches)
 
 
 @pytest.mark.parametrize("rows", [3, 129])
@@ -214,7 +206,7 @@ def test_nothing_to_add_up_and_nothing_to_make(op: Op, device: torch.device) -> 
 
 
 def test_two_calls_give_the_same_bits(op: Op, device: torch.device) -> None:
-    with watched_launches(op, waves(3)) as launches:
+    with watched_launches(op, 3) as launches:
         check_repeatable(op.call, op.program.graph, case(op, 67), device)
     assert launches
 
@@ -239,12 +231,17 @@ def arguments_of(op: Op) -> set[str]:
 @pytest.mark.parametrize(
     ("spec", "made"),
     [
-        ("a matrix with its rows in the output", "Contraction(1, M, N, K, halves=2)"),
-        ("three dots that share an operand", "Contraction(1, M, N, K, dots=3)"),
-        ("every kind of operand behind the product", "Contraction(1, M, N, K, halves=2)"),
-        ("heads that are rotated", "Contraction(H, M, D // 2, K, dots=2, again=H, widest=128)"),
+        ("a matrix with its rows in the output", {"m": "M", "n": "N", "k": "K", "halves": 2}),
+        ("three dots that share an operand", {"m": "M", "n": "N", "k": "K", "dots": 3}),
+        ("every kind of operand behind the product", {"m": "M", "n": "N", "k": "K", "halves": 2}),
+        ("heads that are rotated", {"batches": "H", "n": "D/2", "dots": 2, "again": "H", "widest": 128}),
     ],
 )
-def test_the_launcher_knows_what_batches_share_and_what_is_read_behind(spec: str, made: str, tmp_path: Path) -> None:
+def test_the_table_knows_what_batches_share_and_what_is_read_behind(
+    spec: str, made: dict[str, object], tmp_path: Path
+) -> None:
     (op,) = compiled(SPECS[spec], tmp_path)
-    assert f"contraction = {made}\n" in Path(op.module.__file__).read_text()
+    assert op.program.table is not None
+    every = (plan for step in op.program.table.plans.every() for plan in step.plans)
+    (plan,) = (plan for plan in every if isinstance(plan, GemmTma))
+    assert made.items() <= {each.name: getattr(plan, each.name) for each in fields(plan)}.items()

@@ -7,9 +7,9 @@ import torch
 from catalogue import Op
 from compiled import compiled
 
+from fusec.forcing import CHIPS, on_chip
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited
 
 SIGNATURE = "(x: T[M, K], w: T[N, K], s: T[L], m: f32[L, M], at: i32[M], t: T[P, K], k: i32[K], g: T[P, M])"
 
@@ -48,6 +48,6 @@ def test_a_value_is_broadcast_into_its_output(ops: dict[str, Op], form: str, dev
     op = ops[form]
     extents = {"M": 3, "N": 5, "K": 19, "L": 2, "P": 4}
     case = Case(op=op.name, seed=2, extents=extents, dtypes={"T": "f16"})
-    for shape in LIMITS:
-        with limited(op.module, LIMITS[shape]):
+    for shape in CHIPS:
+        with on_chip(op.module, CHIPS[shape]):
             run_and_compare(op.call, op.program.forms, case, device=device)

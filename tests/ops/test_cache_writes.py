@@ -12,15 +12,15 @@ from cache_writes import CACHE_WRITES
 from compiled import compiled
 from hypothesis import HealthCheck, Phase, given, settings
 
+from fusec.forcing import CHIPS, on_chip
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited
 from fusec.testing.strategies import Budget, cases
 
 TOKENS, HEADS, HEAD, PAGES, PAGE, X, ROPE = 11, 2, 16, 4, 8, 4, 6
 
 
-@pytest.mark.parametrize("shape", ["rows", "split"])
+@pytest.mark.parametrize("shape", ["rows", "split_rows"])
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in CACHE_WRITES.items()])
 def test_drawn_calls_are_within_their_bound(text: str, shape: str, tmp_path: Path, device: torch.device) -> None:
     (op,) = compiled(text, tmp_path)
@@ -36,7 +36,7 @@ def test_drawn_calls_are_within_their_bound(text: str, shape: str, tmp_path: Pat
     )
     @given(cases(op.program.graph, Budget(rows=16, elements=600)))
     def holds(case: Case) -> None:
-        with limited(op.module, LIMITS[shape]):
+        with on_chip(op.module, CHIPS[shape]):
             run_and_compare(op.call, op.program.forms, case, device=device)
 
     holds()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import product
 
 import pytest
@@ -10,8 +11,7 @@ from catalogue import Op
 from compiled import compiled
 
 from fusec.runtime import Op as Registered
-from fusec.runtime.tuned import Way
-from fusec.runtime.ways import Ways, forced
+from fusec.runtime import PlanError
 from fusec.testing.cases import Case, build
 
 TWICE = {
@@ -47,11 +47,15 @@ def op(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
     return only
 
 
-def plan(op: Op, m: int, n: int, layout: str, device: torch.device) -> object:
+def registered(op: Op) -> Registered:
+    return next(value for value in vars(op.module).values() if isinstance(value, Registered))
+
+
+def plan(op: Op, m: int, n: int, layout: str, device: torch.device, name: str | None = None) -> object:
     """The plan of a call, which is not launched."""
     extents = {"M": m, "N": n, "Z": n, "L": 24}
     case = Case(op=op.name, seed=1, extents=extents, dtypes={"T": "f16"}, layouts={"z": layout})
-    return getattr(op.module, f"_plan_{op.name}")(*build(op.program.graph, case, device).arguments.values())
+    return registered(op).plan(*build(op.program.graph, case, device).arguments.values(), plan=name)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -60,9 +64,19 @@ def test_every_call_has_a_plan(op: Op, layout: str, device: torch.device) -> Non
         assert plan(op, m, n, layout, device) is not None
 
 
-def test_every_way_is_a_plan_for_every_call(op: Op, device: torch.device) -> None:
-    registered, ways = (next(v for v in vars(op.module).values() if isinstance(v, kind)) for kind in (Registered, Ways))
-    assert {"persistent", "swapped", "library"} <= set(ways.plans)
-    for name, layout in product(ways.plans, LAYOUTS):
-        with forced(registered, Way(name)):
-            assert plan(op, 40, 130, layout, device) is not None
+def test_every_plan_by_name_is_one_for_every_call_that_it_can_take(op: Op, device: torch.device) -> None:
+    names = registered(op).plan_names
+    assert {"tma", "swap_ab", "library"} <= set(names)
+    for name, layout in product(names, LAYOUTS):
+        limited = pytest.raises(PlanError) if name in refused(op, layout, device) else nullcontext()
+        with limited:
+            assert plan(op, 40, 130, layout, device, name) is not None
+
+
+def refused(op: Op, layout: str, device: torch.device) -> set[str]:
+    """The plans that the strides of a call do not allow."""
+    try:
+        plan(op, 40, 130, layout, device, "tma")
+    except PlanError as error:
+        return {*registered(op).plan_names} - {*(error.expected or ())}  # type: ignore[misc]
+    return set()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from compiled import compiled
 
-from fusec.testing.limits import LIMITS, limited
+from fusec.forcing import CHIPS, on_chip
 from fusec.testing.memory import watched
 
 FAR = 2**30
@@ -93,7 +93,7 @@ def memory(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
     return torch.from_file(str(path), shared=True, size=2**34, dtype=torch.float16)
 
 
-@pytest.mark.parametrize("shape", LIMITS)
+@pytest.mark.parametrize("shape", CHIPS)
 @pytest.mark.parametrize("axis", [0, -1], ids=["rows", "columns"])
 @pytest.mark.parametrize("far", OPS.values(), ids=OPS)
 def test_elements_that_are_far_apart_are_found(
@@ -107,7 +107,7 @@ def test_elements_that_are_far_apart_are_found(
     strides[axis] = FAR
     spread = memory.as_strided(far.sizes, strides)
     spread.copy_(near)
-    with limited(op.module, LIMITS[shape]):
+    with on_chip(op.module, CHIPS[shape]):
         expected = op.call(near, *far.others)
         with watched({"x": spread}, set()):
             found = op.call(spread, *far.others)

@@ -14,9 +14,9 @@ import torch
 
 from fusec.testing.random_run import hold_text
 
-ROWS = ("rows", "resident", "streamed", "split")
-OPEN = ("rows", "streamed", "split", "library", "few")
-DOTS = (*OPEN, "boxed")
+ROWS = ("rows", "resident", "row_loop", "split_rows")
+OPEN = ("rows", "row_loop", "split_rows", "library", "swap_ab")
+DOTS = (*OPEN, "tma")
 
 MEETING: Mapping[str, tuple[tuple[str, ...], str]] = {
     "a look-up, summed over the axis of its index": (
@@ -68,7 +68,7 @@ where T in {f16, bf16, f32}:
 """,
     ),
     "a product broadcast along an axis of the call": (
-        ("rows", "streamed", "split", "library"),
+        ("rows", "row_loop", "split_rows", "library"),
         """op f(x: T[M, K], weight w: T[N, K], count: dim(E)) -> y: T[M, N, E]
 where T in {f16, bf16, f32}:
     y = dot(x, w, over=K)
@@ -82,7 +82,7 @@ where T in {f32, bf16}:
 """,
     ),
     "a gain in f64 behind a product": (
-        ("rows", "streamed", "split", "library"),
+        ("rows", "row_loop", "split_rows", "library"),
         """op f(x: T[M, K], weight w: T[N, K], weight gain: f64[N]) -> (y: f64[M, N], z: T[M])
 where T in {f16, bf16, f32}:
     p = dot(x, w, over=K)

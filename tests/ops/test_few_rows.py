@@ -13,10 +13,12 @@ import torch
 from catalogue import Op
 from compiled import compiled
 
-from fusec.runtime import Launch, dots
+from fusec.forcing import CHIPS, NEVER, on_chip
+from fusec.runtime import H200, Launch
+from fusec.runtime.select import call
+from fusec.runtime.select.gemm import Contraction, skinny_tile
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited
 from fusec.testing.metamorphic import check_permuted, check_repeatable
 
 SPECS = {
@@ -66,7 +68,7 @@ DTYPES = ("f16", "bf16", "f32")
 
 @pytest.fixture(scope="module", params=SPECS)
 def op(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Op:
-    (only,) = compiled(SPECS[request.param], tmp_path_factory.mktemp("few"))
+    (only,) = compiled(SPECS[request.param], tmp_path_factory.mktemp("swap_ab"))
     return only
 
 
@@ -82,20 +84,16 @@ def _names(op: Op) -> list[str]:
 
 
 @contextmanager
-def shared(op: Op, programs: int) -> Iterator[list[str]]:
-    """Within, so many programs share a tile; yields the names of the kernels that are launched."""
+def shared(op: Op, programs: int, again: int = NEVER) -> Iterator[list[str]]:
+    """Within, so many programs share a tile, and a matrix may be read `again`; yields the kernels that are launched."""
     names: list[str] = []
 
     def launch(kernel: object, *args: object, **parts: object) -> Launch:
         names.append(str(getattr(kernel, "__name__", "")))
         return Launch(kernel, *args, **parts)
 
-    most = mock.patch.object(dots, "MOST_SHARES", programs)
-    with (
-        limited(op.module, replace(LIMITS["few"], SHARED=1 << 60)),
-        most,
-        mock.patch.object(op.module, "Launch", launch),
-    ):
+    chip = replace(CHIPS["swap_ab"], few_tiles=NEVER, most_split_k=programs, most_again=again)
+    with on_chip(op.module, chip), mock.patch.object(call, "Launch", launch):
         yield names
 
 
@@ -140,7 +138,7 @@ def test_no_matrix_is_read_again_for_every_batch(tmp_path: Path, device: torch.d
     shared_by_all = SPECS["batch"].replace("b: T[B, K, N]", "b: T[K, N]")
     for text, kernel in ((SPECS["batch"], "_f_swapped"), (shared_by_all, "_f_product")):
         (op,) = compiled(text, tmp_path)
-        with shared(op, 1) as kernels, mock.patch.object(dots, "MOST_AGAIN", 1):
+        with shared(op, 1, again=1) as kernels:
             run_and_compare(op.call, op.program.forms, case(op, 3, "f16"), device=device)
         assert kernels == [kernel]
 
@@ -153,6 +151,7 @@ def test_a_tile_is_of_powers_of_two_and_no_program_is_without_steps(
     for rows in ROWS:
         for inner in (0, 1, 100, 3584, 18944):
             for sides in (1, 40, 3584, 18944):
-                tile = dots.few_tile(1, sides, rows, inner, itemsize, dots_of_a_kernel, tf32)
+                contraction = Contraction(1, sides, rows, inner, itemsize, dots_of_a_kernel, tf32=tf32)
+                tile = skinny_tile(contraction, H200)
                 assert all(size & (size - 1) == 0 and size >= 16 for size in (tile.side, tile.block, tile.step))
                 assert tile.splits == 1 or (tile.splits - 1) * tile.step < inner

@@ -10,9 +10,9 @@ import torch
 from compiled import compiled
 from hypothesis import HealthCheck, Phase, given, settings
 
+from fusec.forcing import CHIPS, on_chip, reaches
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.strategies import Budget, reaching
 
 EXAMPLES = int(os.environ.get("FUSEC_EXAMPLES", "8"))
@@ -49,7 +49,7 @@ where T in {f16, f32}:
 }
 
 
-@pytest.mark.parametrize("shape", LIMITS)
+@pytest.mark.parametrize("shape", CHIPS)
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in GATHERS.items()])
 def test_what_is_looked_up_is_reduced_as_far_as_its_index_goes(
     text: str, shape: str, tmp_path: Path, device: torch.device
@@ -68,7 +68,7 @@ def test_what_is_looked_up_is_reduced_as_far_as_its_index_goes(
     )
     @given(reaching(shape, op.program.graph, Budget(rows=16, elements=600)))
     def holds(case: Case) -> None:
-        with limited(op.module, LIMITS[shape]):
+        with on_chip(op.module, CHIPS[shape]):
             run_and_compare(op.call, op.program.forms, case, device=device)
 
     holds()

@@ -16,11 +16,11 @@ from formulas import TABLE, stored
 from hypothesis import HealthCheck, Phase, given, settings
 from torch import Tensor
 
+from fusec.forcing import CHIPS, on_chip, reaches
 from fusec.ir.graph import Graph, Output, ScalarParam, TensorParam
 from fusec.reference.rounding import TORCH_DTYPES, round_to, widen
 from fusec.testing.cases import Case, build, storage
 from fusec.testing.compare import hold, run
-from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.strategies import Budget, reaching
 
 EXAMPLES = int(os.environ.get("FUSEC_EXAMPLES", "4"))
@@ -45,7 +45,7 @@ def op(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
     return only
 
 
-@pytest.mark.parametrize("shape", LIMITS)
+@pytest.mark.parametrize("shape", CHIPS)
 def test_op_and_formula_agree(op: Op, shape: str, device: torch.device) -> None:
     if not reaches(shape, op.program):
         pytest.skip("nothing to multiply")
@@ -54,7 +54,7 @@ def test_op_and_formula_agree(op: Op, shape: str, device: torch.device) -> None:
     @given(reaching(shape, op.program.graph, Budget(rows=8, elements=600)))
     def holds(case: Case) -> None:
         plain = {name: kind for name, kind in case.values.items() if kind not in SPECIAL}
-        with limited(op.module, LIMITS[shape]):
+        with on_chip(op.module, CHIPS[shape]):
             compare(op, replace(case, values=plain), device)
 
     holds()

@@ -15,12 +15,12 @@ from catalogue import Op
 from compiled import compiled, imported
 from torch import Tensor
 
+from fusec.forcing import CHIPS, on_chip
 from fusec.runtime import product
 from fusec.runtime.interpreter import interpreting
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
 from fusec.testing.exercise import Effort, Record, exercise, kernels
-from fusec.testing.limits import LIMITS, limited
 
 SPEC = """
 op f(x: T[M, K], w: T[N, K]) -> y: T[M, N]
@@ -30,15 +30,15 @@ where T in {f16, bf16, f32}:
 
 PLANS: dict[str, tuple[str, int, str]] = {
     "resident": ("resident", 1, "resident"),
-    "streamed": ("streamed", 1, "streamed"),
-    "split": ("split", 1, "partial0"),
+    "streamed": ("row_loop", 1, "streamed"),
+    "split": ("split_rows", 1, "partial0"),
     "product": ("rows", 8, "product"),
-    "swapped": ("few", 8, "swapped"),
-    "dealt": ("few", 8, "dealt"),
+    "swapped": ("swap_ab", 8, "swapped"),
+    "dealt": ("swap_ab", 8, "dealt"),
     "library": ("library", 8, ""),
-    "persistent": ("boxed", 8, "persistent"),
+    "persistent": ("tma", 8, "persistent"),
 }
-"""For each plan the limits that reach it, how many rows it is for, and one of its kernels."""
+"""For each plan the chip whose rules take it, how many rows it is for, and one of its kernels."""
 
 
 AT_4096 = ("resident", "library", "persistent", "swapped")
@@ -155,10 +155,10 @@ def calls(plan: str, length: int, dtypes: tuple[str, ...]) -> list[Case]:
 
 
 def run(op: Op, plan: str, case: Case, device: torch.device) -> float:
-    limits, _, kernel = PLANS[plan]
+    chip, _, kernel = PLANS[plan]
     # What is shared by several programs otherwise has a program of its own; large steps are fewer.
-    own = replace(LIMITS[limits], **({"SHARED": 0} if plan == "swapped" else {"CHUNK": 256}))
-    with limited(op.module, own):
+    own = replace(CHIPS[chip], **({"few_tiles": 0} if plan == "swapped" else {"chunk": 256}))
+    with on_chip(op.module, own):
         found = run_and_compare(op.call, op.program.forms, case, device=device)
         ran = kernels(next(each for each in vars(op.module).values() if getattr(each, "name", "") == "f"))
     assert any(kernel in name for name in ran) or not (kernel or ran)

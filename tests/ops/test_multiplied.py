@@ -15,11 +15,11 @@ from catalogue import Op
 from compiled import compiled
 from torch import Tensor
 
+from fusec.forcing import CHIPS, on_chip, reaches
 from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope
 from fusec.numerics.interval import Interval
 from fusec.reference.rounding import TORCH_DTYPES
-from fusec.testing.limits import LIMITS, limited, reaches
 
 ROWS = (1, 3, 4, 16, 17, 33, 129)
 INNER, COLUMNS = 37, 19
@@ -57,10 +57,10 @@ TYPES = {
 PLANS: dict[str | None, tuple[int, ...]] = {
     None: ROWS,
     "library": (1, 17),
-    "boxed": (1, 33),
-    "few": (3, 33),
-    "streamed": (1, 17),
-    "split": (1, 17),
+    "tma": (1, 33),
+    "swap_ab": (3, 33),
+    "row_loop": (1, 17),
+    "split_rows": (1, 17),
 }
 """The numbers of rows that each plan is forced for; the launcher's own choice is for all of them."""
 
@@ -112,7 +112,7 @@ def hold(op: Op, given: dict[str, Tensor], bound: Interval) -> None:
             continue
         for rows in (rows for rows in numbers if rows <= len(given["x"])):
             call = given | {"x": given["x"][:rows], "s": given["s"][:rows]}
-            with limited(op.module, LIMITS[plan]) if plan else nullcontext():
+            with on_chip(op.module, CHIPS[plan]) if plan else nullcontext():
                 result = op.call(**call)
             verdict = check(bound.map(lambda ends, rows=rows: ends[:rows]), result)
             assert verdict.passes, f"{plan or 'as chosen'}, {rows} rows: {verdict}"

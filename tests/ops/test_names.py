@@ -14,6 +14,7 @@ from compiled import compiled
 
 from fusec.diagnostics import Source, SpecError
 from fusec.driver.compile import compile_source
+from fusec.forcing import CHIPS, on_chip
 from fusec.ir.kernel import VARIABLES
 from fusec.ir.reserved import BUILTINS as USED
 from fusec.lang.load import load
@@ -21,7 +22,6 @@ from fusec.passes.graph.elaborate import elaborate
 from fusec.runtime.errors import ShapeMismatchError
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited
 
 SPEC = """op {op}(
     {x}: {T}[{M}, {N}], {table}: f32[{P}], {ids}: i64[{M}], {gain}: {T}[{N}] = 1.0, {scale}: f32 = 0.5,
@@ -94,7 +94,7 @@ def op_name(name: str) -> str:
 @pytest.mark.parametrize("names", specs(), ids=lambda names: names["op"])
 def test_names_of_the_generated_file_are_free(names: dict[str, str], tmp_path: Path, device: torch.device) -> None:
     first, second = compiled(SPEC.format(**names), tmp_path)
-    for number, limits in enumerate(LIMITS.values()):
+    for number, limits in enumerate(CHIPS.values()):
         odd = number % 2
         whole = Case(
             op=first.name,
@@ -106,7 +106,7 @@ def test_names_of_the_generated_file_are_free(names: dict[str, str], tmp_path: P
             omitted=(names["gain"],) if odd else (),
         )
         led = Case(op=second.name, seed=number, extents={names["N"]: 21}, lead=(2, 3))
-        with limited(first.module, limits):
+        with on_chip(first.module, limits):
             run_and_compare(first.call, first.program.forms, whole, device=device)
             run_and_compare(second.call, second.program.forms, led, device=device)
 
@@ -126,8 +126,8 @@ def test_variables_of_templates_are_no_arguments_of_kernels(tmp_path: Path, devi
     assert len(kernels) > 5
     assert {arg.arg for kernel in kernels for arg in kernel.args.args} & VARIABLES == set()
     x, w = torch.ones(2, 3, 4, dtype=torch.float16, device=device), torch.ones(5, 4, dtype=torch.float16, device=device)
-    for limits in LIMITS.values():
-        with limited(op.module, limits):
+    for chip in CHIPS.values():
+        with on_chip(op.module, chip):
             found = op.call(x, w, *([1.0] * len(scalars)))
             assert torch.equal(found, torch.full_like(found, 4.0 + len(scalars)))
 

@@ -11,9 +11,9 @@ from catalogue import Op
 from compiled import compiled
 from hypothesis import HealthCheck, Phase, given, settings
 
+from fusec.forcing import CHIPS, on_chip, reaches
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.strategies import Budget, reaching
 
 drawn = settings(
@@ -320,12 +320,12 @@ where T in {f32}:
 
 
 def hold(op: Op, shape: str, case: Case, device: torch.device) -> None:
-    with limited(op.module, LIMITS[shape]):
+    with on_chip(op.module, CHIPS[shape]):
         run_and_compare(op.call, op.program.forms, case, device=device)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("shape", LIMITS)
+@pytest.mark.parametrize("shape", CHIPS)
 @pytest.mark.parametrize(
     "text",
     [pytest.param(t, id=name) for name, t in (INTEGERS | ROUNDING | TYPES | PARTS | ONE_POSITION | CHOSEN).items()],
@@ -360,7 +360,7 @@ def test_every_output_is_stored_where_some_axis_is_empty(text: str, tmp_path: Pa
     axes = sorted(solve.name for solve in op.program.graph.solves)
     for sizes in product((0, 3) if len(axes) > 3 else (0, 1, 3), repeat=len(axes)):
         extents = dict(zip(axes, sizes, strict=True))
-        for shape in LIMITS if 0 in sizes else ("rows",):
+        for shape in CHIPS if 0 in sizes else ("rows",):
             case = Case(op=op.name, seed=1, extents=extents, dtypes={"T": "f32"})
             hold(op, shape, case, device)
 

@@ -13,9 +13,9 @@ import torch
 from catalogue import Op
 from compiled import compiled
 
+from fusec.forcing import CHIPS, on_chip
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited
 
 FORMS = ("{}", "-{}", "exp({})")
 REDUCTIONS = ("amax({}, over=D)", "amin({}, over=D)", "sum(exp({} - amax({}, over=D)), over=D)")
@@ -40,11 +40,11 @@ def ops(tmp_path_factory: pytest.TempPathFactory) -> tuple[Op, ...]:
     return compiled(spec(), tmp_path_factory.mktemp("padding"))
 
 
-@pytest.mark.parametrize("shape", ["rows", "streamed"])
+@pytest.mark.parametrize("shape", ["rows", "row_loop"])
 def test_neighbours_are_reduced_each_after_its_own_operation(
     ops: tuple[Op, ...], shape: str, device: torch.device
 ) -> None:
-    with limited(ops[0].module, LIMITS[shape]):
+    with on_chip(ops[0].module, CHIPS[shape]):
         for op in ops:
             case = Case(op=op.name, seed=3, extents={"M": 5, "H": 2, "D": 3}, dtypes={"T": "f32"})
             run_and_compare(op.call, op.program.forms, case, device=device)

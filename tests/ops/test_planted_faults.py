@@ -12,10 +12,10 @@ from catalogue import Op, all_ops
 from compiled import imported
 from hypothesis import HealthCheck, Phase, given, settings
 
+from fusec.forcing import CHIPS, on_chip
 from fusec.runtime.interpreter import interpreting
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited
 from fusec.testing.mutate import MUTATIONS, Mutant, mutants
 from fusec.testing.strategies import Budget, cases
 
@@ -59,7 +59,7 @@ def planted(op: Op, *kinds: str) -> Iterator[tuple[str, Mutant]]:
         name = [name for line, name in lines if line <= mutant.line][-1]
         part = re.fullmatch(rf"_{op.name}_(rows|resident|streamed|partial\d+|finish)(_\w+)?", name)
         if part:
-            yield part[1] if part[1] in LIMITS else "split", mutant
+            yield {"streamed": "row_loop"}.get(part[1], part[1] if part[1] in CHIPS else "split_rows"), mutant
 
 
 def is_caught(op: Op, shape: str, source: str, folder: Path, device: torch.device) -> bool:
@@ -68,7 +68,7 @@ def is_caught(op: Op, shape: str, source: str, folder: Path, device: torch.devic
     @search
     @given(cases(op.program.graph, Budget(elements=2048)))
     def passes(case: Case) -> None:
-        with limited(module, LIMITS[shape]):
+        with on_chip(module, CHIPS[shape]):
             run_and_compare(getattr(module, op.name), op.program.forms, case, device=device)
 
     try:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from unittest import mock
 
 import pytest
 import torch
 from compiled import compiled
 
-from fusec.runtime import Launch, Op, Product, dots
-from fusec.runtime.tuned import Way
-from fusec.runtime.ways import Trial, forced
+from fusec.runtime import H200, Op, Product
+from fusec.runtime.select import gemm
+from fusec.runtime.select.run import Decision
 
 LINEAR = """
 op f(x: T[..., K], gain: T[K], weight w: T[N, K]) -> y: T[..., N]
@@ -28,14 +28,10 @@ where T in {bf16, f32}:
 """
 
 
-def launched(module: ModuleType, way: str, *shapes: tuple[int, ...]) -> tuple[list[Launch | Product], Trial]:
-    """What a plan for tensors of f32 launches that goes this way, and what is seen of it."""
-    made: list[Launch | Product] = []
+def decided(module: ModuleType, plan: str, *shapes: tuple[int, ...]) -> Decision:
+    """What a call with tensors of f32 comes to by a plan."""
     (op,) = (each for each in vars(module).values() if isinstance(each, Op))
-    noted = mock.patch.object(module, "Plan", lambda *_, launches, **__: made.extend(launches))
-    with noted, forced(op, Way(way)) as trial:
-        op.plan(*(torch.empty(shape, device="meta") for shape in shapes))
-    return made, trial
+    return op.decide(*(torch.empty(shape, device="meta") for shape in shapes), plan=plan)
 
 
 @pytest.mark.parametrize("precision", ["ieee", "tf32"])
@@ -43,7 +39,7 @@ def test_kernels_and_the_library_multiply_as_the_dot_says(precision: str, tmp_pa
     (op,) = compiled(LINEAR.format(precision), tmp_path)
     text = Path(str(op.module.__file__)).read_text()
     assert set(re.findall(r'tl\.dot\(.*input_precision="(\w+)"', text)) == {precision}
-    launches, _ = launched(op.module, "library", (96, 64), (64,), (32, 64))
+    launches = decided(op.module, "library", (96, 64), (64,), (32, 64)).launches
     assert [step.tf32 for step in launches if isinstance(step, Product)] == [precision == "tf32"]
 
 
@@ -52,7 +48,7 @@ def test_dots_of_one_kernel_keep_each_its_own(tmp_path: Path) -> None:
     text = Path(str(op.module.__file__)).read_text()
     for kernel in text.split("@triton.jit")[1:]:
         assert set(re.findall(r'input_precision="(\w+)"', kernel)) in (set(), {"ieee", "tf32"})
-    launches, _ = launched(op.module, "library", (96, 64), (32, 64), (32, 64))
+    launches = decided(op.module, "library", (96, 64), (32, 64), (32, 64)).launches
     assert {step.b.name: step.tf32 for step in launches if isinstance(step, Product)} == {"gate": False, "up": True}
 
 
@@ -60,16 +56,17 @@ def test_dots_of_one_kernel_keep_each_its_own(tmp_path: Path) -> None:
 def test_tiles_are_those_of_the_matrix_unit_where_it_multiplies_alone(text: str, unit: int, tmp_path: Path) -> None:
     (op,) = compiled(text, tmp_path)
     shapes = ((96, 64), (64,), (32, 64)) if "gain" in text else ((96, 64), (32, 64), (32, 64))
-    for way in ("product", "swapped"):
-        _, trial = launched(op.module, way, *shapes)
-        (tile,) = trial.tiles
-        assert tile.facts.get("tf32", 0) == unit
-        assert tile.tile == getattr(dots, tile.rule)(**tile.facts)
+    for plan in ("gemm", "swap_ab"):
+        (tile,) = (each for step in decided(op.module, plan, *shapes).steps for each in step.tiled)
+        assert tile.facts["tf32"] == unit
+        assert tile.tile == getattr(gemm, tile.rule)(gemm.Contraction(**tile.facts), H200)
 
 
 def test_the_matrix_unit_takes_larger_tiles_of_f32_than_threads_do() -> None:
-    for rule in (dots.product_tile, dots.few_tile):
-        threads, unit = (rule(64, 4096, 4096, 4096, 4, 1, tf32) for tf32 in (False, True))
+    for rule in (gemm.gemm_tile, gemm.skinny_tile):
+        large = gemm.Contraction(64, 4096, 4096, 4096, itemsize=4)
+        threads, unit = (rule(replace(large, tf32=tf32), H200) for tf32 in (False, True))
         assert unit.step > threads.step
         assert unit.side * unit.block >= threads.side * threads.block
-        assert rule(64, 4096, 4096, 4096, 2, 1, True) == rule(64, 4096, 4096, 4096, 2, 1, False)
+        small = replace(large, itemsize=2)
+        assert rule(replace(small, tf32=True), H200) == rule(small, H200)

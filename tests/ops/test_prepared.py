@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -18,10 +19,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from fusec.driver.compile import compile_file
 from fusec.driver.load import load_from
-from fusec.runtime import Op, Prepare, dots
+from fusec.forcing import CHIPS, on_chip
+from fusec.runtime import H200, Op, Prepare
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import hold, run_and_compare
-from fusec.testing.limits import LIMITS, limited
 from fusec.testing.strategies import Budget, cases
 
 SPECS = {
@@ -86,7 +87,7 @@ where T in {f16, bf16}:
 """,
 }
 
-READING = ("library", "boxed", "few")
+READING = ("library", "tma", "swap_ab")
 """Limits under which calls take plans that read what is prepared."""
 
 drawn = settings(
@@ -110,30 +111,32 @@ def computing(module: Any) -> Iterator[list[int]]:
     """Within, a preparation starts anew; yields a list that grows with every time something is computed."""
     times: list[int] = []
     prepare: Prepare = module._PREPARE_F
+    plain = prepare.compute
 
     def compute(*weights: torch.Tensor | None, **settings: Any) -> Any:
         times.append(len(times))
-        return prepare.compute(*weights, **settings)
+        return plain(*weights, **settings)
 
-    with mock.patch.object(module, "_PREPARE_F", Prepare(compute, prepare.weights, prepare.names)):
+    anew = {"compute": compute, "_known": {}}
+    with mock.patch.multiple(prepare, **anew):
         for op in (value for value in vars(module).values() if isinstance(value, Op)):
             op.forget()
         yield times
 
 
-@pytest.mark.parametrize("shape", LIMITS)
+@pytest.mark.parametrize("shape", CHIPS)
 def test_results_lie_within_their_bound(op: Compiled, shape: str, device: torch.device) -> None:
     reads: list[int] = []
 
     @drawn
     @given(cases(op.program.graph, Budget(rows=8, elements=600)))
     def holds(case: Case) -> None:
-        with limited(op.module, LIMITS[shape]), computing(op.module) as times:
+        with on_chip(op.module, CHIPS[shape]), computing(op.module) as times:
             run_and_compare(op.call, op.program.forms, case, device=device)
         reads.extend(times)
 
     holds()
-    assert reads or shape not in ("library", "few")
+    assert reads or shape not in ("library", "swap_ab")
 
 
 def arguments(op: Compiled, device: torch.device, dtype: str = "bf16", seed: int = 0) -> dict[str, Any]:
@@ -162,7 +165,7 @@ def test_computed_once_and_again_after_a_change(
     op: Compiled, shape: str, mode: Callable[[], Any], device: torch.device
 ) -> None:
     given = arguments(op, device)
-    with limited(op.module, LIMITS[shape]), computing(op.module) as times:
+    with on_chip(op.module, CHIPS[shape]), computing(op.module) as times:
         for count, name in enumerate(("", *weights(op)), 1):
             if name:
                 given[name].copy_(arguments(op, device, seed=count)[name])
@@ -178,7 +181,7 @@ def _as_long(op: Compiled, given: dict[str, Any], rows: int) -> dict[str, Any]:
 
 def test_every_call_of_weights_has_its_own(op: Compiled, device: torch.device) -> None:
     several = [arguments(op, device, seed=seed) for seed in range(3)]
-    with limited(op.module, LIMITS["library"]), computing(op.module) as times:
+    with on_chip(op.module, CHIPS["library"]), computing(op.module) as times:
         for given in several * 2:
             check(op, given)
         assert len(times) == 3
@@ -187,7 +190,7 @@ def test_every_call_of_weights_has_its_own(op: Compiled, device: torch.device) -
 def test_other_dtypes_of_the_call_have_values_of_their_own(device: torch.device, tmp_path: Any) -> None:
     (op,) = compiled(SPECS["8 bits"], tmp_path)
     fixed = arguments(op, device)
-    with limited(op.module, LIMITS["library"]), computing(op.module) as times:
+    with on_chip(op.module, CHIPS["library"]), computing(op.module) as times:
         for dtype in ("bf16", "f16", "f32") * 2:
             check(op, arguments(op, device, dtype) | {name: fixed[name] for name in ("w", "scale")})
         assert len(times) == 3
@@ -196,7 +199,7 @@ def test_other_dtypes_of_the_call_have_values_of_their_own(device: torch.device,
 def test_calls_that_take_another_plan_spend_no_memory(device: torch.device, tmp_path: Any) -> None:
     (op,) = compiled(SPECS["8 bits"], tmp_path)
     given = arguments(op, device, "f32")  # a type that does not come in boxes
-    with limited(op.module, LIMITS["resident"]), computing(op.module) as times:
+    with on_chip(op.module, CHIPS["resident"]), computing(op.module) as times:
         check(op, given)
         assert not times
 
@@ -204,7 +207,7 @@ def test_calls_that_take_another_plan_spend_no_memory(device: torch.device, tmp_
 def test_an_omitted_weight(device: torch.device, tmp_path: Any) -> None:
     (op,) = compiled(SPECS["an optional gain"], tmp_path)
     given = arguments(op, device)
-    with limited(op.module, LIMITS["library"]), computing(op.module) as times:
+    with on_chip(op.module, CHIPS["library"]), computing(op.module) as times:
         for _ in range(2):
             check(op, given)
             check(op, given | {"gain": None})
@@ -214,7 +217,7 @@ def test_an_omitted_weight(device: torch.device, tmp_path: Any) -> None:
 def test_a_weight_may_have_further_dimensions_of_one_element(device: torch.device, tmp_path: Any) -> None:
     (op,) = compiled(SPECS["a norm of rows"], tmp_path)
     given = arguments(op, device)
-    with limited(op.module, LIMITS["library"]):
+    with on_chip(op.module, CHIPS["library"]):
         expected = op.call(**given)
         assert torch.equal(op.call(**given | {"gain": given["gain"][None]}), expected)
 
@@ -247,8 +250,9 @@ module Scaled(in_dim: K, out_dim: N) of f
 def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The op of `MODULE` and its class, every call with the product in the library."""
     loaded = load_from(MODULE, compile_file, tmp_path_factory.mktemp("cache"))
-    with mock.patch.object(dots, "LIBRARY_WORK", 0), mock.patch.object(dots, "FEW", 0):
-        yield SimpleNamespace(module=sys.modules[loaded.f.__module__], Scaled=loaded.Scaled)
+    module = sys.modules[loaded.f.__module__]
+    with on_chip(module, replace(H200, library_work=0, skinny=0)):
+        yield SimpleNamespace(module=module, Scaled=loaded.Scaled)
 
 
 def _stepped(layer: torch.nn.Module) -> None:

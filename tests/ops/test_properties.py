@@ -12,8 +12,8 @@ import torch
 from catalogue import Op, all_ops
 from hypothesis import HealthCheck, given, settings
 
+from fusec.forcing import CHIPS, on_chip, reaches
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.metamorphic import check_permuted, check_repeatable
 from fusec.testing.strategies import cases, reaching
 
@@ -25,7 +25,7 @@ drawn = settings(
 )
 
 
-@pytest.mark.parametrize("shape", LIMITS)
+@pytest.mark.parametrize("shape", CHIPS)
 @pytest.mark.parametrize("op", all_ops(), ids=lambda op: op.name)
 def test_results_lie_within_their_bound(op: Op, shape: str, device: torch.device) -> None:
     if not reaches(shape, op.program):
@@ -34,7 +34,7 @@ def test_results_lie_within_their_bound(op: Op, shape: str, device: torch.device
     @drawn
     @given(reaching(shape, op.program.graph))
     def holds(case: object) -> None:
-        with limited(op.module, LIMITS[shape]):
+        with on_chip(op.module, CHIPS[shape]):
             outcome = run_and_compare(op.call, op.program.forms, case, device=device)
         assert outcome.ratio <= 1
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from compiled import compiled
 
+from fusec.forcing import CHIPS, on_chip
 from fusec.numerics.envelope import envelope
 from fusec.testing.compare import judge
-from fusec.testing.limits import LIMITS, limited
 
 NORM_THEN_QUANTISE = """
 op f(x: T[M, N], w: T[N]) -> (q: f8e4m3[M, N], scale: f32[M])
@@ -19,7 +19,7 @@ where T in {f16, f32}:
 """
 
 
-@pytest.mark.parametrize("shape", LIMITS)
+@pytest.mark.parametrize("shape", CHIPS)
 @pytest.mark.parametrize(
     ("dtype", "x", "w", "known"),
     [
@@ -38,7 +38,7 @@ def test_products_within_f32_are_as_good_as_in_the_order_of_the_spec(
     arguments = {"x": torch.full((3, 40), x, dtype=dtype), "w": torch.full((40,), w, dtype=dtype)}
     bounds = envelope(op.program.forms[0], arguments)
     assert bool(bounds["q"].unknown.any()) is not known
-    with limited(op.module, LIMITS[shape]):
+    with on_chip(op.module, CHIPS[shape]):
         found = op.call(*(tensor.to(device) for tensor in arguments.values()))
     for name, result in zip(bounds, found, strict=True):
         judge(name, result, bounds[name])

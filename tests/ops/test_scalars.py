@@ -8,9 +8,9 @@ import pytest
 import torch
 from compiled import compiled
 
+from fusec.forcing import CHIPS, on_chip
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
-from fusec.testing.limits import LIMITS, limited
 
 TEXT = """
 op f(x: T[M, N], b: bf16 = 0.001, h: f16 = 0.001, s: f32 = 0.001, e: f8e5m2 = 0.7, d: f64 = 0.1)
@@ -23,7 +23,7 @@ where T in {f16, f32}:
 """
 
 
-@pytest.mark.parametrize("shape", ["rows", "resident", "streamed", "split"])
+@pytest.mark.parametrize("shape", ["rows", "resident", "row_loop", "split_rows"])
 def test_a_number_is_rounded_to_its_type(shape: str, tmp_path: Path, device: torch.device) -> None:
     (op,) = compiled(TEXT, tmp_path)
     case = Case(
@@ -33,5 +33,5 @@ def test_a_number_is_rounded_to_its_type(shape: str, tmp_path: Path, device: tor
         dtypes={"T": "f16"},
         scalars={"b": 0.001, "h": 0.3, "s": 0.1, "e": 0.7, "d": 0.1},
     )
-    with limited(op.module, LIMITS[shape]):
+    with on_chip(op.module, CHIPS[shape]):
         run_and_compare(op.call, op.program.forms, case, device=device)

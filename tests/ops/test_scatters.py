@@ -16,13 +16,13 @@ from scatter_forms import IN_PLACE, READ_BEFORE, SCATTERS, SUMS
 from fusec.commands.explain import explain, lines
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
+from fusec.forcing import CHIPS, on_chip, reaches
 from fusec.passes import pipeline
 from fusec.runtime.errors import ArgumentError
 from fusec.runtime.interpreter import interpreting
 from fusec.runtime.interpreter.programs import shuffled
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import ResultError, hold, run_and_compare
-from fusec.testing.limits import LIMITS, limited, reaches
 from fusec.testing.strategies import Budget, cases, reaching
 
 EXAMPLES = int(os.environ.get("FUSEC_EXAMPLES", "3"))
@@ -54,7 +54,7 @@ def op(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
     return only
 
 
-@pytest.mark.parametrize("shape", LIMITS)
+@pytest.mark.parametrize("shape", CHIPS)
 def test_a_write_reaches_its_places_and_no_other(op: Op, shape: str, device: torch.device) -> None:
     if not reaches(shape, op.program):
         pytest.skip("nothing to multiply")
@@ -62,7 +62,7 @@ def test_a_write_reaches_its_places_and_no_other(op: Op, shape: str, device: tor
     @drawn
     @given(reaching(shape, op.program.graph, BUDGET))
     def holds(case: Case) -> None:
-        with limited(op.module, LIMITS[shape]):
+        with on_chip(op.module, CHIPS[shape]):
             run_and_compare(op.call, op.program.forms, case, device=device, order=shuffled(case.seed))
 
     holds()
@@ -103,8 +103,8 @@ def test_a_read_behind_a_write_is_seen_whatever_values_come_of_it(name: str, tmp
     @settings(drawn, max_examples=40)
     @given(cases(op.program.graph, Budget(rows=64, elements=4096)))
     def holds(case: Case) -> None:
-        for shape in ("rows", "split"):
-            with limited(op.module, LIMITS[shape]):
+        for shape in ("rows", "split_rows"):
+            with on_chip(op.module, CHIPS[shape]):
                 run_and_compare(op.call, op.program.forms, case)
 
     with pytest.raises(ResultError, match=r"loads .*, which (program|an earlier launch|it has)"):
@@ -121,7 +121,7 @@ def test_explain_tells_what_is_written_last() -> None:
     assert not any("written last" in line for line in lines(explained))
     moved = {plan.plan.name: (plan.plan.moved, plan.plan.excess) for plan in explained.plans}
     assert moved["resident"] == ("2 x + g + peak", "")
-    assert moved["streamed"] == ("3 x + g + peak", "x")
+    assert moved["row_loop"] == ("3 x + g + peak", "x")
 
 
 def test_arguments_that_share_memory_are_refused_in_every_call(tmp_path: Path, device: torch.device) -> None:
@@ -148,9 +148,9 @@ where T in {f32}:
 """
     (op,) = compiled(text, tmp_path)
     x = torch.randn(3, 5, 7, 9, 4, device=device).permute(3, 1, 0, 2, 4)[::2]
-    for shape in ("rows", "split"):
+    for shape in ("rows", "split_rows"):
         b, calls = torch.ones(4, device=device), torch.zeros((), dtype=torch.int32, device=device)
-        with limited(op.module, LIMITS[shape]):
+        with on_chip(op.module, CHIPS[shape]):
             assert torch.equal(op.call(x, b, calls), x * 2)
         assert (b.tolist(), calls.item()) == ([5.0] * 4, 1)
 

@@ -10,10 +10,10 @@ import torch
 from compiled import compiled
 
 from fusec.driver import compile as compiling
+from fusec.forcing import CHIPS, on_chip
 from fusec.ir.expressions import GIVEN, Choose, Const
 from fusec.ir.graph import Graph
 from fusec.ir.types import REAL, ValueType
-from fusec.testing.limits import LIMITS, limited
 
 TEXTS = {
     "elementwise": "op f(x: f32[M, N], bias: f32[N] = 0) -> y: f32[M, N]:\n    y = x * bias\n",
@@ -31,7 +31,7 @@ def unread(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes))
 
 
-@pytest.mark.parametrize("shape", ["rows", "streamed", "split"])
+@pytest.mark.parametrize("shape", ["rows", "row_loop", "split_rows"])
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_a_tensor_that_no_case_reads_is_passed(
     text: str, shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: torch.device
@@ -41,6 +41,6 @@ def test_a_tensor_that_no_case_reads_is_passed(
     (op,) = compiled(text, tmp_path)
     x = torch.arange(12.0, device=device).reshape(3, 4)
     base = x - x.amax(1, keepdim=True) if "amax" in text else x
-    with limited(op.module, LIMITS[shape]):
+    with on_chip(op.module, CHIPS[shape]):
         assert torch.equal(op.call(x, torch.ones(4, device=device)), 3 * base)
         assert torch.equal(op.call(x), 0 * base)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from compiled import compiled
 
-from fusec.testing.limits import LIMITS, limited
+from fusec.forcing import CHIPS, on_chip
 
 SIZES = {"A": 2, "L": 2, "R": 3, "N": 40, "M": 5, "K": 33}
 """More positions along the innermost axis than a tile has, so that the other axes are walked in steps of it."""
@@ -32,13 +32,13 @@ def ones(parameters: str, device: torch.device) -> list[torch.Tensor]:
     return [torch.ones(shape, device=device) for shape in extents]
 
 
-@pytest.mark.parametrize("limits", ["streamed", "split", "few"])
+@pytest.mark.parametrize("chip", ["row_loop", "split_rows", "swap_ab"])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_position_is_counted_once(form: str, limits: str, tmp_path: Path, device: torch.device) -> None:
+def test_every_position_is_counted_once(form: str, chip: str, tmp_path: Path, device: torch.device) -> None:
     parameters, result, value = FORMS[form]
     (op,) = compiled(f"op f({parameters}) -> y: {result}:\n    y = {value}\n", tmp_path)
     tensors = ones(parameters, device)
-    with limited(op.module, LIMITS[limits]):
+    with on_chip(op.module, CHIPS[chip]):
         found = op.call(*tensors, SIZES["L"])
     over = tensors[0].numel() // (SIZES["M"] if result.startswith("f32[M") else 1)
     assert torch.equal(found, torch.full_like(found, over))

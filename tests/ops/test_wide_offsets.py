@@ -13,6 +13,7 @@ from catalogue import Op, all_ops
 from torch import Tensor
 
 from fusec.extents.signature import Signature
+from fusec.forcing import CHIPS, on_chip
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.types import Lead
 from fusec.numerics.envelope import envelope
@@ -21,13 +22,12 @@ from fusec.testing.buffers import guarded_allocations, reserved, reserved_alloca
 from fusec.testing.cases import Case, build
 from fusec.testing.compare import judge
 from fusec.testing.layouts import strides_of
-from fusec.testing.limits import LIMITS, limited
 from fusec.testing.memory import Memory, watched
 from fusec.testing.metamorphic import independent_axes
 
 pytestmark = [
     pytest.mark.skipif(not interpreting(), reason="needs tensors larger than the memory"),
-    pytest.mark.parametrize("shape", LIMITS),
+    pytest.mark.parametrize("shape", CHIPS),
 ]
 
 every_op = pytest.mark.parametrize("op", all_ops(), ids=lambda op: op.name)
@@ -69,7 +69,7 @@ def test_strides_of_2_30(op: Op, shape: str) -> None:
         far = {name: far_apart(contents, dim) for name, contents in tensors.items() if dim < contents.ndim}
         given = {**arguments, **far}
         watch = watched({each: given[each] for each in tensors})
-        with limited(op.module, LIMITS[shape]), guarded_allocations(), watch as memory:
+        with on_chip(op.module, CHIPS[shape]), guarded_allocations(), watch as memory:
             results = op.call(**given)
         for name in far.keys() - prepared(op, memory):
             tensor = far[name]
@@ -93,7 +93,7 @@ def test_more_than_2_31_elements(op: Op, shape: str) -> None:
     largest = max(arguments[name].numel() for name in dims)
     given = arguments | {name: last_of_many(arguments[name], dim, 2**31 // largest + 3) for name, dim in dims.items()}
     watch = watched({name: value for name, value in given.items() if isinstance(value, Tensor)}, order=last_ones)
-    with limited(op.module, LIMITS[shape]), reserved_allocations(), watch as memory:
+    with on_chip(op.module, CHIPS[shape]), reserved_allocations(), watch as memory:
         results = op.call(**given)
     spans = [memory.highest[name] - memory.lowest[name] for name in dims]
     assert max(spans) >= 2**31

@@ -50,7 +50,7 @@ def justified(body: str, earlier: str = "mean(x * x, over=N)", kept: str = "", c
     made = {step.name: step.result for step in steps}
     plans = [built.plan for group in program.groups for built in group.all_plans()]
     reductions = justify(graph, made["simplify"], made["resolve_views"])
-    return Justified(reductions, {plan.shape.value: placements(plan) for plan in plans})
+    return Justified(reductions, {plan.name: placements(plan) for plan in plans})
 
 
 def test_reductions_that_wait_for_nothing_are_merged() -> None:

@@ -55,7 +55,7 @@ def after(step: str, graph: Graph) -> str:
 
 def moved(program: Program) -> list[str]:
     plans = [built.plan for group in program.groups for built in group.all_plans()]
-    return [f"{plan.shape.value}: {traffic(plan)}, least possible {least_traffic(plan)}" for plan in plans]
+    return [f"{plan.name}: {traffic(plan)}, least possible {least_traffic(plan)}" for plan in plans]
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Thread
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 
 import fusec
 import generated
-from fusec.runtime import Launch, Plan, batch_invariant, set_batch_invariant, tiles
+from fusec.forcing import on_chip
+from fusec.runtime import H200, Launch, Op, Plan, batch_invariant, set_batch_invariant
 from fusec.runtime.invariant import is_invariant
 
 ROWS = (1, 2, 3, 5, 16, 17, 64, 65, 132, 133, 263, 264, 1000, 1024, 4097, 20000)
@@ -93,33 +95,21 @@ def compiled_in(launch: Launch) -> dict[str, object]:
     return {name: value for name, value in launch.arguments.items() if "constexpr" in str(declared.get(name))}
 
 
-@pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, tuple[Any, ...]], list[object]]:
+def planned(name: str, arguments: tuple[Any, ...]) -> list[object]:
     """What a plan launches, extents and grid apart."""
-    made: list[object] = []
-
-    def note(*_: object, launches: list[Any], **about: object) -> None:
-        made[:] = [
-            (each.kernel.fn.__name__, compiled_in(each), tuple(each.options))
-            if isinstance(each, Launch)
-            else "a product in the library"
-            for each in launches
-        ]
-
-    def plan(op: str, arguments: tuple[Any, ...]) -> list[object]:
-        module = sys.modules[getattr(generated, op).__module__]
-        monkeypatch.setattr(module, "Plan", note)
-        getattr(module, f"_plan_{op}")(*arguments)
-        return list(made)
-
-    return plan
+    module = sys.modules[getattr(generated, name).__module__]
+    op = next(value for value in vars(module).values() if isinstance(value, Op) and value.name == name)
+    return [
+        (each.kernel.fn.__name__, compiled_in(each), tuple(each.options))
+        if isinstance(each, Launch)
+        else "a product in the library"
+        for each in op.decide(*arguments).launches
+    ]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
 @pytest.mark.parametrize("call", CALLS)
-def test_the_plan_does_not_depend_on_the_rows(
-    call: str, dtype: torch.dtype, planned: Callable[[str, tuple[Any, ...]], list[object]]
-) -> None:
+def test_the_plan_does_not_depend_on_the_rows(call: str, dtype: torch.dtype) -> None:
     op, arguments = CALLS[call]
     with batch_invariant():
         first, *others = [planned(op, arguments(rows, dtype)) for rows in ROWS]
@@ -129,7 +119,7 @@ def test_the_plan_does_not_depend_on_the_rows(
         assert other == first, f"with {rows} rows"
 
 
-def test_without_it_plans_differ(planned: Callable[[str, tuple[Any, ...]], list[object]]) -> None:
+def test_without_it_plans_differ() -> None:
     """Else the test above would show nothing."""
     for op in ("rmsnorm 6000", "rmsnorm 70000", "linear 4096x1024", "linear 64x40"):
         name, arguments = CALLS[op]
@@ -154,8 +144,13 @@ W = torch.randn(24, 200, generator=torch.Generator().manual_seed(1))
 def test_the_bits_of_a_row_do_not_depend_on_the_others(
     op: str, dtype: torch.dtype, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiles, "FEW_ROWS", 20)  # few rows and many in small tests
+    module = sys.modules[getattr(generated, op).__module__]
     monkeypatch.setitem(globals(), "W", W.to(device, dtype))
+    with on_chip(module, replace(H200, few_rows=20)):  # few rows and many in small tests
+        check_rows(op, dtype, device)
+
+
+def check_rows(op: str, dtype: torch.dtype, device: torch.device) -> None:
     x = torch.randn(40, 200, device=device).to(dtype)
     with batch_invariant():
         wanted = BITS[op](x)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import pytest
 
-from fusec.runtime import batch_invariant
-from fusec.runtime.dots import (
-    Tile,
-    few_tile,
-    is_vector,
-    pays_for_steps,
-    prefers_library,
-    product_tile,
-    takes_few,
-)
+from fusec.runtime import H200, batch_invariant
 from fusec.runtime.product import Matrix, Product
+from fusec.runtime.select import gemm, tma
+from fusec.runtime.select.gemm import Contraction, GemmTile
+
+is_vector, is_skinny = partial(gemm.is_vector, H200), partial(gemm.is_skinny, H200)
+pays_for_steps, prefers_library = partial(tma.pays_for_steps, H200), partial(gemm.prefers_library, H200)
+
+
+def gemm_tile(*facts: int) -> GemmTile:
+    return gemm.gemm_tile(of_facts(*facts), H200)
+
+
+def skinny_tile(*facts: int) -> GemmTile:
+    return gemm.skinny_tile(of_facts(*facts), H200)
+
+
+def of_facts(batches: int, sides: int, blocks: int, inner: int, itemsize: int, dots: int, tf32: int = 0) -> Contraction:
+    return Contraction(batches, sides, blocks, inner, itemsize, dots, tf32=bool(tf32))
+
 
 WARPS = 32
 SHARED = 227 * 1024
@@ -30,8 +41,8 @@ def is_power(size: int) -> bool:
     return size > 0 and size & (size - 1) == 0
 
 
-@pytest.mark.parametrize("rule", [product_tile, few_tile])
-def test_tiles_are_such_as_kernels_may_have(rule: type[Tile]) -> None:
+@pytest.mark.parametrize("rule", [gemm_tile, skinny_tile])
+def test_tiles_are_such_as_kernels_may_have(rule: Callable[..., GemmTile]) -> None:
     for facts in FACTS:
         tile = rule(*facts)
         assert all(size >= 16 and is_power(size) for size in (tile.side, tile.block, tile.step)), facts
@@ -43,17 +54,17 @@ def test_tiles_are_such_as_kernels_may_have(rule: type[Tile]) -> None:
 
 def test_registers_and_shared_memory_hold_a_tile() -> None:
     for batches, sides, blocks, inner, itemsize, dots, tf32 in FACTS:
-        tile = product_tile(batches, sides, blocks, inner, itemsize, dots, tf32)
+        tile = gemm_tile(batches, sides, blocks, inner, itemsize, dots, tf32)
         threads = WARPS * tile.options[-1]["num_warps"]
         assert tile.side * tile.block * dots <= 64 * threads or tile.block == 16
-        for rule in (product_tile, few_tile):
+        for rule in (gemm_tile, skinny_tile):
             tile = rule(batches, sides, blocks, inner, itemsize, dots, tf32)
             way = tile.options[0]
-            moved = [tile.side * dots + tile.block, tile.side + tile.block * dots][rule is product_tile]
+            moved = [tile.side * dots + tile.block, tile.side + tile.block * dots][rule is gemm_tile]
             assert moved * tile.step * itemsize * way["num_stages"] <= SHARED
 
 
-def of(tile: Tile) -> tuple[int, int, int, int, int]:
+def of(tile: GemmTile) -> tuple[int, int, int, int, int]:
     return tile.side, tile.block, tile.step, tile.options[0]["num_warps"], tile.options[0]["num_stages"]
 
 
@@ -78,7 +89,7 @@ def of(tile: Tile) -> tuple[int, int, int, int, int]:
     ],
 )
 def test_tiles_of_many_rows(facts: tuple[int, ...], wanted: tuple[int, ...]) -> None:
-    tile = product_tile(*facts)
+    tile = gemm_tile(*facts)
     assert of(tile) == wanted
     assert [way["num_warps"] for way in tile.options] == sorted({wanted[3], 8})
     assert tile.splits == 1
@@ -109,18 +120,18 @@ def test_tiles_of_many_rows(facts: tuple[int, ...], wanted: tuple[int, ...]) -> 
     ],
 )
 def test_tiles_of_a_few_rows(facts: tuple[int, ...], wanted: tuple[int, ...], splits: int) -> None:
-    tile = few_tile(*facts)
+    tile = skinny_tile(*facts)
     assert (of(tile), tile.splits) == (wanted, splits)
     assert [(way["num_warps"], way.get("maxnreg")) for way in tile.options] == [(4, None), (4, 248), (8, None)]
 
 
 def test_a_vector_and_a_few_rows_have_plans_of_their_own() -> None:
     assert [is_vector(rows, matrix) for rows, matrix in ((1, 0), (2, 0), (1, 2**25), (1, 2**25 + 1))] == [1, 0, 1, 0]
-    assert [takes_few(*facts) for facts in ((16,), (17,), (16, 1), (16, 2))] == [1, 0, 1, 0]
+    assert [is_skinny(*facts) for facts in ((16,), (17,), (16, 1), (16, 2))] == [1, 0, 1, 0]
     assert [pays_for_steps(work) for work in (2**26 - 1, 2**26)] == [False, True]
     with batch_invariant():
         assert not is_vector(1)
-        assert not takes_few(1)
+        assert not is_skinny(1)
         assert pays_for_steps(0)
 
 

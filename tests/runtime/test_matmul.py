@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusec.runtime import Plan, Product, dots, matmul
+from fusec.runtime import H200, Plan, Product, matmul
+from fusec.runtime.select.gemm import prefers_library
 
 KINDS = {"batch": "abo", "rows": "ao", "columns": "bo", "inner": "ab"}
 """The axes of a product, and which of its three tensors have them."""
@@ -94,8 +95,11 @@ def test_the_library_takes_matrices_of_some_size() -> None:
     def square(rows: int, size: int) -> Product | None:
         return matmul("a", "b", "o", rows=((rows, size, size),), columns=((size, size, 1),), inner=((size, 1, 1),))
 
-    assert dots.prefers_library((square(4096, 4096),), tiled=True)
-    assert not dots.prefers_library((square(1, 4096),), tiled=True)
-    assert not dots.prefers_library((square(16, 64),), tiled=True)
-    assert dots.prefers_library((square(16, 64),))
-    assert not dots.prefers_library((square(4096, 4096), None), tiled=True)
+    def preferred(*products: Product | None, tiled: bool = True) -> bool:
+        return prefers_library(H200, products, tiled, several=False)
+
+    assert preferred(square(4096, 4096))
+    assert not preferred(square(1, 4096))
+    assert not preferred(square(16, 64))
+    assert preferred(square(16, 64), tiled=False)
+    assert not preferred(square(4096, 4096), None)

@@ -7,8 +7,8 @@ from unittest import mock
 import pytest
 import torch
 
-from fusec.runtime import Launch, Matrix, Product, overlap, overlaps
-from fusec.runtime.overlap import OVERLAP, in_turn
+from fusec.runtime import Launch, Matrix, Product, overlap
+from fusec.runtime.overlap import OVERLAP, in_turn, overlaps
 
 
 def launch(overlap: bool | None = True, grid: int = 3, kernel: object = None) -> Launch:

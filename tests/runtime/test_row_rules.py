@@ -6,26 +6,21 @@ A fault here makes no value wrong, only calls slow.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
-from fusec.runtime.tiles import (
-    Block,
-    blocks,
-    chunk_size,
-    columns,
-    holds_columns,
-    holds_row,
-    lanes,
-    prefers_loop,
-    row_options,
-    row_warps,
-    split_chunk,
-    split_count,
-    warps,
-    ways,
-    width,
-)
+from fusec.runtime import H200
+from fusec.runtime.select import rows
+from fusec.runtime.select.rows import Block, warps
+from fusec.runtime.select.sizes import vec_width
+
+blocks, chunk_size, columns = (partial(rule, H200) for rule in (rows.blocks_for, rows.chunk_size, rows.columns))
+holds_columns, holds_row = partial(rows.holds_columns, H200), partial(rows.holds_row, H200)
+lanes, prefers_loop = partial(rows.lanes_for, H200), partial(rows.prefers_loop, H200)
+row_options, row_warps = partial(rows.row_options, H200), partial(rows.row_warps, H200)
+split_chunk, split_count = partial(rows.split_chunk, H200), partial(rows.split_count, H200)
+launch_options = partial(rows.launch_options, H200)
 
 MANY, FEW = 1000, 132
 """Rows that fill the chip, and the most that do not."""
@@ -101,7 +96,7 @@ def test_registers_leave_room_for_as_many_rows_as_reach_the_copy_rate() -> None:
 def test_a_kernel_that_spills_has_two_more_ways(count: int, other: int) -> None:
     limits = {32: 64, 16: 128}
     limited = [(each, "maxnreg", limits.get(each, 248)) for each in (count, other)]
-    assert told(ways(count)) == [(count, "", 0), *limited]
+    assert told(launch_options(count)) == [(count, "", 0), *limited]
 
 
 @pytest.mark.parametrize(
@@ -188,4 +183,4 @@ def test_warps_of_a_tile() -> None:
 def test_what_divides_rows_is_told_where_triton_does_not_see_it() -> None:
     sizes = {"N": 3000, "stride": 3004, "odd": 7, "long": 4096, "twelve": 12}
     asked = [("N",), ("N", "stride"), ("N", "odd"), ("long",), ("long", "N"), ("twelve", "long")]
-    assert [width(sizes, *names) for names in asked] == [8, 4, 1, 1, 8, 4]
+    assert [vec_width(*map(sizes.__getitem__, names)) for names in asked] == [8, 4, 1, 1, 8, 4]

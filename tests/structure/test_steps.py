@@ -25,6 +25,7 @@ from fusec.passes.graph.postpone import postpone
 from fusec.passes.graph.prepare import prepare
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.unfuse import unfuse
+from fusec.passes.host.table import host_table
 from fusec.passes.kernel.build import build_kernel
 from fusec.passes.pipeline import GRAPH_STEPS, StepReport, compile_graph
 from fusec.passes.plan.expand import expand_dots
@@ -64,7 +65,7 @@ def test_a_step_takes_what_the_one_before_makes() -> None:
 
 def test_the_runner_tells_of_every_step_in_order() -> None:
     names = [step.__name__ for step in STEPS[:-1]]
-    assert [report.name for report in reports()] == [*names, "build_kernels"]
+    assert [report.name for report in reports()] == [*names, "build_kernels", "host_table"]
 
 
 DOTS = """op f(x: T[M, K], weight w: T[K, N], bias: T[N] = 0) -> y: T[M, N]
@@ -100,7 +101,7 @@ def test_what_a_step_makes_has_a_form_to_show(report: StepReport) -> None:
     assert len(show(report.result).splitlines()) > 3
 
 
-@pytest.mark.parametrize("step", [*GRAPH_STEPS, resolve_views, place, build_kernel], ids=lambda step: step.__name__)
+@pytest.mark.parametrize("step", [*STEPS[:-1], build_kernel, host_table], ids=lambda step: step.__name__)
 def test_a_step_says_what_stands_before_and_after_it(step: Callable[..., Any]) -> None:
     text = sys.modules[step.__module__].__doc__ or ""
     assert "Before:" in text
@@ -108,6 +109,6 @@ def test_a_step_says_what_stands_before_and_after_it(step: Callable[..., Any]) -
     assert step.__doc__
 
 
-@pytest.mark.parametrize("step", [*STEPS[:-1], *OTHERS], ids=lambda step: step.__name__)
+@pytest.mark.parametrize("step", [*STEPS[:-1], *OTHERS, host_table], ids=lambda step: step.__name__)
 def test_a_step_has_cases(step: Callable[..., Any]) -> None:
     assert list((ROOT / "tests" / "passes" / step.__name__).glob("*.case"))

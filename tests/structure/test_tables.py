@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import is_dataclass
 
 import pytest
 import torch
 
-from fusec.codegen.names import IMPORTS
+from fusec import runtime
+from fusec.codegen.names import IMPORTS, TABLE
 from fusec.codegen.triton import SPELLED, TRITON_DTYPES
 from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.ops import ELEMENTWISE, PREFIX, REDUCTIONS
@@ -51,6 +53,10 @@ def test_signs_stand_for_the_operations_they_are_shown_as() -> None:
 
 def test_a_spec_steps_aside_for_every_import() -> None:
     assert [name for name in IMPORTS if not is_word(name)] == []
+
+
+def test_a_table_is_made_of_classes_of_the_runtime() -> None:
+    assert [name for name in TABLE if not is_dataclass(getattr(runtime, name))] == []
 
 
 def test_no_attribute_of_a_module_is_missing_among_the_words() -> None:

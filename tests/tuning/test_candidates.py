@@ -6,36 +6,37 @@ from dataclasses import replace
 
 import pytest
 
-from fusec.driver.tuning.candidates import ACCUMULATORS, Chip, Outline, Tiled, candidates, estimate
-from fusec.runtime.tuned import Way
+from fusec.driver.tuning.candidates import ACCUMULATORS, Outline, Tiled, candidates, estimate
+from fusec.runtime import H200
+from fusec.runtime.select.tables import Choice
 
-CHIP = Chip()
+CHIP = H200
 
 
-def tiled(sides: int, blocks: int = 18944, dots: int = 1, rule: str = "product_tile") -> Tiled:
+def tiled(sides: int, blocks: int = 18944, dots: int = 1, rule: str = "gemm_tile") -> Tiled:
     facts = {"batches": 1, "sides": sides, "blocks": blocks, "inner": 3584, "itemsize": 2, "dots": dots}
     sizes = {"side": min(max(sides, 16), 128), "block": 64, "step": 64, "splits": 1}
     return Tiled(rule, facts, sizes, {"num_warps": 4, "num_stages": 3})
 
 
 def outline(rows: int, *tiles: Tiled, by_rule: str = "library") -> Outline:
-    return Outline(rows, {}, by_rule, {"library": (), "resident": (), "product": tiles})
+    return Outline(rows, {}, by_rule, {"library": (), "resident": (), "gemm": tiles})
 
 
-def names(ways: tuple[Way | None, ...]) -> list[str]:
+def names(ways: tuple[Choice | None, ...]) -> list[str]:
     return [str(way) for way in ways if way is None or not way.tile]
 
 
 def test_the_rules_come_first_and_their_plan_not_twice() -> None:
-    assert names(candidates(outline(1, tiled(1)), CHIP, 3)) == ["None", "resident", "product"]
-    assert names(candidates(outline(1, tiled(1), by_rule="product"), CHIP, 3)) == ["None", "library", "resident"]
+    assert names(candidates(outline(1, tiled(1)), CHIP, 3)) == ["None", "resident", "gemm"]
+    assert names(candidates(outline(1, tiled(1), by_rule="gemm"), CHIP, 3)) == ["None", "library", "resident"]
 
 
 def test_plans_for_few_rows_are_tried_for_few() -> None:
-    plans = outline(4096, tiled(4096)).plans | {"swapped": (tiled(18944, blocks=4096, rule="few_tile"),)}
+    plans = outline(4096, tiled(4096)).plans | {"swap_ab": (tiled(18944, blocks=4096, rule="skinny_tile"),)}
     many, few = (candidates(Outline(rows, {}, "library", plans), CHIP, 3) for rows in (4096, 128))
-    assert names(many) == ["None", "product"]
-    assert names(few) == ["None", "resident", "product", "swapped"]
+    assert names(many) == ["None", "gemm"]
+    assert names(few) == ["None", "resident", "gemm", "swap_ab"]
 
 
 def test_a_dozen_of_the_tiles_and_none_twice() -> None:
@@ -55,7 +56,7 @@ def test_every_tile_fits(rows: int, dots: int) -> None:
     assert len(tiles) > 10
     for tile in tiles:
         loaded = (tile["side"] + tile["block"] * dots) * tile["step"] * 2
-        assert loaded * tile["num_stages"] <= CHIP.shared
+        assert loaded * tile["num_stages"] <= CHIP.smem
         assert tile["side"] * tile["block"] * dots <= ACCUMULATORS * 32 * tile["num_warps"]
 
 
@@ -63,7 +64,7 @@ def test_the_tile_that_is_known_to_be_best_is_among_the_first() -> None:
     """bf16, 128 by 256 by 64 with 8 warps and 3 or 4 stages: what persistent kernels reach the library's speed with."""
     first = candidates(outline(8192, tiled(8192)), CHIP, 3)
     best = {"side": 128, "block": 256, "step": 64, "num_warps": 8, "num_stages": 4}
-    assert Way("product", tuple(best.items())) in first
+    assert Choice("gemm", tuple(best.items())) in first
 
 
 def test_tiles_are_as_large_as_there_is_work_for_all_multiprocessors() -> None:
@@ -95,7 +96,7 @@ def test_a_tile_that_is_too_large_has_no_estimate() -> None:
 
 
 def test_programs_that_share_a_tile_are_varied_where_there_are_any() -> None:
-    shared = tiled(3584, blocks=16, rule="few_tile")
+    shared = tiled(3584, blocks=16, rule="skinny_tile")
     shared = replace(shared, sizes={**shared.sizes, "splits": 2})
     found = {dict(way.tile)["splits"] for way in candidates(outline(16, shared), CHIP, 100) if way and way.tile}
     assert found == {1, 2, 4, 8}
@@ -104,7 +105,7 @@ def test_programs_that_share_a_tile_are_varied_where_there_are_any() -> None:
 def test_matrices_that_share_columns_stand_on_one_another() -> None:
     """Two matrices of 64 rows by 16 columns each hold as much as one of 128 rows, and not as one of 32 columns."""
     tile = {"side": 64, "block": 16, "step": 512, "num_warps": 4, "num_stages": 3}
-    strips, others = (tiled(3584, blocks=16, dots=2, rule=rule) for rule in ("few_tile", "product_tile"))
+    strips, others = (tiled(3584, blocks=16, dots=2, rule=rule) for rule in ("skinny_tile", "gemm_tile"))
     assert estimate(tile, strips, CHIP) is None
     assert estimate({**tile, "step": 256}, strips, CHIP) is not None
     assert estimate({**tile, "side": 32, "block": 32}, others, CHIP) is None

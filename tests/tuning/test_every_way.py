@@ -9,7 +9,8 @@ import pytest
 from fusec.commands import tune_worker
 from fusec.commands.tune import Subject, find, job
 from fusec.commands.tune_shapes import cases
-from fusec.driver.tuning.candidates import Chip, Outline, candidates
+from fusec.driver.tuning.candidates import Outline, candidates
+from fusec.runtime import H200
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +27,7 @@ def test_every_way_is_right(subject: Subject) -> None:
     about = job(subject, ROOT / "generated", case)
     answer = tune_worker.do({**about, "do": "outline"}, ROOT)
     assert answer["failure"] is None
-    ways = candidates(Outline.of(answer["outline"]), Chip(), 1)
+    ways = candidates(Outline.of(answer["outline"]), H200, 1)
     with tune_worker.exact():
         found = tune_worker.measure(tune_worker.subject_of(about), ways, lambda _, __: lambda: 1.0, 1)
     assert {str(ways[at]): reason for at, reason in found["refused"].items()} == {}

@@ -12,7 +12,7 @@ import pytest
 from fusec.driver.tuning.cached_jobs import cached_jobs
 from fusec.driver.tuning.results_log import ResultsLog
 from fusec.driver.tuning.search import Ask, Effort, Outcome, from_plain, search, to_plain
-from fusec.runtime.tuned import Way
+from fusec.runtime.select.tables import Choice
 from fusec.workers import Pool, worker_pool
 
 TIMES = {"rules": 10.0, "resident": 8.0, "streamed": 9.0, "split": 11.0}
@@ -40,7 +40,7 @@ def asked(workers: Pool, journal: Path | None = None, limit: float = 60.0, show:
 
 def test_the_best_way_and_all_times(workers: Pool, log: Path) -> None:
     (outcome,) = search([case(log)], asked(workers), Effort())
-    assert outcome.way == Way("resident")
+    assert outcome.way == Choice("resident")
     assert {str(way): time for way, time in outcome.times.items()} == {
         "None": 10.0, "resident": 8.0, "streamed": 9.0, "split": 11.0,
     }  # fmt: skip
@@ -54,8 +54,8 @@ def test_what_crashes_and_what_hangs_is_refused_and_costs_nothing_else(workers: 
         "resident": "the process that ran it died with exit code 7",
         "split": "RuntimeError: no room",
     }
-    assert second.refused == {Way("resident"): "the process that ran it took more than 4 s"}
-    assert [each.way for each in (first, second, third)] == [Way("streamed"), Way("streamed"), Way("resident")]
+    assert second.refused == {Choice("resident"): "the process that ran it took more than 4 s"}
+    assert [each.way for each in (first, second, third)] == [Choice("streamed"), Choice("streamed"), Choice("resident")]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_crashes_and_what_hangs_is_refused_and_costs_nothing_else(workers: 
 def test_a_case_that_cannot_be_tuned_fails_alone(workers: Pool, log: Path, what: dict[str, str], failure: str) -> None:
     failed, fine = search([case(log, 1, **what), case(log, 2)], asked(workers), Effort())
     assert (failed.way, failed.times, failed.failure) == (None, {}, failure)
-    assert (fine.way, fine.failure) == (Way("resident"), None)
+    assert (fine.way, fine.failure) == (Choice("resident"), None)
 
 
 def test_progress_counts_every_job(workers: Pool, log: Path) -> None:
@@ -108,7 +108,7 @@ def test_an_interrupted_run_goes_on_where_it_was(workers: Pool, log: Path, tmp_p
     with journal.open("a") as file:
         file.write('["cut off in the midd')
     outcomes = search(cases, asked(workers, journal), Effort())
-    assert [each.way for each in outcomes] == [Way("resident")] * 3
+    assert [each.way for each in outcomes] == [Choice("resident")] * 3
     after = log.read_text().splitlines()[len(before) :]
     assert after
     assert all(line.startswith("measure") for line in after)
@@ -116,7 +116,7 @@ def test_an_interrupted_run_goes_on_where_it_was(workers: Pool, log: Path, tmp_p
 
 
 def test_a_way_survives_being_a_job() -> None:
-    for way in (None, Way("resident"), Way("product", (("side", 16), ("num_warps", 4)))):
+    for way in (None, Choice("resident"), Choice("product", (("side", 16), ("num_warps", 4)))):
         assert from_plain(to_plain(way)) == way
 
 

@@ -16,11 +16,11 @@ from fusec.commands.tune_shapes import cases
 from fusec.driver.build import package_files
 from fusec.driver.compile import compile_file
 from fusec.driver.tuning.cached_jobs import cached_jobs
-from fusec.driver.tuning.candidates import Chip, Outline, candidates
+from fusec.driver.tuning.candidates import Outline, candidates
 from fusec.driver.tuning.results_log import ResultsLog
 from fusec.driver.tuning.search import Effort, search, to_plain
-from fusec.runtime import TuningFailedError
-from fusec.runtime.tuned import Way
+from fusec.runtime import H200, TuningFailedError
+from fusec.runtime.select.tables import Choice
 from fusec.testing.cases import Case
 from fusec.workers import worker_pool
 
@@ -32,7 +32,7 @@ where T in {{bf16, f32}}:
 FAULT = ("total_acc += x * weight", "total_acc += x * weight * 1.5")
 """What the streamed kernel does, and what it must not."""
 
-WAYS = [None, Way("library"), Way("streamed"), Way("product"), Way("product", (("side", 32), ("num_warps", 8)))]
+WAYS = [None, Choice("library"), Choice("gemv_loop"), Choice("gemm"), Choice("gemm", (("side", 32), ("num_warps", 8)))]
 
 
 def subject(folder: Path, name: str, right: str = "", wrong: str = "") -> dict[str, Any]:
@@ -54,14 +54,14 @@ def test_outline(tmp_path: Path) -> None:
     answer = tune_worker.do({**subject(tmp_path, "outlined"), "do": "outline"}, tmp_path)
     assert answer["failure"] is None
     outline = Outline.of(answer["outline"])
-    assert (outline.rows, outline.by_rule) == (5, "swapped")
+    assert (outline.rows, outline.by_rule) == (5, "swap_ab")
     assert outline.case == {"K": 48, "N": 24, "T": "bfloat16", "bias": False}
     rules = {plan: [tile.rule for tile in tiles] for plan, tiles in outline.plans.items()}
-    tiled = {"persistent": ["boxed_tile"], "dealt": ["few_tile"], "swapped": ["few_tile"], "product": ["product_tile"]}
-    assert rules == {"library": [], "resident": [], "streamed": [], "split": [], **tiled}
+    tiled = {"tma": ["tma_tile"], "split_k": ["skinny_tile"], "swap_ab": ["skinny_tile"], "gemm": ["gemm_tile"]}
+    assert rules == {"library": [], "gemv": [], "gemv_loop": [], "gemv_split": [], **tiled}
     facts = {"batches": 1, "sides": 5, "blocks": 24, "inner": 48, "itemsize": 2, "dots": 1}
     for tiles in filter(None, outline.plans.values()):
-        swapped = {**facts, "sides": 24, "blocks": 5} if tiles[0].rule == "few_tile" else facts
+        swapped = {**facts, "sides": 24, "blocks": 5} if tiles[0].rule == "skinny_tile" else facts
         assert swapped.items() <= tiles[0].facts.items()
         assert set(tiles[0].sizes) == {"side", "block", "step", "splits"}
 
@@ -69,21 +69,21 @@ def test_outline(tmp_path: Path) -> None:
 def test_every_candidate_is_right(tmp_path: Path) -> None:
     about = subject(tmp_path, "tried")
     outline = Outline.of(tune_worker.do({**about, "do": "outline"}, tmp_path)["outline"])
-    ways = candidates(outline, Chip(), 4)
+    ways = candidates(outline, H200, 4)
     for way in ways:
         assert tune_worker.do({**about, "do": "try", "way": to_plain(way)}, tmp_path) == {"failure": None}, str(way)
     with tune_worker.exact():
         answer = tune_worker.measure(tune_worker.subject_of(about), ways, by_clock({}), 2)
     assert answer["refused"] == {}
     assert len(answer["times"]) == len(ways)
-    assert {way.plan for way in ways if way and way.tile} == {"persistent", "dealt", "swapped", "product"}
+    assert {way.plan for way in ways if way and way.tile} == {"tma", "split_k", "swap_ab", "gemm"}
 
 
 def test_a_way_that_is_wrong_is_refused_however_fast_it_is(tmp_path: Path) -> None:
     about = subject(tmp_path, "faulty", *FAULT)
     with tune_worker.exact():
         answer = tune_worker.measure(
-            tune_worker.subject_of(about), WAYS, by_clock({"streamed": 1.0, "library": 5.0}), 2
+            tune_worker.subject_of(about), WAYS, by_clock({"gemv_loop": 1.0, "library": 5.0}), 2
         )
     assert list(answer["refused"]) == [2]
     assert "times the bound away" in answer["refused"][2]
@@ -91,8 +91,8 @@ def test_a_way_that_is_wrong_is_refused_however_fast_it_is(tmp_path: Path) -> No
 
 
 def test_what_cannot_be_timed_is_refused(tmp_path: Path) -> None:
-    def clock(subject: tune_worker.Subject, way: Way | None) -> tune_worker.Turn:
-        if way == Way("library"):
+    def clock(subject: tune_worker.Subject, way: Choice | None) -> tune_worker.Turn:
+        if way == Choice("library"):
             raise RuntimeError("it cannot be captured as a CUDA graph")
         return lambda: 1.0
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_timed_is_refused(tmp_path: Path) -> None:
 def test_rules_that_are_wrong_are_no_start(tmp_path: Path) -> None:
     about = subject(tmp_path, "hopeless", *FAULT)
     with tune_worker.exact(), pytest.raises(TuningFailedError, match="as the rules have it: y"):
-        tune_worker.measure(tune_worker.subject_of(about), [Way("streamed"), None], by_clock({}), 1)
+        tune_worker.measure(tune_worker.subject_of(about), [Choice("gemv_loop"), None], by_clock({}), 1)
 
 
 def test_nothing_right_is_left_in_memory_for_a_way_that_writes_nothing(tmp_path: Path) -> None:

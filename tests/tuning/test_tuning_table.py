@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from fusec.driver.tuning.table import Found, stale, update
-from fusec.runtime import tuned
-from fusec.runtime.tuned import Way, path_of, read, ways
+from fusec.runtime.select import tables as tuned
+from fusec.runtime.select.tables import Choice, choices, path_of, read
 
 CASE = {"K": 3584, "N": 18944, "T": "bfloat16", "bias": False}
-TILE = Way("product", (("side", 16), ("num_warps", 4)))
+TILE = Choice("product", (("side", 16), ("num_warps", 4)))
 
 
 @pytest.fixture(autouse=True)
@@ -25,20 +25,20 @@ def put(package: Path, op: str, *found: Found, spec: str = "abc", device: str = 
     update(package, device, "sm_90", op, spec, found)
 
 
-def look_up(package: Path, op: str = "linear", spec: str = "abc", device: str = "NVIDIA H200") -> dict[Any, Way]:
-    return ways(package / "tuned", op, spec, tuple(CASE), device, "sm_90")
+def look_up(package: Path, op: str = "linear", spec: str = "abc", device: str = "NVIDIA H200") -> dict[Any, Choice]:
+    return choices(package / "tuned", op, spec, tuple(CASE), device, "sm_90")
 
 
 def test_what_was_found_comes_back(tmp_path: Path) -> None:
-    put(tmp_path, "linear", Found(1, CASE, Way("resident")), Found(12, CASE, TILE))
+    put(tmp_path, "linear", Found(1, CASE, Choice("resident")), Found(12, CASE, TILE))
     assert look_up(tmp_path) == {
-        (1, 3584, 18944, "bfloat16", False): Way("resident"),
+        (1, 3584, 18944, "bfloat16", False): Choice("resident"),
         (16, 3584, 18944, "bfloat16", False): TILE,
     }
 
 
 def test_the_file_is_for_people_too(tmp_path: Path) -> None:
-    put(tmp_path, "linear", Found(2048, CASE, TILE), Found(16, CASE, Way("library")), Found(4, CASE, None))
+    put(tmp_path, "linear", Found(2048, CASE, TILE), Found(16, CASE, Choice("library")), Found(4, CASE, None))
     put(tmp_path, "bmm", Found(16, {"N": 64}, TILE))
     path = tmp_path / "tuned" / "nvidia-h200.toml"
     torch, triton = tuned.toolchain()
@@ -52,7 +52,7 @@ family = "sm_90"
 spec = "abc"
 torch = "{torch}"
 triton = "{triton}"
-ways = [
+choices = [
     {{ rows = 16, case = {{ N = 64 }}, plan = "product", tile = {{ side = 16, num_warps = 4 }} }},
 ]
 
@@ -60,7 +60,7 @@ ways = [
 spec = "abc"
 torch = "{torch}"
 triton = "{triton}"
-ways = [
+choices = [
     {{ rows = 16, case = {{ K = 3584, N = 18944, T = "bfloat16", bias = false }}, plan = "library" }},
     {{ rows = 2048, case = {{ K = 3584, N = 18944, T = "bfloat16", bias = false }}, plan = "product", \
 tile = {{ side = 16, num_warps = 4 }} }},
@@ -83,13 +83,13 @@ def test_entries_are_in_order_whatever_the_order_they_were_found_in(tmp_path: Pa
 
 
 def test_new_entries_take_the_place_of_old_ones(tmp_path: Path) -> None:
-    put(tmp_path, "linear", Found(1, CASE, Way("resident")), Found(16, CASE, TILE), Found(64, CASE, TILE))
-    put(tmp_path, "linear", Found(16, CASE, Way("library")), Found(64, CASE, None))
-    assert {key[0]: way for key, way in look_up(tmp_path).items()} == {1: Way("resident"), 16: Way("library")}
+    put(tmp_path, "linear", Found(1, CASE, Choice("resident")), Found(16, CASE, TILE), Found(64, CASE, TILE))
+    put(tmp_path, "linear", Found(16, CASE, Choice("library")), Found(64, CASE, None))
+    assert {key[0]: way for key, way in look_up(tmp_path).items()} == {1: Choice("resident"), 16: Choice("library")}
 
 
 def test_entries_of_an_older_spec_go_when_it_is_tuned_again(tmp_path: Path) -> None:
-    put(tmp_path, "linear", Found(1, CASE, Way("resident")))
+    put(tmp_path, "linear", Found(1, CASE, Choice("resident")))
     put(tmp_path, "linear", Found(16, CASE, TILE), spec="new")
     assert [key[0] for key in look_up(tmp_path, spec="new")] == [16]
 
@@ -113,12 +113,12 @@ def test_stale_entries_are_not_used_and_are_told(tmp_path: Path, monkeypatch: py
 
 
 def test_a_device_has_its_own_table_and_else_that_of_its_family(tmp_path: Path) -> None:
-    put(tmp_path, "linear", Found(1, CASE, Way("resident")), Found(16, CASE, TILE))
-    put(tmp_path, "linear", Found(16, CASE, Way("library")), device="NVIDIA H100 80GB HBM3")
+    put(tmp_path, "linear", Found(1, CASE, Choice("resident")), Found(16, CASE, TILE))
+    put(tmp_path, "linear", Found(16, CASE, Choice("library")), device="NVIDIA H100 80GB HBM3")
     own = look_up(tmp_path, device="NVIDIA H100 80GB HBM3")
     assert {key[0]: str(way) for key, way in own.items()} == {1: "resident", 16: "library"}
     assert {key[0]: way for key, way in look_up(tmp_path).items()}[16] == TILE
-    assert ways(tmp_path / "tuned", "linear", "abc", tuple(CASE), "NVIDIA A100", "sm_80") == {}
+    assert choices(tmp_path / "tuned", "linear", "abc", tuple(CASE), "NVIDIA A100", "sm_80") == {}
 
 
 @pytest.mark.parametrize("text", ["", "device = 1", "a b", 'device = "x"\nfamily = "y"\n[op]\nlinear = 3\n'])
@@ -126,7 +126,9 @@ def test_a_file_that_is_no_table_is_told_and_left_alone(tmp_path: Path, text: st
     path = tmp_path / "tuned" / "nvidia-h200.toml"
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.warns(UserWarning, match=r"nvidia-h200\.toml is no table of tuned ways.*the rules choose without it"):
+    with pytest.warns(
+        UserWarning, match=r"nvidia-h200\.toml is no table of tuned choices.*the rules choose without it"
+    ):
         assert look_up(tmp_path) == {}
     assert "is no table" in next(stale(tmp_path, {}))
     with pytest.raises(ValueError, match="is no table"):

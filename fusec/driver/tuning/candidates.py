@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from fusec.runtime.tiles import cdiv
-from fusec.runtime.tuned import Way
+from fusec.runtime import Chip
+from fusec.runtime.select.sizes import cdiv
+from fusec.runtime.select.tables import Choice
 
 FEW = 128
 """The most rows for which a plan for few rows is tried. One without tiles reads the other operand once for each."""
@@ -24,7 +25,7 @@ SIZES = (1 / 4, 1 / 2, 1, 2, 4)
 SMALLEST, LARGEST = 16, 256
 """The sizes of a tile that the matrix unit takes, and the largest that registers hold beside another one."""
 
-STRIPS = "few_tile"
+STRIPS = "skinny_tile"
 """The rule whose tiles have a strip of each matrix as their side; those of others have one as their block."""
 
 WARPS, STAGES = (4, 8), (2, 3, 4, 5)
@@ -40,24 +41,6 @@ ACCUMULATORS = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Chip:
-    """What the model knows of a device.
-
-    Of a multiprocessor: `shared` memory in bytes, `products` of 16-bit numbers and bytes of `traffic` a second. In
-    seconds: the `wait` for memory, the `turn` of a loop with one load ahead, and the `start` and end of a tile. All
-    figures but the first two are about those of an H200; other chips have much the same proportions.
-    """
-
-    multiprocessors: int = 132
-    shared: int = 232448
-    products: float = 3.7e12
-    traffic: float = 4.2e10
-    wait: float = 8e-7
-    turn: float = 2e-7
-    start: float = 2e-6
-
-
-@dataclass(frozen=True, slots=True)
 class Tiled:
     """A tile that a plan asks for: the rule that made it, of which facts, its sizes and launch options, all by name."""
 
@@ -69,7 +52,7 @@ class Tiled:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A call as the choice among its plans sees it: see `runtime.ways.Trial`. `plans` has the tiles of each."""
+    """A call as the choice among its plans sees it: the plan by rule, and the tiles that each of `plans` asks for."""
 
     rows: int
     case: Mapping[str, int | bool | str]
@@ -83,7 +66,7 @@ class Outline:
         return cls(plain["rows"], plain["case"], plain["by_rule"], plans)
 
 
-def candidates(outline: Outline, chip: Chip, most: int) -> tuple[Way | None, ...]:
+def candidates(outline: Outline, chip: Chip, most: int) -> tuple[Choice | None, ...]:
     """The ways to try: first what the rules choose, None, then each plan as the rules make it, then `most` tiles each.
 
     Tiles that do not fit the chip, or that the model takes for slow, are not among them.
@@ -91,16 +74,16 @@ def candidates(outline: Outline, chip: Chip, most: int) -> tuple[Way | None, ...
     plans = {
         name: tiles for name, tiles in outline.plans.items() if outline.rows <= FEW or not _is_for_few(name, tiles)
     }
-    found: list[Way | None] = [None, *(Way(name) for name in plans if name != outline.by_rule)]
+    found: list[Choice | None] = [None, *(Choice(name) for name in plans if name != outline.by_rule)]
     for name, tiles in plans.items():
-        found += [Way(name, tuple(tile.items())) for tile in _tiles(tiles, chip)[:most]]
+        found += [Choice(name, tuple(tile.items())) for tile in _tiles(tiles, chip)[:most]]
     return tuple(found)
 
 
 def estimate(tile: Mapping[str, int], tiled: Tiled, chip: Chip) -> float | None:
-    """Seconds for all tiles of a contraction, or None where one does not fit a multiprocessor.
+    """Microseconds for all tiles of a contraction, or None where one does not fit a multiprocessor.
 
-    `tile` has sizes and launch options. The facts have the names of the parameters of `dots.product_tile`.
+    `tile` has sizes and launch options. The facts have the names of the fields of `runtime.select.gemm.Contraction`.
     """
     facts = tiled.facts
     threads, splits = 32 * tile["num_warps"], tile.get("splits", 1)
@@ -111,21 +94,21 @@ def estimate(tile: Mapping[str, int], tiled: Tiled, chip: Chip) -> float | None:
         wide *= facts["dots"] * facts.get("halves", 1)
     loaded = (side + wide) * tile["step"] * facts["itemsize"]
     shared, held = loaded * tile["num_stages"], side * wide / threads
-    if shared > chip.shared or held > ACCUMULATORS:
+    if shared > chip.smem or held > ACCUMULATORS:
         return None
     # A tile that is made in halves is of as many blocks.
     across = cdiv(facts["blocks"], tile["block"] * facts.get("halves", 1))
     tiles = facts["batches"] * cdiv(facts["sides"], tile["side"]) * across
     programs = tiles * splits
-    room = min(chip.shared // shared, int(65536 // (threads * (held + 40))), 64 // tile["num_warps"])
-    together = max(1, min(room, cdiv(programs, chip.multiprocessors)))
+    room = min(chip.smem // shared, int(chip.registers // (threads * (held + 40))), chip.warps // tile["num_warps"])
+    together = max(1, min(room, cdiv(programs, chip.sms)))
     # Tiles of fewer rows and columns than the matrix unit of a warp group takes are multiplied by its elder sister.
-    rate = chip.products * (1 if max(side, tile["block"]) >= 64 else 0.5) * 2 / facts["itemsize"]
+    rate = chip.tensor_core * (1 if max(side, tile["block"]) >= 64 else 0.5) * 2 / facts["itemsize"]
     multiplied, moved = together * side * wide * tile["step"] / rate, together * loaded / chip.traffic
     ahead = tile["num_stages"] - 1
-    step = chip.turn / ahead + max(multiplied, moved, chip.wait / ahead)
+    step = chip.turn_us / ahead + max(multiplied, moved, chip.wait_us / ahead)
     steps = cdiv(cdiv(facts["inner"], tile["step"]), splits)
-    return cdiv(programs, chip.multiprocessors * together) * (steps * step + chip.start)
+    return cdiv(programs, chip.sms * together) * (steps * step + chip.program_us)
 
 
 def _is_for_few(plan: str, tiles: Sequence[Tiled]) -> bool:
@@ -145,19 +128,19 @@ def _tiles(tiled: Sequence[Tiled], chip: Chip) -> list[dict[str, int]]:
         launched = [{**named, "num_warps": warps, "num_stages": stages} for warps, stages in product(WARPS, STAGES)]
         timed = [(time, tile) for tile in launched if (time := _total(tile, tiled, chip)) is not None]
         # The same sizes once more are not as likely to win as others that are hardly slower.
-        found += [(time * REPEATED**place, tile) for place, (time, tile) in enumerate(sorted(timed, key=_seconds))]
-    ordered = sorted(found, key=_seconds)
+        found += [(time * REPEATED**place, tile) for place, (time, tile) in enumerate(sorted(timed, key=_time_of))]
+    ordered = sorted(found, key=_time_of)
     own = {**varied, **first.options}
     return [tile for time, tile in ordered if time <= WORSE * ordered[0][0] and tile != own]
 
 
 def _total(tile: Mapping[str, int], tiled: Sequence[Tiled], chip: Chip) -> float | None:
-    """Seconds for all that a plan asks for, or None where the tile does not fit."""
+    """Microseconds for all that a plan asks for, or None where the tile does not fit."""
     times = [time for each in tiled if (time := estimate(tile, each, chip)) is not None]
     return sum(times) if len(times) == len(tiled) else None
 
 
-def _seconds(timed: tuple[float, dict[str, int]]) -> float:
+def _time_of(timed: tuple[float, dict[str, int]]) -> float:
     return timed[0]
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from fusec.driver.tuning.candidates import Chip, Outline, candidates
-from fusec.runtime.tuned import Way
+from fusec.driver.tuning.candidates import Outline, candidates
+from fusec.runtime import Chip
+from fusec.runtime.select.tables import Choice
 
 Job: TypeAlias = dict[str, Any]
 
@@ -41,9 +42,9 @@ class Outcome:
     """
 
     outline: Outline | None
-    way: Way | None
-    times: Mapping[Way | None, float]
-    refused: Mapping[Way | None, str]
+    way: Choice | None
+    times: Mapping[Choice | None, float]
+    refused: Mapping[Choice | None, str]
     noise: float = 0.0
     failure: str | None = None
 
@@ -65,14 +66,14 @@ def search(cases: Sequence[Job], ask: Ask, effort: Effort) -> list[Outcome]:
     return [_outcome(outline, refusals[at], left.get(at, []), measured.get(at)) for at, outline in enumerate(outlines)]
 
 
-def to_plain(way: Way | None) -> dict[str, Any] | None:
+def to_plain(way: Choice | None) -> dict[str, Any] | None:
     """A way as plain values, for a job."""
     return None if way is None else {"plan": way.plan, "tile": dict(way.tile)}
 
 
-def from_plain(plain: Mapping[str, Any] | None) -> Way | None:
+def from_plain(plain: Mapping[str, Any] | None) -> Choice | None:
     """The way of a job."""
-    return None if plain is None else Way(plain["plan"], tuple(plain["tile"].items()))
+    return None if plain is None else Choice(plain["plan"], tuple(plain["tile"].items()))
 
 
 def _outline(answer: Any) -> Outline | str:
@@ -80,7 +81,9 @@ def _outline(answer: Any) -> Outline | str:
     return failure or Outline.of(answer["outline"])
 
 
-def _outcome(outline: Outline | str, refused: Mapping[Way | None, str], ways: list[Way | None], race: Any) -> Outcome:
+def _outcome(
+    outline: Outline | str, refused: Mapping[Choice | None, str], ways: list[Choice | None], race: Any
+) -> Outcome:
     if isinstance(outline, str):
         return Outcome(None, None, {}, {}, failure=outline)
     failure = f"as the rules have it: {refused[None]}" if None in refused else race["failure"]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusec.driver.store import write_whole
-from fusec.runtime.tuned import FOLDER, Entry, OpTable, Table, Way, bucket, path_of, read, toolchain
+from fusec.runtime.select.tables import FOLDER, Choice, Entry, OpTable, Table, bucket, path_of, read, toolchain
 
-_HEAD = """# The ways that `fusec tune` found best on {device}. An entry is for so many rows, or more than half as many;
-# where there is none, the rules choose. It counts for one text of a spec and one toolchain.
+_HEAD = """# The choices that `fusec tune` found best on {device}. An entry is for so many rows, or for more than half
+# as many; where there is none, the rules choose. It counts for one text of a spec and one toolchain.
 """
 
 
@@ -22,7 +22,7 @@ class Found:
 
     rows: int
     case: Mapping[str, int | bool | str]
-    way: Way | None
+    way: Choice | None
 
 
 def update(package: Path, device: str, family: str, op: str, spec: str, found: tuple[Found, ...]) -> None:
@@ -50,7 +50,7 @@ def render(table: Table) -> str:
     for name, op in table.ops.items():
         lines += ["", f"[op.{_name(name)}]"]
         lines += [f"{key} = {_value(getattr(op, key))}" for key in ("spec", "torch", "triton")]
-        lines += ["ways = [", *(f"    {_entry(entry)}," for entry in op.entries), "]"]
+        lines += ["choices = [", *(f"    {_entry(entry)}," for entry in op.entries), "]"]
     return "\n".join(lines) + "\n"
 
 
@@ -78,9 +78,9 @@ def _key(rows: int, case: Mapping[str, int | bool | str]) -> tuple[tuple[str, st
 
 
 def _entry(entry: Entry) -> str:
-    parts: dict[str, object] = {"rows": entry.rows, "case": entry.case, "plan": entry.way.plan}
-    if entry.way.tile:
-        parts["tile"] = dict(entry.way.tile)
+    parts: dict[str, object] = {"rows": entry.rows, "case": entry.case, "plan": entry.choice.plan}
+    if entry.choice.tile:
+        parts["tile"] = dict(entry.choice.tile)
     return _value(parts)
 
 

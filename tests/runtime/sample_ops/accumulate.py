@@ -74,5 +74,5 @@ _OP = Op(
     scalars=2,
     extents=_extents,
     outputs=_outputs,
-    plan=_plan,
+    plans=_plan,
 )

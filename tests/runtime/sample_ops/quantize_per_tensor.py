@@ -120,5 +120,5 @@ _OP = Op(
     tensors=1,
     extents=_extents,
     outputs=_outputs,
-    plan=_plan,
+    plans=_plan,
 )

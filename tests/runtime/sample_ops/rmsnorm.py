@@ -128,5 +128,5 @@ _OP = Op(
     scalars=1,
     extents=_extents,
     outputs=_outputs,
-    plan=_plan,
+    plans=_plan,
 )

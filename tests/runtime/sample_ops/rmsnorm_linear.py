@@ -163,5 +163,5 @@ _OP = Op(
     scalars=1,
     extents=_extents,
     outputs=_outputs,
-    plan=_plan,
+    plans=_plan,
 )

@@ -6,12 +6,8 @@ from dataclasses import dataclass
 
 from fusec.ir.expressions import Dot, NodeId
 from fusec.ir.graph import Graph, reachable
-from fusec.ir.program import BuiltChain, Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import Axis, DTypeVar, extent, product_extent, without
-
-LIBRARY = "library"
-"""The plan that leaves every product to the vendor's library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +58,6 @@ def multiplied(graph: Graph) -> frozenset[str]:
     made: list[tuple[str, tuple[NodeId, ...]]] = [(output.name, (output.value,)) for output in graph.outputs]
     made += [(write.param, (*write.indices, write.value)) for write in graph.scatters]
     return frozenset(name for name, roots in made if _dots(graph, roots))
-
-
-def plan_names(program: Program) -> tuple[str, ...]:
-    """Every plan of an op that is chosen among."""
-    tuned = multiplied(program.multiplying)
-    groups = [inner for group in program.groups for inner in group.every() if tuned.intersection(inner.outputs)]
-    found = [plan.plan.shape.value for group in groups for plan in group.plans]
-    chains = [name for chain in program.chains for name in ((LIBRARY,) if chain.products else chain_plans(chain))]
-    return tuple(dict.fromkeys([*chains, *found]))
-
-
-def chain_plans(chain: BuiltChain) -> tuple[str, ...]:
-    """The plans that every contraction of a chain has."""
-    steps = [[plan.plan.shape.value for plan in group.plans] for group in chain.contracting]
-    found = dict.fromkeys(name for step in steps for name in step)
-    return tuple(name for name in found if all(name in step for step in steps))
 
 
 def _dots(graph: Graph, roots: tuple[NodeId, ...]) -> list[Dot]:

@@ -7,7 +7,7 @@ import torch
 from triton.language import int32, int64
 
 from fusec.runtime import Buffer
-from fusec.runtime.tiles import BEYOND, index_type
+from fusec.runtime.select.sizes import BEYOND, index_type
 
 
 def meta(shape: tuple[int, ...], strides: tuple[int, ...]) -> torch.Tensor:

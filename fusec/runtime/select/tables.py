@@ -1,4 +1,4 @@
-"""Tables of measured ways: a file for each kind of device, in the folder `tuned` beside the generated modules.
+"""Tables of measured choices: a file for each kind of device, in the folder `tuned` beside the generated modules.
 
 `fusec tune` writes them. An entry counts for one text of a spec and for one version of PyTorch and of Triton; under
 others it is stale, and as if it were not there.
@@ -25,7 +25,7 @@ LARGEST = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Choice:
     """A plan by its name, and the sizes and launch options of its tile where they are not what the rules say."""
 
     plan: str
@@ -35,13 +35,17 @@ class Way:
         return " ".join([self.plan, *(f"{name}={value}" for name, value in self.tile)])
 
 
+BY_RULE = Choice("")
+"""No choice: the rules are to make it, whatever a table says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The best way in a `case`, by name, for calls of `rows` rows, a power of two, or of more than half as many."""
+    """The best choice in a `case`, by name, for calls of `rows` rows, a power of two, or of more than half as many."""
 
     rows: int
     case: Mapping[str, int | bool | str]
-    way: Way
+    choice: Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +97,15 @@ def bucket(rows: int) -> int:
     return min(1 << max(rows - 1, 0).bit_length(), LARGEST)
 
 
-def ways(
+def choices(
     folder: Path, op: str, spec: str, case: tuple[str, ...], device: str, family: str
-) -> dict[tuple[object, ...], Way]:
-    """The ways of an op by rows and case: those of this device, else of its family; no stale ones."""
-    found: dict[tuple[object, ...], Way] = {}
+) -> dict[tuple[object, ...], Choice]:
+    """The choices for an op by rows and case: those of this device, else of its family; no stale ones."""
+    found: dict[tuple[object, ...], Choice] = {}
     for table in sorted(tables(folder), key=lambda table: table.device == device):
         known = table.ops.get(op)
         if known is not None and table.family == family and not known.stale(spec):
-            found |= {(entry.rows, *map(entry.case.get, case)): entry.way for entry in known.entries}
+            found |= {(entry.rows, *map(entry.case.get, case)): entry.choice for entry in known.entries}
     return found
 
 
@@ -126,12 +130,12 @@ def read(path: Path) -> Table:
         ops = {name: _op(held) for name, held in about.get("op", {}).items()}
         return Table(str(about["device"]), str(about["family"]), ops)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is no table of tuned ways ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{path} is no table of tuned choices ({type(error).__name__}: {error})") from error
 
 
 def _op(held: dict[str, Any]) -> OpTable:
-    return OpTable(held["spec"], held["torch"], held["triton"], tuple(map(_entry, held["ways"])))
+    return OpTable(held["spec"], held["torch"], held["triton"], tuple(map(_entry, held["choices"])))
 
 
 def _entry(held: dict[str, Any]) -> Entry:
-    return Entry(held["rows"], held["case"], Way(held["plan"], tuple(held.get("tile", {}).items())))
+    return Entry(held["rows"], held["case"], Choice(held["plan"], tuple(held.get("tile", {}).items())))

@@ -1,36 +1,51 @@
-"""Runs: every tile of an output is made, and made once, whatever its extents."""
+"""Waves: every tile of an output is made, and made once, whatever its extents."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusec.runtime import persistent
-from fusec.runtime.persistent import SHARED, WIDTH, Contraction, Run, outruns, runs
-from fusec.runtime.tiles import cdiv, padded
-from fusec.runtime.tuned import Way
+from fusec.runtime import H200, Chip
+from fusec.runtime.select import tma
+from fusec.runtime.select.gemm import Contraction
+from fusec.runtime.select.sizes import cdiv, padded
+from fusec.runtime.select.tables import Choice
+from fusec.runtime.select.tma import Wave, beats_library, waves
 
-HOST = torch.device("cpu")
+
+@dataclass
+class Asked:
+    """What of a call the tiles of a persistent gemm depend on."""
+
+    chip: Chip
+    choice: Choice | None = None
+    tiled: list[Any] = field(default_factory=list)
+
+
+def found(contraction: Contraction, chip: Chip = H200, choice: Choice | None = None) -> tuple[Wave, ...]:
+    return waves(Asked(chip, choice), contraction)  # type: ignore[arg-type]
+
 
 sizes = st.one_of(st.integers(1, 300), st.integers(1, 6000), st.sampled_from([64, 128, 4096, 8192]))
 outputs = st.tuples(st.integers(1, 3), sizes, sizes, st.sampled_from([1, 16, 40, 64, 136, 4096]))
 ways = st.one_of(
     st.none(),
     st.builds(
-        lambda side, block: Way("persistent", (("side", side), ("block", block), ("num_warps", 4), ("num_stages", 2))),
+        lambda side, block: Choice("tma", (("side", side), ("block", block), ("num_warps", 4), ("num_stages", 2))),
         *[st.sampled_from([16, 32, 64, 128])] * 2,
     ),
 )
 kinds = st.sampled_from([{"halves": 2}, {"dots": 2}, {"dots": 3}, {"dots": 2, "widest": 128}, {}])
 
 
-def tiles_of(run: Run, sides: int, blocks: int, halves: int) -> Iterator[tuple[int, int, int]]:
+def tiles_of(run: Wave, sides: int, blocks: int, halves: int) -> Iterator[tuple[int, int, int]]:
     """The tiles of a run as kernels count them: of which output they are, their first row and their first column."""
     many, wide = cdiv(sides, run.side * run.down), cdiv(blocks, run.block * halves * run.across)
     for program in range(run.programs):
@@ -48,15 +63,14 @@ def tiles_of(run: Run, sides: int, blocks: int, halves: int) -> Iterator[tuple[i
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(outputs, kinds, ways, st.sampled_from([1, 3, 132]))
 def test_every_element_is_made_once(
-    output: tuple[int, int, int, int], kind: dict[str, int], way: Way | None, chip: int
+    output: tuple[int, int, int, int], kind: dict[str, int], way: Choice | None, chip: int
 ) -> None:
     batches, sides, blocks, inner = output
-    with mock.patch.object(persistent, "_chip", return_value=(chip, SHARED)):
-        found = runs(way, HOST, Contraction(batches, sides, blocks, inner, **kind))
+    made_in = found(Contraction(batches, sides, blocks, inner, **kind), replace(H200, sms=chip), way)
     halves = kind.get("halves", 1)
-    height, width = min(run.side for run in found), min(run.block for run in found) * halves
+    height, width = min(run.side for run in made_in), min(run.block for run in made_in) * halves
     made = np.zeros((batches, cdiv(sides, height), cdiv(blocks, width)), int)
-    for run in found:
+    for run in made_in:
         for batch, top, left in tiles_of(run, sides, blocks, halves):
             down, across = run.side // height, run.block * halves // width
             made[batch, top // height : top // height + down, left // width : left // width + across] += 1
@@ -66,28 +80,26 @@ def test_every_element_is_made_once(
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(outputs, kinds)
 def test_a_program_has_tiles_and_room_for_them(output: tuple[int, int, int, int], kind: dict[str, int]) -> None:
-    for run in runs(None, HOST, Contraction(*output, **kind)):
+    for run in found(Contraction(*output, **kind)):
         width = run.block * padded(kind.get("dots", 1)) * kind.get("halves", 1)
         assert 0 < run.programs <= run.end - run.begin
         assert all(size >= 16 and size & (size - 1) == 0 for size in (run.side, run.block, run.step))
-        assert width <= max(WIDTH, 64)
+        assert width <= max(H200.widest, 64)
         for way in run.options:
             steps = 2 * run.step * (run.side + width) * way["num_stages"]
-            assert steps <= SHARED or way is run.options[-1]
+            assert steps <= H200.smem or way is run.options[-1]
 
 
 @pytest.mark.parametrize("chip", [1, 3, 7, 132])
 def test_few_programs_make_several_tiles_each(chip: int) -> None:
-    with mock.patch.object(persistent, "_chip", return_value=(chip, SHARED)):
-        first, *_ = runs(None, HOST, Contraction(1, 4096, 4096, 512, halves=2))
+    first, *_ = found(Contraction(1, 4096, 4096, 512, halves=2), replace(H200, sms=chip))
     assert first.programs == chip < first.end - first.begin
 
 
 @pytest.mark.parametrize("chip", [7, 132])
 @pytest.mark.parametrize("sides", [1, 64, 200])
 def test_where_tiles_are_fewer_than_multiprocessors_each_has_a_program(sides: int, chip: int) -> None:
-    with mock.patch.object(persistent, "_chip", return_value=(chip, SHARED)):
-        (run,) = runs(None, HOST, Contraction(1, sides, 64, 512))
+    (run,) = found(Contraction(1, sides, 64, 512), replace(H200, sms=chip))
     assert run.programs == run.end - run.begin == cdiv(sides, run.side) * cdiv(64, run.block) <= chip
 
 
@@ -99,8 +111,8 @@ def test_rows_that_batches_share_are_read_once() -> None:
 
 def tiles(contraction: Contraction) -> list[tuple[int, ...]]:
     """Of each run: rows, columns and step of a tile, the first tile and the last, programs, and the most stages."""
-    found = runs(None, HOST, contraction)
-    return [(r.side, r.block, r.step, r.begin, r.end, r.programs, r.options[0]["num_stages"]) for r in found]
+    made = found(contraction)
+    return [(r.side, r.block, r.step, r.begin, r.end, r.programs, r.options[0]["num_stages"]) for r in made]
 
 
 @pytest.mark.parametrize(
@@ -129,30 +141,30 @@ def tiles(contraction: Contraction) -> list[tuple[int, ...]]:
 )
 def test_tiles_are_those_that_were_found_fast(contraction: Contraction, wanted: list[tuple[int, ...]]) -> None:
     assert tiles(contraction) == wanted
-    for run in runs(None, HOST, contraction):
+    for run in found(contraction):
         assert [way["num_stages"] for way in run.options] == list(range(run.options[0]["num_stages"], 1, -1))
         assert {way["num_warps"] for way in run.options} == {run.side // 16}
 
 
 def test_a_second_launch_has_to_save_one_part_in_200() -> None:
     """Of two ways to cut an output, the one in a single launch is taken unless it is that much slower."""
-    one, other = (persistent.Run(128, 128, 64, 0, 1, 1, ()), persistent.Run(64, 64, 64, 0, 1, 1, ()))
+    one, other = (Wave(128, 128, 64, 0, 1, 1, ()), Wave(64, 64, 64, 0, 1, 1, ()))
     contraction = Contraction(1, 128, 128, 64)
     for single, taken in ((200.9, 1), (201.1, 2)):
         times = {1: single, 2: 200.0}
-        with mock.patch.object(persistent, "_time", side_effect=lambda chip, c, way, times=times: times[len(way)]):
-            _, found = persistent._fastest((132, SHARED), contraction, [(one,), (one, other)])
-        assert len(found) == taken
+        with mock.patch.object(tma, "_time", side_effect=lambda chip, c, way, times=times: times[len(way)]):
+            _, made = tma._fastest(H200, contraction, [(one,), (one, other)])
+        assert len(made) == taken
 
 
 def test_small_tiles_are_not_cut() -> None:
     """Neither tiles of 64 rows nor of 16 columns are cut in four, and no tile is where each program has as many."""
     for side, block, ways in ((128, 32, 2), (128, 16, 1), (64, 64, 1)):
-        run = persistent.Run(side, block, 64, 0, 0, 0, ())
-        assert len(list(persistent._cuts((132, SHARED), Contraction(1, 128 * 133, block, 64), run))) == ways
-    run = persistent.Run(128, 64, 64, 0, 0, 0, ())
-    assert len(list(persistent._cuts((132, SHARED), Contraction(1, 128 * 132, 64, 64), run))) == 1
-    assert len(list(persistent._cuts((132, SHARED), Contraction(1, 128, 64, 64), run))) == 1
+        run = Wave(side, block, 64, 0, 0, 0, ())
+        assert len(list(tma._cuts(H200, Contraction(1, 128 * 133, block, 64), run))) == ways
+    run = Wave(128, 64, 64, 0, 0, 0, ())
+    assert len(list(tma._cuts(H200, Contraction(1, 128 * 132, 64, 64), run))) == 1
+    assert len(list(tma._cuts(H200, Contraction(1, 128, 64, 64), run))) == 1
 
 
 @pytest.mark.parametrize(
@@ -166,4 +178,4 @@ def test_small_tiles_are_not_cut() -> None:
     ],
 )
 def test_the_library_is_faster_where_tiles_do_not_fill_the_chip(contraction: Contraction, wanted: bool) -> None:
-    assert outruns(HOST, contraction) is wanted
+    assert beats_library(contraction, H200) is wanted

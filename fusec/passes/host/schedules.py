@@ -1,0 +1,293 @@
+"""A plan and its kernels as a schedule of the host table: what the rules for its launches depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fusec.ir.expressions import Dot
+from fusec.ir.flow import Load, Partial, store_axes
+from fusec.ir.host import (
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Name,
+    Resident,
+    RowLoop,
+    Rows,
+    Schedule,
+    SplitRows,
+    TensorMap,
+    Tile,
+)
+from fusec.ir.host import Partial as PartialKernel
+from fusec.ir.kernel import Kernel
+from fusec.ir.multiply import F32, multiplied_as
+from fusec.ir.plan import Boxes, Plan, Shape, Stage, known_extent
+from fusec.ir.program import BuiltPlan
+from fusec.ir.types import Axis, DType, Kind
+from fusec.passes.host.keys import Keys
+from fusec.passes.plan.account import row_facts, sweeps
+from fusec.passes.plan.registers import at_most, residency, widest
+
+WIDEST = 128
+"""Columns of the accumulators of a tile where registers have to hold more tiles behind the products than those are."""
+
+
+class Scheduler:
+    """Makes the schedules of one op.
+
+    `bytes` has for each tensor what tells the bytes of an element: its own name, that of a dtype, or a number.
+    """
+
+    def __init__(self, keys: Keys, bytes: Mapping[str, str], known: dict[str, int]) -> None:
+        self._keys = keys
+        self._bytes = bytes
+        self._known = known
+
+    def schedule(self, built: BuiltPlan) -> Schedule:
+        """The schedule of one plan."""
+        plan, (stage, *_), (kernel, *_) = built.plan, built.plan.stages, built.kernels
+        match plan.shape:
+            case Shape.ROWS:
+                return self._rows(stage, kernel)
+            case Shape.RESIDENT:
+                return self._few(self._resident(stage, kernel, bool(plan.few)), plan)
+            case Shape.STREAMED:
+                return self._few(self._row_loop(stage, kernel), plan)
+            case Shape.SPLIT:
+                return self._few(self._split_rows(built), plan)
+            case Shape.TILED | Shape.JOINT:
+                return self._tile(stage, kernel)
+            case Shape.DEALT | Shape.SWAPPED | Shape.PRODUCT:
+                return self._gemm(built)
+            case Shape.PERSISTENT:
+                return self._gemm_tma(stage, kernel)
+            case Shape.BLOCKED:
+                return self._elementwise(stage, kernel)
+
+    def _few(self, schedule: Resident | RowLoop | SplitRows, plan: Plan) -> Schedule:
+        """A schedule of rows, or with so few of them as a plan is for a gemv."""
+        if not plan.few:
+            return schedule
+        few, matrix = self._keys.axes(plan.few), self._keys.axes(_matrix_beside(plan))
+        return Gemv(few=few, matrix=matrix, of=schedule)
+
+    # Rows
+
+    def _elementwise(self, stage: Stage, kernel: Kernel) -> Elementwise:
+        return Elementwise(
+            Name(kernel.name),
+            rows=self._keys.axes(stage.rows),
+            block=self._block(stage),
+            tile=self._keys.axes(stage.tile),
+            narrow=_stores_bytes(stage),
+            parts=_combines_block(stage),
+            splits=_combines_rows(stage),
+            at_least_one=_at_least_one(stage),
+        )
+
+    def _tile(self, stage: Stage, kernel: Kernel) -> Tile:
+        stored = [store_axes(stage.flow, store) for store in stage.flow.stores]
+        tiles = dict.fromkeys(tuple(axis for axis in stage.tile if axis in axes) for axes in stored)
+        live = tuple(tile for tile in tiles if not any(set(tile) < set(other) for other in tiles))
+        texts = () if live == (stage.tile,) else tuple(map(self._keys.axes, live))
+        return Tile(Name(kernel.name), self._keys.axes(stage.rows), self._keys.axes(stage.tile), texts)
+
+    def _rows(self, stage: Stage, kernel: Kernel) -> Rows:
+        return Rows(
+            Name(kernel.name),
+            rows=self._keys.axes(stage.rows),
+            tile=self._keys.axes(stage.tile),
+            block=self._block(stage),
+            words=_words(stage) if stage.block is not None else 1.0,
+            at_least_one=_at_least_one(stage),
+        )
+
+    def _resident(self, stage: Stage, kernel: Kernel, few: bool) -> Resident:
+        facts = row_facts(stage)
+        words, each = _words_in_row(stage, facts.parts)
+        return Resident(
+            Name(kernel.name),
+            rows=self._keys.axes(stage.rows),
+            tile=self._keys.axes(stage.tile),
+            bytes=self._bytes.get(facts.widest, "4"),
+            inputs=facts.inputs,
+            parts=facts.parts,
+            compact=facts.compact and not few,
+            words=words,
+            words_per_byte=each,
+            narrow=_stores_bytes(stage),
+        )
+
+    def _row_loop(self, stage: Stage, kernel: Kernel) -> RowLoop:
+        return RowLoop(
+            Name(kernel.name),
+            rows=self._keys.axes(stage.rows),
+            loop=self._keys.axes(stage.stream),
+            tile=self._beside_loop(stage),
+            block=self._block(stage),
+            sweeps=sweeps(stage),
+            inputs=row_facts(stage).inputs,
+            words=_words(stage),
+            at_least_one="block" if stage.lacks_block else "",
+        )
+
+    def _split_rows(self, built: BuiltPlan) -> SplitRows:
+        *partials, (last, kernel) = zip(built.plan.stages, built.kernels, strict=True)
+        return SplitRows(tuple(self._partial(*each) for each in partials), self._elementwise(last, kernel))
+
+    def _partial(self, stage: Stage, kernel: Kernel) -> PartialKernel:
+        integers = [p.scratch for p in stage.partials if stage.flow.nodes[p.value].type.kind is Kind.INT]
+        return PartialKernel(
+            Name(kernel.name),
+            rows=self._keys.axes(stage.rows),
+            loop=self._keys.axes(stage.stream),
+            sums=self._sums(stage),
+            tile=self._beside_loop(stage),
+            block=self._block(stage),
+            words=_words(stage),
+            integers=" ".join(integers),
+        )
+
+    def _sums(self, stage: Stage) -> dict[str, str]:
+        return {partial.scratch: self._keys.axes(partial.axes) for partial in stage.partials}
+
+    def _block(self, stage: Stage) -> str:
+        return self._keys.axis(stage.block) if stage.block is not None else ""
+
+    def _beside_loop(self, stage: Stage) -> str:
+        """The axes in registers beside a loop; one that is known to have a single position makes no tile."""
+        if [known_extent(axis, self._known) for axis in stage.tile] == [1]:
+            return ""
+        return self._keys.axes(stage.tile)
+
+    # Contractions
+
+    def _gemm(self, built: BuiltPlan) -> Gemm:
+        plan, stage, kernel = built.plan, built.plan.stages[0], built.kernels[0]
+        assert stage.side is not None
+        assert stage.block is not None
+        dots = [expr for n in stage.live if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
+        combine = plan.stages[1:]
+        return Gemm(
+            Name(kernel.name),
+            m=self._keys.axis(stage.side),
+            n=self._keys.axis(stage.block),
+            k=self._keys.axes(stage.stream),
+            bytes=self._operand_bytes(stage, dots),
+            batches=self._keys.axes(stage.rows),
+            dots=len(dots),
+            tf32=all(dot.precision == "tf32" for dot in dots),
+            few=self._keys.axes(plan.few[:1]),
+            again=self._keys.axes(plan.few[1:]),
+            sums=self._sums(stage) if combine else {},
+            combine=self._elementwise(combine[0], built.kernels[1]) if combine else None,
+        )
+
+    def _operand_bytes(self, stage: Stage, dots: list[Dot]) -> str:
+        """Bytes of an element that the tensor core takes, of all types that the dots multiply in."""
+        return " ".join(dict.fromkeys(size for dot in dots for size in self._multiplied_bytes(stage, dot)))
+
+    def _multiplied_bytes(self, stage: Stage, dot: Dot) -> list[str]:
+        """Bytes of an element of the type that a dot multiplies in: that of its operands which are stored in it."""
+        nodes = stage.flow.nodes
+        storage = multiplied_as(nodes, dot)
+        if storage is None:
+            return [str(F32.bits // 8)]
+        loads = (nodes[number] for number in (dot.a, dot.b))
+        stored = [self._bytes[n.expr.param] for n in loads if isinstance(n.expr, Load) and n.type.element == storage]
+        return stored or [str(storage.bits // 8) if isinstance(storage, DType) else storage.name]
+
+    def _gemm_tma(self, stage: Stage, kernel: Kernel) -> GemmTma:
+        boxes = stage.boxes
+        assert boxes is not None
+        assert stage.side is not None
+        assert stage.block is not None
+        dots, halves = sum(len(product.dots) for product in boxes.products), 2 if boxes.is_halved else 1
+        firsts = {axis for product in boxes.products for axis in product.side.axes}
+        paired = (name for name, box in zip(kernel.boxes, boxes.all, strict=True) if len(box.tensors) > 1)
+        return GemmTma(
+            Name(kernel.name),
+            m=self._keys.axis(stage.side),
+            n=self._keys.axis(stage.block),
+            k=self._keys.axes(stage.stream),
+            maps=self._maps(boxes, kernel),
+            batches=self._keys.axes(stage.rows),
+            dots=dots,
+            halves=halves,
+            again=self._keys.axes(tuple(axis for axis in stage.rows if axis not in firsts)),
+            widest=WIDEST if _reads_beside(stage) > dots * halves else 0,
+            flips=dict(zip(kernel.varying[2:], paired, strict=True)),
+        )
+
+    def _maps(self, boxes: Boxes, kernel: Kernel) -> dict[str, TensorMap]:
+        halved = {product.block for product in boxes.products if boxes.is_halved}
+        return {
+            name: TensorMap(
+                tuple(self._keys.matrix(matrix, box.axes) for matrix in box.matrices),
+                self._keys.axes(box.axes),
+                self._bytes[box.matrices[0].tensor],
+                halves=box in halved,
+            )
+            for name, box in zip(kernel.boxes, boxes.all, strict=True)
+        }
+
+
+def _at_least_one(stage: Stage) -> str:
+    """What of the grid there is at least one of, though a call may have none."""
+    return " ".join([*(["rows"] if stage.lacks_rows else []), *(["block"] if stage.lacks_block else [])])
+
+
+def _combines_block(stage: Stage) -> bool:
+    """Whether every element of a block is combined of partial results of its own."""
+    return any(isinstance(node.expr, Partial) and stage.block in node.expr.axes for node in stage.flow.nodes)
+
+
+def _combines_rows(stage: Stage) -> bool:
+    """Whether each row is combined of partial results of its own."""
+    partials = (node.expr for node in stage.flow.nodes if isinstance(node.expr, Partial))
+    return any(axis in stage.rows for partial in partials for axis in partial.axes)
+
+
+def _words(stage: Stage) -> float:
+    """The most words that a stage holds for each element of its tiles."""
+    return _short(residency(stage, widest).words)
+
+
+def _words_in_row(stage: Stage, parts: int) -> tuple[float, float]:
+    """The same for each element of a row that comes in `parts`: some in any case, others for each byte of an input."""
+    half, full = (residency(stage, at_most(bits)).words / parts for bits in (16, 32))
+    if half == full:
+        return _short(half), 0.0
+    return _short(2 * half - full), _short((full - half) / 2)
+
+
+def _short(value: float) -> float:
+    """A figure in as many digits as it is written with."""
+    return float(f"{value:g}")
+
+
+def _stores_bytes(stage: Stage) -> bool:
+    """Whether the outputs that have most axes are of 8 bits."""
+    stores = [(len(store_axes(stage.flow, store)), store.element) for store in stage.flow.stores]
+    full = max((axes for axes, _ in stores), default=0)
+    return all(isinstance(e, DType) and e.bits == 8 for axes, e in stores if axes == full)
+
+
+def _reads_beside(stage: Stage) -> int:
+    """How many tiles as large as the output are read behind the products of a stage."""
+    cut = {stage.side, stage.block}
+    loads = (node for n in stage.live if isinstance((node := stage.flow.nodes[n]).expr, Load))
+    return sum(cut <= set(node.type.axes) for node in loads)
+
+
+def _matrix_beside(plan: Plan) -> tuple[Axis, ...]:
+    """The axes of the matrix that a gemv reads, if its programs read as much or more beside it."""
+    flows = [stage.flow for stage in plan.stages]
+    kept = {axis for flow in flows for store in flow.stores for axis in store_axes(flow, store)}
+    nodes = [stage.flow.nodes[number] for stage in plan.stages for number in stage.live]
+    read = {node.expr.param: node.type.axes for node in nodes if isinstance(node.expr, Load)}
+    long = [axes for axes in read.values() if set(axes) - kept]
+    matrices = [axes for axes in long if set(axes) & kept - set(plan.few)]
+    return matrices[0] if matrices and len(matrices) * 2 <= len(long) else ()

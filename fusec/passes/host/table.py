@@ -1,0 +1,149 @@
+"""Host table: the plans of an op as the data that its calls are planned by.
+
+Before: a program, every plan with its kernels. After: `ir.host.Plans`, and what is to be computed of extents for it.
+Decides what the rules for tiles and launches have to know of each plan; no rule is evaluated here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fusec.ir.arguments import extent_names, has_lead, scalar_names, settings
+from fusec.ir.expressions import Index
+from fusec.ir.flow import LEAD_AXES, Affine, Load, Position, Size
+from fusec.ir.formats import TORCH_NAMES
+from fusec.ir.graph import Output, TensorParam
+from fusec.ir.host import Library, Name, Partition, Plans, Step, Tuned, Workspace
+from fusec.ir.plan import Held, LibraryProduct, Stage
+from fusec.ir.program import BuiltChain, BuiltGroup, HostTable, Program
+from fusec.ir.repeat import repeated
+from fusec.ir.types import Axis, DTypeVar, Storage, product_extent
+from fusec.passes.host.keys import Keys
+from fusec.passes.host.schedules import Scheduler
+from fusec.passes.host.tuned import choosing, multiplied
+
+SIZES, PREPARE = "sizes", "prepare"
+"""Stand for what the generated file calls the function of sizes, and the object that prepares weights."""
+
+
+def host_table(program: Program) -> HostTable:
+    """The table of an op."""
+    graph, kept = program.spelled, program.kept
+    named: tuple[TensorParam | Output | Held, ...] = (*graph.tensors, *graph.outputs, *kept)
+    keys = Keys({tensor.name: tensor.dims for tensor in named})
+    scheduler = Scheduler(keys, _bytes(program), dict(program.known))
+    sized = {*(output.name for output in graph.outputs), *(each.name for each in kept), *repeated(graph)}
+    stages = [stage for plan in program.plans for stage in plan.plan.stages]
+    walks = any(has_lead(tensor.dims) for tensor in graph.tensors)
+    plans = Plans(
+        extents=" ".join(extent_names(graph)),
+        scalars=" ".join(scalar_names(graph)),
+        settings=" ".join(settings(graph)),
+        mutated=" ".join(tensor.name for tensor in graph.tensors if tensor.mutable),
+        strides={tensor.name: keys.tensor(tensor.name, tensor.name in sized) for tensor in named},
+        vec=" ".join(dict.fromkeys(name for kernel in program.kernels for name in kernel.aligned)),
+        flat=keys.axes(() if kept else _flat_axes(stages)),
+        repeats=" ".join(repeated(graph)),
+        reduces_lead=walks and any(a in LEAD_AXES for stage in stages for a in (*stage.tile, *stage.stream)),
+        workspace={each.name: Workspace(keys.shape(each.name), _dtype(each.element)) for each in kept},
+        partitions=tuple(_partition(chain, keys, scheduler) for chain in program.chains),
+        steps=tuple(_step(group, keys, scheduler) for group in program.groups),
+        waiting=" ".join(each.name for each in program.waiting),
+        last=tuple(_step(group, keys, scheduler) for group in program.last),
+        rounded=tuple(Name(kernel.name) for kernel in program.kernels if kernel.rounded),
+        prepare=Name(PREPARE) if program.once else None,
+        told=" ".join(program.once.untold) if program.once else "",
+        tuned=_tuned(program, keys),
+    )
+    computed = tuple(keys.computed.items())
+    return HostTable(replace(plans, sizes=Name(SIZES) if computed else None), computed)
+
+
+def _bytes(program: Program) -> dict[str, str]:
+    """What tells the bytes of an element of each tensor: its name, that of a dtype, or a number."""
+    told = {tensor.name: "4" if tensor.optional else tensor.name for tensor in program.spelled.tensors}
+    for kept in program.kept:
+        element = kept.element
+        told[kept.name] = element.name if isinstance(element, DTypeVar) else str(element.bits // 8)
+    return told | {output.name: output.name for output in program.spelled.outputs}
+
+
+def _dtype(element: Storage) -> str | Name:
+    """A dtype: that of a type variable by its name, or one of torch."""
+    return element.name if isinstance(element, DTypeVar) else Name(TORCH_NAMES[element.name])
+
+
+def _partition(chain: BuiltChain, keys: Keys, scheduler: Scheduler) -> Partition:
+    steps = (
+        _library(step, keys) if isinstance(step, LibraryProduct) else _step(step, keys, scheduler)
+        for step in chain.steps
+    )
+    return Partition(tuple(steps), " ".join(chain.omitted), " ".join(held.name for held in chain.held))
+
+
+def _library(product: LibraryProduct, keys: Keys) -> Library:
+    seen = (
+        (product.a, (*product.batch, *product.rows, *product.inner)),
+        (product.b, (*product.batch, *product.columns, *product.inner)),
+        (product.out, (*product.batch, *product.rows, *product.columns)),
+    )
+    a, b, out = (keys.matrix(matrix, axes) for matrix, axes in seen)
+    return Library(
+        a,
+        b,
+        out,
+        rows=keys.axes(product.rows),
+        columns=keys.axes(product.columns),
+        inner=keys.axes(product.inner),
+        batch=keys.axes(product.batch),
+        tf32=product.precision == "tf32",
+    )
+
+
+def _step(group: BuiltGroup, keys: Keys, scheduler: Scheduler) -> Step:
+    return Step(
+        " ".join(group.outputs),
+        tuple(map(scheduler.schedule, group.plans)),
+        apart=tuple(_step(inner, keys, scheduler) for inner in group.apart),
+        absent=keys.axes(group.absent),
+        alone=_step(group.alone, keys, scheduler) if group.alone else None,
+    )
+
+
+def _tuned(program: Program, keys: Keys) -> Tuned | None:
+    about = choosing(program.spelled)
+    if about is None:
+        return None
+    return Tuned(keys.axes(about.rows), " ".join(about.case), " ".join(sorted(multiplied(program.multiplying))))
+
+
+def _flat_axes(stages: list[Stage]) -> tuple[Axis, ...]:
+    """The axes that are walked as one where every tensor is gapless: an op treats all of its elements alike."""
+    orders = {stage.order for stage in stages}
+    if len(orders) != 1 or any(stage.tile for stage in stages):
+        return ()
+    axes = orders.pop()
+    named = all(str(axis).isidentifier() for axis in axes)
+    return axes if len(axes) > 1 and named and all(_is_uniform(stage, axes) for stage in stages) else ()
+
+
+def _is_uniform(stage: Stage, axes: tuple[Axis, ...]) -> bool:
+    """Whether a stage treats all elements alike: every access is of all axes in memory order, or of none."""
+    total = product_extent(axes)
+    for node in stage.flow.nodes:
+        match node.expr:
+            case Index():
+                return False
+            case Size(value) if not (value.is_Integer or value == total):
+                return False
+            case Load(positions=positions, pair=pair):
+                if pair is not None or not _is_whole(positions, axes):
+                    return False
+    stores = [store for store in stage.flow.stores if store.positions]
+    return all(store.pair is None and _is_whole(store.positions, axes) for store in stores)
+
+
+def _is_whole(positions: tuple[Position, ...], axes: tuple[Axis, ...]) -> bool:
+    affine = [position for position in positions if isinstance(position, Affine)]
+    walked = tuple(axis for position in affine for axis in position.axes)
+    return len(affine) == len(positions) and walked == axes and all(position.offset == 0 for position in affine)

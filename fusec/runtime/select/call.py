@@ -1,0 +1,264 @@
+"""A call as the rules for plans see it: sizes and strides by name, the walks over leading axes, the chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from types import FunctionType
+from typing import Any
+
+import torch
+import triton
+
+from fusec.ir.host import LEAD, Matrix, Plans, Schedule, Workspace, block_name, even_name, kernels, stride_names
+from fusec.runtime.errors import ScatteredRowsError
+from fusec.runtime.launch import Launch
+from fusec.runtime.layout import Lead, collapse, contiguous, repeat, squeeze
+from fusec.runtime.overlap import overlaps
+from fusec.runtime.plan import Buffer
+from fusec.runtime.select.chip import Chip
+from fusec.runtime.select.sizes import index_type, is_few, is_flat, padded, vec_width
+from fusec.runtime.select.tables import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Tiled:
+    """A tile that a plan asked for: the rule it comes from, what that was given by name, and the tile as it is."""
+
+    rule: str
+    facts: Mapping[str, int]
+    tile: Any
+
+
+@dataclass
+class Call:
+    """What is known of a call, and what its plan has allocated so far.
+
+    `sizes` has extents, strides and dtypes by name. `led` are the tensors that begin with `...`, in the order of their
+    offsets in `walks`. The schedule that is planned `is_walked` if it is launched once for each of them.
+    """
+
+    op: str
+    plans: Plans
+    device: torch.device
+    tensors: Mapping[str, torch.Tensor | None]
+    outputs: Mapping[str, Buffer]
+    settings: Mapping[str, Any]
+    sizes: dict[str, Any]
+    chip: Chip
+    choice: Choice | None = None
+    walks: Lead | None = None
+    led: Mapping[str, int] = field(default_factory=dict)
+    scratch: dict[str, Buffer] = field(default_factory=dict)
+    partials: dict[str, int] = field(default_factory=dict)
+    tiled: list[Tiled] = field(default_factory=list)
+    common: dict[str, Any] = field(default_factory=dict)
+    is_walked: bool = False
+
+    # Sizes
+
+    def size(self, key: str) -> int:
+        """The extent of an axis, a stride, or a number itself."""
+        found: int = self.sizes[key] if key in self.sizes else int(key)
+        return found
+
+    def count(self, keys: str) -> int:
+        """The product of several."""
+        return prod(map(self.size, keys.split()))
+
+    def padded(self, keys: str) -> int:
+        """The elements of a tile that has these axes whole."""
+        return prod(padded(self.size(key)) for key in keys.split())
+
+    def row_length(self, keys: str) -> int:
+        """Elements of a row: the first axis as it is, the others padded as their tiles are."""
+        first, _, rest = keys.partition(" ")
+        return self.padded(rest) * self.size(first)
+
+    def itemsize(self, names: str) -> int:
+        """Bytes of an element of the widest of these tensors and types."""
+        return max(map(self._itemsize, names.split()))
+
+    def _itemsize(self, name: str) -> int:
+        if name.isdigit():
+            return int(name)
+        dtype = self.sizes[name] if name in self.sizes else self._dtype(name)
+        return int(dtype.itemsize)
+
+    def _dtype(self, name: str) -> torch.dtype:
+        if name in self.tensors:
+            tensor = self.tensors[name]
+            assert tensor is not None
+            return tensor.dtype
+        return self.outputs[name].dtype if name in self.outputs else self.workspace(name).dtype
+
+    # Memory
+
+    def workspace(self, name: str) -> Buffer:
+        """A tensor of the op's own, as it is allocated."""
+        found: Workspace = self.plans.workspace[name]
+        return Buffer(self.shape(found.shape), self.sizes.get(found.dtype, found.dtype))
+
+    def shape(self, keys: str) -> tuple[int, ...]:
+        """A shape by its keys; `lead` stands for all sizes of `...`."""
+        sizes: list[int] = []
+        for key in keys.split():
+            sizes += self.sizes["lead"] if key == "lead" else [self.size(key)]
+        return tuple(sizes)
+
+    def stride(self, matrix: str | Matrix, axis: str) -> int:
+        """How far apart neighbours along an axis lie, in elements; 0 where a tensor lacks it."""
+        if isinstance(matrix, Matrix):
+            return self._sum(matrix.strides[axis]) if axis in matrix.strides else self.stride(matrix.tensor, axis)
+        dims = tuple(self.plans.strides[matrix].split())
+        return self.size(stride_names(matrix, dims)[dims.index(axis)]) if axis in dims else 0
+
+    def offset(self, matrix: str | Matrix) -> int:
+        """Where the first element is, in elements."""
+        return self._sum(matrix.offset) if isinstance(matrix, Matrix) else 0
+
+    def _sum(self, terms: Iterable[str]) -> int:
+        return sum(map(self.count, terms))
+
+    def choose_index(self, *more: Buffer) -> None:
+        """Count offsets in as many bits as the tensors of the call need, and what is allocated for it."""
+        self.common["INDEX"] = index_type(*self.tensors.values(), *self.outputs.values(), *more)
+
+    # Launches
+
+    def enter(self, schedule: Schedule) -> None:
+        """Begin to plan a schedule: one whose kernels use no tensor that begins with `...` is launched once."""
+        self.is_walked = any(name in self.led for kernel in kernels(schedule) for name in pointers(kernel))
+
+    def allocate(self, sums: Mapping[str, str], splits: int, integers: str = "") -> None:
+        """Workspaces for partial results of so many splits, one for each walk over leading axes."""
+        real = torch.float64 if self.common["REAL"] == triton.language.float64 else torch.float32
+        walks = len(self.walks.offsets) if self.walks else 1
+        for name, axes in sums.items():
+            self.partials[name] = self.count(axes) * splits
+            dtype = torch.int64 if name in integers.split() else real
+            self.scratch[name] = Buffer((self.partials[name] * walks,), dtype)
+
+    def tile_blocks(self, keys: str) -> dict[str, Any]:
+        """The compile-time arguments of axes that are whole in a tile: padded sizes, and whether no lane is outside."""
+        sizes = {key: self.size(key) for key in keys.split()}
+        blocks: dict[str, Any] = {block_name(key): padded(size) for key, size in sizes.items()}
+        return blocks | {even_name(key): padded(size) == size for key, size in sizes.items()}
+
+    def launch(
+        self, kernel: Any, programs: int, options: Iterable[Mapping[str, int]], blocks: Mapping[str, Any], **parts: Any
+    ) -> list[Launch]:
+        """The launches of a kernel by so many programs: one, or one for each walk over leading axes.
+
+        It gets what it takes of `blocks`, of all sizes and strides, and of what is common to the launches of a call.
+        """
+        known = {**self.sizes, **self.common, "PREFETCH": is_few(self.chip, programs), **blocks}
+        arguments = {name: known[name] for name in kernel.arg_names if name in known}
+        used = [name for name in pointers(kernel) if name in self.led or name in self.partials]
+        contract = not any(kernel is each for each in self.plans.rounded)
+        offsets = self.walks.offsets if self.walks and self.is_walked else ((),)
+        return [
+            Launch(kernel, (programs,), arguments, tuple(options), contract, self._moved(used, walk, at), **parts)
+            for walk, at in enumerate(offsets)
+        ]
+
+    def _moved(self, names: Iterable[str], walk: int, at: tuple[int, ...]) -> dict[str, int]:
+        """How far a walk moves each pointer; every walk has partial results of its own."""
+        if not at:
+            return {}
+        return {name: at[self.led[name]] if name in self.led else walk * self.partials[name] for name in names}
+
+
+def pointers(kernel: Any) -> list[str]:
+    """The buffers whose pointers a kernel takes."""
+    return [name.removesuffix("_ptr") for name in kernel.arg_names if name.endswith("_ptr")]
+
+
+def call_of(
+    op: str,
+    plans: Plans,
+    tensors: tuple[torch.Tensor | None, ...],
+    settings: tuple[Any, ...],
+    extents: tuple[Any, ...],
+    outputs: tuple[Buffer, ...],
+    chip: Chip,
+) -> Call:
+    """A call with everything that no plan decides. Raises `ScatteredRowsError`."""
+    sizes = dict(zip(plans.extents.split(), extents, strict=True))
+    dims = {name: tuple(keys.split()) for name, keys in plans.strides.items()}
+    names = list(dims)
+    device = next(tensor.device for tensor in tensors if tensor is not None)
+    given = {
+        name: tensor if dims[name][:2] == LEAD else squeeze(tensor, len(dims[name]))
+        for name, tensor in zip(names, tensors, strict=False)
+    }
+    made = dict(zip(names[len(tensors) :], outputs, strict=False))
+    chosen = dict(zip(plans.settings.split(), settings, strict=True))
+    call = Call(op, plans, device, given, made, chosen, sizes, chip)
+    _derive(call)
+    for name in plans.repeats.split():
+        shape = call.shape(" ".join(dims[name]).replace(" ".join(LEAD), "lead"))
+        given[name] = repeat(given[name], shape)
+    _collapse(call, dims)
+    if plans.flat and is_flat(*given.values()):
+        *outer, last = plans.flat.split()
+        sizes |= {last: call.count(plans.flat), **dict.fromkeys(outer, 1)}
+        _derive(call)
+    for name, keys in dims.items():
+        sizes |= dict(zip(stride_names(name, keys), _strides(call, name, keys), strict=True))
+    wide = torch.float64 in [*(t.dtype for t in given.values() if t is not None), *chosen.values()]
+    call.common |= {name.upper(): value for name, value in chosen.items() if isinstance(value, str)}
+    call.common |= {
+        "VEC": vec_width(*map(call.size, plans.vec.split())),
+        "REAL": triton.language.float64 if wide else triton.language.float32,
+        "OVERLAP": overlaps(device),
+    }
+    call.scratch |= {name: call.workspace(name) for name in plans.waiting.split()}
+    call.choose_index(*call.scratch.values())
+    return call
+
+
+def _derive(call: Call) -> None:
+    """What is beyond plain extents."""
+    sizes = call.plans.sizes
+    if isinstance(sizes, FunctionType):
+        code = sizes.__code__
+        call.sizes |= sizes(*map(call.sizes.__getitem__, code.co_varnames[: code.co_argcount]))
+
+
+def _collapse(call: Call, dims: Mapping[str, tuple[str, ...]]) -> None:
+    """The leading axes of all tensors as the two axes a kernel walks."""
+    led = [name for name, keys in dims.items() if keys[:2] == LEAD]
+    if not any(name in call.tensors for name in led):
+        return
+    sizes = call.sizes["lead"]
+    rank = len(sizes)
+    walks = collapse(sizes, *(_lead_strides(call, name, rank) for name in led))
+    if call.plans.reduces_lead and len(walks.offsets) > 1:
+        raise ScatteredRowsError(
+            f"{call.op}: it reduces over the leading axes, and in memory they are more than two axes apart; pass the "
+            "arguments as .contiguous()"
+        )
+    call.walks, call.led = walks, {name: place for place, name in enumerate(led)}
+    call.sizes |= {"lead1": walks.count // walks.inner, "lead0": walks.inner}
+
+
+def _lead_strides(call: Call, name: str, rank: int) -> tuple[int, ...]:
+    if name not in call.tensors:
+        made = call.outputs[name] if name in call.outputs else call.workspace(name)
+        return contiguous(made.shape)[:rank]
+    tensor = call.tensors[name]
+    return tuple(tensor.stride()[:rank]) if tensor is not None else (0,) * rank
+
+
+def _strides(call: Call, name: str, keys: tuple[str, ...]) -> list[int]:
+    """The stride of each stored dimension: as a tensor lies, or row-major where the op allocates it."""
+    lead = list(call.walks.strides[call.led[name]]) if name in call.led and call.walks else []
+    rest = keys[len(lead) :]
+    if name not in call.tensors:
+        return [*lead, *(call.count(" ".join(rest[place + 1 :])) for place in range(len(rest)))]
+    tensor = call.tensors[name]
+    if tensor is None:
+        return [*lead, *(0 for _ in rest)]
+    return [*lead, *tensor.stride()[tensor.dim() - len(rest) :]]

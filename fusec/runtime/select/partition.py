@@ -1,0 +1,118 @@
+"""Partitions: into which steps an op is taken apart for a call. The library, what is stored first, or all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from fusec.ir.host import LIBRARY, Gemm, GemmTma, Gemv, Library, Matrix, Partition, Schedule, Step
+from fusec.runtime.product import Product, matmul
+from fusec.runtime.select import gemm, tma
+from fusec.runtime.select.call import Call
+from fusec.runtime.select.names import every_plan
+
+
+class Partitions:
+    """The rules for the partitions of one call. What they find out is found out once, when it is asked for."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._plans = call.plans
+
+    def is_possible(self, name: str) -> bool:
+        """Whether the strides of the call allow a plan, of those that a table chooses among."""
+        if name == LIBRARY:
+            return self._products is not None
+        return name != "tma" or self._fits_tma
+
+    def is_legal(self, partition: Partition) -> bool:
+        """Whether a partition can take the call."""
+        return self._is_for(partition) and None not in self.products(partition)
+
+    def is_preferred(self, partition: Partition) -> bool:
+        """The rule for a partition."""
+        if not partition.products:
+            return self._prefers_own(partition)
+        skinny = not isinstance(partition.steps[-1], Step) and self._is_skinny
+        return self._is_for(partition) and not skinny and self._prefers_library
+
+    def products(self, partition: Partition) -> tuple[Product | None, ...]:
+        """What the library multiplies, None where the strides of a call make no matrices of its operands."""
+        return tuple(map(self._product, partition.products))
+
+    def _is_for(self, partition: Partition) -> bool:
+        """Whether the call leaves out what a partition does without."""
+        return all(self._call.tensors[name] is None for name in partition.omits.split())
+
+    @cached_property
+    def _products(self) -> tuple[Product, ...] | None:
+        """The products of the first partition for the library that is for such calls, if strides make matrices."""
+        found = (each for each in self._plans.partitions if each.products and self._is_for(each))
+        products = next(map(self.products, found), (None,))
+        known = tuple(product for product in products if product is not None)
+        return known if len(known) == len(products) else None
+
+    @cached_property
+    def _prefers_library(self) -> bool:
+        """Whether the vendor's library multiplies faster than kernels of the op's own."""
+        if self._products is None:
+            return False
+        tiled = any(isinstance(plan, Gemm) and plan.name == "gemm" for plan in self._every())
+        first, *others = self._plans.steps
+        several = len(first.apart) > 1 or bool(others)
+        return gemm.prefers_library(self._call.chip, self._products, tiled, several)
+
+    @cached_property
+    def _is_skinny(self) -> bool:
+        """Whether a few rows are best the columns of a tile, of any gemm."""
+        plans = (plan for plan in self._every() if isinstance(plan, Gemm) and plan.name == "swap_ab")
+        return any(gemm.is_for_few(plan, self._call) for plan in plans)
+
+    @cached_property
+    def _persistent(self) -> tuple[GemmTma, ...]:
+        return tuple(plan for plan in self._every() if isinstance(plan, GemmTma))
+
+    @cached_property
+    def _fits_tma(self) -> bool:
+        """Whether TMA can move what every persistent gemm takes and makes."""
+        return all(tma.fits_tma(plan, self._call) for plan in self._persistent)
+
+    def _prefers_own(self, partition: Partition) -> bool:
+        """The rule for contractions of what is stored: by TMA, or for rows so few that each of them has a plan."""
+        call = self._call
+        others = (plan for each in self._plans.steps for step in each.every() for plan in step.plans)
+        if any(isinstance(plan, Gemv) and gemm.is_for_few(plan, call) for plan in others):
+            return False
+        if all(any(map(self._is_for_few, step.plans)) for step in partition.contracting):
+            return True
+        plans = self._persistent
+        if not self._fits_tma or (partition.holds and not tma.pays_for_steps(call.chip, tma.work(call, plans))):
+            return False
+        # Where the library makes an output itself, it was asked before.
+        libraries = (each for each in self._plans.partitions if each.products)
+        asked = any(isinstance(each.steps[-1], Step) for each in libraries) and self._prefers_library
+        return not asked or all(tma.beats_library(tma.contraction_of(plan, call), call.chip) for plan in plans)
+
+    def _is_for_few(self, plan: Schedule) -> bool:
+        return isinstance(plan, Gemm | Gemv) and gemm.is_for_few(plan, self._call)
+
+    def _every(self) -> Iterator[Schedule]:
+        return (plan for _, plan in every_plan(self._plans))
+
+    def _product(self, library: Library) -> Product | None:
+        call = self._call
+        a, b, out = library.a, library.b, library.out
+
+        def seen(keys: str, *matrices: str | Matrix) -> list[tuple[int, ...]]:
+            return [(call.size(key), *(call.stride(matrix, key) for matrix in matrices)) for key in keys.split()]
+
+        first, second, third = map(call.offset, (a, b, out))
+        return matmul(
+            *(matrix.tensor if isinstance(matrix, Matrix) else matrix for matrix in (a, b, out)),
+            batch=seen(library.batch, a, b, out),
+            rows=seen(library.rows, a, out),
+            columns=seen(library.columns, b, out),
+            inner=seen(library.inner, a, b),
+            offsets=(first, second, third),
+            tf32=library.tf32,
+        )

@@ -1,0 +1,329 @@
+"""Schedules of rows, and those without reductions: how many elements a program holds, in which pieces, how many warps.
+
+Of each schedule: whether it can take a call at all, whether it should, and its launches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from fusec.ir.host import Elementwise, Partial, Resident, RowLoop, Rows, SplitRows, Tile, block_name
+from fusec.runtime.invariant import counted
+from fusec.runtime.launch import Launch
+from fusec.runtime.select.call import Call
+from fusec.runtime.select.chip import Chip
+from fusec.runtime.select.rule import Rule
+from fusec.runtime.select.sizes import cdiv, is_few, padded
+
+Options = tuple[dict[str, int], ...]
+
+MOST_ELEMENTS = 2**20
+"""Elements that a tile of Triton may have."""
+
+
+# Elementwise
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A tile of a kernel without reductions: `lanes` rows by `size` elements."""
+
+    lanes: int
+    size: int
+    warps: int
+
+
+def elementwise(plan: Elementwise, call: Call, combined: int | None = None) -> list[Launch]:
+    """Launches of a kernel without loops; each result, or each row, may be combined of so many partial results."""
+    chip, rows, splits = call.chip, call.count(plan.rows), combined or 1
+    blocks = call.tile_blocks(plan.tile) | {"SPLITS": splits}
+    per_row = splits if plan.splits else 1
+    if not plan.block:
+        row = call.padded(plan.tile)
+        lanes = lanes_for(chip, rows, row, per_row) if plan.rows else 1
+        count = warps(lanes * max(row, splits), thread=8) if plan.rows else 1 if combined is None else 4
+        programs = _at_least(plan.at_least_one, "rows", cdiv(rows, lanes))
+        return call.launch(plan.kernel, programs, launch_options(chip, count), blocks | {"ROWS": lanes})
+    size = call.count(plan.block)
+    block = blocks_for(chip, rows, size, 16 if plan.narrow else 8, splits if plan.parts else 1, per_row)
+    blocks |= {"ROWS": block.lanes, block_name(plan.block): block.size}
+    programs = _at_least(plan.at_least_one, "rows", cdiv(rows, block.lanes))
+    programs *= _at_least(plan.at_least_one, "block", cdiv(size, block.size))
+    return call.launch(plan.kernel, programs, launch_options(chip, block.warps), blocks)
+
+
+def blocks_for(chip: Chip, rows: int, size: int, thread: int = 8, parts: int = 1, splits: int = 1) -> Block:
+    """The tile for `rows` rows of `size` elements: about `Chip.tile` elements, wide before high.
+
+    A thread has `thread` of them, to store 16 bytes at once. Where each element is combined of several `parts`, these
+    count, and where each row is, of `splits`, there are fewer rows.
+    """
+    most = max(chip.tile // parts, 1)
+    wide = min(padded(size), most)
+    high = max(1, min(padded(counted(rows)), most // wide, 2 * chip.chunk // splits))
+    return Block(high, wide, max(wide * high * parts // (32 * thread), 1))
+
+
+def _at_least(wanted: str, what: str, programs: int) -> int:
+    return max(programs, 1) if what in wanted.split() else programs
+
+
+# Tile
+
+
+def _live(plan: Tile, call: Call) -> int:
+    """Elements in registers: of each set of tiles that they hold together."""
+    return sum(map(call.padded, plan.live or (plan.tile,)))
+
+
+def tile_fits(plan: Tile, call: Call) -> bool:
+    """Whether registers hold the tile, and another one beside it."""
+    return _live(plan, call) <= call.chip.resident_row // 2
+
+
+def tile(plan: Tile, call: Call) -> list[Launch]:
+    options = launch_options(call.chip, warps(_live(plan, call), thread=32))
+    return call.launch(plan.kernel, call.count(plan.rows), options, call.tile_blocks(plan.tile))
+
+
+# Rows
+
+
+def rows_fit(plan: Rows, call: Call) -> bool:
+    """Whether rows are so short that one is too little for a program, or so many fit as lie side by side."""
+    row = call.padded(plan.tile)
+    return holds_columns(call.chip, row, plan.words) if plan.block else row <= call.chip.short_row
+
+
+def rows(plan: Rows, call: Call) -> list[Launch]:
+    chip, row, count = call.chip, call.padded(plan.tile), call.count(plan.rows)
+    wide = 1
+    blocks = call.tile_blocks(plan.tile)
+    programs = 1
+    if plan.block:
+        size = call.count(plan.block)
+        wide = columns(chip, size, row, plan.words)
+        blocks[block_name(plan.block)] = wide
+        programs = _at_least(plan.at_least_one, "block", cdiv(size, wide))
+    lanes = lanes_for(chip, count, row * wide)
+    programs *= _at_least(plan.at_least_one, "rows", cdiv(count, lanes))
+    options = launch_options(chip, warps(lanes * row * wide))
+    return call.launch(plan.kernel, programs, options, blocks | {"ROWS": lanes})
+
+
+def lanes_for(chip: Chip, rows: int, row: int, splits: int = 1) -> int:
+    """How many rows of `row` padded elements one program takes, where each is combined of `splits` partial results."""
+    return max(1, min(padded(counted(rows)), 1024 // row, 2 * chip.chunk // splits))
+
+
+def holds_columns(chip: Chip, row: int, words: float) -> bool:
+    """Whether registers hold enough rows side by side, of `row` padded elements with `words` for each of them."""
+    return _columns(chip, row, words) >= chip.fewest_columns
+
+
+def columns(chip: Chip, size: int, row: int, words: float) -> int:
+    """How many of `size` rows side by side one program takes, of `row` padded elements with `words` for each."""
+    return min(padded(size), chip.most_columns, _columns(chip, row, words))
+
+
+def _columns(chip: Chip, row: int, words: float) -> int:
+    """The most rows side by side that registers hold, of `row` elements with `words` for each: a power of two."""
+    return 1 << max(int(chip.live_words / max(row * words, 1)), 1).bit_length() - 1
+
+
+# Resident
+
+
+def resident_fits(plan: Resident, call: Call) -> bool:
+    rows, size, itemsize = call.count(plan.rows), plan.parts * call.row_length(plan.tile), call.itemsize(plan.bytes)
+    words = plan.words + plan.words_per_byte * itemsize
+    return holds_row(call.chip, rows, size, itemsize, plan.inputs, plan.compact, words)
+
+
+def resident(plan: Resident, call: Call) -> list[Launch]:
+    programs, size = call.count(plan.rows), plan.parts * call.padded(plan.tile)
+    options = row_options(call.chip, programs, size, call.itemsize(plan.bytes), plan.inputs, plan.narrow)
+    return call.launch(plan.kernel, programs, options, call.tile_blocks(plan.tile))
+
+
+def holds_row(chip: Chip, rows: int, size: int, itemsize: int, inputs: int, compact: bool, words: float) -> bool:
+    """Whether a row of `size` elements is better held in registers than read again from the cache.
+
+    With two inputs or more, reading again costs twice; with few rows one pass is the shortest way, for most of the
+    chip is idle. Otherwise a loop keeps more rows under way, and wastes no lanes on a row far from a power of two. A
+    row that is not `compact` shares the registers, and what a kernel holds at once, `words` for each element of the
+    padded row, has to fit in any case.
+    """
+    if padded(size) * words > chip.live_words:
+        return False
+    if inputs > 1 or is_few(chip, rows):
+        return size <= chip.resident_row * 2 // itemsize // max(inputs - 1, 1 if compact else 2)
+    wasteful = size > chip.small_row // 2 and padded(size) - size > size // 4
+    return size <= min(chip.small_row, chip.resident_row) and not wasteful
+
+
+def row_warps(chip: Chip, rows: int, size: int, itemsize: int, inputs: int) -> int:
+    """Warps for a padded row of `size` elements in registers: about 64 bytes of an input a thread, 16 for few rows."""
+    few = is_few(chip, rows)
+    share = padded(size) * itemsize // (1024 if few else 2048)
+    return min(max(share, 2), 32 if few or (inputs > 1 and size > chip.small_row) else 16)
+
+
+def row_options(chip: Chip, rows: int, size: int, itemsize: int, inputs: int, narrow: bool = False) -> Options:
+    """Launch options for rows of `size` elements in registers: the first that does not spill is taken.
+
+    With many rows, registers are limited so that 64 KB of rows are under way on an SM, 80 KB where the outputs are
+    `narrow` and most of the traffic is reads. Where the compiler would spill for that, half as many warps have twice
+    the registers each. For the higher figure the compiler is told no limit, as it then needs fewer registers than if
+    told that very limit. With few rows there is nothing to limit but the threads of a program.
+    """
+    count = row_warps(chip, rows, size, itemsize, inputs)
+    plain = {"num_warps": count, "num_stages": 1}
+    if is_few(chip, rows):
+        return plain, {"num_warps": max(count // 2, 1), "num_stages": 1}
+    row = max(size * itemsize * inputs, 1)
+    counts = (count, count // 2)
+    dense = [(n, _register_limit(chip, n, _programs(chip, count, 81920 / row))) for n in counts if narrow]
+    loose = [(n, _register_limit(chip, n, _programs(chip, count, 65536 / row))) for n in counts]
+    return (
+        *({"num_warps": n, "num_stages": 1, "most_registers": limit} for n, limit in dense),
+        *({"num_warps": n, "num_stages": 1, "maxnreg": limit} for n, limit in loose),
+        plain,
+    )
+
+
+def _programs(chip: Chip, warps: int, wanted: float) -> int:
+    """How many programs an SM should run at once, of `warps` warps each."""
+    # With two or more one program loads while another one stores.
+    return max(2, min(24, chip.warps // warps, ceil(wanted)))
+
+
+def _register_limit(chip: Chip, warps: int, programs: int) -> int:
+    """Registers of a thread so that an SM runs `programs` programs of `warps` warps."""
+    return min(chip.registers // (32 * warps * programs) // 8 * 8, 248)
+
+
+# Row loop, split rows
+
+
+def loop_fits(plan: RowLoop, call: Call) -> bool:
+    """Whether one program walks a row in a loop, a step of which has room for the axes beside it."""
+    rows = call.count(plan.rows) * (call.count(plan.block) if plan.block else 1)
+    size = call.row_length(f"{plan.loop} {plan.tile}".strip())
+    return prefers_loop(call.chip, rows, size) and call.padded(plan.tile) <= call.chip.chunk
+
+
+def prefers_loop(chip: Chip, rows: int, size: int) -> bool:
+    """Whether one program walks a row of `size` elements in a loop, or several share it in several kernels."""
+    return counted(rows) >= chip.few_rows or size <= chip.long_row
+
+
+def row_loop(plan: RowLoop, call: Call) -> list[Launch]:
+    chip, size = call.chip, call.count(plan.loop)
+    chunk, inner, programs, blocks = _cut(plan, call, chunk_size(chip, size, plan.sweeps, plan.inputs, plan.words))
+    blocks |= {block_name(plan.loop.split()[-1]): chunk, "FULL_STEPS": size // chunk, "HAS_TAIL": size % chunk != 0}
+    return call.launch(plan.kernel, programs, launch_options(chip, warps(chunk * inner, thread=8)), blocks)
+
+
+def chunk_size(chip: Chip, size: int, sweeps: int, inputs: int, words: float) -> int:
+    """Elements of one step of the loop over a row of `size`: `inputs` tensors, `sweeps` walks, `words` held of each."""
+    if size <= chip.small_row:
+        return min(padded(size), chip.chunk // 2)
+    short = size <= (5 if sweeps > 2 else 4) * chip.chunk or inputs > 1
+    return min(padded(size), chip.chunk if short else _long_chunk(chip, words))
+
+
+def split_chunk(chip: Chip, size: int, words: float) -> int:
+    """Elements of one step of the loop over a row of `size` that several programs share, with `words` for each."""
+    return min(padded(size), _long_chunk(chip, words))
+
+
+def _long_chunk(chip: Chip, words: float) -> int:
+    """Elements of one step of the loop over a long row, with `words` for each."""
+    return 2 * chip.chunk if 2 * chip.chunk * words <= chip.live_words else chip.chunk
+
+
+def _cut(plan: RowLoop | Partial, call: Call, chunk: int) -> tuple[int, int, int, dict[str, Any]]:
+    """For a kernel with a loop: positions of a step, elements of each, programs before splits, sizes of its tile.
+
+    Where a position is one element, a step is a `chunk`.
+    """
+    tile, rows, size = call.padded(plan.tile), call.count(plan.rows), call.size(plan.loop.split()[-1])
+    blocks = call.tile_blocks(plan.tile)
+    wide = 1
+    if plan.block:
+        wide = min(padded(call.count(plan.block)), 64)
+        blocks[block_name(plan.block)] = wide
+        rows *= _at_least(plan.at_least_one, "block", cdiv(call.count(plan.block), wide))
+    if plan.block or plan.tile:
+        chunk = min(padded(size), max(call.chip.chunk // (wide * tile), 1))
+    return chunk, wide * tile, rows, blocks
+
+
+def split_rows(plan: SplitRows, call: Call) -> list[Launch]:
+    splits = 0
+    launches: list[Launch] = []
+    for part in plan.partials:
+        *outer, last = part.loop.split()
+        size = call.size(last)
+        chunk, inner, programs, blocks = _cut(part, call, split_chunk(call.chip, size, part.words))
+        steps = call.count(" ".join(outer)) * cdiv(size, chunk)
+        splits = splits or split_count(call.chip, programs, steps, chunk * inner)
+        call.allocate(part.sums, splits, part.integers)
+        blocks |= {block_name(last): chunk, "SPLITS": splits}
+        options = launch_options(call.chip, warps(chunk * inner, thread=8))
+        launches += call.launch(part.kernel, programs * splits, options, blocks)
+    return [*launches, *elementwise(plan.combine, call, splits)]
+
+
+def split_count(chip: Chip, programs: int, steps: int, step: int) -> int:
+    """Over how many programs each row goes, of `steps` steps of `step` elements: a power of two that fills the chip.
+
+    `programs` are there before rows are split.
+    """
+    programs = counted(programs)
+    filling = chip.split_elements // max(programs * step, 1), chip.split_programs // max(programs, 1)
+    wanted = padded(min(filling))
+    return max(1, min(wanted, chip.most_splits, padded(steps) // 2 if padded(steps) > steps else padded(steps)))
+
+
+# Warps
+
+
+def warps(elements: int, thread: int = 16) -> int:
+    """Warps for a tile of this many elements, `thread` of them a thread; at least 1 and at most 32."""
+    return min(max(padded(elements) // (32 * thread), 1), 32)
+
+
+def launch_options(chip: Chip, warps: int) -> Options:
+    """Launch options for a tile that has `warps` warps: the first that does not spill is taken.
+
+    The compiler may spill a few bytes to get by with 32 or 64 registers though more are left, unless it is told how
+    many a thread may have. Where these are too few indeed, threads that are half as many have twice the registers and
+    compute as many addresses; up to 8 warps there are registers for twice the threads instead.
+    """
+    other = warps // 2 if warps > 8 else 2 * warps
+    plain = {"num_warps": warps, "num_stages": 1}
+    limits = ((count, _register_limit(chip, count, 1)) for count in (warps, other))
+    return plain, *({"num_warps": count, "num_stages": 1, "maxnreg": limit} for count, limit in limits)
+
+
+def _holds(tile: str, call: Call) -> bool:
+    return call.padded(tile) <= MOST_ELEMENTS
+
+
+def _always(_plan: Any, _call: Call) -> bool:
+    return True
+
+
+RULES: Mapping[type, Rule] = {
+    Elementwise: Rule(_always, _always, elementwise),
+    Tile: Rule(lambda plan, call: _holds(plan.tile, call), tile_fits, tile),
+    Rows: Rule(lambda plan, call: _holds(plan.tile, call), rows_fit, rows),
+    Resident: Rule(lambda plan, call: _holds(plan.tile, call), resident_fits, resident),
+    RowLoop: Rule(lambda plan, call: _holds(plan.tile, call), loop_fits, row_loop),
+    SplitRows: Rule(_always, _always, split_rows),
+}
