@@ -1,0 +1,139 @@
+"""Tables of measured ways: a file for each kind of device, in the folder `tuned` beside the generated modules.
+
+`fusec tune` writes them. An entry counts for one text of a spec and for one version of PyTorch and of Triton; under
+others it is stale, and as if it were not there.
+"""
+
+# For files that were generated before there were host tables: it goes as soon as generated/ is built again.
+
+from __future__ import annotations
+
+import re
+import tomllib
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+
+FOLDER = "tuned"
+
+LARGEST = 8192
+"""Rows from which on all calls count alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A plan by its name, and the sizes and launch options of its tile where they are not what the rules say."""
+
+    plan: str
+    tile: tuple[tuple[str, int], ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([self.plan, *(f"{name}={value}" for name, value in self.tile)])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The best way in a `case`, by name, for calls of `rows` rows, a power of two, or of more than half as many."""
+
+    rows: int
+    case: Mapping[str, int | bool | str]
+    way: Way
+
+
+@dataclass(frozen=True, slots=True)
+class OpTable:
+    """What is known of one op: its entries, and the spec and the versions they were measured with."""
+
+    spec: str
+    torch: str
+    triton: str
+    entries: tuple[Entry, ...]
+
+    def stale(self, spec: str) -> str | None:
+        """Why these entries are not used with this `spec` and here; None where they are."""
+        if self.spec != spec:
+            return "tuned for another text of its spec"
+        had, have = (self.torch, self.triton), toolchain()
+        return None if had == have else f"tuned with torch {had[0]} and triton {had[1]}, not {have[0]} and {have[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was measured on one kind of device; `family` holds the devices that may do with it for want of their own."""
+
+    device: str
+    family: str
+    ops: Mapping[str, OpTable]
+
+
+def toolchain() -> tuple[str, str]:
+    """The versions of PyTorch and Triton, without what says how they were built."""
+    return str(torch.__version__).partition("+")[0], str(triton.__version__).partition("+")[0]
+
+
+def chip(device: torch.device) -> tuple[str, str]:
+    """What kind of device this is, and its family."""
+    if device.type != "cuda":
+        return device.type, device.type
+    major, minor = torch.cuda.get_device_capability(device)
+    return torch.cuda.get_device_name(device), f"sm_{major}{minor}"
+
+
+def path_of(folder: Path, device: str) -> Path:
+    """The file of a kind of device in a folder of tables."""
+    return folder / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.toml"
+
+
+def bucket(rows: int) -> int:
+    """The number of rows that calls of `rows` rows share their entries with: the next power of two."""
+    return min(1 << max(rows - 1, 0).bit_length(), LARGEST)
+
+
+def ways(
+    folder: Path, op: str, spec: str, case: tuple[str, ...], device: str, family: str
+) -> dict[tuple[object, ...], Way]:
+    """The ways of an op by rows and case: those of this device, else of its family; no stale ones."""
+    found: dict[tuple[object, ...], Way] = {}
+    for table in sorted(tables(folder), key=lambda table: table.device == device):
+        known = table.ops.get(op)
+        if known is not None and table.family == family and not known.stale(spec):
+            found |= {(entry.rows, *map(entry.case.get, case)): entry.way for entry in known.entries}
+    return found
+
+
+@cache
+def tables(folder: Path) -> tuple[Table, ...]:
+    """Every table of a folder, read once. One that cannot be read is left out, with a warning."""
+    return tuple(_readable(folder))
+
+
+def _readable(folder: Path) -> Iterator[Table]:
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            yield read(path)
+        except ValueError as error:
+            warnings.warn(f"{error}; the rules choose without it", stacklevel=2)
+
+
+def read(path: Path) -> Table:
+    """The table in a file. Raises `ValueError` where it is none."""
+    try:
+        about = tomllib.loads(path.read_text(encoding="utf-8"))
+        ops = {name: _op(held) for name, held in about.get("op", {}).items()}
+        return Table(str(about["device"]), str(about["family"]), ops)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no table of tuned ways ({type(error).__name__}: {error})") from error
+
+
+def _op(held: dict[str, Any]) -> OpTable:
+    return OpTable(held["spec"], held["torch"], held["triton"], tuple(map(_entry, held["ways"])))
+
+
+def _entry(held: dict[str, Any]) -> Entry:
+    return Entry(held["rows"], held["case"], Way(held["plan"], tuple(held.get("tile", {}).items())))
