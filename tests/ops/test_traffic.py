@@ -11,9 +11,9 @@ import pytest
 import torch
 from compiled import compiled
 
+from fusec.forcing import CHIPS, on_chip
 from fusec.passes.plan.account import crossings, excess_traffic
 from fusec.runtime.interpreter import interpreting
-from fusec.testing.limits import LIMITS, limited
 from fusec.testing.memory import Memory, watched
 
 pytestmark = pytest.mark.skipif(not interpreting(), reason="counts loads in the interpreter")
@@ -31,7 +31,7 @@ BODIES = {
 """What is computed of x and z of [M, N], and of w and b of [N]."""
 
 
-@pytest.mark.parametrize("shape", ["rows", "resident", "streamed", "split"])
+@pytest.mark.parametrize("shape", ["rows", "resident", "row_loop", "split_rows"])
 @pytest.mark.parametrize("body", BODIES)
 def test_tensors_are_read_as_often_as_is_told(body: str, shape: str, tmp_path: Path) -> None:
     names = "x: f32[M, N], z: f32[M, N], w: f32[N], b: f32[N]"
@@ -52,7 +52,7 @@ def test_tensors_are_read_as_often_as_is_told(body: str, shape: str, tmp_path: P
             loaded[regions[0].name] += int(lanes.sum()) * several
         return judged(self, access, argument, regions, addresses, lanes)
 
-    with limited(op.module, LIMITS[shape]), mock.patch.object(Memory, "_judge", count), watched(arguments):
+    with on_chip(op.module, CHIPS[shape]), mock.patch.object(Memory, "_judge", count), watched(arguments):
         op.call(**arguments)
     told = crossings(built.plan)
     read = {name: loaded[name] / arguments[name].numel() for name in "xz" if loaded[name]}
