@@ -19,6 +19,7 @@ from fusec.ir.rename import renamed
 from fusec.ir.reserved import avoid_reserved
 from fusec.ir.verify import verify_graph
 from fusec.ir.verify_host import verify_host
+from fusec.ir.verify_kernel import verify_kernel
 from fusec.ir.verify_plan import verify_contraction, verify_groups
 from fusec.passes.graph.add_up import add_up, shared_sums
 from fusec.passes.graph.cut import multiplies_stored
@@ -334,4 +335,4 @@ def _within(target: Target, plan: Plan) -> Target:
 
 
 def _kernel(stage: Stage, target: Target, words: str) -> Kernel:
-    return build_kernel(stage, target, f"_{target.graph.name}_{stage.name}", words)
+    return verify_kernel(build_kernel(stage, target, f"_{target.graph.name}_{stage.name}", words))

@@ -1,0 +1,82 @@
+"""What must hold of every kernel: what a statement reads was computed before it, or is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+
+from fusec.diagnostics import InternalError
+from fusec.ir.kernel import Kernel, RowIndex, Rows, Total
+from fusec.ir.show_kernel import show_kernel
+from fusec.ir.statements import Assign, AxisIndex, Branch, Fetch, Lanes, Let, LoadTile, MaskName, Name, Point
+
+_MADE = ("name", "names", "parts")
+"""Fields that have what is computed, of what computes something."""
+
+
+def verify_kernel(kernel: Kernel, step: str = "build_kernels") -> Kernel:
+    """The kernel. Raises `InternalError`, in the name of `step`, when it is not well formed.
+
+    The slots of a skeleton are in the order of its program.
+    """
+    pointers = (f"{name}_ptr" for name in kernel.pointers)
+    numbers = (*kernel.scalars, *kernel.integers, *kernel.aligned, *kernel.structure, *kernel.blocks, *kernel.flags)
+    known = {*pointers, *numbers, *kernel.boxes, *kernel.skeleton.variables}
+    fault = next(_faults(kernel.skeleton, known), None)
+    if fault:
+        raise InternalError(step, fault, show_kernel(kernel))
+    return kernel
+
+
+def _faults(tree: object, known: set[str]) -> Iterator[str]:
+    """What is read and not `known`, which grows by what is computed."""
+    match tree:
+        case Name(text) | MaskName(text):
+            if text not in known:
+                yield f"{text} is read before it is computed"
+            return
+        case Branch(cases):
+            yield from _of_cases(cases, known)
+            return
+        case Rows(mask, axes):
+            yield from _faults((*axes, mask), known)
+            return
+        case tuple():
+            for part in tree:
+                yield from _faults(part, known)
+            return
+    made = _made(tree)
+    if isinstance(tree, AxisIndex):
+        known |= made  # Its mask is one of the index.
+    if is_dataclass(tree):
+        for field in fields(tree):
+            if not (made and field.name in _MADE):
+                yield from _faults(getattr(tree, field.name), known)
+    known |= made
+
+
+def _of_cases(cases: tuple[tuple[object, tuple[object, ...]], ...], known: set[str]) -> Iterator[str]:
+    """Cases one of which is taken: what all of them compute is known. One that is alone is completed by another."""
+    ends: list[set[str]] = []
+    for test, body in cases:
+        inner = set(known)
+        yield from _faults(test, inner)
+        yield from _faults(body, inner)
+        ends.append(inner)
+    is_whole = cases[-1][0] is None
+    known |= set.intersection(*ends) if is_whole or len(ends) > 1 else set.union(*ends)
+
+
+def _made(tree: object) -> set[str]:
+    """The variables that a statement or an index computes."""
+    match tree:
+        case Assign(name=name) | Point(name=name) | Fetch(name=name) | Lanes(name=name) | Let(name=name):
+            return {name.text}
+        case AxisIndex(name=name) | RowIndex(name=name):
+            return {name.text}
+        case LoadTile(names=names):
+            return {name.text for name in names}
+        case Total(name=name, parts=parts):
+            return {name.text, *(part.text for part in parts)}
+        case _:
+            return set()
