@@ -4,12 +4,12 @@
 
 The sum is rounded to T before it is normalised, so that y is the norm of what is returned.
 
-Plans of `add_rmsnorm`, the first that fits, and the bytes each moves; the least is x + residual + weight + total +
-y:
-  rows      several rows (...) per program, N in registers           the least
-  resident  one program per ..., N in registers                      the least
-  streamed  one program per ..., N in a loop                         the least + x + residual
-  split     each ... over several programs, combined in fixed order  the least + x + residual
+Plans of `add_rmsnorm`, the first that fits, with what each launches and moves; the least is x + residual + weight +
+total + y:
+  rows        N is short                    rows              the least
+  resident    registers hold N              resident          the least
+  row_loop    many rows, or none very long  streamed          the least + x + residual
+  split_rows  else                          partial0, finish  the least + x + residual
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -20,7 +20,21 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, real, squeeze, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Elementwise,
+    Op,
+    Partial,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    real,
+    squeeze,
+)
 
 __all__ = ["add_rmsnorm"]
 
@@ -282,170 +296,32 @@ def _outputs_add_rmsnorm(lead, N, T, W):
     return (Buffer((*lead, N), T), Buffer((*lead, N), T))
 
 
-def _plan_add_rmsnorm(x, residual, weight):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_add_rmsnorm(x, residual, weight)
-    total, y = _outputs_add_rmsnorm(*extents)
-    weight = squeeze(weight, 1)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        residual.stride()[: len(lead)],
-        contiguous(total.shape)[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-    )
-    (x_lead1, x_lead0), (residual_lead1, residual_lead0), (total_lead1, total_lead0), (y_lead1, y_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_N": x.stride(-1),
-        "residual_stride_lead1": residual_lead1,
-        "residual_stride_lead0": residual_lead0,
-        "residual_stride_N": residual.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "total_stride_lead1": total_lead1,
-        "total_stride_lead0": total_lead0,
-        "total_stride_N": 1,
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "N",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "residual_stride_lead1",
-        "residual_stride_lead0",
-        "total_stride_lead1",
-        "total_stride_lead0",
-        "y_stride_lead1",
-        "y_stride_lead0",
-    )
-    index = tiles.index_type(x, residual, weight, total, y)
-    scratch = {}
-    launches = []
-    if tiles.padded(N) <= tiles.SHORT_ROW:
-        # several rows (...) per program, N in registers
-        row = tiles.padded(N)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _add_rmsnorm_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    ROWS=lanes,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 2, True, 1 + 0.25 * x.element_size()):
-        # one program per ..., N in registers
-        launches += [
-            Launch(
-                _add_rmsnorm_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.prefers_loop(lead0 * lead1, N):
-        # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 2, 3)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _add_rmsnorm_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_streamed,
-                    sizes,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 3)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _add_rmsnorm_partial0,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, splits=splits)
-        launches += [
-            Launch(
-                _add_rmsnorm_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "add_rmsnorm",
-        x.device,
-        tensors=("x", "residual", "weight"),
-        scalars=("eps",),
-        outputs={"total": total, "y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_ADD_RMSNORM = Plans(
+    extents="lead N T W", scalars="eps",
+    strides={
+        "x": "lead1 lead0 N", "residual": "lead1 lead0 N", "weight": "N", "total": "lead1 lead0 N",
+        "y": "lead1 lead0 N",
+    },
+    vec=(
+        "N x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
+        "total_stride_lead0 y_stride_lead1 y_stride_lead0"
+    ),
+    rounded=(
+        _add_rmsnorm_rows, _add_rmsnorm_resident, _add_rmsnorm_streamed, _add_rmsnorm_partial0, _add_rmsnorm_finish,
+    ),
+    steps=(Step("total y", (
+        Rows(_add_rmsnorm_rows, rows="lead1 lead0", tile="N"),
+        Resident(
+            _add_rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", inputs=2, compact=True, words=1,
+            words_per_byte=0.25,
+        ),
+        RowLoop(_add_rmsnorm_streamed, rows="lead1 lead0", loop="N", inputs=2, words=3),
+        SplitRows(
+            (Partial(_add_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=3),),
+            Elementwise(_add_rmsnorm_finish, rows="lead1 lead0", block="N", splits=True),
+        ),
+    )),),
+)
 
 _OP_ADD_RMSNORM = Op(
     "add_rmsnorm(Tensor x, Tensor residual, Tensor weight, float eps) -> (Tensor, Tensor)",
@@ -453,5 +329,5 @@ _OP_ADD_RMSNORM = Op(
     scalars=1,
     extents=_extents_add_rmsnorm,
     outputs=_outputs_add_rmsnorm,
-    plan=_plan_add_rmsnorm,
+    plans=_PLANS_ADD_RMSNORM,
 )

@@ -11,12 +11,12 @@ With products in the vendor's library, without bias, one after another:
 With contractions of what is stored, one after another:
   kernel    total and operand from x, residual, gain
   contract  y from operand, weight, bias, the first that fits:
-    resident   one program per ..., N, K in registers                                the least
-    streamed   one program per ..., N, K in a loop                                   the least
-    split      each ..., N over several programs, combined in fixed order            the least
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    gemv        one row, registers hold K       resident__step1                 the least
+    gemv_loop   one row                         streamed__step1                 the least
+    gemv_split  one row, very long              partial0__step1, finish__step1  the least
+    split_k     ... are few, and tiles as well  dealt__step1, combined__step1   the least
+    swap_ab     ... are few                     swapped__step1                  the least
+    tma         else                            persistent__step1               the least
 
 With products in the vendor's library, one after another:
   kernel    total and operand from x, residual, gain
@@ -25,14 +25,15 @@ With products in the vendor's library, one after another:
 
 Else each output apart, which moves x + residual once more.
 
-Plans for total and the bytes each moves; the least is x + residual + total:
-  blocked   blocks of ..., K  the least
+Plans for total with what each launches and moves; the least is x + residual + total:
+  elementwise  always  blocked_total  the least
 
-Plans for y, the first that fits, and the bytes each moves; the least is x + residual + weight + gain + bias + y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least + x + residual
-  product   one program per tile of ... by N, K in a loop               the least
+Plans for y, the first that fits, with what each launches and moves; the least is x + residual + weight + gain +
+bias + y:
+  gemv        one row, registers hold K  resident_y                        the least
+  gemv_loop   one row                    streamed_y                        the least
+  gemv_split  one row, very long         partial0_y, partial1_y, finish_y  the least + x + residual
+  gemm        else                       product_y                         the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -46,26 +47,26 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
-    Contraction,
-    Launch,
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Library,
     Op,
-    Plan,
-    Ways,
-    box,
-    collapse,
-    contiguous,
+    Partial,
+    Partition,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    TensorMap,
+    Tuned,
+    Workspace,
     device,
-    dots,
-    matmul,
-    moves_boxes,
-    outruns,
-    overlaps,
     real,
-    runs,
-    shaped,
     squeeze,
-    takes,
-    tiles,
 )
 
 __all__ = ["add_rmsnorm_linear"]
@@ -313,17 +314,17 @@ def _add_rmsnorm_linear_product_y(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     residual_row = residual_ptr + i0 * residual_stride_lead0
@@ -349,7 +350,7 @@ def _add_rmsnorm_linear_product_y(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(total, mul_value_stored, product, input_precision="ieee")
+            product = tl.dot(total, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
     total_2 = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
@@ -713,17 +714,17 @@ def _add_rmsnorm_linear_dealt__step1(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -738,7 +739,7 @@ def _add_rmsnorm_linear_dealt__step1(
         operand = tl.load(
             operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K, mask=mask_i1_k, other=0.0
         )
-        product = tl.dot(weight, operand, product, input_precision="ieee")
+        product = tl.dot(weight, operand, product, input_precision="ieee", max_num_imprecise_acc=1)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(
         partial0__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
@@ -799,17 +800,17 @@ def _add_rmsnorm_linear_swapped__step1(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -827,7 +828,7 @@ def _add_rmsnorm_linear_swapped__step1(
                 mask=mask_i1_k,
                 other=0.0,
             )
-            product = tl.dot(weight, operand, product, input_precision="ieee")
+            product = tl.dot(weight, operand, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -848,26 +849,26 @@ def _add_rmsnorm_linear_persistent__step1(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            operand = operand_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight = weight_box.load([block * 2 * BLOCK_N, start])
-            both = tl.dot(operand, weight.T, both, input_precision="ieee")
+            operand = operand_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            weight = weight_box.load([tile_n * 2 * BLOCK_N, start])
+            both = tl.dot(operand, weight.T, both, input_precision="ieee", max_num_imprecise_acc=1)
         left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         for half in tl.static_range(2):
             product = left if half == 0 else right
-            column = 2 * block + half
+            column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
@@ -876,7 +877,7 @@ def _add_rmsnorm_linear_persistent__step1(
                 bias = tl.full([BLOCK_N], 0.0, tl.float32)
             y = product + bias[None, :]
             y_box.store(
-                [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
+                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
 
@@ -1003,895 +1004,163 @@ def _outputs_add_rmsnorm_linear(lead, K, N, T, W):
     return (Buffer((*lead, K), T), Buffer((*lead, N), T))
 
 
-def _plan_add_rmsnorm_linear(x, residual, gain, weight, bias):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T, _ = extents = _extents_add_rmsnorm_linear(x, residual, gain, weight, bias)
-    total, y = _outputs_add_rmsnorm_linear(*extents)
-    gain, weight, bias = squeeze(gain, 1), squeeze(weight, 2), squeeze(bias, 1)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        residual.stride()[: len(lead)],
-        contiguous(total.shape)[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, K))[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-    )
-    (
-        (x_lead1, x_lead0),
-        (residual_lead1, residual_lead0),
-        (total_lead1, total_lead0),
-        (y_lead1, y_lead0),
-        (operand_lead1, operand_lead0),
-        (product_lead1, product_lead0),
-    ) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "K": K,
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "residual_stride_lead1": residual_lead1,
-        "residual_stride_lead0": residual_lead0,
-        "residual_stride_K": residual.stride(-1),
-        "gain_stride_K": gain.stride(0),
-        "weight_stride_N": weight.stride(0),
-        "weight_stride_K": weight.stride(1),
-        "bias_stride_N": 0 if bias is None else bias.stride(0),
-        "total_stride_lead1": total_lead1,
-        "total_stride_lead0": total_lead0,
-        "total_stride_K": 1,
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "operand_stride_lead1": operand_lead1,
-        "operand_stride_lead0": operand_lead0,
-        "operand_stride_K": 1,
-        "product_stride_lead1": product_lead1,
-        "product_stride_lead0": product_lead0,
-        "product_stride_N": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "residual_stride_lead1",
-        "residual_stride_lead0",
-        "total_stride_lead1",
-        "total_stride_lead0",
-        "weight_stride_N",
-        "N",
-        "y_stride_lead0",
-        "operand_stride_lead1",
-        "operand_stride_lead0",
-        "product_stride_lead1",
-        "product_stride_lead0",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, residual, gain, weight, bias, total, y)
-    scratch = {}
-    overlap = overlaps(x.device)
-    launches = []
-    if bias is None:
-        products = (
-            matmul(
-                "operand",
-                "weight",
-                "y",
-                rows=((lead1, operand_lead1, y_lead1), (lead0, operand_lead0, y_lead0)),
-                columns=((N, weight.stride(0), 1),),
-                inner=((K, 1, weight.stride(1)),),
+_PLANS_ADD_RMSNORM_LINEAR = Plans(
+    extents="lead K N T W", scalars="eps",
+    strides={
+        "x": "lead1 lead0 K", "residual": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N",
+        "total": "lead1 lead0 K", "y": "lead1 lead0 N", "operand": "lead1 lead0 K", "product": "lead1 lead0 N",
+    },
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
+        "total_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
+        "product_stride_lead1 product_stride_lead0 y_stride_lead1"
+    ),
+    rounded=(
+        _add_rmsnorm_linear_resident_y, _add_rmsnorm_linear_streamed_y, _add_rmsnorm_linear_partial0_y,
+        _add_rmsnorm_linear_partial1_y, _add_rmsnorm_linear_product_y, _add_rmsnorm_linear_rows__before,
+        _add_rmsnorm_linear_resident__before, _add_rmsnorm_linear_streamed__before,
+        _add_rmsnorm_linear_partial0__before, _add_rmsnorm_linear_finish__before,
+    ),
+    workspace={"operand": Workspace("lead K", "T"), "product": Workspace("lead N", torch.float32)},
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T bias", outputs="y",
+        spec="d1ee10c2128b4a8f031eaf420e7e1875bdb3aab24f4288e77bc4e6693dd2853e",
+    ),
+    partitions=(
+        Partition(
+            (
+                Step("total operand", (
+                    Rows(_add_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _add_rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", inputs=2,
+                        compact=True, words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_add_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", inputs=2, words=3),
+                    SplitRows(
+                        (Partial(
+                            _add_rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=3,
+                        ),),
+                        Elementwise(_add_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),
             ),
-        )
-    else:
-        products = (
-            matmul(
-                "operand",
-                "weight",
-                "product",
-                rows=((lead1, operand_lead1, product_lead1), (lead0, operand_lead0, product_lead0)),
-                columns=((N, weight.stride(0), 1),),
-                inner=((K, 1, weight.stride(1)),),
+            omits="bias", holds="operand",
+        ),
+        Partition(
+            (
+                Step("total operand", (
+                    Rows(_add_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _add_rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", inputs=2,
+                        compact=True, words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_add_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", inputs=2, words=3),
+                    SplitRows(
+                        (Partial(
+                            _add_rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=3,
+                        ),),
+                        Elementwise(_add_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Step("y", (
+                    Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+                        _add_rmsnorm_linear_resident__step1, rows="lead1 lead0 N", tile="K", bytes="T",
+                        words_per_byte=0.5,
+                    )),
+                    Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
+                        _add_rmsnorm_linear_streamed__step1, rows="lead1 lead0 N", loop="K", words=3,
+                    )),
+                    Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+                        (Partial(
+                            _add_rmsnorm_linear_partial0__step1, rows="lead1 lead0 N", loop="K",
+                            sums={"partial0__step1": "lead1 lead0 N"},
+                            words=3,
+                        ),),
+                        Elementwise(
+                            _add_rmsnorm_linear_finish__step1, rows="lead1 lead0", block="N", parts=True, splits=True,
+                        ),
+                    )),
+                    Gemm(
+                        _add_rmsnorm_linear_dealt__step1, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
+                        few="lead1", again="lead0",
+                        sums={"partial0__step1": "lead1 lead0 N"},
+                        combine=Elementwise(
+                            _add_rmsnorm_linear_combined__step1, rows="lead1 lead0", block="N", parts=True, splits=True,
+                        ),
+                    ),
+                    Gemm(
+                        _add_rmsnorm_linear_swapped__step1, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
+                        few="lead1", again="lead0",
+                    ),
+                    GemmTma(
+                        _add_rmsnorm_linear_persistent__step1, m="lead1", n="N", k="K",
+                        maps={
+                            "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
+                            "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
+                            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                        },
+                        batches="lead0", halves=2,
+                    ),
+                )),
             ),
-        )
-    boxes = (
-        box(("operand",), T.itemsize, (lead0, operand_lead0), (lead1, operand_lead1), (K, 1)),
-        box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, halves=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
-    boxed = fits and dots.pays_for_steps(lead0 * lead1 * N * K)
-    library = dots.prefers_library(products, tiled=True, several=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_ADD_RMSNORM_LINEAR.best(
-        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
-    )
-    if bias is None and takes(
-        way, not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True, several=True), "library"
-    ):
-        # operand by weight in the library
-        scratch["operand"] = Buffer((*lead, K), T)
-        index = tiles.index_type(x, residual, gain, weight, bias, total, y, *scratch.values())
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
+            holds="operand",
+        ),
+        Partition(
+            (
+                Step("total operand", (
+                    Rows(_add_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _add_rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", inputs=2,
+                        compact=True, words=1, words_per_byte=0.25,
                     ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 2, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
+                    RowLoop(_add_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", inputs=2, words=3),
+                    SplitRows(
+                        (Partial(
+                            _add_rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=3,
+                        ),),
+                        Elementwise(_add_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
                     ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 2),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 2, 3)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 3)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={
-                        "x": at[0],
-                        "residual": at[1],
-                        "total": at[2],
-                        "operand": at[4],
-                        "partial0__before": walk * partial0__before,
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        launches += [products[0].at({"operand": at[4], "y": at[3]}) for at in rows.offsets]
-    elif takes(
-        way,
-        not dots.is_vector(
-            lead0 * lead1, K * N
-        ) and (dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed),
-        "resident",
-        "streamed",
-        "split",
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored first
-        scratch["operand"] = Buffer((*lead, K), T)
-        index = tiles.index_type(x, residual, gain, weight, bias, total, y, *scratch.values())
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 2, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 2),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 2, 3)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 3)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={
-                        "x": at[0],
-                        "residual": at[1],
-                        "total": at[2],
-                        "operand": at[4],
-                        "partial0__before": walk * partial0__before,
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        if takes(
-            way,
-            dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-                N * lead0 * lead1, K, T.itemsize, 1, False, 0.5 * T.itemsize
+                )),
+                Library("operand", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_add_rmsnorm_linear_blocked__after, rows="lead1 lead0", block="N"),)),
             ),
-            "resident",
-        ):
-            # one program per ..., N, K in registers
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_resident__step1,
-                    grid=(N * lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_resident__step1,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
+            holds="operand product",
+        ),
+    ),
+    steps=(Step("total y", apart=(
+        Step("total", (Elementwise(_add_rmsnorm_linear_blocked_total, rows="lead1 lead0", block="K"),)),
+        Step("y", (
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+                _add_rmsnorm_linear_resident_y, rows="lead1 lead0 N", tile="K", bytes="x", inputs=2, words_per_byte=1,
+            )),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
+                _add_rmsnorm_linear_streamed_y, rows="lead1 lead0 N", loop="K", inputs=2, words=6,
+            )),
+            Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+                (
+                    Partial(
+                        _add_rmsnorm_linear_partial0_y, rows="lead1 lead0 N", loop="K",
+                        sums={"partial0_y": "lead1 lead0 N"},
+                        words=5,
                     ),
-                    options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), T.itemsize, 1),
-                    offsets={"y": at[3], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-            # one program per ..., N, K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 3)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_streamed__step1,
-                    grid=(N * lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_streamed__step1,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
+                    Partial(
+                        _add_rmsnorm_linear_partial1_y, rows="lead1 lead0", loop="K",
+                        sums={"partial1_y": "lead1 lead0"},
+                        words=3,
                     ),
-                    options=tiles.ways(warps),
-                    offsets={"y": at[3], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-            # each ..., N over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 3)
-            splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__step1 = N * lead0 * lead1 * splits
-            scratch["partial0__step1"] = Buffer((partial0__step1 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_partial0__step1,
-                    grid=(N * lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_partial0__step1,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"operand": at[4], "partial0__step1": walk * partial0__step1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_finish__step1,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_finish__step1,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"y": at[3], "partial0__step1": walk * partial0__step1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1
-            ).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
-            splits = tile.splits
-            partial0__step1 = N * lead0 * lead1 * splits
-            scratch["partial0__step1"] = Buffer((partial0__step1 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_dealt__step1,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_dealt__step1,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"operand": at[4], "partial0__step1": walk * partial0__step1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_combined__step1,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_combined__step1,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"y": at[3], "partial0__step1": walk * partial0__step1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_swapped__step1,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_swapped__step1,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"y": at[3], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_persistent__step1,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_persistent__step1,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "operand_box": boxes[0].cut(1, run.side, run.step),
-                        "weight_box": boxes[1].cut(2 * run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True, several=True), "library"):
-        # operand by weight in the library
-        scratch["operand"] = Buffer((*lead, K), T)
-        scratch["product"] = Buffer((*lead, N), torch.float32)
-        index = tiles.index_type(x, residual, gain, weight, bias, total, y, *scratch.values())
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 2, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 2),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 2, 3)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "operand": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 3)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={
-                        "x": at[0],
-                        "residual": at[1],
-                        "total": at[2],
-                        "operand": at[4],
-                        "partial0__before": walk * partial0__before,
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        launches += [products[0].at({"operand": at[4], "product": at[5]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _add_rmsnorm_linear_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_linear_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
                 ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[3], "product": at[5]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each output apart
-        # blocks of ..., K
-        block = tiles.blocks(lead0 * lead1, K)
-        launches += [
-            Launch(
-                _add_rmsnorm_linear_blocked_total,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_linear_blocked_total,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_K=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"x": at[0], "residual": at[1], "total": at[2]},
-            )
-            for at in rows.offsets
-        ]
-        if takes(
-            way,
-            dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-                N * lead0 * lead1, K, x.element_size(), 2, False, 1 * x.element_size()
-            ),
-            "resident",
-        ):
-            # one program per ..., N, K in registers
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_resident_y,
-                    grid=(N * lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_resident_y,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        PREFETCH=tiles.is_few(N * lead0 * lead1),
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 2),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "y": at[3]},
-                )
-                for at in rows.offsets
-            ]
-        elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-            # one program per ..., N, K in a loop
-            chunk = tiles.chunk_size(K, 2, 2, 6)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_streamed_y,
-                    grid=(N * lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_streamed_y,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "y": at[3]},
-                )
-                for at in rows.offsets
-            ]
-        elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-            # each ..., N over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 5)
-            splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0_y = N * lead0 * lead1 * splits
-            scratch["partial0_y"] = Buffer((partial0_y * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_partial0_y,
-                    grid=(N * lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_partial0_y, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "partial0_y": walk * partial0_y},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            chunk = tiles.split_chunk(K, 3)
-            warps = tiles.warps(chunk, thread=8)
-            partial1_y = lead0 * lead1 * splits
-            scratch["partial1_y"] = Buffer((partial1_y * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_partial1_y,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_partial1_y, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "partial1_y": walk * partial1_y},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_finish_y,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_finish_y,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"y": at[3], "partial0_y": walk * partial0_y, "partial1_y": walk * partial1_y},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        else:
-            # one program per tile of ... by N, K in a loop
-            tile = shaped(way, dots.product_tile, lead0, lead1, N, K, T.itemsize, 1)
-            launches += [
-                Launch(
-                    _add_rmsnorm_linear_product_y,
-                    grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                    arguments=tiles.arguments(
-                        _add_rmsnorm_linear_product_y,
-                        sizes,
-                        BLOCK_LEAD1=tile.side,
-                        BLOCK_N=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "y": at[3]},
-                )
-                for at in rows.offsets
-            ]
-    return Plan(
-        "add_rmsnorm_linear",
-        x.device,
-        tensors=("x", "residual", "gain", "weight", "bias"),
-        scalars=("eps",),
-        outputs={"total": total, "y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
-
-_WAYS_ADD_RMSNORM_LINEAR = Ways(
-    "add_rmsnorm_linear",
-    __file__,
-    spec="d1ee10c2128b4a8f031eaf420e7e1875bdb3aab24f4288e77bc4e6693dd2853e",
-    case=("K", "N", "T", "bias"),
-    plans=("library", "resident", "streamed", "split", "dealt", "swapped", "persistent", "product"),
+                Elementwise(_add_rmsnorm_linear_finish_y, rows="lead1 lead0", block="N", parts=True, splits=True),
+            )),
+            Gemm(_add_rmsnorm_linear_product_y, m="lead1", n="N", k="K", bytes="T", batches="lead0"),
+        )),
+    )),),
 )
 
 _OP_ADD_RMSNORM_LINEAR = Op(
@@ -1901,5 +1170,5 @@ _OP_ADD_RMSNORM_LINEAR = Op(
     scalars=1,
     extents=_extents_add_rmsnorm_linear,
     outputs=_outputs_add_rmsnorm_linear,
-    plan=_plan_add_rmsnorm_linear,
+    plans=_PLANS_ADD_RMSNORM_LINEAR,
 )

@@ -4,12 +4,12 @@
 
 The sum is rounded to T before it is normalised, so that q * scale is the norm of what is returned.
 
-Plans of `add_rmsnorm_quantize`, the first that fits, and the bytes each moves; the least is x + residual + weight +
-total + q + scale:
-  rows      several rows (...) per program, N in registers           the least
-  resident  one program per ..., N in registers                      the least
-  streamed  one program per ..., N in a loop                         the least + x + residual + weight
-  split     each ... over several programs, combined in fixed order  the least + x + residual + weight
+Plans of `add_rmsnorm_quantize`, the first that fits, with what each launches and moves; the least is x + residual +
+weight + total + q + scale:
+  rows        N is short                    rows              the least
+  resident    registers hold N              resident          the least
+  row_loop    many rows, or none very long  streamed          the least + x + residual + weight
+  split_rows  else                          partial0, finish  the least + x + residual + weight
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -20,7 +20,22 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, device, real, squeeze, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Elementwise,
+    Op,
+    Partial,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    device,
+    real,
+    squeeze,
+)
 
 __all__ = ["add_rmsnorm_quantize"]
 
@@ -326,189 +341,36 @@ def _outputs_add_rmsnorm_quantize(lead, N, T, W):
     return (Buffer((*lead, N), T), Buffer((*lead, N), torch.float8_e4m3fn), Buffer((*lead,), torch.float32))
 
 
-def _plan_add_rmsnorm_quantize(x, residual, weight):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_add_rmsnorm_quantize(x, residual, weight)
-    total, q, scale = _outputs_add_rmsnorm_quantize(*extents)
-    weight = squeeze(weight, 1)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        residual.stride()[: len(lead)],
-        contiguous(total.shape)[: len(lead)],
-        contiguous(q.shape)[: len(lead)],
-        contiguous(scale.shape)[: len(lead)],
-    )
-    (
-        (x_lead1, x_lead0),
-        (residual_lead1, residual_lead0),
-        (total_lead1, total_lead0),
-        (q_lead1, q_lead0),
-        (scale_lead1, scale_lead0),
-    ) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_N": x.stride(-1),
-        "residual_stride_lead1": residual_lead1,
-        "residual_stride_lead0": residual_lead0,
-        "residual_stride_N": residual.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "total_stride_lead1": total_lead1,
-        "total_stride_lead0": total_lead0,
-        "total_stride_N": 1,
-        "q_stride_lead1": q_lead1,
-        "q_stride_lead0": q_lead0,
-        "q_stride_N": 1,
-        "scale_stride_lead1": scale_lead1,
-        "scale_stride_lead0": scale_lead0,
-    }
-    width = tiles.width(
-        sizes,
-        "N",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "residual_stride_lead1",
-        "residual_stride_lead0",
-        "total_stride_lead1",
-        "total_stride_lead0",
-        "q_stride_lead1",
-        "q_stride_lead0",
-    )
-    index = tiles.index_type(x, residual, weight, total, q, scale)
-    scratch = {}
-    launches = []
-    if tiles.padded(N) <= tiles.SHORT_ROW:
-        # several rows (...) per program, N in registers
-        row = tiles.padded(N)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _add_rmsnorm_quantize_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_quantize_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    ROWS=lanes,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 2, False, 0.75 * x.element_size()):
-        # one program per ..., N in registers
-        launches += [
-            Launch(
-                _add_rmsnorm_quantize_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_quantize_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 2),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.prefers_loop(lead0 * lead1, N):
-        # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 2, 5)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _add_rmsnorm_quantize_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_quantize_streamed,
-                    sizes,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "total": at[2], "q": at[3], "scale": at[4]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 5)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        partial1 = lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _add_rmsnorm_quantize_partial0,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_quantize_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, splits=splits)
-        launches += [
-            Launch(
-                _add_rmsnorm_quantize_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * max(tiles.cdiv(N, block.size), 1),),
-                arguments=tiles.arguments(
-                    _add_rmsnorm_quantize_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={
-                    "x": at[0],
-                    "residual": at[1],
-                    "total": at[2],
-                    "q": at[3],
-                    "scale": at[4],
-                    "partial0": walk * partial0,
-                    "partial1": walk * partial1,
-                },
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "add_rmsnorm_quantize",
-        x.device,
-        tensors=("x", "residual", "weight"),
-        scalars=("eps",),
-        outputs={"total": total, "q": q, "scale": scale},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_ADD_RMSNORM_QUANTIZE = Plans(
+    extents="lead N T W", scalars="eps",
+    strides={
+        "x": "lead1 lead0 N", "residual": "lead1 lead0 N", "weight": "N", "total": "lead1 lead0 N",
+        "q": "lead1 lead0 N", "scale": "lead1 lead0",
+    },
+    vec=(
+        "N x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
+        "total_stride_lead0 q_stride_lead1 q_stride_lead0"
+    ),
+    rounded=(
+        _add_rmsnorm_quantize_rows, _add_rmsnorm_quantize_resident, _add_rmsnorm_quantize_streamed,
+        _add_rmsnorm_quantize_partial0, _add_rmsnorm_quantize_finish,
+    ),
+    steps=(Step("total q scale", (
+        Rows(_add_rmsnorm_quantize_rows, rows="lead1 lead0", tile="N"),
+        Resident(
+            _add_rmsnorm_quantize_resident, rows="lead1 lead0", tile="N", bytes="x", inputs=2, words_per_byte=0.75,
+        ),
+        RowLoop(_add_rmsnorm_quantize_streamed, rows="lead1 lead0", loop="N", inputs=2, words=5),
+        SplitRows(
+            (Partial(
+                _add_rmsnorm_quantize_partial0, rows="lead1 lead0", loop="N",
+                sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
+                words=5,
+            ),),
+            Elementwise(_add_rmsnorm_quantize_finish, rows="lead1 lead0", block="N", splits=True, at_least_one="block"),
+        ),
+    )),),
+)
 
 _OP_ADD_RMSNORM_QUANTIZE = Op(
     "add_rmsnorm_quantize(Tensor x, Tensor residual, Tensor weight, float eps) -> (Tensor, Tensor, Tensor)",
@@ -516,5 +378,5 @@ _OP_ADD_RMSNORM_QUANTIZE = Op(
     scalars=1,
     extents=_extents_add_rmsnorm_quantize,
     outputs=_outputs_add_rmsnorm_quantize,
-    plan=_plan_add_rmsnorm_quantize,
+    plans=_PLANS_ADD_RMSNORM_QUANTIZE,
 )

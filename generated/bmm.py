@@ -7,15 +7,15 @@ With products in the vendor's library, one after another:
 
 With contractions of what is stored, one after another:
   contract  y from a, b, the first that fits:
-    dealt      several programs per tile of N by a few M, combined in fixed order  the least
-    swapped    one program per tile of N by a few M, K in a loop                   the least + a + b
-    persistent programs that make tile after tile of M by N, from boxes            the least + a + b
+    split_k  M are few, and tiles as well  dealt, combined  the least
+    swap_ab  M are few                     swapped          the least + a + b
+    tma      else                          persistent       the least + a + b
 
-Other plans of `bmm`, the first that fits, and the bytes each moves; the least is a + b + y:
-  resident  one program per B, M, N, K in registers                      the least
-  streamed  one program per B, M, N, K in a loop                         the least + a + b
-  split     each B, M, N over several programs, combined in fixed order  the least
-  product   one program per tile of M by N, K in a loop                  the least + a + b
+Other plans of `bmm`, the first that fits, with what each launches and moves; the least is a + b + y:
+  gemv        one row, registers hold K  resident          the least
+  gemv_loop   one row                    streamed          the least + a + b
+  gemv_split  one row, very long         partial0, finish  the least
+  gemm        else                       product           the least + a + b
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -29,22 +29,23 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
-    Contraction,
-    Launch,
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Library,
     Op,
-    Plan,
-    Ways,
-    box,
+    Partial,
+    Partition,
+    Plans,
+    Resident,
+    RowLoop,
+    SplitRows,
+    Step,
+    TensorMap,
+    Tuned,
     device,
-    dots,
-    matmul,
-    moves_boxes,
-    overlaps,
-    runs,
-    shaped,
     squeeze,
-    takes,
-    tiles,
 )
 
 __all__ = ["bmm"]
@@ -169,17 +170,17 @@ def _bmm_product(
 ):
     """One program per tile of M by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(M, BLOCK_M)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    b = (pid // (sides * blocks)).to(tl.int64)
-    m = side.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
+    tiles_m = tl.cdiv(M, BLOCK_M)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    b = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    m = tile_m.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
     m_mask = m < M
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     a_row = a_ptr + b * a_stride_B
     b_row = b_ptr + b * (b_stride_B // VEC * VEC)
@@ -192,7 +193,7 @@ def _bmm_product(
             a = tl.load(a_row + m[:, None] * a_stride_M + k[None, :] * a_stride_K, mask=mask_m_k, other=0.0)
             mask_k_n = k_mask[:, None] & n_mask[None, :]
             b_2 = tl.load(b_row + k[:, None] * b_stride_K + n[None, :] * b_stride_N, mask=mask_k_n, other=0.0)
-            y = tl.dot(a, b_2, y, input_precision="ieee")
+            y = tl.dot(a, b_2, y, input_precision="ieee", max_num_imprecise_acc=1)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC)
     mask_m_n = m_mask[:, None] & n_mask[None, :]
     tl.store(y_row + m[:, None] * y_stride_M + n[None, :] * y_stride_N, y, mask=mask_m_n)
@@ -210,17 +211,17 @@ def _bmm_dealt(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(M, BLOCK_M)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    b = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(M, BLOCK_M)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    b = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    m = block.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
+    m = tile_n.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
     m_mask = m < M
     b_row = b_ptr + b * b_stride_B
     a_row = a_ptr + b * a_stride_B
@@ -232,7 +233,7 @@ def _bmm_dealt(
         b_2 = tl.load(b_row + k[None, :] * b_stride_K + n[:, None] * b_stride_N, mask=mask_k_n, other=0.0)
         mask_m_k = m_mask[None, :] & k_mask[:, None]
         a = tl.load(a_row + m[None, :] * a_stride_M + k[:, None] * a_stride_K, mask=mask_m_k, other=0.0)
-        y = tl.dot(b_2, a, y, input_precision="ieee")
+        y = tl.dot(b_2, a, y, input_precision="ieee", max_num_imprecise_acc=1)
     mask_m_n = m_mask[None, :] & n_mask[:, None]
     tl.store(partial0_ptr + b * (M * N) + m[None, :] * N + n[:, None] + split * (B * M * N), y, mask=mask_m_n)
 
@@ -281,17 +282,17 @@ def _bmm_swapped(
     """One program per tile of N by a few M, K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(M, BLOCK_M)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    b = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(M, BLOCK_M)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    b = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    m = block.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
+    m = tile_n.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
     m_mask = m < M
     b_row = b_ptr + b * (b_stride_B // VEC * VEC)
     a_row = a_ptr + b * a_stride_B
@@ -304,7 +305,7 @@ def _bmm_swapped(
             b_2 = tl.load(b_row + k[None, :] * b_stride_K + n[:, None] * b_stride_N, mask=mask_k_n, other=0.0)
             mask_m_k = m_mask[None, :] & k_mask[:, None]
             a = tl.load(a_row + m[None, :] * a_stride_M + k[:, None] * a_stride_K, mask=mask_m_k, other=0.0)
-            y = tl.dot(b_2, a, y, input_precision="ieee")
+            y = tl.dot(b_2, a, y, input_precision="ieee", max_num_imprecise_acc=1)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC)
     mask_m_n = m_mask[None, :] & n_mask[:, None]
     tl.store(y_row + m[None, :] * y_stride_M + n[:, None] * y_stride_N, y, mask=mask_m_n)
@@ -320,28 +321,28 @@ def _bmm_persistent(
 ):
     """Programs that make tile after tile of M by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(M, BLOCK_M * DOWN)
-    blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(M, BLOCK_M * DOWN)
+    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        b = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        b = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_M, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            a = a_box.load([b.to(tl.int32), side * BLOCK_M, start]).reshape(BLOCK_M, BLOCK_K)
-            b_2 = b_box.load([b.to(tl.int32), start, block * 2 * BLOCK_N]).reshape(BLOCK_K, 2 * BLOCK_N)
-            both = tl.dot(a, b_2, both, input_precision="ieee")
+            a = a_box.load([b.to(tl.int32), tile_m * BLOCK_M, start]).reshape(BLOCK_M, BLOCK_K)
+            b_2 = b_box.load([b.to(tl.int32), start, tile_n * 2 * BLOCK_N]).reshape(BLOCK_K, 2 * BLOCK_N)
+            both = tl.dot(a, b_2, both, input_precision="ieee", max_num_imprecise_acc=1)
         left, right = both.reshape(BLOCK_M, 2, BLOCK_N).permute(0, 2, 1).split()
         for half in tl.static_range(2):
             y = left if half == 0 else right
-            column = 2 * block + half
+            column = 2 * tile_n + half
             y_box.store(
-                [b.to(tl.int32), side * BLOCK_M, column * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_M, BLOCK_N)
+                [b.to(tl.int32), tile_m * BLOCK_M, column * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_M, BLOCK_N)
             )
 
 
@@ -395,250 +396,42 @@ def _outputs_bmm(B, M, K, N, T):
     return (Buffer((B, M, N), T),)
 
 
-def _plan_bmm(a, b):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, M, K, N, T = extents = _extents_bmm(a, b)
-    (y,) = _outputs_bmm(*extents)
-    a, b = squeeze(a, 3), squeeze(b, 3)
-    sizes = {
-        "M": M,
-        "N": N,
-        "K": K,
-        "B": B,
-        "a_stride_B": a.stride(0),
-        "a_stride_M": a.stride(1),
-        "a_stride_K": a.stride(2),
-        "b_stride_B": b.stride(0),
-        "b_stride_K": b.stride(1),
-        "b_stride_N": b.stride(2),
-        "y_stride_B": M * N,
-        "y_stride_M": N,
-        "y_stride_N": 1,
-    }
-    width = tiles.width(sizes, "K", "a_stride_B", "a_stride_M", "b_stride_B", "b_stride_N", "N", "y_stride_B")
-    index = tiles.index_type(a, b, y)
-    scratch = {}
-    overlap = overlaps(a.device)
-    launches = []
-    products = (
-        matmul(
-            "a",
-            "b",
-            "y",
-            batch=((B, a.stride(0), b.stride(0), M * N),),
-            rows=((M, a.stride(1), N),),
-            columns=((N, b.stride(2), 1),),
-            inner=((K, a.stride(2), b.stride(1)),),
-        ),
-    )
-    boxes = (
-        box(("a",), a.element_size(), (B, a.stride(0)), (M, a.stride(1)), (K, a.stride(2))),
-        box(("b",), b.element_size(), (B, b.stride(0)), (K, b.stride(1)), (N, b.stride(2))),
-        box(("y",), y.dtype.itemsize, (B, M * N), (M, N), (N, 1)),
-    )
-    contraction = Contraction(B, M, N, K, halves=2)
-    fits = moves_boxes(boxes, a, b)
-    boxed = fits
-    way = _WAYS_BMM.best(a.device, M, (B, K, N, T), library=None not in products, persistent=fits)
-    if takes(way, not dots.takes_few(M) and dots.prefers_library(products, tiled=True), "library"):
-        # a by b in the library
-        launches.append(products[0])
-    elif takes(way, not dots.is_vector(M) and (dots.takes_few(M) or boxed), "dealt", "swapped", "persistent"):
-        # what dots multiply is stored
-        if takes(
-            way,
-            dots.takes_few(M) and dots.few_tile(B, N, M, K, max(a.element_size(), b.element_size()), 1).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few M, combined in fixed order
-            tile = shaped(way, dots.few_tile, B, N, M, K, max(a.element_size(), b.element_size()), 1)
-            splits = tile.splits
-            partial0 = B * M * N * splits
-            scratch["partial0"] = Buffer((partial0,), torch.float32)
-            launches.append(
-                Launch(
-                    _bmm_dealt,
-                    grid=(B * tiles.cdiv(N, tile.side) * tiles.cdiv(M, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _bmm_dealt,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_M=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                )
-            )
-            block = tiles.blocks(B * M, N, parts=splits, splits=splits)
-            launches.append(
-                Launch(
-                    _bmm_combined,
-                    grid=(tiles.cdiv(B * M, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _bmm_combined,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                )
-            )
-        elif takes(way, dots.takes_few(M), "swapped"):
-            # one program per tile of N by a few M, K in a loop
-            tile = shaped(way, dots.few_tile, B, N, M, K, max(a.element_size(), b.element_size()), 1)
-            launches.append(
-                Launch(
-                    _bmm_swapped,
-                    grid=(B * tiles.cdiv(N, tile.side) * tiles.cdiv(M, tile.block),),
-                    arguments=tiles.arguments(
-                        _bmm_swapped,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_M=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                )
-            )
-        else:
-            # programs that make tile after tile of M by N, from boxes
-            launches += [
-                Launch(
-                    _bmm_persistent,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _bmm_persistent,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        BLOCK_M=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "a_box": boxes[0].cut(1, run.side, run.step),
-                        "b_box": boxes[1].cut(1, run.step, 2 * run.block),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                )
-                for run in runs(way, a.device, contraction)
-            ]
-    elif takes(
-        way,
-        dots.is_vector(M) and tiles.holds_row(B * M * N, K, a.element_size(), 2, False, 0.5 * a.element_size()),
-        "resident",
-    ):
-        # one program per B, M, N, K in registers
-        launches.append(
-            Launch(
-                _bmm_resident,
-                grid=(B * M * N,),
-                arguments=tiles.arguments(
-                    _bmm_resident, sizes, BLOCK_K=tiles.padded(K), EVEN_K=tiles.padded(K) == K, VEC=width, INDEX=index
-                ),
-                options=tiles.row_options(B * M * N, tiles.padded(K), a.element_size(), 2),
-            )
-        )
-    elif takes(way, dots.is_vector(M) and tiles.prefers_loop(B * M * N, K), "streamed"):
-        # one program per B, M, N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 2, 3)
-        warps = tiles.warps(chunk, thread=8)
-        launches.append(
-            Launch(
-                _bmm_streamed,
-                grid=(B * M * N,),
-                arguments=tiles.arguments(
-                    _bmm_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    elif takes(way, dots.is_vector(M), "split"):
-        # each B, M, N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 3)
-        splits = tiles.split_count(B * M * N, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = B * M * N * splits
-        scratch["partial0"] = Buffer((partial0,), torch.float32)
-        launches.append(
-            Launch(
-                _bmm_partial0,
-                grid=(B * M * N * splits,),
-                arguments=tiles.arguments(_bmm_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index),
-                options=tiles.ways(warps),
-            )
-        )
-        block = tiles.blocks(B * M, N, parts=splits, splits=splits)
-        launches.append(
-            Launch(
-                _bmm_finish,
-                grid=(tiles.cdiv(B * M, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _bmm_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    else:
-        # one program per tile of M by N, K in a loop
-        tile = shaped(way, dots.product_tile, B, M, N, K, max(a.element_size(), b.element_size()), 1)
-        launches.append(
-            Launch(
-                _bmm_product,
-                grid=(B * tiles.cdiv(M, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _bmm_product,
-                    sizes,
-                    BLOCK_M=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tile.options,
-            )
-        )
-    return Plan(
-        "bmm",
-        a.device,
-        tensors=("a", "b"),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
-
-_WAYS_BMM = Ways(
-    "bmm",
-    __file__,
-    spec="ee6d7054ae399dfb612a0a101fae41f8808fd500e899a006efc9ac0485dd282d",
-    case=("B", "K", "N", "T"),
-    plans=("library", "dealt", "swapped", "persistent", "resident", "streamed", "split", "product"),
+_PLANS_BMM = Plans(
+    extents="B M K N T",
+    strides={"a": "B M K", "b": "B K N", "y": "B M N"},
+    vec="K a_stride_B a_stride_M b_stride_B b_stride_N N y_stride_B",
+    tuned=Tuned(
+        rows="M", case="B K N T", outputs="y", spec="ee6d7054ae399dfb612a0a101fae41f8808fd500e899a006efc9ac0485dd282d",
+    ),
+    partitions=(
+        Partition((Library("a", "b", "y", rows="M", columns="N", inner="K", batch="B"),)),
+        Partition((Step("y", (
+            Gemm(
+                _bmm_dealt, m="N", n="M", k="K", bytes="a b", batches="B", few="M",
+                sums={"partial0": "B M N"},
+                combine=Elementwise(_bmm_combined, rows="B M", block="N", parts=True, splits=True),
+            ),
+            Gemm(_bmm_swapped, m="N", n="M", k="K", bytes="a b", batches="B", few="M"),
+            GemmTma(
+                _bmm_persistent, m="M", n="N", k="K",
+                maps={
+                    "a_box": TensorMap(("a",), "B M K", bytes="a"),
+                    "b_box": TensorMap(("b",), "B K N", bytes="b", halves=True),
+                    "y_box": TensorMap(("y",), "B M N", bytes="y"),
+                },
+                batches="B", halves=2,
+            ),
+        )),)),
+    ),
+    steps=(Step("y", (
+        Gemv(few="M", of=Resident(_bmm_resident, rows="B M N", tile="K", bytes="a", inputs=2, words_per_byte=0.5)),
+        Gemv(few="M", of=RowLoop(_bmm_streamed, rows="B M N", loop="K", inputs=2, words=3)),
+        Gemv(few="M", of=SplitRows(
+            (Partial(_bmm_partial0, rows="B M N", loop="K", sums={"partial0": "B M N"}, words=3),),
+            Elementwise(_bmm_finish, rows="B M", block="N", parts=True, splits=True),
+        )),
+        Gemm(_bmm_product, m="M", n="N", k="K", bytes="a b", batches="B"),
+    )),),
 )
 
 _OP_BMM = Op(
@@ -646,5 +439,5 @@ _OP_BMM = Op(
     tensors=2,
     extents=_extents_bmm,
     outputs=_outputs_bmm,
-    plan=_plan_bmm,
+    plans=_PLANS_BMM,
 )

@@ -4,18 +4,18 @@
 
 FP8 with one scale for the whole tensor to bf16.
 
-Plans of `dequantize_fp8` and the bytes each moves; the least is q + scale + y:
-  blocked   blocks of ..., N  the least
+Plans of `dequantize_fp8` with what each launches and moves; the least is q + scale + y:
+  elementwise  always  blocked  the least
 
 FP8 with one scale per row to bf16.
 
-Plans of `dequantize_fp8_rows` and the bytes each moves; the least is q + scale + y:
-  blocked   blocks of ..., N  the least
+Plans of `dequantize_fp8_rows` with what each launches and moves; the least is q + scale + y:
+  elementwise  always  blocked  the least
 
 FP8 with one scale per group of 128 neighbours of a row to bf16.
 
-Plans of `dequantize_fp8_groups` and the bytes each moves; the least is q + scale + y:
-  blocked   blocks of ..., G, L  the least
+Plans of `dequantize_fp8_groups` with what each launches and moves; the least is q + scale + y:
+  elementwise  always  blocked  the least
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, squeeze, tiles
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, squeeze
 
 __all__ = ["dequantize_fp8", "dequantize_fp8_groups", "dequantize_fp8_rows"]
 
@@ -102,57 +102,19 @@ def _outputs_dequantize_fp8(lead, N):
     return (Buffer((*lead, N), torch.bfloat16),)
 
 
-def _plan_dequantize_fp8(q, scale):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N = extents = _extents_dequantize_fp8(q, scale)
-    (y,) = _outputs_dequantize_fp8(*extents)
-    scale = squeeze(scale, 0)
-    rows = collapse(lead, q.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
-    (q_lead1, q_lead0), (y_lead1, y_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "lead1": lead1,
-        "q_stride_lead1": q_lead1,
-        "q_stride_lead0": q_lead0,
-        "q_stride_N": q.stride(-1),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-    }
-    width = tiles.width(sizes, "N", "q_stride_lead1", "q_stride_lead0", "y_stride_lead1", "y_stride_lead0")
-    index = tiles.index_type(q, scale, y)
-    launches = []
-    # blocks of ..., N
-    block = tiles.blocks(lead0 * lead1, N)
-    launches += [
-        Launch(
-            _dequantize_fp8_blocked,
-            grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-            arguments=tiles.arguments(
-                _dequantize_fp8_blocked, sizes, ROWS=block.lanes, BLOCK_N=block.size, VEC=width, INDEX=index
-            ),
-            options=tiles.ways(block.warps),
-            offsets={"q": at[0], "y": at[1]},
-        )
-        for at in rows.offsets
-    ]
-    return Plan(
-        "dequantize_fp8",
-        q.device,
-        tensors=("q", "scale"),
-        outputs={"y": y},
-        launches=launches,
-    )
-
+_PLANS_DEQUANTIZE_FP8 = Plans(
+    extents="lead N",
+    strides={"q": "lead1 lead0 N", "scale": "", "y": "lead1 lead0 N"},
+    vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
+    steps=(Step("y", (Elementwise(_dequantize_fp8_blocked, rows="lead1 lead0", block="N"),)),),
+)
 
 _OP_DEQUANTIZE_FP8 = Op(
     "dequantize_fp8(Tensor q, Tensor scale) -> Tensor",
     tensors=2,
     extents=_extents_dequantize_fp8,
     outputs=_outputs_dequantize_fp8,
-    plan=_plan_dequantize_fp8,
+    plans=_PLANS_DEQUANTIZE_FP8,
 )
 
 
@@ -231,58 +193,19 @@ def _outputs_dequantize_fp8_rows(lead, N):
     return (Buffer((*lead, N), torch.bfloat16),)
 
 
-def _plan_dequantize_fp8_rows(q, scale):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N = extents = _extents_dequantize_fp8_rows(q, scale)
-    (y,) = _outputs_dequantize_fp8_rows(*extents)
-    rows = collapse(lead, q.stride()[: len(lead)], scale.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
-    (q_lead1, q_lead0), (scale_lead1, scale_lead0), (y_lead1, y_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "lead1": lead1,
-        "q_stride_lead1": q_lead1,
-        "q_stride_lead0": q_lead0,
-        "q_stride_N": q.stride(-1),
-        "scale_stride_lead1": scale_lead1,
-        "scale_stride_lead0": scale_lead0,
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-    }
-    width = tiles.width(sizes, "N", "q_stride_lead1", "q_stride_lead0", "y_stride_lead1", "y_stride_lead0")
-    index = tiles.index_type(q, scale, y)
-    launches = []
-    # blocks of ..., N
-    block = tiles.blocks(lead0 * lead1, N)
-    launches += [
-        Launch(
-            _dequantize_fp8_rows_blocked,
-            grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-            arguments=tiles.arguments(
-                _dequantize_fp8_rows_blocked, sizes, ROWS=block.lanes, BLOCK_N=block.size, VEC=width, INDEX=index
-            ),
-            options=tiles.ways(block.warps),
-            offsets={"q": at[0], "scale": at[1], "y": at[2]},
-        )
-        for at in rows.offsets
-    ]
-    return Plan(
-        "dequantize_fp8_rows",
-        q.device,
-        tensors=("q", "scale"),
-        outputs={"y": y},
-        launches=launches,
-    )
-
+_PLANS_DEQUANTIZE_FP8_ROWS = Plans(
+    extents="lead N",
+    strides={"q": "lead1 lead0 N", "scale": "lead1 lead0", "y": "lead1 lead0 N"},
+    vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
+    steps=(Step("y", (Elementwise(_dequantize_fp8_rows_blocked, rows="lead1 lead0", block="N"),)),),
+)
 
 _OP_DEQUANTIZE_FP8_ROWS = Op(
     "dequantize_fp8_rows(Tensor q, Tensor scale) -> Tensor",
     tensors=2,
     extents=_extents_dequantize_fp8_rows,
     outputs=_outputs_dequantize_fp8_rows,
-    plan=_plan_dequantize_fp8_rows,
+    plans=_PLANS_DEQUANTIZE_FP8_ROWS,
 )
 
 
@@ -369,58 +292,22 @@ def _outputs_dequantize_fp8_groups(lead, G, L):
     return (Buffer((*lead, G * L), torch.bfloat16),)
 
 
-def _plan_dequantize_fp8_groups(q, scale):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, G, L = extents = _extents_dequantize_fp8_groups(q, scale)
-    (y,) = _outputs_dequantize_fp8_groups(*extents)
-    rows = collapse(lead, q.stride()[: len(lead)], scale.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
-    (q_lead1, q_lead0), (scale_lead1, scale_lead0), (y_lead1, y_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "L": L,
-        "G": G,
-        "lead0": lead0,
-        "lead1": lead1,
-        "q_stride_lead1": q_lead1,
-        "q_stride_lead0": q_lead0,
-        "q_stride_GL": q.stride(-1),
-        "scale_stride_lead1": scale_lead1,
-        "scale_stride_lead0": scale_lead0,
-        "scale_stride_G": scale.stride(-1),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_GL": 1,
-    }
-    width = tiles.width(sizes, "L", "q_stride_lead1", "q_stride_lead0", "y_stride_lead1", "y_stride_lead0")
-    index = tiles.index_type(q, scale, y)
-    launches = []
-    # blocks of ..., G, L
-    block = tiles.blocks(G * lead0 * lead1, L)
-    launches += [
-        Launch(
-            _dequantize_fp8_groups_blocked,
-            grid=(tiles.cdiv(G * lead0 * lead1, block.lanes) * tiles.cdiv(L, block.size),),
-            arguments=tiles.arguments(
-                _dequantize_fp8_groups_blocked, sizes, ROWS=block.lanes, BLOCK_L=block.size, VEC=width, INDEX=index
-            ),
-            options=tiles.ways(block.warps),
-            offsets={"q": at[0], "scale": at[1], "y": at[2]},
-        )
-        for at in rows.offsets
-    ]
-    return Plan(
-        "dequantize_fp8_groups",
-        q.device,
-        tensors=("q", "scale"),
-        outputs={"y": y},
-        launches=launches,
-    )
+def _sizes_dequantize_fp8_groups(G, L):
+    """What is computed of extents, by the keys of the table."""
+    return {"G*L": G * L}
 
+
+_PLANS_DEQUANTIZE_FP8_GROUPS = Plans(
+    extents="lead G L",
+    strides={"q": "lead1 lead0 G*L", "scale": "lead1 lead0 G", "y": "lead1 lead0 G*L"},
+    sizes=_sizes_dequantize_fp8_groups, vec="L q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
+    steps=(Step("y", (Elementwise(_dequantize_fp8_groups_blocked, rows="lead1 lead0 G", block="L"),)),),
+)
 
 _OP_DEQUANTIZE_FP8_GROUPS = Op(
     "dequantize_fp8_groups(Tensor q, Tensor scale) -> Tensor",
     tensors=2,
     extents=_extents_dequantize_fp8_groups,
     outputs=_outputs_dequantize_fp8_groups,
-    plan=_plan_dequantize_fp8_groups,
+    plans=_PLANS_DEQUANTIZE_FP8_GROUPS,
 )

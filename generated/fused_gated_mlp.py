@@ -6,21 +6,21 @@ The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ u
 
 With contractions of what is stored, one after another:
   contract  y from x, gate_weight, up_weight, the first that fits:
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    split_k  ... are few, and tiles as well  dealt, combined  the least
+    swap_ab  ... are few                     swapped          the least
+    tma      else                            persistent       the least
 
 With products in the vendor's library, one after another:
   library   x by gate_weight to gate
   library   x by up_weight to up
   kernel    y from gate, up
 
-Other plans of `fused_gated_mlp`, the first that fits, and the bytes each moves; the least is x + gate_weight +
-up_weight + y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least
-  product   one program per tile of ... by N, K in a loop               the least
+Other plans of `fused_gated_mlp`, the first that fits, with what each launches and moves; the least is x +
+gate_weight + up_weight + y:
+  gemv        one row, registers hold K  resident          the least
+  gemv_loop   one row                    streamed          the least
+  gemv_split  one row, very long         partial0, finish  the least
+  gemm        else                       product           the least
 
 `fused_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as autocast does.
 
@@ -31,21 +31,21 @@ taken:
 
 With contractions of what is stored, one after another:
   contract  y from x, gate_weight_ready, up_weight_ready, the first that fits:
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    split_k  ... are few, and tiles as well  dealt__ready, combined__ready  the least
+    swap_ab  ... are few                     swapped__ready                 the least
+    tma      else                            persistent__ready              the least
 
 With products in the vendor's library, one after another:
   library   x by gate_weight_ready to gate
   library   x by up_weight_ready to up
   kernel    y from gate, up
 
-Other plans of `fused_gated_mlp_mixed`, the first that fits, and the bytes each moves; the least is x + gate_weight
-+ up_weight + y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least
-  product   one program per tile of ... by N, K in a loop               the least
+Other plans of `fused_gated_mlp_mixed`, the first that fits, with what each launches and moves; the least is x +
+gate_weight + up_weight + y:
+  gemv        one row, registers hold K  resident                           the least
+  gemv_loop   one row                    streamed                           the least
+  gemv_split  one row, very long         partial0, _fused_gated_mlp_finish  the least
+  gemm        else                       product                            the least
 """
 
 from __future__ import annotations
@@ -57,28 +57,27 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
-    Contraction,
-    Launch,
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Library,
     Op,
-    Plan,
+    Partial,
+    Partition,
+    Plans,
     Prepare,
-    Ways,
-    box,
-    collapse,
-    contiguous,
+    Resident,
+    RowLoop,
+    SplitRows,
+    Step,
+    TensorMap,
+    Tuned,
+    Workspace,
     device,
-    dots,
-    matmul,
-    moves_boxes,
-    outruns,
-    overlaps,
     parameter,
-    runs,
-    shaped,
     spread,
     squeeze,
-    takes,
-    tiles,
 )
 
 __all__ = ["FusedGatedMLP", "fused_gated_mlp", "fused_gated_mlp_mixed"]
@@ -274,17 +273,17 @@ def _fused_gated_mlp_product(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -301,13 +300,13 @@ def _fused_gated_mlp_product(
                 mask=mask_n_k,
                 other=0.0,
             )
-            gate = tl.dot(x, gate_weight, gate, input_precision="ieee")
+            gate = tl.dot(x, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight = tl.load(
                 up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            up = tl.dot(x, up_weight, up, input_precision="ieee")
+            up = tl.dot(x, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -336,17 +335,17 @@ def _fused_gated_mlp_dealt(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -362,11 +361,11 @@ def _fused_gated_mlp_dealt(
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        gate = tl.dot(gate_weight, x, gate, input_precision="ieee")
+        gate = tl.dot(gate_weight, x, gate, input_precision="ieee", max_num_imprecise_acc=1)
         up_weight = tl.load(
             up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K, mask=mask_n_k, other=0.0
         )
-        up = tl.dot(up_weight, x, up, input_precision="ieee")
+        up = tl.dot(up_weight, x, up, input_precision="ieee", max_num_imprecise_acc=1)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(
         partial0_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
@@ -444,17 +443,17 @@ def _fused_gated_mlp_swapped(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -471,13 +470,13 @@ def _fused_gated_mlp_swapped(
             )
             mask_i1_k = i1_mask[None, :] & k_mask[:, None]
             x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            gate = tl.dot(gate_weight, x, gate, input_precision="ieee")
+            gate = tl.dot(gate_weight, x, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight = tl.load(
                 up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            up = tl.dot(up_weight, x, up, input_precision="ieee")
+            up = tl.dot(up_weight, x, up, input_precision="ieee", max_num_imprecise_acc=1)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -503,24 +502,24 @@ def _fused_gated_mlp_persistent(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
             gate_weight_up_weight = gate_weight_up_weight_box.load(
-                [0, block * BLOCK_N, start],
+                [0, tile_n * BLOCK_N, start],
             ).reshape(2 * BLOCK_N, BLOCK_K)
-            gate_up = tl.dot(x, gate_weight_up_weight.T, gate_up, input_precision="ieee")
+            gate_up = tl.dot(x, gate_weight_up_weight.T, gate_up, input_precision="ieee", max_num_imprecise_acc=1)
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(
             gate_weight_up_weight_flip != 0, up, gate
@@ -536,7 +535,8 @@ def _fused_gated_mlp_persistent(
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
         y_box.store(
-            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N)
+            [i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
+            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
         )
 
 
@@ -660,397 +660,70 @@ def _outputs_fused_gated_mlp(lead, K, N, T):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_fused_gated_mlp(x, gate_weight, up_weight, activation):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T = extents = _extents_fused_gated_mlp(x, gate_weight, up_weight, activation)
-    (y,) = _outputs_fused_gated_mlp(*extents)
-    gate_weight, up_weight = squeeze(gate_weight, 2), squeeze(up_weight, 2)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-    )
-    (x_lead1, x_lead0), (y_lead1, y_lead0), (gate_lead1, gate_lead0), (up_lead1, up_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "K": K,
-        "lead1": lead1,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "gate_weight_stride_N": gate_weight.stride(0),
-        "gate_weight_stride_K": gate_weight.stride(1),
-        "up_weight_stride_N": up_weight.stride(0),
-        "up_weight_stride_K": up_weight.stride(1),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "gate_stride_lead1": gate_lead1,
-        "gate_stride_lead0": gate_lead0,
-        "gate_stride_N": 1,
-        "up_stride_lead1": up_lead1,
-        "up_stride_lead0": up_lead0,
-        "up_stride_N": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "gate_weight_stride_N",
-        "up_weight_stride_N",
-        "N",
-        "y_stride_lead0",
-        "gate_stride_lead1",
-        "gate_stride_lead0",
-        "up_stride_lead1",
-        "up_stride_lead0",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, gate_weight, up_weight, y)
-    scratch = {}
-    overlap = overlaps(x.device)
-    launches = []
-    products = (
-        matmul(
-            "x",
-            "gate_weight",
-            "gate",
-            rows=((lead1, x_lead1, gate_lead1), (lead0, x_lead0, gate_lead0)),
-            columns=((N, gate_weight.stride(0), 1),),
-            inner=((K, x.stride(-1), gate_weight.stride(1)),),
+_PLANS_FUSED_GATED_MLP = Plans(
+    extents="lead K N T", settings="activation",
+    strides={
+        "x": "lead1 lead0 K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N", "gate": "lead1 lead0 N",
+        "up": "lead1 lead0 N",
+    },
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 gate_stride_lead1 "
+        "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1"
+    ),
+    workspace={"gate": Workspace("lead N", torch.float32), "up": Workspace("lead N", torch.float32)},
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T", outputs="y",
+        spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd",
+    ),
+    partitions=(
+        Partition((Step("y", (
+            Gemm(
+                _fused_gated_mlp_dealt, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
+                dots=2, few="lead1", again="lead0",
+                sums={"partial0": "lead1 lead0 N", "partial1": "lead1 lead0 N"},
+                combine=Elementwise(_fused_gated_mlp_combined, rows="lead1 lead0", block="N", parts=True, splits=True),
+            ),
+            Gemm(
+                _fused_gated_mlp_swapped, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
+                dots=2, few="lead1", again="lead0",
+            ),
+            GemmTma(
+                _fused_gated_mlp_persistent, m="lead1", n="N", k="K",
+                maps={
+                    "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
+                    "gate_weight_up_weight_box": TensorMap(("gate_weight", "up_weight"), "N K", bytes="gate_weight"),
+                    "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                },
+                batches="lead0", dots=2,
+                flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
+            ),
+        )),)),
+        Partition(
+            (
+                Library("x", "gate_weight", "gate", rows="lead1 lead0", columns="N", inner="K"),
+                Library("x", "up_weight", "up", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_fused_gated_mlp_blocked__after, rows="lead1 lead0", block="N"),)),
+            ),
+            holds="gate up",
         ),
-        matmul(
-            "x",
-            "up_weight",
-            "up",
-            rows=((lead1, x_lead1, up_lead1), (lead0, x_lead0, up_lead0)),
-            columns=((N, up_weight.stride(0), 1),),
-            inner=((K, x.stride(-1), up_weight.stride(1)),),
+    ),
+    steps=(Step("y", (
+        Gemv(few="lead1 lead0", of=Resident(
+            _fused_gated_mlp_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
+        )),
+        Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_streamed, rows="lead1 lead0 N", loop="K", words=5)),
+        Gemv(few="lead1 lead0", of=SplitRows(
+            (Partial(
+                _fused_gated_mlp_partial0, rows="lead1 lead0 N", loop="K",
+                sums={"partial0": "lead1 lead0 N", "partial1": "lead1 lead0 N"},
+                words=5,
+            ),),
+            Elementwise(_fused_gated_mlp_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        )),
+        Gemm(
+            _fused_gated_mlp_product, m="lead1", n="N", k="K", bytes="x gate_weight up_weight", batches="lead0", dots=2,
         ),
-    )
-    boxes = (
-        box(("x",), x.element_size(), (lead0, x_lead0), (lead1, x_lead1), (K, x.stride(-1))),
-        box(
-            ("gate_weight", "up_weight"),
-            gate_weight.element_size(),
-            (N, gate_weight.stride(0), up_weight.stride(0)),
-            (K, gate_weight.stride(1), up_weight.stride(1)),
-        ),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, dots=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, gate_weight, up_weight)
-    boxed = fits
-    library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_FUSED_GATED_MLP.best(x.device, rows.count, (K, N, T), library=None not in products, persistent=fits)
-    if takes(
-        way,
-        not dots.is_vector(lead0 * lead1) and (dots.takes_few(lead1, lead0) or boxed),
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored
-        if takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0, N, lead1, K, max(x.element_size(), gate_weight.element_size(), up_weight.element_size()), 2
-            ).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(
-                way,
-                dots.few_tile,
-                lead0,
-                N,
-                lead1,
-                K,
-                max(x.element_size(), gate_weight.element_size(), up_weight.element_size()),
-                2,
-            )
-            splits = tile.splits
-            partial0 = N * lead0 * lead1 * splits
-            scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-            partial1 = N * lead0 * lead1 * splits
-            scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _fused_gated_mlp_dealt,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _fused_gated_mlp_dealt,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _fused_gated_mlp_combined,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _fused_gated_mlp_combined,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(
-                way,
-                dots.few_tile,
-                lead0,
-                N,
-                lead1,
-                K,
-                max(x.element_size(), gate_weight.element_size(), up_weight.element_size()),
-                2,
-            )
-            launches += [
-                Launch(
-                    _fused_gated_mlp_swapped,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _fused_gated_mlp_swapped,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "y": at[1]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _fused_gated_mlp_persistent,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _fused_gated_mlp_persistent,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        gate_weight_up_weight_flip=0,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "x_box": boxes[0].cut(1, run.side, run.step),
-                        "gate_weight_up_weight_box": boxes[1].cut(run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                    flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
-        # x by gate_weight and x by up_weight in the library
-        scratch["gate"] = Buffer((*lead, N), torch.float32)
-        scratch["up"] = Buffer((*lead, N), torch.float32)
-        index = tiles.index_type(x, gate_weight, up_weight, y, *scratch.values())
-        launches += [products[0].at({"x": at[0], "gate": at[2]}) for at in rows.offsets]
-        launches += [products[1].at({"x": at[0], "up": at[3]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _fused_gated_mlp_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "gate": at[2], "up": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        dots.is_vector(lead0 * lead1) and tiles.holds_row(
-            N * lead0 * lead1, K, x.element_size(), 1, False, 0.75 * x.element_size()
-        ),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _fused_gated_mlp_resident,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-        # one program per ..., N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 1, 5)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _fused_gated_mlp_streamed,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1), "split"):
-        # each ..., N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 5)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        partial1 = N * lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _fused_gated_mlp_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _fused_gated_mlp_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    else:
-        # one program per tile of ... by N, K in a loop
-        tile = shaped(
-            way,
-            dots.product_tile,
-            lead0,
-            lead1,
-            N,
-            K,
-            max(x.element_size(), gate_weight.element_size(), up_weight.element_size()),
-            2,
-        )
-        launches += [
-            Launch(
-                _fused_gated_mlp_product,
-                grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_product,
-                    sizes,
-                    BLOCK_LEAD1=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tile.options,
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    return Plan(
-        "fused_gated_mlp",
-        x.device,
-        tensors=("x", "gate_weight", "up_weight"),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
-
-_WAYS_FUSED_GATED_MLP = Ways(
-    "fused_gated_mlp",
-    __file__,
-    spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd",
-    case=("K", "N", "T"),
-    plans=("dealt", "swapped", "persistent", "library", "resident", "streamed", "split", "product"),
+    )),),
 )
 
 _OP_FUSED_GATED_MLP = Op(
@@ -1058,7 +731,7 @@ _OP_FUSED_GATED_MLP = Op(
     tensors=3,
     extents=_extents_fused_gated_mlp,
     outputs=_outputs_fused_gated_mlp,
-    plan=_plan_fused_gated_mlp,
+    plans=_PLANS_FUSED_GATED_MLP,
     overloads=lambda: (_OP_FUSED_GATED_MLP_MIXED,),
 )
 
@@ -1259,17 +932,17 @@ def _fused_gated_mlp_mixed_product(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -1287,14 +960,14 @@ def _fused_gated_mlp_mixed_product(
                 other=0.0,
             ).to(tl.float32)
             value = gate_weight.to(x_ptr.dtype.element_ty)
-            gate = tl.dot(x, value, gate, input_precision="ieee")
+            gate = tl.dot(x, value, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight = tl.load(
                 up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             ).to(tl.float32)
             value_2 = up_weight.to(x_ptr.dtype.element_ty)
-            up = tl.dot(x, value_2, up, input_precision="ieee")
+            up = tl.dot(x, value_2, up, input_precision="ieee", max_num_imprecise_acc=1)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -1323,17 +996,17 @@ def _fused_gated_mlp_mixed_dealt__ready(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -1349,13 +1022,13 @@ def _fused_gated_mlp_mixed_dealt__ready(
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        gate = tl.dot(gate_weight_ready, x, gate, input_precision="ieee")
+        gate = tl.dot(gate_weight_ready, x, gate, input_precision="ieee", max_num_imprecise_acc=1)
         up_weight_ready = tl.load(
             up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
             mask=mask_n_k,
             other=0.0,
         )
-        up = tl.dot(up_weight_ready, x, up, input_precision="ieee")
+        up = tl.dot(up_weight_ready, x, up, input_precision="ieee", max_num_imprecise_acc=1)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(
         partial0__ready_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
@@ -1435,17 +1108,17 @@ def _fused_gated_mlp_mixed_swapped__ready(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -1464,13 +1137,13 @@ def _fused_gated_mlp_mixed_swapped__ready(
             )
             mask_i1_k = i1_mask[None, :] & k_mask[:, None]
             x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            gate = tl.dot(gate_weight_ready, x, gate, input_precision="ieee")
+            gate = tl.dot(gate_weight_ready, x, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight_ready = tl.load(
                 up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            up = tl.dot(up_weight_ready, x, up, input_precision="ieee")
+            up = tl.dot(up_weight_ready, x, up, input_precision="ieee", max_num_imprecise_acc=1)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -1496,24 +1169,26 @@ def _fused_gated_mlp_mixed_persistent__ready(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
             gate_weight_ready_up_weight_ready = gate_weight_ready_up_weight_ready_box.load(
-                [0, block * BLOCK_N, start],
+                [0, tile_n * BLOCK_N, start],
             ).reshape(2 * BLOCK_N, BLOCK_K)
-            gate_up = tl.dot(x, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee")
+            gate_up = tl.dot(
+                x, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee", max_num_imprecise_acc=1
+            )
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(
             gate_weight_ready_up_weight_ready_flip != 0, up, gate
@@ -1529,7 +1204,8 @@ def _fused_gated_mlp_mixed_persistent__ready(
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
         y_box.store(
-            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N)
+            [i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
+            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
         )
 
 
@@ -1628,384 +1304,83 @@ def _outputs_fused_gated_mlp_mixed(lead, K, N, T, W):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T, W = extents = _extents_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation)
-    (y,) = _outputs_fused_gated_mlp_mixed(*extents)
-    gate_weight, up_weight = squeeze(gate_weight, 2), squeeze(up_weight, 2)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-    )
-    (x_lead1, x_lead0), (y_lead1, y_lead0), (gate_lead1, gate_lead0), (up_lead1, up_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "K": K,
-        "lead1": lead1,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "gate_weight_stride_N": gate_weight.stride(0),
-        "gate_weight_stride_K": gate_weight.stride(1),
-        "up_weight_stride_N": up_weight.stride(0),
-        "up_weight_stride_K": up_weight.stride(1),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "gate_stride_lead1": gate_lead1,
-        "gate_stride_lead0": gate_lead0,
-        "gate_stride_N": 1,
-        "up_stride_lead1": up_lead1,
-        "up_stride_lead0": up_lead0,
-        "up_stride_N": 1,
-        "gate_weight_ready_stride_N": K,
-        "gate_weight_ready_stride_K": 1,
-        "up_weight_ready_stride_N": K,
-        "up_weight_ready_stride_K": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "gate_weight_stride_N",
-        "up_weight_stride_N",
-        "N",
-        "y_stride_lead0",
-        "gate_stride_lead1",
-        "gate_stride_lead0",
-        "up_stride_lead1",
-        "up_stride_lead0",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, gate_weight, up_weight, y)
-    scratch = {}
-    prepared = None
-    overlap = overlaps(x.device)
-    launches = []
-    products = (
-        matmul(
-            "x",
-            "gate_weight_ready",
-            "gate",
-            rows=((lead1, x_lead1, gate_lead1), (lead0, x_lead0, gate_lead0)),
-            columns=((N, K, 1),),
-            inner=((K, x.stride(-1), 1),),
+_PLANS_FUSED_GATED_MLP_MIXED = Plans(
+    extents="lead K N T W", settings="activation",
+    strides={
+        "x": "lead1 lead0 K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N", "gate": "lead1 lead0 N",
+        "up": "lead1 lead0 N", "gate_weight_ready": "N K", "up_weight_ready": "N K",
+    },
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 gate_stride_lead1 "
+        "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1"
+    ),
+    rounded=(
+        _fused_gated_mlp_mixed_resident, _fused_gated_mlp_mixed_streamed, _fused_gated_mlp_mixed_partial0,
+        _fused_gated_mlp_mixed_product,
+    ),
+    workspace={
+        "gate": Workspace("lead N", torch.float32),
+        "up": Workspace("lead N", torch.float32),
+        "gate_weight_ready": Workspace("N K", "T"),
+        "up_weight_ready": Workspace("N K", "T"),
+    },
+    prepare=_PREPARE_FUSED_GATED_MLP_MIXED, told="T",
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T W", outputs="y",
+        spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd",
+    ),
+    partitions=(
+        Partition((Step("y", (
+            Gemm(
+                _fused_gated_mlp_mixed_dealt__ready, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
+                few="lead1", again="lead0",
+                sums={"partial0__ready": "lead1 lead0 N", "partial1__ready": "lead1 lead0 N"},
+                combine=Elementwise(
+                    _fused_gated_mlp_mixed_combined__ready, rows="lead1 lead0", block="N", parts=True, splits=True,
+                ),
+            ),
+            Gemm(
+                _fused_gated_mlp_mixed_swapped__ready, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
+                few="lead1", again="lead0",
+            ),
+            GemmTma(
+                _fused_gated_mlp_mixed_persistent__ready, m="lead1", n="N", k="K",
+                maps={
+                    "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
+                    "gate_weight_ready_up_weight_ready_box": TensorMap(
+                        ("gate_weight_ready", "up_weight_ready"),
+                        "N K", bytes="T",
+                    ),
+                    "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                },
+                batches="lead0", dots=2,
+                flips={"gate_weight_ready_up_weight_ready_flip": "gate_weight_ready_up_weight_ready_box"},
+            ),
+        )),)),
+        Partition(
+            (
+                Library("x", "gate_weight_ready", "gate", rows="lead1 lead0", columns="N", inner="K"),
+                Library("x", "up_weight_ready", "up", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_fused_gated_mlp_blocked__after, rows="lead1 lead0", block="N"),)),
+            ),
+            holds="gate up",
         ),
-        matmul(
-            "x",
-            "up_weight_ready",
-            "up",
-            rows=((lead1, x_lead1, up_lead1), (lead0, x_lead0, up_lead0)),
-            columns=((N, K, 1),),
-            inner=((K, x.stride(-1), 1),),
-        ),
-    )
-    boxes = (
-        box(("x",), x.element_size(), (lead0, x_lead0), (lead1, x_lead1), (K, x.stride(-1))),
-        box(("gate_weight_ready", "up_weight_ready"), T.itemsize, (N, K, K), (K, 1, 1)),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, dots=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x)
-    boxed = fits
-    library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_FUSED_GATED_MLP_MIXED.best(
-        x.device, rows.count, (K, N, T, W), library=None not in products, persistent=fits
-    )
-    if takes(
-        way,
-        not dots.is_vector(lead0 * lead1) and (dots.takes_few(lead1, lead0) or boxed),
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored
-        prepared = _PREPARE_FUSED_GATED_MLP_MIXED.like(gate_weight, up_weight, T=T)
-        index = tiles.index_type(x, gate_weight, up_weight, y, Buffer((N, K), T), Buffer((N, K), T))
-        if takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0, N, lead1, K, max(x.element_size(), T.itemsize), 2
-            ).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), T.itemsize), 2)
-            splits = tile.splits
-            partial0__ready = N * lead0 * lead1 * splits
-            scratch["partial0__ready"] = Buffer((partial0__ready * len(rows.offsets),), torch.float32)
-            partial1__ready = N * lead0 * lead1 * splits
-            scratch["partial1__ready"] = Buffer((partial1__ready * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _fused_gated_mlp_mixed_dealt__ready,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _fused_gated_mlp_mixed_dealt__ready,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={
-                        "x": at[0], "partial0__ready": walk * partial0__ready, "partial1__ready": walk * partial1__ready
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _fused_gated_mlp_mixed_combined__ready,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _fused_gated_mlp_mixed_combined__ready,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={
-                        "y": at[1], "partial0__ready": walk * partial0__ready, "partial1__ready": walk * partial1__ready
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), T.itemsize), 2)
-            launches += [
-                Launch(
-                    _fused_gated_mlp_mixed_swapped__ready,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _fused_gated_mlp_mixed_swapped__ready,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "y": at[1]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _fused_gated_mlp_mixed_persistent__ready,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _fused_gated_mlp_mixed_persistent__ready,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        gate_weight_ready_up_weight_ready_flip=0,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "x_box": boxes[0].cut(1, run.side, run.step),
-                        "gate_weight_ready_up_weight_ready_box": boxes[1].cut(run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                    flips={"gate_weight_ready_up_weight_ready_flip": "gate_weight_ready_up_weight_ready_box"},
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
-        # x by gate_weight_ready and x by up_weight_ready in the library
-        scratch["gate"] = Buffer((*lead, N), torch.float32)
-        scratch["up"] = Buffer((*lead, N), torch.float32)
-        prepared = _PREPARE_FUSED_GATED_MLP_MIXED.like(gate_weight, up_weight, T=T)
-        index = tiles.index_type(x, gate_weight, up_weight, y, *scratch.values(), Buffer((N, K), T), Buffer((N, K), T))
-        launches += [products[0].at({"x": at[0], "gate": at[2]}) for at in rows.offsets]
-        launches += [products[1].at({"x": at[0], "up": at[3]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _fused_gated_mlp_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "gate": at[2], "up": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        dots.is_vector(lead0 * lead1) and tiles.holds_row(
-            N * lead0 * lead1, K, x.element_size(), 1, False, 0.75 * x.element_size()
-        ),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _fused_gated_mlp_mixed_resident,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_mixed_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-        # one program per ..., N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 1, 5)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _fused_gated_mlp_mixed_streamed,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_mixed_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1), "split"):
-        # each ..., N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 5)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        partial1 = N * lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _fused_gated_mlp_mixed_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_mixed_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _fused_gated_mlp_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    else:
-        # one program per tile of ... by N, K in a loop
-        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, x.element_size(), 2)
-        launches += [
-            Launch(
-                _fused_gated_mlp_mixed_product,
-                grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _fused_gated_mlp_mixed_product,
-                    sizes,
-                    BLOCK_LEAD1=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tile.options,
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    return Plan(
-        "fused_gated_mlp_mixed",
-        x.device,
-        tensors=("x", "gate_weight", "up_weight"),
-        outputs={"y": y},
-        scratch=scratch,
-        prepared=prepared,
-        launches=launches,
-    )
-
-
-_WAYS_FUSED_GATED_MLP_MIXED = Ways(
-    "fused_gated_mlp_mixed",
-    __file__,
-    spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd",
-    case=("K", "N", "T", "W"),
-    plans=("dealt", "swapped", "persistent", "library", "resident", "streamed", "split", "product"),
+    ),
+    steps=(Step("y", (
+        Gemv(few="lead1 lead0", of=Resident(
+            _fused_gated_mlp_mixed_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
+        )),
+        Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_mixed_streamed, rows="lead1 lead0 N", loop="K", words=5)),
+        Gemv(few="lead1 lead0", of=SplitRows(
+            (Partial(
+                _fused_gated_mlp_mixed_partial0, rows="lead1 lead0 N", loop="K",
+                sums={"partial0": "lead1 lead0 N", "partial1": "lead1 lead0 N"},
+                words=5,
+            ),),
+            Elementwise(_fused_gated_mlp_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        )),
+        Gemm(_fused_gated_mlp_mixed_product, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
+    )),),
 )
 
 _OP_FUSED_GATED_MLP_MIXED = Op(
@@ -2013,5 +1388,5 @@ _OP_FUSED_GATED_MLP_MIXED = Op(
     tensors=3,
     extents=_extents_fused_gated_mlp_mixed,
     outputs=_outputs_fused_gated_mlp_mixed,
-    plan=_plan_fused_gated_mlp_mixed,
+    plans=_PLANS_FUSED_GATED_MLP_MIXED,
 )

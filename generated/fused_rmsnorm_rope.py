@@ -4,30 +4,30 @@
 
 RMSNorm over the hidden dimension, then rotary embedding (pairs i, i + D/2) of every head, in one pass.
 
-Plans of `fused_rmsnorm_rope`, the first that fits, and the bytes each moves; the least is x + weight + cos + sin +
-y:
-  rows      several rows (B, S) per program, H, D/2 in registers      the least
-  resident  one program per B, S, H, D/2 in registers                 the least
-  streamed  one program per B, S, H in a loop                         the least + x
-  split     each B, S over several programs, combined in fixed order  the least + x
+Plans of `fused_rmsnorm_rope`, the first that fits, with what each launches and moves; the least is x + weight + cos
++ sin + y:
+  rows        H, D/2 is short               rows              the least
+  resident    registers hold H, D/2         resident          the least
+  row_loop    many rows, or none very long  streamed          the least + x
+  split_rows  else                          partial0, finish  the least + x
 
 RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [S, D/2].
 
-Plans of `fused_rmsnorm_rope_half`, the first that fits, and the bytes each moves; the least is x + weight + cos +
-sin + y:
-  rows      several rows (B, S) per program, H, D/2 in registers      the least
-  resident  one program per B, S, H, D/2 in registers                 the least
-  streamed  one program per B, S, H in a loop                         the least + x
-  split     each B, S over several programs, combined in fixed order  the least + x
+Plans of `fused_rmsnorm_rope_half`, the first that fits, with what each launches and moves; the least is x + weight
++ cos + sin + y:
+  rows        H, D/2 is short               rows                                  the least
+  resident    registers hold H, D/2         resident                              the least
+  row_loop    many rows, or none very long  streamed                              the least + x
+  split_rows  else                          _fused_rmsnorm_rope_partial0, finish  the least + x
 
 RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [B, S, D].
 
-Plans of `fused_rmsnorm_rope_batched`, the first that fits, and the bytes each moves; the least is x + weight + cos
-+ sin + y:
-  rows      several rows (B, S) per program, H, D/2 in registers      the least
-  resident  one program per B, S, H, D/2 in registers                 the least
-  streamed  one program per B, S, H in a loop                         the least + x
-  split     each B, S over several programs, combined in fixed order  the least + x
+Plans of `fused_rmsnorm_rope_batched`, the first that fits, with what each launches and moves; the least is x +
+weight + cos + sin + y:
+  rows        H, D/2 is short               rows                                  the least
+  resident    registers hold H, D/2         resident                              the least
+  row_loop    many rows, or none very long  streamed                              the least + x
+  split_rows  else                          _fused_rmsnorm_rope_partial0, finish  the least + x
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -38,7 +38,22 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, parameter, real, squeeze, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Elementwise,
+    Op,
+    Partial,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    parameter,
+    real,
+    squeeze,
+)
 
 __all__ = ["FusedRMSNormRoPE", "fused_rmsnorm_rope", "fused_rmsnorm_rope_batched", "fused_rmsnorm_rope_half"]
 
@@ -460,142 +475,27 @@ def _outputs_fused_rmsnorm_rope(B, S, D, H, T, W, C):
     return (Buffer((B, S, D * H), T),)
 
 
-def _plan_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, D, H, *_ = extents = _extents_fused_rmsnorm_rope(x, weight, cos, sin, num_heads)
-    (y,) = _outputs_fused_rmsnorm_rope(*extents)
-    x, weight, cos, sin = squeeze(x, 3), squeeze(weight, 1), squeeze(cos, 2), squeeze(sin, 2)
-    sizes = {
-        "B": B,
-        "S": S,
-        "H": H,
-        "D": D,
-        "x_stride_B": x.stride(0),
-        "x_stride_S": x.stride(1),
-        "x_stride_HD": x.stride(2),
-        "weight_stride_HD": weight.stride(0),
-        "cos_stride_S": cos.stride(0),
-        "cos_stride_D": cos.stride(1),
-        "sin_stride_S": sin.stride(0),
-        "sin_stride_D": sin.stride(1),
-        "y_stride_B": D * H * S,
-        "y_stride_S": D * H,
-        "y_stride_HD": 1,
-    }
-    width = tiles.width(sizes, "x_stride_B", "x_stride_S", "cos_stride_S", "sin_stride_S", "y_stride_B", "y_stride_S")
-    index = tiles.index_type(x, weight, cos, sin, y)
-    scratch = {}
-    launches = []
-    if tiles.padded(H) * tiles.padded(D // 2) <= tiles.SHORT_ROW:
-        # several rows (B, S) per program, H, D/2 in registers
-        row = tiles.padded(H) * tiles.padded(D // 2)
-        lanes = tiles.lanes(B * S, row)
-        warps = tiles.warps(lanes * row)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_rows,
-                grid=(tiles.cdiv(B * S, lanes),),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_rows,
-                    sizes,
-                    BLOCK_H=tiles.padded(H),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_H=tiles.padded(H) == H,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    ROWS=lanes,
-                    PREFETCH=tiles.is_few(tiles.cdiv(B * S, lanes)),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    elif tiles.holds_row(B * S, 2 * tiles.padded(D // 2) * H, x.element_size(), 1, False, 1 + 0.25 * x.element_size()):
-        # one program per B, S, H, D/2 in registers
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_resident,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_resident,
-                    sizes,
-                    BLOCK_H=tiles.padded(H),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_H=tiles.padded(H) == H,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    PREFETCH=tiles.is_few(B * S),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(B * S, 2 * tiles.padded(H) * tiles.padded(D // 2), x.element_size(), 1),
-            )
-        )
-    elif tiles.prefers_loop(B * S, tiles.padded(D // 2) * H) and tiles.padded(D // 2) <= tiles.CHUNK:
-        # one program per B, S, H in a loop
-        chunk = min(tiles.padded(H), max(tiles.CHUNK // tiles.padded(D // 2), 1))
-        warps = tiles.warps(chunk * tiles.padded(D // 2), thread=8)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_streamed,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_streamed,
-                    sizes,
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    BLOCK_H=chunk,
-                    FULL_STEPS=H // chunk,
-                    HAS_TAIL=H % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each B, S over several programs, combined in fixed order
-        chunk = tiles.split_chunk(D // 2, 3)
-        splits = tiles.split_count(B * S, H * tiles.cdiv(D // 2, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = B * S * splits
-        scratch["partial0"] = Buffer((partial0,), torch.float32)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_partial0,
-                grid=(B * S * splits,),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_partial0, sizes, BLOCK_D_2=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-        block = tiles.blocks(B * H * S, D // 2, splits=splits)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_finish,
-                grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "fused_rmsnorm_rope",
-        x.device,
-        tensors=("x", "weight", "cos", "sin"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
+def _sizes_fused_rmsnorm_rope(D, H):
+    """What is computed of extents, by the keys of the table."""
+    return {"H*D": D * H, "D/2": D // 2}
 
+
+_PLANS_FUSED_RMSNORM_ROPE = Plans(
+    extents="B S D H T W C", scalars="eps", settings="num_heads",
+    strides={"x": "B S H*D", "weight": "H*D", "cos": "S D", "sin": "S D", "y": "B S H*D"},
+    sizes=_sizes_fused_rmsnorm_rope, vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S",
+    steps=(Step("y", (
+        Rows(_fused_rmsnorm_rope_rows, rows="B S", tile="H D/2"),
+        Resident(
+            _fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1, words_per_byte=0.25,
+        ),
+        RowLoop(_fused_rmsnorm_rope_streamed, rows="B S", loop="H", tile="D/2", words=4),
+        SplitRows(
+            (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
+            Elementwise(_fused_rmsnorm_rope_finish, rows="B S H", block="D/2", splits=True),
+        ),
+    )),),
+)
 
 _OP_FUSED_RMSNORM_ROPE = Op(
     "fused_rmsnorm_rope(Tensor x, Tensor weight, Tensor cos, Tensor sin, float eps, SymInt? num_heads) -> Tensor",
@@ -603,7 +503,7 @@ _OP_FUSED_RMSNORM_ROPE = Op(
     scalars=1,
     extents=_extents_fused_rmsnorm_rope,
     outputs=_outputs_fused_rmsnorm_rope,
-    plan=_plan_fused_rmsnorm_rope,
+    plans=_PLANS_FUSED_RMSNORM_ROPE,
     overloads=lambda: (_OP_FUSED_RMSNORM_ROPE_HALF, _OP_FUSED_RMSNORM_ROPE_BATCHED),
 )
 
@@ -1013,142 +913,28 @@ def _outputs_fused_rmsnorm_rope_half(B, S, D, H, T, W, C):
     return (Buffer((B, S, D * H), T),)
 
 
-def _plan_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, D, H, *_ = extents = _extents_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads)
-    (y,) = _outputs_fused_rmsnorm_rope_half(*extents)
-    x, weight, cos, sin = squeeze(x, 3), squeeze(weight, 1), squeeze(cos, 2), squeeze(sin, 2)
-    sizes = {
-        "B": B,
-        "S": S,
-        "H": H,
-        "D": D,
-        "x_stride_B": x.stride(0),
-        "x_stride_S": x.stride(1),
-        "x_stride_HD": x.stride(2),
-        "weight_stride_HD": weight.stride(0),
-        "cos_stride_S": cos.stride(0),
-        "cos_stride_D_2": cos.stride(1),
-        "sin_stride_S": sin.stride(0),
-        "sin_stride_D_2": sin.stride(1),
-        "y_stride_B": D * H * S,
-        "y_stride_S": D * H,
-        "y_stride_HD": 1,
-    }
-    width = tiles.width(sizes, "x_stride_B", "x_stride_S", "cos_stride_S", "sin_stride_S", "y_stride_B", "y_stride_S")
-    index = tiles.index_type(x, weight, cos, sin, y)
-    scratch = {}
-    launches = []
-    if tiles.padded(H) * tiles.padded(D // 2) <= tiles.SHORT_ROW:
-        # several rows (B, S) per program, H, D/2 in registers
-        row = tiles.padded(H) * tiles.padded(D // 2)
-        lanes = tiles.lanes(B * S, row)
-        warps = tiles.warps(lanes * row)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_half_rows,
-                grid=(tiles.cdiv(B * S, lanes),),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_half_rows,
-                    sizes,
-                    BLOCK_H=tiles.padded(H),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_H=tiles.padded(H) == H,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    ROWS=lanes,
-                    PREFETCH=tiles.is_few(tiles.cdiv(B * S, lanes)),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    elif tiles.holds_row(B * S, 2 * tiles.padded(D // 2) * H, x.element_size(), 1, False, 1 + 0.25 * x.element_size()):
-        # one program per B, S, H, D/2 in registers
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_half_resident,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_half_resident,
-                    sizes,
-                    BLOCK_H=tiles.padded(H),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_H=tiles.padded(H) == H,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    PREFETCH=tiles.is_few(B * S),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(B * S, 2 * tiles.padded(H) * tiles.padded(D // 2), x.element_size(), 1),
-            )
-        )
-    elif tiles.prefers_loop(B * S, tiles.padded(D // 2) * H) and tiles.padded(D // 2) <= tiles.CHUNK:
-        # one program per B, S, H in a loop
-        chunk = min(tiles.padded(H), max(tiles.CHUNK // tiles.padded(D // 2), 1))
-        warps = tiles.warps(chunk * tiles.padded(D // 2), thread=8)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_half_streamed,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_half_streamed,
-                    sizes,
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    BLOCK_H=chunk,
-                    FULL_STEPS=H // chunk,
-                    HAS_TAIL=H % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each B, S over several programs, combined in fixed order
-        chunk = tiles.split_chunk(D // 2, 3)
-        splits = tiles.split_count(B * S, H * tiles.cdiv(D // 2, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = B * S * splits
-        scratch["partial0"] = Buffer((partial0,), torch.float32)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_partial0,
-                grid=(B * S * splits,),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_partial0, sizes, BLOCK_D_2=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-        block = tiles.blocks(B * H * S, D // 2, splits=splits)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_half_finish,
-                grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_half_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "fused_rmsnorm_rope_half",
-        x.device,
-        tensors=("x", "weight", "cos", "sin"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
+def _sizes_fused_rmsnorm_rope_half(D, H):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2, "H*D": D * H}
 
+
+_PLANS_FUSED_RMSNORM_ROPE_HALF = Plans(
+    extents="B S D H T W C", scalars="eps", settings="num_heads",
+    strides={"x": "B S H*D", "weight": "H*D", "cos": "S D/2", "sin": "S D/2", "y": "B S H*D"},
+    sizes=_sizes_fused_rmsnorm_rope_half, vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S",
+    steps=(Step("y", (
+        Rows(_fused_rmsnorm_rope_half_rows, rows="B S", tile="H D/2"),
+        Resident(
+            _fused_rmsnorm_rope_half_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
+            words_per_byte=0.25,
+        ),
+        RowLoop(_fused_rmsnorm_rope_half_streamed, rows="B S", loop="H", tile="D/2", words=4),
+        SplitRows(
+            (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
+            Elementwise(_fused_rmsnorm_rope_half_finish, rows="B S H", block="D/2", splits=True),
+        ),
+    )),),
+)
 
 _OP_FUSED_RMSNORM_ROPE_HALF = Op(
     "fused_rmsnorm_rope_half(Tensor x, Tensor weight, Tensor cos, Tensor sin, float eps, SymInt? num_heads) -> Tensor",
@@ -1156,7 +942,7 @@ _OP_FUSED_RMSNORM_ROPE_HALF = Op(
     scalars=1,
     extents=_extents_fused_rmsnorm_rope_half,
     outputs=_outputs_fused_rmsnorm_rope_half,
-    plan=_plan_fused_rmsnorm_rope_half,
+    plans=_PLANS_FUSED_RMSNORM_ROPE_HALF,
 )
 
 
@@ -1546,154 +1332,29 @@ def _outputs_fused_rmsnorm_rope_batched(B, S, D, H, T, W, C):
     return (Buffer((B, S, D * H), T),)
 
 
-def _plan_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, D, H, *_ = extents = _extents_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads)
-    (y,) = _outputs_fused_rmsnorm_rope_batched(*extents)
-    x, weight, cos, sin = squeeze(x, 3), squeeze(weight, 1), squeeze(cos, 3), squeeze(sin, 3)
-    sizes = {
-        "B": B,
-        "S": S,
-        "H": H,
-        "D": D,
-        "x_stride_B": x.stride(0),
-        "x_stride_S": x.stride(1),
-        "x_stride_HD": x.stride(2),
-        "weight_stride_HD": weight.stride(0),
-        "cos_stride_B": cos.stride(0),
-        "cos_stride_S": cos.stride(1),
-        "cos_stride_D": cos.stride(2),
-        "sin_stride_B": sin.stride(0),
-        "sin_stride_S": sin.stride(1),
-        "sin_stride_D": sin.stride(2),
-        "y_stride_B": D * H * S,
-        "y_stride_S": D * H,
-        "y_stride_HD": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "x_stride_B",
-        "x_stride_S",
-        "cos_stride_B",
-        "cos_stride_S",
-        "sin_stride_B",
-        "sin_stride_S",
-        "y_stride_B",
-        "y_stride_S",
-    )
-    index = tiles.index_type(x, weight, cos, sin, y)
-    scratch = {}
-    launches = []
-    if tiles.padded(H) * tiles.padded(D // 2) <= tiles.SHORT_ROW:
-        # several rows (B, S) per program, H, D/2 in registers
-        row = tiles.padded(H) * tiles.padded(D // 2)
-        lanes = tiles.lanes(B * S, row)
-        warps = tiles.warps(lanes * row)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_batched_rows,
-                grid=(tiles.cdiv(B * S, lanes),),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_batched_rows,
-                    sizes,
-                    BLOCK_H=tiles.padded(H),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_H=tiles.padded(H) == H,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    ROWS=lanes,
-                    PREFETCH=tiles.is_few(tiles.cdiv(B * S, lanes)),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    elif tiles.holds_row(B * S, 2 * tiles.padded(D // 2) * H, x.element_size(), 1, False, 1 + 0.25 * x.element_size()):
-        # one program per B, S, H, D/2 in registers
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_batched_resident,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_batched_resident,
-                    sizes,
-                    BLOCK_H=tiles.padded(H),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_H=tiles.padded(H) == H,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    PREFETCH=tiles.is_few(B * S),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(B * S, 2 * tiles.padded(H) * tiles.padded(D // 2), x.element_size(), 1),
-            )
-        )
-    elif tiles.prefers_loop(B * S, tiles.padded(D // 2) * H) and tiles.padded(D // 2) <= tiles.CHUNK:
-        # one program per B, S, H in a loop
-        chunk = min(tiles.padded(H), max(tiles.CHUNK // tiles.padded(D // 2), 1))
-        warps = tiles.warps(chunk * tiles.padded(D // 2), thread=8)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_batched_streamed,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_batched_streamed,
-                    sizes,
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    BLOCK_H=chunk,
-                    FULL_STEPS=H // chunk,
-                    HAS_TAIL=H % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each B, S over several programs, combined in fixed order
-        chunk = tiles.split_chunk(D // 2, 3)
-        splits = tiles.split_count(B * S, H * tiles.cdiv(D // 2, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = B * S * splits
-        scratch["partial0"] = Buffer((partial0,), torch.float32)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_partial0,
-                grid=(B * S * splits,),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_partial0, sizes, BLOCK_D_2=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-        block = tiles.blocks(B * H * S, D // 2, splits=splits)
-        launches.append(
-            Launch(
-                _fused_rmsnorm_rope_batched_finish,
-                grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _fused_rmsnorm_rope_batched_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "fused_rmsnorm_rope_batched",
-        x.device,
-        tensors=("x", "weight", "cos", "sin"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
+def _sizes_fused_rmsnorm_rope_batched(D, H):
+    """What is computed of extents, by the keys of the table."""
+    return {"H*D": D * H, "D/2": D // 2}
 
+
+_PLANS_FUSED_RMSNORM_ROPE_BATCHED = Plans(
+    extents="B S D H T W C", scalars="eps", settings="num_heads",
+    strides={"x": "B S H*D", "weight": "H*D", "cos": "B S D", "sin": "B S D", "y": "B S H*D"},
+    sizes=_sizes_fused_rmsnorm_rope_batched,
+    vec="x_stride_B x_stride_S cos_stride_B cos_stride_S sin_stride_B sin_stride_S y_stride_B y_stride_S",
+    steps=(Step("y", (
+        Rows(_fused_rmsnorm_rope_batched_rows, rows="B S", tile="H D/2"),
+        Resident(
+            _fused_rmsnorm_rope_batched_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
+            words_per_byte=0.25,
+        ),
+        RowLoop(_fused_rmsnorm_rope_batched_streamed, rows="B S", loop="H", tile="D/2", words=4),
+        SplitRows(
+            (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
+            Elementwise(_fused_rmsnorm_rope_batched_finish, rows="B S H", block="D/2", splits=True),
+        ),
+    )),),
+)
 
 _OP_FUSED_RMSNORM_ROPE_BATCHED = Op(
     "fused_rmsnorm_rope_batched(Tensor x, Tensor weight, Tensor cos, Tensor sin, float eps, SymInt? num_heads) -> "
@@ -1702,5 +1363,5 @@ _OP_FUSED_RMSNORM_ROPE_BATCHED = Op(
     scalars=1,
     extents=_extents_fused_rmsnorm_rope_batched,
     outputs=_outputs_fused_rmsnorm_rope_batched,
-    plan=_plan_fused_rmsnorm_rope_batched,
+    plans=_PLANS_FUSED_RMSNORM_ROPE_BATCHED,
 )

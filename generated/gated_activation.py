@@ -2,8 +2,8 @@
 # sha256 of the spec: 827450990d1d80f56d697f2d433a52262bc8ed699e3e49c0780802da47413d30
 """activation(gate) * up: SwiGLU, GeGLU and ReGLU.
 
-Plans of `gated_activation` and the bytes each moves; the least is gate + up + y:
-  blocked   blocks of ..., N  the least
+Plans of `gated_activation` with what each launches and moves; the least is gate + up + y:
+  elementwise  always  blocked  the least
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, device, tiles
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, device
 
 __all__ = ["gated_activation"]
 
@@ -118,74 +118,18 @@ def _outputs_gated_activation(lead, N, T):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_gated_activation(gate, up, activation):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_gated_activation(gate, up, activation)
-    (y,) = _outputs_gated_activation(*extents)
-    rows = collapse(lead, gate.stride()[: len(lead)], up.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
-    (gate_lead1, gate_lead0), (up_lead1, up_lead0), (y_lead1, y_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    if tiles.is_flat(gate, up):
-        lead1, lead0, N = 1, 1, N * lead0 * lead1
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "lead1": lead1,
-        "gate_stride_lead1": gate_lead1,
-        "gate_stride_lead0": gate_lead0,
-        "gate_stride_N": gate.stride(-1),
-        "up_stride_lead1": up_lead1,
-        "up_stride_lead0": up_lead0,
-        "up_stride_N": up.stride(-1),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "N",
-        "gate_stride_lead1",
-        "gate_stride_lead0",
-        "up_stride_lead1",
-        "up_stride_lead0",
-        "y_stride_lead1",
-        "y_stride_lead0",
-    )
-    index = tiles.index_type(gate, up, y)
-    launches = []
-    # blocks of ..., N
-    block = tiles.blocks(lead0 * lead1, N)
-    launches += [
-        Launch(
-            _gated_activation_blocked,
-            grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-            arguments=tiles.arguments(
-                _gated_activation_blocked,
-                sizes,
-                ROWS=block.lanes,
-                BLOCK_N=block.size,
-                VEC=width,
-                INDEX=index,
-                ACTIVATION=activation,
-            ),
-            options=tiles.ways(block.warps),
-            offsets={"gate": at[0], "up": at[1], "y": at[2]},
-        )
-        for at in rows.offsets
-    ]
-    return Plan(
-        "gated_activation",
-        gate.device,
-        tensors=("gate", "up"),
-        outputs={"y": y},
-        launches=launches,
-    )
-
+_PLANS_GATED_ACTIVATION = Plans(
+    extents="lead N T", settings="activation",
+    strides={"gate": "lead1 lead0 N", "up": "lead1 lead0 N", "y": "lead1 lead0 N"},
+    vec="N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1 y_stride_lead0",
+    flat="lead1 lead0 N",
+    steps=(Step("y", (Elementwise(_gated_activation_blocked, rows="lead1 lead0", block="N"),)),),
+)
 
 _OP_GATED_ACTIVATION = Op(
     "gated_activation(Tensor gate, Tensor up, str activation) -> Tensor",
     tensors=2,
     extents=_extents_gated_activation,
     outputs=_outputs_gated_activation,
-    plan=_plan_gated_activation,
+    plans=_PLANS_GATED_ACTIVATION,
 )

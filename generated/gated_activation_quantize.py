@@ -2,12 +2,12 @@
 # sha256 of the spec: 1d54bf8bae649b0c2751e4965302937c085f6e093bde10041ffe24abee947ad4
 """activation(gate) * up in FP8 with one scale per row: the input of an FP8 down projection.
 
-Plans of `gated_activation_quantize`, the first that fits, and the bytes each moves; the least is gate + up + q +
-scale:
-  rows      several rows (...) per program, N in registers           the least
-  resident  one program per ..., N in registers                      the least
-  streamed  one program per ..., N in a loop                         the least + gate + up
-  split     each ... over several programs, combined in fixed order  the least + gate + up
+Plans of `gated_activation_quantize`, the first that fits, with what each launches and moves; the least is gate + up
++ q + scale:
+  rows        N is short                    rows              the least
+  resident    registers hold N              resident          the least
+  row_loop    many rows, or none very long  streamed          the least + gate + up
+  split_rows  else                          partial0, finish  the least + gate + up
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -18,7 +18,20 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, device, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Elementwise,
+    Op,
+    Partial,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    device,
+)
 
 __all__ = ["gated_activation_quantize"]
 
@@ -327,174 +340,35 @@ def _outputs_gated_activation_quantize(lead, N, T):
     return (Buffer((*lead, N), torch.float8_e4m3fn), Buffer((*lead,), torch.float32))
 
 
-def _plan_gated_activation_quantize(gate, up, activation):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_gated_activation_quantize(gate, up, activation)
-    q, scale = _outputs_gated_activation_quantize(*extents)
-    rows = collapse(
-        lead,
-        gate.stride()[: len(lead)],
-        up.stride()[: len(lead)],
-        contiguous(q.shape)[: len(lead)],
-        contiguous(scale.shape)[: len(lead)],
-    )
-    (gate_lead1, gate_lead0), (up_lead1, up_lead0), (q_lead1, q_lead0), (scale_lead1, scale_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "gate_stride_lead1": gate_lead1,
-        "gate_stride_lead0": gate_lead0,
-        "gate_stride_N": gate.stride(-1),
-        "up_stride_lead1": up_lead1,
-        "up_stride_lead0": up_lead0,
-        "up_stride_N": up.stride(-1),
-        "q_stride_lead1": q_lead1,
-        "q_stride_lead0": q_lead0,
-        "q_stride_N": 1,
-        "scale_stride_lead1": scale_lead1,
-        "scale_stride_lead0": scale_lead0,
-    }
-    width = tiles.width(
-        sizes,
-        "N",
-        "gate_stride_lead1",
-        "gate_stride_lead0",
-        "up_stride_lead1",
-        "up_stride_lead0",
-        "q_stride_lead1",
-        "q_stride_lead0",
-    )
-    index = tiles.index_type(gate, up, q, scale)
-    scratch = {}
-    launches = []
-    if tiles.padded(N) <= tiles.SHORT_ROW:
-        # several rows (...) per program, N in registers
-        row = tiles.padded(N)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _gated_activation_quantize_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _gated_activation_quantize_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    ROWS=lanes,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(warps),
-                offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.holds_row(lead0 * lead1, N, gate.element_size(), 2, True, 0.5 * gate.element_size()):
-        # one program per ..., N in registers
-        launches += [
-            Launch(
-                _gated_activation_quantize_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _gated_activation_quantize_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N), gate.element_size(), 2, narrow=True),
-                offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.prefers_loop(lead0 * lead1, N):
-        # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 2, 3)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _gated_activation_quantize_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _gated_activation_quantize_streamed,
-                    sizes,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(warps),
-                offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 3)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _gated_activation_quantize_partial0,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _gated_activation_quantize_partial0,
-                    sizes,
-                    BLOCK_N=chunk,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(warps),
-                offsets={"gate": at[0], "up": at[1], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, thread=16, splits=splits)
-        launches += [
-            Launch(
-                _gated_activation_quantize_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * max(tiles.cdiv(N, block.size), 1),),
-                arguments=tiles.arguments(
-                    _gated_activation_quantize_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"gate": at[0], "up": at[1], "q": at[2], "scale": at[3], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "gated_activation_quantize",
-        gate.device,
-        tensors=("gate", "up"),
-        outputs={"q": q, "scale": scale},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_GATED_ACTIVATION_QUANTIZE = Plans(
+    extents="lead N T", settings="activation",
+    strides={"gate": "lead1 lead0 N", "up": "lead1 lead0 N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
+    vec="N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 q_stride_lead1 q_stride_lead0",
+    steps=(Step("q scale", (
+        Rows(_gated_activation_quantize_rows, rows="lead1 lead0", tile="N"),
+        Resident(
+            _gated_activation_quantize_resident, rows="lead1 lead0", tile="N", bytes="gate", inputs=2, compact=True,
+            words_per_byte=0.5, narrow=True,
+        ),
+        RowLoop(_gated_activation_quantize_streamed, rows="lead1 lead0", loop="N", inputs=2, words=3),
+        SplitRows(
+            (Partial(
+                _gated_activation_quantize_partial0, rows="lead1 lead0", loop="N",
+                sums={"partial0": "lead1 lead0"},
+                words=3,
+            ),),
+            Elementwise(
+                _gated_activation_quantize_finish, rows="lead1 lead0", block="N", narrow=True, splits=True,
+                at_least_one="block",
+            ),
+        ),
+    )),),
+)
 
 _OP_GATED_ACTIVATION_QUANTIZE = Op(
     "gated_activation_quantize(Tensor gate, Tensor up, str activation) -> (Tensor, Tensor)",
     tensors=2,
     extents=_extents_gated_activation_quantize,
     outputs=_outputs_gated_activation_quantize,
-    plan=_plan_gated_activation_quantize,
+    plans=_PLANS_GATED_ACTIVATION_QUANTIZE,
 )

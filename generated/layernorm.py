@@ -2,11 +2,11 @@
 # sha256 of the spec: b672dfe8f8775fa0e6bfa5290cf0fffc34cc0e15553bdd2025e2c79a07ac8499
 """LayerNorm over the last dimension: (x - mean) / sqrt(variance + eps) * weight + bias.
 
-Plans of `layernorm`, the first that fits, and the bytes each moves; the least is x + weight + bias + y:
-  rows      several rows (...) per program, N in registers           the least
-  resident  one program per ..., N in registers                      the least
-  streamed  one program per ..., N in a loop                         the least + 2 x
-  split     each ... over several programs, combined in fixed order  the least + 2 x
+Plans of `layernorm`, the first that fits, with what each launches and moves; the least is x + weight + bias + y:
+  rows        N is short                    rows                        the least
+  resident    registers hold N              resident                    the least
+  row_loop    many rows, or none very long  streamed                    the least + 2 x
+  split_rows  else                          partial0, partial1, finish  the least + 2 x
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -17,7 +17,21 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, real, squeeze, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Elementwise,
+    Op,
+    Partial,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    real,
+    squeeze,
+)
 
 __all__ = ["layernorm"]
 
@@ -317,159 +331,23 @@ def _outputs_layernorm(lead, N, T, W):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_layernorm(x, weight, bias):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_layernorm(x, weight, bias)
-    (y,) = _outputs_layernorm(*extents)
-    weight, bias = squeeze(weight, 1), squeeze(bias, 1)
-    rows = collapse(lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
-    (x_lead1, x_lead0), (y_lead1, y_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_N": x.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "bias_stride_N": 0 if bias is None else bias.stride(0),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-    }
-    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "y_stride_lead1", "y_stride_lead0")
-    index = tiles.index_type(x, weight, bias, y)
-    scratch = {}
-    launches = []
-    if tiles.padded(N) <= tiles.SHORT_ROW:
-        # several rows (...) per program, N in registers
-        row = tiles.padded(N)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _layernorm_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _layernorm_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    ROWS=lanes,
-                    PREFETCH=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, False, 1 + 0.5 * x.element_size()):
-        # one program per ..., N in registers
-        launches += [
-            Launch(
-                _layernorm_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _layernorm_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    PREFETCH=tiles.is_few(lead0 * lead1),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.prefers_loop(lead0 * lead1, N):
-        # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 3, 1, 3)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _layernorm_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _layernorm_streamed,
-                    sizes,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 2)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _layernorm_partial0,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _layernorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        partial1 = lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _layernorm_partial1,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _layernorm_partial1, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, splits=splits)
-        launches += [
-            Launch(
-                _layernorm_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _layernorm_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"x": at[0], "y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "layernorm",
-        x.device,
-        tensors=("x", "weight", "bias"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_LAYERNORM = Plans(
+    extents="lead N T W", scalars="eps",
+    strides={"x": "lead1 lead0 N", "weight": "N", "bias": "N", "y": "lead1 lead0 N"},
+    vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    steps=(Step("y", (
+        Rows(_layernorm_rows, rows="lead1 lead0", tile="N"),
+        Resident(_layernorm_resident, rows="lead1 lead0", tile="N", bytes="x", words=1, words_per_byte=0.5),
+        RowLoop(_layernorm_streamed, rows="lead1 lead0", loop="N", sweeps=3, words=3),
+        SplitRows(
+            (
+                Partial(_layernorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),
+                Partial(_layernorm_partial1, rows="lead1 lead0", loop="N", sums={"partial1": "lead1 lead0"}, words=2),
+            ),
+            Elementwise(_layernorm_finish, rows="lead1 lead0", block="N", splits=True),
+        ),
+    )),),
+)
 
 _OP_LAYERNORM = Op(
     "layernorm(Tensor x, Tensor weight, Tensor? bias, float eps) -> Tensor",
@@ -477,5 +355,5 @@ _OP_LAYERNORM = Op(
     scalars=1,
     extents=_extents_layernorm,
     outputs=_outputs_layernorm,
-    plan=_plan_layernorm,
+    plans=_PLANS_LAYERNORM,
 )

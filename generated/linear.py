@@ -9,19 +9,19 @@ With products in the vendor's library, without bias, one after another:
 
 With contractions of what is stored, one after another:
   contract  y from x, weight, bias, the first that fits:
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    split_k  ... are few, and tiles as well  dealt, combined  the least
+    swap_ab  ... are few                     swapped          the least
+    tma      else                            persistent       the least
 
 With products in the vendor's library, one after another:
   library   x by weight to product
   kernel    y from product, bias
 
-Other plans of `linear`, the first that fits, and the bytes each moves; the least is x + weight + bias + y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least
-  product   one program per tile of ... by N, K in a loop               the least
+Other plans of `linear`, the first that fits, with what each launches and moves; the least is x + weight + bias + y:
+  gemv        one row, registers hold K  resident          the least
+  gemv_loop   one row                    streamed          the least
+  gemv_split  one row, very long         partial0, finish  the least
+  gemm        else                       product           the least
 
 `linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
 
@@ -33,57 +33,58 @@ With products in the vendor's library, without bias, one after another:
 
 With contractions of what is stored, one after another:
   contract  y from x, weight_ready, bias, the first that fits:
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    split_k  ... are few, and tiles as well  dealt__ready, combined__ready  the least
+    swap_ab  ... are few                     swapped__ready                 the least
+    tma      else                            persistent__ready              the least
 
 With products in the vendor's library, one after another:
   library   x by weight_ready to product
   kernel    y from product, bias
 
-Other plans of `linear_mixed`, the first that fits, and the bytes each moves; the least is x + weight + bias + y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least
-  product   one program per tile of ... by N, K in a loop               the least
+Other plans of `linear_mixed`, the first that fits, with what each launches and moves; the least is x + weight +
+bias + y:
+  gemv        one row, registers hold K  resident                  the least
+  gemv_loop   one row                    streamed                  the least
+  gemv_split  one row, very long         partial0, _linear_finish  the least
+  gemm        else                       product                   the least
 
 activation(x @ weight.T + bias).
 
 With contractions of what is stored, one after another:
   contract  y from x, weight, bias, the first that fits:
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    split_k  ... are few, and tiles as well  _linear_dealt, combined  the least
+    swap_ab  ... are few                     swapped                  the least
+    tma      else                            persistent               the least
 
 With products in the vendor's library, one after another:
   library   x by weight to product
   kernel    y from product, bias
 
-Other plans of `linear_activation`, the first that fits, and the bytes each moves; the least is x + weight + bias +
-y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least
-  product   one program per tile of ... by N, K in a loop               the least
+Other plans of `linear_activation`, the first that fits, with what each launches and moves; the least is x + weight
++ bias + y:
+  gemv        one row, registers hold K  resident                  the least
+  gemv_loop   one row                    streamed                  the least
+  gemv_split  one row, very long         _linear_partial0, finish  the least
+  gemm        else                       product                   the least
 
 residual + x @ weight.T + bias.
 
 With contractions of what is stored, one after another:
   contract  y from x, weight, bias, residual, the first that fits:
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    split_k  ... are few, and tiles as well  _linear_dealt, combined  the least
+    swap_ab  ... are few                     swapped                  the least
+    tma      else                            persistent               the least
 
 With products in the vendor's library, one after another:
   library   x by weight to product
   kernel    y from product, bias, residual
 
-Other plans of `linear_residual`, the first that fits, and the bytes each moves; the least is x + weight + bias +
-residual + y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least
-  product   one program per tile of ... by N, K in a loop               the least
+Other plans of `linear_residual`, the first that fits, with what each launches and moves; the least is x + weight +
+bias + residual + y:
+  gemv        one row, registers hold K  resident                  the least
+  gemv_loop   one row                    streamed                  the least
+  gemv_split  one row, very long         _linear_partial0, finish  the least
+  gemm        else                       product                   the least
 """
 
 from __future__ import annotations
@@ -95,26 +96,25 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
-    Contraction,
-    Launch,
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Library,
     Op,
-    Plan,
+    Partial,
+    Partition,
+    Plans,
     Prepare,
-    Ways,
-    box,
-    collapse,
-    contiguous,
+    Resident,
+    RowLoop,
+    SplitRows,
+    Step,
+    TensorMap,
+    Tuned,
+    Workspace,
     device,
-    dots,
-    matmul,
-    moves_boxes,
-    outruns,
-    overlaps,
-    runs,
-    shaped,
     squeeze,
-    takes,
-    tiles,
 )
 
 __all__ = ["linear", "linear_activation", "linear_mixed", "linear_residual"]
@@ -267,17 +267,17 @@ def _linear_product(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -291,7 +291,7 @@ def _linear_product(
             weight = tl.load(
                 weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
             )
-            product = tl.dot(x, weight, product, input_precision="ieee")
+            product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -314,17 +314,17 @@ def _linear_dealt(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -337,7 +337,7 @@ def _linear_dealt(
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
+        product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(
         partial0_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
@@ -398,17 +398,17 @@ def _linear_swapped(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -422,7 +422,7 @@ def _linear_swapped(
             )
             mask_i1_k = i1_mask[None, :] & k_mask[:, None]
             x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            product = tl.dot(weight, x, product, input_precision="ieee")
+            product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -443,26 +443,26 @@ def _linear_persistent(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight = weight_box.load([block * 2 * BLOCK_N, start])
-            both = tl.dot(x, weight.T, both, input_precision="ieee")
+            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            weight = weight_box.load([tile_n * 2 * BLOCK_N, start])
+            both = tl.dot(x, weight.T, both, input_precision="ieee", max_num_imprecise_acc=1)
         left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         for half in tl.static_range(2):
             product = left if half == 0 else right
-            column = 2 * block + half
+            column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
@@ -471,7 +471,7 @@ def _linear_persistent(
                 bias = tl.full([BLOCK_N], 0.0, tl.float32)
             y = product + bias[None, :]
             y_box.store(
-                [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
+                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
 
@@ -567,345 +567,58 @@ def _outputs_linear(lead, K, N, T):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_linear(x, weight, bias):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T = extents = _extents_linear(x, weight, bias)
-    (y,) = _outputs_linear(*extents)
-    weight, bias = squeeze(weight, 2), squeeze(bias, 1)
-    rows = collapse(
-        lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)], contiguous((*lead, N))[: len(lead)]
-    )
-    (x_lead1, x_lead0), (y_lead1, y_lead0), (product_lead1, product_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "K": K,
-        "lead1": lead1,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "weight_stride_K": weight.stride(1),
-        "bias_stride_N": 0 if bias is None else bias.stride(0),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "product_stride_lead1": product_lead1,
-        "product_stride_lead0": product_lead0,
-        "product_stride_N": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "weight_stride_N",
-        "N",
-        "y_stride_lead0",
-        "product_stride_lead1",
-        "product_stride_lead0",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, weight, bias, y)
-    scratch = {}
-    overlap = overlaps(x.device)
-    launches = []
-    if bias is None:
-        products = (
-            matmul(
-                "x",
-                "weight",
-                "y",
-                rows=((lead1, x_lead1, y_lead1), (lead0, x_lead0, y_lead0)),
-                columns=((N, weight.stride(0), 1),),
-                inner=((K, x.stride(-1), weight.stride(1)),),
+_PLANS_LINEAR = Plans(
+    extents="lead K N T",
+    strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
+        "y_stride_lead1"
+    ),
+    workspace={"product": Workspace("lead N", torch.float32)},
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T bias", outputs="y",
+        spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
+    ),
+    partitions=(
+        Partition((Library("x", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
+        Partition((Step("y", (
+            Gemm(
+                _linear_dealt, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+                sums={"partial0": "lead1 lead0 N"},
+                combine=Elementwise(_linear_combined, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
-        )
-    else:
-        products = (
-            matmul(
-                "x",
-                "weight",
-                "product",
-                rows=((lead1, x_lead1, product_lead1), (lead0, x_lead0, product_lead0)),
-                columns=((N, weight.stride(0), 1),),
-                inner=((K, x.stride(-1), weight.stride(1)),),
+            Gemm(
+                _linear_swapped, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
             ),
-        )
-    boxes = (
-        box(("x",), x.element_size(), (lead0, x_lead0), (lead1, x_lead1), (K, x.stride(-1))),
-        box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, halves=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    boxed = fits
-    library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_LINEAR.best(
-        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
-    )
-    if bias is None and takes(
-        way, not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True), "library"
-    ):
-        # x by weight in the library
-        launches += [products[0].at({"x": at[0], "y": at[1]}) for at in rows.offsets]
-    elif takes(
-        way,
-        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored
-        if takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1
-            ).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
-            splits = tile.splits
-            partial0 = N * lead0 * lead1 * splits
-            scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _linear_dealt,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _linear_dealt,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "partial0": walk * partial0},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _linear_combined,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _linear_combined,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"y": at[1], "partial0": walk * partial0},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
-            launches += [
-                Launch(
-                    _linear_swapped,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _linear_swapped,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "y": at[1]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _linear_persistent,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _linear_persistent,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "x_box": boxes[0].cut(1, run.side, run.step),
-                        "weight_box": boxes[1].cut(2 * run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
-        # x by weight in the library
-        scratch["product"] = Buffer((*lead, N), torch.float32)
-        index = tiles.index_type(x, weight, bias, y, *scratch.values())
-        launches += [products[0].at({"x": at[0], "product": at[2]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _linear_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _linear_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "product": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1, K, x.element_size(), 1, False, 0.5 * x.element_size()
+            GemmTma(
+                _linear_persistent, m="lead1", n="N", k="K",
+                maps={
+                    "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
+                    "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
+                    "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                },
+                batches="lead0", halves=2,
+            ),
+        )),)),
+        Partition(
+            (
+                Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_linear_blocked__after, rows="lead1 lead0", block="N"),)),
+            ),
+            holds="product",
         ),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _linear_resident,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _linear_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-        # one program per ..., N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 1, 3)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _linear_streamed,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _linear_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-        # each ..., N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 3)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _linear_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _linear_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _linear_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _linear_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    else:
-        # one program per tile of ... by N, K in a loop
-        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
-        launches += [
-            Launch(
-                _linear_product,
-                grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _linear_product,
-                    sizes,
-                    BLOCK_LEAD1=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tile.options,
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    return Plan(
-        "linear",
-        x.device,
-        tensors=("x", "weight", "bias"),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
-
-_WAYS_LINEAR = Ways(
-    "linear",
-    __file__,
-    spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
-    case=("K", "N", "T", "bias"),
-    plans=("library", "dealt", "swapped", "persistent", "resident", "streamed", "split", "product"),
+    ),
+    steps=(Step("y", (
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+            _linear_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_streamed, rows="lead1 lead0 N", loop="K", words=3)),
+        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+            (Partial(_linear_partial0, rows="lead1 lead0 N", loop="K", sums={"partial0": "lead1 lead0 N"}, words=3),),
+            Elementwise(_linear_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        )),
+        Gemm(_linear_product, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
+    )),),
 )
 
 _OP_LINEAR = Op(
@@ -913,7 +626,7 @@ _OP_LINEAR = Op(
     tensors=3,
     extents=_extents_linear,
     outputs=_outputs_linear,
-    plan=_plan_linear,
+    plans=_PLANS_LINEAR,
     overloads=lambda: (_OP_LINEAR_MIXED,),
 )
 
@@ -1029,17 +742,17 @@ def _linear_mixed_product(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -1054,7 +767,7 @@ def _linear_mixed_product(
                 weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
             ).to(tl.float32)
             value = weight.to(x_ptr.dtype.element_ty)
-            product = tl.dot(x, value, product, input_precision="ieee")
+            product = tl.dot(x, value, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -1077,17 +790,17 @@ def _linear_mixed_dealt__ready(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -1102,7 +815,7 @@ def _linear_mixed_dealt__ready(
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight_ready, x, product, input_precision="ieee")
+        product = tl.dot(weight_ready, x, product, input_precision="ieee", max_num_imprecise_acc=1)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(
         partial0__ready_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
@@ -1163,17 +876,17 @@ def _linear_mixed_swapped__ready(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -1189,7 +902,7 @@ def _linear_mixed_swapped__ready(
             )
             mask_i1_k = i1_mask[None, :] & k_mask[:, None]
             x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            product = tl.dot(weight_ready, x, product, input_precision="ieee")
+            product = tl.dot(weight_ready, x, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -1210,26 +923,26 @@ def _linear_mixed_persistent__ready(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight_ready = weight_ready_box.load([block * 2 * BLOCK_N, start])
-            both = tl.dot(x, weight_ready.T, both, input_precision="ieee")
+            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            weight_ready = weight_ready_box.load([tile_n * 2 * BLOCK_N, start])
+            both = tl.dot(x, weight_ready.T, both, input_precision="ieee", max_num_imprecise_acc=1)
         left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         for half in tl.static_range(2):
             product = left if half == 0 else right
-            column = 2 * block + half
+            column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
@@ -1238,7 +951,7 @@ def _linear_mixed_persistent__ready(
                 bias = tl.full([BLOCK_N], 0.0, tl.float32)
             y = product + bias[None, :]
             y_box.store(
-                [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
+                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
 
@@ -1312,357 +1025,73 @@ def _outputs_linear_mixed(lead, K, N, T, W):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_linear_mixed(x, weight, bias):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T, W = extents = _extents_linear_mixed(x, weight, bias)
-    (y,) = _outputs_linear_mixed(*extents)
-    weight, bias = squeeze(weight, 2), squeeze(bias, 1)
-    rows = collapse(
-        lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)], contiguous((*lead, N))[: len(lead)]
-    )
-    (x_lead1, x_lead0), (y_lead1, y_lead0), (product_lead1, product_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "K": K,
-        "lead1": lead1,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "weight_stride_K": weight.stride(1),
-        "bias_stride_N": 0 if bias is None else bias.stride(0),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "product_stride_lead1": product_lead1,
-        "product_stride_lead0": product_lead0,
-        "product_stride_N": 1,
-        "weight_ready_stride_N": K,
-        "weight_ready_stride_K": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "weight_stride_N",
-        "N",
-        "y_stride_lead0",
-        "product_stride_lead1",
-        "product_stride_lead0",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, weight, bias, y)
-    scratch = {}
-    prepared = None
-    overlap = overlaps(x.device)
-    launches = []
-    if bias is None:
-        products = (
-            matmul(
-                "x",
-                "weight_ready",
-                "y",
-                rows=((lead1, x_lead1, y_lead1), (lead0, x_lead0, y_lead0)),
-                columns=((N, K, 1),),
-                inner=((K, x.stride(-1), 1),),
-            ),
-        )
-    else:
-        products = (
-            matmul(
-                "x",
-                "weight_ready",
-                "product",
-                rows=((lead1, x_lead1, product_lead1), (lead0, x_lead0, product_lead0)),
-                columns=((N, K, 1),),
-                inner=((K, x.stride(-1), 1),),
-            ),
-        )
-    boxes = (
-        box(("x",), x.element_size(), (lead0, x_lead0), (lead1, x_lead1), (K, x.stride(-1))),
-        box(("weight_ready",), T.itemsize, (N, K), (K, 1)),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, halves=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x)
-    boxed = fits
-    library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_LINEAR_MIXED.best(
-        x.device, rows.count, (K, N, T, W, bias is not None), library=None not in products, persistent=fits
-    )
-    if bias is None and takes(
-        way, not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True), "library"
-    ):
-        # x by weight_ready in the library
-        prepared = _PREPARE_LINEAR_MIXED.like(weight, T=T)
-        launches += [products[0].at({"x": at[0], "y": at[1]}) for at in rows.offsets]
-    elif takes(
-        way,
-        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored
-        prepared = _PREPARE_LINEAR_MIXED.like(weight, T=T)
-        index = tiles.index_type(x, weight, bias, y, Buffer((N, K), T))
-        if takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0, N, lead1, K, max(x.element_size(), T.itemsize), 1
-            ).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), T.itemsize), 1)
-            splits = tile.splits
-            partial0__ready = N * lead0 * lead1 * splits
-            scratch["partial0__ready"] = Buffer((partial0__ready * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _linear_mixed_dealt__ready,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _linear_mixed_dealt__ready,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "partial0__ready": walk * partial0__ready},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _linear_mixed_combined__ready,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _linear_mixed_combined__ready,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"y": at[1], "partial0__ready": walk * partial0__ready},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), T.itemsize), 1)
-            launches += [
-                Launch(
-                    _linear_mixed_swapped__ready,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _linear_mixed_swapped__ready,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "y": at[1]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _linear_mixed_persistent__ready,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _linear_mixed_persistent__ready,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "x_box": boxes[0].cut(1, run.side, run.step),
-                        "weight_ready_box": boxes[1].cut(2 * run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
-        # x by weight_ready in the library
-        scratch["product"] = Buffer((*lead, N), torch.float32)
-        prepared = _PREPARE_LINEAR_MIXED.like(weight, T=T)
-        index = tiles.index_type(x, weight, bias, y, *scratch.values(), Buffer((N, K), T))
-        launches += [products[0].at({"x": at[0], "product": at[2]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _linear_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _linear_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
+_PLANS_LINEAR_MIXED = Plans(
+    extents="lead K N T W",
+    strides={
+        "x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N",
+        "weight_ready": "N K",
+    },
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
+        "y_stride_lead1"
+    ),
+    rounded=(_linear_mixed_resident, _linear_mixed_streamed, _linear_mixed_partial0, _linear_mixed_product),
+    workspace={"product": Workspace("lead N", torch.float32), "weight_ready": Workspace("N K", "T")},
+    prepare=_PREPARE_LINEAR_MIXED, told="T",
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T W bias", outputs="y",
+        spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
+    ),
+    partitions=(
+        Partition((Library("x", "weight_ready", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
+        Partition((Step("y", (
+            Gemm(
+                _linear_mixed_dealt__ready, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1",
+                again="lead0",
+                sums={"partial0__ready": "lead1 lead0 N"},
+                combine=Elementwise(
+                    _linear_mixed_combined__ready, rows="lead1 lead0", block="N", parts=True, splits=True,
                 ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "product": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1, K, x.element_size(), 1, False, 0.5 * x.element_size()
+            ),
+            Gemm(
+                _linear_mixed_swapped__ready, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1",
+                again="lead0",
+            ),
+            GemmTma(
+                _linear_mixed_persistent__ready, m="lead1", n="N", k="K",
+                maps={
+                    "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
+                    "weight_ready_box": TensorMap(("weight_ready",), "N K", bytes="T", halves=True),
+                    "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                },
+                batches="lead0", halves=2,
+            ),
+        )),)),
+        Partition(
+            (
+                Library("x", "weight_ready", "product", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_linear_blocked__after, rows="lead1 lead0", block="N"),)),
+            ),
+            holds="product",
         ),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _linear_mixed_resident,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _linear_mixed_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-        # one program per ..., N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 1, 3)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _linear_mixed_streamed,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _linear_mixed_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-        # each ..., N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 3)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _linear_mixed_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _linear_mixed_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _linear_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _linear_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    else:
-        # one program per tile of ... by N, K in a loop
-        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, x.element_size(), 1)
-        launches += [
-            Launch(
-                _linear_mixed_product,
-                grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _linear_mixed_product,
-                    sizes,
-                    BLOCK_LEAD1=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tile.options,
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    return Plan(
-        "linear_mixed",
-        x.device,
-        tensors=("x", "weight", "bias"),
-        outputs={"y": y},
-        scratch=scratch,
-        prepared=prepared,
-        launches=launches,
-    )
-
-
-_WAYS_LINEAR_MIXED = Ways(
-    "linear_mixed",
-    __file__,
-    spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
-    case=("K", "N", "T", "W", "bias"),
-    plans=("library", "dealt", "swapped", "persistent", "resident", "streamed", "split", "product"),
+    ),
+    steps=(Step("y", (
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+            _linear_mixed_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
+            _linear_mixed_streamed, rows="lead1 lead0 N", loop="K", words=3,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+            (Partial(
+                _linear_mixed_partial0, rows="lead1 lead0 N", loop="K",
+                sums={"partial0": "lead1 lead0 N"},
+                words=3,
+            ),),
+            Elementwise(_linear_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        )),
+        Gemm(_linear_mixed_product, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
+    )),),
 )
 
 _OP_LINEAR_MIXED = Op(
@@ -1670,7 +1099,7 @@ _OP_LINEAR_MIXED = Op(
     tensors=3,
     extents=_extents_linear_mixed,
     outputs=_outputs_linear_mixed,
-    plan=_plan_linear_mixed,
+    plans=_PLANS_LINEAR_MIXED,
 )
 
 
@@ -1820,17 +1249,17 @@ def _linear_activation_product(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -1844,7 +1273,7 @@ def _linear_activation_product(
             weight = tl.load(
                 weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
             )
-            product = tl.dot(x, weight, product, input_precision="ieee")
+            product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -1926,17 +1355,17 @@ def _linear_activation_swapped(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -1950,7 +1379,7 @@ def _linear_activation_swapped(
             )
             mask_i1_k = i1_mask[None, :] & k_mask[:, None]
             x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            product = tl.dot(weight, x, product, input_precision="ieee")
+            product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -1980,26 +1409,26 @@ def _linear_activation_persistent(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight = weight_box.load([block * 2 * BLOCK_N, start])
-            both = tl.dot(x, weight.T, both, input_precision="ieee")
+            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            weight = weight_box.load([tile_n * 2 * BLOCK_N, start])
+            both = tl.dot(x, weight.T, both, input_precision="ieee", max_num_imprecise_acc=1)
         left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         for half in tl.static_range(2):
             product = left if half == 0 else right
-            column = 2 * block + half
+            column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
@@ -2017,7 +1446,7 @@ def _linear_activation_persistent(
             else:
                 y = device.maximum(add_value, 0.0)
             y_box.store(
-                [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
+                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
 
@@ -2140,341 +1569,62 @@ def _outputs_linear_activation(lead, K, N, T):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_linear_activation(x, weight, bias, activation):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T = extents = _extents_linear_activation(x, weight, bias, activation)
-    (y,) = _outputs_linear_activation(*extents)
-    weight, bias = squeeze(weight, 2), squeeze(bias, 1)
-    rows = collapse(
-        lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)], contiguous((*lead, N))[: len(lead)]
-    )
-    (x_lead1, x_lead0), (y_lead1, y_lead0), (product_lead1, product_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "K": K,
-        "lead1": lead1,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "weight_stride_K": weight.stride(1),
-        "bias_stride_N": 0 if bias is None else bias.stride(0),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "product_stride_lead1": product_lead1,
-        "product_stride_lead0": product_lead0,
-        "product_stride_N": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "weight_stride_N",
-        "N",
-        "y_stride_lead0",
-        "product_stride_lead1",
-        "product_stride_lead0",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, weight, bias, y)
-    scratch = {}
-    overlap = overlaps(x.device)
-    launches = []
-    products = (
-        matmul(
-            "x",
-            "weight",
-            "product",
-            rows=((lead1, x_lead1, product_lead1), (lead0, x_lead0, product_lead0)),
-            columns=((N, weight.stride(0), 1),),
-            inner=((K, x.stride(-1), weight.stride(1)),),
+_PLANS_LINEAR_ACTIVATION = Plans(
+    extents="lead K N T", settings="activation",
+    strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
+        "y_stride_lead1"
+    ),
+    workspace={"product": Workspace("lead N", torch.float32)},
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T bias", outputs="y",
+        spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
+    ),
+    partitions=(
+        Partition((Step("y", (
+            Gemm(
+                _linear_dealt, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+                sums={"partial0": "lead1 lead0 N"},
+                combine=Elementwise(
+                    _linear_activation_combined, rows="lead1 lead0", block="N", parts=True, splits=True,
+                ),
+            ),
+            Gemm(
+                _linear_activation_swapped, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                again="lead0",
+            ),
+            GemmTma(
+                _linear_activation_persistent, m="lead1", n="N", k="K",
+                maps={
+                    "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
+                    "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
+                    "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                },
+                batches="lead0", halves=2,
+            ),
+        )),)),
+        Partition(
+            (
+                Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_linear_activation_blocked__after, rows="lead1 lead0", block="N"),)),
+            ),
+            holds="product",
         ),
-    )
-    boxes = (
-        box(("x",), x.element_size(), (lead0, x_lead0), (lead1, x_lead1), (K, x.stride(-1))),
-        box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, halves=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    boxed = fits
-    library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_LINEAR_ACTIVATION.best(
-        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
-    )
-    if takes(
-        way,
-        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored
-        if takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1
-            ).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
-            splits = tile.splits
-            partial0 = N * lead0 * lead1 * splits
-            scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _linear_dealt,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _linear_dealt,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "partial0": walk * partial0},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _linear_activation_combined,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _linear_activation_combined,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"y": at[1], "partial0": walk * partial0},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
-            launches += [
-                Launch(
-                    _linear_activation_swapped,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _linear_activation_swapped,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "y": at[1]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _linear_activation_persistent,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _linear_activation_persistent,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "x_box": boxes[0].cut(1, run.side, run.step),
-                        "weight_box": boxes[1].cut(2 * run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
-        # x by weight in the library
-        scratch["product"] = Buffer((*lead, N), torch.float32)
-        index = tiles.index_type(x, weight, bias, y, *scratch.values())
-        launches += [products[0].at({"x": at[0], "product": at[2]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _linear_activation_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _linear_activation_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "product": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1, K, x.element_size(), 1, False, 0.5 * x.element_size()
-        ),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _linear_activation_resident,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _linear_activation_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-        # one program per ..., N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 1, 3)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _linear_activation_streamed,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _linear_activation_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-        # each ..., N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 3)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _linear_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _linear_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _linear_activation_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _linear_activation_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    else:
-        # one program per tile of ... by N, K in a loop
-        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
-        launches += [
-            Launch(
-                _linear_activation_product,
-                grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _linear_activation_product,
-                    sizes,
-                    BLOCK_LEAD1=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tile.options,
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    return Plan(
-        "linear_activation",
-        x.device,
-        tensors=("x", "weight", "bias"),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
-
-_WAYS_LINEAR_ACTIVATION = Ways(
-    "linear_activation",
-    __file__,
-    spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
-    case=("K", "N", "T", "bias"),
-    plans=("dealt", "swapped", "persistent", "library", "resident", "streamed", "split", "product"),
+    ),
+    steps=(Step("y", (
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+            _linear_activation_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
+            _linear_activation_streamed, rows="lead1 lead0 N", loop="K", words=3,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+            (Partial(_linear_partial0, rows="lead1 lead0 N", loop="K", sums={"partial0": "lead1 lead0 N"}, words=3),),
+            Elementwise(_linear_activation_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        )),
+        Gemm(_linear_activation_product, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
+    )),),
 )
 
 _OP_LINEAR_ACTIVATION = Op(
@@ -2482,7 +1632,7 @@ _OP_LINEAR_ACTIVATION = Op(
     tensors=3,
     extents=_extents_linear_activation,
     outputs=_outputs_linear_activation,
-    plan=_plan_linear_activation,
+    plans=_PLANS_LINEAR_ACTIVATION,
 )
 
 
@@ -2613,17 +1763,17 @@ def _linear_residual_product(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -2637,7 +1787,7 @@ def _linear_residual_product(
             weight = tl.load(
                 weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
             )
-            product = tl.dot(x, weight, product, input_precision="ieee")
+            product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -2709,17 +1859,17 @@ def _linear_residual_swapped(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -2733,7 +1883,7 @@ def _linear_residual_swapped(
             )
             mask_i1_k = i1_mask[None, :] & k_mask[:, None]
             x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            product = tl.dot(weight, x, product, input_precision="ieee")
+            product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -2758,28 +1908,28 @@ def _linear_residual_persistent(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
-        i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
+        i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
         i1_mask = i1 < lead1
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight = weight_box.load([block * 2 * BLOCK_N, start])
-            both = tl.dot(x, weight.T, both, input_precision="ieee")
+            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            weight = weight_box.load([tile_n * 2 * BLOCK_N, start])
+            both = tl.dot(x, weight.T, both, input_precision="ieee", max_num_imprecise_acc=1)
         left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         for half in tl.static_range(2):
             product = left if half == 0 else right
-            column = 2 * block + half
+            column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
@@ -2795,7 +1945,7 @@ def _linear_residual_persistent(
             ).to(tl.float32)
             y = product + bias[None, :] + residual
             y_box.store(
-                [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
+                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
 
@@ -2904,339 +2054,63 @@ def _outputs_linear_residual(lead, K, N, T):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_linear_residual(x, weight, residual, bias):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T = extents = _extents_linear_residual(x, weight, residual, bias)
-    (y,) = _outputs_linear_residual(*extents)
-    weight, bias = squeeze(weight, 2), squeeze(bias, 1)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        residual.stride()[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-    )
-    (
-        (x_lead1, x_lead0), (residual_lead1, residual_lead0), (y_lead1, y_lead0), (product_lead1, product_lead0)
-    ) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "K": K,
-        "lead1": lead1,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "weight_stride_K": weight.stride(1),
-        "residual_stride_lead1": residual_lead1,
-        "residual_stride_lead0": residual_lead0,
-        "residual_stride_N": residual.stride(-1),
-        "bias_stride_N": 0 if bias is None else bias.stride(0),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "product_stride_lead1": product_lead1,
-        "product_stride_lead0": product_lead0,
-        "product_stride_N": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "weight_stride_N",
-        "N",
-        "residual_stride_lead0",
-        "y_stride_lead0",
-        "product_stride_lead1",
-        "product_stride_lead0",
-        "residual_stride_lead1",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, weight, residual, bias, y)
-    scratch = {}
-    overlap = overlaps(x.device)
-    launches = []
-    products = (
-        matmul(
-            "x",
-            "weight",
-            "product",
-            rows=((lead1, x_lead1, product_lead1), (lead0, x_lead0, product_lead0)),
-            columns=((N, weight.stride(0), 1),),
-            inner=((K, x.stride(-1), weight.stride(1)),),
+_PLANS_LINEAR_RESIDUAL = Plans(
+    extents="lead K N T",
+    strides={
+        "x": "lead1 lead0 K", "weight": "N K", "residual": "lead1 lead0 N", "bias": "N", "y": "lead1 lead0 N",
+        "product": "lead1 lead0 N",
+    },
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 weight_stride_N N residual_stride_lead0 y_stride_lead0 product_stride_lead1 "
+        "product_stride_lead0 residual_stride_lead1 y_stride_lead1"
+    ),
+    workspace={"product": Workspace("lead N", torch.float32)},
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T bias", outputs="y",
+        spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
+    ),
+    partitions=(
+        Partition((Step("y", (
+            Gemm(
+                _linear_dealt, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+                sums={"partial0": "lead1 lead0 N"},
+                combine=Elementwise(_linear_residual_combined, rows="lead1 lead0", block="N", parts=True, splits=True),
+            ),
+            Gemm(
+                _linear_residual_swapped, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                again="lead0",
+            ),
+            GemmTma(
+                _linear_residual_persistent, m="lead1", n="N", k="K",
+                maps={
+                    "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
+                    "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
+                    "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                },
+                batches="lead0", halves=2,
+            ),
+        )),)),
+        Partition(
+            (
+                Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_linear_residual_blocked__after, rows="lead1 lead0", block="N"),)),
+            ),
+            holds="product",
         ),
-    )
-    boxes = (
-        box(("x",), x.element_size(), (lead0, x_lead0), (lead1, x_lead1), (K, x.stride(-1))),
-        box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, halves=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    boxed = fits
-    library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_LINEAR_RESIDUAL.best(
-        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
-    )
-    if takes(
-        way,
-        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored
-        if takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1
-            ).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
-            splits = tile.splits
-            partial0 = N * lead0 * lead1 * splits
-            scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _linear_dealt,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _linear_dealt,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "partial0": walk * partial0},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _linear_residual_combined,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _linear_residual_combined,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"residual": at[1], "y": at[2], "partial0": walk * partial0},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
-            launches += [
-                Launch(
-                    _linear_residual_swapped,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _linear_residual_swapped,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "residual": at[1], "y": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _linear_residual_persistent,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _linear_residual_persistent,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "x_box": boxes[0].cut(1, run.side, run.step),
-                        "weight_box": boxes[1].cut(2 * run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
-        # x by weight in the library
-        scratch["product"] = Buffer((*lead, N), torch.float32)
-        index = tiles.index_type(x, weight, residual, bias, y, *scratch.values())
-        launches += [products[0].at({"x": at[0], "product": at[3]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _linear_residual_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _linear_residual_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"residual": at[1], "y": at[2], "product": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1, K, x.element_size(), 2, False, 0.5 * x.element_size()
-        ),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _linear_residual_resident,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _linear_residual_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 2),
-                offsets={"x": at[0], "residual": at[1], "y": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-        # one program per ..., N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 2, 3)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _linear_residual_streamed,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _linear_residual_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "residual": at[1], "y": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-        # each ..., N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 3)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _linear_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _linear_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _linear_residual_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _linear_residual_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"residual": at[1], "y": at[2], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    else:
-        # one program per tile of ... by N, K in a loop
-        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, max(x.element_size(), weight.element_size()), 1)
-        launches += [
-            Launch(
-                _linear_residual_product,
-                grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _linear_residual_product,
-                    sizes,
-                    BLOCK_LEAD1=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tile.options,
-                offsets={"x": at[0], "residual": at[1], "y": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    return Plan(
-        "linear_residual",
-        x.device,
-        tensors=("x", "weight", "residual", "bias"),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
-
-_WAYS_LINEAR_RESIDUAL = Ways(
-    "linear_residual",
-    __file__,
-    spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
-    case=("K", "N", "T", "bias"),
-    plans=("dealt", "swapped", "persistent", "library", "resident", "streamed", "split", "product"),
+    ),
+    steps=(Step("y", (
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+            _linear_residual_resident, rows="lead1 lead0 N", tile="K", bytes="x", inputs=2, words_per_byte=0.5,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
+            _linear_residual_streamed, rows="lead1 lead0 N", loop="K", inputs=2, words=3,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+            (Partial(_linear_partial0, rows="lead1 lead0 N", loop="K", sums={"partial0": "lead1 lead0 N"}, words=3),),
+            Elementwise(_linear_residual_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        )),
+        Gemm(_linear_residual_product, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
+    )),),
 )
 
 _OP_LINEAR_RESIDUAL = Op(
@@ -3244,5 +2118,5 @@ _OP_LINEAR_RESIDUAL = Op(
     tensors=4,
     extents=_extents_linear_residual,
     outputs=_outputs_linear_residual,
-    plan=_plan_linear_residual,
+    plans=_PLANS_LINEAR_RESIDUAL,
 )

@@ -6,24 +6,24 @@ The sum is rounded to T before it is normalised, so that y is the norm of what i
 
 With contractions of what is stored, one after another:
   contract  total from x, weight, bias, residual, the first that fits:
-    resident   one program per ..., N, K in registers                                the least
-    streamed   one program per ..., N, K in a loop                                   the least
-    split      each ..., N over several programs, combined in fixed order            the least
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    gemv        one row, registers hold K       resident__step0                 the least
+    gemv_loop   one row                         streamed__step0                 the least
+    gemv_split  one row, very long              partial0__step0, finish__step0  the least
+    split_k     ... are few, and tiles as well  dealt__step0, combined__step0   the least
+    swap_ab     ... are few                     swapped__step0                  the least
+    tma         else                            persistent__step0               the least
   kernel    y from total, gain
 
 With products in the vendor's library, one after another:
   library   x by weight to product
   kernel    total and y from product, bias, residual, gain
 
-Other plans of `linear_add_rmsnorm`, the first that fits, and the bytes each moves; the least is x + weight + bias +
-residual + gain + total + y:
-  rows      several rows (...) per program, N, K in registers        the least
-  resident  one program per ..., N, K in registers                   the least
-  streamed  one program per ..., N in a loop                         the least + weight + bias + residual
-  split     each ... over several programs, combined in fixed order  the least + bias + residual
+Other plans of `linear_add_rmsnorm`, the first that fits, with what each launches and moves; the least is x + weight
++ bias + residual + gain + total + y:
+  rows        N, K is short                 rows                        the least
+  resident    registers hold N, K           resident                    the least
+  row_loop    many rows, or none very long  streamed                    the least + weight + bias + residual
+  split_rows  else                          partial0, partial1, finish  the least + bias + residual
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -37,26 +37,26 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
-    Contraction,
-    Launch,
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Library,
     Op,
-    Plan,
-    Ways,
-    box,
-    collapse,
-    contiguous,
+    Partial,
+    Partition,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    TensorMap,
+    Tuned,
+    Workspace,
     device,
-    dots,
-    matmul,
-    moves_boxes,
-    outruns,
-    overlaps,
     real,
-    runs,
-    shaped,
     squeeze,
-    takes,
-    tiles,
 )
 
 __all__ = ["linear_add_rmsnorm"]
@@ -517,17 +517,17 @@ def _linear_add_rmsnorm_dealt__step0(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -540,7 +540,7 @@ def _linear_add_rmsnorm_dealt__step0(
         )
         mask_i1_k = i1_mask[None, :] & k_mask[:, None]
         x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee")
+        product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(
         partial0__step0_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
@@ -606,17 +606,17 @@ def _linear_add_rmsnorm_swapped__step0(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -630,7 +630,7 @@ def _linear_add_rmsnorm_swapped__step0(
             )
             mask_i1_k = i1_mask[None, :] & k_mask[:, None]
             x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            product = tl.dot(weight, x, product, input_precision="ieee")
+            product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -655,28 +655,28 @@ def _linear_add_rmsnorm_persistent__step0(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
-        i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
+        i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
         i1_mask = i1 < lead1
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight = weight_box.load([block * 2 * BLOCK_N, start])
-            both = tl.dot(x, weight.T, both, input_precision="ieee")
+            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            weight = weight_box.load([tile_n * 2 * BLOCK_N, start])
+            both = tl.dot(x, weight.T, both, input_precision="ieee", max_num_imprecise_acc=1)
         left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         for half in tl.static_range(2):
             product = left if half == 0 else right
-            column = 2 * block + half
+            column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
@@ -692,7 +692,7 @@ def _linear_add_rmsnorm_persistent__step0(
             ).to(tl.float32)
             total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
             total_box.store(
-                [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N], total.reshape(1, BLOCK_LEAD1, BLOCK_N)
+                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N], total.reshape(1, BLOCK_LEAD1, BLOCK_N)
             )
 
 
@@ -1179,703 +1179,133 @@ def _outputs_linear_add_rmsnorm(lead, K, N, T, W):
     return (Buffer((*lead, N), T), Buffer((*lead, N), T))
 
 
-def _plan_linear_add_rmsnorm(x, weight, residual, gain, bias):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T, _ = extents = _extents_linear_add_rmsnorm(x, weight, residual, gain, bias)
-    total, y = _outputs_linear_add_rmsnorm(*extents)
-    weight, gain, bias = squeeze(weight, 2), squeeze(gain, 1), squeeze(bias, 1)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        residual.stride()[: len(lead)],
-        contiguous(total.shape)[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-    )
-    (
-        (x_lead1, x_lead0),
-        (residual_lead1, residual_lead0),
-        (total_lead1, total_lead0),
-        (y_lead1, y_lead0),
-        (product_lead1, product_lead0),
-    ) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "K": K,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "weight_stride_K": weight.stride(1),
-        "residual_stride_lead1": residual_lead1,
-        "residual_stride_lead0": residual_lead0,
-        "residual_stride_N": residual.stride(-1),
-        "gain_stride_N": gain.stride(0),
-        "bias_stride_N": 0 if bias is None else bias.stride(0),
-        "total_stride_lead1": total_lead1,
-        "total_stride_lead0": total_lead0,
-        "total_stride_N": 1,
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "product_stride_lead1": product_lead1,
-        "product_stride_lead0": product_lead0,
-        "product_stride_N": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "weight_stride_N",
-        "N",
-        "residual_stride_lead0",
-        "total_stride_lead0",
-        "total_stride_lead1",
-        "y_stride_lead1",
-        "y_stride_lead0",
-        "product_stride_lead1",
-        "product_stride_lead0",
-        "residual_stride_lead1",
-    )
-    index = tiles.index_type(x, weight, residual, gain, bias, total, y)
-    scratch = {}
-    overlap = overlaps(x.device)
-    launches = []
-    products = (
-        matmul(
-            "x",
-            "weight",
-            "product",
-            rows=((lead1, x_lead1, product_lead1), (lead0, x_lead0, product_lead0)),
-            columns=((N, weight.stride(0), 1),),
-            inner=((K, x.stride(-1), weight.stride(1)),),
-        ),
-    )
-    boxes = (
-        box(("x",), x.element_size(), (lead0, x_lead0), (lead1, x_lead1), (K, x.stride(-1))),
-        box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
-        box(("total",), total.dtype.itemsize, (lead0, total_lead0), (lead1, total_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, halves=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, x, weight)
-    boxed = fits
-    library = dots.prefers_library(products)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_LINEAR_ADD_RMSNORM.best(
-        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
-    )
-    if takes(
-        way,
-        dots.is_vector(lead0 * lead1, K * N) or dots.takes_few(lead1, lead0) or boxed,
-        "resident",
-        "streamed",
-        "split",
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored
-        if takes(
-            way,
-            dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-                N * lead0 * lead1, K, x.element_size(), 2, False, 0.5 * x.element_size()
+_PLANS_LINEAR_ADD_RMSNORM = Plans(
+    extents="lead K N T W", scalars="eps",
+    strides={
+        "x": "lead1 lead0 K", "weight": "N K", "residual": "lead1 lead0 N", "gain": "N", "bias": "N",
+        "total": "lead1 lead0 N", "y": "lead1 lead0 N", "product": "lead1 lead0 N",
+    },
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 weight_stride_N N residual_stride_lead0 total_stride_lead0 "
+        "total_stride_lead1 y_stride_lead1 y_stride_lead0 product_stride_lead1 product_stride_lead0 "
+        "residual_stride_lead1"
+    ),
+    rounded=(
+        _linear_add_rmsnorm_rows, _linear_add_rmsnorm_resident, _linear_add_rmsnorm_streamed,
+        _linear_add_rmsnorm_partial1, _linear_add_rmsnorm_finish, _linear_add_rmsnorm_rows__after,
+        _linear_add_rmsnorm_resident__after, _linear_add_rmsnorm_streamed__after, _linear_add_rmsnorm_partial0__after,
+        _linear_add_rmsnorm_finish__after,
+    ),
+    workspace={"product": Workspace("lead N", torch.float32)},
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T bias", outputs="total y",
+        spec="f7104c079e3a4d1483b9b4eee352f11165bd954e94a648e5261940e8baa04c09",
+    ),
+    partitions=(
+        Partition((
+            Step("total", (
+                Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+                    _linear_add_rmsnorm_resident__step0, rows="lead1 lead0 N", tile="K", bytes="x", inputs=2,
+                    words_per_byte=0.5,
+                )),
+                Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
+                    _linear_add_rmsnorm_streamed__step0, rows="lead1 lead0 N", loop="K", inputs=2, words=3,
+                )),
+                Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+                    (Partial(
+                        _linear_add_rmsnorm_partial0__step0, rows="lead1 lead0 N", loop="K",
+                        sums={"partial0__step0": "lead1 lead0 N"},
+                        words=3,
+                    ),),
+                    Elementwise(
+                        _linear_add_rmsnorm_finish__step0, rows="lead1 lead0", block="N", parts=True, splits=True,
+                    ),
+                )),
+                Gemm(
+                    _linear_add_rmsnorm_dealt__step0, m="N", n="lead1", k="K", bytes="x weight", batches="lead0",
+                    few="lead1", again="lead0",
+                    sums={"partial0__step0": "lead1 lead0 N"},
+                    combine=Elementwise(
+                        _linear_add_rmsnorm_combined__step0, rows="lead1 lead0", block="N", parts=True, splits=True,
+                    ),
+                ),
+                Gemm(
+                    _linear_add_rmsnorm_swapped__step0, m="N", n="lead1", k="K", bytes="x weight", batches="lead0",
+                    few="lead1", again="lead0",
+                ),
+                GemmTma(
+                    _linear_add_rmsnorm_persistent__step0, m="lead1", n="N", k="K",
+                    maps={
+                        "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
+                        "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
+                        "total_box": TensorMap(("total",), "lead0 lead1 N", bytes="total"),
+                    },
+                    batches="lead0", halves=2,
+                ),
+            )),
+            Step("y", (
+                Rows(_linear_add_rmsnorm_rows__step1, rows="lead1 lead0", tile="N"),
+                Resident(
+                    _linear_add_rmsnorm_resident__step1, rows="lead1 lead0", tile="N", bytes="total", compact=True,
+                    words=1, words_per_byte=0.25,
+                ),
+                RowLoop(_linear_add_rmsnorm_streamed__step1, rows="lead1 lead0", loop="N", words=2),
+                SplitRows(
+                    (Partial(
+                        _linear_add_rmsnorm_partial0__step1, rows="lead1 lead0", loop="N",
+                        sums={"partial0__step1": "lead1 lead0"},
+                        words=2,
+                    ),),
+                    Elementwise(_linear_add_rmsnorm_finish__step1, rows="lead1 lead0", block="N", splits=True),
+                ),
+            )),
+        )),
+        Partition(
+            (
+                Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
+                Step("total y", (
+                    Rows(_linear_add_rmsnorm_rows__after, rows="lead1 lead0", tile="N"),
+                    Resident(
+                        _linear_add_rmsnorm_resident__after, rows="lead1 lead0", tile="N", inputs=2, words=1,
+                        words_per_byte=0.5,
+                    ),
+                    RowLoop(_linear_add_rmsnorm_streamed__after, rows="lead1 lead0", loop="N", inputs=2, words=4),
+                    SplitRows(
+                        (Partial(
+                            _linear_add_rmsnorm_partial0__after, rows="lead1 lead0", loop="N",
+                            sums={"partial0__after": "lead1 lead0"},
+                            words=4,
+                        ),),
+                        Elementwise(_linear_add_rmsnorm_finish__after, rows="lead1 lead0", block="N", splits=True),
+                    ),
+                )),
             ),
-            "resident",
-        ):
-            # one program per ..., N, K in registers
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_resident__step0,
-                    grid=(N * lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_resident__step0,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 2),
-                    offsets={"x": at[0], "residual": at[1], "total": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-            # one program per ..., N, K in a loop
-            chunk = tiles.chunk_size(K, 2, 2, 3)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_streamed__step0,
-                    grid=(N * lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_streamed__step0,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "residual": at[1], "total": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-            # each ..., N over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 3)
-            splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__step0 = N * lead0 * lead1 * splits
-            scratch["partial0__step0"] = Buffer((partial0__step0 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_partial0__step0,
-                    grid=(N * lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_partial0__step0,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__step0": walk * partial0__step0},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_finish__step0,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_finish__step0,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "partial0__step0": walk * partial0__step0},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1
-            ).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
-            splits = tile.splits
-            partial0__step0 = N * lead0 * lead1 * splits
-            scratch["partial0__step0"] = Buffer((partial0__step0 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_dealt__step0,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_dealt__step0,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "partial0__step0": walk * partial0__step0},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_combined__step0,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_combined__step0,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "partial0__step0": walk * partial0__step0},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(x.element_size(), weight.element_size()), 1)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_swapped__step0,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_swapped__step0,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"x": at[0], "residual": at[1], "total": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_persistent__step0,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_persistent__step0,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "x_box": boxes[0].cut(1, run.side, run.step),
-                        "weight_box": boxes[1].cut(2 * run.block, run.step),
-                        "total_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-        if tiles.padded(N) <= tiles.SHORT_ROW:
-            # several rows (...) per program, N in registers
-            row = tiles.padded(N)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_rows__step1,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_rows__step1,
-                        sizes,
-                        BLOCK_N=tiles.padded(N),
-                        EVEN_N=tiles.padded(N) == N,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"total": at[2], "y": at[3]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, N, total.dtype.itemsize, 1, True, 1 + 0.25 * total.dtype.itemsize):
-            # one program per ..., N in registers
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_resident__step1,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_resident__step1,
-                        sizes,
-                        BLOCK_N=tiles.padded(N),
-                        EVEN_N=tiles.padded(N) == N,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(N), total.dtype.itemsize, 1),
-                    offsets={"total": at[2], "y": at[3]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, N):
-            # one program per ..., N in a loop
-            chunk = tiles.chunk_size(N, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_streamed__step1,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_streamed__step1,
-                        sizes,
-                        BLOCK_N=chunk,
-                        FULL_STEPS=N // chunk,
-                        HAS_TAIL=N % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"total": at[2], "y": at[3]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(N, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__step1 = lead0 * lead1 * splits
-            scratch["partial0__step1"] = Buffer((partial0__step1 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_partial0__step1,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_partial0__step1,
-                        sizes,
-                        BLOCK_N=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"total": at[2], "partial0__step1": walk * partial0__step1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, splits=splits)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_finish__step1,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_finish__step1,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"total": at[2], "y": at[3], "partial0__step1": walk * partial0__step1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-    elif takes(way, dots.prefers_library(products), "library"):
-        # x by weight in the library
-        scratch["product"] = Buffer((*lead, N), torch.float32)
-        index = tiles.index_type(x, weight, residual, gain, bias, total, y, *scratch.values())
-        launches += [products[0].at({"x": at[0], "product": at[4]}) for at in rows.offsets]
-        if tiles.padded(N) <= tiles.SHORT_ROW:
-            # several rows (...) per program, N in registers
-            row = tiles.padded(N)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_rows__after,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_rows__after,
-                        sizes,
-                        BLOCK_N=tiles.padded(N),
-                        EVEN_N=tiles.padded(N) == N,
-                        ROWS=lanes,
-                        PREFETCH=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3], "product": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, N, 4, 2, False, 1 + 0.5 * 4):
-            # one program per ..., N in registers
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_resident__after,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_resident__after,
-                        sizes,
-                        BLOCK_N=tiles.padded(N),
-                        EVEN_N=tiles.padded(N) == N,
-                        PREFETCH=tiles.is_few(lead0 * lead1),
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(N), 4, 2),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3], "product": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, N):
-            # one program per ..., N in a loop
-            chunk = tiles.chunk_size(N, 2, 2, 4)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_streamed__after,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_streamed__after,
-                        sizes,
-                        BLOCK_N=chunk,
-                        FULL_STEPS=N // chunk,
-                        HAS_TAIL=N % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3], "product": at[4]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(N, 4)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__after = lead0 * lead1 * splits
-            scratch["partial0__after"] = Buffer((partial0__after * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_partial0__after,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_partial0__after,
-                        sizes,
-                        BLOCK_N=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={
-                        "x": at[0], "residual": at[1], "product": at[4], "partial0__after": walk * partial0__after
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, splits=splits)
-            launches += [
-                Launch(
-                    _linear_add_rmsnorm_finish__after,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _linear_add_rmsnorm_finish__after,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                    offsets={
-                        "x": at[0],
-                        "residual": at[1],
-                        "total": at[2],
-                        "y": at[3],
-                        "product": at[4],
-                        "partial0__after": walk * partial0__after,
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-    elif takes(way, tiles.padded(N) * tiles.padded(K) <= tiles.SHORT_ROW, "rows"):
-        # several rows (...) per program, N, K in registers
-        row = tiles.padded(N) * tiles.padded(K)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _linear_add_rmsnorm_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _linear_add_rmsnorm_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_N=tiles.padded(N) == N,
-                    EVEN_K=tiles.padded(K) == K,
-                    ROWS=lanes,
-                    PREFETCH=tiles.is_few(tiles.cdiv(lead0 * lead1, lanes)),
-                    VEC=width,
-                    INDEX=index,
+            holds="product",
+        ),
+    ),
+    steps=(Step("total y", (
+        Rows(_linear_add_rmsnorm_rows, rows="lead1 lead0", tile="N K"),
+        Resident(
+            _linear_add_rmsnorm_resident, rows="lead1 lead0", tile="N K", bytes="x", inputs=2, compact=True,
+            words_per_byte=0.25,
+        ),
+        RowLoop(_linear_add_rmsnorm_streamed, rows="lead1 lead0", loop="N", tile="K", inputs=2),
+        SplitRows(
+            (
+                Partial(
+                    _linear_add_rmsnorm_partial0, rows="lead1 lead0 N", loop="K",
+                    sums={"partial0": "lead1 lead0 N"},
+                    words=3,
                 ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        tiles.holds_row(lead0 * lead1, tiles.padded(K) * N, x.element_size(), 2, True, 0.25 * x.element_size()),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _linear_add_rmsnorm_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _linear_add_rmsnorm_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_N=tiles.padded(N) == N,
-                    EVEN_K=tiles.padded(K) == K,
-                    PREFETCH=tiles.is_few(lead0 * lead1),
-                    VEC=width,
-                    INDEX=index,
+                Partial(
+                    _linear_add_rmsnorm_partial1, rows="lead1 lead0", loop="N",
+                    sums={"partial1": "lead1 lead0"},
+                    words=3,
                 ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N) * tiles.padded(K), x.element_size(), 2),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way, tiles.prefers_loop(lead0 * lead1, tiles.padded(K) * N) and tiles.padded(K) <= tiles.CHUNK, "streamed"
-    ):
-        # one program per ..., N in a loop
-        chunk = min(tiles.padded(N), max(tiles.CHUNK // tiles.padded(K), 1))
-        warps = tiles.warps(chunk * tiles.padded(K), thread=8)
-        launches += [
-            Launch(
-                _linear_add_rmsnorm_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _linear_add_rmsnorm_streamed,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "total": at[2], "y": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 3)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _linear_add_rmsnorm_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _linear_add_rmsnorm_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        chunk = tiles.split_chunk(N, 3)
-        warps = tiles.warps(chunk, thread=8)
-        partial1 = lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _linear_add_rmsnorm_partial1,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _linear_add_rmsnorm_partial1, sizes, BLOCK_N=chunk, SPLITS=splits, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "residual": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _linear_add_rmsnorm_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _linear_add_rmsnorm_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={
-                    "x": at[0],
-                    "residual": at[1],
-                    "total": at[2],
-                    "y": at[3],
-                    "partial0": walk * partial0,
-                    "partial1": walk * partial1,
-                },
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "linear_add_rmsnorm",
-        x.device,
-        tensors=("x", "weight", "residual", "gain", "bias"),
-        scalars=("eps",),
-        outputs={"total": total, "y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
-
-_WAYS_LINEAR_ADD_RMSNORM = Ways(
-    "linear_add_rmsnorm",
-    __file__,
-    spec="f7104c079e3a4d1483b9b4eee352f11165bd954e94a648e5261940e8baa04c09",
-    case=("K", "N", "T", "bias"),
-    plans=("resident", "streamed", "split", "dealt", "swapped", "persistent", "library", "rows"),
+            ),
+            Elementwise(_linear_add_rmsnorm_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        ),
+    )),),
 )
 
 _OP_LINEAR_ADD_RMSNORM = Op(
@@ -1885,5 +1315,5 @@ _OP_LINEAR_ADD_RMSNORM = Op(
     scalars=1,
     extents=_extents_linear_add_rmsnorm,
     outputs=_outputs_linear_add_rmsnorm,
-    plan=_plan_linear_add_rmsnorm,
+    plans=_PLANS_LINEAR_ADD_RMSNORM,
 )

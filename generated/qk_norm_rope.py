@@ -2,21 +2,21 @@
 # sha256 of the spec: 0175501f2c4037789da3bb3a84521a44bfb951548fa51ba0ac615592f903da9a
 """RMSNorm of every head of q and k, then rotary embedding (pairs i, i + D/2) of both, as in Qwen3.
 
-Plans of `qk_norm_rope`, the first that fits, and the bytes each moves; the least is q + q_weight + position_ids +
-cos + sin + k + k_weight + q_rotated + k_rotated:
-  joint     one program per B, S, Hq, Hk, D/2 in registers  the least
+Plans of `qk_norm_rope`, the first that fits, with what each launches and moves; the least is q + q_weight +
+position_ids + cos + sin + k + k_weight + q_rotated + k_rotated:
+  tile  registers hold Hq, Hk, D/2  joint  the least
 
 Else each output apart, which moves position_ids + cos + sin once more.
 
-Plans for q_rotated, the first that fits, and the bytes each moves; the least is q + q_weight + position_ids + cos +
-sin + q_rotated:
-  rows      several rows (B, S, Hq) per program, D/2 in registers         the least
-  split     each B, S, Hq over several programs, combined in fixed order  the least + q
+Plans for q_rotated, the first that fits, with what each launches and moves; the least is q + q_weight +
+position_ids + cos + sin + q_rotated:
+  rows        D/2 is short  rows_q_rotated                        the least
+  split_rows  else          partial0_q_rotated, finish_q_rotated  the least + q
 
-Plans for k_rotated, the first that fits, and the bytes each moves; the least is position_ids + cos + sin + k +
-k_weight + k_rotated:
-  rows      several rows (B, S, Hk) per program, D/2 in registers         the least
-  split     each B, S, Hk over several programs, combined in fixed order  the least + k
+Plans for k_rotated, the first that fits, with what each launches and moves; the least is position_ids + cos + sin +
+k + k_weight + k_rotated:
+  rows        D/2 is short  rows_k_rotated                        the least
+  split_rows  else          partial0_k_rotated, finish_k_rotated  the least + k
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -27,7 +27,21 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, lengthen, real, repeat, squeeze, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Elementwise,
+    Op,
+    Partial,
+    Plans,
+    Rows,
+    SplitRows,
+    Step,
+    Tile,
+    lengthen,
+    real,
+    squeeze,
+)
 
 __all__ = ["qk_norm_rope"]
 
@@ -64,36 +78,25 @@ def _qk_norm_rope_joint(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row + d * cos_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + d * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c = tl.where(position_ids_mask, c, float("nan"))
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row + d * sin_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + d * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     c_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask, c_2, float("nan"))
     s_3 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
@@ -180,38 +183,31 @@ def _qk_norm_rope_rows_q_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     q_weight_2 = tl.load(q_weight_ptr + (d + D // 2) * q_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(
         q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, mul_value * c - mul_value_2 * s_2, mask=mask_row_d
     )
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(
         q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D,
         mul_value_2 * c_2 + mul_value * s_3,
@@ -292,13 +288,12 @@ def _qk_norm_rope_finish_q_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     q_2 = tl.load(
         q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
@@ -308,27 +303,21 @@ def _qk_norm_rope_finish_q_rotated(
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(
         q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, mul_value * c - mul_value_2 * s_2, mask=mask_row_d
     )
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(
         q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D,
         mul_value_2 * c_2 + mul_value * s_3,
@@ -371,38 +360,31 @@ def _qk_norm_rope_rows_k_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
     mul_value_2 = k_2 * rsqrt_value[:, None] * k_weight_2[None, :]
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(
         k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, mul_value * c - mul_value_2 * s_2, mask=mask_row_d
     )
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(
         k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D,
         mul_value_2 * c_2 + mul_value * s_3,
@@ -483,13 +465,12 @@ def _qk_norm_rope_finish_k_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     k_2 = tl.load(
         k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
@@ -499,27 +480,21 @@ def _qk_norm_rope_finish_k_rotated(
     mul_value_2 = k_2 * rsqrt_value[:, None] * k_weight_2[None, :]
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(
         k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, mul_value * c - mul_value_2 * s_2, mask=mask_row_d
     )
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(
         k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D,
         mul_value_2 * c_2 + mul_value * s_3,
@@ -663,217 +638,51 @@ def _outputs_qk_norm_rope(B, S, Hq, D, Hk, P, T, W, C, I):
     return (Buffer((B, S, Hq, D), T), Buffer((B, S, Hk, D), T))
 
 
-def _plan_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, P, *_ = extents = _extents_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids)
-    q_rotated, k_rotated = _outputs_qk_norm_rope(*extents)
-    q = squeeze(q, 4)
-    k = squeeze(k, 4)
-    q_weight = squeeze(q_weight, 1)
-    k_weight = squeeze(k_weight, 1)
-    cos = squeeze(cos, 2)
-    sin = squeeze(sin, 2)
-    position_ids = squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "S": S,
-        "Hq": Hq,
-        "Hk": Hk,
-        "D": D,
-        "P": P,
-        "B": B,
-        "q_stride_B": q.stride(0),
-        "q_stride_S": q.stride(1),
-        "q_stride_Hq": q.stride(2),
-        "q_stride_D": q.stride(3),
-        "k_stride_B": k.stride(0),
-        "k_stride_S": k.stride(1),
-        "k_stride_Hk": k.stride(2),
-        "k_stride_D": k.stride(3),
-        "q_weight_stride_D": q_weight.stride(0),
-        "k_weight_stride_D": k_weight.stride(0),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "q_rotated_stride_B": D * Hq * S,
-        "q_rotated_stride_S": D * Hq,
-        "q_rotated_stride_Hq": D,
-        "q_rotated_stride_D": 1,
-        "k_rotated_stride_B": D * Hk * S,
-        "k_rotated_stride_S": D * Hk,
-        "k_rotated_stride_Hk": D,
-        "k_rotated_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "q_stride_B",
-        "q_stride_S",
-        "cos_stride_P",
-        "sin_stride_P",
-        "k_stride_B",
-        "k_stride_S",
-        "q_rotated_stride_B",
-        "q_rotated_stride_S",
-        "k_rotated_stride_B",
-        "k_rotated_stride_S",
-        "q_stride_Hq",
-        "q_rotated_stride_Hq",
-        "k_stride_Hk",
-        "k_rotated_stride_Hk",
-    )
-    index = tiles.index_type(q, k, q_weight, k_weight, cos, sin, position_ids, q_rotated, k_rotated)
-    scratch = {}
-    launches = []
-    if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
-        )
-        launches.append(
-            Launch(
-                _qk_norm_rope_joint,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _qk_norm_rope_joint,
-                    sizes,
-                    BLOCK_HQ=tiles.padded(Hq),
-                    BLOCK_HK=tiles.padded(Hk),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_HQ=tiles.padded(Hq) == Hq,
-                    EVEN_HK=tiles.padded(Hk) == Hk,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    PREFETCH=tiles.is_few(B * S),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each output apart
-        if tiles.padded(D // 2) <= tiles.SHORT_ROW:
-            # several rows (B, S, Hq) per program, D/2 in registers
-            row = tiles.padded(D // 2)
-            lanes = tiles.lanes(B * Hq * S, row)
-            warps = tiles.warps(lanes * row)
-            launches.append(
-                Launch(
-                    _qk_norm_rope_rows_q_rotated,
-                    grid=(tiles.cdiv(B * Hq * S, lanes),),
-                    arguments=tiles.arguments(
-                        _qk_norm_rope_rows_q_rotated,
-                        sizes,
-                        BLOCK_D_2=tiles.padded(D // 2),
-                        EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                        ROWS=lanes,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-        else:
-            # each B, S, Hq over several programs, combined in fixed order
-            chunk = tiles.split_chunk(D // 2, 3)
-            splits = tiles.split_count(B * Hq * S, tiles.cdiv(D // 2, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0_q_rotated = B * Hq * S * splits
-            scratch["partial0_q_rotated"] = Buffer((partial0_q_rotated,), torch.float32)
-            launches.append(
-                Launch(
-                    _qk_norm_rope_partial0_q_rotated,
-                    grid=(B * Hq * S * splits,),
-                    arguments=tiles.arguments(
-                        _qk_norm_rope_partial0_q_rotated, sizes, BLOCK_D_2=chunk, SPLITS=splits, VEC=width, INDEX=index
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-            block = tiles.blocks(B * Hq * S, D // 2, splits=splits)
-            launches.append(
-                Launch(
-                    _qk_norm_rope_finish_q_rotated,
-                    grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                    arguments=tiles.arguments(
-                        _qk_norm_rope_finish_q_rotated,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_D_2=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                )
-            )
-        if tiles.padded(D // 2) <= tiles.SHORT_ROW:
-            # several rows (B, S, Hk) per program, D/2 in registers
-            row = tiles.padded(D // 2)
-            lanes = tiles.lanes(B * Hk * S, row)
-            warps = tiles.warps(lanes * row)
-            launches.append(
-                Launch(
-                    _qk_norm_rope_rows_k_rotated,
-                    grid=(tiles.cdiv(B * Hk * S, lanes),),
-                    arguments=tiles.arguments(
-                        _qk_norm_rope_rows_k_rotated,
-                        sizes,
-                        BLOCK_D_2=tiles.padded(D // 2),
-                        EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                        ROWS=lanes,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-        else:
-            # each B, S, Hk over several programs, combined in fixed order
-            chunk = tiles.split_chunk(D // 2, 3)
-            splits = tiles.split_count(B * Hk * S, tiles.cdiv(D // 2, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0_k_rotated = B * Hk * S * splits
-            scratch["partial0_k_rotated"] = Buffer((partial0_k_rotated,), torch.float32)
-            launches.append(
-                Launch(
-                    _qk_norm_rope_partial0_k_rotated,
-                    grid=(B * Hk * S * splits,),
-                    arguments=tiles.arguments(
-                        _qk_norm_rope_partial0_k_rotated, sizes, BLOCK_D_2=chunk, SPLITS=splits, VEC=width, INDEX=index
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-            block = tiles.blocks(B * Hk * S, D // 2, splits=splits)
-            launches.append(
-                Launch(
-                    _qk_norm_rope_finish_k_rotated,
-                    grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                    arguments=tiles.arguments(
-                        _qk_norm_rope_finish_k_rotated,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_D_2=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                )
-            )
-    return Plan(
-        "qk_norm_rope",
-        q.device,
-        tensors=("q", "k", "q_weight", "k_weight", "cos", "sin", "position_ids"),
-        scalars=("eps",),
-        outputs={"q_rotated": q_rotated, "k_rotated": k_rotated},
-        scratch=scratch,
-        launches=launches,
-    )
+def _sizes_qk_norm_rope(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_QK_NORM_ROPE = Plans(
+    extents="B S Hq D Hk P T W C I", scalars="eps",
+    strides={
+        "q": "B S Hq D", "k": "B S Hk D", "q_weight": "D", "k_weight": "D", "cos": "P D", "sin": "P D",
+        "position_ids": "B S", "q_rotated": "B S Hq D", "k_rotated": "B S Hk D",
+    },
+    sizes=_sizes_qk_norm_rope,
+    vec=(
+        "q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
+    ), repeats="position_ids",
+    steps=(Step(
+        "q_rotated k_rotated",
+        (Tile(_qk_norm_rope_joint, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+        apart=(
+            Step("q_rotated", (
+                Rows(_qk_norm_rope_rows_q_rotated, rows="B S Hq", tile="D/2"),
+                SplitRows(
+                    (Partial(
+                        _qk_norm_rope_partial0_q_rotated, rows="B S Hq", loop="D/2",
+                        sums={"partial0_q_rotated": "B S Hq"},
+                        words=3,
+                    ),),
+                    Elementwise(_qk_norm_rope_finish_q_rotated, rows="B S Hq", block="D/2", splits=True),
+                ),
+            )),
+            Step("k_rotated", (
+                Rows(_qk_norm_rope_rows_k_rotated, rows="B S Hk", tile="D/2"),
+                SplitRows(
+                    (Partial(
+                        _qk_norm_rope_partial0_k_rotated, rows="B S Hk", loop="D/2",
+                        sums={"partial0_k_rotated": "B S Hk"},
+                        words=3,
+                    ),),
+                    Elementwise(_qk_norm_rope_finish_k_rotated, rows="B S Hk", block="D/2", splits=True),
+                ),
+            )),
+        ),
+    ),),
+)
 
 _OP_QK_NORM_ROPE = Op(
     "qk_norm_rope(Tensor q, Tensor k, Tensor q_weight, Tensor k_weight, Tensor cos, Tensor sin, Tensor? position_ids, "
@@ -882,5 +691,5 @@ _OP_QK_NORM_ROPE = Op(
     scalars=1,
     extents=_extents_qk_norm_rope,
     outputs=_outputs_qk_norm_rope,
-    plan=_plan_qk_norm_rope,
+    plans=_PLANS_QK_NORM_ROPE,
 )

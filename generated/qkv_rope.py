@@ -9,23 +9,23 @@ With products in the vendor's library, one after another:
 
 Else each output apart, which moves x + gain + weight + bias + position_ids + cos + sin once more.
 
-Plans for q, the first that fits, and the bytes each moves; the least is x + gain + weight + bias + position_ids +
-cos + sin + q:
-  resident  one program per B, S, Hq, D/2, K in registers                         the least
-  streamed  one program per B, S, Hq, D/2, K in a loop                            the least
-  split     each B, S, Hq, D/2 over several programs, combined in fixed order     the least + x
-  dealt     several programs per tile of D/2 by a few S, combined in fixed order  the least
-  swapped   one program per tile of D/2 by a few S, K in a loop                   the least
-  product   one program per tile of S by D/2, K in a loop                         the least
+Plans for q, the first that fits, with what each launches and moves; the least is x + gain + weight + bias +
+position_ids + cos + sin + q:
+  gemv        one row, registers hold K     resident_q                        the least
+  gemv_loop   one row                       streamed_q                        the least
+  gemv_split  one row, very long            partial0_q, partial1_q, finish_q  the least + x
+  split_k     S are few, and tiles as well  dealt_q, combined_q               the least
+  swap_ab     S are few                     swapped_q                         the least
+  gemm        else                          product_q                         the least
 
-Plans for k and v, the first that fits, and the bytes each moves; the least is x + gain + position_ids + cos + sin +
-weight + bias + k + v:
-  resident  one program per B, S, Hk, D/2, K in registers                         the least
-  streamed  one program per B, S, Hk, D/2, K in a loop                            the least
-  split     each B, S, Hk, D/2 over several programs, combined in fixed order     the least + x
-  dealt     several programs per tile of D/2 by a few S, combined in fixed order  the least
-  swapped   one program per tile of D/2 by a few S, K in a loop                   the least
-  product   one program per tile of S by D/2, K in a loop                         the least
+Plans for k and v, the first that fits, with what each launches and moves; the least is x + gain + position_ids +
+cos + sin + weight + bias + k + v:
+  gemv        one row, registers hold K     resident_k_v                            the least
+  gemv_loop   one row                       streamed_k_v                            the least
+  gemv_split  one row, very long            partial0_k_v, partial1_k_v, finish_k_v  the least + x
+  split_k     S are few, and tiles as well  dealt_k_v, combined_k_v                 the least
+  swap_ab     S are few                     swapped_k_v                             the least
+  gemm        else                          product_k_v                             the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -39,21 +39,26 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
-    Launch,
+    Elementwise,
+    Gemm,
+    Gemv,
+    Library,
     Op,
-    Plan,
-    Ways,
+    Partial,
+    Partition,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    Tile,
+    Tuned,
+    Workspace,
     device,
-    dots,
-    matmul,
     lengthen,
-    overlaps,
     real,
-    repeat,
-    shaped,
     squeeze,
-    takes,
-    tiles,
 )
 
 __all__ = ["qkv_rope"]
@@ -92,9 +97,10 @@ def _qkv_rope_resident_q(
         position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P + d * cos_stride_D
-    c = tl.load(cos_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c = tl.load(cos_row, mask=position_ids_mask, other=0.0).to(tl.float32)
+    c = tl.where(position_ids_mask, c, float("nan"))
     weight_2 = tl.load(
         weight_row + tl.cast(D // 2, INDEX) * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
         mask=k_mask,
@@ -109,16 +115,12 @@ def _qkv_rope_resident_q(
     else:
         bias_2 = 0
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P + d * sin_stride_D
-    s_2 = tl.load(sin_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
-    c_2 = tl.load(
-        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D, mask=(position_ids >= 0) & (position_ids < P), other=0.0
-    ).to(tl.float32)
-    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
-    s_3 = tl.load(
-        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D, mask=(position_ids >= 0) & (position_ids < P), other=0.0
-    ).to(tl.float32)
-    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    s_2 = tl.load(sin_row, mask=position_ids_mask, other=0.0).to(tl.float32)
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
+    c_2 = tl.load(cos_row + tl.cast(D // 2, INDEX) * cos_stride_D, mask=position_ids_mask, other=0.0).to(tl.float32)
+    c_2 = tl.where(position_ids_mask, c_2, float("nan"))
+    s_3 = tl.load(sin_row + tl.cast(D // 2, INDEX) * sin_stride_D, mask=position_ids_mask, other=0.0).to(tl.float32)
+    s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     if PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     if not PREFETCH:
@@ -190,11 +192,10 @@ def _qkv_rope_streamed_q(
         position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P + d * cos_stride_D
-    c = tl.load(
-        cos_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c = tl.load(cos_row, mask=position_ids_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    c = tl.where(position_ids_mask, c, float("nan"))
     value_2 = (total_3 * where_value).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + (hq * D + d) * bias_stride_HqD_HkD_HkD
@@ -205,26 +206,18 @@ def _qkv_rope_streamed_q(
         bias_2 = 0
     projected_2 = value_2.to(tl.float32) + bias_2
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P + d * sin_stride_D
-    s_2 = tl.load(
-        sin_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    s_2 = tl.load(sin_row, mask=position_ids_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq + d * q_stride_D
     tl.store(q_row, projected * c - projected_2 * s_2)
     c_2 = tl.load(
-        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D,
-        mask=(position_ids >= 0) & (position_ids < P),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D, mask=position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask, c_2, float("nan"))
     s_3 = tl.load(
-        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D,
-        mask=(position_ids >= 0) & (position_ids < P),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D, mask=position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     tl.store(q_row + tl.cast(D // 2, INDEX) * q_stride_D, projected_2 * c_2 + projected * s_3)
 
 
@@ -364,13 +357,12 @@ def _qkv_rope_finish_q(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     total_parts_3 = tl.load(
         partial2_q_ptr
         + b[:, None, None] * (Hq * S * SPLITS * (D // 2))
@@ -396,25 +388,19 @@ def _qkv_rope_finish_q(
     projected_2 = value_2.to(tl.float32) + bias_2
     sin_row = sin_ptr + position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
     tl.store(q_row[:, None] + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
 
 
@@ -430,19 +416,19 @@ def _qkv_rope_dealt_q(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(D // 2, BLOCK_D_2)
-    blocks = tl.cdiv(S, BLOCK_S)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    row = (pid // SPLITS // (sides * blocks)).to(tl.int64)
+    tiles_m = tl.cdiv(D // 2, BLOCK_D_2)
+    tiles_n = tl.cdiv(S, BLOCK_S)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    row = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
     b = row // Hq
     hq = row % Hq
-    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d = tile_m.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s = tile_n.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
@@ -461,16 +447,16 @@ def _qkv_rope_dealt_q(
         ).to(tl.float32)
         gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
         mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
+        product = tl.dot(mul_value_stored, x, product, input_precision="ieee", max_num_imprecise_acc=1)
         weight_2 = tl.load(
             weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
             mask=mask_d_k,
             other=0.0,
         ).to(tl.float32)
         mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
+        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee", max_num_imprecise_acc=1)
     total = total_acc
-    tl.store(partial0_q_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hq == 0) & (side == 0))
+    tl.store(partial0_q_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hq == 0) & (tile_m == 0))
     mask_s_d = s_mask[None, :] & d_mask[:, None]
     tl.store(
         partial1_q_ptr
@@ -548,13 +534,12 @@ def _qkv_rope_combined_q(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     total_parts_3 = tl.load(
         partial2_q_ptr
         + b[:, None, None] * (Hq * S * (D // 2))
@@ -580,25 +565,19 @@ def _qkv_rope_combined_q(
     projected_2 = value_2.to(tl.float32) + bias_2
     sin_row = sin_ptr + position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_row = q_ptr + b * q_stride_B + s * q_stride_S + hq * q_stride_Hq
     tl.store(q_row[:, None] + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
 
 
@@ -614,19 +593,19 @@ def _qkv_rope_swapped_q(
 ):
     """One program per tile of D/2 by a few S, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(D // 2, BLOCK_D_2)
-    blocks = tl.cdiv(S, BLOCK_S)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    row = (pid // (sides * blocks)).to(tl.int64)
+    tiles_m = tl.cdiv(D // 2, BLOCK_D_2)
+    tiles_n = tl.cdiv(S, BLOCK_S)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    row = (pid // (tiles_m * tiles_n)).to(tl.int64)
     b = row // Hq
     hq = row % Hq
-    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d = tile_m.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s = tile_n.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
@@ -648,14 +627,14 @@ def _qkv_rope_swapped_q(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
+            product = tl.dot(mul_value_stored, x, product, input_precision="ieee", max_num_imprecise_acc=1)
             weight_2 = tl.load(
                 weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
                 mask=mask_d_k,
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
+            product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee", max_num_imprecise_acc=1)
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     value = (product * where_value[None, :]).to(x_ptr.dtype.element_ty)
@@ -670,12 +649,13 @@ def _qkv_rope_swapped_q(
         position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     c = tl.load(
         cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + d[:, None] * cos_stride_D,
-        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
+        mask=d_mask[:, None] & position_ids_mask[None, :],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], c, float("nan"))
+    c = tl.where(position_ids_mask[None, :], c, float("nan"))
     value_2 = (product_2 * where_value[None, :]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
@@ -685,10 +665,10 @@ def _qkv_rope_swapped_q(
     projected_2 = value_2.to(tl.float32) + bias_2[:, None]
     s_2 = tl.load(
         sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + d[:, None] * sin_stride_D,
-        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
+        mask=d_mask[:, None] & position_ids_mask[None, :],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[None, :], s_2, float("nan"))
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_s_d = s_mask[None, :] & d_mask[:, None]
     tl.store(
@@ -696,16 +676,16 @@ def _qkv_rope_swapped_q(
     )
     c_2 = tl.load(
         cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + (d[:, None] + D // 2) * cos_stride_D,
-        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
+        mask=d_mask[:, None] & position_ids_mask[None, :],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[None, :], c_2, float("nan"))
     s_3 = tl.load(
         sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + (d[:, None] + D // 2) * sin_stride_D,
-        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
+        mask=d_mask[:, None] & position_ids_mask[None, :],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[None, :], s_3, float("nan"))
     tl.store(
         q_row + s[None, :] * q_stride_S + (d[:, None] + D // 2) * q_stride_D,
         projected_2 * c_2 + projected * s_3,
@@ -725,19 +705,19 @@ def _qkv_rope_product_q(
 ):
     """One program per tile of S by D/2, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(S, BLOCK_S)
-    blocks = tl.cdiv(D // 2, BLOCK_D_2)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    row = (pid // (sides * blocks)).to(tl.int64)
+    tiles_m = tl.cdiv(S, BLOCK_S)
+    tiles_n = tl.cdiv(D // 2, BLOCK_D_2)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    row = (pid // (tiles_m * tiles_n)).to(tl.int64)
     b = row // Hq
     hq = row % Hq
-    s = side.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s = tile_m.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d = tile_n.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
@@ -759,14 +739,14 @@ def _qkv_rope_product_q(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
+            product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
             weight_2 = tl.load(
                 weight_row + (d[None, :] + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
                 mask=mask_d_k,
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_2 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee")
+            product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee", max_num_imprecise_acc=1)
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     value = (product * where_value[:, None]).to(x_ptr.dtype.element_ty)
@@ -781,12 +761,13 @@ def _qkv_rope_product_q(
         position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     c = tl.load(
         cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + d[None, :] * cos_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     value_2 = (product_2 * where_value[:, None]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
@@ -796,10 +777,10 @@ def _qkv_rope_product_q(
     projected_2 = value_2.to(tl.float32) + bias_2[None, :]
     s_2 = tl.load(
         sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + d[None, :] * sin_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_s_d = s_mask[:, None] & d_mask[None, :]
     tl.store(
@@ -807,16 +788,16 @@ def _qkv_rope_product_q(
     )
     c_2 = tl.load(
         cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + (d[None, :] + D // 2) * cos_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + (d[None, :] + D // 2) * sin_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(
         q_row + s[:, None] * q_stride_S + (d[None, :] + D // 2) * q_stride_D,
         projected_2 * c_2 + projected * s_3,
@@ -868,9 +849,10 @@ def _qkv_rope_resident_k_v(
         position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P + d * cos_stride_D
-    c = tl.load(cos_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c = tl.load(cos_row, mask=position_ids_mask, other=0.0).to(tl.float32)
+    c = tl.where(position_ids_mask, c, float("nan"))
     weight_2 = tl.load(
         weight_row + (tl.cast(D * Hq + D // 2, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
         mask=k_mask,
@@ -888,18 +870,14 @@ def _qkv_rope_resident_k_v(
         bias_2 = 0
     projected_2 = value_2.to(tl.float32) + bias_2
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P + d * sin_stride_D
-    s_2 = tl.load(sin_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    s_2 = tl.load(sin_row, mask=position_ids_mask, other=0.0).to(tl.float32)
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk + d * k_stride_D
     tl.store(k_row, projected * c - projected_2 * s_2)
-    c_2 = tl.load(
-        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D, mask=(position_ids >= 0) & (position_ids < P), other=0.0
-    ).to(tl.float32)
-    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
-    s_3 = tl.load(
-        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D, mask=(position_ids >= 0) & (position_ids < P), other=0.0
-    ).to(tl.float32)
-    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    c_2 = tl.load(cos_row + tl.cast(D // 2, INDEX) * cos_stride_D, mask=position_ids_mask, other=0.0).to(tl.float32)
+    c_2 = tl.where(position_ids_mask, c_2, float("nan"))
+    s_3 = tl.load(sin_row + tl.cast(D // 2, INDEX) * sin_stride_D, mask=position_ids_mask, other=0.0).to(tl.float32)
+    s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     tl.store(k_row + tl.cast(D // 2, INDEX) * k_stride_D, projected_2 * c_2 + projected * s_3)
     weight_3 = tl.load(
         weight_row + (tl.cast(D * Hk + D * Hq, INDEX)) * (weight_stride_HqD_HkD_HkD // VEC * VEC) + k * weight_stride_K,
@@ -1024,11 +1002,10 @@ def _qkv_rope_streamed_k_v(
         position_ids = tl.load(position_ids_row, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P + d * cos_stride_D
-    c = tl.load(
-        cos_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c = tl.load(cos_row, mask=position_ids_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    c = tl.where(position_ids_mask, c, float("nan"))
     value_2 = (total_3 * where_value).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + (hk * D + d) * bias_stride_HqD_HkD_HkD
@@ -1039,26 +1016,18 @@ def _qkv_rope_streamed_k_v(
         bias_2 = 0
     projected_2 = value_2.to(tl.float32) + bias_2
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P + d * sin_stride_D
-    s_2 = tl.load(
-        sin_row, mask=(position_ids >= 0) & (position_ids < P), other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    s_2 = tl.load(sin_row, mask=position_ids_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk + d * k_stride_D
     tl.store(k_row, projected * c - projected_2 * s_2)
     c_2 = tl.load(
-        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D,
-        mask=(position_ids >= 0) & (position_ids < P),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + tl.cast(D // 2, INDEX) * cos_stride_D, mask=position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask, c_2, float("nan"))
     s_3 = tl.load(
-        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D,
-        mask=(position_ids >= 0) & (position_ids < P),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + tl.cast(D // 2, INDEX) * sin_stride_D, mask=position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     tl.store(k_row + tl.cast(D // 2, INDEX) * k_stride_D, projected_2 * c_2 + projected * s_3)
     value_3 = (total_4 * where_value).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
@@ -1266,13 +1235,12 @@ def _qkv_rope_finish_k_v(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     total_parts_3 = tl.load(
         partial2_k_v_ptr
         + b[:, None, None] * (Hk * S * SPLITS * (D // 2))
@@ -1298,25 +1266,19 @@ def _qkv_rope_finish_k_v(
     projected_2 = value_2.to(tl.float32) + bias_2
     sin_row = sin_ptr + position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
     tl.store(k_row[:, None] + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
     total_parts_4 = tl.load(
         partial3_k_v_ptr
@@ -1382,19 +1344,19 @@ def _qkv_rope_dealt_k_v(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(D // 2, BLOCK_D_2)
-    blocks = tl.cdiv(S, BLOCK_S)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    row = (pid // SPLITS // (sides * blocks)).to(tl.int64)
+    tiles_m = tl.cdiv(D // 2, BLOCK_D_2)
+    tiles_n = tl.cdiv(S, BLOCK_S)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    row = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
     b = row // Hk
     hk = row % Hk
-    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d = tile_m.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s = tile_n.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
@@ -1419,21 +1381,21 @@ def _qkv_rope_dealt_k_v(
         ).to(tl.float32)
         gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
         mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
+        product = tl.dot(mul_value_stored, x, product, input_precision="ieee", max_num_imprecise_acc=1)
         weight_2 = tl.load(
             weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
             mask=mask_d_k,
             other=0.0,
         ).to(tl.float32)
         mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
+        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee", max_num_imprecise_acc=1)
         weight_3 = tl.load(
             weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
             mask=mask_d_k,
             other=0.0,
         ).to(tl.float32)
         mul_value_stored_3 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee")
+        product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee", max_num_imprecise_acc=1)
         weight_4 = tl.load(
             weight_row
             + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
@@ -1442,9 +1404,9 @@ def _qkv_rope_dealt_k_v(
             other=0.0,
         ).to(tl.float32)
         mul_value_stored_4 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee")
+        product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee", max_num_imprecise_acc=1)
     total = total_acc
-    tl.store(partial0_k_v_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hk == 0) & (side == 0))
+    tl.store(partial0_k_v_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hk == 0) & (tile_m == 0))
     mask_s_d = s_mask[None, :] & d_mask[:, None]
     tl.store(
         partial1_k_v_ptr
@@ -1543,13 +1505,12 @@ def _qkv_rope_combined_k_v(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * cos_stride_P
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     total_parts_3 = tl.load(
         partial2_k_v_ptr
         + b[:, None, None] * (Hk * S * (D // 2))
@@ -1575,25 +1536,19 @@ def _qkv_rope_combined_k_v(
     projected_2 = value_2.to(tl.float32) + bias_2
     sin_row = sin_ptr + position_ids.to(INDEX) * sin_stride_P
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_row = k_ptr + b * k_stride_B + s * k_stride_S + hk * k_stride_Hk
     tl.store(k_row[:, None] + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
     total_parts_4 = tl.load(
         partial3_k_v_ptr
@@ -1658,19 +1613,19 @@ def _qkv_rope_swapped_k_v(
 ):
     """One program per tile of D/2 by a few S, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(D // 2, BLOCK_D_2)
-    blocks = tl.cdiv(S, BLOCK_S)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    row = (pid // (sides * blocks)).to(tl.int64)
+    tiles_m = tl.cdiv(D // 2, BLOCK_D_2)
+    tiles_n = tl.cdiv(S, BLOCK_S)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    row = (pid // (tiles_m * tiles_n)).to(tl.int64)
     b = row // Hk
     hk = row % Hk
-    d = side.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d = tile_m.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
-    s = block.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s = tile_n.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
@@ -1696,21 +1651,21 @@ def _qkv_rope_swapped_k_v(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(mul_value_stored, x, product, input_precision="ieee")
+            product = tl.dot(mul_value_stored, x, product, input_precision="ieee", max_num_imprecise_acc=1)
             weight_2 = tl.load(
                 weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
                 mask=mask_d_k,
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee")
+            product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee", max_num_imprecise_acc=1)
             weight_3 = tl.load(
                 weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
                 mask=mask_d_k,
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_3 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee")
+            product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee", max_num_imprecise_acc=1)
             weight_4 = tl.load(
                 weight_row
                 + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
@@ -1719,7 +1674,7 @@ def _qkv_rope_swapped_k_v(
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_4 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee")
+            product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee", max_num_imprecise_acc=1)
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     value = (product * where_value[None, :]).to(x_ptr.dtype.element_ty)
@@ -1736,12 +1691,13 @@ def _qkv_rope_swapped_k_v(
         position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     c = tl.load(
         cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + d[:, None] * cos_stride_D,
-        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
+        mask=d_mask[:, None] & position_ids_mask[None, :],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], c, float("nan"))
+    c = tl.where(position_ids_mask[None, :], c, float("nan"))
     value_2 = (product_2 * where_value[None, :]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
@@ -1753,10 +1709,10 @@ def _qkv_rope_swapped_k_v(
     projected_2 = value_2.to(tl.float32) + bias_2[:, None]
     s_2 = tl.load(
         sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + d[:, None] * sin_stride_D,
-        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
+        mask=d_mask[:, None] & position_ids_mask[None, :],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[None, :], s_2, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_s_d = s_mask[None, :] & d_mask[:, None]
     tl.store(
@@ -1764,16 +1720,16 @@ def _qkv_rope_swapped_k_v(
     )
     c_2 = tl.load(
         cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + (d[:, None] + D // 2) * cos_stride_D,
-        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
+        mask=d_mask[:, None] & position_ids_mask[None, :],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[None, :], c_2, float("nan"))
     s_3 = tl.load(
         sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + (d[:, None] + D // 2) * sin_stride_D,
-        mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P))[None, :],
+        mask=d_mask[:, None] & position_ids_mask[None, :],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[None, :], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[None, :], s_3, float("nan"))
     tl.store(
         k_row + s[None, :] * k_stride_S + (d[:, None] + D // 2) * k_stride_D,
         projected_2 * c_2 + projected * s_3,
@@ -1814,19 +1770,19 @@ def _qkv_rope_product_k_v(
 ):
     """One program per tile of S by D/2, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(S, BLOCK_S)
-    blocks = tl.cdiv(D // 2, BLOCK_D_2)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    row = (pid // (sides * blocks)).to(tl.int64)
+    tiles_m = tl.cdiv(S, BLOCK_S)
+    tiles_n = tl.cdiv(D // 2, BLOCK_D_2)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    row = (pid // (tiles_m * tiles_n)).to(tl.int64)
     b = row // Hk
     hk = row % Hk
-    s = side.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s = tile_m.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d = tile_n.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
@@ -1852,21 +1808,21 @@ def _qkv_rope_product_k_v(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
+            product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
             weight_2 = tl.load(
                 weight_row + (d[None, :] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
                 mask=mask_d_k,
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_2 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee")
+            product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee", max_num_imprecise_acc=1)
             weight_3 = tl.load(
                 weight_row + (d[None, :] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
                 mask=mask_d_k,
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_3 = (weight_3 * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product_3 = tl.dot(x, mul_value_stored_3, product_3, input_precision="ieee")
+            product_3 = tl.dot(x, mul_value_stored_3, product_3, input_precision="ieee", max_num_imprecise_acc=1)
             weight_4 = tl.load(
                 weight_row
                 + (d[None, :] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
@@ -1875,7 +1831,7 @@ def _qkv_rope_product_k_v(
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_4 = (weight_4 * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product_4 = tl.dot(x, mul_value_stored_4, product_4, input_precision="ieee")
+            product_4 = tl.dot(x, mul_value_stored_4, product_4, input_precision="ieee", max_num_imprecise_acc=1)
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     value = (product * where_value[:, None]).to(x_ptr.dtype.element_ty)
@@ -1892,12 +1848,13 @@ def _qkv_rope_product_k_v(
         position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     c = tl.load(
         cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + d[None, :] * cos_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     value_2 = (product_2 * where_value[:, None]).to(x_ptr.dtype.element_ty)
     if bias_ptr is not None:
         bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
@@ -1909,10 +1866,10 @@ def _qkv_rope_product_k_v(
     projected_2 = value_2.to(tl.float32) + bias_2[None, :]
     s_2 = tl.load(
         sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + d[None, :] * sin_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_s_d = s_mask[:, None] & d_mask[None, :]
     tl.store(
@@ -1920,16 +1877,16 @@ def _qkv_rope_product_k_v(
     )
     c_2 = tl.load(
         cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + (d[None, :] + D // 2) * cos_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + (d[None, :] + D // 2) * sin_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(
         k_row + s[:, None] * k_stride_S + (d[None, :] + D // 2) * k_stride_D,
         projected_2 * c_2 + projected * s_3,
@@ -2142,14 +2099,12 @@ def _qkv_rope_joint__after(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row + d * cos_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + d * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c = tl.where(position_ids_mask, c, float("nan"))
     product_2 = tl.load(
         product_row + (hq[:, None] * D + d[None, :] + D // 2) * product_stride_HqD_HkD_HkD, mask=mask_hq_d, other=0.0
     ).to(tl.float32)
@@ -2162,12 +2117,9 @@ def _qkv_rope_joint__after(
     projected_2 = product_2 + bias_2
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row + d * sin_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + d * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
     tl.store(
         q_row + hq[:, None] * q_stride_Hq + d[None, :] * q_stride_D,
@@ -2175,19 +2127,13 @@ def _qkv_rope_joint__after(
         mask=mask_hq_d,
     )
     c_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask, c_2, float("nan"))
     s_3 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     tl.store(
         q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D,
         projected_2 * c_2[None, :] + projected * s_3[None, :],
@@ -2310,13 +2256,12 @@ def _qkv_rope_blocked__after_q(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     product_2 = tl.load(
         product_row[:, None] + (d[None, :] + D // 2) * product_stride_HqD_HkD_HkD,
         mask=mask_row_d,
@@ -2336,25 +2281,19 @@ def _qkv_rope_blocked__after_q(
     projected_2 = product_2 + bias_2
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     tl.store(q_row[:, None] + d[None, :] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
 
 
@@ -2402,13 +2341,12 @@ def _qkv_rope_blocked__after_k_v(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     product_2 = tl.load(
         product_row[:, None] + (d[None, :] + D * Hq + D // 2) * product_stride_HqD_HkD_HkD,
         mask=mask_row_d,
@@ -2428,25 +2366,19 @@ def _qkv_rope_blocked__after_k_v(
     projected_2 = product_2 + bias_2
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     tl.store(k_row[:, None] + d[None, :] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, projected_2 * c_2 + projected * s_3, mask=mask_row_d)
     product_3 = tl.load(
         product_row[:, None] + (d[None, :] + D * Hk + D * Hq) * product_stride_HqD_HkD_HkD,
@@ -2632,667 +2564,124 @@ def _outputs_qkv_rope(B, S, K, P, D, Hk, Hq, T, W, C, I):
     return (Buffer((B, S, Hq, D), T), Buffer((B, S, Hk, D), T), Buffer((B, S, Hk, D), T))
 
 
-def _plan_qkv_rope(x, gain, weight, cos, sin, position_ids, bias, num_kv_heads):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, K, P, D, Hk, Hq, T, _, C, I = extents = _extents_qkv_rope(
-        x, gain, weight, cos, sin, position_ids, bias, num_kv_heads
-    )
-    q, k, v = _outputs_qkv_rope(*extents)
-    x = squeeze(x, 3)
-    gain = squeeze(gain, 1)
-    weight = squeeze(weight, 2)
-    cos = squeeze(cos, 2)
-    sin = squeeze(sin, 2)
-    position_ids = squeeze(position_ids, 2)
-    bias = squeeze(bias, 1)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "D": D,
-        "Hq": Hq,
-        "S": S,
-        "K": K,
-        "P": P,
-        "B": B,
-        "Hk": Hk,
-        "x_stride_B": x.stride(0),
-        "x_stride_S": x.stride(1),
-        "x_stride_K": x.stride(2),
-        "gain_stride_K": gain.stride(0),
-        "weight_stride_HqD_HkD_HkD": weight.stride(0),
-        "weight_stride_K": weight.stride(1),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "bias_stride_HqD_HkD_HkD": 0 if bias is None else bias.stride(0),
-        "q_stride_B": D * Hq * S,
-        "q_stride_S": D * Hq,
-        "q_stride_Hq": D,
-        "q_stride_D": 1,
-        "k_stride_B": D * Hk * S,
-        "k_stride_S": D * Hk,
-        "k_stride_Hk": D,
-        "k_stride_D": 1,
-        "v_stride_B": D * Hk * S,
-        "v_stride_S": D * Hk,
-        "v_stride_Hk": D,
-        "v_stride_D": 1,
-        "operand_stride_B": K * S,
-        "operand_stride_S": K,
-        "operand_stride_K": 1,
-        "product_stride_B": (2 * D * Hk + D * Hq) * S,
-        "product_stride_S": 2 * D * Hk + D * Hq,
-        "product_stride_HqD_HkD_HkD": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_B",
-        "x_stride_S",
-        "weight_stride_HqD_HkD_HkD",
-        "cos_stride_P",
-        "sin_stride_P",
-        "q_stride_B",
-        "q_stride_Hq",
-        "k_stride_B",
-        "k_stride_Hk",
-        "v_stride_B",
-        "v_stride_Hk",
-        "operand_stride_B",
-        "operand_stride_S",
-        "product_stride_B",
-        "product_stride_S",
-        "q_stride_S",
-        "k_stride_S",
-        "v_stride_S",
-    )
-    index = tiles.index_type(x, gain, weight, cos, sin, position_ids, bias, q, k, v)
-    scratch = {}
-    overlap = overlaps(x.device)
-    launches = []
-    products = (
-        matmul(
-            "operand",
-            "weight",
-            "product",
-            rows=((B, K * S, (2 * D * Hk + D * Hq) * S), (S, K, 2 * D * Hk + D * Hq)),
-            columns=((2 * D * Hk + D * Hq, weight.stride(0), 1),),
-            inner=((K, 1, weight.stride(1)),),
+def _sizes_qkv_rope(D, Hk, Hq):
+    """What is computed of extents, by the keys of the table."""
+    return {"Hq*D+Hk*D+Hk*D": 2 * D * Hk + D * Hq, "D/2": D // 2}
+
+
+_PLANS_QKV_ROPE = Plans(
+    extents="B S K P D Hk Hq T W C I", scalars="eps", settings="num_kv_heads",
+    strides={
+        "x": "B S K", "gain": "K", "weight": "Hq*D+Hk*D+Hk*D K", "cos": "P D", "sin": "P D", "position_ids": "B S",
+        "bias": "Hq*D+Hk*D+Hk*D", "q": "B S Hq D", "k": "B S Hk D", "v": "B S Hk D", "operand": "B S K",
+        "product": "B S Hq*D+Hk*D+Hk*D",
+    },
+    sizes=_sizes_qkv_rope,
+    vec=(
+        "K x_stride_B x_stride_S weight_stride_HqD_HkD_HkD cos_stride_P sin_stride_P q_stride_B q_stride_Hq "
+        "k_stride_B k_stride_Hk v_stride_B v_stride_Hk operand_stride_B operand_stride_S product_stride_B "
+        "product_stride_S q_stride_S k_stride_S v_stride_S"
+    ), repeats="position_ids",
+    rounded=(
+        _qkv_rope_resident_q, _qkv_rope_streamed_q, _qkv_rope_finish_q, _qkv_rope_combined_q, _qkv_rope_swapped_q,
+        _qkv_rope_product_q, _qkv_rope_resident_k_v, _qkv_rope_streamed_k_v, _qkv_rope_finish_k_v,
+        _qkv_rope_combined_k_v, _qkv_rope_swapped_k_v, _qkv_rope_product_k_v,
+    ),
+    workspace={"operand": Workspace("B S K", "T"), "product": Workspace("B S Hq*D+Hk*D+Hk*D", "T")},
+    tuned=Tuned(
+        rows="B S", case="K D Hk Hq T C I position_ids bias", outputs="k q v",
+        spec="b597635e894f32fc1408e806b2770161ce1cc6d754f6691f89e9bec186ed3ea8",
+    ),
+    partitions=(Partition(
+        (
+            Step("operand", (
+                Rows(_qkv_rope_rows__before, rows="B S", tile="K"),
+                Resident(
+                    _qkv_rope_resident__before, rows="B S", tile="K", bytes="x", compact=True, words=1,
+                    words_per_byte=0.25,
+                ),
+                RowLoop(_qkv_rope_streamed__before, rows="B S", loop="K", words=2),
+                SplitRows(
+                    (Partial(
+                        _qkv_rope_partial0__before, rows="B S", loop="K",
+                        sums={"partial0__before": "B S"},
+                        words=2,
+                    ),),
+                    Elementwise(_qkv_rope_finish__before, rows="B S", block="K", splits=True),
+                ),
+            )),
+            Library("operand", "weight", "product", rows="B S", columns="Hq*D+Hk*D+Hk*D", inner="K"),
+            Step(
+                "q k v",
+                (Tile(_qkv_rope_joint__after, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+                apart=(
+                    Step("q", (Elementwise(_qkv_rope_blocked__after_q, rows="B S Hq", block="D/2"),)),
+                    Step("k v", (Elementwise(_qkv_rope_blocked__after_k_v, rows="B S Hk", block="D/2"),)),
+                ),
+            ),
         ),
-    )
-    way = _WAYS_QKV_ROPE.best(
-        x.device,
-        B * S,
-        (K, D, Hk, Hq, T, C, I, position_ids is not None, bias is not None),
-        library=None not in products,
-    )
-    if takes(way, dots.prefers_library(products, tiled=True, several=True), "library"):
-        # operand by weight in the library
-        scratch["operand"] = Buffer((B, S, K), T)
-        scratch["product"] = Buffer((B, S, 2 * D * Hk + D * Hq), T)
-        index = tiles.index_type(x, gain, weight, cos, sin, position_ids, bias, q, k, v, *scratch.values())
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (B, S) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(B * S, row)
-            warps = tiles.warps(lanes * row)
-            launches.append(
-                Launch(
-                    _qkv_rope_rows__before,
-                    grid=(tiles.cdiv(B * S, lanes),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
+        holds="operand product",
+    ),),
+    steps=(Step("q k v", apart=(
+        Step("q", (
+            Gemv(few="S B", matrix="Hq D/2 K", of=Resident(
+                _qkv_rope_resident_q, rows="B S Hq D/2", tile="K", bytes="x", inputs=4, words_per_byte=1,
+            )),
+            Gemv(few="S B", matrix="Hq D/2 K", of=RowLoop(
+                _qkv_rope_streamed_q, rows="B S Hq D/2", loop="K", inputs=4, words=7,
+            )),
+            Gemv(few="S B", matrix="Hq D/2 K", of=SplitRows(
+                (
+                    Partial(_qkv_rope_partial0_q, rows="B S", loop="K", sums={"partial0_q": "B S"}, words=2),
+                    Partial(
+                        _qkv_rope_partial1_q, rows="B S Hq D/2", loop="K",
+                        sums={"partial1_q": "B S Hq D/2", "partial2_q": "B S Hq D/2"},
+                        words=6,
                     ),
-                    options=tiles.ways(warps),
-                )
-            )
-        elif tiles.holds_row(B * S, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per B, S, K in registers
-            launches.append(
-                Launch(
-                    _qkv_rope_resident__before,
-                    grid=(B * S,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(B * S, tiles.padded(K), x.element_size(), 1),
-                )
-            )
-        elif tiles.prefers_loop(B * S, K):
-            # one program per B, S, K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches.append(
-                Launch(
-                    _qkv_rope_streamed__before,
-                    grid=(B * S,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-        else:
-            # each B, S over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(B * S, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = B * S * splits
-            scratch["partial0__before"] = Buffer((partial0__before,), torch.float32)
-            launches.append(
-                Launch(
-                    _qkv_rope_partial0__before,
-                    grid=(B * S * splits,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-            block = tiles.blocks(B * S, K, splits=splits)
-            launches.append(
-                Launch(
-                    _qkv_rope_finish__before,
-                    grid=(tiles.cdiv(B * S, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                )
-            )
-        launches.append(products[0])
-        if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-            # one program per B, S, Hq, Hk, D/2 in registers
-            warps = tiles.warps(
-                tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
-            )
-            launches.append(
-                Launch(
-                    _qkv_rope_joint__after,
-                    grid=(B * S,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_joint__after,
-                        sizes,
-                        BLOCK_HQ=tiles.padded(Hq),
-                        BLOCK_HK=tiles.padded(Hk),
-                        BLOCK_D_2=tiles.padded(D // 2),
-                        EVEN_HQ=tiles.padded(Hq) == Hq,
-                        EVEN_HK=tiles.padded(Hk) == Hk,
-                        EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-        else:
-            # each output apart
-            # blocks of B, S, Hq, D/2
-            block = tiles.blocks(B * Hq * S, D // 2)
-            launches.append(
-                Launch(
-                    _qkv_rope_blocked__after_q,
-                    grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_blocked__after_q,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_D_2=block.size,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                )
-            )
-            # blocks of B, S, Hk, D/2
-            block = tiles.blocks(B * Hk * S, D // 2)
-            launches.append(
-                Launch(
-                    _qkv_rope_blocked__after_k_v,
-                    grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_blocked__after_k_v,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_D_2=block.size,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                )
-            )
-    else:
-        # each output apart
-        if takes(
-            way,
-            dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.holds_row(
-                B * Hq * S * (D // 2), K, x.element_size(), 4, False, 1 * x.element_size()
+                ),
+                Elementwise(_qkv_rope_finish_q, rows="B S Hq", block="D/2", parts=True, splits=True),
+            )),
+            Gemm(
+                _qkv_rope_dealt_q, m="D/2", n="S", k="K", bytes="x", batches="B Hq", dots=2, few="S", again="B",
+                sums={"partial0_q": "B S", "partial1_q": "B S Hq D/2", "partial2_q": "B S Hq D/2"},
+                combine=Elementwise(_qkv_rope_combined_q, rows="B S Hq", block="D/2", parts=True, splits=True),
             ),
-            "resident",
-        ):
-            # one program per B, S, Hq, D/2, K in registers
-            launches.append(
-                Launch(
-                    _qkv_rope_resident_q,
-                    grid=(B * Hq * S * (D // 2),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_resident_q,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        PREFETCH=tiles.is_few(B * Hq * S * (D // 2)),
-                        VEC=width,
-                        INDEX=index,
+            Gemm(_qkv_rope_swapped_q, m="D/2", n="S", k="K", bytes="x", batches="B Hq", dots=2, few="S", again="B"),
+            Gemm(_qkv_rope_product_q, m="S", n="D/2", k="K", bytes="x", batches="B Hq", dots=2),
+        )),
+        Step("k v", (
+            Gemv(few="S B", matrix="Hk D/2 K", of=Resident(
+                _qkv_rope_resident_k_v, rows="B S Hk D/2", tile="K", bytes="x", inputs=4, words_per_byte=1.5,
+            )),
+            Gemv(few="S B", matrix="Hk D/2 K", of=RowLoop(
+                _qkv_rope_streamed_k_v, rows="B S Hk D/2", loop="K", inputs=4, words=11,
+            )),
+            Gemv(few="S B", matrix="Hk D/2 K", of=SplitRows(
+                (
+                    Partial(_qkv_rope_partial0_k_v, rows="B S", loop="K", sums={"partial0_k_v": "B S"}, words=2),
+                    Partial(
+                        _qkv_rope_partial1_k_v, rows="B S Hk D/2", loop="K",
+                        sums={
+                            "partial1_k_v": "B S Hk D/2", "partial2_k_v": "B S Hk D/2", "partial3_k_v": "B S Hk D/2",
+                            "partial4_k_v": "B S Hk D/2",
+                        },
+                        words=10,
                     ),
-                    options=tiles.row_options(B * Hq * S * (D // 2), tiles.padded(K), x.element_size(), 4),
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        elif takes(
-            way, dots.is_vector(B * S, Hq * K * (D // 2)) and tiles.prefers_loop(B * Hq * S * (D // 2), K), "streamed"
-        ):
-            # one program per B, S, Hq, D/2, K in a loop
-            chunk = tiles.chunk_size(K, 2, 4, 7)
-            warps = tiles.warps(chunk, thread=8)
-            launches.append(
-                Launch(
-                    _qkv_rope_streamed_q,
-                    grid=(B * Hq * S * (D // 2),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_streamed_q,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        elif takes(way, dots.is_vector(B * S, Hq * K * (D // 2)), "split"):
-            # each B, S, Hq, D/2 over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(B * S, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0_q = B * S * splits
-            scratch["partial0_q"] = Buffer((partial0_q,), torch.float32)
-            launches.append(
-                Launch(
-                    _qkv_rope_partial0_q,
-                    grid=(B * S * splits,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_partial0_q, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-            chunk = tiles.split_chunk(K, 6)
-            warps = tiles.warps(chunk, thread=8)
-            partial1_q = B * Hq * S * (D // 2) * splits
-            scratch["partial1_q"] = Buffer((partial1_q,), torch.float32)
-            partial2_q = B * Hq * S * (D // 2) * splits
-            scratch["partial2_q"] = Buffer((partial2_q,), torch.float32)
-            launches.append(
-                Launch(
-                    _qkv_rope_partial1_q,
-                    grid=(B * Hq * S * (D // 2) * splits,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_partial1_q, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-            block = tiles.blocks(B * Hq * S, D // 2, parts=splits, splits=splits)
-            launches.append(
-                Launch(
-                    _qkv_rope_finish_q,
-                    grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_finish_q, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, SPLITS=splits, INDEX=index
-                    ),
-                    options=tiles.ways(block.warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        elif takes(
-            way, dots.takes_few(S, B) and dots.few_tile(B * Hq, D // 2, S, K, x.element_size(), 2).splits > 1, "dealt"
-        ):
-            # several programs per tile of D/2 by a few S, combined in fixed order
-            tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, x.element_size(), 2)
-            splits = tile.splits
-            partial0_q = B * S * splits
-            scratch["partial0_q"] = Buffer((partial0_q,), torch.float32)
-            partial1_q = B * Hq * S * (D // 2) * splits
-            scratch["partial1_q"] = Buffer((partial1_q,), torch.float32)
-            partial2_q = B * Hq * S * (D // 2) * splits
-            scratch["partial2_q"] = Buffer((partial2_q,), torch.float32)
-            launches.append(
-                Launch(
-                    _qkv_rope_dealt_q,
-                    grid=(B * Hq * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_dealt_q,
-                        sizes,
-                        BLOCK_D_2=tile.side,
-                        BLOCK_S=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                )
-            )
-            block = tiles.blocks(B * Hq * S, D // 2, parts=splits, splits=splits)
-            launches.append(
-                Launch(
-                    _qkv_rope_combined_q,
-                    grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_combined_q,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_D_2=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        elif takes(way, dots.takes_few(S, B), "swapped"):
-            # one program per tile of D/2 by a few S, K in a loop
-            tile = shaped(way, dots.few_tile, B * Hq, D // 2, S, K, x.element_size(), 2)
-            launches.append(
-                Launch(
-                    _qkv_rope_swapped_q,
-                    grid=(B * Hq * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_swapped_q,
-                        sizes,
-                        BLOCK_D_2=tile.side,
-                        BLOCK_S=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        else:
-            # one program per tile of S by D/2, K in a loop
-            tile = shaped(way, dots.product_tile, B * Hq, S, D // 2, K, x.element_size(), 2)
-            launches.append(
-                Launch(
-                    _qkv_rope_product_q,
-                    grid=(B * Hq * tiles.cdiv(S, tile.side) * tiles.cdiv(D // 2, tile.block),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_product_q,
-                        sizes,
-                        BLOCK_S=tile.side,
-                        BLOCK_D_2=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        if takes(
-            way,
-            dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.holds_row(
-                B * Hk * S * (D // 2), K, x.element_size(), 4, False, 1.5 * x.element_size()
+                ),
+                Elementwise(_qkv_rope_finish_k_v, rows="B S Hk", block="D/2", parts=True, splits=True),
+            )),
+            Gemm(
+                _qkv_rope_dealt_k_v, m="D/2", n="S", k="K", bytes="x", batches="B Hk", dots=4, few="S", again="B",
+                sums={
+                    "partial0_k_v": "B S", "partial1_k_v": "B S Hk D/2", "partial2_k_v": "B S Hk D/2",
+                    "partial3_k_v": "B S Hk D/2", "partial4_k_v": "B S Hk D/2",
+                },
+                combine=Elementwise(_qkv_rope_combined_k_v, rows="B S Hk", block="D/2", parts=True, splits=True),
             ),
-            "resident",
-        ):
-            # one program per B, S, Hk, D/2, K in registers
-            launches.append(
-                Launch(
-                    _qkv_rope_resident_k_v,
-                    grid=(B * Hk * S * (D // 2),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_resident_k_v,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(B * Hk * S * (D // 2), tiles.padded(K), x.element_size(), 4),
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        elif takes(
-            way, dots.is_vector(B * S, Hk * K * (D // 2)) and tiles.prefers_loop(B * Hk * S * (D // 2), K), "streamed"
-        ):
-            # one program per B, S, Hk, D/2, K in a loop
-            chunk = tiles.chunk_size(K, 2, 4, 11)
-            warps = tiles.warps(chunk, thread=8)
-            launches.append(
-                Launch(
-                    _qkv_rope_streamed_k_v,
-                    grid=(B * Hk * S * (D // 2),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_streamed_k_v,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        elif takes(way, dots.is_vector(B * S, Hk * K * (D // 2)), "split"):
-            # each B, S, Hk, D/2 over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(B * S, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0_k_v = B * S * splits
-            scratch["partial0_k_v"] = Buffer((partial0_k_v,), torch.float32)
-            launches.append(
-                Launch(
-                    _qkv_rope_partial0_k_v,
-                    grid=(B * S * splits,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_partial0_k_v, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-            chunk = tiles.split_chunk(K, 10)
-            warps = tiles.warps(chunk, thread=8)
-            partial1_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial1_k_v"] = Buffer((partial1_k_v,), torch.float32)
-            partial2_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial2_k_v"] = Buffer((partial2_k_v,), torch.float32)
-            partial3_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial3_k_v"] = Buffer((partial3_k_v,), torch.float32)
-            partial4_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial4_k_v"] = Buffer((partial4_k_v,), torch.float32)
-            launches.append(
-                Launch(
-                    _qkv_rope_partial1_k_v,
-                    grid=(B * Hk * S * (D // 2) * splits,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_partial1_k_v, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                    ),
-                    options=tiles.ways(warps),
-                )
-            )
-            block = tiles.blocks(B * Hk * S, D // 2, parts=splits, splits=splits)
-            launches.append(
-                Launch(
-                    _qkv_rope_finish_k_v,
-                    grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_finish_k_v, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, SPLITS=splits, INDEX=index
-                    ),
-                    options=tiles.ways(block.warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        elif takes(
-            way, dots.takes_few(S, B) and dots.few_tile(B * Hk, D // 2, S, K, x.element_size(), 4).splits > 1, "dealt"
-        ):
-            # several programs per tile of D/2 by a few S, combined in fixed order
-            tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, x.element_size(), 4)
-            splits = tile.splits
-            partial0_k_v = B * S * splits
-            scratch["partial0_k_v"] = Buffer((partial0_k_v,), torch.float32)
-            partial1_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial1_k_v"] = Buffer((partial1_k_v,), torch.float32)
-            partial2_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial2_k_v"] = Buffer((partial2_k_v,), torch.float32)
-            partial3_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial3_k_v"] = Buffer((partial3_k_v,), torch.float32)
-            partial4_k_v = B * Hk * S * (D // 2) * splits
-            scratch["partial4_k_v"] = Buffer((partial4_k_v,), torch.float32)
-            launches.append(
-                Launch(
-                    _qkv_rope_dealt_k_v,
-                    grid=(B * Hk * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _qkv_rope_dealt_k_v,
-                        sizes,
-                        BLOCK_D_2=tile.side,
-                        BLOCK_S=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                )
-            )
-            block = tiles.blocks(B * Hk * S, D // 2, parts=splits, splits=splits)
-            launches.append(
-                Launch(
-                    _qkv_rope_combined_k_v,
-                    grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_combined_k_v,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_D_2=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        elif takes(way, dots.takes_few(S, B), "swapped"):
-            # one program per tile of D/2 by a few S, K in a loop
-            tile = shaped(way, dots.few_tile, B * Hk, D // 2, S, K, x.element_size(), 4)
-            launches.append(
-                Launch(
-                    _qkv_rope_swapped_k_v,
-                    grid=(B * Hk * tiles.cdiv(D // 2, tile.side) * tiles.cdiv(S, tile.block),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_swapped_k_v,
-                        sizes,
-                        BLOCK_D_2=tile.side,
-                        BLOCK_S=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-        else:
-            # one program per tile of S by D/2, K in a loop
-            tile = shaped(way, dots.product_tile, B * Hk, S, D // 2, K, x.element_size(), 4)
-            launches.append(
-                Launch(
-                    _qkv_rope_product_k_v,
-                    grid=(B * Hk * tiles.cdiv(S, tile.side) * tiles.cdiv(D // 2, tile.block),),
-                    arguments=tiles.arguments(
-                        _qkv_rope_product_k_v,
-                        sizes,
-                        BLOCK_S=tile.side,
-                        BLOCK_D_2=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    contract=False,  # a declared cast stands between a product and a sum
-                )
-            )
-    return Plan(
-        "qkv_rope",
-        x.device,
-        tensors=("x", "gain", "weight", "cos", "sin", "position_ids", "bias"),
-        scalars=("eps",),
-        outputs={"q": q, "k": k, "v": v},
-        scratch=scratch,
-        launches=launches,
-    )
-
-
-_WAYS_QKV_ROPE = Ways(
-    "qkv_rope",
-    __file__,
-    spec="b597635e894f32fc1408e806b2770161ce1cc6d754f6691f89e9bec186ed3ea8",
-    case=("K", "D", "Hk", "Hq", "T", "C", "I", "position_ids", "bias"),
-    plans=("library", "resident", "streamed", "split", "dealt", "swapped", "product"),
+            Gemm(_qkv_rope_swapped_k_v, m="D/2", n="S", k="K", bytes="x", batches="B Hk", dots=4, few="S", again="B"),
+            Gemm(_qkv_rope_product_k_v, m="S", n="D/2", k="K", bytes="x", batches="B Hk", dots=4),
+        )),
+    )),),
 )
 
 _OP_QKV_ROPE = Op(
@@ -3302,5 +2691,5 @@ _OP_QKV_ROPE = Op(
     scalars=1,
     extents=_extents_qkv_rope,
     outputs=_outputs_qkv_rope,
-    plan=_plan_qkv_rope,
+    plans=_PLANS_QKV_ROPE,
 )

@@ -4,22 +4,22 @@
 
 FP8 with one scale for the whole tensor.
 
-Plans of `quantize_fp8`, the first that fits, and the bytes each moves; the least is x + q + scale:
-  resident  one program per launch, ..., N in registers                 the least
-  split     each launch over several programs, combined in fixed order  the least + x
+Plans of `quantize_fp8`, the first that fits, with what each launches and moves; the least is x + q + scale:
+  resident    registers hold ..., N  resident          the least
+  split_rows  else                   partial0, finish  the least + x
 
 FP8 with one scale per row.
 
-Plans of `quantize_fp8_rows`, the first that fits, and the bytes each moves; the least is x + q + scale:
-  rows      several rows (...) per program, N in registers           the least
-  resident  one program per ..., N in registers                      the least
-  streamed  one program per ..., N in a loop                         the least + x
-  split     each ... over several programs, combined in fixed order  the least + x
+Plans of `quantize_fp8_rows`, the first that fits, with what each launches and moves; the least is x + q + scale:
+  rows        N is short                    rows              the least
+  resident    registers hold N              resident          the least
+  row_loop    many rows, or none very long  streamed          the least + x
+  split_rows  else                          partial0, finish  the least + x
 
 FP8 with one scale per group of 128 neighbours of a row, as in DeepSeek-V3.
 
-Plans of `quantize_fp8_groups` and the bytes each moves; the least is x + q + scale:
-  rows      several rows (..., G) per program, L in registers  the least
+Plans of `quantize_fp8_groups` with what each launches and moves; the least is x + q + scale:
+  rows  L is short  rows  the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -30,7 +30,20 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, device, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Elementwise,
+    Op,
+    Partial,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    device,
+)
 
 __all__ = ["quantize_fp8", "quantize_fp8_groups", "quantize_fp8_rows"]
 
@@ -175,108 +188,25 @@ def _outputs_quantize_fp8(lead, N, T):
     return (Buffer((*lead, N), torch.float8_e4m3fn), Buffer((), torch.float32))
 
 
-def _plan_quantize_fp8(x):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_quantize_fp8(x)
-    q, scale = _outputs_quantize_fp8(*extents)
-    rows = collapse(lead, x.stride()[: len(lead)], contiguous(q.shape)[: len(lead)])
-    tiles.require_one_walk("quantize_fp8", rows)
-    (x_lead1, x_lead0), (q_lead1, q_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead1": lead1,
-        "lead0": lead0,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_N": x.stride(-1),
-        "q_stride_lead1": q_lead1,
-        "q_stride_lead0": q_lead0,
-        "q_stride_N": 1,
-    }
-    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "q_stride_lead1", "q_stride_lead0")
-    index = tiles.index_type(x, q, scale)
-    scratch = {}
-    launches = []
-    if tiles.holds_row(1, tiles.padded(lead0) * tiles.padded(N) * lead1, x.element_size(), 1, True, 1):
-        # one program per launch, ..., N in registers
-        launches += [
-            Launch(
-                _quantize_fp8_resident,
-                grid=(1,),
-                arguments=tiles.arguments(
-                    _quantize_fp8_resident,
-                    sizes,
-                    BLOCK_LEAD1=tiles.padded(lead1),
-                    BLOCK_LEAD0=tiles.padded(lead0),
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_LEAD1=tiles.padded(lead1) == lead1,
-                    EVEN_LEAD0=tiles.padded(lead0) == lead0,
-                    EVEN_N=tiles.padded(N) == N,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(
-                    1, tiles.padded(lead1) * tiles.padded(lead0) * tiles.padded(N), x.element_size(), 1, narrow=True
-                ),
-                offsets={"x": at[0], "q": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each launch over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 2)
-        splits = tiles.split_count(1, lead0 * lead1 * tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _quantize_fp8_partial0,
-                grid=(splits,),
-                arguments=tiles.arguments(
-                    _quantize_fp8_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, thread=16)
-        launches += [
-            Launch(
-                _quantize_fp8_finish,
-                grid=(max(tiles.cdiv(lead0 * lead1, block.lanes), 1) * max(tiles.cdiv(N, block.size), 1),),
-                arguments=tiles.arguments(
-                    _quantize_fp8_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"x": at[0], "q": at[1], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "quantize_fp8",
-        x.device,
-        tensors=("x",),
-        outputs={"q": q, "scale": scale},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_QUANTIZE_FP8 = Plans(
+    extents="lead N T",
+    strides={"x": "lead1 lead0 N", "q": "lead1 lead0 N", "scale": ""},
+    vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0", reduces_lead=True,
+    steps=(Step("q scale", (
+        Resident(_quantize_fp8_resident, rows="", tile="lead1 lead0 N", bytes="x", compact=True, words=1, narrow=True),
+        SplitRows(
+            (Partial(_quantize_fp8_partial0, rows="", loop="lead1 lead0 N", sums={"partial0": ""}, words=2),),
+            Elementwise(_quantize_fp8_finish, rows="lead1 lead0", block="N", narrow=True, at_least_one="rows block"),
+        ),
+    )),),
+)
 
 _OP_QUANTIZE_FP8 = Op(
     "quantize_fp8(Tensor x) -> (Tensor, Tensor)",
     tensors=1,
     extents=_extents_quantize_fp8,
     outputs=_outputs_quantize_fp8,
-    plan=_plan_quantize_fp8,
+    plans=_PLANS_QUANTIZE_FP8,
 )
 
 
@@ -479,150 +409,36 @@ def _outputs_quantize_fp8_rows(lead, N, T):
     return (Buffer((*lead, N), torch.float8_e4m3fn), Buffer((*lead,), torch.float32))
 
 
-def _plan_quantize_fp8_rows(x):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_quantize_fp8_rows(x)
-    q, scale = _outputs_quantize_fp8_rows(*extents)
-    rows = collapse(
-        lead, x.stride()[: len(lead)], contiguous(q.shape)[: len(lead)], contiguous(scale.shape)[: len(lead)]
-    )
-    (x_lead1, x_lead0), (q_lead1, q_lead0), (scale_lead1, scale_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_N": x.stride(-1),
-        "q_stride_lead1": q_lead1,
-        "q_stride_lead0": q_lead0,
-        "q_stride_N": 1,
-        "scale_stride_lead1": scale_lead1,
-        "scale_stride_lead0": scale_lead0,
-    }
-    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "q_stride_lead1", "q_stride_lead0")
-    index = tiles.index_type(x, q, scale)
-    scratch = {}
-    launches = []
-    if tiles.padded(N) <= tiles.SHORT_ROW:
-        # several rows (...) per program, N in registers
-        row = tiles.padded(N)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _quantize_fp8_rows_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _quantize_fp8_rows_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    ROWS=lanes,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "q": at[1], "scale": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True, 1):
-        # one program per ..., N in registers
-        launches += [
-            Launch(
-                _quantize_fp8_rows_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _quantize_fp8_rows_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1, narrow=True),
-                offsets={"x": at[0], "q": at[1], "scale": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.prefers_loop(lead0 * lead1, N):
-        # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 1, 2)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _quantize_fp8_rows_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _quantize_fp8_rows_streamed,
-                    sizes,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "q": at[1], "scale": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 2)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _quantize_fp8_rows_partial0,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _quantize_fp8_rows_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, thread=16, splits=splits)
-        launches += [
-            Launch(
-                _quantize_fp8_rows_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * max(tiles.cdiv(N, block.size), 1),),
-                arguments=tiles.arguments(
-                    _quantize_fp8_rows_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"x": at[0], "q": at[1], "scale": at[2], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "quantize_fp8_rows",
-        x.device,
-        tensors=("x",),
-        outputs={"q": q, "scale": scale},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_QUANTIZE_FP8_ROWS = Plans(
+    extents="lead N T",
+    strides={"x": "lead1 lead0 N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
+    vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
+    steps=(Step("q scale", (
+        Rows(_quantize_fp8_rows_rows, rows="lead1 lead0", tile="N"),
+        Resident(
+            _quantize_fp8_rows_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1, narrow=True,
+        ),
+        RowLoop(_quantize_fp8_rows_streamed, rows="lead1 lead0", loop="N", words=2),
+        SplitRows(
+            (Partial(
+                _quantize_fp8_rows_partial0, rows="lead1 lead0", loop="N",
+                sums={"partial0": "lead1 lead0"},
+                words=2,
+            ),),
+            Elementwise(
+                _quantize_fp8_rows_finish, rows="lead1 lead0", block="N", narrow=True, splits=True,
+                at_least_one="block",
+            ),
+        ),
+    )),),
+)
 
 _OP_QUANTIZE_FP8_ROWS = Op(
     "quantize_fp8_rows(Tensor x) -> (Tensor, Tensor)",
     tensors=1,
     extents=_extents_quantize_fp8_rows,
     outputs=_outputs_quantize_fp8_rows,
-    plan=_plan_quantize_fp8_rows,
+    plans=_PLANS_QUANTIZE_FP8_ROWS,
 )
 
 
@@ -707,60 +523,22 @@ def _outputs_quantize_fp8_groups(lead, L, G, T):
     return (Buffer((*lead, G * L), torch.float8_e4m3fn), Buffer((*lead, G), torch.float32))
 
 
-def _plan_quantize_fp8_groups(x):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, L, G, *_ = extents = _extents_quantize_fp8_groups(x)
-    q, scale = _outputs_quantize_fp8_groups(*extents)
-    rows = collapse(
-        lead, x.stride()[: len(lead)], contiguous(q.shape)[: len(lead)], contiguous(scale.shape)[: len(lead)]
-    )
-    (x_lead1, x_lead0), (q_lead1, q_lead0), (scale_lead1, scale_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "G": G,
-        "lead0": lead0,
-        "lead1": lead1,
-        "L": L,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_GL": x.stride(-1),
-        "q_stride_lead1": q_lead1,
-        "q_stride_lead0": q_lead0,
-        "q_stride_GL": 1,
-        "scale_stride_lead1": scale_lead1,
-        "scale_stride_lead0": scale_lead0,
-        "scale_stride_G": 1,
-    }
-    width = tiles.width(sizes, "x_stride_lead1", "x_stride_lead0", "q_stride_lead1", "q_stride_lead0")
-    index = tiles.index_type(x, q, scale)
-    launches = []
-    # several rows (..., G) per program, L in registers
-    row = 128
-    lanes = tiles.lanes(G * lead0 * lead1, row)
-    warps = tiles.warps(lanes * row)
-    launches += [
-        Launch(
-            _quantize_fp8_groups_rows,
-            grid=(tiles.cdiv(G * lead0 * lead1, lanes),),
-            arguments=tiles.arguments(_quantize_fp8_groups_rows, sizes, ROWS=lanes, VEC=width, INDEX=index),
-            options=tiles.ways(warps),
-            offsets={"x": at[0], "q": at[1], "scale": at[2]},
-        )
-        for at in rows.offsets
-    ]
-    return Plan(
-        "quantize_fp8_groups",
-        x.device,
-        tensors=("x",),
-        outputs={"q": q, "scale": scale},
-        launches=launches,
-    )
+def _sizes_quantize_fp8_groups(L, G):
+    """What is computed of extents, by the keys of the table."""
+    return {"G*L": G * L}
 
+
+_PLANS_QUANTIZE_FP8_GROUPS = Plans(
+    extents="lead L G T",
+    strides={"x": "lead1 lead0 G*L", "q": "lead1 lead0 G*L", "scale": "lead1 lead0 G"},
+    sizes=_sizes_quantize_fp8_groups, vec="x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
+    steps=(Step("q scale", (Rows(_quantize_fp8_groups_rows, rows="lead1 lead0 G", tile="L"),)),),
+)
 
 _OP_QUANTIZE_FP8_GROUPS = Op(
     "quantize_fp8_groups(Tensor x) -> (Tensor, Tensor)",
     tensors=1,
     extents=_extents_quantize_fp8_groups,
     outputs=_outputs_quantize_fp8_groups,
-    plan=_plan_quantize_fp8_groups,
+    plans=_PLANS_QUANTIZE_FP8_GROUPS,
 )

@@ -4,27 +4,27 @@
 
 RMSNorm over the last dimension: x / sqrt(mean(x^2) + eps) * weight.
 
-Plans of `rmsnorm`, the first that fits, and the bytes each moves; the least is x + weight + y:
-  rows      several rows (...) per program, N in registers           the least
-  resident  one program per ..., N in registers                      the least
-  streamed  one program per ..., N in a loop                         the least + x
-  split     each ... over several programs, combined in fixed order  the least + x
+Plans of `rmsnorm`, the first that fits, with what each launches and moves; the least is x + weight + y:
+  rows        N is short                    rows              the least
+  resident    registers hold N              resident          the least
+  row_loop    many rows, or none very long  streamed          the least + x
+  split_rows  else                          partial0, finish  the least + x
 
 RMSNorm whose gain is stored as its distance from one, as in Gemma: x / sqrt(mean(x^2) + eps) * (1 + weight).
 
-Plans of `rmsnorm_unit_offset`, the first that fits, and the bytes each moves; the least is x + weight + y:
-  rows      several rows (...) per program, N in registers           the least
-  resident  one program per ..., N in registers                      the least
-  streamed  one program per ..., N in a loop                         the least + x
-  split     each ... over several programs, combined in fixed order  the least + x
+Plans of `rmsnorm_unit_offset`, the first that fits, with what each launches and moves; the least is x + weight + y:
+  rows        N is short                    rows                       the least
+  resident    registers hold N              resident                   the least
+  row_loop    many rows, or none very long  streamed                   the least + x
+  split_rows  else                          _rmsnorm_partial0, finish  the least + x
 
 RMSNorm that rounds to the dtype of x before the gain, as LlamaRMSNorm of Hugging Face transformers does.
 
-Plans of `rmsnorm_rounded`, the first that fits, and the bytes each moves; the least is x + weight + y:
-  rows      several rows (...) per program, N in registers           the least
-  resident  one program per ..., N in registers                      the least
-  streamed  one program per ..., N in a loop                         the least + x
-  split     each ... over several programs, combined in fixed order  the least + x
+Plans of `rmsnorm_rounded`, the first that fits, with what each launches and moves; the least is x + weight + y:
+  rows        N is short                    rows                       the least
+  resident    registers hold N              resident                   the least
+  row_loop    many rows, or none very long  streamed                   the least + x
+  split_rows  else                          _rmsnorm_partial0, finish  the least + x
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -35,7 +35,22 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, device, real, squeeze, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Elementwise,
+    Op,
+    Partial,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    device,
+    real,
+    squeeze,
+)
 
 __all__ = ["rmsnorm", "rmsnorm_rounded", "rmsnorm_unit_offset"]
 
@@ -234,136 +249,22 @@ def _outputs_rmsnorm(lead, N, T, W):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_rmsnorm(x, weight):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_rmsnorm(x, weight)
-    (y,) = _outputs_rmsnorm(*extents)
-    weight = squeeze(weight, 1)
-    rows = collapse(lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
-    (x_lead1, x_lead0), (y_lead1, y_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_N": x.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-    }
-    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "y_stride_lead1", "y_stride_lead0")
-    index = tiles.index_type(x, weight, y)
-    scratch = {}
-    launches = []
-    if tiles.padded(N) <= tiles.SHORT_ROW:
-        # several rows (...) per program, N in registers
-        row = tiles.padded(N)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _rmsnorm_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _rmsnorm_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    ROWS=lanes,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-        # one program per ..., N in registers
-        launches += [
-            Launch(
-                _rmsnorm_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.prefers_loop(lead0 * lead1, N):
-        # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 1, 2)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _rmsnorm_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_streamed,
-                    sizes,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 2)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_partial0,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, splits=splits)
-        launches += [
-            Launch(
-                _rmsnorm_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "rmsnorm",
-        x.device,
-        tensors=("x", "weight"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_RMSNORM = Plans(
+    extents="lead N T W", scalars="eps",
+    strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
+    vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    steps=(Step("y", (
+        Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
+        Resident(
+            _rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1, words_per_byte=0.25,
+        ),
+        RowLoop(_rmsnorm_streamed, rows="lead1 lead0", loop="N", words=2),
+        SplitRows(
+            (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
+            Elementwise(_rmsnorm_finish, rows="lead1 lead0", block="N", splits=True),
+        ),
+    )),),
+)
 
 _OP_RMSNORM = Op(
     "rmsnorm(Tensor x, Tensor weight, float eps) -> Tensor",
@@ -371,7 +272,7 @@ _OP_RMSNORM = Op(
     scalars=1,
     extents=_extents_rmsnorm,
     outputs=_outputs_rmsnorm,
-    plan=_plan_rmsnorm,
+    plans=_PLANS_RMSNORM,
 )
 
 
@@ -545,142 +446,23 @@ def _outputs_rmsnorm_unit_offset(lead, N, T, W):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_rmsnorm_unit_offset(x, weight):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_rmsnorm_unit_offset(x, weight)
-    (y,) = _outputs_rmsnorm_unit_offset(*extents)
-    weight = squeeze(weight, 1)
-    rows = collapse(lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
-    (x_lead1, x_lead0), (y_lead1, y_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_N": x.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-    }
-    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "y_stride_lead1", "y_stride_lead0")
-    index = tiles.index_type(x, weight, y)
-    scratch = {}
-    launches = []
-    if tiles.padded(N) <= tiles.SHORT_ROW:
-        # several rows (...) per program, N in registers
-        row = tiles.padded(N)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _rmsnorm_unit_offset_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _rmsnorm_unit_offset_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    ROWS=lanes,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-        # one program per ..., N in registers
-        launches += [
-            Launch(
-                _rmsnorm_unit_offset_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_unit_offset_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.prefers_loop(lead0 * lead1, N):
-        # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 1, 3)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _rmsnorm_unit_offset_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_unit_offset_streamed,
-                    sizes,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 2)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_partial0,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, splits=splits)
-        launches += [
-            Launch(
-                _rmsnorm_unit_offset_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_unit_offset_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "rmsnorm_unit_offset",
-        x.device,
-        tensors=("x", "weight"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_RMSNORM_UNIT_OFFSET = Plans(
+    extents="lead N T W", scalars="eps",
+    strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
+    vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    steps=(Step("y", (
+        Rows(_rmsnorm_unit_offset_rows, rows="lead1 lead0", tile="N"),
+        Resident(
+            _rmsnorm_unit_offset_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
+            words_per_byte=0.25,
+        ),
+        RowLoop(_rmsnorm_unit_offset_streamed, rows="lead1 lead0", loop="N", words=3),
+        SplitRows(
+            (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
+            Elementwise(_rmsnorm_unit_offset_finish, rows="lead1 lead0", block="N", splits=True),
+        ),
+    )),),
+)
 
 _OP_RMSNORM_UNIT_OFFSET = Op(
     "rmsnorm_unit_offset(Tensor x, Tensor weight, float eps) -> Tensor",
@@ -688,7 +470,7 @@ _OP_RMSNORM_UNIT_OFFSET = Op(
     scalars=1,
     extents=_extents_rmsnorm_unit_offset,
     outputs=_outputs_rmsnorm_unit_offset,
-    plan=_plan_rmsnorm_unit_offset,
+    plans=_PLANS_RMSNORM_UNIT_OFFSET,
 )
 
 
@@ -866,146 +648,24 @@ def _outputs_rmsnorm_rounded(lead, N, T, W):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_rmsnorm_rounded(x, weight):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_rmsnorm_rounded(x, weight)
-    (y,) = _outputs_rmsnorm_rounded(*extents)
-    weight = squeeze(weight, 1)
-    rows = collapse(lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
-    (x_lead1, x_lead0), (y_lead1, y_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_N": x.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-    }
-    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "y_stride_lead1", "y_stride_lead0")
-    index = tiles.index_type(x, weight, y)
-    scratch = {}
-    launches = []
-    if tiles.padded(N) <= tiles.SHORT_ROW:
-        # several rows (...) per program, N in registers
-        row = tiles.padded(N)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _rmsnorm_rounded_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _rmsnorm_rounded_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    ROWS=lanes,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-        # one program per ..., N in registers
-        launches += [
-            Launch(
-                _rmsnorm_rounded_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_rounded_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.prefers_loop(lead0 * lead1, N):
-        # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 1, 2)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _rmsnorm_rounded_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_rounded_streamed,
-                    sizes,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 2)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_partial0,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, splits=splits)
-        launches += [
-            Launch(
-                _rmsnorm_rounded_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_rounded_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "rmsnorm_rounded",
-        x.device,
-        tensors=("x", "weight"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_RMSNORM_ROUNDED = Plans(
+    extents="lead N T W", scalars="eps",
+    strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
+    vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    rounded=(_rmsnorm_rounded_rows, _rmsnorm_rounded_resident, _rmsnorm_rounded_streamed, _rmsnorm_rounded_finish),
+    steps=(Step("y", (
+        Rows(_rmsnorm_rounded_rows, rows="lead1 lead0", tile="N"),
+        Resident(
+            _rmsnorm_rounded_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
+            words_per_byte=0.25,
+        ),
+        RowLoop(_rmsnorm_rounded_streamed, rows="lead1 lead0", loop="N", words=2),
+        SplitRows(
+            (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
+            Elementwise(_rmsnorm_rounded_finish, rows="lead1 lead0", block="N", splits=True),
+        ),
+    )),),
+)
 
 _OP_RMSNORM_ROUNDED = Op(
     "rmsnorm_rounded(Tensor x, Tensor weight, float eps) -> Tensor",
@@ -1013,5 +673,5 @@ _OP_RMSNORM_ROUNDED = Op(
     scalars=1,
     extents=_extents_rmsnorm_rounded,
     outputs=_outputs_rmsnorm_rounded,
-    plan=_plan_rmsnorm_rounded,
+    plans=_PLANS_RMSNORM_ROUNDED,
 )

@@ -7,9 +7,9 @@ RMSNorm, then the gated expansion of a transformer MLP.
 With contractions of what is stored, one after another:
   kernel    normed from x, gain
   contract  y from normed, gate_weight, up_weight, the first that fits:
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    split_k  ... are few, and tiles as well  dealt__step1, combined__step1  the least
+    swap_ab  ... are few                     swapped__step1                 the least
+    tma      else                            persistent__step1              the least
 
 With products in the vendor's library, one after another:
   kernel    normed from x, gain
@@ -17,12 +17,12 @@ With products in the vendor's library, one after another:
   library   normed by up_weight to up
   kernel    y from gate, up
 
-Other plans of `rmsnorm_gated_mlp`, the first that fits, and the bytes each moves; the least is x + gate_weight +
-gain + up_weight + y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least + x
-  product   one program per tile of ... by N, K in a loop               the least
+Other plans of `rmsnorm_gated_mlp`, the first that fits, with what each launches and moves; the least is x +
+gate_weight + gain + up_weight + y:
+  gemv        one row, registers hold K  resident                    the least
+  gemv_loop   one row                    streamed                    the least
+  gemv_split  one row, very long         partial0, partial1, finish  the least + x
+  gemm        else                       product                     the least
 
 `rmsnorm_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as autocast does.
 
@@ -34,9 +34,9 @@ taken:
 With contractions of what is stored, one after another:
   kernel    normed from x, gain
   contract  y from normed, gate_weight_ready, up_weight_ready, the first that fits:
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    split_k  ... are few, and tiles as well  dealt__step1, _rmsnorm_gated_mlp_combined__step1  the least
+    swap_ab  ... are few                     swapped__step1                                    the least
+    tma      else                            persistent__step1                                 the least
 
 With products in the vendor's library, one after another:
   kernel    normed from x, gain
@@ -44,12 +44,12 @@ With products in the vendor's library, one after another:
   library   normed by up_weight_ready to up
   kernel    y from gate, up
 
-Other plans of `rmsnorm_gated_mlp_mixed`, the first that fits, and the bytes each moves; the least is x +
+Other plans of `rmsnorm_gated_mlp_mixed`, the first that fits, with what each launches and moves; the least is x +
 gate_weight + gain + up_weight + y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least + x
-  product   one program per tile of ... by N, K in a loop               the least
+  gemv        one row, registers hold K  resident                                                          the least
+  gemv_loop   one row                    streamed                                                          the least
+  gemv_split  one row, very long         partial0, _rmsnorm_gated_mlp_partial1, _rmsnorm_gated_mlp_finish  the least + x
+  gemm        else                       product                                                           the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -63,27 +63,27 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
-    Contraction,
-    Launch,
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Library,
     Op,
-    Plan,
+    Partial,
+    Partition,
+    Plans,
     Prepare,
-    Ways,
-    box,
-    collapse,
-    contiguous,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    TensorMap,
+    Tuned,
+    Workspace,
     device,
-    dots,
-    matmul,
-    moves_boxes,
-    outruns,
-    overlaps,
     real,
-    runs,
-    shaped,
     squeeze,
-    takes,
-    tiles,
 )
 
 __all__ = ["rmsnorm_gated_mlp", "rmsnorm_gated_mlp_mixed"]
@@ -329,17 +329,17 @@ def _rmsnorm_gated_mlp_product(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -359,7 +359,7 @@ def _rmsnorm_gated_mlp_product(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (gate_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee")
+            gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
             up_weight = tl.load(
                 up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
@@ -367,7 +367,7 @@ def _rmsnorm_gated_mlp_product(
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_2 = (up_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee")
+            up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee", max_num_imprecise_acc=1)
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     gate_2 = gate * where_value[:, None]
@@ -551,17 +551,17 @@ def _rmsnorm_gated_mlp_dealt__step1(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     normed_row = normed_ptr + i0 * normed_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -579,11 +579,11 @@ def _rmsnorm_gated_mlp_dealt__step1(
         normed = tl.load(
             normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
         )
-        gate = tl.dot(gate_weight, normed, gate, input_precision="ieee")
+        gate = tl.dot(gate_weight, normed, gate, input_precision="ieee", max_num_imprecise_acc=1)
         up_weight = tl.load(
             up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K, mask=mask_n_k, other=0.0
         )
-        up = tl.dot(up_weight, normed, up, input_precision="ieee")
+        up = tl.dot(up_weight, normed, up, input_precision="ieee", max_num_imprecise_acc=1)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(
         partial0__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
@@ -663,17 +663,17 @@ def _rmsnorm_gated_mlp_swapped__step1(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     normed_row = normed_ptr + i0 * normed_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -692,13 +692,13 @@ def _rmsnorm_gated_mlp_swapped__step1(
             normed = tl.load(
                 normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
             )
-            gate = tl.dot(gate_weight, normed, gate, input_precision="ieee")
+            gate = tl.dot(gate_weight, normed, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight = tl.load(
                 up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            up = tl.dot(up_weight, normed, up, input_precision="ieee")
+            up = tl.dot(up_weight, normed, up, input_precision="ieee", max_num_imprecise_acc=1)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -724,24 +724,24 @@ def _rmsnorm_gated_mlp_persistent__step1(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            normed = normed_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            normed = normed_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
             gate_weight_up_weight = gate_weight_up_weight_box.load(
-                [0, block * BLOCK_N, start],
+                [0, tile_n * BLOCK_N, start],
             ).reshape(2 * BLOCK_N, BLOCK_K)
-            gate_up = tl.dot(normed, gate_weight_up_weight.T, gate_up, input_precision="ieee")
+            gate_up = tl.dot(normed, gate_weight_up_weight.T, gate_up, input_precision="ieee", max_num_imprecise_acc=1)
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(
             gate_weight_up_weight_flip != 0, up, gate
@@ -757,7 +757,8 @@ def _rmsnorm_gated_mlp_persistent__step1(
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
         y_box.store(
-            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N)
+            [i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
+            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
         )
 
 
@@ -896,654 +897,123 @@ def _outputs_rmsnorm_gated_mlp(lead, K, N, T, W):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T, _ = extents = _extents_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation)
-    (y,) = _outputs_rmsnorm_gated_mlp(*extents)
-    gain, gate_weight, up_weight = squeeze(gain, 1), squeeze(gate_weight, 2), squeeze(up_weight, 2)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, K))[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-    )
-    (
-        (x_lead1, x_lead0),
-        (y_lead1, y_lead0),
-        (normed_lead1, normed_lead0),
-        (gate_lead1, gate_lead0),
-        (up_lead1, up_lead0),
-    ) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "K": K,
-        "lead1": lead1,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "gain_stride_K": gain.stride(0),
-        "gate_weight_stride_N": gate_weight.stride(0),
-        "gate_weight_stride_K": gate_weight.stride(1),
-        "up_weight_stride_N": up_weight.stride(0),
-        "up_weight_stride_K": up_weight.stride(1),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "normed_stride_lead1": normed_lead1,
-        "normed_stride_lead0": normed_lead0,
-        "normed_stride_K": 1,
-        "gate_stride_lead1": gate_lead1,
-        "gate_stride_lead0": gate_lead0,
-        "gate_stride_N": 1,
-        "up_stride_lead1": up_lead1,
-        "up_stride_lead0": up_lead0,
-        "up_stride_N": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "gate_weight_stride_N",
-        "up_weight_stride_N",
-        "N",
-        "y_stride_lead0",
-        "normed_stride_lead1",
-        "normed_stride_lead0",
-        "gate_stride_lead1",
-        "gate_stride_lead0",
-        "up_stride_lead1",
-        "up_stride_lead0",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, gain, gate_weight, up_weight, y)
-    scratch = {}
-    overlap = overlaps(x.device)
-    launches = []
-    products = (
-        matmul(
-            "normed",
-            "gate_weight",
-            "gate",
-            rows=((lead1, normed_lead1, gate_lead1), (lead0, normed_lead0, gate_lead0)),
-            columns=((N, gate_weight.stride(0), 1),),
-            inner=((K, 1, gate_weight.stride(1)),),
+_PLANS_RMSNORM_GATED_MLP = Plans(
+    extents="lead K N T W", scalars="eps", settings="activation",
+    strides={
+        "x": "lead1 lead0 K", "gain": "K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
+        "normed": "lead1 lead0 K", "gate": "lead1 lead0 N", "up": "lead1 lead0 N",
+    },
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 normed_stride_lead1 "
+        "normed_stride_lead0 gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1"
+    ),
+    workspace={
+        "normed": Workspace("lead K", "T"),
+        "gate": Workspace("lead N", torch.float32),
+        "up": Workspace("lead N", torch.float32),
+    },
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T", outputs="y",
+        spec="1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89",
+    ),
+    partitions=(
+        Partition(
+            (
+                Step("normed", (
+                    Rows(_rmsnorm_gated_mlp_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _rmsnorm_gated_mlp_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_rmsnorm_gated_mlp_streamed__before, rows="lead1 lead0", loop="K", words=2),
+                    SplitRows(
+                        (Partial(
+                            _rmsnorm_gated_mlp_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=2,
+                        ),),
+                        Elementwise(_rmsnorm_gated_mlp_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Step("y", (
+                    Gemm(
+                        _rmsnorm_gated_mlp_dealt__step1, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
+                        batches="lead0", dots=2, few="lead1", again="lead0",
+                        sums={"partial0__step1": "lead1 lead0 N", "partial1__step1": "lead1 lead0 N"},
+                        combine=Elementwise(
+                            _rmsnorm_gated_mlp_combined__step1, rows="lead1 lead0", block="N", parts=True, splits=True,
+                        ),
+                    ),
+                    Gemm(
+                        _rmsnorm_gated_mlp_swapped__step1, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
+                        batches="lead0", dots=2, few="lead1", again="lead0",
+                    ),
+                    GemmTma(
+                        _rmsnorm_gated_mlp_persistent__step1, m="lead1", n="N", k="K",
+                        maps={
+                            "normed_box": TensorMap(("normed",), "lead0 lead1 K", bytes="T"),
+                            "gate_weight_up_weight_box": TensorMap(
+                                ("gate_weight", "up_weight"),
+                                "N K", bytes="gate_weight",
+                            ),
+                            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                        },
+                        batches="lead0", dots=2,
+                        flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
+                    ),
+                )),
+            ),
+            holds="normed",
         ),
-        matmul(
-            "normed",
-            "up_weight",
-            "up",
-            rows=((lead1, normed_lead1, up_lead1), (lead0, normed_lead0, up_lead0)),
-            columns=((N, up_weight.stride(0), 1),),
-            inner=((K, 1, up_weight.stride(1)),),
+        Partition(
+            (
+                Step("normed", (
+                    Rows(_rmsnorm_gated_mlp_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _rmsnorm_gated_mlp_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_rmsnorm_gated_mlp_streamed__before, rows="lead1 lead0", loop="K", words=2),
+                    SplitRows(
+                        (Partial(
+                            _rmsnorm_gated_mlp_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=2,
+                        ),),
+                        Elementwise(_rmsnorm_gated_mlp_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Library("normed", "gate_weight", "gate", rows="lead1 lead0", columns="N", inner="K"),
+                Library("normed", "up_weight", "up", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_rmsnorm_gated_mlp_blocked__after, rows="lead1 lead0", block="N"),)),
+            ),
+            holds="normed gate up",
         ),
-    )
-    boxes = (
-        box(("normed",), T.itemsize, (lead0, normed_lead0), (lead1, normed_lead1), (K, 1)),
-        box(
-            ("gate_weight", "up_weight"),
-            gate_weight.element_size(),
-            (N, gate_weight.stride(0), up_weight.stride(0)),
-            (K, gate_weight.stride(1), up_weight.stride(1)),
-        ),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, dots=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, gate_weight, up_weight)
-    boxed = fits and dots.pays_for_steps(lead0 * lead1 * N * K)
-    library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_RMSNORM_GATED_MLP.best(x.device, rows.count, (K, N, T), library=None not in products, persistent=fits)
-    if takes(
-        way,
-        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored first
-        scratch["normed"] = Buffer((*lead, K), T)
-        index = tiles.index_type(x, gain, gate_weight, up_weight, y, *scratch.values())
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "normed": at[2], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        if takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0, N, lead1, K, max(T.itemsize, gate_weight.element_size(), up_weight.element_size()), 2
-            ).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(
-                way,
-                dots.few_tile,
-                lead0,
-                N,
-                lead1,
-                K,
-                max(T.itemsize, gate_weight.element_size(), up_weight.element_size()),
-                2,
-            )
-            splits = tile.splits
-            partial0__step1 = N * lead0 * lead1 * splits
-            scratch["partial0__step1"] = Buffer((partial0__step1 * len(rows.offsets),), torch.float32)
-            partial1__step1 = N * lead0 * lead1 * splits
-            scratch["partial1__step1"] = Buffer((partial1__step1 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_dealt__step1,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_dealt__step1,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={
-                        "normed": at[2],
-                        "partial0__step1": walk * partial0__step1,
-                        "partial1__step1": walk * partial1__step1,
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_combined__step1,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_combined__step1,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={
-                        "y": at[1], "partial0__step1": walk * partial0__step1, "partial1__step1": walk * partial1__step1
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(
-                way,
-                dots.few_tile,
-                lead0,
-                N,
-                lead1,
-                K,
-                max(T.itemsize, gate_weight.element_size(), up_weight.element_size()),
-                2,
-            )
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_swapped__step1,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_swapped__step1,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=tile.options,
-                    offsets={"y": at[1], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_persistent__step1,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_persistent__step1,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        gate_weight_up_weight_flip=0,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "normed_box": boxes[0].cut(1, run.side, run.step),
-                        "gate_weight_up_weight_box": boxes[1].cut(run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                    flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
-        # normed by gate_weight and normed by up_weight in the library
-        scratch["normed"] = Buffer((*lead, K), T)
-        scratch["gate"] = Buffer((*lead, N), torch.float32)
-        scratch["up"] = Buffer((*lead, N), torch.float32)
-        index = tiles.index_type(x, gain, gate_weight, up_weight, y, *scratch.values())
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "normed": at[2], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        launches += [products[0].at({"normed": at[2], "gate": at[3]}) for at in rows.offsets]
-        launches += [products[1].at({"normed": at[2], "up": at[4]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
-                    ACTIVATION=activation,
+    ),
+    steps=(Step("y", (
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+            _rmsnorm_gated_mlp_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=1,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
+            _rmsnorm_gated_mlp_streamed, rows="lead1 lead0 N", loop="K", words=7,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+            (
+                Partial(
+                    _rmsnorm_gated_mlp_partial0, rows="lead1 lead0 N", loop="K",
+                    sums={"partial0": "lead1 lead0 N", "partial2": "lead1 lead0 N"},
+                    words=6,
                 ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "gate": at[3], "up": at[4]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1, K, x.element_size(), 1, False, 1 * x.element_size()
-        ),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_resident,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    PREFETCH=tiles.is_few(N * lead0 * lead1),
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
+                Partial(
+                    _rmsnorm_gated_mlp_partial1, rows="lead1 lead0", loop="K",
+                    sums={"partial1": "lead1 lead0"},
+                    words=2,
                 ),
-                options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-        # one program per ..., N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 1, 7)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_streamed,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-        # each ..., N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 6)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        partial2 = N * lead0 * lead1 * splits
-        scratch["partial2"] = Buffer((partial2 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0, "partial2": walk * partial2},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        chunk = tiles.split_chunk(K, 2)
-        warps = tiles.warps(chunk, thread=8)
-        partial1 = lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_partial1,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_partial1, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={
-                    "y": at[1], "partial0": walk * partial0, "partial1": walk * partial1, "partial2": walk * partial2
-                },
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    else:
-        # one program per tile of ... by N, K in a loop
-        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, x.element_size(), 2)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_product,
-                grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_product,
-                    sizes,
-                    BLOCK_LEAD1=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tile.options,
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    return Plan(
-        "rmsnorm_gated_mlp",
-        x.device,
-        tensors=("x", "gain", "gate_weight", "up_weight"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
-
-_WAYS_RMSNORM_GATED_MLP = Ways(
-    "rmsnorm_gated_mlp",
-    __file__,
-    spec="1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89",
-    case=("K", "N", "T"),
-    plans=("dealt", "swapped", "persistent", "library", "resident", "streamed", "split", "product"),
+            ),
+            Elementwise(_rmsnorm_gated_mlp_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        )),
+        Gemm(_rmsnorm_gated_mlp_product, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
+    )),),
 )
 
 _OP_RMSNORM_GATED_MLP = Op(
@@ -1553,7 +1023,7 @@ _OP_RMSNORM_GATED_MLP = Op(
     scalars=1,
     extents=_extents_rmsnorm_gated_mlp,
     outputs=_outputs_rmsnorm_gated_mlp,
-    plan=_plan_rmsnorm_gated_mlp,
+    plans=_PLANS_RMSNORM_GATED_MLP,
     overloads=lambda: (_OP_RMSNORM_GATED_MLP_MIXED,),
 )
 
@@ -1719,17 +1189,17 @@ def _rmsnorm_gated_mlp_mixed_product(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -1750,7 +1220,7 @@ def _rmsnorm_gated_mlp_mixed_product(
             value = gate_weight.to(x_ptr.dtype.element_ty)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee")
+            gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
             up_weight = tl.load(
                 up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
@@ -1759,7 +1229,7 @@ def _rmsnorm_gated_mlp_mixed_product(
             ).to(tl.float32)
             value_2 = up_weight.to(x_ptr.dtype.element_ty)
             mul_value_stored_2 = (value_2.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee")
+            up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee", max_num_imprecise_acc=1)
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     gate_2 = gate * where_value[:, None]
@@ -1792,17 +1262,17 @@ def _rmsnorm_gated_mlp_mixed_dealt__step1(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     normed_row = normed_ptr + i0 * normed_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -1820,13 +1290,13 @@ def _rmsnorm_gated_mlp_mixed_dealt__step1(
         normed = tl.load(
             normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
         )
-        gate = tl.dot(gate_weight_ready, normed, gate, input_precision="ieee")
+        gate = tl.dot(gate_weight_ready, normed, gate, input_precision="ieee", max_num_imprecise_acc=1)
         up_weight_ready = tl.load(
             up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
             mask=mask_n_k,
             other=0.0,
         )
-        up = tl.dot(up_weight_ready, normed, up, input_precision="ieee")
+        up = tl.dot(up_weight_ready, normed, up, input_precision="ieee", max_num_imprecise_acc=1)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(
         partial0__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
@@ -1852,17 +1322,17 @@ def _rmsnorm_gated_mlp_mixed_swapped__step1(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     normed_row = normed_ptr + i0 * normed_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -1883,13 +1353,13 @@ def _rmsnorm_gated_mlp_mixed_swapped__step1(
             normed = tl.load(
                 normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
             )
-            gate = tl.dot(gate_weight_ready, normed, gate, input_precision="ieee")
+            gate = tl.dot(gate_weight_ready, normed, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight_ready = tl.load(
                 up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            up = tl.dot(up_weight_ready, normed, up, input_precision="ieee")
+            up = tl.dot(up_weight_ready, normed, up, input_precision="ieee", max_num_imprecise_acc=1)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -1915,24 +1385,26 @@ def _rmsnorm_gated_mlp_mixed_persistent__step1(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            normed = normed_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            normed = normed_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
             gate_weight_ready_up_weight_ready = gate_weight_ready_up_weight_ready_box.load(
-                [0, block * BLOCK_N, start],
+                [0, tile_n * BLOCK_N, start],
             ).reshape(2 * BLOCK_N, BLOCK_K)
-            gate_up = tl.dot(normed, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee")
+            gate_up = tl.dot(
+                normed, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee", max_num_imprecise_acc=1
+            )
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(
             gate_weight_ready_up_weight_ready_flip != 0, up, gate
@@ -1948,7 +1420,8 @@ def _rmsnorm_gated_mlp_mixed_persistent__step1(
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
         y_box.store(
-            [i0.to(tl.int32), side * BLOCK_LEAD1, block * BLOCK_N], y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N)
+            [i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
+            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
         )
 
 
@@ -2062,645 +1535,131 @@ def _outputs_rmsnorm_gated_mlp_mixed(lead, K, N, T, W, V):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T, _, V = extents = _extents_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation)
-    (y,) = _outputs_rmsnorm_gated_mlp_mixed(*extents)
-    gain, gate_weight, up_weight = squeeze(gain, 1), squeeze(gate_weight, 2), squeeze(up_weight, 2)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, K))[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-    )
-    (
-        (x_lead1, x_lead0),
-        (y_lead1, y_lead0),
-        (normed_lead1, normed_lead0),
-        (gate_lead1, gate_lead0),
-        (up_lead1, up_lead0),
-    ) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "K": K,
-        "lead1": lead1,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "gain_stride_K": gain.stride(0),
-        "gate_weight_stride_N": gate_weight.stride(0),
-        "gate_weight_stride_K": gate_weight.stride(1),
-        "up_weight_stride_N": up_weight.stride(0),
-        "up_weight_stride_K": up_weight.stride(1),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "normed_stride_lead1": normed_lead1,
-        "normed_stride_lead0": normed_lead0,
-        "normed_stride_K": 1,
-        "gate_stride_lead1": gate_lead1,
-        "gate_stride_lead0": gate_lead0,
-        "gate_stride_N": 1,
-        "up_stride_lead1": up_lead1,
-        "up_stride_lead0": up_lead0,
-        "up_stride_N": 1,
-        "gate_weight_ready_stride_N": K,
-        "gate_weight_ready_stride_K": 1,
-        "up_weight_ready_stride_N": K,
-        "up_weight_ready_stride_K": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "gate_weight_stride_N",
-        "up_weight_stride_N",
-        "N",
-        "y_stride_lead0",
-        "normed_stride_lead1",
-        "normed_stride_lead0",
-        "gate_stride_lead1",
-        "gate_stride_lead0",
-        "up_stride_lead1",
-        "up_stride_lead0",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, gain, gate_weight, up_weight, y)
-    scratch = {}
-    prepared = None
-    overlap = overlaps(x.device)
-    launches = []
-    products = (
-        matmul(
-            "normed",
-            "gate_weight_ready",
-            "gate",
-            rows=((lead1, normed_lead1, gate_lead1), (lead0, normed_lead0, gate_lead0)),
-            columns=((N, K, 1),),
-            inner=((K, 1, 1),),
+_PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
+    extents="lead K N T W V", scalars="eps", settings="activation",
+    strides={
+        "x": "lead1 lead0 K", "gain": "K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
+        "normed": "lead1 lead0 K", "gate": "lead1 lead0 N", "up": "lead1 lead0 N", "gate_weight_ready": "N K",
+        "up_weight_ready": "N K",
+    },
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 normed_stride_lead1 "
+        "normed_stride_lead0 gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1"
+    ),
+    rounded=(
+        _rmsnorm_gated_mlp_mixed_resident, _rmsnorm_gated_mlp_mixed_streamed, _rmsnorm_gated_mlp_mixed_partial0,
+        _rmsnorm_gated_mlp_mixed_product,
+    ),
+    workspace={
+        "normed": Workspace("lead K", "T"),
+        "gate": Workspace("lead N", torch.float32),
+        "up": Workspace("lead N", torch.float32),
+        "gate_weight_ready": Workspace("N K", "T"),
+        "up_weight_ready": Workspace("N K", "T"),
+    },
+    prepare=_PREPARE_RMSNORM_GATED_MLP_MIXED, told="T",
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T V", outputs="y",
+        spec="1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89",
+    ),
+    partitions=(
+        Partition(
+            (
+                Step("normed", (
+                    Rows(_rmsnorm_gated_mlp_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _rmsnorm_gated_mlp_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_rmsnorm_gated_mlp_streamed__before, rows="lead1 lead0", loop="K", words=2),
+                    SplitRows(
+                        (Partial(
+                            _rmsnorm_gated_mlp_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=2,
+                        ),),
+                        Elementwise(_rmsnorm_gated_mlp_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Step("y", (
+                    Gemm(
+                        _rmsnorm_gated_mlp_mixed_dealt__step1, m="N", n="lead1", k="K", bytes="T", batches="lead0",
+                        dots=2, few="lead1", again="lead0",
+                        sums={"partial0__step1": "lead1 lead0 N", "partial1__step1": "lead1 lead0 N"},
+                        combine=Elementwise(
+                            _rmsnorm_gated_mlp_combined__step1, rows="lead1 lead0", block="N", parts=True, splits=True,
+                        ),
+                    ),
+                    Gemm(
+                        _rmsnorm_gated_mlp_mixed_swapped__step1, m="N", n="lead1", k="K", bytes="T", batches="lead0",
+                        dots=2, few="lead1", again="lead0",
+                    ),
+                    GemmTma(
+                        _rmsnorm_gated_mlp_mixed_persistent__step1, m="lead1", n="N", k="K",
+                        maps={
+                            "normed_box": TensorMap(("normed",), "lead0 lead1 K", bytes="T"),
+                            "gate_weight_ready_up_weight_ready_box": TensorMap(
+                                ("gate_weight_ready", "up_weight_ready"),
+                                "N K", bytes="T",
+                            ),
+                            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                        },
+                        batches="lead0", dots=2,
+                        flips={"gate_weight_ready_up_weight_ready_flip": "gate_weight_ready_up_weight_ready_box"},
+                    ),
+                )),
+            ),
+            holds="normed",
         ),
-        matmul(
-            "normed",
-            "up_weight_ready",
-            "up",
-            rows=((lead1, normed_lead1, up_lead1), (lead0, normed_lead0, up_lead0)),
-            columns=((N, K, 1),),
-            inner=((K, 1, 1),),
+        Partition(
+            (
+                Step("normed", (
+                    Rows(_rmsnorm_gated_mlp_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _rmsnorm_gated_mlp_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_rmsnorm_gated_mlp_streamed__before, rows="lead1 lead0", loop="K", words=2),
+                    SplitRows(
+                        (Partial(
+                            _rmsnorm_gated_mlp_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=2,
+                        ),),
+                        Elementwise(_rmsnorm_gated_mlp_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Library("normed", "gate_weight_ready", "gate", rows="lead1 lead0", columns="N", inner="K"),
+                Library("normed", "up_weight_ready", "up", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_rmsnorm_gated_mlp_blocked__after, rows="lead1 lead0", block="N"),)),
+            ),
+            holds="normed gate up",
         ),
-    )
-    boxes = (
-        box(("normed",), T.itemsize, (lead0, normed_lead0), (lead1, normed_lead1), (K, 1)),
-        box(("gate_weight_ready", "up_weight_ready"), T.itemsize, (N, K, K), (K, 1, 1)),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, dots=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, device=x.device)
-    boxed = fits and dots.pays_for_steps(lead0 * lead1 * N * K)
-    library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_RMSNORM_GATED_MLP_MIXED.best(
-        x.device, rows.count, (K, N, T, V), library=None not in products, persistent=fits
-    )
-    if takes(
-        way,
-        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored first
-        scratch["normed"] = Buffer((*lead, K), T)
-        prepared = _PREPARE_RMSNORM_GATED_MLP_MIXED.like(gate_weight, up_weight, T=T)
-        index = tiles.index_type(
-            x, gain, gate_weight, up_weight, y, *scratch.values(), Buffer((N, K), T), Buffer((N, K), T)
-        )
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "normed": at[2], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        if takes(
-            way, dots.takes_few(lead1, lead0) and dots.few_tile(lead0, N, lead1, K, T.itemsize, 2).splits > 1, "dealt"
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, T.itemsize, 2)
-            splits = tile.splits
-            partial0__step1 = N * lead0 * lead1 * splits
-            scratch["partial0__step1"] = Buffer((partial0__step1 * len(rows.offsets),), torch.float32)
-            partial1__step1 = N * lead0 * lead1 * splits
-            scratch["partial1__step1"] = Buffer((partial1__step1 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_mixed_dealt__step1,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_dealt__step1,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={
-                        "normed": at[2],
-                        "partial0__step1": walk * partial0__step1,
-                        "partial1__step1": walk * partial1__step1,
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_combined__step1,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_combined__step1,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={
-                        "y": at[1], "partial0__step1": walk * partial0__step1, "partial1__step1": walk * partial1__step1
-                    },
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, T.itemsize, 2)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_mixed_swapped__step1,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_swapped__step1,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=tile.options,
-                    offsets={"y": at[1], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_mixed_persistent__step1,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_mixed_persistent__step1,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        gate_weight_ready_up_weight_ready_flip=0,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                        ACTIVATION=activation,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "normed_box": boxes[0].cut(1, run.side, run.step),
-                        "gate_weight_ready_up_weight_ready_box": boxes[1].cut(run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                    flips={"gate_weight_ready_up_weight_ready_flip": "gate_weight_ready_up_weight_ready_box"},
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
-        # normed by gate_weight_ready and normed by up_weight_ready in the library
-        scratch["normed"] = Buffer((*lead, K), T)
-        scratch["gate"] = Buffer((*lead, N), torch.float32)
-        scratch["up"] = Buffer((*lead, N), torch.float32)
-        prepared = _PREPARE_RMSNORM_GATED_MLP_MIXED.like(gate_weight, up_weight, T=T)
-        index = tiles.index_type(
-            x, gain, gate_weight, up_weight, y, *scratch.values(), Buffer((N, K), T), Buffer((N, K), T)
-        )
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "normed": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_gated_mlp_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_gated_mlp_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "normed": at[2], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        launches += [products[0].at({"normed": at[2], "gate": at[3]}) for at in rows.offsets]
-        launches += [products[1].at({"normed": at[2], "up": at[4]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
-                    ACTIVATION=activation,
+    ),
+    steps=(Step("y", (
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+            _rmsnorm_gated_mlp_mixed_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=1,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
+            _rmsnorm_gated_mlp_mixed_streamed, rows="lead1 lead0 N", loop="K", words=7,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+            (
+                Partial(
+                    _rmsnorm_gated_mlp_mixed_partial0, rows="lead1 lead0 N", loop="K",
+                    sums={"partial0": "lead1 lead0 N", "partial2": "lead1 lead0 N"},
+                    words=6,
                 ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "gate": at[3], "up": at[4]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1, K, x.element_size(), 1, False, 1 * x.element_size()
-        ),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_mixed_resident,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_mixed_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    PREFETCH=tiles.is_few(N * lead0 * lead1),
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
+                Partial(
+                    _rmsnorm_gated_mlp_partial1, rows="lead1 lead0", loop="K",
+                    sums={"partial1": "lead1 lead0"},
+                    words=2,
                 ),
-                options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-        # one program per ..., N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 1, 7)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_mixed_streamed,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_mixed_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-        # each ..., N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 6)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        partial2 = N * lead0 * lead1 * splits
-        scratch["partial2"] = Buffer((partial2 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_mixed_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_mixed_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "partial0": walk * partial0, "partial2": walk * partial2},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        chunk = tiles.split_chunk(K, 2)
-        warps = tiles.warps(chunk, thread=8)
-        partial1 = lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_partial1,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_partial1, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={
-                    "y": at[1], "partial0": walk * partial0, "partial1": walk * partial1, "partial2": walk * partial2
-                },
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    else:
-        # one program per tile of ... by N, K in a loop
-        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, x.element_size(), 2)
-        launches += [
-            Launch(
-                _rmsnorm_gated_mlp_mixed_product,
-                grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _rmsnorm_gated_mlp_mixed_product,
-                    sizes,
-                    BLOCK_LEAD1=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                    ACTIVATION=activation,
-                ),
-                options=tile.options,
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    return Plan(
-        "rmsnorm_gated_mlp_mixed",
-        x.device,
-        tensors=("x", "gain", "gate_weight", "up_weight"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        prepared=prepared,
-        launches=launches,
-    )
-
-
-_WAYS_RMSNORM_GATED_MLP_MIXED = Ways(
-    "rmsnorm_gated_mlp_mixed",
-    __file__,
-    spec="1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89",
-    case=("K", "N", "T", "V"),
-    plans=("dealt", "swapped", "persistent", "library", "resident", "streamed", "split", "product"),
+            ),
+            Elementwise(_rmsnorm_gated_mlp_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        )),
+        Gemm(_rmsnorm_gated_mlp_mixed_product, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
+    )),),
 )
 
 _OP_RMSNORM_GATED_MLP_MIXED = Op(
@@ -2710,5 +1669,5 @@ _OP_RMSNORM_GATED_MLP_MIXED = Op(
     scalars=1,
     extents=_extents_rmsnorm_gated_mlp_mixed,
     outputs=_outputs_rmsnorm_gated_mlp_mixed,
-    plan=_plan_rmsnorm_gated_mlp_mixed,
+    plans=_PLANS_RMSNORM_GATED_MLP_MIXED,
 )

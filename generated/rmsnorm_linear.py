@@ -11,21 +11,21 @@ With products in the vendor's library, without bias, one after another:
 With contractions of what is stored, one after another:
   kernel    operand from x, gain
   contract  y from operand, weight, bias, the first that fits:
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    split_k  ... are few, and tiles as well  dealt__step1, combined__step1  the least
+    swap_ab  ... are few                     swapped__step1                 the least
+    tma      else                            persistent__step1              the least
 
 With products in the vendor's library, one after another:
   kernel    operand from x, gain
   library   operand by weight to product
   kernel    y from product, bias
 
-Other plans of `rmsnorm_linear`, the first that fits, and the bytes each moves; the least is x + weight + gain +
-bias + y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least + x
-  product   one program per tile of ... by N, K in a loop               the least
+Other plans of `rmsnorm_linear`, the first that fits, with what each launches and moves; the least is x + weight +
+gain + bias + y:
+  gemv        one row, registers hold K  resident                    the least
+  gemv_loop   one row                    streamed                    the least
+  gemv_split  one row, very long         partial0, partial1, finish  the least + x
+  gemm        else                       product                     the least
 
 `rmsnorm_linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
 
@@ -39,21 +39,21 @@ With products in the vendor's library, without bias, one after another:
 With contractions of what is stored, one after another:
   kernel    operand from x, gain
   contract  y from operand, weight_ready, bias, the first that fits:
-    dealt      several programs per tile of N by a few ..., combined in fixed order  the least
-    swapped    one program per tile of N by a few ..., K in a loop                   the least
-    persistent programs that make tile after tile of ... by N, from boxes            the least
+    split_k  ... are few, and tiles as well  dealt__step1, _rmsnorm_linear_combined__step1  the least
+    swap_ab  ... are few                     swapped__step1                                 the least
+    tma      else                            persistent__step1                              the least
 
 With products in the vendor's library, one after another:
   kernel    operand from x, gain
   library   operand by weight_ready to product
   kernel    y from product, bias
 
-Other plans of `rmsnorm_linear_mixed`, the first that fits, and the bytes each moves; the least is x + weight + gain
-+ bias + y:
-  resident  one program per ..., N, K in registers                      the least
-  streamed  one program per ..., N, K in a loop                         the least
-  split     each ..., N over several programs, combined in fixed order  the least + x
-  product   one program per tile of ... by N, K in a loop               the least
+Other plans of `rmsnorm_linear_mixed`, the first that fits, with what each launches and moves; the least is x +
+weight + gain + bias + y:
+  gemv        one row, registers hold K  resident                                                    the least
+  gemv_loop   one row                    streamed                                                    the least
+  gemv_split  one row, very long         partial0, _rmsnorm_linear_partial1, _rmsnorm_linear_finish  the least + x
+  gemm        else                       product                                                     the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -67,30 +67,30 @@ import triton.language as tl
 from fusec.runtime import (
     Buffer,
     Checker,
-    Contraction,
-    Launch,
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Library,
     Op,
-    Plan,
+    Partial,
+    Partition,
+    Plans,
     Prepare,
-    Ways,
-    box,
-    collapse,
-    contiguous,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    TensorMap,
+    Tuned,
+    Workspace,
     device,
-    dots,
     flag,
-    matmul,
-    moves_boxes,
-    outruns,
-    overlaps,
     parameter,
     real,
-    runs,
-    shaped,
     spread,
     squeeze,
-    takes,
-    tiles,
 )
 
 __all__ = ["RMSNormLinear", "rmsnorm_linear", "rmsnorm_linear_mixed"]
@@ -283,17 +283,17 @@ def _rmsnorm_linear_product(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -310,7 +310,7 @@ def _rmsnorm_linear_product(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
+            product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
@@ -486,17 +486,17 @@ def _rmsnorm_linear_dealt__step1(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -511,7 +511,7 @@ def _rmsnorm_linear_dealt__step1(
         operand = tl.load(
             operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K, mask=mask_i1_k, other=0.0
         )
-        product = tl.dot(weight, operand, product, input_precision="ieee")
+        product = tl.dot(weight, operand, product, input_precision="ieee", max_num_imprecise_acc=1)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(
         partial0__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
@@ -572,17 +572,17 @@ def _rmsnorm_linear_swapped__step1(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -600,7 +600,7 @@ def _rmsnorm_linear_swapped__step1(
                 mask=mask_i1_k,
                 other=0.0,
             )
-            product = tl.dot(weight, operand, product, input_precision="ieee")
+            product = tl.dot(weight, operand, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -621,26 +621,26 @@ def _rmsnorm_linear_persistent__step1(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            operand = operand_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight = weight_box.load([block * 2 * BLOCK_N, start])
-            both = tl.dot(operand, weight.T, both, input_precision="ieee")
+            operand = operand_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            weight = weight_box.load([tile_n * 2 * BLOCK_N, start])
+            both = tl.dot(operand, weight.T, both, input_precision="ieee", max_num_imprecise_acc=1)
         left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         for half in tl.static_range(2):
             product = left if half == 0 else right
-            column = 2 * block + half
+            column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
@@ -649,7 +649,7 @@ def _rmsnorm_linear_persistent__step1(
                 bias = tl.full([BLOCK_N], 0.0, tl.float32)
             y = product + bias[None, :]
             y_box.store(
-                [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
+                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
 
@@ -761,715 +761,136 @@ def _outputs_rmsnorm_linear(lead, K, N, T, W):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_rmsnorm_linear(x, gain, weight, bias):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T, _ = extents = _extents_rmsnorm_linear(x, gain, weight, bias)
-    (y,) = _outputs_rmsnorm_linear(*extents)
-    gain, weight, bias = squeeze(gain, 1), squeeze(weight, 2), squeeze(bias, 1)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, K))[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-    )
-    (
-        (x_lead1, x_lead0), (y_lead1, y_lead0), (operand_lead1, operand_lead0), (product_lead1, product_lead0)
-    ) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "K": K,
-        "lead1": lead1,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "gain_stride_K": gain.stride(0),
-        "weight_stride_N": weight.stride(0),
-        "weight_stride_K": weight.stride(1),
-        "bias_stride_N": 0 if bias is None else bias.stride(0),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "operand_stride_lead1": operand_lead1,
-        "operand_stride_lead0": operand_lead0,
-        "operand_stride_K": 1,
-        "product_stride_lead1": product_lead1,
-        "product_stride_lead0": product_lead0,
-        "product_stride_N": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "weight_stride_N",
-        "N",
-        "y_stride_lead0",
-        "operand_stride_lead1",
-        "operand_stride_lead0",
-        "product_stride_lead1",
-        "product_stride_lead0",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, gain, weight, bias, y)
-    scratch = {}
-    overlap = overlaps(x.device)
-    launches = []
-    if bias is None:
-        products = (
-            matmul(
-                "operand",
-                "weight",
-                "y",
-                rows=((lead1, operand_lead1, y_lead1), (lead0, operand_lead0, y_lead0)),
-                columns=((N, weight.stride(0), 1),),
-                inner=((K, 1, weight.stride(1)),),
+_PLANS_RMSNORM_LINEAR = Plans(
+    extents="lead K N T W", scalars="eps",
+    strides={
+        "x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
+        "operand": "lead1 lead0 K", "product": "lead1 lead0 N",
+    },
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
+        "product_stride_lead1 product_stride_lead0 y_stride_lead1"
+    ),
+    workspace={"operand": Workspace("lead K", "T"), "product": Workspace("lead N", torch.float32)},
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T bias", outputs="y",
+        spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1",
+    ),
+    partitions=(
+        Partition(
+            (
+                Step("operand", (
+                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
+                    SplitRows(
+                        (Partial(
+                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=2,
+                        ),),
+                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),
             ),
-        )
-    else:
-        products = (
-            matmul(
-                "operand",
-                "weight",
-                "product",
-                rows=((lead1, operand_lead1, product_lead1), (lead0, operand_lead0, product_lead0)),
-                columns=((N, weight.stride(0), 1),),
-                inner=((K, 1, weight.stride(1)),),
-            ),
-        )
-    boxes = (
-        box(("operand",), T.itemsize, (lead0, operand_lead0), (lead1, operand_lead1), (K, 1)),
-        box(("weight",), weight.element_size(), (N, weight.stride(0)), (K, weight.stride(1))),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, halves=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, weight)
-    boxed = fits and dots.pays_for_steps(lead0 * lead1 * N * K)
-    library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_RMSNORM_LINEAR.best(
-        x.device, rows.count, (K, N, T, bias is not None), library=None not in products, persistent=fits
-    )
-    if bias is None and takes(
-        way, not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True), "library"
-    ):
-        # operand by weight in the library
-        scratch["operand"] = Buffer((*lead, K), T)
-        index = tiles.index_type(x, gain, weight, bias, y, *scratch.values())
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _rmsnorm_linear_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "operand": at[2], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        launches += [products[0].at({"operand": at[2], "y": at[1]}) for at in rows.offsets]
-    elif takes(
-        way,
-        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored first
-        scratch["operand"] = Buffer((*lead, K), T)
-        index = tiles.index_type(x, gain, weight, bias, y, *scratch.values())
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _rmsnorm_linear_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "operand": at[2], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        if takes(
-            way,
-            dots.takes_few(lead1, lead0) and dots.few_tile(
-                lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1
-            ).splits > 1,
-            "dealt",
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
-            splits = tile.splits
-            partial0__step1 = N * lead0 * lead1 * splits
-            scratch["partial0__step1"] = Buffer((partial0__step1 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_dealt__step1,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_dealt__step1,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"operand": at[2], "partial0__step1": walk * partial0__step1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_combined__step1,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_combined__step1,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"y": at[1], "partial0__step1": walk * partial0__step1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, max(T.itemsize, weight.element_size()), 1)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_swapped__step1,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_swapped__step1,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"y": at[1], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _rmsnorm_linear_persistent__step1,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_persistent__step1,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "operand_box": boxes[0].cut(1, run.side, run.step),
-                        "weight_box": boxes[1].cut(2 * run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
-        # operand by weight in the library
-        scratch["operand"] = Buffer((*lead, K), T)
-        scratch["product"] = Buffer((*lead, N), torch.float32)
-        index = tiles.index_type(x, gain, weight, bias, y, *scratch.values())
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _rmsnorm_linear_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "operand": at[2], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        launches += [products[0].at({"operand": at[2], "product": at[3]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _rmsnorm_linear_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "product": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1, K, x.element_size(), 1, False, 0.75 * x.element_size()
+            omits="bias", holds="operand",
         ),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _rmsnorm_linear_resident,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    VEC=width,
-                    INDEX=index,
+        Partition(
+            (
+                Step("operand", (
+                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
+                    SplitRows(
+                        (Partial(
+                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=2,
+                        ),),
+                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Step("y", (
+                    Gemm(
+                        _rmsnorm_linear_dealt__step1, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
+                        few="lead1", again="lead0",
+                        sums={"partial0__step1": "lead1 lead0 N"},
+                        combine=Elementwise(
+                            _rmsnorm_linear_combined__step1, rows="lead1 lead0", block="N", parts=True, splits=True,
+                        ),
+                    ),
+                    Gemm(
+                        _rmsnorm_linear_swapped__step1, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
+                        few="lead1", again="lead0",
+                    ),
+                    GemmTma(
+                        _rmsnorm_linear_persistent__step1, m="lead1", n="N", k="K",
+                        maps={
+                            "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
+                            "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
+                            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                        },
+                        batches="lead0", halves=2,
+                    ),
+                )),
+            ),
+            holds="operand",
+        ),
+        Partition(
+            (
+                Step("operand", (
+                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
+                    SplitRows(
+                        (Partial(
+                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=2,
+                        ),),
+                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Library("operand", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_rmsnorm_linear_blocked__after, rows="lead1 lead0", block="N"),)),
+            ),
+            holds="operand product",
+        ),
+    ),
+    steps=(Step("y", (
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+            _rmsnorm_linear_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
+            _rmsnorm_linear_streamed, rows="lead1 lead0 N", loop="K", words=5,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+            (
+                Partial(
+                    _rmsnorm_linear_partial0, rows="lead1 lead0 N", loop="K",
+                    sums={"partial0": "lead1 lead0 N"},
+                    words=4,
                 ),
-                options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-        # one program per ..., N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 1, 5)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _rmsnorm_linear_streamed,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
+                Partial(
+                    _rmsnorm_linear_partial1, rows="lead1 lead0", loop="K",
+                    sums={"partial1": "lead1 lead0"},
+                    words=2,
                 ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-        # each ..., N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 4)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_linear_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        chunk = tiles.split_chunk(K, 2)
-        warps = tiles.warps(chunk, thread=8)
-        partial1 = lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_linear_partial1,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_partial1, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _rmsnorm_linear_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    else:
-        # one program per tile of ... by N, K in a loop
-        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, x.element_size(), 1)
-        launches += [
-            Launch(
-                _rmsnorm_linear_product,
-                grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_product,
-                    sizes,
-                    BLOCK_LEAD1=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tile.options,
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    return Plan(
-        "rmsnorm_linear",
-        x.device,
-        tensors=("x", "gain", "weight", "bias"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
-
-_WAYS_RMSNORM_LINEAR = Ways(
-    "rmsnorm_linear",
-    __file__,
-    spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1",
-    case=("K", "N", "T", "bias"),
-    plans=("library", "dealt", "swapped", "persistent", "resident", "streamed", "split", "product"),
+            ),
+            Elementwise(_rmsnorm_linear_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        )),
+        Gemm(_rmsnorm_linear_product, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
+    )),),
 )
 
 _OP_RMSNORM_LINEAR = Op(
@@ -1478,7 +899,7 @@ _OP_RMSNORM_LINEAR = Op(
     scalars=1,
     extents=_extents_rmsnorm_linear,
     outputs=_outputs_rmsnorm_linear,
-    plan=_plan_rmsnorm_linear,
+    plans=_PLANS_RMSNORM_LINEAR,
     overloads=lambda: (_OP_RMSNORM_LINEAR_MIXED,),
 )
 
@@ -1661,17 +1082,17 @@ def _rmsnorm_linear_mixed_product(
 ):
     """One program per tile of ... by N, K in a loop."""
     pid = tl.program_id(0)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1)
-    blocks = tl.cdiv(N, BLOCK_N)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    i1 = side.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
@@ -1689,7 +1110,7 @@ def _rmsnorm_linear_mixed_product(
             value = weight.to(x_ptr.dtype.element_ty)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(x, mul_value_stored, product, input_precision="ieee")
+            product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
@@ -1715,17 +1136,17 @@ def _rmsnorm_linear_mixed_dealt__step1(
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = (pid // SPLITS) % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // SPLITS // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -1742,7 +1163,7 @@ def _rmsnorm_linear_mixed_dealt__step1(
         operand = tl.load(
             operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K, mask=mask_i1_k, other=0.0
         )
-        product = tl.dot(weight_ready, operand, product, input_precision="ieee")
+        product = tl.dot(weight_ready, operand, product, input_precision="ieee", max_num_imprecise_acc=1)
     mask_i1_n = i1_mask[None, :] & n_mask[:, None]
     tl.store(
         partial0__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
@@ -1763,17 +1184,17 @@ def _rmsnorm_linear_mixed_swapped__step1(
     """One program per tile of N by a few ..., K in a loop."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    sides = tl.cdiv(N, BLOCK_N)
-    blocks = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (sides * blocks)
-    first = tile // (8 * blocks) * 8
-    group = tl.minimum(sides - first, 8)
-    side = first + tile % (8 * blocks) % group
-    block = tile % (8 * blocks) // group
-    i0 = (pid // (sides * blocks)).to(tl.int64)
-    n = side.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    tiles_m = tl.cdiv(N, BLOCK_N)
+    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tile = pid % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
-    i1 = block.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
@@ -1793,7 +1214,7 @@ def _rmsnorm_linear_mixed_swapped__step1(
                 mask=mask_i1_k,
                 other=0.0,
             )
-            product = tl.dot(weight_ready, operand, product, input_precision="ieee")
+            product = tl.dot(weight_ready, operand, product, input_precision="ieee", max_num_imprecise_acc=1)
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -1814,26 +1235,26 @@ def _rmsnorm_linear_mixed_persistent__step1(
 ):
     """Programs that make tile after tile of ... by N, from boxes."""
     device.enter(OVERLAP)
-    sides = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    blocks = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
+    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
     for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
         whole = part // (DOWN * ACROSS)
-        tile = whole % (sides * blocks)
-        first = tile // (GROUP * blocks) * GROUP
-        group = tl.minimum(sides - first, GROUP)
-        within = tile % (GROUP * blocks)
-        side = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        block = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (sides * blocks)).to(tl.int64)
+        tile = whole % (tiles_m * tiles_n)
+        first = tile // (GROUP * tiles_n) * GROUP
+        group = tl.minimum(tiles_m - first, GROUP)
+        within = tile % (GROUP * tiles_n)
+        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
+        tile_n = within // group * ACROSS + part % ACROSS
+        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
         both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
-            operand = operand_box.load([i0.to(tl.int32), side * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight_ready = weight_ready_box.load([block * 2 * BLOCK_N, start])
-            both = tl.dot(operand, weight_ready.T, both, input_precision="ieee")
+            operand = operand_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
+            weight_ready = weight_ready_box.load([tile_n * 2 * BLOCK_N, start])
+            both = tl.dot(operand, weight_ready.T, both, input_precision="ieee", max_num_imprecise_acc=1)
         left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         for half in tl.static_range(2):
             product = left if half == 0 else right
-            column = 2 * block + half
+            column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
             if bias_ptr is not None:
@@ -1842,7 +1263,7 @@ def _rmsnorm_linear_mixed_persistent__step1(
                 bias = tl.full([BLOCK_N], 0.0, tl.float32)
             y = product + bias[None, :]
             y_box.store(
-                [i0.to(tl.int32), side * BLOCK_LEAD1, column * BLOCK_N],
+                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                 y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
             )
 
@@ -1933,722 +1354,145 @@ def _outputs_rmsnorm_linear_mixed(lead, K, N, T, W, V):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_rmsnorm_linear_mixed(x, gain, weight, bias):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, K, N, T, _, V = extents = _extents_rmsnorm_linear_mixed(x, gain, weight, bias)
-    (y,) = _outputs_rmsnorm_linear_mixed(*extents)
-    gain, weight, bias = squeeze(gain, 1), squeeze(weight, 2), squeeze(bias, 1)
-    rows = collapse(
-        lead,
-        x.stride()[: len(lead)],
-        contiguous(y.shape)[: len(lead)],
-        contiguous((*lead, K))[: len(lead)],
-        contiguous((*lead, N))[: len(lead)],
-    )
-    (
-        (x_lead1, x_lead0), (y_lead1, y_lead0), (operand_lead1, operand_lead0), (product_lead1, product_lead0)
-    ) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "N": N,
-        "lead0": lead0,
-        "K": K,
-        "lead1": lead1,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_K": x.stride(-1),
-        "gain_stride_K": gain.stride(0),
-        "weight_stride_N": weight.stride(0),
-        "weight_stride_K": weight.stride(1),
-        "bias_stride_N": 0 if bias is None else bias.stride(0),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-        "operand_stride_lead1": operand_lead1,
-        "operand_stride_lead0": operand_lead0,
-        "operand_stride_K": 1,
-        "product_stride_lead1": product_lead1,
-        "product_stride_lead0": product_lead0,
-        "product_stride_N": 1,
-        "weight_ready_stride_N": K,
-        "weight_ready_stride_K": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "K",
-        "x_stride_lead1",
-        "x_stride_lead0",
-        "weight_stride_N",
-        "N",
-        "y_stride_lead0",
-        "operand_stride_lead1",
-        "operand_stride_lead0",
-        "product_stride_lead1",
-        "product_stride_lead0",
-        "y_stride_lead1",
-    )
-    index = tiles.index_type(x, gain, weight, bias, y)
-    scratch = {}
-    prepared = None
-    overlap = overlaps(x.device)
-    launches = []
-    if bias is None:
-        products = (
-            matmul(
-                "operand",
-                "weight_ready",
-                "y",
-                rows=((lead1, operand_lead1, y_lead1), (lead0, operand_lead0, y_lead0)),
-                columns=((N, K, 1),),
-                inner=((K, 1, 1),),
+_PLANS_RMSNORM_LINEAR_MIXED = Plans(
+    extents="lead K N T W V", scalars="eps",
+    strides={
+        "x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
+        "operand": "lead1 lead0 K", "product": "lead1 lead0 N", "weight_ready": "N K",
+    },
+    vec=(
+        "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
+        "product_stride_lead1 product_stride_lead0 y_stride_lead1"
+    ),
+    rounded=(
+        _rmsnorm_linear_mixed_resident, _rmsnorm_linear_mixed_streamed, _rmsnorm_linear_mixed_partial0,
+        _rmsnorm_linear_mixed_product,
+    ),
+    workspace={
+        "operand": Workspace("lead K", "T"),
+        "product": Workspace("lead N", torch.float32),
+        "weight_ready": Workspace("N K", "T"),
+    },
+    prepare=_PREPARE_RMSNORM_LINEAR_MIXED, told="T",
+    tuned=Tuned(
+        rows="lead1 lead0", case="K N T V bias", outputs="y",
+        spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1",
+    ),
+    partitions=(
+        Partition(
+            (
+                Step("operand", (
+                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
+                    SplitRows(
+                        (Partial(
+                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=2,
+                        ),),
+                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Library("operand", "weight_ready", "y", rows="lead1 lead0", columns="N", inner="K"),
             ),
-        )
-    else:
-        products = (
-            matmul(
-                "operand",
-                "weight_ready",
-                "product",
-                rows=((lead1, operand_lead1, product_lead1), (lead0, operand_lead0, product_lead0)),
-                columns=((N, K, 1),),
-                inner=((K, 1, 1),),
-            ),
-        )
-    boxes = (
-        box(("operand",), T.itemsize, (lead0, operand_lead0), (lead1, operand_lead1), (K, 1)),
-        box(("weight_ready",), T.itemsize, (N, K), (K, 1)),
-        box(("y",), y.dtype.itemsize, (lead0, y_lead0), (lead1, y_lead1), (N, 1)),
-    )
-    contraction = Contraction(lead0, lead1, N, K, halves=2)
-    fits = len(rows.offsets) == 1 and moves_boxes(boxes, device=x.device)
-    boxed = fits and dots.pays_for_steps(lead0 * lead1 * N * K)
-    library = dots.prefers_library(products, tiled=True)
-    boxed = boxed and (not library or outruns(x.device, contraction))
-    way = _WAYS_RMSNORM_LINEAR_MIXED.best(
-        x.device, rows.count, (K, N, T, V, bias is not None), library=None not in products, persistent=fits
-    )
-    if bias is None and takes(
-        way, not dots.takes_few(lead1, lead0) and dots.prefers_library(products, tiled=True), "library"
-    ):
-        # operand by weight_ready in the library
-        scratch["operand"] = Buffer((*lead, K), T)
-        prepared = _PREPARE_RMSNORM_LINEAR_MIXED.like(weight, T=T)
-        index = tiles.index_type(x, gain, weight, bias, y, *scratch.values(), Buffer((N, K), T))
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _rmsnorm_linear_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "operand": at[2], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        launches += [products[0].at({"operand": at[2], "y": at[1]}) for at in rows.offsets]
-    elif takes(
-        way,
-        not dots.is_vector(lead0 * lead1, K * N) and (dots.takes_few(lead1, lead0) or boxed),
-        "dealt",
-        "swapped",
-        "persistent",
-    ):
-        # what dots multiply is stored first
-        scratch["operand"] = Buffer((*lead, K), T)
-        prepared = _PREPARE_RMSNORM_LINEAR_MIXED.like(weight, T=T)
-        index = tiles.index_type(x, gain, weight, bias, y, *scratch.values(), Buffer((N, K), T))
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _rmsnorm_linear_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "operand": at[2], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        if takes(
-            way, dots.takes_few(lead1, lead0) and dots.few_tile(lead0, N, lead1, K, T.itemsize, 1).splits > 1, "dealt"
-        ):
-            # several programs per tile of N by a few ..., combined in fixed order
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, T.itemsize, 1)
-            splits = tile.splits
-            partial0__step1 = N * lead0 * lead1 * splits
-            scratch["partial0__step1"] = Buffer((partial0__step1 * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_mixed_dealt__step1,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block) * tile.splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_dealt__step1,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        SPLITS=tile.splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"operand": at[2], "partial0__step1": walk * partial0__step1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_combined__step1,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_combined__step1,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_N=block.size,
-                        SPLITS=splits,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"y": at[1], "partial0__step1": walk * partial0__step1},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        elif takes(way, dots.takes_few(lead1, lead0), "swapped"):
-            # one program per tile of N by a few ..., K in a loop
-            tile = shaped(way, dots.few_tile, lead0, N, lead1, K, T.itemsize, 1)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_mixed_swapped__step1,
-                    grid=(lead0 * tiles.cdiv(N, tile.side) * tiles.cdiv(lead1, tile.block),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_swapped__step1,
-                        sizes,
-                        BLOCK_N=tile.side,
-                        BLOCK_LEAD1=tile.block,
-                        BLOCK_K=tile.step,
-                        FULL_STEPS=K // tile.step,
-                        HAS_TAIL=K % tile.step != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tile.options,
-                    offsets={"y": at[1], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # programs that make tile after tile of ... by N, from boxes
-            launches += [
-                Launch(
-                    _rmsnorm_linear_mixed_persistent__step1,
-                    grid=(run.programs,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_mixed_persistent__step1,
-                        sizes,
-                        begin=run.begin,
-                        end=run.end,
-                        BLOCK_LEAD1=run.side,
-                        BLOCK_N=run.block,
-                        BLOCK_K=run.step,
-                        GROUP=run.group,
-                        DOWN=run.down,
-                        ACROSS=run.across,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=run.options,
-                    boxes={
-                        "operand_box": boxes[0].cut(1, run.side, run.step),
-                        "weight_ready_box": boxes[1].cut(2 * run.block, run.step),
-                        "y_box": boxes[2].cut(1, run.side, run.block),
-                    },
-                )
-                for run in runs(way, x.device, contraction)
-            ]
-    elif takes(way, dots.prefers_library(products, tiled=True), "library"):
-        # operand by weight_ready in the library
-        scratch["operand"] = Buffer((*lead, K), T)
-        scratch["product"] = Buffer((*lead, N), torch.float32)
-        prepared = _PREPARE_RMSNORM_LINEAR_MIXED.like(weight, T=T)
-        index = tiles.index_type(x, gain, weight, bias, y, *scratch.values(), Buffer((N, K), T))
-        if tiles.padded(K) <= tiles.SHORT_ROW:
-            # several rows (...) per program, K in registers
-            row = tiles.padded(K)
-            lanes = tiles.lanes(lead0 * lead1, row)
-            warps = tiles.warps(lanes * row)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_rows__before,
-                    grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_rows__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        ROWS=lanes,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.holds_row(lead0 * lead1, K, x.element_size(), 1, True, 1 + 0.25 * x.element_size()):
-            # one program per ..., K in registers
-            launches += [
-                Launch(
-                    _rmsnorm_linear_resident__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_resident__before,
-                        sizes,
-                        BLOCK_K=tiles.padded(K),
-                        EVEN_K=tiles.padded(K) == K,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.row_options(lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        elif tiles.prefers_loop(lead0 * lead1, K):
-            # one program per ..., K in a loop
-            chunk = tiles.chunk_size(K, 2, 1, 2)
-            warps = tiles.warps(chunk, thread=8)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_streamed__before,
-                    grid=(lead0 * lead1,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_streamed__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        FULL_STEPS=K // chunk,
-                        HAS_TAIL=K % chunk != 0,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "operand": at[2]},
-                )
-                for at in rows.offsets
-            ]
-        else:
-            # each ... over several programs, combined in fixed order
-            chunk = tiles.split_chunk(K, 2)
-            splits = tiles.split_count(lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-            warps = tiles.warps(chunk, thread=8)
-            partial0__before = lead0 * lead1 * splits
-            scratch["partial0__before"] = Buffer((partial0__before * len(rows.offsets),), torch.float32)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_partial0__before,
-                    grid=(lead0 * lead1 * splits,),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_partial0__before,
-                        sizes,
-                        BLOCK_K=chunk,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(warps),
-                    offsets={"x": at[0], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-            block = tiles.blocks(lead0 * lead1, K, splits=splits)
-            launches += [
-                Launch(
-                    _rmsnorm_linear_finish__before,
-                    grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(K, block.size),),
-                    arguments=tiles.arguments(
-                        _rmsnorm_linear_finish__before,
-                        sizes,
-                        ROWS=block.lanes,
-                        BLOCK_K=block.size,
-                        SPLITS=splits,
-                        VEC=width,
-                        OVERLAP=overlap,
-                        INDEX=index,
-                    ),
-                    options=tiles.ways(block.warps),
-                    offsets={"x": at[0], "operand": at[2], "partial0__before": walk * partial0__before},
-                )
-                for walk, at in enumerate(rows.offsets)
-            ]
-        launches += [products[0].at({"operand": at[2], "product": at[3]}) for at in rows.offsets]
-        # blocks of ..., N
-        block = tiles.blocks(lead0 * lead1, N)
-        launches += [
-            Launch(
-                _rmsnorm_linear_blocked__after,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_blocked__after,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    VEC=width,
-                    OVERLAP=overlap,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "product": at[3]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(
-        way,
-        dots.is_vector(lead0 * lead1, K * N) and tiles.holds_row(
-            N * lead0 * lead1, K, x.element_size(), 1, False, 0.75 * x.element_size()
+            omits="bias", holds="operand",
         ),
-        "resident",
-    ):
-        # one program per ..., N, K in registers
-        launches += [
-            Launch(
-                _rmsnorm_linear_mixed_resident,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_mixed_resident,
-                    sizes,
-                    BLOCK_K=tiles.padded(K),
-                    EVEN_K=tiles.padded(K) == K,
-                    VEC=width,
-                    INDEX=index,
+        Partition(
+            (
+                Step("operand", (
+                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
+                    SplitRows(
+                        (Partial(
+                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=2,
+                        ),),
+                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Step("y", (
+                    Gemm(
+                        _rmsnorm_linear_mixed_dealt__step1, m="N", n="lead1", k="K", bytes="T", batches="lead0",
+                        few="lead1", again="lead0",
+                        sums={"partial0__step1": "lead1 lead0 N"},
+                        combine=Elementwise(
+                            _rmsnorm_linear_combined__step1, rows="lead1 lead0", block="N", parts=True, splits=True,
+                        ),
+                    ),
+                    Gemm(
+                        _rmsnorm_linear_mixed_swapped__step1, m="N", n="lead1", k="K", bytes="T", batches="lead0",
+                        few="lead1", again="lead0",
+                    ),
+                    GemmTma(
+                        _rmsnorm_linear_mixed_persistent__step1, m="lead1", n="N", k="K",
+                        maps={
+                            "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
+                            "weight_ready_box": TensorMap(("weight_ready",), "N K", bytes="T", halves=True),
+                            "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
+                        },
+                        batches="lead0", halves=2,
+                    ),
+                )),
+            ),
+            holds="operand",
+        ),
+        Partition(
+            (
+                Step("operand", (
+                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Resident(
+                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        words=1, words_per_byte=0.25,
+                    ),
+                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
+                    SplitRows(
+                        (Partial(
+                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
+                            sums={"partial0__before": "lead1 lead0"},
+                            words=2,
+                        ),),
+                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
+                    ),
+                )),
+                Library("operand", "weight_ready", "product", rows="lead1 lead0", columns="N", inner="K"),
+                Step("y", (Elementwise(_rmsnorm_linear_blocked__after, rows="lead1 lead0", block="N"),)),
+            ),
+            holds="operand product",
+        ),
+    ),
+    steps=(Step("y", (
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
+            _rmsnorm_linear_mixed_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
+            _rmsnorm_linear_mixed_streamed, rows="lead1 lead0 N", loop="K", words=5,
+        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
+            (
+                Partial(
+                    _rmsnorm_linear_mixed_partial0, rows="lead1 lead0 N", loop="K",
+                    sums={"partial0": "lead1 lead0 N"},
+                    words=4,
                 ),
-                options=tiles.row_options(N * lead0 * lead1, tiles.padded(K), x.element_size(), 1),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N) and tiles.prefers_loop(N * lead0 * lead1, K), "streamed"):
-        # one program per ..., N, K in a loop
-        chunk = tiles.chunk_size(K, 2, 1, 5)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _rmsnorm_linear_mixed_streamed,
-                grid=(N * lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_mixed_streamed,
-                    sizes,
-                    BLOCK_K=chunk,
-                    FULL_STEPS=K // chunk,
-                    HAS_TAIL=K % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
+                Partial(
+                    _rmsnorm_linear_partial1, rows="lead1 lead0", loop="K",
+                    sums={"partial1": "lead1 lead0"},
+                    words=2,
                 ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif takes(way, dots.is_vector(lead0 * lead1, K * N), "split"):
-        # each ..., N over several programs, combined in fixed order
-        chunk = tiles.split_chunk(K, 4)
-        splits = tiles.split_count(N * lead0 * lead1, tiles.cdiv(K, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = N * lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_linear_mixed_partial0,
-                grid=(N * lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_mixed_partial0, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        chunk = tiles.split_chunk(K, 2)
-        warps = tiles.warps(chunk, thread=8)
-        partial1 = lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_linear_partial1,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_partial1, sizes, BLOCK_K=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, parts=splits, splits=splits)
-        launches += [
-            Launch(
-                _rmsnorm_linear_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    else:
-        # one program per tile of ... by N, K in a loop
-        tile = shaped(way, dots.product_tile, lead0, lead1, N, K, x.element_size(), 1)
-        launches += [
-            Launch(
-                _rmsnorm_linear_mixed_product,
-                grid=(lead0 * tiles.cdiv(lead1, tile.side) * tiles.cdiv(N, tile.block),),
-                arguments=tiles.arguments(
-                    _rmsnorm_linear_mixed_product,
-                    sizes,
-                    BLOCK_LEAD1=tile.side,
-                    BLOCK_N=tile.block,
-                    BLOCK_K=tile.step,
-                    FULL_STEPS=K // tile.step,
-                    HAS_TAIL=K % tile.step != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tile.options,
-                contract=False,  # a declared cast stands between a product and a sum
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    return Plan(
-        "rmsnorm_linear_mixed",
-        x.device,
-        tensors=("x", "gain", "weight", "bias"),
-        scalars=("eps",),
-        outputs={"y": y},
-        scratch=scratch,
-        prepared=prepared,
-        launches=launches,
-    )
-
-
-_WAYS_RMSNORM_LINEAR_MIXED = Ways(
-    "rmsnorm_linear_mixed",
-    __file__,
-    spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1",
-    case=("K", "N", "T", "V", "bias"),
-    plans=("library", "dealt", "swapped", "persistent", "resident", "streamed", "split", "product"),
+            ),
+            Elementwise(_rmsnorm_linear_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
+        )),
+        Gemm(_rmsnorm_linear_mixed_product, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
+    )),),
 )
 
 _OP_RMSNORM_LINEAR_MIXED = Op(
@@ -2657,5 +1501,5 @@ _OP_RMSNORM_LINEAR_MIXED = Op(
     scalars=1,
     extents=_extents_rmsnorm_linear_mixed,
     outputs=_outputs_rmsnorm_linear_mixed,
-    plan=_plan_rmsnorm_linear_mixed,
+    plans=_PLANS_RMSNORM_LINEAR_MIXED,
 )

@@ -2,11 +2,12 @@
 # sha256 of the spec: 0e7a003beceafebd1b5d85c7d17aaadacf19a10ac9ddf7a24db0ba678c88de21
 """RMSNorm, then FP8 with one scale per row: q * scale is the normalised row.
 
-Plans of `rmsnorm_quantize`, the first that fits, and the bytes each moves; the least is x + weight + q + scale:
-  rows      several rows (...) per program, N in registers           the least
-  resident  one program per ..., N in registers                      the least
-  streamed  one program per ..., N in a loop                         the least + x + weight
-  split     each ... over several programs, combined in fixed order  the least + x + weight
+Plans of `rmsnorm_quantize`, the first that fits, with what each launches and moves; the least is x + weight + q +
+scale:
+  rows        N is short                    rows              the least
+  resident    registers hold N              resident          the least
+  row_loop    many rows, or none very long  streamed          the least + x + weight
+  split_rows  else                          partial0, finish  the least + x + weight
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -17,7 +18,22 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, device, real, squeeze, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Elementwise,
+    Op,
+    Partial,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    device,
+    real,
+    squeeze,
+)
 
 __all__ = ["rmsnorm_quantize"]
 
@@ -265,150 +281,26 @@ def _outputs_rmsnorm_quantize(lead, N, T, W):
     return (Buffer((*lead, N), torch.float8_e4m3fn), Buffer((*lead,), torch.float32))
 
 
-def _plan_rmsnorm_quantize(x, weight):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_rmsnorm_quantize(x, weight)
-    q, scale = _outputs_rmsnorm_quantize(*extents)
-    weight = squeeze(weight, 1)
-    rows = collapse(
-        lead, x.stride()[: len(lead)], contiguous(q.shape)[: len(lead)], contiguous(scale.shape)[: len(lead)]
-    )
-    (x_lead1, x_lead0), (q_lead1, q_lead0), (scale_lead1, scale_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_N": x.stride(-1),
-        "weight_stride_N": weight.stride(0),
-        "q_stride_lead1": q_lead1,
-        "q_stride_lead0": q_lead0,
-        "q_stride_N": 1,
-        "scale_stride_lead1": scale_lead1,
-        "scale_stride_lead0": scale_lead0,
-    }
-    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "q_stride_lead1", "q_stride_lead0")
-    index = tiles.index_type(x, weight, q, scale)
-    scratch = {}
-    launches = []
-    if tiles.padded(N) <= tiles.SHORT_ROW:
-        # several rows (...) per program, N in registers
-        row = tiles.padded(N)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _rmsnorm_quantize_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _rmsnorm_quantize_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    ROWS=lanes,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "q": at[1], "scale": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, False, 0.5 * x.element_size()):
-        # one program per ..., N in registers
-        launches += [
-            Launch(
-                _rmsnorm_quantize_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_quantize_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1, narrow=True),
-                offsets={"x": at[0], "q": at[1], "scale": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.prefers_loop(lead0 * lead1, N):
-        # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 2, 1, 4)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _rmsnorm_quantize_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _rmsnorm_quantize_streamed,
-                    sizes,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "q": at[1], "scale": at[2]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 4)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        partial1 = lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _rmsnorm_quantize_partial0,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _rmsnorm_quantize_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, thread=16, splits=splits)
-        launches += [
-            Launch(
-                _rmsnorm_quantize_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * max(tiles.cdiv(N, block.size), 1),),
-                arguments=tiles.arguments(
-                    _rmsnorm_quantize_finish,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_N=block.size,
-                    SPLITS=splits,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-                offsets={
-                    "x": at[0], "q": at[1], "scale": at[2], "partial0": walk * partial0, "partial1": walk * partial1
-                },
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "rmsnorm_quantize",
-        x.device,
-        tensors=("x", "weight"),
-        scalars=("eps",),
-        outputs={"q": q, "scale": scale},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_RMSNORM_QUANTIZE = Plans(
+    extents="lead N T W", scalars="eps",
+    strides={"x": "lead1 lead0 N", "weight": "N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
+    vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
+    steps=(Step("q scale", (
+        Rows(_rmsnorm_quantize_rows, rows="lead1 lead0", tile="N"),
+        Resident(_rmsnorm_quantize_resident, rows="lead1 lead0", tile="N", bytes="x", words_per_byte=0.5, narrow=True),
+        RowLoop(_rmsnorm_quantize_streamed, rows="lead1 lead0", loop="N", words=4),
+        SplitRows(
+            (Partial(
+                _rmsnorm_quantize_partial0, rows="lead1 lead0", loop="N",
+                sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
+                words=4,
+            ),),
+            Elementwise(
+                _rmsnorm_quantize_finish, rows="lead1 lead0", block="N", narrow=True, splits=True, at_least_one="block",
+            ),
+        ),
+    )),),
+)
 
 _OP_RMSNORM_QUANTIZE = Op(
     "rmsnorm_quantize(Tensor x, Tensor weight, float eps) -> (Tensor, Tensor)",
@@ -416,5 +308,5 @@ _OP_RMSNORM_QUANTIZE = Op(
     scalars=1,
     extents=_extents_rmsnorm_quantize,
     outputs=_outputs_rmsnorm_quantize,
-    plan=_plan_rmsnorm_quantize,
+    plans=_PLANS_RMSNORM_QUANTIZE,
 )

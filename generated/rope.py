@@ -4,27 +4,29 @@
 
 Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D].
 
-Plans of `rope`, the first that fits, and the bytes each moves; the least is x + position_ids + cos + sin + y:
-  tiled     one program per B, S, H, D/2 in registers  the least
-  blocked   blocks of B, S, H, D/2                     the least
+Plans of `rope`, the first that fits, with what each launches and moves; the least is x + position_ids + cos + sin +
+y:
+  tile         registers hold H, D/2  tiled    the least
+  elementwise  else                   blocked  the least
 
 Rotates pairs (i, i + D/2) of every head, with tables [P, D/2].
 
-Plans of `rope_half`, the first that fits, and the bytes each moves; the least is x + position_ids + cos + sin + y:
-  tiled     one program per B, S, H, D/2 in registers  the least
-  blocked   blocks of B, S, H, D/2                     the least
+Plans of `rope_half`, the first that fits, with what each launches and moves; the least is x + position_ids + cos +
+sin + y:
+  tile         registers hold H, D/2  tiled    the least
+  elementwise  else                   blocked  the least
 
 Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D/2].
 
-Plans of `rope_interleaved`, the first that fits, and the bytes each moves; the least is x + position_ids + cos +
-sin + y:
-  tiled     one program per B, S, H, D/2 in registers  the least
-  blocked   blocks of B, S, H, D/2                     the least
+Plans of `rope_interleaved`, the first that fits, with what each launches and moves; the least is x + position_ids +
+cos + sin + y:
+  tile         registers hold H, D/2  tiled    the least
+  elementwise  else                   blocked  the least
 
 Rotates as `rope` does, with heads before tokens.
 
-Plans of `rope_heads_first` and the bytes each moves; the least is x + position_ids + cos + sin + y:
-  blocked   blocks of B, H, S, D/2  the least
+Plans of `rope_heads_first` with what each launches and moves; the least is x + position_ids + cos + sin + y:
+  elementwise  always  blocked  the least
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, lengthen, repeat, squeeze, tiles
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, lengthen, squeeze
 
 __all__ = ["rope", "rope_half", "rope_heads_first", "rope_interleaved"]
 
@@ -63,39 +65,28 @@ def _rope_tiled(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
-        cos_row + d * cos_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + d * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    cos = tl.where((position_ids >= 0) & (position_ids < P), cos, float("nan"))
+    cos = tl.where(position_ids_mask, cos, float("nan"))
     x_2 = tl.load(
         x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d, other=0.0
     ).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
-        sin_row + d * sin_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + d * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin = tl.where((position_ids >= 0) & (position_ids < P), sin, float("nan"))
+    sin = tl.where(position_ids_mask, sin, float("nan"))
     cos_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    cos_2 = tl.where((position_ids >= 0) & (position_ids < P), cos_2, float("nan"))
+    cos_2 = tl.where(position_ids_mask, cos_2, float("nan"))
     sin_2 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin_2 = tl.where((position_ids >= 0) & (position_ids < P), sin_2, float("nan"))
+    sin_2 = tl.where(position_ids_mask, sin_2, float("nan"))
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(
         y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x * cos[None, :] - x_2 * sin[None, :], mask=mask_h_d
@@ -135,37 +126,30 @@ def _rope_blocked(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    cos = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos, float("nan"))
+    cos = tl.where(position_ids_mask[:, None], cos, float("nan"))
     x_2 = tl.load(
         x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    sin = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin, float("nan"))
+    sin = tl.where(position_ids_mask[:, None], sin, float("nan"))
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
     tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
     cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    cos_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos_2, float("nan"))
+    cos_2 = tl.where(position_ids_mask[:, None], cos_2, float("nan"))
     sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    sin_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin_2, float("nan"))
+    sin_2 = tl.where(position_ids_mask[:, None], sin_2, float("nan"))
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos_2 + x * sin_2, mask=mask_row_d)
 
 
@@ -265,94 +249,29 @@ def _outputs_rope(B, S, H, D, P, T, C, I):
     return (Buffer((B, S, H, D), T),)
 
 
-def _plan_rope(x, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, H, D, P, *_ = extents = _extents_rope(x, cos, sin, position_ids)
-    (y,) = _outputs_rope(*extents)
-    x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "S": S,
-        "H": H,
-        "D": D,
-        "P": P,
-        "B": B,
-        "x_stride_B": x.stride(0),
-        "x_stride_S": x.stride(1),
-        "x_stride_H": x.stride(2),
-        "x_stride_D": x.stride(3),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "y_stride_B": D * H * S,
-        "y_stride_S": D * H,
-        "y_stride_H": D,
-        "y_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "x_stride_B",
-        "x_stride_S",
-        "cos_stride_P",
-        "sin_stride_P",
-        "y_stride_B",
-        "y_stride_S",
-        "x_stride_H",
-        "y_stride_H",
-    )
-    index = tiles.index_type(x, cos, sin, position_ids, y)
-    launches = []
-    if tiles.padded(H) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, S, H, D/2 in registers
-        warps = tiles.warps(tiles.padded(H) * tiles.padded(D // 2), thread=32)
-        launches.append(
-            Launch(
-                _rope_tiled,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _rope_tiled,
-                    sizes,
-                    BLOCK_H=tiles.padded(H),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_H=tiles.padded(H) == H,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # blocks of B, S, H, D/2
-        block = tiles.blocks(B * H * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_blocked,
-                grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_blocked, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "rope",
-        x.device,
-        tensors=("x", "cos", "sin", "position_ids"),
-        outputs={"y": y},
-        launches=launches,
-    )
+def _sizes_rope(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_ROPE = Plans(
+    extents="B S H D P T C I",
+    strides={"x": "B S H D", "cos": "P D", "sin": "P D", "position_ids": "B S", "y": "B S H D"},
+    sizes=_sizes_rope,
+    vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
+    repeats="position_ids",
+    steps=(Step("y", (
+        Tile(_rope_tiled, rows="B S", tile="H D/2"),
+        Elementwise(_rope_blocked, rows="B S H", block="D/2"),
+    )),),
+)
 
 _OP_ROPE = Op(
     "rope(Tensor x, Tensor cos, Tensor sin, Tensor? position_ids) -> Tensor",
     tensors=4,
     extents=_extents_rope,
     outputs=_outputs_rope,
-    plan=_plan_rope,
+    plans=_PLANS_ROPE,
 )
 
 
@@ -381,25 +300,20 @@ def _rope_half_tiled(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
-        cos_row + d * cos_stride_D_2,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + d * cos_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    cos = tl.where((position_ids >= 0) & (position_ids < P), cos, float("nan"))
+    cos = tl.where(position_ids_mask, cos, float("nan"))
     x_2 = tl.load(
         x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d, other=0.0
     ).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
-        sin_row + d * sin_stride_D_2,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + d * sin_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin = tl.where((position_ids >= 0) & (position_ids < P), sin, float("nan"))
+    sin = tl.where(position_ids_mask, sin, float("nan"))
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(
         y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x * cos[None, :] - x_2 * sin[None, :], mask=mask_h_d
@@ -439,23 +353,20 @@ def _rope_half_blocked(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    cos = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos, float("nan"))
+    cos = tl.where(position_ids_mask[:, None], cos, float("nan"))
     x_2 = tl.load(
         x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    sin = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin, float("nan"))
+    sin = tl.where(position_ids_mask[:, None], sin, float("nan"))
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
     tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos + x * sin, mask=mask_row_d)
@@ -539,94 +450,29 @@ def _outputs_rope_half(B, S, H, D, P, T, C, I):
     return (Buffer((B, S, H, D), T),)
 
 
-def _plan_rope_half(x, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, H, D, P, *_ = extents = _extents_rope_half(x, cos, sin, position_ids)
-    (y,) = _outputs_rope_half(*extents)
-    x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "S": S,
-        "H": H,
-        "D": D,
-        "P": P,
-        "B": B,
-        "x_stride_B": x.stride(0),
-        "x_stride_S": x.stride(1),
-        "x_stride_H": x.stride(2),
-        "x_stride_D": x.stride(3),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D_2": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D_2": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "y_stride_B": D * H * S,
-        "y_stride_S": D * H,
-        "y_stride_H": D,
-        "y_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "x_stride_B",
-        "x_stride_S",
-        "cos_stride_P",
-        "sin_stride_P",
-        "y_stride_B",
-        "y_stride_S",
-        "x_stride_H",
-        "y_stride_H",
-    )
-    index = tiles.index_type(x, cos, sin, position_ids, y)
-    launches = []
-    if tiles.padded(H) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, S, H, D/2 in registers
-        warps = tiles.warps(tiles.padded(H) * tiles.padded(D // 2), thread=32)
-        launches.append(
-            Launch(
-                _rope_half_tiled,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _rope_half_tiled,
-                    sizes,
-                    BLOCK_H=tiles.padded(H),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_H=tiles.padded(H) == H,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # blocks of B, S, H, D/2
-        block = tiles.blocks(B * H * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_half_blocked,
-                grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_half_blocked, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "rope_half",
-        x.device,
-        tensors=("x", "cos", "sin", "position_ids"),
-        outputs={"y": y},
-        launches=launches,
-    )
+def _sizes_rope_half(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_ROPE_HALF = Plans(
+    extents="B S H D P T C I",
+    strides={"x": "B S H D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S", "y": "B S H D"},
+    sizes=_sizes_rope_half,
+    vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
+    repeats="position_ids",
+    steps=(Step("y", (
+        Tile(_rope_half_tiled, rows="B S", tile="H D/2"),
+        Elementwise(_rope_half_blocked, rows="B S H", block="D/2"),
+    )),),
+)
 
 _OP_ROPE_HALF = Op(
     "rope_half(Tensor x, Tensor cos, Tensor sin, Tensor? position_ids) -> Tensor",
     tensors=4,
     extents=_extents_rope_half,
     outputs=_outputs_rope_half,
-    plan=_plan_rope_half,
+    plans=_PLANS_ROPE_HALF,
 )
 
 
@@ -664,22 +510,17 @@ def _rope_interleaved_tiled(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
-        cos_row + d * cos_stride_D_2,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + d * cos_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    cos = tl.where((position_ids >= 0) & (position_ids < P), cos, float("nan"))
+    cos = tl.where(position_ids_mask, cos, float("nan"))
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
-        sin_row + d * sin_stride_D_2,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + d * sin_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    sin = tl.where((position_ids >= 0) & (position_ids < P), sin, float("nan"))
+    sin = tl.where(position_ids_mask, sin, float("nan"))
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(
         y_row
@@ -724,20 +565,17 @@ def _rope_interleaved_blocked(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    cos = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos, float("nan"))
+    cos = tl.where(position_ids_mask[:, None], cos, float("nan"))
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    sin = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin, float("nan"))
+    sin = tl.where(position_ids_mask[:, None], sin, float("nan"))
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
     tl.store(
         y_row[:, None, None] + d[None, :, None] * 2 * y_stride_D + tl.arange(0, 2)[None, None, :] * y_stride_D,
@@ -824,94 +662,29 @@ def _outputs_rope_interleaved(B, S, H, D, P, T, C, I):
     return (Buffer((B, S, H, D), T),)
 
 
-def _plan_rope_interleaved(x, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, H, D, P, *_ = extents = _extents_rope_interleaved(x, cos, sin, position_ids)
-    (y,) = _outputs_rope_interleaved(*extents)
-    x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "S": S,
-        "H": H,
-        "D": D,
-        "P": P,
-        "B": B,
-        "x_stride_B": x.stride(0),
-        "x_stride_S": x.stride(1),
-        "x_stride_H": x.stride(2),
-        "x_stride_D": x.stride(3),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D_2": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D_2": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "y_stride_B": D * H * S,
-        "y_stride_S": D * H,
-        "y_stride_H": D,
-        "y_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "x_stride_B",
-        "x_stride_S",
-        "cos_stride_P",
-        "sin_stride_P",
-        "y_stride_B",
-        "y_stride_S",
-        "x_stride_H",
-        "y_stride_H",
-    )
-    index = tiles.index_type(x, cos, sin, position_ids, y)
-    launches = []
-    if tiles.padded(H) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, S, H, D/2 in registers
-        warps = tiles.warps(tiles.padded(H) * tiles.padded(D // 2), thread=32)
-        launches.append(
-            Launch(
-                _rope_interleaved_tiled,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _rope_interleaved_tiled,
-                    sizes,
-                    BLOCK_H=tiles.padded(H),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_H=tiles.padded(H) == H,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # blocks of B, S, H, D/2
-        block = tiles.blocks(B * H * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_interleaved_blocked,
-                grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_interleaved_blocked, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "rope_interleaved",
-        x.device,
-        tensors=("x", "cos", "sin", "position_ids"),
-        outputs={"y": y},
-        launches=launches,
-    )
+def _sizes_rope_interleaved(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_ROPE_INTERLEAVED = Plans(
+    extents="B S H D P T C I",
+    strides={"x": "B S H D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S", "y": "B S H D"},
+    sizes=_sizes_rope_interleaved,
+    vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
+    repeats="position_ids",
+    steps=(Step("y", (
+        Tile(_rope_interleaved_tiled, rows="B S", tile="H D/2"),
+        Elementwise(_rope_interleaved_blocked, rows="B S H", block="D/2"),
+    )),),
+)
 
 _OP_ROPE_INTERLEAVED = Op(
     "rope_interleaved(Tensor x, Tensor cos, Tensor sin, Tensor? position_ids) -> Tensor",
     tensors=4,
     extents=_extents_rope_interleaved,
     outputs=_outputs_rope_interleaved,
-    plan=_plan_rope_interleaved,
+    plans=_PLANS_ROPE_INTERLEAVED,
 )
 
 
@@ -943,37 +716,30 @@ def _rope_heads_first_blocked(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    cos = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos, float("nan"))
+    cos = tl.where(position_ids_mask[:, None], cos, float("nan"))
     x_2 = tl.load(
         x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    sin = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin, float("nan"))
+    sin = tl.where(position_ids_mask[:, None], sin, float("nan"))
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + h * (y_stride_H // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
     cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    cos_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], cos_2, float("nan"))
+    cos_2 = tl.where(position_ids_mask[:, None], cos_2, float("nan"))
     sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    sin_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], sin_2, float("nan"))
+    sin_2 = tl.where(position_ids_mask[:, None], sin_2, float("nan"))
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos_2 + x * sin_2, mask=mask_row_d)
 
 
@@ -1058,71 +824,24 @@ def _outputs_rope_heads_first(B, H, S, D, P, T, C, I):
     return (Buffer((B, H, S, D), T),)
 
 
-def _plan_rope_heads_first(x, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, H, S, D, P, *_ = extents = _extents_rope_heads_first(x, cos, sin, position_ids)
-    (y,) = _outputs_rope_heads_first(*extents)
-    x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "D": D,
-        "B": B,
-        "H": H,
-        "S": S,
-        "P": P,
-        "x_stride_B": x.stride(0),
-        "x_stride_H": x.stride(1),
-        "x_stride_S": x.stride(2),
-        "x_stride_D": x.stride(3),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "y_stride_B": D * H * S,
-        "y_stride_H": D * S,
-        "y_stride_S": D,
-        "y_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "x_stride_B",
-        "x_stride_H",
-        "x_stride_S",
-        "cos_stride_P",
-        "sin_stride_P",
-        "y_stride_B",
-        "y_stride_H",
-        "y_stride_S",
-    )
-    index = tiles.index_type(x, cos, sin, position_ids, y)
-    launches = []
-    # blocks of B, H, S, D/2
-    block = tiles.blocks(B * H * S, D // 2)
-    launches.append(
-        Launch(
-            _rope_heads_first_blocked,
-            grid=(tiles.cdiv(B * H * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-            arguments=tiles.arguments(
-                _rope_heads_first_blocked, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
-            ),
-            options=tiles.ways(block.warps),
-        )
-    )
-    return Plan(
-        "rope_heads_first",
-        x.device,
-        tensors=("x", "cos", "sin", "position_ids"),
-        outputs={"y": y},
-        launches=launches,
-    )
+def _sizes_rope_heads_first(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_ROPE_HEADS_FIRST = Plans(
+    extents="B H S D P T C I",
+    strides={"x": "B H S D", "cos": "P D", "sin": "P D", "position_ids": "B S", "y": "B H S D"},
+    sizes=_sizes_rope_heads_first,
+    vec="x_stride_B x_stride_H x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_H y_stride_S",
+    repeats="position_ids",
+    steps=(Step("y", (Elementwise(_rope_heads_first_blocked, rows="B H S", block="D/2"),)),),
+)
 
 _OP_ROPE_HEADS_FIRST = Op(
     "rope_heads_first(Tensor x, Tensor cos, Tensor sin, Tensor? position_ids) -> Tensor",
     tensors=4,
     extents=_extents_rope_heads_first,
     outputs=_outputs_rope_heads_first,
-    plan=_plan_rope_heads_first,
+    plans=_PLANS_ROPE_HEADS_FIRST,
 )

@@ -4,107 +4,107 @@
 
 Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D].
 
-Plans of `rope_qk`, the first that fits, and the bytes each moves; the least is q + position_ids + cos + sin + k +
-q_rotated + k_rotated:
-  joint     one program per B, S, Hq, Hk, D/2 in registers  the least
+Plans of `rope_qk`, the first that fits, with what each launches and moves; the least is q + position_ids + cos +
+sin + k + q_rotated + k_rotated:
+  tile  registers hold Hq, Hk, D/2  joint  the least
 
 Else each output apart, which moves position_ids + cos + sin once more.
 
-Plans for q_rotated and the bytes each moves; the least is q + position_ids + cos + sin + q_rotated:
-  blocked   blocks of B, S, Hq, D/2  the least
+Plans for q_rotated with what each launches and moves; the least is q + position_ids + cos + sin + q_rotated:
+  elementwise  always  blocked_q_rotated  the least
 
-Plans for k_rotated and the bytes each moves; the least is position_ids + cos + sin + k + k_rotated:
-  blocked   blocks of B, S, Hk, D/2  the least
+Plans for k_rotated with what each launches and moves; the least is position_ids + cos + sin + k + k_rotated:
+  elementwise  always  blocked_k_rotated  the least
 
 Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D/2].
 
-Plans of `rope_qk_half`, the first that fits, and the bytes each moves; the least is q + position_ids + cos + sin +
-k + q_rotated + k_rotated:
-  joint     one program per B, S, Hq, Hk, D/2 in registers  the least
+Plans of `rope_qk_half`, the first that fits, with what each launches and moves; the least is q + position_ids + cos
++ sin + k + q_rotated + k_rotated:
+  tile  registers hold Hq, Hk, D/2  joint  the least
 
 Else each output apart, which moves position_ids + cos + sin once more.
 
-Plans for q_rotated and the bytes each moves; the least is q + position_ids + cos + sin + q_rotated:
-  blocked   blocks of B, S, Hq, D/2  the least
+Plans for q_rotated with what each launches and moves; the least is q + position_ids + cos + sin + q_rotated:
+  elementwise  always  blocked_q_rotated  the least
 
-Plans for k_rotated and the bytes each moves; the least is position_ids + cos + sin + k + k_rotated:
-  blocked   blocks of B, S, Hk, D/2  the least
+Plans for k_rotated with what each launches and moves; the least is position_ids + cos + sin + k + k_rotated:
+  elementwise  always  blocked_k_rotated  the least
 
 Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D/2].
 
-Plans of `rope_qk_interleaved`, the first that fits, and the bytes each moves; the least is q + position_ids + cos +
-sin + k + q_rotated + k_rotated:
-  joint     one program per B, S, Hq, Hk, D/2 in registers  the least
+Plans of `rope_qk_interleaved`, the first that fits, with what each launches and moves; the least is q +
+position_ids + cos + sin + k + q_rotated + k_rotated:
+  tile  registers hold Hq, Hk, D/2  joint  the least
 
 Else each output apart, which moves position_ids + cos + sin once more.
 
-Plans for q_rotated and the bytes each moves; the least is q + position_ids + cos + sin + q_rotated:
-  blocked   blocks of B, S, Hq, D/2  the least
+Plans for q_rotated with what each launches and moves; the least is q + position_ids + cos + sin + q_rotated:
+  elementwise  always  blocked_q_rotated  the least
 
-Plans for k_rotated and the bytes each moves; the least is position_ids + cos + sin + k + k_rotated:
-  blocked   blocks of B, S, Hk, D/2  the least
+Plans for k_rotated with what each launches and moves; the least is position_ids + cos + sin + k + k_rotated:
+  elementwise  always  blocked_k_rotated  the least
 
 Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D].
 
-Plans of `rope_qk_interleaved_full`, the first that fits, and the bytes each moves; the least is q + position_ids +
-cos + sin + k + q_rotated + k_rotated:
-  joint     one program per B, S, Hq, Hk, D/2 in registers  the least
+Plans of `rope_qk_interleaved_full`, the first that fits, with what each launches and moves; the least is q +
+position_ids + cos + sin + k + q_rotated + k_rotated:
+  tile  registers hold Hq, Hk, D/2  joint  the least
 
 Else each output apart, which moves position_ids + cos + sin once more.
 
-Plans for q_rotated and the bytes each moves; the least is q + position_ids + cos + sin + q_rotated:
-  blocked   blocks of B, S, Hq, D/2  the least
+Plans for q_rotated with what each launches and moves; the least is q + position_ids + cos + sin + q_rotated:
+  elementwise  always  blocked_q_rotated  the least
 
-Plans for k_rotated and the bytes each moves; the least is position_ids + cos + sin + k + k_rotated:
-  blocked   blocks of B, S, Hk, D/2  the least
+Plans for k_rotated with what each launches and moves; the least is position_ids + cos + sin + k + k_rotated:
+  elementwise  always  blocked_k_rotated  the least
 
 Rotates pairs (i, i + R/2) of the first R positions of every head, and leaves the others (GLM, Phi).
 
-Plans of `rope_qk_partial`, the first that fits, and the bytes each moves; the least is q + position_ids + cos + sin
-+ k + q_rotated + k_rotated:
-  joint     one program per B, S, Hq, Hk, R/2, U in registers  the least
+Plans of `rope_qk_partial`, the first that fits, with what each launches and moves; the least is q + position_ids +
+cos + sin + k + q_rotated + k_rotated:
+  tile  registers hold Hq, Hk, R/2, U  joint  the least
 
 Else each output apart, which moves q + position_ids + cos + sin + q_rotated + k + k_rotated once more.
 
-Plans for q_rotated and the bytes each moves; the least is q + position_ids + cos + sin + q_rotated:
-  blocked   blocks of B, S, Hq, R/2  the least
+Plans for q_rotated with what each launches and moves; the least is q + position_ids + cos + sin + q_rotated:
+  elementwise  always  blocked_q_rotated_0  the least
 
-Plans for q_rotated and the bytes each moves; the least is q + q_rotated:
-  blocked   blocks of B, S, Hq, U  the least
+Plans for q_rotated with what each launches and moves; the least is q + q_rotated:
+  elementwise  always  blocked_q_rotated_1  the least
 
-Plans for k_rotated and the bytes each moves; the least is position_ids + cos + sin + k + k_rotated:
-  blocked   blocks of B, S, Hk, R/2  the least
+Plans for k_rotated with what each launches and moves; the least is position_ids + cos + sin + k + k_rotated:
+  elementwise  always  blocked_k_rotated_2  the least
 
-Plans for k_rotated and the bytes each moves; the least is k + k_rotated:
-  blocked   blocks of B, S, Hk, U  the least
+Plans for k_rotated with what each launches and moves; the least is k + k_rotated:
+  elementwise  always  blocked_k_rotated_3  the least
 
 Rotates as `rope_qk` does, with heads before tokens, as Hugging Face has them in attention.
 
-Plans of `rope_qk_heads_first`, the first that fits, and the bytes each moves; the least is q + position_ids + cos +
-sin + k + q_rotated + k_rotated:
-  joint     one program per B, Hq, Hk, S, D/2 in registers  the least
+Plans of `rope_qk_heads_first`, the first that fits, with what each launches and moves; the least is q +
+position_ids + cos + sin + k + q_rotated + k_rotated:
+  tile  registers hold Hq, Hk, S, D/2  joint  the least
 
 Else each output apart, which moves position_ids + cos + sin once more.
 
-Plans for q_rotated and the bytes each moves; the least is q + position_ids + cos + sin + q_rotated:
-  blocked   blocks of B, Hq, S, D/2  the least
+Plans for q_rotated with what each launches and moves; the least is q + position_ids + cos + sin + q_rotated:
+  elementwise  always  blocked_q_rotated  the least
 
-Plans for k_rotated and the bytes each moves; the least is position_ids + cos + sin + k + k_rotated:
-  blocked   blocks of B, Hk, S, D/2  the least
+Plans for k_rotated with what each launches and moves; the least is position_ids + cos + sin + k + k_rotated:
+  elementwise  always  blocked_k_rotated  the least
 
 Rotates as `rope_qk` does, with tables [B, S, D].
 
-Plans of `rope_qk_batched`, the first that fits, and the bytes each moves; the least is q + position_ids + cos + sin
-+ k + q_rotated + k_rotated:
-  joint     one program per B, S, Hq, Hk, D/2 in registers  the least
+Plans of `rope_qk_batched`, the first that fits, with what each launches and moves; the least is q + position_ids +
+cos + sin + k + q_rotated + k_rotated:
+  tile  registers hold Hq, Hk, D/2  joint  the least
 
 Else each output apart, which moves position_ids + cos + sin once more.
 
-Plans for q_rotated and the bytes each moves; the least is q + position_ids + cos + sin + q_rotated:
-  blocked   blocks of B, S, Hq, D/2  the least
+Plans for q_rotated with what each launches and moves; the least is q + position_ids + cos + sin + q_rotated:
+  elementwise  always  blocked_q_rotated  the least
 
-Plans for k_rotated and the bytes each moves; the least is position_ids + cos + sin + k + k_rotated:
-  blocked   blocks of B, S, Hk, D/2  the least
+Plans for k_rotated with what each launches and moves; the least is position_ids + cos + sin + k + k_rotated:
+  elementwise  always  blocked_k_rotated  the least
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, lengthen, repeat, squeeze, tiles
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, lengthen, squeeze
 
 __all__ = [
     "rope_qk",
@@ -155,39 +155,28 @@ def _rope_qk_joint(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row + d * cos_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + d * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c = tl.where(position_ids_mask, c, float("nan"))
     q_2 = tl.load(
         q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d, other=0.0
     ).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row + d * sin_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + d * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     c_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask, c_2, float("nan"))
     s_3 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
@@ -247,37 +236,30 @@ def _rope_qk_blocked_q_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     q_2 = tl.load(
         q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
 
 
@@ -310,37 +292,30 @@ def _rope_qk_blocked_k_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     k_2 = tl.load(
         k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c_2 + k * s_3, mask=mask_row_d)
 
 
@@ -455,130 +430,38 @@ def _outputs_rope_qk(B, S, Hq, D, Hk, P, T, C, I):
     return (Buffer((B, S, Hq, D), T), Buffer((B, S, Hk, D), T))
 
 
-def _plan_rope_qk(q, k, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, P, *_ = extents = _extents_rope_qk(q, k, cos, sin, position_ids)
-    q_rotated, k_rotated = _outputs_rope_qk(*extents)
-    q = squeeze(q, 4)
-    k = squeeze(k, 4)
-    cos = squeeze(cos, 2)
-    sin = squeeze(sin, 2)
-    position_ids = squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "S": S,
-        "Hq": Hq,
-        "Hk": Hk,
-        "D": D,
-        "P": P,
-        "B": B,
-        "q_stride_B": q.stride(0),
-        "q_stride_S": q.stride(1),
-        "q_stride_Hq": q.stride(2),
-        "q_stride_D": q.stride(3),
-        "k_stride_B": k.stride(0),
-        "k_stride_S": k.stride(1),
-        "k_stride_Hk": k.stride(2),
-        "k_stride_D": k.stride(3),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "q_rotated_stride_B": D * Hq * S,
-        "q_rotated_stride_S": D * Hq,
-        "q_rotated_stride_Hq": D,
-        "q_rotated_stride_D": 1,
-        "k_rotated_stride_B": D * Hk * S,
-        "k_rotated_stride_S": D * Hk,
-        "k_rotated_stride_Hk": D,
-        "k_rotated_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "q_stride_B",
-        "q_stride_S",
-        "cos_stride_P",
-        "sin_stride_P",
-        "k_stride_B",
-        "k_stride_S",
-        "q_rotated_stride_B",
-        "q_rotated_stride_S",
-        "k_rotated_stride_B",
-        "k_rotated_stride_S",
-        "q_stride_Hq",
-        "q_rotated_stride_Hq",
-        "k_stride_Hk",
-        "k_rotated_stride_Hk",
-    )
-    index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
-    launches = []
-    if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
-        )
-        launches.append(
-            Launch(
-                _rope_qk_joint,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _rope_qk_joint,
-                    sizes,
-                    BLOCK_HQ=tiles.padded(Hq),
-                    BLOCK_HK=tiles.padded(Hk),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_HQ=tiles.padded(Hq) == Hq,
-                    EVEN_HK=tiles.padded(Hk) == Hk,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each output apart
-        # blocks of B, S, Hq, D/2
-        block = tiles.blocks(B * Hq * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_blocked_q_rotated,
-                grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_blocked_q_rotated, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-        # blocks of B, S, Hk, D/2
-        block = tiles.blocks(B * Hk * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_blocked_k_rotated,
-                grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_blocked_k_rotated, sizes, ROWS=block.lanes, BLOCK_D_2=block.size, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "rope_qk",
-        q.device,
-        tensors=("q", "k", "cos", "sin", "position_ids"),
-        outputs={"q_rotated": q_rotated, "k_rotated": k_rotated},
-        launches=launches,
-    )
+def _sizes_rope_qk(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_ROPE_QK = Plans(
+    extents="B S Hq D Hk P T C I",
+    strides={
+        "q": "B S Hq D", "k": "B S Hk D", "cos": "P D", "sin": "P D", "position_ids": "B S", "q_rotated": "B S Hq D",
+        "k_rotated": "B S Hk D",
+    },
+    sizes=_sizes_rope_qk,
+    vec=(
+        "q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
+    ), repeats="position_ids",
+    steps=(Step(
+        "q_rotated k_rotated",
+        (Tile(_rope_qk_joint, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+        apart=(
+            Step("q_rotated", (Elementwise(_rope_qk_blocked_q_rotated, rows="B S Hq", block="D/2"),)),
+            Step("k_rotated", (Elementwise(_rope_qk_blocked_k_rotated, rows="B S Hk", block="D/2"),)),
+        ),
+    ),),
+)
 
 _OP_ROPE_QK = Op(
     "rope_qk(Tensor q, Tensor k, Tensor cos, Tensor sin, Tensor? position_ids) -> (Tensor, Tensor)",
     tensors=5,
     extents=_extents_rope_qk,
     outputs=_outputs_rope_qk,
-    plan=_plan_rope_qk,
+    plans=_PLANS_ROPE_QK,
     overloads=lambda: (_OP_ROPE_QK_BATCHED,),
 )
 
@@ -612,25 +495,20 @@ def _rope_qk_half_joint(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row + d * cos_stride_D_2,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + d * cos_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c = tl.where(position_ids_mask, c, float("nan"))
     q_2 = tl.load(
         q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d, other=0.0
     ).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row + d * sin_stride_D_2,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + d * sin_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
@@ -690,23 +568,20 @@ def _rope_qk_half_blocked_q_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     q_2 = tl.load(
         q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c + q * s_2, mask=mask_row_d)
@@ -736,21 +611,18 @@ def _rope_qk_half_blocked_k_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     k = tl.load(
         k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
@@ -854,140 +726,38 @@ def _outputs_rope_qk_half(B, S, Hq, D, Hk, P, T, C, I):
     return (Buffer((B, S, Hq, D), T), Buffer((B, S, Hk, D), T))
 
 
-def _plan_rope_qk_half(q, k, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, P, *_ = extents = _extents_rope_qk_half(q, k, cos, sin, position_ids)
-    q_rotated, k_rotated = _outputs_rope_qk_half(*extents)
-    q = squeeze(q, 4)
-    k = squeeze(k, 4)
-    cos = squeeze(cos, 2)
-    sin = squeeze(sin, 2)
-    position_ids = squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "S": S,
-        "Hq": Hq,
-        "Hk": Hk,
-        "D": D,
-        "P": P,
-        "B": B,
-        "q_stride_B": q.stride(0),
-        "q_stride_S": q.stride(1),
-        "q_stride_Hq": q.stride(2),
-        "q_stride_D": q.stride(3),
-        "k_stride_B": k.stride(0),
-        "k_stride_S": k.stride(1),
-        "k_stride_Hk": k.stride(2),
-        "k_stride_D": k.stride(3),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D_2": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D_2": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "q_rotated_stride_B": D * Hq * S,
-        "q_rotated_stride_S": D * Hq,
-        "q_rotated_stride_Hq": D,
-        "q_rotated_stride_D": 1,
-        "k_rotated_stride_B": D * Hk * S,
-        "k_rotated_stride_S": D * Hk,
-        "k_rotated_stride_Hk": D,
-        "k_rotated_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "q_stride_B",
-        "q_stride_S",
-        "cos_stride_P",
-        "sin_stride_P",
-        "k_stride_B",
-        "k_stride_S",
-        "q_rotated_stride_B",
-        "q_rotated_stride_S",
-        "k_rotated_stride_B",
-        "k_rotated_stride_S",
-        "q_stride_Hq",
-        "q_rotated_stride_Hq",
-        "k_stride_Hk",
-        "k_rotated_stride_Hk",
-    )
-    index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
-    launches = []
-    if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
-        )
-        launches.append(
-            Launch(
-                _rope_qk_half_joint,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _rope_qk_half_joint,
-                    sizes,
-                    BLOCK_HQ=tiles.padded(Hq),
-                    BLOCK_HK=tiles.padded(Hk),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_HQ=tiles.padded(Hq) == Hq,
-                    EVEN_HK=tiles.padded(Hk) == Hk,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each output apart
-        # blocks of B, S, Hq, D/2
-        block = tiles.blocks(B * Hq * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_half_blocked_q_rotated,
-                grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_half_blocked_q_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-        # blocks of B, S, Hk, D/2
-        block = tiles.blocks(B * Hk * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_half_blocked_k_rotated,
-                grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_half_blocked_k_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "rope_qk_half",
-        q.device,
-        tensors=("q", "k", "cos", "sin", "position_ids"),
-        outputs={"q_rotated": q_rotated, "k_rotated": k_rotated},
-        launches=launches,
-    )
+def _sizes_rope_qk_half(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_ROPE_QK_HALF = Plans(
+    extents="B S Hq D Hk P T C I",
+    strides={
+        "q": "B S Hq D", "k": "B S Hk D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S",
+        "q_rotated": "B S Hq D", "k_rotated": "B S Hk D",
+    },
+    sizes=_sizes_rope_qk_half,
+    vec=(
+        "q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
+    ), repeats="position_ids",
+    steps=(Step(
+        "q_rotated k_rotated",
+        (Tile(_rope_qk_half_joint, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+        apart=(
+            Step("q_rotated", (Elementwise(_rope_qk_half_blocked_q_rotated, rows="B S Hq", block="D/2"),)),
+            Step("k_rotated", (Elementwise(_rope_qk_half_blocked_k_rotated, rows="B S Hk", block="D/2"),)),
+        ),
+    ),),
+)
 
 _OP_ROPE_QK_HALF = Op(
     "rope_qk_half(Tensor q, Tensor k, Tensor cos, Tensor sin, Tensor? position_ids) -> (Tensor, Tensor)",
     tensors=5,
     extents=_extents_rope_qk_half,
     outputs=_outputs_rope_qk_half,
-    plan=_plan_rope_qk_half,
+    plans=_PLANS_ROPE_QK_HALF,
 )
 
 
@@ -1029,22 +799,17 @@ def _rope_qk_interleaved_joint(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row + d * cos_stride_D_2,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + d * cos_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c = tl.where(position_ids_mask, c, float("nan"))
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row + d * sin_stride_D_2,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + d * sin_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k, k_2 = tl.split(
@@ -1111,20 +876,17 @@ def _rope_qk_interleaved_blocked_q_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(
         q_rotated_row[:, None, None]
@@ -1159,21 +921,18 @@ def _rope_qk_interleaved_blocked_k_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     k, k_2 = tl.split(
         tl.load(
@@ -1284,140 +1043,38 @@ def _outputs_rope_qk_interleaved(B, S, Hq, D, Hk, P, T, C, I):
     return (Buffer((B, S, Hq, D), T), Buffer((B, S, Hk, D), T))
 
 
-def _plan_rope_qk_interleaved(q, k, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, P, *_ = extents = _extents_rope_qk_interleaved(q, k, cos, sin, position_ids)
-    q_rotated, k_rotated = _outputs_rope_qk_interleaved(*extents)
-    q = squeeze(q, 4)
-    k = squeeze(k, 4)
-    cos = squeeze(cos, 2)
-    sin = squeeze(sin, 2)
-    position_ids = squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "S": S,
-        "Hq": Hq,
-        "Hk": Hk,
-        "D": D,
-        "P": P,
-        "B": B,
-        "q_stride_B": q.stride(0),
-        "q_stride_S": q.stride(1),
-        "q_stride_Hq": q.stride(2),
-        "q_stride_D": q.stride(3),
-        "k_stride_B": k.stride(0),
-        "k_stride_S": k.stride(1),
-        "k_stride_Hk": k.stride(2),
-        "k_stride_D": k.stride(3),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D_2": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D_2": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "q_rotated_stride_B": D * Hq * S,
-        "q_rotated_stride_S": D * Hq,
-        "q_rotated_stride_Hq": D,
-        "q_rotated_stride_D": 1,
-        "k_rotated_stride_B": D * Hk * S,
-        "k_rotated_stride_S": D * Hk,
-        "k_rotated_stride_Hk": D,
-        "k_rotated_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "q_stride_B",
-        "q_stride_S",
-        "cos_stride_P",
-        "sin_stride_P",
-        "k_stride_B",
-        "k_stride_S",
-        "q_rotated_stride_B",
-        "q_rotated_stride_S",
-        "k_rotated_stride_B",
-        "k_rotated_stride_S",
-        "q_stride_Hq",
-        "q_rotated_stride_Hq",
-        "k_stride_Hk",
-        "k_rotated_stride_Hk",
-    )
-    index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
-    launches = []
-    if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
-        )
-        launches.append(
-            Launch(
-                _rope_qk_interleaved_joint,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _rope_qk_interleaved_joint,
-                    sizes,
-                    BLOCK_HQ=tiles.padded(Hq),
-                    BLOCK_HK=tiles.padded(Hk),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_HQ=tiles.padded(Hq) == Hq,
-                    EVEN_HK=tiles.padded(Hk) == Hk,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each output apart
-        # blocks of B, S, Hq, D/2
-        block = tiles.blocks(B * Hq * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_interleaved_blocked_q_rotated,
-                grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_interleaved_blocked_q_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-        # blocks of B, S, Hk, D/2
-        block = tiles.blocks(B * Hk * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_interleaved_blocked_k_rotated,
-                grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_interleaved_blocked_k_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "rope_qk_interleaved",
-        q.device,
-        tensors=("q", "k", "cos", "sin", "position_ids"),
-        outputs={"q_rotated": q_rotated, "k_rotated": k_rotated},
-        launches=launches,
-    )
+def _sizes_rope_qk_interleaved(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_ROPE_QK_INTERLEAVED = Plans(
+    extents="B S Hq D Hk P T C I",
+    strides={
+        "q": "B S Hq D", "k": "B S Hk D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S",
+        "q_rotated": "B S Hq D", "k_rotated": "B S Hk D",
+    },
+    sizes=_sizes_rope_qk_interleaved,
+    vec=(
+        "q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
+    ), repeats="position_ids",
+    steps=(Step(
+        "q_rotated k_rotated",
+        (Tile(_rope_qk_interleaved_joint, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+        apart=(
+            Step("q_rotated", (Elementwise(_rope_qk_interleaved_blocked_q_rotated, rows="B S Hq", block="D/2"),)),
+            Step("k_rotated", (Elementwise(_rope_qk_interleaved_blocked_k_rotated, rows="B S Hk", block="D/2"),)),
+        ),
+    ),),
+)
 
 _OP_ROPE_QK_INTERLEAVED = Op(
     "rope_qk_interleaved(Tensor q, Tensor k, Tensor cos, Tensor sin, Tensor? position_ids) -> (Tensor, Tensor)",
     tensors=5,
     extents=_extents_rope_qk_interleaved,
     outputs=_outputs_rope_qk_interleaved,
-    plan=_plan_rope_qk_interleaved,
+    plans=_PLANS_ROPE_QK_INTERLEAVED,
 )
 
 
@@ -1459,28 +1116,29 @@ def _rope_qk_interleaved_full_joint(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
     c, c_2 = tl.split(
         tl.load(
             cos_row + d[:, None] * 2 * cos_stride_D + tl.arange(0, 2)[None, :] * cos_stride_D,
-            mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P)),
+            mask=d_mask[:, None] & position_ids_mask,
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32),
     )
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
-    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
+    c = tl.where(position_ids_mask, c, float("nan"))
+    c_2 = tl.where(position_ids_mask, c_2, float("nan"))
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
     s_2, s_3 = tl.split(
         tl.load(
             sin_row + d[:, None] * 2 * sin_stride_D + tl.arange(0, 2)[None, :] * sin_stride_D,
-            mask=d_mask[:, None] & ((position_ids >= 0) & (position_ids < P)),
+            mask=d_mask[:, None] & position_ids_mask,
             other=0.0,
             eviction_policy="evict_last",
         ).to(tl.float32),
     )
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
-    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
+    s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k, k_2 = tl.split(
@@ -1547,30 +1205,31 @@ def _rope_qk_interleaved_full_blocked_q_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c, c_2 = tl.split(
         tl.load(
             cos_row[:, None, None]
             + d[None, :, None] * 2 * cos_stride_D
             + tl.arange(0, 2)[None, None, :] * cos_stride_D,
-            mask=mask_row_d[:, :, None] & ((position_ids >= 0) & (position_ids < P))[:, None, None],
+            mask=mask_row_d[:, :, None] & position_ids_mask[:, None, None],
             other=0.0,
         ).to(tl.float32),
     )
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2, s_3 = tl.split(
         tl.load(
             sin_row[:, None, None]
             + d[None, :, None] * 2 * sin_stride_D
             + tl.arange(0, 2)[None, None, :] * sin_stride_D,
-            mask=mask_row_d[:, :, None] & ((position_ids >= 0) & (position_ids < P))[:, None, None],
+            mask=mask_row_d[:, :, None] & position_ids_mask[:, None, None],
             other=0.0,
         ).to(tl.float32),
     )
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(
         q_rotated_row[:, None, None]
@@ -1615,30 +1274,31 @@ def _rope_qk_interleaved_full_blocked_k_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c, c_2 = tl.split(
         tl.load(
             cos_row[:, None, None]
             + d[None, :, None] * 2 * cos_stride_D
             + tl.arange(0, 2)[None, None, :] * cos_stride_D,
-            mask=mask_row_d[:, :, None] & ((position_ids >= 0) & (position_ids < P))[:, None, None],
+            mask=mask_row_d[:, :, None] & position_ids_mask[:, None, None],
             other=0.0,
         ).to(tl.float32),
     )
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2, s_3 = tl.split(
         tl.load(
             sin_row[:, None, None]
             + d[None, :, None] * 2 * sin_stride_D
             + tl.arange(0, 2)[None, None, :] * sin_stride_D,
-            mask=mask_row_d[:, :, None] & ((position_ids >= 0) & (position_ids < P))[:, None, None],
+            mask=mask_row_d[:, :, None] & position_ids_mask[:, None, None],
             other=0.0,
         ).to(tl.float32),
     )
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(
         k_rotated_row[:, None, None]
@@ -1742,140 +1402,38 @@ def _outputs_rope_qk_interleaved_full(B, S, Hq, D, Hk, P, T, C, I):
     return (Buffer((B, S, Hq, D), T), Buffer((B, S, Hk, D), T))
 
 
-def _plan_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, P, *_ = extents = _extents_rope_qk_interleaved_full(q, k, cos, sin, position_ids)
-    q_rotated, k_rotated = _outputs_rope_qk_interleaved_full(*extents)
-    q = squeeze(q, 4)
-    k = squeeze(k, 4)
-    cos = squeeze(cos, 2)
-    sin = squeeze(sin, 2)
-    position_ids = squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "S": S,
-        "Hq": Hq,
-        "Hk": Hk,
-        "D": D,
-        "P": P,
-        "B": B,
-        "q_stride_B": q.stride(0),
-        "q_stride_S": q.stride(1),
-        "q_stride_Hq": q.stride(2),
-        "q_stride_D": q.stride(3),
-        "k_stride_B": k.stride(0),
-        "k_stride_S": k.stride(1),
-        "k_stride_Hk": k.stride(2),
-        "k_stride_D": k.stride(3),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "q_rotated_stride_B": D * Hq * S,
-        "q_rotated_stride_S": D * Hq,
-        "q_rotated_stride_Hq": D,
-        "q_rotated_stride_D": 1,
-        "k_rotated_stride_B": D * Hk * S,
-        "k_rotated_stride_S": D * Hk,
-        "k_rotated_stride_Hk": D,
-        "k_rotated_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "q_stride_B",
-        "q_stride_S",
-        "cos_stride_P",
-        "sin_stride_P",
-        "k_stride_B",
-        "k_stride_S",
-        "q_rotated_stride_B",
-        "q_rotated_stride_S",
-        "k_rotated_stride_B",
-        "k_rotated_stride_S",
-        "q_stride_Hq",
-        "q_rotated_stride_Hq",
-        "k_stride_Hk",
-        "k_rotated_stride_Hk",
-    )
-    index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
-    launches = []
-    if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
-        )
-        launches.append(
-            Launch(
-                _rope_qk_interleaved_full_joint,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _rope_qk_interleaved_full_joint,
-                    sizes,
-                    BLOCK_HQ=tiles.padded(Hq),
-                    BLOCK_HK=tiles.padded(Hk),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_HQ=tiles.padded(Hq) == Hq,
-                    EVEN_HK=tiles.padded(Hk) == Hk,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each output apart
-        # blocks of B, S, Hq, D/2
-        block = tiles.blocks(B * Hq * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_interleaved_full_blocked_q_rotated,
-                grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_interleaved_full_blocked_q_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-        # blocks of B, S, Hk, D/2
-        block = tiles.blocks(B * Hk * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_interleaved_full_blocked_k_rotated,
-                grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_interleaved_full_blocked_k_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "rope_qk_interleaved_full",
-        q.device,
-        tensors=("q", "k", "cos", "sin", "position_ids"),
-        outputs={"q_rotated": q_rotated, "k_rotated": k_rotated},
-        launches=launches,
-    )
+def _sizes_rope_qk_interleaved_full(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_ROPE_QK_INTERLEAVED_FULL = Plans(
+    extents="B S Hq D Hk P T C I",
+    strides={
+        "q": "B S Hq D", "k": "B S Hk D", "cos": "P D", "sin": "P D", "position_ids": "B S", "q_rotated": "B S Hq D",
+        "k_rotated": "B S Hk D",
+    },
+    sizes=_sizes_rope_qk_interleaved_full,
+    vec=(
+        "q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
+    ), repeats="position_ids",
+    steps=(Step(
+        "q_rotated k_rotated",
+        (Tile(_rope_qk_interleaved_full_joint, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+        apart=(
+            Step("q_rotated", (Elementwise(_rope_qk_interleaved_full_blocked_q_rotated, rows="B S Hq", block="D/2"),)),
+            Step("k_rotated", (Elementwise(_rope_qk_interleaved_full_blocked_k_rotated, rows="B S Hk", block="D/2"),)),
+        ),
+    ),),
+)
 
 _OP_ROPE_QK_INTERLEAVED_FULL = Op(
     "rope_qk_interleaved_full(Tensor q, Tensor k, Tensor cos, Tensor sin, Tensor? position_ids) -> (Tensor, Tensor)",
     tensors=5,
     extents=_extents_rope_qk_interleaved_full,
     outputs=_outputs_rope_qk_interleaved_full,
-    plan=_plan_rope_qk_interleaved_full,
+    plans=_PLANS_ROPE_QK_INTERLEAVED_FULL,
 )
 
 
@@ -1911,25 +1469,20 @@ def _rope_qk_partial_joint(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * cos_stride_P
     c = tl.load(
-        cos_row + r * cos_stride_R,
-        mask=r_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + r * cos_stride_R, mask=r_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < P), c, float("nan"))
+    c = tl.where(position_ids_mask, c, float("nan"))
     q_2 = tl.load(
         q_row + hq[:, None] * q_stride_Hq + (r[None, :] + R // 2) * q_stride_R_U, mask=mask_hq_r, other=0.0
     ).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * sin_stride_P
     s_2 = tl.load(
-        sin_row + r * sin_stride_R,
-        mask=r_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + r * sin_stride_R, mask=r_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < P), s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + r[None, :] * q_rotated_stride_R_U,
@@ -1937,19 +1490,13 @@ def _rope_qk_partial_joint(
         mask=mask_hq_r,
     )
     c_2 = tl.load(
-        cos_row + (r + R // 2) * cos_stride_R,
-        mask=r_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + (r + R // 2) * cos_stride_R, mask=r_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c_2 = tl.where((position_ids >= 0) & (position_ids < P), c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask, c_2, float("nan"))
     s_3 = tl.load(
-        sin_row + (r + R // 2) * sin_stride_R,
-        mask=r_mask & ((position_ids >= 0) & (position_ids < P)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + (r + R // 2) * sin_stride_R, mask=r_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_3 = tl.where((position_ids >= 0) & (position_ids < P), s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     tl.store(
         q_rotated_row + hq[:, None] * q_rotated_stride_Hq + (r[None, :] + R // 2) * q_rotated_stride_R_U,
         q_2 * c_2[None, :] + q * s_3[None, :],
@@ -2017,37 +1564,30 @@ def _rope_qk_partial_blocked_q_rotated_0(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + r[None, :] * cos_stride_R,
-        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + r[None, :] * cos_stride_R, mask=mask_row_r & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     q_2 = tl.load(
         q_row[:, None] + (r[None, :] + R // 2) * q_stride_R_U, mask=mask_row_r, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + r[None, :] * sin_stride_R,
-        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + r[None, :] * sin_stride_R, mask=mask_row_r & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(q_rotated_row[:, None] + r[None, :] * q_rotated_stride_R_U, q * c - q_2 * s_2, mask=mask_row_r)
     c_2 = tl.load(
-        cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R,
-        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R, mask=mask_row_r & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R,
-        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R, mask=mask_row_r & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(
         q_rotated_row[:, None] + (r[None, :] + R // 2) * q_rotated_stride_R_U, q_2 * c_2 + q * s_3, mask=mask_row_r
     )
@@ -2109,37 +1649,30 @@ def _rope_qk_partial_blocked_k_rotated_2(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + r[None, :] * cos_stride_R,
-        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + r[None, :] * cos_stride_R, mask=mask_row_r & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     k_2 = tl.load(
         k_row[:, None] + (r[None, :] + R // 2) * k_stride_R_U, mask=mask_row_r, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + r[None, :] * sin_stride_R,
-        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + r[None, :] * sin_stride_R, mask=mask_row_r & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(k_rotated_row[:, None] + r[None, :] * k_rotated_stride_R_U, k * c - k_2 * s_2, mask=mask_row_r)
     c_2 = tl.load(
-        cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R,
-        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R, mask=mask_row_r & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R,
-        mask=mask_row_r & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R, mask=mask_row_r & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(
         k_rotated_row[:, None] + (r[None, :] + R // 2) * k_rotated_stride_R_U, k_2 * c_2 + k * s_3, mask=mask_row_r
     )
@@ -2273,184 +1806,40 @@ def _outputs_rope_qk_partial(B, S, Hq, Hk, P, R, U, T, C, I):
     return (Buffer((B, S, Hq, R + U), T), Buffer((B, S, Hk, R + U), T))
 
 
-def _plan_rope_qk_partial(q, k, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, Hk, P, R, U, *_ = extents = _extents_rope_qk_partial(q, k, cos, sin, position_ids)
-    q_rotated, k_rotated = _outputs_rope_qk_partial(*extents)
-    q = squeeze(q, 4)
-    k = squeeze(k, 4)
-    cos = squeeze(cos, 2)
-    sin = squeeze(sin, 2)
-    position_ids = squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "S": S,
-        "Hq": Hq,
-        "Hk": Hk,
-        "R": R,
-        "U": U,
-        "P": P,
-        "B": B,
-        "q_stride_B": q.stride(0),
-        "q_stride_S": q.stride(1),
-        "q_stride_Hq": q.stride(2),
-        "q_stride_R_U": q.stride(3),
-        "k_stride_B": k.stride(0),
-        "k_stride_S": k.stride(1),
-        "k_stride_Hk": k.stride(2),
-        "k_stride_R_U": k.stride(3),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_R": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_R": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "q_rotated_stride_B": Hq * (R + U) * S,
-        "q_rotated_stride_S": Hq * (R + U),
-        "q_rotated_stride_Hq": R + U,
-        "q_rotated_stride_R_U": 1,
-        "k_rotated_stride_B": Hk * (R + U) * S,
-        "k_rotated_stride_S": Hk * (R + U),
-        "k_rotated_stride_Hk": R + U,
-        "k_rotated_stride_R_U": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "U",
-        "q_stride_B",
-        "q_stride_S",
-        "q_rotated_stride_B",
-        "q_rotated_stride_S",
-        "k_stride_B",
-        "k_stride_S",
-        "k_rotated_stride_B",
-        "k_rotated_stride_S",
-        "q_stride_Hq",
-        "cos_stride_P",
-        "sin_stride_P",
-        "q_rotated_stride_Hq",
-        "k_stride_Hk",
-        "k_rotated_stride_Hk",
-    )
-    index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
-    launches = []
-    if tiles.padded(Hq) * tiles.padded(
-        R // 2,
-    ) + tiles.padded(Hq) * tiles.padded(U) + tiles.padded(Hk) * tiles.padded(R // 2) + tiles.padded(Hk) * tiles.padded(U) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, S, Hq, Hk, R/2, U in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(R // 2)
-            + tiles.padded(Hq) * tiles.padded(U)
-            + tiles.padded(Hk) * tiles.padded(R // 2)
-            + tiles.padded(Hk) * tiles.padded(U),
-            thread=32,
-        )
-        launches.append(
-            Launch(
-                _rope_qk_partial_joint,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _rope_qk_partial_joint,
-                    sizes,
-                    BLOCK_HQ=tiles.padded(Hq),
-                    BLOCK_HK=tiles.padded(Hk),
-                    BLOCK_R_2=tiles.padded(R // 2),
-                    BLOCK_U=tiles.padded(U),
-                    EVEN_HQ=tiles.padded(Hq) == Hq,
-                    EVEN_HK=tiles.padded(Hk) == Hk,
-                    EVEN_R_2=tiles.padded(R // 2) == (R // 2),
-                    EVEN_U=tiles.padded(U) == U,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each output apart
-        # blocks of B, S, Hq, R/2
-        block = tiles.blocks(B * Hq * S, R // 2)
-        launches.append(
-            Launch(
-                _rope_qk_partial_blocked_q_rotated_0,
-                grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(R // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_partial_blocked_q_rotated_0,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_R_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-        # blocks of B, S, Hq, U
-        block = tiles.blocks(B * Hq * S, U)
-        launches.append(
-            Launch(
-                _rope_qk_partial_blocked_q_rotated_1,
-                grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(U, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_partial_blocked_q_rotated_1,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_U=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-        # blocks of B, S, Hk, R/2
-        block = tiles.blocks(B * Hk * S, R // 2)
-        launches.append(
-            Launch(
-                _rope_qk_partial_blocked_k_rotated_2,
-                grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(R // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_partial_blocked_k_rotated_2,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_R_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-        # blocks of B, S, Hk, U
-        block = tiles.blocks(B * Hk * S, U)
-        launches.append(
-            Launch(
-                _rope_qk_partial_blocked_k_rotated_3,
-                grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(U, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_partial_blocked_k_rotated_3,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_U=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "rope_qk_partial",
-        q.device,
-        tensors=("q", "k", "cos", "sin", "position_ids"),
-        outputs={"q_rotated": q_rotated, "k_rotated": k_rotated},
-        launches=launches,
-    )
+def _sizes_rope_qk_partial(R, U):
+    """What is computed of extents, by the keys of the table."""
+    return {"R+U": R + U, "R/2": R // 2}
 
+
+_PLANS_ROPE_QK_PARTIAL = Plans(
+    extents="B S Hq Hk P R U T C I",
+    strides={
+        "q": "B S Hq R+U", "k": "B S Hk R+U", "cos": "P R", "sin": "P R", "position_ids": "B S",
+        "q_rotated": "B S Hq R+U", "k_rotated": "B S Hk R+U",
+    },
+    sizes=_sizes_rope_qk_partial,
+    vec=(
+        "U q_stride_B q_stride_S q_rotated_stride_B q_rotated_stride_S k_stride_B k_stride_S k_rotated_stride_B "
+        "k_rotated_stride_S q_stride_Hq cos_stride_P sin_stride_P q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
+    ), repeats="position_ids",
+    steps=(Step(
+        "q_rotated k_rotated",
+        (Tile(_rope_qk_partial_joint, rows="B S", tile="Hq Hk R/2 U", live=("Hq R/2", "Hq U", "Hk R/2", "Hk U")),),
+        apart=(
+            Step("q_rotated", (Elementwise(_rope_qk_partial_blocked_q_rotated_0, rows="B S Hq", block="R/2"),)),
+            Step("q_rotated", (Elementwise(_rope_qk_partial_blocked_q_rotated_1, rows="B S Hq", block="U"),)),
+            Step("k_rotated", (Elementwise(_rope_qk_partial_blocked_k_rotated_2, rows="B S Hk", block="R/2"),)),
+            Step("k_rotated", (Elementwise(_rope_qk_partial_blocked_k_rotated_3, rows="B S Hk", block="U"),)),
+        ),
+    ),),
+)
 
 _OP_ROPE_QK_PARTIAL = Op(
     "rope_qk_partial(Tensor q, Tensor k, Tensor cos, Tensor sin, Tensor? position_ids) -> (Tensor, Tensor)",
     tensors=5,
     extents=_extents_rope_qk_partial,
     outputs=_outputs_rope_qk_partial,
-    plan=_plan_rope_qk_partial,
+    plans=_PLANS_ROPE_QK_PARTIAL,
 )
 
 
@@ -2490,13 +1879,14 @@ def _rope_qk_heads_first_joint(
         )
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     c = tl.load(
         cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + d[None, :] * cos_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     q_2 = tl.load(
         q_row
         + hq[:, None, None] * q_stride_Hq
@@ -2507,25 +1897,25 @@ def _rope_qk_heads_first_joint(
     ).to(tl.float32)
     s_2 = tl.load(
         sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + d[None, :] * sin_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     c_2 = tl.load(
         cos_ptr + position_ids.to(INDEX)[:, None] * (cos_stride_P // VEC * VEC) + (d[None, :] + D // 2) * cos_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
         sin_ptr + position_ids.to(INDEX)[:, None] * (sin_stride_P // VEC * VEC) + (d[None, :] + D // 2) * sin_stride_D,
-        mask=d_mask[None, :] & ((position_ids >= 0) & (position_ids < P))[:, None],
+        mask=d_mask[None, :] & position_ids_mask[:, None],
         other=0.0,
         eviction_policy="evict_last",
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC)
     mask_hk_s_d = hk_mask[:, None, None] & s_mask[None, :, None] & d_mask[None, None, :]
     k = tl.load(
@@ -2606,37 +1996,30 @@ def _rope_qk_heads_first_blocked_q_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     q_2 = tl.load(
         q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
 
 
@@ -2669,37 +2052,30 @@ def _rope_qk_heads_first_blocked_k_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     k_2 = tl.load(
         k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
     tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < P))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < P))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c_2 + k * s_3, mask=mask_row_d)
 
 
@@ -2797,146 +2173,38 @@ def _outputs_rope_qk_heads_first(B, Hq, S, D, Hk, P, T, C, I):
     return (Buffer((B, Hq, S, D), T), Buffer((B, Hk, S, D), T))
 
 
-def _plan_rope_qk_heads_first(q, k, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, Hq, S, D, Hk, P, *_ = extents = _extents_rope_qk_heads_first(q, k, cos, sin, position_ids)
-    q_rotated, k_rotated = _outputs_rope_qk_heads_first(*extents)
-    q = squeeze(q, 4)
-    k = squeeze(k, 4)
-    cos = squeeze(cos, 2)
-    sin = squeeze(sin, 2)
-    position_ids = squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "Hq": Hq,
-        "Hk": Hk,
-        "S": S,
-        "D": D,
-        "P": P,
-        "B": B,
-        "q_stride_B": q.stride(0),
-        "q_stride_Hq": q.stride(1),
-        "q_stride_S": q.stride(2),
-        "q_stride_D": q.stride(3),
-        "k_stride_B": k.stride(0),
-        "k_stride_Hk": k.stride(1),
-        "k_stride_S": k.stride(2),
-        "k_stride_D": k.stride(3),
-        "cos_stride_P": cos.stride(0),
-        "cos_stride_D": cos.stride(1),
-        "sin_stride_P": sin.stride(0),
-        "sin_stride_D": sin.stride(1),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "q_rotated_stride_B": D * Hq * S,
-        "q_rotated_stride_Hq": D * S,
-        "q_rotated_stride_S": D,
-        "q_rotated_stride_D": 1,
-        "k_rotated_stride_B": D * Hk * S,
-        "k_rotated_stride_Hk": D * S,
-        "k_rotated_stride_S": D,
-        "k_rotated_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "q_stride_B",
-        "cos_stride_P",
-        "sin_stride_P",
-        "k_stride_B",
-        "q_rotated_stride_B",
-        "k_rotated_stride_B",
-        "q_stride_Hq",
-        "q_stride_S",
-        "q_rotated_stride_Hq",
-        "q_rotated_stride_S",
-        "k_stride_Hk",
-        "k_stride_S",
-        "k_rotated_stride_Hk",
-        "k_rotated_stride_S",
-    )
-    index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
-    launches = []
-    if tiles.padded(Hq) * tiles.padded(S) * tiles.padded(
-        D // 2,
-    ) + tiles.padded(Hk) * tiles.padded(S) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, Hq, Hk, S, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(S) * tiles.padded(D // 2)
-            + tiles.padded(Hk) * tiles.padded(S) * tiles.padded(D // 2),
-            thread=32,
-        )
-        launches.append(
-            Launch(
-                _rope_qk_heads_first_joint,
-                grid=(B,),
-                arguments=tiles.arguments(
-                    _rope_qk_heads_first_joint,
-                    sizes,
-                    BLOCK_HQ=tiles.padded(Hq),
-                    BLOCK_HK=tiles.padded(Hk),
-                    BLOCK_S=tiles.padded(S),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_HQ=tiles.padded(Hq) == Hq,
-                    EVEN_HK=tiles.padded(Hk) == Hk,
-                    EVEN_S=tiles.padded(S) == S,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each output apart
-        # blocks of B, Hq, S, D/2
-        block = tiles.blocks(B * Hq * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_heads_first_blocked_q_rotated,
-                grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_heads_first_blocked_q_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-        # blocks of B, Hk, S, D/2
-        block = tiles.blocks(B * Hk * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_heads_first_blocked_k_rotated,
-                grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_heads_first_blocked_k_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "rope_qk_heads_first",
-        q.device,
-        tensors=("q", "k", "cos", "sin", "position_ids"),
-        outputs={"q_rotated": q_rotated, "k_rotated": k_rotated},
-        launches=launches,
-    )
+def _sizes_rope_qk_heads_first(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_ROPE_QK_HEADS_FIRST = Plans(
+    extents="B Hq S D Hk P T C I",
+    strides={
+        "q": "B Hq S D", "k": "B Hk S D", "cos": "P D", "sin": "P D", "position_ids": "B S", "q_rotated": "B Hq S D",
+        "k_rotated": "B Hk S D",
+    },
+    sizes=_sizes_rope_qk_heads_first,
+    vec=(
+        "q_stride_B cos_stride_P sin_stride_P k_stride_B q_rotated_stride_B k_rotated_stride_B q_stride_Hq q_stride_S "
+        "q_rotated_stride_Hq q_rotated_stride_S k_stride_Hk k_stride_S k_rotated_stride_Hk k_rotated_stride_S"
+    ), repeats="position_ids",
+    steps=(Step(
+        "q_rotated k_rotated",
+        (Tile(_rope_qk_heads_first_joint, rows="B", tile="Hq Hk S D/2", live=("Hq S D/2", "Hk S D/2")),),
+        apart=(
+            Step("q_rotated", (Elementwise(_rope_qk_heads_first_blocked_q_rotated, rows="B Hq S", block="D/2"),)),
+            Step("k_rotated", (Elementwise(_rope_qk_heads_first_blocked_k_rotated, rows="B Hk S", block="D/2"),)),
+        ),
+    ),),
+)
 
 _OP_ROPE_QK_HEADS_FIRST = Op(
     "rope_qk_heads_first(Tensor q, Tensor k, Tensor cos, Tensor sin, Tensor? position_ids) -> (Tensor, Tensor)",
     tensors=5,
     extents=_extents_rope_qk_heads_first,
     outputs=_outputs_rope_qk_heads_first,
-    plan=_plan_rope_qk_heads_first,
+    plans=_PLANS_ROPE_QK_HEADS_FIRST,
 )
 
 
@@ -2969,39 +2237,28 @@ def _rope_qk_batched_joint(
         position_ids = tl.load(position_ids_row)
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < S)
     cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (cos_stride_S // VEC * VEC)
     c = tl.load(
-        cos_row + d * cos_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < S)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + d * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c = tl.where((position_ids >= 0) & (position_ids < S), c, float("nan"))
+    c = tl.where(position_ids_mask, c, float("nan"))
     q_2 = tl.load(
         q_row + hq[:, None] * q_stride_Hq + (d[None, :] + D // 2) * q_stride_D, mask=mask_hq_d, other=0.0
     ).to(tl.float32)
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + tl.cast(position_ids, INDEX) * (sin_stride_S // VEC * VEC)
     s_2 = tl.load(
-        sin_row + d * sin_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < S)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + d * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_2 = tl.where((position_ids >= 0) & (position_ids < S), s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask, s_2, float("nan"))
     c_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < S)),
-        other=0.0,
-        eviction_policy="evict_last",
+        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    c_2 = tl.where((position_ids >= 0) & (position_ids < S), c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask, c_2, float("nan"))
     s_3 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D,
-        mask=d_mask & ((position_ids >= 0) & (position_ids < S)),
-        other=0.0,
-        eviction_policy="evict_last",
+        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
-    s_3 = tl.where((position_ids >= 0) & (position_ids < S), s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask, s_3, float("nan"))
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC)
     mask_hk_d = hk_mask[:, None] & d_mask[None, :]
     k = tl.load(k_row + hk[:, None] * k_stride_Hk + d[None, :] * k_stride_D, mask=mask_hk_d, other=0.0).to(tl.float32)
@@ -3061,37 +2318,30 @@ def _rope_qk_batched_blocked_q_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < S)
     cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + position_ids.to(INDEX) * (cos_stride_S // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     q_2 = tl.load(
         q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
 
 
@@ -3124,37 +2374,30 @@ def _rope_qk_batched_blocked_k_rotated(
         position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
     else:
         position_ids = s
+    position_ids_mask = (position_ids >= 0) & (position_ids < S)
     cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + position_ids.to(INDEX) * (cos_stride_S // VEC * VEC)
     c = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
-        other=0.0,
+        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], c, float("nan"))
+    c = tl.where(position_ids_mask[:, None], c, float("nan"))
     k_2 = tl.load(
         k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
     ).to(tl.float32)
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
     s_2 = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
-        other=0.0,
+        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_2 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], s_2, float("nan"))
+    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
     tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
     c_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
-        other=0.0,
+        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    c_2 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], c_2, float("nan"))
+    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
     s_3 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d & ((position_ids >= 0) & (position_ids < S))[:, None],
-        other=0.0,
+        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
     ).to(tl.float32)
-    s_3 = tl.where(((position_ids >= 0) & (position_ids < S))[:, None], s_3, float("nan"))
+    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
     tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c_2 + k * s_3, mask=mask_row_d)
 
 
@@ -3243,141 +2486,37 @@ def _outputs_rope_qk_batched(B, S, Hq, D, Hk, T, C, I):
     return (Buffer((B, S, Hq, D), T), Buffer((B, S, Hk, D), T))
 
 
-def _plan_rope_qk_batched(q, k, cos, sin, position_ids):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    B, S, Hq, D, Hk, *_ = extents = _extents_rope_qk_batched(q, k, cos, sin, position_ids)
-    q_rotated, k_rotated = _outputs_rope_qk_batched(*extents)
-    q = squeeze(q, 4)
-    k = squeeze(k, 4)
-    cos = squeeze(cos, 3)
-    sin = squeeze(sin, 3)
-    position_ids = squeeze(position_ids, 2)
-    position_ids = repeat(position_ids, (B, S))
-    sizes = {
-        "S": S,
-        "Hq": Hq,
-        "Hk": Hk,
-        "D": D,
-        "B": B,
-        "q_stride_B": q.stride(0),
-        "q_stride_S": q.stride(1),
-        "q_stride_Hq": q.stride(2),
-        "q_stride_D": q.stride(3),
-        "k_stride_B": k.stride(0),
-        "k_stride_S": k.stride(1),
-        "k_stride_Hk": k.stride(2),
-        "k_stride_D": k.stride(3),
-        "cos_stride_B": cos.stride(0),
-        "cos_stride_S": cos.stride(1),
-        "cos_stride_D": cos.stride(2),
-        "sin_stride_B": sin.stride(0),
-        "sin_stride_S": sin.stride(1),
-        "sin_stride_D": sin.stride(2),
-        "position_ids_stride_B": 0 if position_ids is None else position_ids.stride(0),
-        "position_ids_stride_S": 0 if position_ids is None else position_ids.stride(1),
-        "q_rotated_stride_B": D * Hq * S,
-        "q_rotated_stride_S": D * Hq,
-        "q_rotated_stride_Hq": D,
-        "q_rotated_stride_D": 1,
-        "k_rotated_stride_B": D * Hk * S,
-        "k_rotated_stride_S": D * Hk,
-        "k_rotated_stride_Hk": D,
-        "k_rotated_stride_D": 1,
-    }
-    width = tiles.width(
-        sizes,
-        "q_stride_B",
-        "q_stride_S",
-        "cos_stride_B",
-        "cos_stride_S",
-        "sin_stride_B",
-        "sin_stride_S",
-        "k_stride_B",
-        "k_stride_S",
-        "q_rotated_stride_B",
-        "q_rotated_stride_S",
-        "k_rotated_stride_B",
-        "k_rotated_stride_S",
-        "q_stride_Hq",
-        "q_rotated_stride_Hq",
-        "k_stride_Hk",
-        "k_rotated_stride_Hk",
-    )
-    index = tiles.index_type(q, k, cos, sin, position_ids, q_rotated, k_rotated)
-    launches = []
-    if tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2) <= tiles.RESIDENT_ROW // 2:
-        # one program per B, S, Hq, Hk, D/2 in registers
-        warps = tiles.warps(
-            tiles.padded(Hq) * tiles.padded(D // 2) + tiles.padded(Hk) * tiles.padded(D // 2), thread=32
-        )
-        launches.append(
-            Launch(
-                _rope_qk_batched_joint,
-                grid=(B * S,),
-                arguments=tiles.arguments(
-                    _rope_qk_batched_joint,
-                    sizes,
-                    BLOCK_HQ=tiles.padded(Hq),
-                    BLOCK_HK=tiles.padded(Hk),
-                    BLOCK_D_2=tiles.padded(D // 2),
-                    EVEN_HQ=tiles.padded(Hq) == Hq,
-                    EVEN_HK=tiles.padded(Hk) == Hk,
-                    EVEN_D_2=tiles.padded(D // 2) == (D // 2),
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-            )
-        )
-    else:
-        # each output apart
-        # blocks of B, S, Hq, D/2
-        block = tiles.blocks(B * Hq * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_batched_blocked_q_rotated,
-                grid=(tiles.cdiv(B * Hq * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_batched_blocked_q_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-        # blocks of B, S, Hk, D/2
-        block = tiles.blocks(B * Hk * S, D // 2)
-        launches.append(
-            Launch(
-                _rope_qk_batched_blocked_k_rotated,
-                grid=(tiles.cdiv(B * Hk * S, block.lanes) * tiles.cdiv(D // 2, block.size),),
-                arguments=tiles.arguments(
-                    _rope_qk_batched_blocked_k_rotated,
-                    sizes,
-                    ROWS=block.lanes,
-                    BLOCK_D_2=block.size,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(block.warps),
-            )
-        )
-    return Plan(
-        "rope_qk_batched",
-        q.device,
-        tensors=("q", "k", "cos", "sin", "position_ids"),
-        outputs={"q_rotated": q_rotated, "k_rotated": k_rotated},
-        launches=launches,
-    )
+def _sizes_rope_qk_batched(D):
+    """What is computed of extents, by the keys of the table."""
+    return {"D/2": D // 2}
 
+
+_PLANS_ROPE_QK_BATCHED = Plans(
+    extents="B S Hq D Hk T C I",
+    strides={
+        "q": "B S Hq D", "k": "B S Hk D", "cos": "B S D", "sin": "B S D", "position_ids": "B S",
+        "q_rotated": "B S Hq D", "k_rotated": "B S Hk D",
+    },
+    sizes=_sizes_rope_qk_batched,
+    vec=(
+        "q_stride_B q_stride_S cos_stride_B cos_stride_S sin_stride_B sin_stride_S k_stride_B k_stride_S "
+        "q_rotated_stride_B q_rotated_stride_S k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq "
+        "k_stride_Hk k_rotated_stride_Hk"
+    ), repeats="position_ids",
+    steps=(Step(
+        "q_rotated k_rotated",
+        (Tile(_rope_qk_batched_joint, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
+        apart=(
+            Step("q_rotated", (Elementwise(_rope_qk_batched_blocked_q_rotated, rows="B S Hq", block="D/2"),)),
+            Step("k_rotated", (Elementwise(_rope_qk_batched_blocked_k_rotated, rows="B S Hk", block="D/2"),)),
+        ),
+    ),),
+)
 
 _OP_ROPE_QK_BATCHED = Op(
     "rope_qk_batched(Tensor q, Tensor k, Tensor cos, Tensor sin, Tensor? position_ids) -> (Tensor, Tensor)",
     tensors=5,
     extents=_extents_rope_qk_batched,
     outputs=_outputs_rope_qk_batched,
-    plan=_plan_rope_qk_batched,
+    plans=_PLANS_ROPE_QK_BATCHED,
 )

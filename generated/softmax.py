@@ -2,11 +2,11 @@
 # sha256 of the spec: 595cae6b305c366966e9d75f6216d7d92570b97b29e9c95bf4e927033b54f1c0
 """Softmax over the last dimension.
 
-Plans of `softmax`, the first that fits, and the bytes each moves; the least is x + y:
-  rows      several rows (...) per program, N in registers           the least
-  resident  one program per ..., N in registers                      the least
-  streamed  one program per ..., N in a loop                         the least + 2 x
-  split     each ... over several programs, combined in fixed order  the least + 2 x
+Plans of `softmax`, the first that fits, with what each launches and moves; the least is x + y:
+  rows        N is short                    rows                        the least
+  resident    registers hold N              resident                    the least
+  row_loop    many rows, or none very long  streamed                    the least + 2 x
+  split_rows  else                          partial0, partial1, finish  the least + 2 x
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -17,7 +17,20 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Launch, Op, Plan, collapse, contiguous, device, tiles
+from fusec.runtime import (
+    Buffer,
+    Checker,
+    Elementwise,
+    Op,
+    Partial,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    SplitRows,
+    Step,
+    device,
+)
 
 __all__ = ["softmax"]
 
@@ -260,152 +273,28 @@ def _outputs_softmax(lead, N, T):
     return (Buffer((*lead, N), T),)
 
 
-def _plan_softmax(x):
-    """The kernels for arguments of these layouts, chosen by their extents."""
-    lead, N, *_ = extents = _extents_softmax(x)
-    (y,) = _outputs_softmax(*extents)
-    rows = collapse(lead, x.stride()[: len(lead)], contiguous(y.shape)[: len(lead)])
-    (x_lead1, x_lead0), (y_lead1, y_lead0) = rows.strides
-    lead1, lead0 = rows.count // rows.inner, rows.inner
-    sizes = {
-        "lead0": lead0,
-        "lead1": lead1,
-        "N": N,
-        "x_stride_lead1": x_lead1,
-        "x_stride_lead0": x_lead0,
-        "x_stride_N": x.stride(-1),
-        "y_stride_lead1": y_lead1,
-        "y_stride_lead0": y_lead0,
-        "y_stride_N": 1,
-    }
-    width = tiles.width(sizes, "N", "x_stride_lead1", "x_stride_lead0", "y_stride_lead1", "y_stride_lead0")
-    index = tiles.index_type(x, y)
-    scratch = {}
-    launches = []
-    if tiles.padded(N) <= tiles.SHORT_ROW:
-        # several rows (...) per program, N in registers
-        row = tiles.padded(N)
-        lanes = tiles.lanes(lead0 * lead1, row)
-        warps = tiles.warps(lanes * row)
-        launches += [
-            Launch(
-                _softmax_rows,
-                grid=(tiles.cdiv(lead0 * lead1, lanes),),
-                arguments=tiles.arguments(
-                    _softmax_rows,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    ROWS=lanes,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.holds_row(lead0 * lead1, N, x.element_size(), 1, True, 1):
-        # one program per ..., N in registers
-        launches += [
-            Launch(
-                _softmax_resident,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _softmax_resident,
-                    sizes,
-                    BLOCK_N=tiles.padded(N),
-                    EVEN_N=tiles.padded(N) == N,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.row_options(lead0 * lead1, tiles.padded(N), x.element_size(), 1),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    elif tiles.prefers_loop(lead0 * lead1, N):
-        # one program per ..., N in a loop
-        chunk = tiles.chunk_size(N, 3, 1, 2)
-        warps = tiles.warps(chunk, thread=8)
-        launches += [
-            Launch(
-                _softmax_streamed,
-                grid=(lead0 * lead1,),
-                arguments=tiles.arguments(
-                    _softmax_streamed,
-                    sizes,
-                    BLOCK_N=chunk,
-                    FULL_STEPS=N // chunk,
-                    HAS_TAIL=N % chunk != 0,
-                    VEC=width,
-                    INDEX=index,
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "y": at[1]},
-            )
-            for at in rows.offsets
-        ]
-    else:
-        # each ... over several programs, combined in fixed order
-        chunk = tiles.split_chunk(N, 2)
-        splits = tiles.split_count(lead0 * lead1, tiles.cdiv(N, chunk), chunk)
-        warps = tiles.warps(chunk, thread=8)
-        partial0 = lead0 * lead1 * splits
-        scratch["partial0"] = Buffer((partial0 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _softmax_partial0,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _softmax_partial0, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        partial1 = lead0 * lead1 * splits
-        scratch["partial1"] = Buffer((partial1 * len(rows.offsets),), torch.float32)
-        launches += [
-            Launch(
-                _softmax_partial1,
-                grid=(lead0 * lead1 * splits,),
-                arguments=tiles.arguments(
-                    _softmax_partial1, sizes, BLOCK_N=chunk, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(warps),
-                offsets={"x": at[0], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-        block = tiles.blocks(lead0 * lead1, N, splits=splits)
-        launches += [
-            Launch(
-                _softmax_finish,
-                grid=(tiles.cdiv(lead0 * lead1, block.lanes) * tiles.cdiv(N, block.size),),
-                arguments=tiles.arguments(
-                    _softmax_finish, sizes, ROWS=block.lanes, BLOCK_N=block.size, SPLITS=splits, VEC=width, INDEX=index
-                ),
-                options=tiles.ways(block.warps),
-                offsets={"x": at[0], "y": at[1], "partial0": walk * partial0, "partial1": walk * partial1},
-            )
-            for walk, at in enumerate(rows.offsets)
-        ]
-    return Plan(
-        "softmax",
-        x.device,
-        tensors=("x",),
-        outputs={"y": y},
-        scratch=scratch,
-        launches=launches,
-    )
-
+_PLANS_SOFTMAX = Plans(
+    extents="lead N T",
+    strides={"x": "lead1 lead0 N", "y": "lead1 lead0 N"},
+    vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    steps=(Step("y", (
+        Rows(_softmax_rows, rows="lead1 lead0", tile="N"),
+        Resident(_softmax_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1),
+        RowLoop(_softmax_streamed, rows="lead1 lead0", loop="N", sweeps=3, words=2),
+        SplitRows(
+            (
+                Partial(_softmax_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),
+                Partial(_softmax_partial1, rows="lead1 lead0", loop="N", sums={"partial1": "lead1 lead0"}, words=2),
+            ),
+            Elementwise(_softmax_finish, rows="lead1 lead0", block="N", splits=True),
+        ),
+    )),),
+)
 
 _OP_SOFTMAX = Op(
     "softmax(Tensor x) -> Tensor",
     tensors=1,
     extents=_extents_softmax,
     outputs=_outputs_softmax,
-    plan=_plan_softmax,
+    plans=_PLANS_SOFTMAX,
 )
