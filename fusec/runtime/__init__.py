@@ -23,7 +23,7 @@ from fusec.ir.host import (
     Workspace,
 )
 from fusec.ir.host import Matrix as View
-from fusec.runtime import allocate, device, dots, errors, tiles
+from fusec.runtime import allocate, device, errors
 from fusec.runtime.box import Box, box, moves_boxes
 from fusec.runtime.checks import Checker, flag, integer, real
 from fusec.runtime.errors import (
@@ -43,13 +43,10 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, lengthen, repeat, squeeze
 from fusec.runtime.modules import parameter, spread
 from fusec.runtime.op import Op
-from fusec.runtime.overlap import overlaps
-from fusec.runtime.persistent import Contraction, outruns, runs
 from fusec.runtime.plan import Buffer, Plan
 from fusec.runtime.prepare import Prepare, frozen_weights, weights_changed
 from fusec.runtime.product import Matrix, Product, matmul
 from fusec.runtime.select.chip import H200, Chip, chip_of
-from fusec.runtime.ways import Ways, shaped, takes
 
 __all__ = [
     "H200",
@@ -59,7 +56,6 @@ __all__ = [
     "Checker",
     "Chip",
     "ChoiceError",
-    "Contraction",
     "DeviceError",
     "Elementwise",
     "FusecError",
@@ -92,7 +88,6 @@ __all__ = [
     "TuningFailedError",
     "UnsupportedDtypeError",
     "View",
-    "Ways",
     "Workspace",
     "allocate",
     "batch_invariant",
@@ -101,7 +96,6 @@ __all__ = [
     "collapse",
     "contiguous",
     "device",
-    "dots",
     "errors",
     "flag",
     "frozen_weights",
@@ -109,17 +103,11 @@ __all__ = [
     "lengthen",
     "matmul",
     "moves_boxes",
-    "outruns",
-    "overlaps",
     "parameter",
     "real",
     "repeat",
-    "runs",
     "set_batch_invariant",
-    "shaped",
     "spread",
     "squeeze",
-    "takes",
-    "tiles",
     "weights_changed",
 ]

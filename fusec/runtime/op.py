@@ -48,13 +48,9 @@ class Op:
         scalars: int = 0,
         extents: Callable[..., tuple[Any, ...]],
         outputs: Callable[..., tuple[Buffer, ...]],
-        plans: Plans | Callable[..., Plan] | None = None,
-        plan: Callable[..., Plan] | None = None,
+        plans: Plans | Callable[..., Plan],
         overloads: Callable[[], tuple[Op, ...]] = tuple,
     ) -> None:
-        # `plan` is what files call it that were generated before there were tables.
-        plans = plans if plans is not None else plan
-        assert plans is not None
         self.name = schema.partition("(")[0]
         self._declared = [argument.split() for argument in _arguments(schema)[:tensors]]
         self._tensors = slice(tensors)
