@@ -181,19 +181,19 @@ def test_checking_writes_nothing(specs: Path) -> None:
     assert contents(specs) == before
 
 
-@pytest.mark.parametrize("strict", [True, False])
-def test_a_kernel_that_spills_is_told_and_written_unless_strict(specs: Path, tmp_path: Path, strict: bool) -> None:
+def test_a_kernel_that_spills_is_told_and_written_unless_strict(specs: Path, tmp_path: Path) -> None:
     (specs / "one.fuse").write_text("alpha 16384\n")
     store = Store(tmp_path / "store")
-    report = build(specs, targets=(TARGETS["sm_80"], TARGETS["sm_90"]), jobs=2, store=store, strict=strict)
-    told, others = (report.failures, report.warnings) if strict else (report.warnings, report.failures)
-    assert [message.split(" bytes")[0].rsplit(" ", 1)[0] for message in told] == [
-        "alpha: alpha f32 on sm_80: spills",
-        "alpha: alpha f32 on sm_90: spills",
-    ]
-    assert others == ()
-    assert [len(report.verdicts[op]) for op in ("alpha", "beta", "gamma")] == [2, 2, 2]
-    assert (contents(specs) == {}) == strict
+    for strict in (True, False):
+        report = build(specs, targets=(TARGETS["sm_80"], TARGETS["sm_90"]), jobs=2, store=store, strict=strict)
+        told, others = (report.failures, report.warnings) if strict else (report.warnings, report.failures)
+        assert [message.split(" bytes")[0].rsplit(" ", 1)[0] for message in told] == [
+            "alpha: alpha f32 on sm_80: spills",
+            "alpha: alpha f32 on sm_90: spills",
+        ]
+        assert others == ()
+        assert [len(report.verdicts[op]) for op in ("alpha", "beta", "gamma")] == [2, 2, 2]
+        assert (contents(specs) == {}) == strict
 
 
 def test_known_figures_are_not_measured_again(specs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
