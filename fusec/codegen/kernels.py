@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from fusec.codegen.signature import chooses_real, quoted
 from fusec.codegen.skeletons import kernel_lines
 from fusec.codegen.wrap import filled
+from fusec.ir.flow import axes_text
 from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.kernel import Kernel
+from fusec.ir.kernel import Gemm, Kernel
 from fusec.ir.plan import Stage
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
@@ -69,9 +70,17 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> Kern
 
 def _kernel_doc(kernel: Kernel, stage: Stage) -> str:
     """What a kernel does; of several that make up a plan, which part of it."""
+    if isinstance(kernel.skeleton, Gemm):
+        return f"{'split-K: the sums of a share of ' if stage.split else ''}{_gemm_doc(stage.unswapped)}"
     if stage.split:
         return f"partial results: {kernel.doc}"
     return "the result, from the partial results" if "SPLITS" in kernel.blocks else kernel.doc
+
+
+def _gemm_doc(stage: Stage) -> str:
+    """What a gemm does, whichever plan it is of."""
+    m, n, k = (axes_text(axis for axis in axes if axis) for axes in ((stage.side,), (stage.block,), stage.stream))
+    return f"a tile of {m} by {n} per program, {k} in a loop; with SWAP_AB {n} by a few {m} on the tensor core"
 
 
 def _row_extents(stage: Stage) -> set[str]:

@@ -15,9 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusec.codegen.statements import StatementPrinter, blocks_text, tiles_text
 from fusec.codegen.triton import bracketed, count_text, long_text
-from fusec.ir.kernel import Kernel, RowIndex
+from fusec.ir.kernel import Kernel, Multiply, RowIndex
 from fusec.ir.sizes import size_text
-from fusec.ir.statements import Let, Name, Statement
+from fusec.ir.statements import Let, Name, Product, Statement, Turned
 
 CONTEXT = ("chained",)
 """What every template is given of the kernel."""
@@ -53,7 +53,15 @@ def environment(real: str) -> Environment:
         statements = slot if isinstance(slot, tuple) else (slot,) if slot else ()
         return "\n".join(printer.block(statements))
 
+    def product(dot: Multiply) -> str:
+        return printer.value(Product(dot.a, dot.b, dot.total, (), dot.precision))
+
+    def swapped(dot: Multiply) -> str:
+        return printer.value(Product(Turned(dot.b, ()), Turned(dot.a, ()), dot.total, (), dot.precision))
+
     environment.filters |= {
+        "product": product,
+        "swapped": swapped,
         "lines": lines,
         "within": _within,
         "bracketed": bracketed,

@@ -62,6 +62,10 @@ class StatementPrinter:
         """The lines of a body."""
         return [line for statement in statements for line in self._statement(statement)]
 
+    def value(self, value: Value) -> str:
+        """An expression."""
+        return self._values.text(value)
+
     def _statement(self, statement: Statement) -> list[str]:
         match statement:
             case Assign(name, value):

@@ -33,6 +33,7 @@ from fusec.ir.plan import Shape
 from fusec.ir.program import Program
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DType, Lead, Storage, product_extent
+from fusec.passes.kernel.blocks import SWAP_AB
 from fusec.reference.rounding import TORCH_DTYPES
 from fusec.runtime import H200, Chip, Launch, Op, PlanError, ShapeMismatchError
 
@@ -132,7 +133,7 @@ def _telling(variants: list[Variant]) -> Iterator[Variant]:
     groups: dict[tuple[object, ...], list[Variant]] = {}
     for variant in variants:
         pointers = tuple(kind for _, kind in variant.signature if kind.startswith("*"))
-        words = tuple(value for _, value in variant.constexprs if isinstance(value, str))
+        words = tuple(value for name, value in variant.constexprs if isinstance(value, str) or name == SWAP_AB)
         groups.setdefault((variant.kernel, pointers, words), []).append(variant)
     return (max(group, key=_elements) for group in groups.values())
 

@@ -12,7 +12,7 @@ from typing import ClassVar, TypeAlias
 
 import sympy
 
-from fusec.ir.statements import AxisIndex, Cut, Let, Name, Statement
+from fusec.ir.statements import AxisIndex, Cut, Let, Name, Statement, Value
 
 ORDER = frozenset({"pid", "blocks", "block", "row", "row_mask"})
 """Variables of templates whose programs take rows, and blocks of them."""
@@ -51,11 +51,26 @@ class Results:
 
 
 @dataclass(frozen=True, slots=True)
+class Multiply:
+    """`total` + `a` @ `b`, tiles of rows by steps and of steps by columns, which `values` are computed for."""
+
+    values: tuple[Statement, ...]
+    a: Value
+    b: Value
+    total: Name
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """A step along the streamed axes: the indices of all but the innermost, that of the innermost, and what is done."""
+    """A step along the streamed axes: the indices of all but the innermost, that of the innermost, and what is done.
+
+    First what is multiplied, then whatever else.
+    """
 
     outer: tuple[RowIndex, ...]
     index: AxisIndex
+    dots: tuple[Multiply, ...]
     values: tuple[Statement, ...]
     results: Results
 
@@ -150,7 +165,8 @@ class Combine:
 class Gemm:
     """A tile of the output per program, its product made on tensor cores; with `split_k`, several programs per tile.
 
-    `m` and `n` are the axes of the tile: of the output, or with swap-AB of what is a weight by a few rows.
+    `m` and `n` are the axes of the tile. With the compile-time flag SWAP_AB its accumulators have `n` by `m`: tensor
+    cores multiply tiles of many rows by as few as 8 or 16 columns, which are then the few rows of the output.
     """
 
     template: ClassVar[str] = "gemm"

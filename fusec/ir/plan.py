@@ -6,7 +6,7 @@ axis is cut into blocks over programs, which axes stay in registers, and which a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import sympy
@@ -114,8 +114,9 @@ class Stage:
     `rows` are linearised, outermost first; `lanes` puts several rows in one program. `block` is cut over programs.
     `tile` axes are whole in registers. `stream` axes are walked in a loop, the last in chunks; with `split` the steps
     are dealt out to several programs. A contraction cuts a second axis, `side`, and multiplies tiles: its `order` is
-    that of their dimensions, `side` before `stream` and `block` behind it. With `boxes` the copy engine brings them,
-    and a program makes one tile of the output after another.
+    that of their dimensions, `side` before `stream` and `block` behind it. With `swap_ab` the `block` is of few rows,
+    which are the columns of the tile. With `boxes` the copy engine brings them, and a program makes one tile of the
+    output after another.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Stage:
     tile: tuple[Axis, ...] = ()
     stream: tuple[Axis, ...] = ()
     split: bool = False
+    swap_ab: bool = False
     boxes: Boxes | None = None
     partials: tuple[PartialResult, ...] = ()
 
@@ -146,6 +148,14 @@ class Stage:
     def lacks_rows(self) -> bool:
         """Whether some store has none of the rows that are lanes. The first programs make it: there are some."""
         return any(self.is_without_rows(store) for store in self.flow.stores)
+
+    @property
+    def unswapped(self) -> Stage:
+        """The same contraction with a tile whose rows are those of the output, of which there may be few."""
+        if not self.swap_ab or self.side is None or self.block is None:
+            return self
+        order = (*self.rows, self.block, *self.stream, self.side)
+        return replace(self, order=order, side=self.block, block=self.side)
 
     def is_without_rows(self, store: Store) -> bool:
         """Whether a store has none of the rows of a stage whose rows are lanes."""

@@ -9,7 +9,7 @@ from typing import assert_never
 import sympy
 
 from fusec.ir.kernel import Kernel, Results, RowIndex, Rows, Skeleton, Sweep, Total, Walk
-from fusec.ir.show_statements import show_mask, show_name, show_statements
+from fusec.ir.show_statements import show_mask, show_name, show_product, show_statements
 from fusec.ir.sizes import size_text
 from fusec.ir.statements import AxisIndex, Cut, Name, Statement
 
@@ -74,6 +74,9 @@ def _sweep(sweep: Sweep) -> Iterator[str]:
         yield f"walk: {_walk(sweep.walk)}"
     step = sweep.step
     yield f"step: {'; '.join([*map(_index, step.outer), _axis(step.index)])}"
+    for dot in step.dots:
+        yield from _indented(show_statements(dot.values))
+        yield from _indented(show_product(dot.total, dot.a, dot.b, dot.precision))
     yield from _indented(show_statements(step.values))
     yield from _indented(_results(step.results))
     yield from _slot("after", sweep.after)

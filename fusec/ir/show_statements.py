@@ -108,6 +108,11 @@ def show_mask(mask: Let) -> str:
     return f"{mask.name.text}{_dims(mask.name.dims)} = {' and '.join(map(_condition, mask.mask))}"
 
 
+def show_product(total: Name, a: Value, b: Value, precision: str) -> Iterator[str]:
+    """A dot of tiles that is added to an accumulator."""
+    yield f"{show_name(total)} = {_value(Product(a, b, total, total.dims, precision))}"
+
+
 def _value(value: Value) -> str:
     match value:
         case Name(text):

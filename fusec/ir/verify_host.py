@@ -127,7 +127,7 @@ def _blocks(plan: Schedule) -> set[str]:
             parts = [_blocks_of(partial, ("SPLITS",)) for partial in partials]
             return {"SPLITS"}.union(_blocks(combine), *parts)
         case Gemm(m=m, n=n, k=k, combine=combine):
-            own = {*map(block_name, (m, n, k.split()[-1])), "FULL_STEPS", "HAS_TAIL", "SPLITS"}
+            own = {*map(block_name, (m, n, k.split()[-1])), "FULL_STEPS", "HAS_TAIL", "SPLITS", "SWAP_AB"}
             return own | (_blocks(combine) if combine else set())
         case GemmTma(m=m, n=n, k=k, flips=flips):
             return {*map(block_name, (m, n, k)), "begin", "end", "GROUP", "DOWN", "ACROSS", *flips}

@@ -64,6 +64,8 @@ where T in {f16, bf16, f32}, D % 2 == 0:
 ROWS = (2, 3, 16, 17, 64)
 OTHERS = {"N": 37, "K": 69, "B": 2, "A": 3, "H": 3, "D": 10}
 DTYPES = ("f16", "bf16", "f32")
+SHARED = {"_f_dealt swapped", "_f_combined"}
+"""The kernels of a product whose tiles several programs share."""
 
 
 @pytest.fixture(scope="module", params=SPECS)
@@ -89,8 +91,9 @@ def shared(op: Op, programs: int, again: int = NEVER) -> Iterator[list[str]]:
     names: list[str] = []
 
     def launch(kernel: object, *args: object, **parts: object) -> Launch:
-        names.append(str(getattr(kernel, "__name__", "")))
-        return Launch(kernel, *args, **parts)
+        made = Launch(kernel, *args, **parts)
+        names.append(f"{made.kernel.__name__}{' swapped' if made.arguments.get('SWAP_AB') else ''}")
+        return made
 
     chip = replace(CHIPS["swap_ab"], few_tiles=NEVER, most_split_k=programs, most_again=again)
     with on_chip(op.module, chip), mock.patch.object(call, "Launch", launch):
@@ -99,7 +102,7 @@ def shared(op: Op, programs: int, again: int = NEVER) -> Iterator[list[str]]:
 
 def contracting(kernels: list[str]) -> list[str]:
     """Those kernels that contract, without the steps that they are: a norm before them has a kernel of its own."""
-    return [name.removesuffix("__step1") for name in kernels if not name.endswith("__before")]
+    return [name.replace("__step1", "") for name in kernels if not name.endswith("__before")]
 
 
 @pytest.mark.parametrize("programs", [1, 2, 4])
@@ -108,7 +111,8 @@ def test_results_lie_within_their_bound(op: Op, rows: int, programs: int, device
     for dtype in DTYPES if rows == 3 else DTYPES[rows % 3 :][:1]:
         with shared(op, programs) as kernels:
             run_and_compare(op.call, op.program.forms, case(op, rows, dtype), device=device)
-        assert set(contracting(kernels)) == ({"_f_swapped"} if programs == 1 else {"_f_dealt", "_f_combined"})
+        names = set(contracting(kernels))
+        assert names <= {"_f_product swapped", "_f_swapped swapped"} if programs == 1 else names == SHARED
 
 
 @pytest.mark.parametrize("layout", ["transposed", "stepped", "sliced_all_over", "misaligned", "broadcast"])
@@ -136,7 +140,7 @@ def test_two_calls_give_the_same_bits(op: Op, device: torch.device) -> None:
 
 def test_no_matrix_is_read_again_for_every_batch(tmp_path: Path, device: torch.device) -> None:
     shared_by_all = SPECS["batch"].replace("b: T[B, K, N]", "b: T[K, N]")
-    for text, kernel in ((SPECS["batch"], "_f_swapped"), (shared_by_all, "_f_product")):
+    for text, kernel in ((SPECS["batch"], "_f_product swapped"), (shared_by_all, "_f_product")):
         (op,) = compiled(text, tmp_path)
         with shared(op, 1, again=1) as kernels:
             run_and_compare(op.call, op.program.forms, case(op, 3, "f16"), device=device)

@@ -9,7 +9,7 @@ from catalogue import Op, all_ops
 
 from fusec.codegen.skeletons import kernel_lines
 from fusec.ir.expressions import Dot
-from fusec.ir.kernel import Kernel
+from fusec.ir.kernel import Gemm, Kernel
 from fusec.ir.plan import Shape
 from fusec.passes.kernel.blocks import OVERLAP
 
@@ -39,7 +39,8 @@ def test_memory_is_touched_behind_the_wait(op: Op) -> None:
 
 @pytest.mark.parametrize("op", WITH_DOTS, ids=lambda op: op.name)
 def test_other_kernels_know_of_no_overlap(op: Op) -> None:
-    others = [kernel for kernel in op.program.kernels if kernel.name not in chained(op)]
+    # A gemm of a plan that is one kernel may be that of another plan.
+    others = [k for k in op.program.kernels if k.name not in chained(op) and not isinstance(k.skeleton, Gemm)]
     assert others
     for kernel in others:
         assert OVERLAP not in kernel.blocks

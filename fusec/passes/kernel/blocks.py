@@ -13,6 +13,9 @@ PREFETCH = "PREFETCH"
 VEC = "VEC"
 """The compile-time number that divides where rows begin and end, if Triton does not see that itself."""
 
+SWAP_AB = "SWAP_AB"
+"""The compile-time flag of a gemm of few rows, which are the columns of its accumulators."""
+
 OVERLAP = "OVERLAP"
 """The compile-time flag of a kernel that waits for the one before it, and lets the next one of a call begin early."""
 
@@ -34,6 +37,8 @@ def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
     names += [even_name(axis) for axis in stage.tile if known_extent(axis, known) is None]
     if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
         names.append("SPLITS")
+    if stage.side is not None and not stage.boxes:
+        names.append(SWAP_AB)
     if stage.boxes:
         names += [GROUP, DOWN, ACROSS]
     elif len(stage.stream) == 1 and not stage.split:

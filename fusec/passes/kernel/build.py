@@ -15,6 +15,7 @@ from fusec.ir.kernel import (
     Gemm,
     GemmTma,
     Kernel,
+    Multiply,
     Results,
     RowLoop,
     RowTile,
@@ -33,12 +34,10 @@ from fusec.ir.statements import (
     InRange,
     Largest,
     Name,
-    Product,
     Put,
     Rounded,
     Statement,
     StoreTile,
-    Value,
     every,
 )
 from fusec.passes.kernel.addresses import Addresses
@@ -69,6 +68,7 @@ def build_kernel(stage: Stage, target: Target, name: str, doc: str) -> Kernel:
 class _KernelBuilder:
     def __init__(self, stage: Stage, target: Target) -> None:
         self._target = target
+        stage = stage.unswapped
         self._facts = Facts(stage, target)
         self._root = Scope(None)
         self._family = family_of(stage)
@@ -193,42 +193,38 @@ class _KernelBuilder:
         """One pass over the loop axes."""
         body = Scope(self._root, axes=self._facts.stage.stream, last_read=last)
         outer, index = self._grid.step(body)
-        accumulators = {number: self._step(number, body) for number in ends}
+        accumulators: dict[NodeId, Name] = {}
+        dots: list[Multiply] = []
+        for number in ends:
+            expr = self._facts.nodes[number].expr
+            if isinstance(expr, Dot):
+                dots.append(self._dot(number, expr, body))
+                self._root.values[number] = dots[-1].total
+            else:
+                accumulators[number] = self._step(number, body)
         values = body.taken()
-        step = Step(outer, index, values, self._results(outs, body))
+        step = Step(outer, index, tuple(dots), values, self._results(outs, body))
         before = self._root.taken()
         for number, total in accumulators.items():
-            if isinstance(self._facts.nodes[number].expr, Dot):
-                self._root.values[number] = total
-                continue
             folded = self._reductions.folded(number, total)
             self._root.values[number] = self._naming.assign(number, folded, self._root)
         return Sweep(before, self._grid.walk(), step, self._root.taken())
 
+    def _dot(self, number: NodeId, dot: Dot, body: Scope) -> Multiply:
+        """What a step multiplies. Its operands are computed before, and whatever is before them."""
+        a, b = self._values.factors(dot, body)
+        dims = self._grid.order({dim for factor in (a, b) for dim in factor.dims} - set(map(str, dot.axes)))
+        total = Name(self._naming.of(number, self._root), dims)
+        return Multiply(body.taken(), a, b, total, dot.precision)
+
     def _step(self, number: NodeId, body: Scope) -> Name:
         """Add to an accumulator, which is started before the loop."""
-        expr = self._facts.nodes[number].expr
-        if isinstance(expr, Dot):
-            a, b = self._values.factors(expr, body)
-            dims = self._grid.order({dim for factor in (a, b) for dim in factor.dims} - set(map(str, expr.axes)))
-            total = self._accumulator(number, self._reductions.zeros(dims))
-            step: Value = Product(a, b, total, dims, expr.precision)
-        else:
-            value = self._values.reduced(number, body)
-            total = self._accumulator(number, self._reductions.start(number, value))
-            step = self._reductions.step(number, total, value)
-        body.statements.append(Assign(total, step))
+        value = self._values.reduced(number, body)
+        start = self._reductions.start(number, value)
+        total = Name(self._naming.names.fresh(f"{self._naming.hint(number)}_acc"), start.dims, start.kind)
+        self._root.statements.append(Assign(total, start))
+        body.statements.append(Assign(total, self._reductions.step(number, total, value)))
         return total
-
-    def _accumulator(self, number: NodeId, start: Value) -> Name:
-        """The name of an accumulator, with a line that starts it before the loop."""
-        if isinstance(self._facts.nodes[number].expr, Dot):
-            text = self._naming.of(number, self._root)
-        else:
-            text = self._naming.names.fresh(f"{self._naming.hint(number)}_acc")
-        name = Name(text, start.dims, start.kind)
-        self._root.statements.append(Assign(name, start))
-        return name
 
     def _is_put(self, store: Store) -> bool:
         return self._boxed is not None and self._boxed.is_put(store)
@@ -244,6 +240,8 @@ class _KernelBuilder:
         used = {*loaded, *stored, *selectors, *_types(skeleton)}
         pointers = [name for name in graph.stored if name in used]
         integers = self._grid.integers(skeleton)
+        # A gemm of one plan is that of another, which may be one of several kernels of a call.
+        chained = self._target.chained or isinstance(skeleton, Gemm)
         marked = _aligned(skeleton)
         aligned = tuple(name for name in integers if name in marked)
         flags = dict.fromkeys(expr.selector.upper() for expr in choices if expr.selector not in selectors)
@@ -259,12 +257,12 @@ class _KernelBuilder:
                 *self._grid.blocks,
                 *([PREFETCH] if self._values.has_deferred else []),
                 *([VEC] if aligned else []),
-                *([OVERLAP] if self._target.chained else []),
+                *([OVERLAP] if chained else []),
             ),
             tuple(flags),
             skeleton,
             self._facts.rounds,
-            self._target.chained,
+            chained,
             self._boxed.names if self._boxed else (),
             (BEGIN, END, *self._boxed.flips) if self._boxed else (),
         )

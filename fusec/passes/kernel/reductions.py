@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusec.ir.expressions import NodeId, Reduce
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.statements import Apply, AsWhole, Dims, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
+from fusec.ir.statements import Apply, AsWhole, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
 from fusec.ir.types import Axis, Kind, extent
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
@@ -43,10 +43,6 @@ class Reductions:
         """The accumulator of a loop over tiles like `value`, before the first step."""
         fill = REDUCTIONS[self.expr(number).op].identity
         return Filled(value.dims, self._grid.shape(value.dims), fill, self._facts.nodes[number].type.kind)
-
-    def zeros(self, dims: Dims) -> Value:
-        """The accumulator of a dot, before the first step."""
-        return Filled(dims, self._grid.shape(dims), 0.0)
 
     def step(self, number: NodeId, total: Name, value: Value) -> Value:
         """The accumulator after a step."""

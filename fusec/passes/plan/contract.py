@@ -47,7 +47,7 @@ def contractions(facts: Survey, label: str) -> tuple[Plan, ...] | str:
         return "an output lacks an axis of the tile"
     stream = tuple(axis for axis in facts.order if axis in contracted)
     product = _product(facts, f"product{label}", side, block, stream)
-    swapped = _product(facts, f"swapped{label}", block, side, stream)
+    swapped = replace(_product(facts, f"swapped{label}", block, side, stream), swap_ab=True)
     over = ", ".join(map(str, stream))
     rows = axes_text((side,))
     few = (side, *_read_again(facts, dots, product))

@@ -190,6 +190,7 @@ def gemm(plan: Gemm, call: Call) -> list[Launch]:
     tile = tile_for(call, skinny_tile if plan.few else gemm_tile, contraction)
     last = plan.k.split()[-1]
     blocks = {block_name(plan.m): tile.side, block_name(plan.n): tile.block, block_name(last): tile.step}
+    blocks["SWAP_AB"] = bool(plan.few)
     programs = call.count(plan.batches) * cdiv(contraction.sides, tile.side) * cdiv(contraction.blocks, tile.block)
     if plan.combine is None:
         loop = {"FULL_STEPS": contraction.inner // tile.step, "HAS_TAIL": contraction.inner % tile.step != 0}
