@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import tomllib
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -57,6 +59,11 @@ def test_calls_in_calls_fit() -> None:
             words = ", ".join(["word"] * random.randint(1, 20))
             line = f"f({line}, {random.choice(TEXTS)}, g({words}), h={words.partition(',')[0]})"
         assert all(len(each) + 4 <= LIMIT for each in wrapped(line, 1))
+
+
+def test_lines_are_as_long_as_those_of_this_project_may_be() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert project["tool"]["ruff"]["line-length"] == LIMIT
 
 
 def test_a_line_is_broken_from_the_first_character_that_is_too_much() -> None:

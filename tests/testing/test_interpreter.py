@@ -13,6 +13,7 @@ import triton.language as tl
 from triton.runtime import interpreter as stock
 
 from fusec.runtime.interpreter import conversions, exact, interpreting
+from fusec.runtime.interpreter.exact import _float_remainder
 from fusec.testing import interpreter_selftest
 
 interpreted = pytest.mark.skipif(not interpreting(), reason="about the interpreter alone")
@@ -269,3 +270,12 @@ def test_the_check_at_the_start_finds_a_wrong_rounding() -> None:
 
     with mock.patch.object(conversions, "encode", truncate), pytest.raises(AssertionError, match=r"f32 to torch\.bf"):
         interpreter_selftest.check.__wrapped__()
+
+
+def test_a_remainder_has_the_sign_of_what_is_divided_and_infinity_divides_nothing() -> None:
+    x = np.array([5.5, -5.5, 5.5, -3.0, 7.0, 0.0, np.inf], np.float32)
+    y = np.array([2.0, 2.0, -2.0, np.inf, -np.inf, 3.0, 2.0], np.float32)
+    with np.errstate(invalid="ignore"):
+        found = _float_remainder(x, y)
+    assert found[:6].tolist() == [1.5, -1.5, 1.5, -3.0, 7.0, 0.0]
+    assert np.isnan(found[6])
