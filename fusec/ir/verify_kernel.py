@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 
 from fusec.diagnostics import InternalError
-from fusec.ir.kernel import Kernel, RowIndex, Rows, Total
+from fusec.ir.kernel import Kernel, Multiply, RowIndex, Rows, Total
 from fusec.ir.show_kernel import show_kernel
 from fusec.ir.statements import Assign, AxisIndex, Branch, Fetch, Lanes, Let, LoadTile, MaskName, Name, Point
 
@@ -46,8 +46,8 @@ def _faults(tree: object, known: set[str]) -> Iterator[str]:
                 yield from _faults(part, known)
             return
     made = _made(tree)
-    if isinstance(tree, AxisIndex):
-        known |= made  # Its mask is one of the index.
+    if isinstance(tree, AxisIndex | Multiply):
+        known |= made  # The mask is one of the index; the accumulator begins before the loop.
     if is_dataclass(tree):
         for field in fields(tree):
             if not (made and field.name in _MADE):
@@ -78,5 +78,7 @@ def _made(tree: object) -> set[str]:
             return {name.text for name in names}
         case Total(name=name, parts=parts):
             return {name.text, *(part.text for part in parts)}
+        case Multiply(total=total):
+            return {total.text}
         case _:
             return set()
