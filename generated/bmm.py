@@ -8,7 +8,7 @@ With products in the vendor's library, one after another:
 With contractions of what is stored, one after another:
   contract  y from a, b, the first that fits:
     split_k  M are few, and tiles as well  dealt, combined  the least
-    swap_ab  M are few                     swapped          the least + a + b
+    swap_ab  M are few                     product          the least + a + b
     tma      else                          persistent       the least + a + b
 
 Other plans of `bmm`, the first that fits, with what each launches and moves; the least is a + b + y:
@@ -165,10 +165,11 @@ def _bmm_product(
     a_ptr, b_ptr, y_ptr,
     M, N, K,
     a_stride_B, b_stride_B, a_stride_M, a_stride_K, b_stride_K, b_stride_N, y_stride_B, y_stride_M, y_stride_N,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of M by N, K in a loop."""
+    """A tile of M by N per program, K in a loop; with SWAP_AB N by a few M on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -184,7 +185,7 @@ def _bmm_product(
     n_mask = n < N // VEC * VEC
     a_row = a_ptr + b * a_stride_B
     b_row = b_ptr + b * (b_stride_B // VEC * VEC)
-    y = tl.full([BLOCK_M, BLOCK_N], 0.0, tl.float32)
+    y = tl.full([BLOCK_N, BLOCK_M] if SWAP_AB else [BLOCK_M, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -193,7 +194,11 @@ def _bmm_product(
             a = tl.load(a_row + m[:, None] * a_stride_M + k[None, :] * a_stride_K, mask=mask_m_k, other=0.0)
             mask_k_n = k_mask[:, None] & n_mask[None, :]
             b_2 = tl.load(b_row + k[:, None] * b_stride_K + n[None, :] * b_stride_N, mask=mask_k_n, other=0.0)
-            y = tl.dot(a, b_2, y, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                y = tl.dot(b_2.T, a.T, y, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                y = tl.dot(a, b_2, y, input_precision="ieee", max_num_imprecise_acc=1)
+    y = y.T if SWAP_AB else y
     y_row = y_ptr + b * (y_stride_B // VEC * VEC)
     mask_m_n = m_mask[:, None] & n_mask[None, :]
     tl.store(y_row + m[:, None] * y_stride_M + n[None, :] * y_stride_N, y, mask=mask_m_n)
@@ -202,40 +207,44 @@ def _bmm_product(
 @triton.jit(do_not_specialize=["B"])
 def _bmm_dealt(
     a_ptr, b_ptr, partial0_ptr,
-    N, M, K, B,
-    b_stride_B, a_stride_B, b_stride_K, b_stride_N, a_stride_M, a_stride_K,
-    BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    M, N, K, B,
+    a_stride_B, b_stride_B, a_stride_M, a_stride_K, b_stride_K, b_stride_N,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, SWAP_AB: tl.constexpr,
+    INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few M, combined in fixed order."""
+    """Split-K: the sums of a share of a tile of M by N per program, K in a loop; with SWAP_AB N by a few M on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(M, BLOCK_M)
+    tiles_m = tl.cdiv(M, BLOCK_M)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     b = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    m = tile_n.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
+    m = tile_m.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
     m_mask = m < M
-    b_row = b_ptr + b * b_stride_B
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N
     a_row = a_ptr + b * a_stride_B
-    y = tl.full([BLOCK_N, BLOCK_M], 0.0, tl.float32)
+    b_row = b_ptr + b * b_stride_B
+    y = tl.full([BLOCK_N, BLOCK_M] if SWAP_AB else [BLOCK_M, BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_k_n = k_mask[None, :] & n_mask[:, None]
-        b_2 = tl.load(b_row + k[None, :] * b_stride_K + n[:, None] * b_stride_N, mask=mask_k_n, other=0.0)
-        mask_m_k = m_mask[None, :] & k_mask[:, None]
-        a = tl.load(a_row + m[None, :] * a_stride_M + k[:, None] * a_stride_K, mask=mask_m_k, other=0.0)
-        y = tl.dot(b_2, a, y, input_precision="ieee", max_num_imprecise_acc=1)
-    mask_m_n = m_mask[None, :] & n_mask[:, None]
-    tl.store(partial0_ptr + b * (M * N) + m[None, :] * N + n[:, None] + split * (B * M * N), y, mask=mask_m_n)
+        mask_m_k = m_mask[:, None] & k_mask[None, :]
+        a = tl.load(a_row + m[:, None] * a_stride_M + k[None, :] * a_stride_K, mask=mask_m_k, other=0.0)
+        mask_k_n = k_mask[:, None] & n_mask[None, :]
+        b_2 = tl.load(b_row + k[:, None] * b_stride_K + n[None, :] * b_stride_N, mask=mask_k_n, other=0.0)
+        if SWAP_AB:
+            y = tl.dot(b_2.T, a.T, y, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            y = tl.dot(a, b_2, y, input_precision="ieee", max_num_imprecise_acc=1)
+    y = y.T if SWAP_AB else y
+    mask_m_n = m_mask[:, None] & n_mask[None, :]
+    tl.store(partial0_ptr + b * (M * N) + m[:, None] * N + n[None, :] + split * (B * M * N), y, mask=mask_m_n)
 
 
 @triton.jit(do_not_specialize=["B", "M"])
@@ -269,46 +278,6 @@ def _bmm_combined(
     y = tl.sum(y_parts, 2)
     y_row = y_ptr + b * y_stride_B + m * y_stride_M
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
-def _bmm_swapped(
-    a_ptr, b_ptr, y_ptr,
-    N, M, K,
-    b_stride_B, a_stride_B, b_stride_K, b_stride_N, a_stride_M, a_stride_K, y_stride_B, y_stride_M, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """One program per tile of N by a few M, K in a loop."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(M, BLOCK_M)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    b = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    m = tile_n.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M)
-    m_mask = m < M
-    b_row = b_ptr + b * (b_stride_B // VEC * VEC)
-    a_row = a_ptr + b * a_stride_B
-    y = tl.full([BLOCK_N, BLOCK_M], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_k_n = k_mask[None, :] & n_mask[:, None]
-            b_2 = tl.load(b_row + k[None, :] * b_stride_K + n[:, None] * b_stride_N, mask=mask_k_n, other=0.0)
-            mask_m_k = m_mask[None, :] & k_mask[:, None]
-            a = tl.load(a_row + m[None, :] * a_stride_M + k[:, None] * a_stride_K, mask=mask_m_k, other=0.0)
-            y = tl.dot(b_2, a, y, input_precision="ieee", max_num_imprecise_acc=1)
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC)
-    mask_m_n = m_mask[None, :] & n_mask[:, None]
-    tl.store(y_row + m[None, :] * y_stride_M + n[:, None] * y_stride_N, y, mask=mask_m_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
@@ -411,7 +380,7 @@ _PLANS_BMM = Plans(
                 sums={"partial0": "B M N"},
                 combine=Elementwise(_bmm_combined, rows="B M", block="N", parts=True, splits=True),
             ),
-            Gemm(_bmm_swapped, m="N", n="M", k="K", bytes="a b", batches="B", few="M"),
+            Gemm(_bmm_product, m="N", n="M", k="K", bytes="a b", batches="B", few="M"),
             GemmTma(
                 _bmm_persistent, m="M", n="N", k="K",
                 maps={

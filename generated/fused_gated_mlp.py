@@ -7,7 +7,7 @@ The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ u
 With contractions of what is stored, one after another:
   contract  y from x, gate_weight, up_weight, the first that fits:
     split_k  ... are few, and tiles as well  dealt, combined  the least
-    swap_ab  ... are few                     swapped          the least
+    swap_ab  ... are few                     product          the least
     tma      else                            persistent       the least
 
 With products in the vendor's library, one after another:
@@ -268,10 +268,12 @@ def _fused_gated_mlp_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
     up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of ... by N, K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -286,8 +288,8 @@ def _fused_gated_mlp_product(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -300,13 +302,21 @@ def _fused_gated_mlp_product(
                 mask=mask_n_k,
                 other=0.0,
             )
-            gate = tl.dot(x, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                gate = tl.dot(gate_weight.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                gate = tl.dot(x, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight = tl.load(
                 up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            up = tl.dot(x, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                up = tl.dot(up_weight.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                up = tl.dot(x, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -325,55 +335,63 @@ def _fused_gated_mlp_product(
 @triton.jit
 def _fused_gated_mlp_dealt(
     x_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial1_ptr,
-    N, lead1, K, lead0,
-    x_stride_lead0, gate_weight_stride_N, gate_weight_stride_K, x_stride_lead1, x_stride_K, up_weight_stride_N,
+    lead1, N, K, lead0,
+    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
     up_weight_stride_K,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
+    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N
     x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
+        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+        mask_n_k = n_mask[None, :] & k_mask[:, None]
         gate_weight = tl.load(
-            gate_weight_ptr + n[:, None] * gate_weight_stride_N + k[None, :] * gate_weight_stride_K,
+            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
             mask=mask_n_k,
             other=0.0,
         )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        gate = tl.dot(gate_weight, x, gate, input_precision="ieee", max_num_imprecise_acc=1)
+        if SWAP_AB:
+            gate = tl.dot(gate_weight.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            gate = tl.dot(x, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
         up_weight = tl.load(
-            up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K, mask=mask_n_k, other=0.0
+            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K, mask=mask_n_k, other=0.0
         )
-        up = tl.dot(up_weight, x, up, input_precision="ieee", max_num_imprecise_acc=1)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
+        if SWAP_AB:
+            up = tl.dot(up_weight.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            up = tl.dot(x, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(
-        partial0_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial0_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         gate,
         mask=mask_i1_n,
     )
     tl.store(
-        partial1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1), up, mask=mask_i1_n
+        partial1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up, mask=mask_i1_n
     )
 
 
@@ -429,67 +447,6 @@ def _fused_gated_mlp_combined(
     y = by_activation * up
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
-def _fused_gated_mlp_swapped(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
-    N, lead1, K,
-    x_stride_lead0, gate_weight_stride_N, gate_weight_stride_K, x_stride_lead1, x_stride_K, up_weight_stride_N,
-    up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """One program per tile of N by a few ..., K in a loop."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
-            gate_weight = tl.load(
-                gate_weight_ptr + n[:, None] * gate_weight_stride_N + k[None, :] * gate_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            gate = tl.dot(gate_weight, x, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight = tl.load(
-                up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
-            up = tl.dot(up_weight, x, up, input_precision="ieee", max_num_imprecise_acc=1)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    y = by_activation * up
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
@@ -684,7 +641,7 @@ _PLANS_FUSED_GATED_MLP = Plans(
                 combine=Elementwise(_fused_gated_mlp_combined, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(
-                _fused_gated_mlp_swapped, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
+                _fused_gated_mlp_product, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
                 dots=2, few="lead1", again="lead0",
             ),
             GemmTma(
@@ -927,10 +884,12 @@ def _fused_gated_mlp_mixed_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
     up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of ... by N, K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -945,8 +904,8 @@ def _fused_gated_mlp_mixed_product(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -960,14 +919,22 @@ def _fused_gated_mlp_mixed_product(
                 other=0.0,
             ).to(tl.float32)
             value = gate_weight.to(x_ptr.dtype.element_ty)
-            gate = tl.dot(x, value, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                gate = tl.dot(value.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                gate = tl.dot(x, value, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight = tl.load(
                 up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             ).to(tl.float32)
             value_2 = up_weight.to(x_ptr.dtype.element_ty)
-            up = tl.dot(x, value_2, up, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                up = tl.dot(value_2.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                up = tl.dot(x, value_2, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -986,57 +953,65 @@ def _fused_gated_mlp_mixed_product(
 @triton.jit
 def _fused_gated_mlp_mixed_dealt__ready(
     x_ptr, gate_weight_ready_ptr, up_weight_ready_ptr, partial0__ready_ptr, partial1__ready_ptr,
-    N, lead1, K, lead0,
-    x_stride_lead0, gate_weight_ready_stride_N, gate_weight_ready_stride_K, x_stride_lead1, x_stride_K,
+    lead1, N, K, lead0,
+    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
     up_weight_ready_stride_N, up_weight_ready_stride_K,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
+    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N
     x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
+        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+        mask_n_k = n_mask[None, :] & k_mask[:, None]
         gate_weight_ready = tl.load(
-            gate_weight_ready_ptr + n[:, None] * gate_weight_ready_stride_N + k[None, :] * gate_weight_ready_stride_K,
+            gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N + k[:, None] * gate_weight_ready_stride_K,
             mask=mask_n_k,
             other=0.0,
         )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        gate = tl.dot(gate_weight_ready, x, gate, input_precision="ieee", max_num_imprecise_acc=1)
+        if SWAP_AB:
+            gate = tl.dot(gate_weight_ready.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            gate = tl.dot(x, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
         up_weight_ready = tl.load(
-            up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
+            up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N + k[:, None] * up_weight_ready_stride_K,
             mask=mask_n_k,
             other=0.0,
         )
-        up = tl.dot(up_weight_ready, x, up, input_precision="ieee", max_num_imprecise_acc=1)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
+        if SWAP_AB:
+            up = tl.dot(up_weight_ready.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            up = tl.dot(x, up_weight_ready, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(
-        partial0__ready_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial0__ready_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         gate,
         mask=mask_i1_n,
     )
     tl.store(
-        partial1__ready_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial1__ready_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         up,
         mask=mask_i1_n,
     )
@@ -1099,51 +1074,60 @@ def _fused_gated_mlp_mixed_combined__ready(
 @triton.jit
 def _fused_gated_mlp_mixed_swapped__ready(
     x_ptr, gate_weight_ready_ptr, up_weight_ready_ptr, y_ptr,
-    N, lead1, K,
-    x_stride_lead0, gate_weight_ready_stride_N, gate_weight_ready_stride_K, x_stride_lead1, x_stride_K,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
     up_weight_ready_stride_N, up_weight_ready_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of N by a few ..., K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = pid % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
             gate_weight_ready = tl.load(
                 gate_weight_ready_ptr
-                + n[:, None] * gate_weight_ready_stride_N
-                + k[None, :] * gate_weight_ready_stride_K,
+                + n[None, :] * gate_weight_ready_stride_N
+                + k[:, None] * gate_weight_ready_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            gate = tl.dot(gate_weight_ready, x, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                gate = tl.dot(gate_weight_ready.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                gate = tl.dot(x, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight_ready = tl.load(
-                up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
+                up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N + k[:, None] * up_weight_ready_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            up = tl.dot(up_weight_ready, x, up, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                up = tl.dot(up_weight_ready.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                up = tl.dot(x, up_weight_ready, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -1155,8 +1139,8 @@ def _fused_gated_mlp_mixed_swapped__ready(
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_ready_up_weight_ready_flip"])

@@ -10,7 +10,7 @@ With products in the vendor's library, without bias, one after another:
 With contractions of what is stored, one after another:
   contract  y from x, weight, bias, the first that fits:
     split_k  ... are few, and tiles as well  dealt, combined  the least
-    swap_ab  ... are few                     swapped          the least
+    swap_ab  ... are few                     product          the least
     tma      else                            persistent       the least
 
 With products in the vendor's library, one after another:
@@ -53,7 +53,7 @@ activation(x @ weight.T + bias).
 With contractions of what is stored, one after another:
   contract  y from x, weight, bias, the first that fits:
     split_k  ... are few, and tiles as well  _linear_dealt, combined  the least
-    swap_ab  ... are few                     swapped                  the least
+    swap_ab  ... are few                     product                  the least
     tma      else                            persistent               the least
 
 With products in the vendor's library, one after another:
@@ -72,7 +72,7 @@ residual + x @ weight.T + bias.
 With contractions of what is stored, one after another:
   contract  y from x, weight, bias, residual, the first that fits:
     split_k  ... are few, and tiles as well  _linear_dealt, combined  the least
-    swap_ab  ... are few                     swapped                  the least
+    swap_ab  ... are few                     product                  the least
     tma      else                            persistent               the least
 
 With products in the vendor's library, one after another:
@@ -262,10 +262,11 @@ def _linear_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
     y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of ... by N, K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -280,7 +281,7 @@ def _linear_product(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -291,7 +292,11 @@ def _linear_product(
             weight = tl.load(
                 weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
             )
-            product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -305,42 +310,46 @@ def _linear_product(
 @triton.jit
 def _linear_dealt(
     x_ptr, weight_ptr, partial0_ptr,
-    N, lead1, K, lead0,
-    x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    lead1, N, K, lead0,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
+    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
+        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+        mask_n_k = n_mask[None, :] & k_mask[:, None]
         weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
+            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
         )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
+        if SWAP_AB:
+            product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(
-        partial0_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial0_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         product,
         mask=mask_i1_n,
     )
@@ -384,53 +393,6 @@ def _linear_combined(
     y = total + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
-def _linear_swapped(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    N, lead1, K,
-    x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, y_stride_lead0,
-    y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """One program per tile of N by a few ..., K in a loop."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
-            weight = tl.load(
-                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
-            )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + bias[:, None]
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
@@ -588,7 +550,7 @@ _PLANS_LINEAR = Plans(
                 combine=Elementwise(_linear_combined, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(
-                _linear_swapped, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+                _linear_product, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
             ),
             GemmTma(
                 _linear_persistent, m="lead1", n="N", k="K",
@@ -737,10 +699,11 @@ def _linear_mixed_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
     y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of ... by N, K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -755,7 +718,7 @@ def _linear_mixed_product(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -767,7 +730,11 @@ def _linear_mixed_product(
                 weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
             ).to(tl.float32)
             value = weight.to(x_ptr.dtype.element_ty)
-            product = tl.dot(x, value, product, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product = tl.dot(value.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, value, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -781,44 +748,48 @@ def _linear_mixed_product(
 @triton.jit
 def _linear_mixed_dealt__ready(
     x_ptr, weight_ready_ptr, partial0__ready_ptr,
-    N, lead1, K, lead0,
-    x_stride_lead0, weight_ready_stride_N, weight_ready_stride_K, x_stride_lead1, x_stride_K,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    lead1, N, K, lead0,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_ready_stride_N, weight_ready_stride_K,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
+    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
+        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+        mask_n_k = n_mask[None, :] & k_mask[:, None]
         weight_ready = tl.load(
-            weight_ready_ptr + n[:, None] * weight_ready_stride_N + k[None, :] * weight_ready_stride_K,
+            weight_ready_ptr + n[None, :] * weight_ready_stride_N + k[:, None] * weight_ready_stride_K,
             mask=mask_n_k,
             other=0.0,
         )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight_ready, x, product, input_precision="ieee", max_num_imprecise_acc=1)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
+        if SWAP_AB:
+            product = tl.dot(weight_ready.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product = tl.dot(x, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(
-        partial0__ready_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial0__ready_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         product,
         mask=mask_i1_n,
     )
@@ -867,50 +838,54 @@ def _linear_mixed_combined__ready(
 @triton.jit
 def _linear_mixed_swapped__ready(
     x_ptr, bias_ptr, weight_ready_ptr, y_ptr,
-    N, lead1, K,
-    x_stride_lead0, weight_ready_stride_N, weight_ready_stride_K, x_stride_lead1, x_stride_K, bias_stride_N,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_ready_stride_N, weight_ready_stride_K, bias_stride_N,
     y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of N by a few ..., K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = pid % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
             weight_ready = tl.load(
-                weight_ready_ptr + n[:, None] * weight_ready_stride_N + k[None, :] * weight_ready_stride_K,
+                weight_ready_ptr + n[None, :] * weight_ready_stride_N + k[:, None] * weight_ready_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            product = tl.dot(weight_ready, x, product, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product = tl.dot(weight_ready.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
         bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + bias[:, None]
+    y = product + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
@@ -1244,10 +1219,12 @@ def _linear_activation_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
     y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of ... by N, K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -1262,7 +1239,7 @@ def _linear_activation_product(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -1273,7 +1250,11 @@ def _linear_activation_product(
             weight = tl.load(
                 weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
             )
-            product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -1341,62 +1322,6 @@ def _linear_activation_combined(
         y = device.maximum(add_value, 0.0)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
-def _linear_activation_swapped(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    N, lead1, K,
-    x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, y_stride_lead0,
-    y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """One program per tile of N by a few ..., K in a loop."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
-            weight = tl.load(
-                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
-            )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    add_value = product + bias[:, None]
-    if ACTIVATION == "silu":
-        y = add_value * tl.sigmoid(add_value)
-    elif ACTIVATION == "gelu":
-        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = add_value * tl.sigmoid(mul_value)
-    else:
-        y = device.maximum(add_value, 0.0)
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
@@ -1591,7 +1516,7 @@ _PLANS_LINEAR_ACTIVATION = Plans(
                 ),
             ),
             Gemm(
-                _linear_activation_swapped, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                _linear_activation_product, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
                 again="lead0",
             ),
             GemmTma(
@@ -1758,10 +1683,11 @@ def _linear_residual_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead0,
     residual_stride_lead1, residual_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of ... by N, K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -1776,7 +1702,7 @@ def _linear_residual_product(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -1787,7 +1713,11 @@ def _linear_residual_product(
             weight = tl.load(
                 weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
             )
-            product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
@@ -1845,57 +1775,6 @@ def _linear_residual_combined(
     y = total + bias[None, :] + residual
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
-def _linear_residual_swapped(
-    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr,
-    N, lead1, K,
-    x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, residual_stride_lead0,
-    residual_stride_lead1, residual_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """One program per tile of N by a few ..., K in a loop."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
-            weight = tl.load(
-                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
-            )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    residual = tl.load(
-        residual_row + i1[None, :] * residual_stride_lead1 + n[:, None] * residual_stride_N, mask=mask_i1_n, other=0.0
-    ).to(tl.float32)
-    y = product + bias[:, None] + residual
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
@@ -2077,7 +1956,7 @@ _PLANS_LINEAR_RESIDUAL = Plans(
                 combine=Elementwise(_linear_residual_combined, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(
-                _linear_residual_swapped, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                _linear_residual_product, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
                 again="lead0",
             ),
             GemmTma(

@@ -508,42 +508,46 @@ def _linear_add_rmsnorm_finish__step0(
 @triton.jit
 def _linear_add_rmsnorm_dealt__step0(
     x_ptr, weight_ptr, partial0__step0_ptr,
-    N, lead1, K, lead0,
-    x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    lead1, N, K, lead0,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
+    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
+        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+        mask_n_k = n_mask[None, :] & k_mask[:, None]
         weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
+            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
         )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-        product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
+        if SWAP_AB:
+            product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(
-        partial0__step0_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial0__step0_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         product,
         mask=mask_i1_n,
     )
@@ -597,52 +601,56 @@ def _linear_add_rmsnorm_combined__step0(
 @triton.jit
 def _linear_add_rmsnorm_swapped__step0(
     x_ptr, weight_ptr, residual_ptr, bias_ptr, total_ptr,
-    N, lead1, K,
-    x_stride_lead0, weight_stride_N, weight_stride_K, x_stride_lead1, x_stride_K, bias_stride_N, residual_stride_lead0,
+    lead1, N, K,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead0,
     residual_stride_lead1, residual_stride_N, total_stride_lead0, total_stride_lead1, total_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of N by a few ..., K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = pid % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
             weight = tl.load(
-                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
+                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
             )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-            x = tl.load(x_row + i1[None, :] * x_stride_lead1 + k[:, None] * x_stride_K, mask=mask_i1_k, other=0.0)
-            product = tl.dot(weight, x, product, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
         bias = tl.full([BLOCK_N], 0.0, tl.float32)
     residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     residual = tl.load(
-        residual_row + i1[None, :] * residual_stride_lead1 + n[:, None] * residual_stride_N, mask=mask_i1_n, other=0.0
+        residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N, mask=mask_i1_n, other=0.0
     ).to(tl.float32)
-    total = (product + bias[:, None] + residual).to(x_ptr.dtype.element_ty)
+    total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
     total_row = total_ptr + i0 * (total_stride_lead0 // VEC * VEC)
-    tl.store(total_row + i1[None, :] * total_stride_lead1 + n[:, None] * total_stride_N, total, mask=mask_i1_n)
+    tl.store(total_row + i1[:, None] * total_stride_lead1 + n[None, :] * total_stride_N, total, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])

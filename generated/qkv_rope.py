@@ -16,7 +16,7 @@ position_ids + cos + sin + q:
   gemv_split  one row, very long            partial0_q, partial1_q, finish_q  the least + x
   split_k     S are few, and tiles as well  dealt_q, combined_q               the least
   swap_ab     S are few                     swapped_q                         the least
-  gemm        else                          product_q                         the least
+  gemm        else                          swapped_q                         the least
 
 Plans for k and v, the first that fits, with what each launches and moves; the least is x + gain + position_ids +
 cos + sin + weight + bias + k + v:
@@ -25,7 +25,7 @@ cos + sin + weight + bias + k + v:
   gemv_split  one row, very long            partial0_k_v, partial1_k_v, finish_k_v  the least + x
   split_k     S are few, and tiles as well  dealt_k_v, combined_k_v                 the least
   swap_ab     S are few                     swapped_k_v                             the least
-  gemm        else                          product_k_v                             the least
+  gemm        else                          swapped_k_v                             the least
 
 What registers do not hold is read again after each reduction that the result waits for.
 """
@@ -407,17 +407,17 @@ def _qkv_rope_finish_q(
 @triton.jit(do_not_specialize=["B", "Hq"])
 def _qkv_rope_dealt_q(
     x_ptr, gain_ptr, weight_ptr, partial0_q_ptr, partial1_q_ptr, partial2_q_ptr,
-    D, S, Hq, K, B,
+    S, D, Hq, K, B,
     x_stride_B, weight_stride_HqD_HkD_HkD, x_stride_S, x_stride_K, weight_stride_K, gain_stride_K,
-    BLOCK_D_2: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, SWAP_AB: tl.constexpr,
+    INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of D/2 by a few S, combined in fixed order."""
+    """Split-K: the sums of a share of a tile of S by D/2 per program, K in a loop; with SWAP_AB D/2 by a few S on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(D // 2, BLOCK_D_2)
-    tiles_n = tl.cdiv(S, BLOCK_S)
+    tiles_m = tl.cdiv(S, BLOCK_S)
+    tiles_n = tl.cdiv(D // 2, BLOCK_D_2)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
@@ -426,44 +426,52 @@ def _qkv_rope_dealt_q(
     row = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
     b = row // Hq
     hq = row % Hq
-    d = tile_m.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    s = tile_n.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s = tile_m.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
+    d = tile_n.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
     weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
-    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_s_k = s_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        mask_d_k = d_mask[:, None] & k_mask[None, :]
+        mask_s_k = s_mask[:, None] & k_mask[None, :]
+        x = tl.load(x_row + s[:, None] * x_stride_S + k[None, :] * x_stride_K, mask=mask_s_k, other=0.0)
+        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
+        mask_d_k = d_mask[None, :] & k_mask[:, None]
         weight = tl.load(
-            weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K, mask=mask_d_k, other=0.0
+            weight_row + d[None, :] * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K, mask=mask_d_k, other=0.0
         ).to(tl.float32)
         gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored, x, product, input_precision="ieee", max_num_imprecise_acc=1)
+        mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
+        if SWAP_AB:
+            product = tl.dot(mul_value_stored.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
         weight_2 = tl.load(
-            weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            weight_row + (d[None, :] + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
             mask=mask_d_k,
             other=0.0,
         ).to(tl.float32)
-        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee", max_num_imprecise_acc=1)
+        mul_value_stored_2 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
+        if SWAP_AB:
+            product_2 = tl.dot(mul_value_stored_2.T, x.T, product_2, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
+    product_2 = product_2.T if SWAP_AB else product_2
     total = total_acc
-    tl.store(partial0_q_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hq == 0) & (tile_m == 0))
-    mask_s_d = s_mask[None, :] & d_mask[:, None]
+    tl.store(partial0_q_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hq == 0) & (tile_n == 0))
+    mask_s_d = s_mask[:, None] & d_mask[None, :]
     tl.store(
         partial1_q_ptr
         + b * (Hq * S * (D // 2))
-        + s[None, :] * (Hq * (D // 2))
+        + s[:, None] * (Hq * (D // 2))
         + hq * (D // 2)
-        + d[:, None]
+        + d[None, :]
         + split * (B * Hq * S * (D // 2)),
         product,
         mask=mask_s_d,
@@ -471,9 +479,9 @@ def _qkv_rope_dealt_q(
     tl.store(
         partial2_q_ptr
         + b * (Hq * S * (D // 2))
-        + s[None, :] * (Hq * (D // 2))
+        + s[:, None] * (Hq * (D // 2))
         + hq * (D // 2)
-        + d[:, None]
+        + d[None, :]
         + split * (B * Hq * S * (D // 2)),
         product_2,
         mask=mask_s_d,
@@ -584,126 +592,15 @@ def _qkv_rope_combined_q(
 @triton.jit(do_not_specialize=["Hq"])
 def _qkv_rope_swapped_q(
     x_ptr, gain_ptr, weight_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, q_ptr, eps,
-    D, S, Hq, K, P,
-    x_stride_B, weight_stride_HqD_HkD_HkD, x_stride_S, x_stride_K, weight_stride_K, gain_stride_K,
-    bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
-    sin_stride_D, q_stride_B, q_stride_Hq, q_stride_S, q_stride_D,
-    BLOCK_D_2: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per tile of D/2 by a few S, K in a loop."""
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(D // 2, BLOCK_D_2)
-    tiles_n = tl.cdiv(S, BLOCK_S)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    row = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    b = row // Hq
-    hq = row % Hq
-    d = tile_m.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    s = tile_n.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
-    s_mask = s < S
-    x_row = x_ptr + b * x_stride_B
-    total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
-    weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
-    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_s_k = s_mask[None, :] & k_mask[:, None]
-            x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
-            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-            mask_d_k = d_mask[:, None] & k_mask[None, :]
-            weight = tl.load(
-                weight_row + d[:, None] * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-                mask=mask_d_k,
-                other=0.0,
-            ).to(tl.float32)
-            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-            mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(mul_value_stored, x, product, input_precision="ieee", max_num_imprecise_acc=1)
-            weight_2 = tl.load(
-                weight_row + (d[:, None] + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-                mask=mask_d_k,
-                other=0.0,
-            ).to(tl.float32)
-            mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee", max_num_imprecise_acc=1)
-    total = total_acc
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    value = (product * where_value[None, :]).to(x_ptr.dtype.element_ty)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias = tl.load(bias_row + d * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected = value.to(tl.float32) + bias[:, None]
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B
-        position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
-    else:
-        position_ids = s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    c = tl.load(
-        cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + d[:, None] * cos_stride_D,
-        mask=d_mask[:, None] & position_ids_mask[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    c = tl.where(position_ids_mask[None, :], c, float("nan"))
-    value_2 = (product_2 * where_value[None, :]).to(x_ptr.dtype.element_ty)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hq * D * bias_stride_HqD_HkD_HkD
-        bias_2 = tl.load(bias_row_2 + (d + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0).to(tl.float32)
-    else:
-        bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = value_2.to(tl.float32) + bias_2[:, None]
-    s_2 = tl.load(
-        sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + d[:, None] * sin_stride_D,
-        mask=d_mask[:, None] & position_ids_mask[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    s_2 = tl.where(position_ids_mask[None, :], s_2, float("nan"))
-    q_row = q_ptr + b * (q_stride_B // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
-    mask_s_d = s_mask[None, :] & d_mask[:, None]
-    tl.store(
-        q_row + s[None, :] * q_stride_S + d[:, None] * q_stride_D, projected * c - projected_2 * s_2, mask=mask_s_d
-    )
-    c_2 = tl.load(
-        cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + (d[:, None] + D // 2) * cos_stride_D,
-        mask=d_mask[:, None] & position_ids_mask[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    c_2 = tl.where(position_ids_mask[None, :], c_2, float("nan"))
-    s_3 = tl.load(
-        sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + (d[:, None] + D // 2) * sin_stride_D,
-        mask=d_mask[:, None] & position_ids_mask[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    s_3 = tl.where(position_ids_mask[None, :], s_3, float("nan"))
-    tl.store(
-        q_row + s[None, :] * q_stride_S + (d[:, None] + D // 2) * q_stride_D,
-        projected_2 * c_2 + projected * s_3,
-        mask=mask_s_d,
-    )
-
-
-@triton.jit(do_not_specialize=["Hq"])
-def _qkv_rope_product_q(
-    x_ptr, gain_ptr, weight_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, q_ptr, eps,
     S, D, Hq, K, P,
     x_stride_B, weight_stride_HqD_HkD_HkD, x_stride_S, x_stride_K, weight_stride_K, gain_stride_K,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, q_stride_B, q_stride_Hq, q_stride_S, q_stride_D,
-    BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of S by D/2, K in a loop."""
+    """A tile of S by D/2 per program, K in a loop; with SWAP_AB D/2 by a few S on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(S, BLOCK_S)
     tiles_n = tl.cdiv(D // 2, BLOCK_D_2)
@@ -722,8 +619,8 @@ def _qkv_rope_product_q(
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
     weight_row = weight_ptr + hq * D * weight_stride_HqD_HkD_HkD
-    product = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
-    product_2 = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
+    product = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -739,14 +636,24 @@ def _qkv_rope_product_q(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product = tl.dot(mul_value_stored.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
             weight_2 = tl.load(
                 weight_row + (d[None, :] + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
                 mask=mask_d_k,
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_2 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product_2 = tl.dot(
+                    mul_value_stored_2.T, x.T, product_2, input_precision="ieee", max_num_imprecise_acc=1
+                )
+            else:
+                product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
+    product_2 = product_2.T if SWAP_AB else product_2
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     value = (product * where_value[:, None]).to(x_ptr.dtype.element_ty)
@@ -1335,17 +1242,17 @@ def _qkv_rope_finish_k_v(
 def _qkv_rope_dealt_k_v(
     x_ptr, gain_ptr, weight_ptr, partial0_k_v_ptr, partial1_k_v_ptr, partial2_k_v_ptr, partial3_k_v_ptr,
     partial4_k_v_ptr,
-    D, S, Hk, K, Hq, B,
+    S, D, Hk, K, Hq, B,
     x_stride_B, weight_stride_HqD_HkD_HkD, x_stride_S, x_stride_K, weight_stride_K, gain_stride_K,
-    BLOCK_D_2: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, SWAP_AB: tl.constexpr,
+    INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of D/2 by a few S, combined in fixed order."""
+    """Split-K: the sums of a share of a tile of S by D/2 per program, K in a loop; with SWAP_AB D/2 by a few S on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(D // 2, BLOCK_D_2)
-    tiles_n = tl.cdiv(S, BLOCK_S)
+    tiles_m = tl.cdiv(S, BLOCK_S)
+    tiles_n = tl.cdiv(D // 2, BLOCK_D_2)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
@@ -1354,66 +1261,82 @@ def _qkv_rope_dealt_k_v(
     row = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
     b = row // Hk
     hk = row % Hk
-    d = tile_m.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    s = tile_n.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
+    s = tile_m.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
     s_mask = s < S
+    d = tile_n.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
     weight_row = weight_ptr + hk * D * weight_stride_HqD_HkD_HkD
-    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_3 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_4 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
+    product = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
+    product_3 = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
+    product_4 = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_s_k = s_mask[None, :] & k_mask[:, None]
-        x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
-        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-        mask_d_k = d_mask[:, None] & k_mask[None, :]
+        mask_s_k = s_mask[:, None] & k_mask[None, :]
+        x = tl.load(x_row + s[:, None] * x_stride_S + k[None, :] * x_stride_K, mask=mask_s_k, other=0.0)
+        total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
+        mask_d_k = d_mask[None, :] & k_mask[:, None]
         weight = tl.load(
             weight_row
-            + (d[:, None] + tl.cast(D, INDEX) * Hq) * weight_stride_HqD_HkD_HkD
-            + k[None, :] * weight_stride_K,
+            + (d[None, :] + tl.cast(D, INDEX) * Hq) * weight_stride_HqD_HkD_HkD
+            + k[:, None] * weight_stride_K,
             mask=mask_d_k,
             other=0.0,
         ).to(tl.float32)
         gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-        mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product = tl.dot(mul_value_stored, x, product, input_precision="ieee", max_num_imprecise_acc=1)
+        mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
+        if SWAP_AB:
+            product = tl.dot(mul_value_stored.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
         weight_2 = tl.load(
-            weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            weight_row + (d[None, :] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
             mask=mask_d_k,
             other=0.0,
         ).to(tl.float32)
-        mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee", max_num_imprecise_acc=1)
+        mul_value_stored_2 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
+        if SWAP_AB:
+            product_2 = tl.dot(mul_value_stored_2.T, x.T, product_2, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee", max_num_imprecise_acc=1)
         weight_3 = tl.load(
-            weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
+            weight_row + (d[None, :] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
             mask=mask_d_k,
             other=0.0,
         ).to(tl.float32)
-        mul_value_stored_3 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee", max_num_imprecise_acc=1)
+        mul_value_stored_3 = (weight_3 * gain[:, None]).to(x_ptr.dtype.element_ty)
+        if SWAP_AB:
+            product_3 = tl.dot(mul_value_stored_3.T, x.T, product_3, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product_3 = tl.dot(x, mul_value_stored_3, product_3, input_precision="ieee", max_num_imprecise_acc=1)
         weight_4 = tl.load(
             weight_row
-            + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
-            + k[None, :] * weight_stride_K,
+            + (d[None, :] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
+            + k[:, None] * weight_stride_K,
             mask=mask_d_k,
             other=0.0,
         ).to(tl.float32)
-        mul_value_stored_4 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
-        product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee", max_num_imprecise_acc=1)
+        mul_value_stored_4 = (weight_4 * gain[:, None]).to(x_ptr.dtype.element_ty)
+        if SWAP_AB:
+            product_4 = tl.dot(mul_value_stored_4.T, x.T, product_4, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product_4 = tl.dot(x, mul_value_stored_4, product_4, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
+    product_2 = product_2.T if SWAP_AB else product_2
+    product_3 = product_3.T if SWAP_AB else product_3
+    product_4 = product_4.T if SWAP_AB else product_4
     total = total_acc
-    tl.store(partial0_k_v_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hk == 0) & (tile_m == 0))
-    mask_s_d = s_mask[None, :] & d_mask[:, None]
+    tl.store(partial0_k_v_ptr + b * S + s + split * (B * S), total, mask=s_mask & (hk == 0) & (tile_n == 0))
+    mask_s_d = s_mask[:, None] & d_mask[None, :]
     tl.store(
         partial1_k_v_ptr
         + b * (Hk * S * (D // 2))
-        + s[None, :] * (Hk * (D // 2))
+        + s[:, None] * (Hk * (D // 2))
         + hk * (D // 2)
-        + d[:, None]
+        + d[None, :]
         + split * (B * Hk * S * (D // 2)),
         product,
         mask=mask_s_d,
@@ -1421,9 +1344,9 @@ def _qkv_rope_dealt_k_v(
     tl.store(
         partial2_k_v_ptr
         + b * (Hk * S * (D // 2))
-        + s[None, :] * (Hk * (D // 2))
+        + s[:, None] * (Hk * (D // 2))
         + hk * (D // 2)
-        + d[:, None]
+        + d[None, :]
         + split * (B * Hk * S * (D // 2)),
         product_2,
         mask=mask_s_d,
@@ -1431,9 +1354,9 @@ def _qkv_rope_dealt_k_v(
     tl.store(
         partial3_k_v_ptr
         + b * (Hk * S * (D // 2))
-        + s[None, :] * (Hk * (D // 2))
+        + s[:, None] * (Hk * (D // 2))
         + hk * (D // 2)
-        + d[:, None]
+        + d[None, :]
         + split * (B * Hk * S * (D // 2)),
         product_3,
         mask=mask_s_d,
@@ -1441,9 +1364,9 @@ def _qkv_rope_dealt_k_v(
     tl.store(
         partial4_k_v_ptr
         + b * (Hk * S * (D // 2))
-        + s[None, :] * (Hk * (D // 2))
+        + s[:, None] * (Hk * (D // 2))
         + hk * (D // 2)
-        + d[:, None]
+        + d[None, :]
         + split * (B * Hk * S * (D // 2)),
         product_4,
         mask=mask_s_d,
@@ -1604,171 +1527,15 @@ def _qkv_rope_combined_k_v(
 @triton.jit(do_not_specialize=["Hk"])
 def _qkv_rope_swapped_k_v(
     x_ptr, gain_ptr, weight_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, k_ptr, v_ptr, eps,
-    D, S, Hk, K, Hq, P,
-    x_stride_B, weight_stride_HqD_HkD_HkD, x_stride_S, x_stride_K, weight_stride_K, gain_stride_K,
-    bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
-    sin_stride_D, k_stride_B, k_stride_Hk, k_stride_S, k_stride_D, v_stride_B, v_stride_Hk, v_stride_S, v_stride_D,
-    BLOCK_D_2: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """One program per tile of D/2 by a few S, K in a loop."""
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(D // 2, BLOCK_D_2)
-    tiles_n = tl.cdiv(S, BLOCK_S)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    row = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    b = row // Hk
-    hk = row % Hk
-    d = tile_m.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    s = tile_n.to(INDEX) * BLOCK_S + tl.arange(0, BLOCK_S)
-    s_mask = s < S
-    x_row = x_ptr + b * x_stride_B
-    total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
-    weight_row = weight_ptr + hk * D * weight_stride_HqD_HkD_HkD
-    product = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_2 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_3 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    product_4 = tl.full([BLOCK_D_2, BLOCK_S], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_s_k = s_mask[None, :] & k_mask[:, None]
-            x = tl.load(x_row + s[None, :] * x_stride_S + k[:, None] * x_stride_K, mask=mask_s_k, other=0.0)
-            total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 0)
-            mask_d_k = d_mask[:, None] & k_mask[None, :]
-            weight = tl.load(
-                weight_row
-                + (d[:, None] + tl.cast(D, INDEX) * Hq) * weight_stride_HqD_HkD_HkD
-                + k[None, :] * weight_stride_K,
-                mask=mask_d_k,
-                other=0.0,
-            ).to(tl.float32)
-            gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
-            mul_value_stored = (weight * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(mul_value_stored, x, product, input_precision="ieee", max_num_imprecise_acc=1)
-            weight_2 = tl.load(
-                weight_row + (d[:, None] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-                mask=mask_d_k,
-                other=0.0,
-            ).to(tl.float32)
-            mul_value_stored_2 = (weight_2 * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product_2 = tl.dot(mul_value_stored_2, x, product_2, input_precision="ieee", max_num_imprecise_acc=1)
-            weight_3 = tl.load(
-                weight_row + (d[:, None] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[None, :] * weight_stride_K,
-                mask=mask_d_k,
-                other=0.0,
-            ).to(tl.float32)
-            mul_value_stored_3 = (weight_3 * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product_3 = tl.dot(mul_value_stored_3, x, product_3, input_precision="ieee", max_num_imprecise_acc=1)
-            weight_4 = tl.load(
-                weight_row
-                + (d[:, None] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
-                + k[None, :] * weight_stride_K,
-                mask=mask_d_k,
-                other=0.0,
-            ).to(tl.float32)
-            mul_value_stored_4 = (weight_4 * gain[None, :]).to(x_ptr.dtype.element_ty)
-            product_4 = tl.dot(mul_value_stored_4, x, product_4, input_precision="ieee", max_num_imprecise_acc=1)
-    total = total_acc
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    value = (product * where_value[None, :]).to(x_ptr.dtype.element_ty)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias = tl.load(
-            bias_row + (d + tl.cast(D, INDEX) * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected = value.to(tl.float32) + bias[:, None]
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B
-        position_ids = tl.load(position_ids_row + s * position_ids_stride_S, mask=s_mask, other=0)
-    else:
-        position_ids = s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    c = tl.load(
-        cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + d[:, None] * cos_stride_D,
-        mask=d_mask[:, None] & position_ids_mask[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    c = tl.where(position_ids_mask[None, :], c, float("nan"))
-    value_2 = (product_2 * where_value[None, :]).to(x_ptr.dtype.element_ty)
-    if bias_ptr is not None:
-        bias_row_2 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_2 = tl.load(
-            bias_row_2 + (d + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
-        ).to(tl.float32)
-    else:
-        bias_2 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_2 = value_2.to(tl.float32) + bias_2[:, None]
-    s_2 = tl.load(
-        sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + d[:, None] * sin_stride_D,
-        mask=d_mask[:, None] & position_ids_mask[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    s_2 = tl.where(position_ids_mask[None, :], s_2, float("nan"))
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    mask_s_d = s_mask[None, :] & d_mask[:, None]
-    tl.store(
-        k_row + s[None, :] * k_stride_S + d[:, None] * k_stride_D, projected * c - projected_2 * s_2, mask=mask_s_d
-    )
-    c_2 = tl.load(
-        cos_ptr + position_ids.to(INDEX)[None, :] * (cos_stride_P // VEC * VEC) + (d[:, None] + D // 2) * cos_stride_D,
-        mask=d_mask[:, None] & position_ids_mask[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    c_2 = tl.where(position_ids_mask[None, :], c_2, float("nan"))
-    s_3 = tl.load(
-        sin_ptr + position_ids.to(INDEX)[None, :] * (sin_stride_P // VEC * VEC) + (d[:, None] + D // 2) * sin_stride_D,
-        mask=d_mask[:, None] & position_ids_mask[None, :],
-        other=0.0,
-    ).to(tl.float32)
-    s_3 = tl.where(position_ids_mask[None, :], s_3, float("nan"))
-    tl.store(
-        k_row + s[None, :] * k_stride_S + (d[:, None] + D // 2) * k_stride_D,
-        projected_2 * c_2 + projected * s_3,
-        mask=mask_s_d,
-    )
-    value_3 = (product_3 * where_value[None, :]).to(x_ptr.dtype.element_ty)
-    if bias_ptr is not None:
-        bias_row_3 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_3 = tl.load(
-            bias_row_3 + (d + D * Hk + D * Hq) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
-        ).to(tl.float32)
-    else:
-        bias_3 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_3 = value_3.to(tl.float32) + bias_3[:, None]
-    v_row = v_ptr + b * (v_stride_B // VEC * VEC) + hk * (v_stride_Hk // VEC * VEC)
-    tl.store(v_row + s[None, :] * v_stride_S + d[:, None] * v_stride_D, projected_3, mask=mask_s_d)
-    value_4 = (product_4 * where_value[None, :]).to(x_ptr.dtype.element_ty)
-    if bias_ptr is not None:
-        bias_row_4 = bias_ptr + hk * D * bias_stride_HqD_HkD_HkD
-        bias_4 = tl.load(
-            bias_row_4 + (d + D * Hk + D * Hq + D // 2) * bias_stride_HqD_HkD_HkD, mask=d_mask, other=0.0
-        ).to(tl.float32)
-    else:
-        bias_4 = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    projected_4 = value_4.to(tl.float32) + bias_4[:, None]
-    tl.store(v_row + s[None, :] * v_stride_S + (d[:, None] + D // 2) * v_stride_D, projected_4, mask=mask_s_d)
-
-
-@triton.jit(do_not_specialize=["Hk"])
-def _qkv_rope_product_k_v(
-    x_ptr, gain_ptr, weight_ptr, cos_ptr, sin_ptr, position_ids_ptr, bias_ptr, k_ptr, v_ptr, eps,
     S, D, Hk, K, Hq, P,
     x_stride_B, weight_stride_HqD_HkD_HkD, x_stride_S, x_stride_K, weight_stride_K, gain_stride_K,
     bias_stride_HqD_HkD_HkD, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P,
     sin_stride_D, k_stride_B, k_stride_Hk, k_stride_S, k_stride_D, v_stride_B, v_stride_Hk, v_stride_S, v_stride_D,
-    BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_D_2: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of S by D/2, K in a loop."""
+    """A tile of S by D/2 per program, K in a loop; with SWAP_AB D/2 by a few S on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(S, BLOCK_S)
     tiles_n = tl.cdiv(D // 2, BLOCK_D_2)
@@ -1787,10 +1554,10 @@ def _qkv_rope_product_k_v(
     x_row = x_ptr + b * x_stride_B
     total_acc = tl.full([BLOCK_S], 0.0, tl.float32)
     weight_row = weight_ptr + hk * D * weight_stride_HqD_HkD_HkD
-    product = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
-    product_2 = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
-    product_3 = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
-    product_4 = tl.full([BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
+    product = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
+    product_2 = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
+    product_3 = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
+    product_4 = tl.full([BLOCK_D_2, BLOCK_S] if SWAP_AB else [BLOCK_S, BLOCK_D_2], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -1808,21 +1575,34 @@ def _qkv_rope_product_k_v(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product = tl.dot(mul_value_stored.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
             weight_2 = tl.load(
                 weight_row + (d[None, :] + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
                 mask=mask_d_k,
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_2 = (weight_2 * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product_2 = tl.dot(
+                    mul_value_stored_2.T, x.T, product_2, input_precision="ieee", max_num_imprecise_acc=1
+                )
+            else:
+                product_2 = tl.dot(x, mul_value_stored_2, product_2, input_precision="ieee", max_num_imprecise_acc=1)
             weight_3 = tl.load(
                 weight_row + (d[None, :] + D * Hk + D * Hq) * weight_stride_HqD_HkD_HkD + k[:, None] * weight_stride_K,
                 mask=mask_d_k,
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_3 = (weight_3 * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product_3 = tl.dot(x, mul_value_stored_3, product_3, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product_3 = tl.dot(
+                    mul_value_stored_3.T, x.T, product_3, input_precision="ieee", max_num_imprecise_acc=1
+                )
+            else:
+                product_3 = tl.dot(x, mul_value_stored_3, product_3, input_precision="ieee", max_num_imprecise_acc=1)
             weight_4 = tl.load(
                 weight_row
                 + (d[None, :] + D * Hk + D * Hq + D // 2) * weight_stride_HqD_HkD_HkD
@@ -1831,7 +1611,16 @@ def _qkv_rope_product_k_v(
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_4 = (weight_4 * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product_4 = tl.dot(x, mul_value_stored_4, product_4, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product_4 = tl.dot(
+                    mul_value_stored_4.T, x.T, product_4, input_precision="ieee", max_num_imprecise_acc=1
+                )
+            else:
+                product_4 = tl.dot(x, mul_value_stored_4, product_4, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
+    product_2 = product_2.T if SWAP_AB else product_2
+    product_3 = product_3.T if SWAP_AB else product_3
+    product_4 = product_4.T if SWAP_AB else product_4
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     value = (product * where_value[:, None]).to(x_ptr.dtype.element_ty)
@@ -2584,8 +2373,8 @@ _PLANS_QKV_ROPE = Plans(
     ), repeats="position_ids",
     rounded=(
         _qkv_rope_resident_q, _qkv_rope_streamed_q, _qkv_rope_finish_q, _qkv_rope_combined_q, _qkv_rope_swapped_q,
-        _qkv_rope_product_q, _qkv_rope_resident_k_v, _qkv_rope_streamed_k_v, _qkv_rope_finish_k_v,
-        _qkv_rope_combined_k_v, _qkv_rope_swapped_k_v, _qkv_rope_product_k_v,
+        _qkv_rope_swapped_q, _qkv_rope_resident_k_v, _qkv_rope_streamed_k_v, _qkv_rope_finish_k_v,
+        _qkv_rope_combined_k_v, _qkv_rope_swapped_k_v, _qkv_rope_swapped_k_v,
     ),
     workspace={"operand": Workspace("B S K", "T"), "product": Workspace("B S Hq*D+Hk*D+Hk*D", "T")},
     tuned=Tuned(
@@ -2647,7 +2436,7 @@ _PLANS_QKV_ROPE = Plans(
                 combine=Elementwise(_qkv_rope_combined_q, rows="B S Hq", block="D/2", parts=True, splits=True),
             ),
             Gemm(_qkv_rope_swapped_q, m="D/2", n="S", k="K", bytes="x", batches="B Hq", dots=2, few="S", again="B"),
-            Gemm(_qkv_rope_product_q, m="S", n="D/2", k="K", bytes="x", batches="B Hq", dots=2),
+            Gemm(_qkv_rope_swapped_q, m="S", n="D/2", k="K", bytes="x", batches="B Hq", dots=2),
         )),
         Step("k v", (
             Gemv(few="S B", matrix="Hk D/2 K", of=Resident(
@@ -2679,7 +2468,7 @@ _PLANS_QKV_ROPE = Plans(
                 combine=Elementwise(_qkv_rope_combined_k_v, rows="B S Hk", block="D/2", parts=True, splits=True),
             ),
             Gemm(_qkv_rope_swapped_k_v, m="D/2", n="S", k="K", bytes="x", batches="B Hk", dots=4, few="S", again="B"),
-            Gemm(_qkv_rope_product_k_v, m="S", n="D/2", k="K", bytes="x", batches="B Hk", dots=4),
+            Gemm(_qkv_rope_swapped_k_v, m="S", n="D/2", k="K", bytes="x", batches="B Hk", dots=4),
         )),
     )),),
 )

@@ -324,10 +324,12 @@ def _rmsnorm_gated_mlp_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
     up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of ... by N, K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -342,9 +344,9 @@ def _rmsnorm_gated_mlp_product(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
-    up = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -359,7 +361,10 @@ def _rmsnorm_gated_mlp_product(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (gate_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                gate = tl.dot(mul_value_stored.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
             up_weight = tl.load(
                 up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
@@ -367,7 +372,12 @@ def _rmsnorm_gated_mlp_product(
                 other=0.0,
             ).to(tl.float32)
             mul_value_stored_2 = (up_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                up = tl.dot(mul_value_stored_2.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     gate_2 = gate * where_value[:, None]
@@ -541,57 +551,65 @@ def _rmsnorm_gated_mlp_finish__before(
 @triton.jit
 def _rmsnorm_gated_mlp_dealt__step1(
     gate_weight_ptr, up_weight_ptr, normed_ptr, partial0__step1_ptr, partial1__step1_ptr,
-    N, lead1, K, lead0,
-    normed_stride_lead0, gate_weight_stride_N, gate_weight_stride_K, normed_stride_lead1, normed_stride_K,
+    lead1, N, K, lead0,
+    normed_stride_lead0, normed_stride_lead1, normed_stride_K, gate_weight_stride_N, gate_weight_stride_K,
     up_weight_stride_N, up_weight_stride_K,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
+    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N
     normed_row = normed_ptr + i0 * normed_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
+        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+        normed = tl.load(
+            normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k, other=0.0
+        )
+        mask_n_k = n_mask[None, :] & k_mask[:, None]
         gate_weight = tl.load(
-            gate_weight_ptr + n[:, None] * gate_weight_stride_N + k[None, :] * gate_weight_stride_K,
+            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
             mask=mask_n_k,
             other=0.0,
         )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        normed = tl.load(
-            normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
-        )
-        gate = tl.dot(gate_weight, normed, gate, input_precision="ieee", max_num_imprecise_acc=1)
+        if SWAP_AB:
+            gate = tl.dot(gate_weight.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            gate = tl.dot(normed, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
         up_weight = tl.load(
-            up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K, mask=mask_n_k, other=0.0
+            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K, mask=mask_n_k, other=0.0
         )
-        up = tl.dot(up_weight, normed, up, input_precision="ieee", max_num_imprecise_acc=1)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
+        if SWAP_AB:
+            up = tl.dot(up_weight.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            up = tl.dot(normed, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(
-        partial0__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial0__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         gate,
         mask=mask_i1_n,
     )
     tl.store(
-        partial1__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial1__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         up,
         mask=mask_i1_n,
     )
@@ -654,51 +672,60 @@ def _rmsnorm_gated_mlp_combined__step1(
 @triton.jit
 def _rmsnorm_gated_mlp_swapped__step1(
     gate_weight_ptr, up_weight_ptr, normed_ptr, y_ptr,
-    N, lead1, K,
-    normed_stride_lead0, gate_weight_stride_N, gate_weight_stride_K, normed_stride_lead1, normed_stride_K,
+    lead1, N, K,
+    normed_stride_lead0, normed_stride_lead1, normed_stride_K, gate_weight_stride_N, gate_weight_stride_K,
     up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of N by a few ..., K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = pid % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N // VEC * VEC
     normed_row = normed_ptr + i0 * normed_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
-            gate_weight = tl.load(
-                gate_weight_ptr + n[:, None] * gate_weight_stride_N + k[None, :] * gate_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             normed = tl.load(
-                normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
+                normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k, other=0.0
             )
-            gate = tl.dot(gate_weight, normed, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight = tl.load(
-                up_weight_ptr + n[:, None] * up_weight_stride_N + k[None, :] * up_weight_stride_K,
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            gate_weight = tl.load(
+                gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            up = tl.dot(up_weight, normed, up, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                gate = tl.dot(gate_weight.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                gate = tl.dot(normed, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            up_weight = tl.load(
+                up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            if SWAP_AB:
+                up = tl.dot(up_weight.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                up = tl.dot(normed, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -710,8 +737,8 @@ def _rmsnorm_gated_mlp_swapped__step1(
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
@@ -1184,10 +1211,12 @@ def _rmsnorm_gated_mlp_mixed_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
     up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of ... by N, K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -1202,9 +1231,9 @@ def _rmsnorm_gated_mlp_mixed_product(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
-    up = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -1220,7 +1249,10 @@ def _rmsnorm_gated_mlp_mixed_product(
             value = gate_weight.to(x_ptr.dtype.element_ty)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                gate = tl.dot(mul_value_stored.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
             up_weight = tl.load(
                 up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
@@ -1229,7 +1261,12 @@ def _rmsnorm_gated_mlp_mixed_product(
             ).to(tl.float32)
             value_2 = up_weight.to(x_ptr.dtype.element_ty)
             mul_value_stored_2 = (value_2.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                up = tl.dot(mul_value_stored_2.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     gate_2 = gate * where_value[:, None]
@@ -1252,59 +1289,67 @@ def _rmsnorm_gated_mlp_mixed_product(
 @triton.jit
 def _rmsnorm_gated_mlp_mixed_dealt__step1(
     gate_weight_ready_ptr, up_weight_ready_ptr, normed_ptr, partial0__step1_ptr, partial1__step1_ptr,
-    N, lead1, K, lead0,
-    normed_stride_lead0, gate_weight_ready_stride_N, gate_weight_ready_stride_K, normed_stride_lead1, normed_stride_K,
+    lead1, N, K, lead0,
+    normed_stride_lead0, normed_stride_lead1, normed_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
     up_weight_ready_stride_N, up_weight_ready_stride_K,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
+    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N
     normed_row = normed_ptr + i0 * normed_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        gate_weight_ready = tl.load(
-            gate_weight_ready_ptr + n[:, None] * gate_weight_ready_stride_N + k[None, :] * gate_weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
         normed = tl.load(
-            normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
+            normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k, other=0.0
         )
-        gate = tl.dot(gate_weight_ready, normed, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        up_weight_ready = tl.load(
-            up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
+        mask_n_k = n_mask[None, :] & k_mask[:, None]
+        gate_weight_ready = tl.load(
+            gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N + k[:, None] * gate_weight_ready_stride_K,
             mask=mask_n_k,
             other=0.0,
         )
-        up = tl.dot(up_weight_ready, normed, up, input_precision="ieee", max_num_imprecise_acc=1)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
+        if SWAP_AB:
+            gate = tl.dot(gate_weight_ready.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            gate = tl.dot(normed, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
+        up_weight_ready = tl.load(
+            up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N + k[:, None] * up_weight_ready_stride_K,
+            mask=mask_n_k,
+            other=0.0,
+        )
+        if SWAP_AB:
+            up = tl.dot(up_weight_ready.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            up = tl.dot(normed, up_weight_ready, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(
-        partial0__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial0__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         gate,
         mask=mask_i1_n,
     )
     tl.store(
-        partial1__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial1__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         up,
         mask=mask_i1_n,
     )
@@ -1313,53 +1358,62 @@ def _rmsnorm_gated_mlp_mixed_dealt__step1(
 @triton.jit
 def _rmsnorm_gated_mlp_mixed_swapped__step1(
     gate_weight_ready_ptr, up_weight_ready_ptr, normed_ptr, y_ptr,
-    N, lead1, K,
-    normed_stride_lead0, gate_weight_ready_stride_N, gate_weight_ready_stride_K, normed_stride_lead1, normed_stride_K,
+    lead1, N, K,
+    normed_stride_lead0, normed_stride_lead1, normed_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
     up_weight_ready_stride_N, up_weight_ready_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):
-    """One program per tile of N by a few ..., K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = pid % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N // VEC * VEC
     normed_row = normed_ptr + i0 * normed_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            normed = tl.load(
+                normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k, other=0.0
+            )
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
             gate_weight_ready = tl.load(
                 gate_weight_ready_ptr
-                + n[:, None] * gate_weight_ready_stride_N
-                + k[None, :] * gate_weight_ready_stride_K,
+                + n[None, :] * gate_weight_ready_stride_N
+                + k[:, None] * gate_weight_ready_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-            normed = tl.load(
-                normed_row + i1[None, :] * normed_stride_lead1 + k[:, None] * normed_stride_K, mask=mask_i1_k, other=0.0
-            )
-            gate = tl.dot(gate_weight_ready, normed, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                gate = tl.dot(gate_weight_ready.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                gate = tl.dot(normed, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
             up_weight_ready = tl.load(
-                up_weight_ready_ptr + n[:, None] * up_weight_ready_stride_N + k[None, :] * up_weight_ready_stride_K,
+                up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N + k[:, None] * up_weight_ready_stride_K,
                 mask=mask_n_k,
                 other=0.0,
             )
-            up = tl.dot(up_weight_ready, normed, up, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                up = tl.dot(up_weight_ready.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                up = tl.dot(normed, up_weight_ready, up, input_precision="ieee", max_num_imprecise_acc=1)
+    gate = gate.T if SWAP_AB else gate
+    up = up.T if SWAP_AB else up
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -1371,8 +1425,8 @@ def _rmsnorm_gated_mlp_mixed_swapped__step1(
         by_activation = device.maximum(gate, 0.0)
     y = by_activation * up
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_ready_up_weight_ready_flip"])

@@ -278,10 +278,11 @@ def _rmsnorm_linear_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
     y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of ... by N, K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -296,8 +297,8 @@ def _rmsnorm_linear_product(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -310,8 +311,12 @@ def _rmsnorm_linear_product(
             ).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product = tl.dot(mul_value_stored.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
+    product = product.T if SWAP_AB else product
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     if bias_ptr is not None:
@@ -477,44 +482,48 @@ def _rmsnorm_linear_finish__before(
 @triton.jit
 def _rmsnorm_linear_dealt__step1(
     weight_ptr, operand_ptr, partial0__step1_ptr,
-    N, lead1, K, lead0,
-    operand_stride_lead0, weight_stride_N, weight_stride_K, operand_stride_lead1, operand_stride_K,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    lead1, N, K, lead0,
+    operand_stride_lead0, operand_stride_lead1, operand_stride_K, weight_stride_N, weight_stride_K,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
+    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N
     operand_row = operand_ptr + i0 * operand_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
-        weight = tl.load(
-            weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
-        )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
         operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K, mask=mask_i1_k, other=0.0
+            operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K, mask=mask_i1_k, other=0.0
         )
-        product = tl.dot(weight, operand, product, input_precision="ieee", max_num_imprecise_acc=1)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
+        mask_n_k = n_mask[None, :] & k_mask[:, None]
+        weight = tl.load(
+            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
+        )
+        if SWAP_AB:
+            product = tl.dot(weight.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(
-        partial0__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial0__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         product,
         mask=mask_i1_n,
     )
@@ -563,52 +572,56 @@ def _rmsnorm_linear_combined__step1(
 @triton.jit
 def _rmsnorm_linear_swapped__step1(
     weight_ptr, bias_ptr, operand_ptr, y_ptr,
-    N, lead1, K,
-    operand_stride_lead0, weight_stride_N, weight_stride_K, operand_stride_lead1, operand_stride_K, bias_stride_N,
+    lead1, N, K,
+    operand_stride_lead0, operand_stride_lead1, operand_stride_K, weight_stride_N, weight_stride_K, bias_stride_N,
     y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of N by a few ..., K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = pid % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N // VEC * VEC
     operand_row = operand_ptr + i0 * operand_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
-            weight = tl.load(
-                weight_ptr + n[:, None] * weight_stride_N + k[None, :] * weight_stride_K, mask=mask_n_k, other=0.0
-            )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             operand = tl.load(
-                operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
+                operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
                 mask=mask_i1_k,
                 other=0.0,
             )
-            product = tl.dot(weight, operand, product, input_precision="ieee", max_num_imprecise_acc=1)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(
+                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
+            )
+            if SWAP_AB:
+                product = tl.dot(weight.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
         bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + bias[:, None]
+    y = product + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
@@ -1077,10 +1090,11 @@ def _rmsnorm_linear_mixed_product(
     lead1, N, K,
     x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
     y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of ... by N, K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    device.enter(OVERLAP)
     pid = tl.program_id(0)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -1095,8 +1109,8 @@ def _rmsnorm_linear_mixed_product(
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
@@ -1110,8 +1124,12 @@ def _rmsnorm_linear_mixed_product(
             value = weight.to(x_ptr.dtype.element_ty)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
+            if SWAP_AB:
+                product = tl.dot(mul_value_stored.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, mul_value_stored, product, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
+    product = product.T if SWAP_AB else product
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     if bias_ptr is not None:
@@ -1127,46 +1145,50 @@ def _rmsnorm_linear_mixed_product(
 @triton.jit
 def _rmsnorm_linear_mixed_dealt__step1(
     weight_ready_ptr, operand_ptr, partial0__step1_ptr,
-    N, lead1, K, lead0,
-    operand_stride_lead0, weight_ready_stride_N, weight_ready_stride_K, operand_stride_lead1, operand_stride_K,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-    OVERLAP: tl.constexpr,
+    lead1, N, K, lead0,
+    operand_stride_lead0, operand_stride_lead1, operand_stride_K, weight_ready_stride_N, weight_ready_stride_K,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
+    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Partial results: several programs per tile of N by a few ..., combined in fixed order."""
+    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
     split = pid % SPLITS
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = (pid // SPLITS) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N
     operand_row = operand_ptr + i0 * operand_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
-        mask_n_k = n_mask[:, None] & k_mask[None, :]
+        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+        operand = tl.load(
+            operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K, mask=mask_i1_k, other=0.0
+        )
+        mask_n_k = n_mask[None, :] & k_mask[:, None]
         weight_ready = tl.load(
-            weight_ready_ptr + n[:, None] * weight_ready_stride_N + k[None, :] * weight_ready_stride_K,
+            weight_ready_ptr + n[None, :] * weight_ready_stride_N + k[:, None] * weight_ready_stride_K,
             mask=mask_n_k,
             other=0.0,
         )
-        mask_i1_k = i1_mask[None, :] & k_mask[:, None]
-        operand = tl.load(
-            operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K, mask=mask_i1_k, other=0.0
-        )
-        product = tl.dot(weight_ready, operand, product, input_precision="ieee", max_num_imprecise_acc=1)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
+        if SWAP_AB:
+            product = tl.dot(weight_ready.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+        else:
+            product = tl.dot(operand, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
     tl.store(
-        partial0__step1_ptr + i1[None, :] * (N * lead0) + i0 * N + n[:, None] + split * (N * lead0 * lead1),
+        partial0__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
         product,
         mask=mask_i1_n,
     )
@@ -1175,54 +1197,58 @@ def _rmsnorm_linear_mixed_dealt__step1(
 @triton.jit
 def _rmsnorm_linear_mixed_swapped__step1(
     bias_ptr, weight_ready_ptr, operand_ptr, y_ptr,
-    N, lead1, K,
-    operand_stride_lead0, weight_ready_stride_N, weight_ready_stride_K, operand_stride_lead1, operand_stride_K,
+    lead1, N, K,
+    operand_stride_lead0, operand_stride_lead1, operand_stride_K, weight_ready_stride_N, weight_ready_stride_K,
     bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_N: tl.constexpr, BLOCK_LEAD1: tl.constexpr, BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr,
-    HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """One program per tile of N by a few ..., K in a loop."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(N, BLOCK_N)
-    tiles_n = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
     tile = pid % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
     i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    n = tile_m.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    i1 = tile_n.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N // VEC * VEC
     operand_row = operand_ptr + i0 * operand_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1], 0.0, tl.float32)
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
-            mask_n_k = n_mask[:, None] & k_mask[None, :]
-            weight_ready = tl.load(
-                weight_ready_ptr + n[:, None] * weight_ready_stride_N + k[None, :] * weight_ready_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
-            mask_i1_k = i1_mask[None, :] & k_mask[:, None]
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             operand = tl.load(
-                operand_row + i1[None, :] * operand_stride_lead1 + k[:, None] * operand_stride_K,
+                operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
                 mask=mask_i1_k,
                 other=0.0,
             )
-            product = tl.dot(weight_ready, operand, product, input_precision="ieee", max_num_imprecise_acc=1)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight_ready = tl.load(
+                weight_ready_ptr + n[None, :] * weight_ready_stride_N + k[:, None] * weight_ready_stride_K,
+                mask=mask_n_k,
+                other=0.0,
+            )
+            if SWAP_AB:
+                product = tl.dot(weight_ready.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(operand, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
     if bias_ptr is not None:
         bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     else:
         bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + bias[:, None]
+    y = product + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[None, :] & n_mask[:, None]
-    tl.store(y_row + i1[None, :] * y_stride_lead1 + n[:, None] * y_stride_N, y, mask=mask_i1_n)
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
