@@ -53,13 +53,16 @@ REDUCTIONS = ("sum({}, over=N)", "amax({}, over=N)", "amin({}, over=N)")
 
 
 def forms(count: int) -> list[str]:
-    """Every reduction of every form of one operation, and many of several."""
+    """Every reduction of every form of one operation, and one of many forms of several."""
     random = Random(11)
     simple = [form.format(leaf) for leaf, form in product(LEAVES, INNER)] + list(LEAVES)
     mixed = [random.choice(OUTER).format(random.choice(simple), random.choice(simple)) for _ in range(count)]
     simple = ["abs(x) * where(x > 0, 1, sigmoid(s))", *simple]
-    of_rows = (form for form in (*simple, *mixed) if any(leaf in form for leaf in ("x", "w", "k")))
-    return [reduce.format(form) for form, reduce in product(of_rows, REDUCTIONS)]
+    reduced = [
+        *(reduce.format(form) for form, reduce in product(simple, REDUCTIONS)),
+        *(random.choice(REDUCTIONS).format(form) for form in mixed),
+    ]
+    return [form for form in reduced if any(leaf in form for leaf in ("x", "w", "k"))]
 
 
 def flow_of(form: str) -> tuple[Graph, Flow] | None:
