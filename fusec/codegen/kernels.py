@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fusec.codegen.signature import chooses_real, quoted
+from fusec.codegen.signature import quoted
 from fusec.codegen.skeletons import kernel_lines
 from fusec.codegen.wrap import filled
 from fusec.ir.flow import axes_text
@@ -34,7 +34,7 @@ class KernelView:
 
 def kernel_views(program: Program) -> tuple[KernelView, ...]:
     """Every kernel of an op once, in the order they are written."""
-    wide = chooses_real(program.spelled)
+    wide = program.spelled.may_be_wide
     stages = {
         kernel.name: stage
         for plan in program.plans

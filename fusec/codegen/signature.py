@@ -168,8 +168,3 @@ def _options(variable: DTypeVar) -> str:
 def is_wide(storage: Storage) -> bool:
     """Whether a storage type may be f64."""
     return any(option.name == "f64" for option in storage.options)
-
-
-def chooses_real(graph: Graph) -> bool:
-    """Whether some argument may be f64, so that the type reals are computed in is chosen at run time."""
-    return any(map(is_wide, (*graph.variables, *(tensor.element for tensor in graph.tensors))))

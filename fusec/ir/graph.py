@@ -191,6 +191,12 @@ class Graph:
         return tuple(param for param in self.params if isinstance(param, TensorParam))
 
     @property
+    def may_be_wide(self) -> bool:
+        """Whether reals may be computed in f64: some tensor may be of it, or some dtype that callers choose."""
+        elements = (*self.variables, *(tensor.element for tensor in self.tensors))
+        return any(option.name == "f64" for element in elements for option in element.options)
+
+    @property
     def public(self) -> tuple[str, ...]:
         """What a caller may import: the op and its modules."""
         return (self.name, *(module.name for module in self.modules))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from fusec.ir.axis_words import block_name
 from fusec.ir.graph import ChoiceParam, Graph, ScalarParam
 from fusec.ir.kernel import VARIABLES
-from fusec.ir.types import Quotient
+from fusec.ir.types import Named
 
 KERNEL = frozenset(
     {"FULL_STEPS", "HAS_TAIL", "INDEX", "OVERLAP", "PREFETCH", "REAL", "ROWS", "SPLITS", "SWAP_AB", "TAIL", "VEC"}
@@ -96,7 +97,7 @@ def avoid_reserved(graph: Graph) -> Mapping[str, str]:
     bare = {*axes, *(param.name for param in graph.params if isinstance(param, ScalarParam))}
     values = (*graph.params, *graph.outputs, *graph.variables)
     names = dict.fromkeys([*(value.name for value in values), *axes])
-    taken = {*names, *_quotient_blocks(graph)}
+    taken = {*names, *_composed_blocks(graph)}
     found: dict[str, str] = {}
     for name in names:
         # A choice is a compile-time argument in capitals, and an axis has one that is called after it.
@@ -113,9 +114,10 @@ def avoid_reserved(graph: Graph) -> Mapping[str, str]:
 
 
 def _block(name: str) -> str:
-    return f"BLOCK_{name}".upper()
+    return block_name(Named(name))
 
 
-def _quotient_blocks(graph: Graph) -> set[str]:
+def _composed_blocks(graph: Graph) -> set[str]:
+    """What the tile sizes of axes are called that are parts, or made, of others."""
     axes = {axis for node in graph.nodes for axis in node.type.axes}
-    return {_block(f"{axis.of}_{axis.by}") for axis in axes if isinstance(axis, Quotient)}
+    return {block_name(axis) for axis in axes if not isinstance(axis, Named)}

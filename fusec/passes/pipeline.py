@@ -98,7 +98,7 @@ def _compiled(run: _Runner, graph: Graph, summed: Graph, waiting: frozenset[str]
     known = fixed_extents(spelled)
     flow = run("resolve_views", resolve_views, renamed(lowered, names))
     # Kernels of an op that may have f64 compute in f64, which the matrix unit does not.
-    wide = any(option.name == "f64" for tensor in first.tensors for option in tensor.element.options)
+    wide = first.may_be_wide
     groups = run("place", lambda flow: place(expand_dots(flow) if wide else flow, known), flow)
     dots = any(isinstance(first.nodes[n].expr, Dot) for n in reachable(first.nodes, first.roots))
     apart = _apart(run, first, lowered) if dots else lowered

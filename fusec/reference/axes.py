@@ -64,7 +64,7 @@ def take_part(expr: Part, whole: Array, axes: tuple[Axis, ...], binding: Binding
             assert isinstance(expr.axis, Sum)
             sizes = [binding.size(part) for part in expr.axis.parts]
             piece = values.narrow(-1, sum(sizes[: expr.index]), sizes[expr.index])
-            part = piece.reshape(*outer, *[binding.extent(axis) for axis in expr.axis.parts[expr.index]])
+            part = piece.reshape([*outer, *(binding.extent(axis) for axis in expr.axis.parts[expr.index])])
         case _:
             assert_never(expr.layout)
     new = without(axes, rest)

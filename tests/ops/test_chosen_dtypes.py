@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from compiled import compiled
+from fusec.testing.limits import LIMITS, limited
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from fusec.runtime import UnsupportedDtypeError
+from fusec.testing.cases import Case
+from fusec.testing.compare import run_and_compare
 
 SPEC = """op doubled(x: S[..., D], bias: T[D] = 0, out_dtype: dtype(T) = bf16) -> y: T[..., D]
 where S in {f16, f32}, T in {f16, bf16, f32}:
@@ -55,3 +59,23 @@ def test_a_wrong_one_is_told(dtype: object, doubled: Callable[..., Any], device:
 def test_what_is_declared_with_it_has_it(doubled: Callable[..., Any], device: torch.device) -> None:
     with pytest.raises(UnsupportedDtypeError, match="`bias` should be bfloat16, but is float32"):
         doubled(torch.ones(3, 4, device=device), bias=torch.ones(4, device=device))
+
+
+BESIDE_DOTS = (
+    ("y: Z[M, N]", "y = dot(x, w, over=K)"),
+    ("(y: f32[M, N], s: Z[M])", "y = dot(exp(x), w, over=K)\n    s = sum(x, over=K)"),
+    ("(y: f32[M, N], s: Z[N])", "y = dot(x, w * 2, over=K, precision=f16)\n    s = amax(w, over=K) / 3"),
+)
+"""What a caller may choose to be f64, in the output of a dot and in another one."""
+
+
+@pytest.mark.parametrize(("outputs", "body"), BESIDE_DOTS)
+def test_a_chosen_f64_is_what_dots_are_computed_in(
+    outputs: str, body: str, tmp_path: Path, device: torch.device
+) -> None:
+    text = f"op f(x: f16[M, K], w: f16[N, K], d: dtype(Z)) -> {outputs}\nwhere Z in {{f16, f64}}:\n    {body}\n"
+    (op,) = compiled(text, tmp_path)
+    for plan, dtype in product(LIMITS, ("f16", "f64")):
+        case = Case(op="f", seed=1, extents={"M": 8, "N": 16, "K": 40}, dtypes={"Z": dtype})
+        with limited(op.module, LIMITS[plan]):
+            run_and_compare(op.call, op.program.forms, case, device=device)

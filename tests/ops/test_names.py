@@ -197,3 +197,27 @@ def test_extents_and_leading_axes_have_no_names_of_their_own(tmp_path: Path, dev
             torch.testing.assert_close(call(x, lead, **given), wanted / 6)
     with pytest.raises(ShapeMismatchError, match="size % 2 == 0"):
         op.call(x[..., :5], lead[:5])
+
+
+COMPOSED = (
+    ("x: f32[M, P + Q], p: dim(P), z: f32[M, P_Q]", "P_Q", "P + Q", {"P": 6, "Q": 4, "P_Q": 5}),
+    ("x: f32[M, N + 1], z: f32[M, N_1]", "N_1", "N + 1", {"N": 5, "N_1": 4}),
+    ("x: f32[M, 1 + N], z: f32[M, N]", "N", "1 + N", {"N": 5}),
+    ("x: f32[M, 2*N], z: f32[M, N], h: f32[N/2]", "N", "N/2", {"N": 6}),
+    ("x: f32[M, Nn], z: f32[M, NN]", "NN", "Nn", {"Nn": 5, "NN": 7}),
+)
+"""Axes of which one is called much like what another one is made of."""
+
+
+@pytest.mark.parametrize(("params", "one", "other", "extents"), COMPOSED)
+def test_axes_that_are_called_alike_are_two(
+    params: str, one: str, other: str, extents: dict[str, int], tmp_path: Path, device: torch.device
+) -> None:
+    second = "h * sum(x, over=2*N)" if "h:" in params else f"x * sum(x, over={other})"
+    conditions = "\nwhere N % 2 == 0" if "h:" in params else ""
+    text = f"op f({params}) -> y: f32[M, {one}, {other}]{conditions}:\n    y = ({second}) * sum(z, over={one}) + z\n"
+    (op,) = compiled(text, tmp_path)
+    case = Case(op="f", seed=1, extents={"M": 3, **extents})
+    for limits in LIMITS.values():
+        with limited(op.module, limits):
+            run_and_compare(op.call, op.program.forms, case, device=device)

@@ -14,7 +14,7 @@ from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
 from fusec.driver.variants import variants
 
-ONE_STEP = {"CHUNKS": 0, "REST": True}
+ONE_STEP = {"FULL_STEPS": 0, "HAS_TAIL": True}
 """Compile-time arguments of a kernel whose operands are multiplied in one step, in no loop."""
 
 
@@ -23,7 +23,7 @@ def additions(spec: str, folder: Path) -> dict[str, int]:
     found: dict[str, int] = {}
     for op in compile_source(Source("added.fuse", spec), None):
         for variant in variants(op.program, "added", op.text):
-            if "CHUNKS" not in dict(variant.constexprs) or "BLOCK_M" not in dict(variant.constexprs):
+            if not ONE_STEP.keys() <= dict(variant.constexprs).keys() or "BLOCK_M" not in dict(variant.constexprs):
                 continue
             ir = compiled(op.text, variant, 90, folder, ONE_STEP).asm["ttir"]
             dtype = dict(variant.signature)["x_ptr"]

@@ -114,8 +114,7 @@ class _Divider:
         """The type in which nothing of a value is lost: that of its cast, or the one that it is computed in."""
         if isinstance(node.expr, Cast):
             return node.expr.dtype
-        wide = any(option.name == "f64" for tensor in self._graph.tensors for option in tensor.element.options)
-        return DTYPES["i32" if node.type.kind is Kind.INT else "f64" if wide else "f32"]
+        return DTYPES["i32" if node.type.kind is Kind.INT else "f64" if self._graph.may_be_wide else "f32"]
 
     def _held(self, number: NodeId, storage: Storage, inner: tuple[Axis, ...]) -> Held:
         """A tensor for a value, called after it or after the first weight in it."""

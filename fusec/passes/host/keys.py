@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sympy
 
+from fusec.ir.axis_words import block_name as tile_name
+from fusec.ir.axis_words import index_name
 from fusec.ir.flow import LEAD_AXES, Affine
 from fusec.ir.host import Matrix, block_name
 from fusec.ir.layout import stored_dims, strides
 from fusec.ir.plan import Matrix as Placed
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, extent, product_extent, product_text
-from fusec.passes.kernel.blocks import block_name as tile_name
-from fusec.passes.kernel.blocks import index_name
 
 
 class Keys:

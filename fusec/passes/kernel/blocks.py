@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from fusec.ir.axis_words import block_name, even_name
 from fusec.ir.flow import Affine, Load, Partial
 from fusec.ir.plan import Stage, known_extent
 from fusec.ir.sizes import symbols_in
-from fusec.ir.types import Axis, Fixed, Named, Quotient, Twin, without
+from fusec.ir.types import Axis, without
 
 PREFETCH = "PREFETCH"
 """The compile-time flag of a kernel that loads before its reductions what all rows share."""
@@ -65,39 +66,6 @@ def fitting_extent(axis: Axis, stage: Stage, known: dict[str, int]) -> int | Non
     """The extent of an axis that a tile holds with no lane left over: a power of two, as the sizes of tiles are."""
     extent = known_extent(axis, known)
     return extent if axis in stage.tile and extent is not None and _is_power_of_two(extent) else None
-
-
-def block_name(axis: Axis) -> str:
-    """`BLOCK_N`, the compile-time tile size of an axis."""
-    match axis:
-        case Quotient(of, by):
-            return f"BLOCK_{of.name}_{by}".upper()
-        case Named(name):
-            return f"BLOCK_{name}".upper()
-        case Fixed(value):
-            return f"BLOCK_{value}"
-        case _:
-            return f"BLOCK_{index_name(axis)}".upper()
-
-
-def even_name(axis: Axis) -> str:
-    """`EVEN_N`, the compile-time flag that no lane of a tile is outside of an axis."""
-    return block_name(axis).replace("BLOCK_", "EVEN_", 1)
-
-
-def index_name(axis: Axis) -> str:
-    """`n` for axis `N`: what the index along an axis is called."""
-    match axis:
-        case Quotient(of, _):
-            return of.name.lower()
-        case Named(name):
-            return {"lead1": "i1", "lead0": "i0"}.get(name, name.lower())
-        case Fixed(value):
-            return f"i{value}"
-        case Twin(of):
-            return f"other_{index_name(of)}"
-        case _:
-            return "_".join(index_name(a) for part in getattr(axis, "parts", ()) for a in part) or "i"
 
 
 def _is_power_of_two(value: int) -> bool:

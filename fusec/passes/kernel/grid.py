@@ -5,6 +5,7 @@ The order of programs itself is in the templates, which know their own variables
 
 from __future__ import annotations
 
+from fusec.ir.axis_words import even_name, index_name
 from fusec.ir.flow import Load, Lookup, Store, position_axes, store_axes
 from fusec.ir.kernel import RowIndex, Rows, Walk
 from fusec.ir.plan import Stage, known_extent
@@ -24,7 +25,7 @@ from fusec.ir.statements import (
     Name,
 )
 from fusec.ir.types import Axis, Kind, extent, product_extent, without
-from fusec.passes.kernel.blocks import block_sizes, block_text, even_name, fitting_extent, index_name, structure
+from fusec.passes.kernel.blocks import block_sizes, block_text, fitting_extent, structure
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.target import Target
 

@@ -28,8 +28,8 @@ def reciprocate(graph: Graph) -> Graph:
     def change(builder: GraphBuilder, node: Node, args: tuple[NodeId, ...]) -> NodeId:
         if not known:
             # Callers choose whether reals are computed in f32 or in f64.
-            wide = any(option.name == "f64" for tensor in graph.tensors for option in tensor.element.options)
-            known.extend(ValueRanges(builder, largest=most) for most in (LARGEST_F32, LARGEST_F64)[: 1 + wide])
+            limits = (LARGEST_F32, LARGEST_F64)[: 1 + graph.may_be_wide]
+            known.extend(ValueRanges(builder, largest=most) for most in limits)
         return _reciprocated(builder, node, args, known)
 
     return rebuild(graph, change)

@@ -150,10 +150,18 @@ def _groups(kept: tuple[str, ...], random: Random) -> Axes:
 
 
 def _sum(kept: tuple[str, ...], random: Random) -> Axes:
-    axes = Axes(kept, ("P + Q",), solving=(f"size: dim({random.choice('PQ')})",))
-    for part in ("Q", "P"):
-        axes.place(part, "P + Q")
-        axes.wholes[part] = "P + Q"
+    """One axis in two parts, of which the first may be a single position, which no value has an axis for."""
+    if random.random() < 0.3:
+        return _parted(Axes(kept, ("1 + N",)))
+    return _parted(Axes(kept, ("P + Q",), solving=(f"size: dim({random.choice('PQ')})",)))
+
+
+def _parted(axes: Axes) -> Axes:
+    (whole,) = axes.inner
+    for part in reversed(whole.split(" + ")):
+        if part.isalpha():
+            axes.place(part, whole)
+            axes.wholes[part] = whole
     return axes
 
 

@@ -6,6 +6,8 @@ from fusec.testing.random_specs.draft import BOOL, INT, Draft, Value, listed
 
 _ELEMENTS = ("T", "T", "T", "f32", "f32", "bf16", "f16", "f64")
 
+_CHOSEN = ("bf16", "f16", "f32", "f64")
+
 
 def return_some(draft: Draft) -> None:
     """The last value and at times earlier ones become outputs."""
@@ -49,5 +51,16 @@ def _store(draft: Draft, value: Value, element: str) -> None:
         axis = draft.axes.add("E")
         draft.params.append(f"{draft.fresh('count')}: dim({axis})")
         axes.add(axis)
+    if element not in ("bool", "i32", "i64") and draft.random.random() < 0.06:
+        element = _chosen(draft)
     draft.lines.append(f"y{number} = {value.name}")
     draft.outputs.append(f"y{number}: {element}[{draft.axes.dims(axes, draft.random)}]")
+
+
+def _chosen(draft: Draft) -> str:
+    """An element that the caller chooses."""
+    name, options = f"C{len(draft.outputs)}", sorted(draft.random.sample(_CHOSEN, draft.random.randint(2, 3)))
+    default = draft.random.choice(("", f" = {draft.random.choice(options)}"))
+    draft.params.append(f"{draft.fresh('out')}: dtype({name}){default}")
+    draft.axes.conditions.append(f"{name} in {{{', '.join(options)}}}")
+    return name

@@ -82,19 +82,23 @@ def rotated(draft: Draft) -> None:
 
 
 def parts(draft: Draft) -> None:
-    """The parts of `P + Q`, changed and put together again or left for later."""
-    value = draft.pick(needs="P + Q")
-    if value is not None:
+    """The parts of an axis, `P + Q` or `1 + N`, changed and put together again or left for later."""
+    whole = next((axis for axis in draft.axes.inner if "+" in axis), None)
+    value = draft.pick(needs=whole) if whole is not None else None
+    if value is not None and whole is not None:
+        names = whole.split(" + ")
         first, second = draft.fresh("a"), draft.fresh("b")
-        draft.lines.append(f"{first}, {second} = split({value.name}, P, Q)")
+        draft.lines.append(f"{first}, {second} = split({value.name}, {', '.join(names)})")
+        rest = without(value.axes, whole)
+        left, right = (draft.axes.ordered({*rest, *({name} - {"1"})}) for name in names)
         if draft.random.random() < 0.35:
-            rest = without(value.axes, "P + Q")
-            left = Value(first, draft.axes.ordered({"P", *rest}), REAL, value.bounded)
-            right = Value(second, draft.axes.ordered({"Q", *rest}), REAL, value.bounded)
-            draft.values += draft.random.sample((left, right), 2)
+            both = [Value(first, left, REAL, value.bounded), Value(second, right, REAL, value.bounded)]
+            draft.values += draft.random.sample(both, 2)
         else:
-            change = draft.random.choice(("{0} * 2", "relu({0})", "{0} - amax({0}, over=P)"))
-            draft.define(f"concat({change.format(first)}, {second})", value.axes)
+            changes = ("{0} * 2", "relu({0})", *(("{0} - amax({0}, over=P)",) if names[0] == "P" else ()))
+            change = draft.random.choice(changes).format(first)
+            over = f", over={whole}" if names[0] == "1" else ""
+            draft.define(f"concat({change}, {second}{over})", value.axes)
 
 
 def concatenated(draft: Draft) -> None:

@@ -1,0 +1,40 @@
+"""What kernels call an axis: its index, the size of its tiles, and the flag that none of them is in part outside."""
+
+from __future__ import annotations
+
+from fusec.ir.types import Axis, Fixed, Named, Quotient, Twin
+
+
+def block_name(axis: Axis) -> str:
+    """`BLOCK_N`, the compile-time tile size of an axis."""
+    match axis:
+        case Quotient(of, by):
+            return f"BLOCK_{of.name}_{by}".upper()
+        case Named(name):
+            return f"BLOCK_{name}".upper()
+        case Fixed(value):
+            return f"BLOCK_{value}"
+        case _:
+            return f"BLOCK_{index_name(axis)}".upper()
+
+
+def even_name(axis: Axis) -> str:
+    """`EVEN_N`, the compile-time flag that no lane of a tile is outside of an axis."""
+    return block_name(axis).replace("BLOCK_", "EVEN_", 1)
+
+
+def index_name(axis: Axis) -> str:
+    """`n` for axis `N`: what the index along an axis is called."""
+    match axis:
+        case Quotient(of, _):
+            return of.name.lower()
+        case Named(name):
+            return {"lead1": "i1", "lead0": "i0"}.get(name, name.lower())
+        case Fixed(value):
+            return f"i{value}"
+        case Twin(of):
+            return f"other_{index_name(of)}"
+        case _:
+            # A part of a single position has no axis, and the sum another extent than its rest.
+            parts = ["_".join(map(index_name, part)) or "1" for part in getattr(axis, "parts", ())]
+            return "_".join(("i", *parts) if parts[:1] == ["1"] else parts) or "i"
