@@ -163,8 +163,3 @@ def tensor_text(tensor: TensorParam | Output) -> str:
 def _options(variable: DTypeVar) -> str:
     names = [TORCH_NAMES[option.name].removeprefix("torch.") for option in variable.options]
     return " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
-
-
-def is_wide(storage: Storage) -> bool:
-    """Whether a storage type may be f64."""
-    return any(option.name == "f64" for option in storage.options)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 from compiled import compiled
-from fusec.testing.limits import LIMITS, limited
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from fusec.forcing import CHIPS, on_chip
 from fusec.runtime import UnsupportedDtypeError
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
@@ -75,7 +75,7 @@ def test_a_chosen_f64_is_what_dots_are_computed_in(
 ) -> None:
     text = f"op f(x: f16[M, K], w: f16[N, K], d: dtype(Z)) -> {outputs}\nwhere Z in {{f16, f64}}:\n    {body}\n"
     (op,) = compiled(text, tmp_path)
-    for plan, dtype in product(LIMITS, ("f16", "f64")):
+    for chip, dtype in product(CHIPS.values(), ("f16", "f64")):
         case = Case(op="f", seed=1, extents={"M": 8, "N": 16, "K": 40}, dtypes={"Z": dtype})
-        with limited(op.module, LIMITS[plan]):
+        with on_chip(op.module, chip):
             run_and_compare(op.call, op.program.forms, case, device=device)

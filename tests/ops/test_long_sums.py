@@ -106,8 +106,8 @@ def planted(text: str, fault: Fault) -> str:
         return f"tl.reduce({terms}, 0, _add)"
 
     for pattern, change, least in (
-        (r"(\w+) = tl\.dot\((\S+), (\S+), \1, (.*)\)", tile, 6),
-        (r"(\w+) \+= (\w+) \* (\w+)", threads, 3),
+        (r"(\w+) = tl\.dot\((\S+), (\S+), \1, (.*)\)", tile, 4),
+        (r"(\w+) \+= (\w+) \* (\w+)", threads, 2),
         (r"tl\.sum\((\w+ \* \w+|\w+), 0\)", row, 3),
     ):
         text, count = re.subn(pattern, change, text)
@@ -118,10 +118,9 @@ def planted(text: str, fault: Fault) -> str:
 
 def without_rest(text: str) -> str:
     """The generated file, in which the last products are left out that fill no 16."""
-    text, masks = re.subn(r"k_mask = k < K$", "k_mask = k < K // 16 * 16", text, flags=re.MULTILINE)
-    text, rows = re.subn(r"k_mask = \(k < K\) \| EVEN_K", "k_mask = k < K // 16 * 16", text)
+    text, masks = re.subn(r"k_mask = (.*)$", r"k_mask = (\1) & (k < K // 16 * 16)", text, flags=re.MULTILINE)
     text, boxes = re.subn(r"in range\(0, K, BLOCK_K\)", "in range(0, K - BLOCK_K + 1, BLOCK_K)", text)
-    assert (masks, rows, boxes) == (5, 1, 1)
+    assert (masks, boxes) == (6, 1)
     return text
 
 

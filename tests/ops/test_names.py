@@ -218,6 +218,6 @@ def test_axes_that_are_called_alike_are_two(
     text = f"op f({params}) -> y: f32[M, {one}, {other}]{conditions}:\n    y = ({second}) * sum(z, over={one}) + z\n"
     (op,) = compiled(text, tmp_path)
     case = Case(op="f", seed=1, extents={"M": 3, **extents})
-    for limits in LIMITS.values():
-        with limited(op.module, limits):
+    for chip in CHIPS.values():
+        with on_chip(op.module, chip):
             run_and_compare(op.call, op.program.forms, case, device=device)
