@@ -24,29 +24,11 @@ KERNEL = frozenset(
 of the function that it makes of a kernel's arguments."""
 
 HOST = frozenset(
-    {"Buffer", "Checker", "Contraction", "Launch", "Op", "Plan", "Prepare", "Ways", "at", "block", "box", "boxed"}
-    | {"boxes", "check", "chunk", "collapse", "contiguous", "contraction", "dots", "extents", "fits", "flag", "index"}
-    | {"integer", "lanes", "launches", "lead", "lead0", "lead1", "library", "matmul", "moves_boxes", "outruns"}
-    | {"overlap", "overlaps", "parameter", "prepared", "products", "real", "row", "rows", "run", "runs", "scratch"}
-    | {
-        "shaped",
-        "sizes",
-        "split",
-        "splits",
-        "spread",
-        "squeeze",
-        "lengthen",
-        "repeat",
-        "takes",
-        "tile",
-        "tiles",
-        "walk",
-        "warps",
-        "way",
-    }
-    | {"wide", "width"}
+    {"Buffer", "Checker", "Op", "Prepare", "check", "extents", "flag", "integer", "lead", "lead0", "lead1", "lengthen"}
+    | {"parameter", "prepared", "real", "repeat", "spread", "squeeze"}
+    | {"block", "index", "row", "rows", "split", "splits", "tile", "sizes"}
 )
-"""Imports and variables of the functions that check, size and launch, and the dimensions of tiles that are no axes."""
+"""Imports and variables of the functions that check and size, and the dimensions of tiles that are no axes."""
 
 BUILTINS = frozenset(
     {"ArithmeticError", "AttributeError", "IndexError", "KeyError", "RuntimeError", "TypeError", "ValueError", "object"}
@@ -70,8 +52,8 @@ MODULE = frozenset(
 )
 """Attributes of every module, and what constructors of ours call arguments and variables of their own."""
 
-_MADE = re.compile(r"((boxes|contraction)\d+|BLOCK_.*|EVEN_.*|partial\d.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
-"""Words that are made: tile sizes, scratch buffers, strides, pointers, contractions. With `_` behind it none is."""
+_MADE = re.compile(r"(BLOCK_.*|EVEN_.*|partial\d.*|.*_stride_.*|.*_ptr|.*_lead[01])(?<!_)")
+"""Words that are made: tile sizes, scratch buffers, strides, pointers. With `_` behind it none is."""
 
 
 def is_made_word(name: str) -> bool:
