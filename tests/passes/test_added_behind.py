@@ -21,5 +21,5 @@ def test_a_sum_of_one_step_does_not_begin_with_what_is_added_to_it() -> None:
     worker = [sys.executable, str(Path(__file__).with_name("ttir_worker.py"))]
     answer = subprocess.run(worker, input=SPEC, stdout=subprocess.PIPE, text=True, env=environment, check=True)
     found = json.loads(answer.stdout)
-    assert {name.split()[0] for name in found} == {"_f_product", "_f_swapped"}
+    assert {tuple(name.split()[:2]) for name in found} == {("_f_product", "plain"), ("_f_product", "swapped")}
     assert set(found.values()) == {1}

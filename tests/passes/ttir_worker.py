@@ -27,7 +27,8 @@ def additions(spec: str, folder: Path) -> dict[str, int]:
                 continue
             ir = compiled(op.text, variant, 90, folder, ONE_STEP).asm["ttir"]
             dtype = dict(variant.signature)["x_ptr"]
-            found[f"{variant.kernel} {dtype}"] = len(re.findall(r"arith\.addf .*tensor<.*f32>", ir))
+            way = "swapped" if dict(variant.constexprs)["SWAP_AB"] else "plain"
+            found[f"{variant.kernel} {way} {dtype}"] = len(re.findall(r"arith\.addf .*tensor<.*f32>", ir))
     return found
 
 
