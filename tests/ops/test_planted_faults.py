@@ -78,6 +78,8 @@ def is_caught(op: Op, shape: str, source: str, folder: Path, device: torch.devic
     return False
 
 
+LEAVES_MEMORY = "mask dropped from a store"
+
 KINDS = [mutation.name for mutation in MUTATIONS if mutation.name not in {*ELSEWHERE, *UNSEEN}]
 
 
@@ -90,6 +92,8 @@ def test_a_planted_fault_is_caught(name: str, kind: str, tmp_path: Path, device:
     places = list(planted(op, kind))
     if not places or (name, kind) in HARMLESS:
         pytest.skip(HARMLESS.get((name, kind), "no kernel of this op has a place for it"))
+    if kind == LEAVES_MEMORY and device.type == "cuda":
+        pytest.skip("a store beyond all memory takes the context of the GPU down, and all tests behind it")
     assert any(is_caught(op, shape, mutant.source, tmp_path, device) for shape, mutant in places)
 
 

@@ -60,14 +60,14 @@ def test_reductions_that_wait_for_nothing_are_merged() -> None:
     assert op.rules(2, "merge") == [(True, "one sweep with reduction 1")]
     assert op.rules(2, "commute") == [(False, "it waits for no other reduction over N")]
     assert op.rules(2, "online") == [(False, "it waits for no other reduction over N")]
-    assert op.places("streamed") == dict.fromkeys((1, 2), "streamed along N, sweep 1 of 1")
+    assert op.places("row_loop") == dict.fromkeys((1, 2), "streamed along N, sweep 1 of 1")
 
 
 def test_a_positive_factor_is_commuted() -> None:
     op = justified("amax(abs(x * rsqrt(s + 1) * w), over=N)")
     assert op.rules(2, "commute") == [(True, "rsqrt(s + 1) is positive, has no axis N, and left it")]
     assert op.rules(2, "merge") == [(True, "one sweep with reduction 1")]
-    assert op.places("streamed")[2] == "streamed along N, sweep 1 of 1"
+    assert op.places("row_loop")[2] == "streamed along N, sweep 1 of 1"
 
 
 def test_a_factor_of_a_sum_may_have_any_sign() -> None:
@@ -81,7 +81,7 @@ def test_of_two_factors_one_may_leave() -> None:
         (True, "sigmoid(s) is positive, has no axis N, and left it"),
         (False, "reduction 1 is not proved positive"),
     ]
-    assert op.places("streamed")[2] == "streamed along N, sweep 2 of 2"
+    assert op.places("row_loop")[2] == "streamed along N, sweep 2 of 2"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_refused_rule_names_the_first_condition_that_fails(body: str, reason: 
     assert op.rules(2, "online") == [(False, "not built: what it waits for is finished first")]
     assert op.rules(1, "merge") == [(False, "reduction 2 needs a later sweep")]
     assert op.rules(2, "merge") == [(False, "reduction 1 needs an earlier sweep")]
-    assert op.places("streamed") == {number: f"streamed along N, sweep {number} of 2" for number in (1, 2)}
+    assert op.places("row_loop") == {number: f"streamed along N, sweep {number} of 2" for number in (1, 2)}
 
 
 def test_a_factor_whose_axis_a_view_takes_apart_stays() -> None:
@@ -118,14 +118,14 @@ def test_where_a_row_goes() -> None:
     assert {shape: op.places(shape)[1] for shape in op.plans} == {
         "rows": "in registers, several rows to a program",
         "resident": "in registers",
-        "streamed": "streamed along N, sweep 1 of 1",
-        "split": "split over programs along N, combined in fixed order by the stages after it",
+        "row_loop": "streamed along N, sweep 1 of 1",
+        "split_rows": "split over programs along N, combined in fixed order by the stages after it",
     }
 
 
 def test_each_stage_of_a_split_has_its_own_reduction() -> None:
     op = justified("sum(exp(x - s), over=N)", earlier="amax(x, over=N)")
-    assert [(placed.reduction, placed.stage) for placed in op.plans["split"]] == [(1, "partial0"), (2, "partial1")]
+    assert [(placed.reduction, placed.stage) for placed in op.plans["split_rows"]] == [(1, "partial0"), (2, "partial1")]
 
 
 def test_reductions_of_one_function_are_told_apart() -> None:
@@ -139,7 +139,7 @@ def test_reductions_of_one_function_are_told_apart() -> None:
 def test_reductions_that_become_equal_are_one() -> None:
     op = justified("s + sum(x * x, over=N)")
     assert op.rules(2, "share") == [(True, "equal to another reduction, computed once")]
-    assert op.places("streamed").keys() == {1}
+    assert op.places("row_loop").keys() == {1}
 
 
 def reductions_of(text: str) -> Iterator[tuple[bool, bool, bool, str]]:
