@@ -24,10 +24,11 @@ TEXTS = {
 def unread(graph: Graph) -> Graph:
     """The graph with 3 where the tensor that may be left out was read."""
     nodes = list(graph.nodes)
-    for node in graph.nodes:
+    for number, node in enumerate(graph.nodes):
         if isinstance(node.expr, Choose):
             given = dict(node.expr.cases)[GIVEN]
             nodes[given] = replace(nodes[given], expr=Const(3.0), type=ValueType(REAL))
+            nodes[number] = replace(node, type=ValueType(REAL))
     return replace(graph, nodes=tuple(nodes))
 
 
