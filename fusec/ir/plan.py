@@ -244,6 +244,10 @@ class Chain:
 
 def known_extent(axis: Axis, known: dict[str, int]) -> int | None:
     """The extent of an axis when the spec fixes it, else None. `known` holds the extents constraints fix."""
-    size = extent(axis)
+    return known_size(extent(axis), known)
+
+
+def known_size(size: sympy.Expr, known: dict[str, int]) -> int | None:
+    """The same of a size that is computed of extents."""
     value = size.subs({symbol: known[symbol.name] for symbol in size.free_symbols if symbol.name in known})
     return int(value) if isinstance(value, sympy.Integer) else None

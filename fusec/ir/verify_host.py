@@ -25,7 +25,7 @@ from fusec.ir.host import (
     stride_names,
 )
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import SHORT_ROW
+from fusec.ir.plan import SHORT_ROW, known_size
 from fusec.ir.program import HostTable, Program
 
 COMMON = frozenset({"INDEX", "VEC", "REAL", "OVERLAP", "PREFETCH"})
@@ -34,7 +34,7 @@ COMMON = frozenset({"INDEX", "VEC", "REAL", "OVERLAP", "PREFETCH"})
 
 def verify_host(program: Program, table: HostTable, step: str = "host_table") -> None:
     """Raises `InternalError`, in the name of `step`, with everything that does not hold."""
-    faults = [*_kernels(program, table.plans), *_arguments(program, table), *_last(program, table.plans)]
+    faults = [*_kernels(program, table.plans), *_arguments(program, table), *_last(program, table)]
     if faults:
         raise InternalError(step, "; ".join(dict.fromkeys(faults)), repr(table.plans))
 
@@ -78,27 +78,27 @@ def _unused(plans: Plans, there: tuple[Kernel, ...]) -> Iterator[str]:
             yield f"nothing uses the workspace {name}"
 
 
-def _last(program: Program, plans: Plans) -> Iterator[str]:
+def _last(program: Program, table: HostTable) -> Iterator[str]:
     """That the last schedule of a step takes every call."""
-    for step in plans.every():
-        if not step.apart and not (step.plans and _takes_all(step, dict(program.known))):
+    known = _known_sizes(program, table)
+    for step in table.plans.every():
+        if not step.apart and not (step.plans and _takes_all(step, known)):
             yield f"no plan of {step.writes} takes every call"
 
 
 def _takes_all(step: Step, known: dict[str, int]) -> bool:
     plan = step.plans[-1]
     if isinstance(plan, Rows):
-        sizes = [
-            int(key) if key.isdigit() else known.get(key.partition("/")[0], SHORT_ROW + 1) for key in plan.tile.split()
-        ]
+        sizes = [int(key) if key.isdigit() else known.get(key, SHORT_ROW + 1) for key in plan.tile.split()]
         return prod(sizes) <= SHORT_ROW
     return isinstance(plan, Elementwise | SplitRows | GemmTma) or (isinstance(plan, Gemm) and plan.name == "gemm")
 
 
-def _known_size(key: str, known: dict[str, int]) -> int | None:
-    """The extent of an axis that is fixed."""
-    name, _, parts = key.partition("/")
-    return int(key) if key.isdigit() else known[name] // int(parts or 1) if name in known else None
+def _known_sizes(program: Program, table: HostTable) -> dict[str, int]:
+    """The keys whose sizes the spec fixes: those of extents, and those that are computed of such extents alone."""
+    fixed = dict(program.known)
+    computed = ((key, known_size(size, fixed)) for key, size in table.computed)
+    return fixed | {key: size for key, size in computed if size is not None}
 
 
 def _schedules(plans: Plans) -> Iterator[Schedule]:
