@@ -166,7 +166,8 @@ def skinny_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     """The tile where columns are few (swap-AB): a narrow strip of the matrices, read far ahead."""
     c = contraction
     side = min(max(padded(c.sides), 16), max(chip.strip // padded(c.dots), 16))
-    block = min(max(padded(c.blocks), 16), 64)
+    # Threads that multiply f32 hold half as many columns.
+    block = min(max(padded(c.blocks), 16), 32 if c.threads else 64)
     programs, splits = c.batches * cdiv(c.sides, side) * cdiv(c.blocks, block), 1
     row = (side * c.dots + block) * c.itemsize
     wanted = chip.step // 8 if c.threads else chip.step if programs <= chip.sms else chip.step // 2
