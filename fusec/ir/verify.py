@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from fusec.diagnostics import InternalError
 from fusec.ir.expressions import Choose, Expr, Gather, Input, NodeId, Reduce, Scalar, operands
 from fusec.ir.graph import ChoiceParam, Graph, ScalarParam, TensorParam
+from fusec.ir.ops import REDUCTIONS
 from fusec.ir.show import show_graph
 from fusec.ir.type_rules import TypeFault, infer
 from fusec.ir.types import REAL, ValueType, union, without
+
+_PARTS_OF_MEANS = frozenset(op.averages for op in REDUCTIONS.values())
+"""The reductions that others divide by a count."""
 
 
 def verify_graph(graph: Graph, step: str = "verify_graph") -> None:
@@ -37,7 +41,7 @@ def _faults(graph: Graph) -> Iterator[str]:
         except TypeFault as fault:
             yield f"%{number} has no type: {fault.message}"
             return
-        if isinstance(node.expr, Reduce) and node.type.element == REAL:
+        if isinstance(node.expr, Reduce) and node.expr.op in _PARTS_OF_MEANS and node.type.element == REAL:
             # Integers may be added as reals, as for a mean: their sum might not fit.
             type = ValueType(REAL, type.axes)
         if (type.element, set(type.axes)) != (node.type.element, set(node.type.axes)):

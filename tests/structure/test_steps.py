@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -14,7 +15,8 @@ from fusec.commands.explain import show
 from fusec.diagnostics import InternalError, Source
 from fusec.ir.graph import Graph
 from fusec.ir.program import BuiltGroup
-from fusec.ir.types import BOOL, ValueType
+from fusec.ir.types import BOOL, REAL, ValueType
+from fusec.ir.verify import verify_graph
 from fusec.lang.load import load
 from fusec.passes import pipeline
 from fusec.passes.graph.add_up import add_up
@@ -112,3 +114,13 @@ def test_a_step_says_what_stands_before_and_after_it(step: Callable[..., Any]) -
 @pytest.mark.parametrize("step", [*STEPS[:-1], *OTHERS, host_table], ids=lambda step: step.__name__)
 def test_a_step_has_cases(step: Callable[..., Any]) -> None:
     assert list((ROOT / "tests" / "passes" / step.__name__).glob("*.case"))
+
+
+@pytest.mark.parametrize(("reduction", "is_part_of_a_mean"), [("sum", True), ("amax", False), ("amin", False)])
+def test_integers_are_added_as_reals_and_not_compared_as_such(reduction: str, is_part_of_a_mean: bool) -> None:
+    text = f"op f(x: i8[M, N]) -> y: i64[M]:\n    y = {reduction}(x, over=N)\n"
+    (graph,) = elaborate(load(Source("f.fuse", text), None))
+    node = replace(graph.nodes[-1], type=replace(graph.nodes[-1].type, element=REAL))
+    wrong = replace(graph, nodes=(*graph.nodes[:-1], node))
+    with nullcontext() if is_part_of_a_mean else pytest.raises(InternalError, match="is said to be real"):
+        verify_graph(wrong)
