@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
 
-from fusec.ir.plan import Shape
 from fusec.ir.program import Program
+from fusec.ir.schedule import Shape
 from fusec.runtime import Chip, Op
 
 NEVER = 1 << 60

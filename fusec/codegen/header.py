@@ -9,9 +9,10 @@ from textwrap import dedent, fill
 from fusec.codegen.signature import tensor_text
 from fusec.ir.flow import axes_text
 from fusec.ir.graph import Graph
-from fusec.ir.plan import LibraryProduct, Plan, Shape
+from fusec.ir.partition import LibraryProduct
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
-from fusec.passes.plan.account import crossings, excess_traffic, least_traffic
+from fusec.ir.schedule import Plan, Shape
+from fusec.passes.schedule.traffic import crossings, excess_traffic, least_traffic
 
 WIDTH = 116
 _AGAIN = "What registers do not hold is read again after each reduction that the result waits for."

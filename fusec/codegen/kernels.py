@@ -10,8 +10,8 @@ from fusec.codegen.wrap import filled
 from fusec.ir.flow import axes_text
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.kernel import Gemm, Kernel
-from fusec.ir.plan import Stage
 from fusec.ir.program import Program
+from fusec.ir.schedule import Stage
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import Kind, extent, without
 

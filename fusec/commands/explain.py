@@ -16,23 +16,24 @@ from fusec.driver.compile import plan_records
 from fusec.driver.record import PlanRecord
 from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph
-from fusec.ir.plan import Chain, Group, LibraryProduct, Split
+from fusec.ir.partition import Chain, LibraryProduct, Split
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, HostTable, Program
+from fusec.ir.schedule import Group
 from fusec.ir.show import show_graph
-from fusec.ir.show_chain import show_chain
 from fusec.ir.show_flow import show_flow
 from fusec.ir.show_kernel import show_kernel
 from fusec.ir.show_module import show_module
-from fusec.ir.show_plan import show_group
+from fusec.ir.show_partition import show_chain
+from fusec.ir.show_schedule import show_group
 from fusec.ir.sizes import size_text
 from fusec.ir.types import product_text
+from fusec.passes.explain.justify import Contraction, Placement, Reduction, Rule, contractions, justify, placements
 from fusec.passes.graph.add_up import shared_sums
-from fusec.passes.graph.postpone import Postponed
+from fusec.passes.graph.marks import marked
+from fusec.passes.partition.postpone import Postponed
 from fusec.passes.pipeline import StepReport, compile_graph
-from fusec.passes.plan.account import crossings
-from fusec.passes.plan.justify import Contraction, Placement, Reduction, Rule, contractions, justify, placements
-from fusec.passes.plan.marks import marked
-from fusec.passes.plan.registers import residency, widest
+from fusec.passes.schedule.registers import residency, widest
+from fusec.passes.schedule.traffic import crossings
 from fusec.passes.warnings import warnings_of
 
 ELEMENTS = 16

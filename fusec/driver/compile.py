@@ -20,7 +20,7 @@ from fusec.ir.types import Storage
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.pipeline import compile_graph
-from fusec.passes.plan.account import excess_traffic, least_traffic, traffic
+from fusec.passes.schedule.traffic import excess_traffic, least_traffic, traffic
 from fusec.passes.warnings import warnings_of
 from fusec.reference.emit import Function, emit_all
 

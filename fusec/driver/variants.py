@@ -29,8 +29,8 @@ from fusec.extents.signature import Signature, names
 from fusec.forcing import NEVER
 from fusec.ir.arguments import layout_arguments
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
-from fusec.ir.plan import Shape
 from fusec.ir.program import Program
+from fusec.ir.schedule import Shape
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DType, Lead, Storage, product_extent
 from fusec.passes.kernel.blocks import SWAP_AB

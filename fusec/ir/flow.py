@@ -136,7 +136,7 @@ class Flow:
     @property
     def roots(self) -> tuple[NodeId, ...]:
         """The nodes its stores read."""
-        return tuple(number for store in self.stores for number in store_operands(store))
+        return tuple(number for store in self.stores for number in store_inputs(store))
 
     @property
     def live(self) -> list[NodeId]:
@@ -185,14 +185,14 @@ def with_lookups(positions: tuple[Position, ...], new: tuple[NodeId, ...]) -> tu
     return tuple(Lookup(next(fresh), p.size) if isinstance(p, Lookup) else p for p in positions)
 
 
-def store_operands(store: Store) -> tuple[NodeId, ...]:
+def store_inputs(store: Store) -> tuple[NodeId, ...]:
     """The nodes a store reads: its value and its looked-up positions."""
     return (store.value, *lookups(store.positions))
 
 
 def store_axes(flow: Flow, store: Store) -> tuple[Axis, ...]:
     """The axes a store iterates over."""
-    values = (flow.nodes[n].type.axes for n in store_operands(store))
+    values = (flow.nodes[n].type.axes for n in store_inputs(store))
     return union(position_axes(store.positions), *values)
 
 

@@ -10,7 +10,8 @@ import sympy
 from fusec.ir.graph import Graph
 from fusec.ir.host import Plans
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Group, Held, LibraryProduct, Plan, Shape
+from fusec.ir.partition import Intermediate, LibraryProduct
+from fusec.ir.schedule import Group, Plan, Shape
 from fusec.ir.types import Axis
 
 
@@ -60,7 +61,7 @@ class BuiltChain:
     """
 
     omitted: tuple[str, ...]
-    held: tuple[Held, ...]
+    held: tuple[Intermediate, ...]
     steps: tuple[BuiltGroup | LibraryProduct, ...]
 
     @property
@@ -122,7 +123,7 @@ class Program:
     chains: tuple[BuiltChain, ...] = ()
     once: Graph | None = None
     computed: Graph | None = None
-    waiting: tuple[Held, ...] = ()
+    waiting: tuple[Intermediate, ...] = ()
     last: tuple[BuiltGroup, ...] = ()
     table: HostTable | None = None
 
@@ -138,7 +139,7 @@ class Program:
         return tuple({tuple(kernel.name for kernel in plan.kernels): plan for plan in plans}.values())
 
     @property
-    def held(self) -> tuple[Held, ...]:
+    def held(self) -> tuple[Intermediate, ...]:
         """What plans keep between their steps, each once."""
         between = (held for chain in self.chains for held in chain.held)
         return tuple({held.name: held for held in (*self.waiting, *between)}.values())
@@ -149,13 +150,13 @@ class Program:
         return self.computed or self.spelled
 
     @property
-    def prepared(self) -> tuple[Held, ...]:
+    def prepared(self) -> tuple[Intermediate, ...]:
         """What is computed once for the weights, and read by chains."""
         outputs = self.once.outputs if self.once else ()
-        return tuple(Held(output.name, output.element, output.dims) for output in outputs)
+        return tuple(Intermediate(output.name, output.element, output.dims) for output in outputs)
 
     @property
-    def kept(self) -> tuple[Held, ...]:
+    def kept(self) -> tuple[Intermediate, ...]:
         """Every tensor of chains that is neither passed nor returned."""
         return (*self.held, *self.prepared)
 

@@ -25,8 +25,8 @@ from fusec.ir.host import (
     stride_names,
 )
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import SHORT_ROW, known_size
 from fusec.ir.program import HostTable, Program
+from fusec.ir.schedule import SHORT_ROW, known_size
 
 COMMON = frozenset({"INDEX", "VEC", "REAL", "OVERLAP", "PREFETCH"})
 """Compile-time arguments that every launch can have."""

@@ -13,32 +13,33 @@ from fusec.diagnostics import InternalError, SpecError
 from fusec.ir.expressions import Dot
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.kernel import Kernel
-from fusec.ir.plan import Chain, Group, Held, LibraryProduct, Plan, Shape, Split, Stage
+from fusec.ir.partition import Chain, Intermediate, LibraryProduct, Split
 from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, HostTable, Program
 from fusec.ir.rename import renamed
 from fusec.ir.reserved import avoid_reserved
+from fusec.ir.schedule import Group, Plan, Shape, Stage
 from fusec.ir.verify import verify_graph
 from fusec.ir.verify_host import verify_host
 from fusec.ir.verify_kernel import verify_kernel
-from fusec.ir.verify_plan import verify_contraction, verify_groups
+from fusec.ir.verify_schedule import verify_contraction, verify_groups
 from fusec.passes.graph.add_up import add_up, shared_sums
-from fusec.passes.graph.cut import multiplies_stored
-from fusec.passes.graph.hold import hold
+from fusec.passes.graph.commute import commute
+from fusec.passes.graph.defer import defer
 from fusec.passes.graph.omit import omit
-from fusec.passes.graph.postpone import Postponed, postpone
-from fusec.passes.graph.prepare import prepare
+from fusec.passes.graph.reciprocate import reciprocate
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
-from fusec.passes.graph.unfuse import unfuse
 from fusec.passes.host.table import host_table
 from fusec.passes.kernel.build import build_kernel
 from fusec.passes.kernel.target import Target
-from fusec.passes.plan.commute import commute
-from fusec.passes.plan.defer import defer
-from fusec.passes.plan.expand import expand_dots
-from fusec.passes.plan.late_reads import late_reads
-from fusec.passes.plan.place import place, place_dots
-from fusec.passes.plan.reciprocate import reciprocate
+from fusec.passes.partition.intermediates import multiplies_stored
+from fusec.passes.partition.postpone import Postponed, postpone
+from fusec.passes.partition.prepare import prepare
+from fusec.passes.partition.store_operands import store_operands
+from fusec.passes.partition.unfuse import unfuse
+from fusec.passes.schedule.gemv import expand_dots
+from fusec.passes.schedule.late_reads import late_reads
+from fusec.passes.schedule.place import place, place_dots
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def _with_last(
         program,
         spelled=renamed(program.graph, names),
         computed=program.spelled,
-        waiting=tuple(Held(output.name, output.element, output.dims) for output in waiting),
+        waiting=tuple(Intermediate(output.name, output.element, output.dims) for output in waiting),
         last=run("build_last", lambda groups: _build(groups, Target(last, known)), groups),
     )
 
@@ -167,7 +168,7 @@ def _chains(
     """
     general = run("unfuse", unfuse, split.each)
     libraries = _libraries(split.each, general, known) if general else ()
-    held = None if wide else run("hold", hold, split.each)
+    held = None if wide else run("store_operands", store_operands, split.each)
     vectors = not any(plan.few for group in groups for plan in group.plans)
     if held is None:
         return libraries, None

@@ -9,10 +9,10 @@ from fusec.ir.expressions import Dot
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.multiply import multiplied_as
 from fusec.ir.types import Computed, Kind, Storage, without
-from fusec.passes.graph.cut import may_be_f64
+from fusec.passes.graph.commute import commute
+from fusec.passes.graph.defer import defer
 from fusec.passes.graph.simplify import simplify
-from fusec.passes.plan.commute import commute
-from fusec.passes.plan.defer import defer
+from fusec.passes.partition.intermediates import may_be_f64
 
 
 def widened_dots(graph: Graph) -> Iterator[Diagnostic]:

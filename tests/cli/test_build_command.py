@@ -191,7 +191,7 @@ def test_a_fault_of_the_compiler_names_the_pass_and_shows_no_traceback(fusec: Fu
     result = fusec("build")
     assert (result.exit_code, result.stdout) == (Exit.INTERNAL, "")
     assert result.stderr.splitlines()[:2] == [
-        "internal error in passes/plan/fake: fell over",
+        "internal error in passes/schedule/fake: fell over",
         "the graph it was given",
     ]
     assert "please report" in result.stderr

@@ -44,7 +44,7 @@ def compile_lines(source: Source, folder: Path | None) -> FileRecord:
     if faults:
         raise SpecError(tuple(faults))
     if "broken" in source.text:
-        raise InternalError("passes/plan/fake", "fell over", "the graph it was given")
+        raise InternalError("passes/schedule/fake", "fell over", "the graph it was given")
     if "dies" in source.text:
         os._exit(1)
     warnings = tuple(_doubt(source, at) for at, line in _lines(source) if line == "doubtful")

@@ -119,7 +119,7 @@ def test_a_fault_of_the_compiler_keeps_its_step_and_its_dump(specs: Path, jobs: 
     (specs / "three.fuse").write_text("broken\n")
     with pytest.raises(InternalError) as caught:
         build(specs, jobs=jobs)
-    assert (caught.value.step, caught.value.dump) == ("passes/plan/fake", "the graph it was given")
+    assert (caught.value.step, caught.value.dump) == ("passes/schedule/fake", "the graph it was given")
     assert contents(specs) == {}
 
 

@@ -27,10 +27,10 @@ from fusec.ir.traits import ElementwiseOp, Result
 from fusec.ir.types import DTYPES, DType, Kind
 from fusec.ir.value_ranges import ValueRanges
 from fusec.lang.load import load
+from fusec.passes.graph.commute import commute
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
-from fusec.passes.plan.commute import commute
 from fusec.reference import evaluate as evaluation
 from fusec.reference.evaluate import evaluate
 from fusec.reference.meaning import elementwise

@@ -12,7 +12,7 @@ import torch
 from compiled import compiled
 
 from fusec.forcing import CHIPS, on_chip
-from fusec.passes.plan.account import crossings, excess_traffic
+from fusec.passes.schedule.traffic import crossings, excess_traffic
 from fusec.runtime.interpreter import interpreting
 from fusec.testing.memory import Memory, watched
 

@@ -10,7 +10,7 @@ from catalogue import Op, all_ops
 from fusec.codegen.skeletons import kernel_lines
 from fusec.ir.expressions import Dot
 from fusec.ir.kernel import Gemm, Kernel
-from fusec.ir.plan import Shape
+from fusec.ir.schedule import Shape
 from fusec.passes.kernel.blocks import OVERLAP
 
 WITH_DOTS = [op for op in all_ops() if any(isinstance(node.expr, Dot) for node in op.program.graph.nodes)]

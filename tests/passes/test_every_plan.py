@@ -9,15 +9,15 @@ from reference_specs import CONTRACTIONS, specs
 
 from fusec.diagnostics import InternalError, Source
 from fusec.ir.graph import Graph
-from fusec.ir.plan import Group, Shape
+from fusec.ir.schedule import Group, Shape
 from fusec.ir.types import Named
-from fusec.ir.verify_plan import verify_contraction, verify_groups
+from fusec.ir.verify_schedule import verify_contraction, verify_groups
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.pipeline import fixed_extents
-from fusec.passes.plan.place import place, place_dots
+from fusec.passes.schedule.place import place, place_dots
 from fusec.testing.random_specs import text as random_spec
 
 RANDOM = 60

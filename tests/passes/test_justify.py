@@ -12,12 +12,12 @@ from fusec.diagnostics import Source
 from fusec.ir.expressions import Reduce
 from fusec.ir.graph import reachable
 from fusec.lang.load import load
+from fusec.passes.explain.justify import Placement, Reduction, justify, placements
+from fusec.passes.graph.commute import Leaving, commuted, reducing
 from fusec.passes.graph.elaborate.op import elaborate
+from fusec.passes.graph.marks import mark_of, marked, marked_reductions
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.pipeline import StepReport, compile_graph
-from fusec.passes.plan.commute import Leaving, commuted, reducing
-from fusec.passes.plan.justify import Placement, Reduction, justify, placements
-from fusec.passes.plan.marks import mark_of, marked, marked_reductions
 from fusec.testing.random_specs import text as random_spec
 
 SPEC = """op f(x: T[M, N], w: T[N], b: T[N]) -> y: f32[M{kept}]

@@ -6,11 +6,11 @@ import pytest
 
 from fusec.diagnostics import Source
 from fusec.lang.load import load
+from fusec.passes.explain.justify import Contraction, contractions
+from fusec.passes.graph.commute import commute
 from fusec.passes.graph.elaborate.op import elaborate
+from fusec.passes.graph.marks import marked
 from fusec.passes.graph.simplify import simplify
-from fusec.passes.plan.commute import commute
-from fusec.passes.plan.justify import Contraction, contractions
-from fusec.passes.plan.marks import marked
 
 SPEC = """op f(x: T[M, K], g: T[K], s: f32[M], n: i8[M, K], m: i8[N, K], q: f8e4m3[N, K], p: f8e4m3[M, K], d: f64[M],
      weight gain: T[K], weight bias: T[K], weight row: T[M, K],

@@ -23,11 +23,11 @@ from fusec.ir.verify import verify_graph
 from fusec.lang.load import load
 from fusec.numerics.envelope import envelope
 from fusec.numerics.interval import Interval
+from fusec.passes.graph.commute import commute
+from fusec.passes.graph.defer import defer
 from fusec.passes.graph.elaborate import elaborate
+from fusec.passes.graph.factor import Product, product
 from fusec.passes.pipeline import GRAPH_STEPS
-from fusec.passes.plan.commute import commute
-from fusec.passes.plan.defer import defer
-from fusec.passes.plan.factor import Product, product
 from fusec.testing.cases import Case as Call
 from fusec.testing.cases import build, size
 from fusec.testing.golden import Case
@@ -103,14 +103,14 @@ def test_meaning_is_kept(text: str) -> None:
 
 WRONG: dict[str, tuple[str, object]] = {
     "the sign of a factor is taken for granted": (
-        "fusec.passes.plan.commute._Facts.is_positive",
+        "fusec.passes.graph.commute._Facts.is_positive",
         lambda self, value: True,
     ),
-    "every factor may leave": ("fusec.passes.plan.commute._Factoring._movable", lambda self, value: True),
+    "every factor may leave": ("fusec.passes.graph.commute._Factoring._movable", lambda self, value: True),
     "a mean is a sum": ("fusec.passes.graph.simplify.Extent", lambda axes: Const(1)),
     "a power has one factor too few": ("fusec.passes.graph.simplify.range", lambda count: range(count - 1)),
-    "what leaves a dot is lost": ("fusec.passes.plan.defer._times", lambda builder, value, factor, source: value),
-    "a dot loses its sign": ("fusec.passes.plan.move.product", lambda *given: Product(product(*given).factors)),
+    "what leaves a dot is lost": ("fusec.passes.graph.defer._times", lambda builder, value, factor, source: value),
+    "a dot loses its sign": ("fusec.passes.graph.deferral.product", lambda *given: Product(product(*given).factors)),
 }
 
 SEEN_IN = """op f(x: T[M, N], w: T[M, N]) -> (a: f32[M], b: f32[M], c: f32[M], d: T[M, N],

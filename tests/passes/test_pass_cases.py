@@ -19,8 +19,8 @@ from fusec.passes.graph.omit import omit
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
 from fusec.passes.pipeline import GRAPH_STEPS, StepReport, compile_graph
-from fusec.passes.plan.account import least_traffic, traffic
-from fusec.passes.plan.expand import expand_dots
+from fusec.passes.schedule.gemv import expand_dots
+from fusec.passes.schedule.traffic import least_traffic, traffic
 from fusec.testing.golden import Case
 
 CASES = sorted(Path(__file__).parent.glob("*/*.case"))

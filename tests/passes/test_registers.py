@@ -8,7 +8,7 @@ from fusec.diagnostics import Source
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.pipeline import compile_graph
-from fusec.passes.plan.registers import Residency, residency, widest
+from fusec.passes.schedule.registers import Residency, residency, widest
 
 SPEC = """op f(x: f32[M, N], h: f16[M, N], w: f32[N]) -> y: f32[M{kept}]:
     y = {body}

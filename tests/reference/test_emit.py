@@ -23,8 +23,8 @@ from fusec.lang.load import load
 from fusec.numerics.check import check
 from fusec.numerics.envelope import envelope
 from fusec.passes.graph.elaborate import elaborate
-from fusec.passes.graph.prepare import prepare
 from fusec.passes.graph.simplify import simplify
+from fusec.passes.partition.prepare import prepare
 from fusec.reference.emit import Function, emit, emit_all
 from fusec.reference.emit.spelling import NUMBER_SPELLINGS, SPELLINGS
 from fusec.testing.cases import Argument, Case, build

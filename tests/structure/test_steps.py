@@ -21,23 +21,32 @@ from fusec.lang.load import load
 from fusec.passes import pipeline
 from fusec.passes.graph.add_up import add_up
 from fusec.passes.graph.elaborate import elaborate
-from fusec.passes.graph.hold import hold
 from fusec.passes.graph.omit import omit
-from fusec.passes.graph.postpone import postpone
-from fusec.passes.graph.prepare import prepare
 from fusec.passes.graph.resolve_views import resolve_views
-from fusec.passes.graph.unfuse import unfuse
 from fusec.passes.host.table import host_table
 from fusec.passes.kernel.build import build_kernel
+from fusec.passes.partition.postpone import postpone
+from fusec.passes.partition.prepare import prepare
+from fusec.passes.partition.store_operands import store_operands
+from fusec.passes.partition.unfuse import unfuse
 from fusec.passes.pipeline import GRAPH_STEPS, StepReport, compile_graph
-from fusec.passes.plan.expand import expand_dots
-from fusec.passes.plan.place import place, place_dots
+from fusec.passes.schedule.gemv import expand_dots
+from fusec.passes.schedule.place import place, place_dots
 
 ROOT = Path(__file__).resolve().parents[2]
 
 STEPS: tuple[Callable[..., Any], ...] = (*GRAPH_STEPS, resolve_views, place, pipeline._build)
 
-OTHERS: tuple[Callable[..., Any], ...] = (add_up, postpone, omit, prepare, hold, unfuse, place_dots, expand_dots)
+OTHERS: tuple[Callable[..., Any], ...] = (
+    add_up,
+    postpone,
+    omit,
+    prepare,
+    store_operands,
+    unfuse,
+    place_dots,
+    expand_dots,
+)
 """Steps that only some ops take."""
 
 SPEC = """op f(x: T[M, D], w: T[D]) -> (y: T[M, D], z: f32[M])
@@ -89,7 +98,7 @@ def broken(step: Callable[..., Any]) -> Callable[..., Any]:
     return wrong
 
 
-@pytest.mark.parametrize("name", ["simplify", "commute", "defer", "reciprocate", "prepare", "unfuse", "hold"])
+@pytest.mark.parametrize("name", ["simplify", "commute", "defer", "reciprocate", "prepare", "unfuse", "store_operands"])
 def test_the_runner_says_which_step_broke_which_rule(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (graph,) = elaborate(load(Source("f.fuse", DOTS), None))
     monkeypatch.setattr(pipeline, name, broken(getattr(pipeline, name)))

@@ -23,12 +23,12 @@ from fusec.ir.host import (
 from fusec.ir.host import Partial as PartialKernel
 from fusec.ir.kernel import Kernel
 from fusec.ir.multiply import F32, multiplied_as
-from fusec.ir.plan import Boxes, Plan, Shape, Stage, known_extent
 from fusec.ir.program import BuiltPlan
+from fusec.ir.schedule import Boxes, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, DType, Kind
 from fusec.passes.host.keys import Keys
-from fusec.passes.plan.account import row_facts, sweeps
-from fusec.passes.plan.registers import at_most, residency, widest
+from fusec.passes.schedule.registers import at_most, residency, widest
+from fusec.passes.schedule.traffic import row_facts, sweeps
 
 WIDEST = 128
 """Columns of the accumulators of a tile where registers have to hold more tiles behind the products than those are."""

@@ -14,9 +14,10 @@ from fusec.ir.flow import LEAD_AXES, Affine, Load, Position, Size
 from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import Output, TensorParam
 from fusec.ir.host import Library, Name, Partition, Plans, Step, Tuned, Workspace
-from fusec.ir.plan import Held, LibraryProduct, Stage
+from fusec.ir.partition import Intermediate, LibraryProduct
 from fusec.ir.program import BuiltChain, BuiltGroup, HostTable, Program
 from fusec.ir.repeat import repeated
+from fusec.ir.schedule import Stage
 from fusec.ir.types import Axis, DTypeVar, Storage, product_extent
 from fusec.passes.host.keys import Keys
 from fusec.passes.host.schedules import Scheduler
@@ -29,7 +30,7 @@ SIZES, PREPARE = "sizes", "prepare"
 def host_table(program: Program) -> HostTable:
     """The table of an op."""
     graph, kept = program.spelled, program.kept
-    named: tuple[TensorParam | Output | Held, ...] = (*graph.tensors, *graph.outputs, *kept)
+    named: tuple[TensorParam | Output | Intermediate, ...] = (*graph.tensors, *graph.outputs, *kept)
     keys = Keys({tensor.name: tensor.dims for tensor in named})
     scheduler = Scheduler(keys, _bytes(program), dict(program.known))
     sized = {*(output.name for output in graph.outputs), *(each.name for each in kept), *repeated(graph)}

@@ -8,7 +8,7 @@ no sweeps: every value is computed once. Relies on resolved views and a checked 
 from __future__ import annotations
 
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
-from fusec.ir.flow import Load, Store, lookups, store_axes, store_operands
+from fusec.ir.flow import Load, Store, lookups, store_axes, store_inputs
 from fusec.ir.kernel import (
     Combine,
     Elementwise,
@@ -24,7 +24,7 @@ from fusec.ir.kernel import (
     Step,
     Sweep,
 )
-from fusec.ir.plan import Stage
+from fusec.ir.schedule import Stage
 from fusec.ir.statements import (
     Along,
     Assign,
@@ -42,7 +42,6 @@ from fusec.ir.statements import (
 )
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.blocks import BEGIN, END, OVERLAP, PREFETCH, VEC
-from fusec.passes.kernel.boxed import Boxed
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.family import family_of
 from fusec.passes.kernel.grid import Grid
@@ -52,9 +51,10 @@ from fusec.passes.kernel.reductions import Reductions
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.stores import Stores
 from fusec.passes.kernel.target import Target
+from fusec.passes.kernel.tma import Boxed
 from fusec.passes.kernel.unused import without_unused
 from fusec.passes.kernel.values import Values
-from fusec.passes.plan.survey import depths
+from fusec.passes.schedule.survey import depths
 
 _EARLY_OWN, _EARLY_LOADS = 4, 3
 """More tiles than this, of the row and in all, loaded before they are needed, cost more than their latency is worth."""
@@ -176,7 +176,7 @@ class _KernelBuilder:
         depth = depths(facts.flow, facts.stage.stream)
         ends = {n: depth[n] - 1 for n in facts.live if facts.ends_sweep(n)}
         stores = [store for store in facts.flow.stores if facts.in_loop(store_axes(facts.flow, store))]
-        waits = [max(depth[n] for n in store_operands(store)) for store in stores]
+        waits = [max(depth[n] for n in store_inputs(store)) for store in stores]
         order = sorted({*ends.values(), *waits})
         # What is read in a later sweep is not written before.
         waits = [order[-1] if s.target in facts.in_place else wait for s, wait in zip(stores, waits, strict=True)]

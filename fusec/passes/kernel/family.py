@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from fusec.ir.flow import Partial
 from fusec.ir.kernel import Combine, Elementwise, Gemm, GemmTma, RowLoop, RowTile, SplitRows
-from fusec.ir.plan import Stage
+from fusec.ir.schedule import Stage
 
 Family: TypeAlias = (
     type[Elementwise] | type[RowTile] | type[RowLoop] | type[SplitRows] | type[Combine] | type[Gemm] | type[GemmTma]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fusec.ir.axis_words import even_name, index_name
 from fusec.ir.flow import Load, Lookup, Store, position_axes, store_axes
 from fusec.ir.kernel import RowIndex, Rows, Walk
-from fusec.ir.plan import Stage, known_extent
+from fusec.ir.schedule import Stage, known_extent
 from fusec.ir.sizes import symbols_in
 from fusec.ir.statements import (
     AxisIndex,

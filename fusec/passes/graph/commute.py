@@ -37,7 +37,7 @@ from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.type_rules import infer
 from fusec.ir.types import REAL, Axis, Computed, Kind, ValueType, union, without
 from fusec.ir.value_ranges import ValueRanges
-from fusec.passes.plan.unless_empty import unless_empty
+from fusec.passes.graph.unless_empty import unless_empty
 
 _MOST_FACTORS = 32
 """More leave no reduction: squares of squares have exponentially many."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from math import ceil, inf
 
 from fusec.ir.expressions import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
-from fusec.ir.flow import LEAD_AXES, FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_operands
+from fusec.ir.flow import LEAD_AXES, FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_inputs
 from fusec.ir.ops import ELEMENTWISE
-from fusec.ir.plan import Stage
+from fusec.ir.schedule import Stage
 from fusec.ir.types import Axis, Computed, Element, Kind, union
-from fusec.passes.plan.survey import depths
+from fusec.passes.schedule.survey import depths
 
 _OVERHEAD = 16
 """Registers for addresses, indices and the element being computed."""
@@ -150,8 +150,8 @@ def _needed(stage: Stage, live: list[NodeId], depth: dict[NodeId, int]) -> dict[
         for operand in flow_operands(expr):
             found[operand].add(depth[number] - isinstance(expr, Reduce))
     for store in stage.flow.stores:
-        for number in store_operands(store):
-            found[number].add(max(depth[n] for n in store_operands(store)))
+        for number in store_inputs(store):
+            found[number].add(max(depth[n] for n in store_inputs(store)))
     for partial in stage.partials:
         found[partial.value].add(depth[partial.value])
     return found

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Load, Pair, Position, Store, lookups
 from fusec.ir.graph import Graph
-from fusec.ir.plan import Group, Plan, Stage, known_extent
+from fusec.ir.schedule import Group, Plan, Stage, known_extent
 
 
 def late_reads(graph: Graph, sequences: Iterable[tuple[Group, ...]], known: dict[str, int]) -> frozenset[str]:

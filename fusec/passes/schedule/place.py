@@ -19,15 +19,15 @@ from fusec.ir.flow import (
     flow_reachable,
     position_axes,
     store_axes,
-    store_operands,
+    store_inputs,
 )
-from fusec.ir.plan import SHORT_ROW, Group, Plan, Shape, Stage, known_extent
+from fusec.ir.schedule import SHORT_ROW, Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, without
-from fusec.passes.plan.contract import contractions, persistent
-from fusec.passes.plan.expand import expand_dots
-from fusec.passes.plan.split_rows import split_stages
-from fusec.passes.plan.strand import stranded
-from fusec.passes.plan.survey import Survey, live, survey
+from fusec.passes.schedule.gemm import contractions, persistent
+from fusec.passes.schedule.gemv import expand_dots
+from fusec.passes.schedule.split_rows import split_stages
+from fusec.passes.schedule.survey import Survey, live, survey
+from fusec.passes.schedule.unguarded import stranded
 
 
 def place(flow: Flow, known: dict[str, int], label: str = "", fresh: frozenset[str] = frozenset()) -> tuple[Group, ...]:
@@ -195,7 +195,7 @@ def _connected(flow: Flow, fresh: frozenset[str]) -> list[tuple[Store, ...]]:
     """Stores in sets that share a load or a reduction, or read parts of the same `fresh` tensor."""
     sets: list[tuple[set[NodeId | str], list[Store]]] = []
     for store in flow.stores:
-        reach = flow_reachable(flow.nodes, store_operands(store))
+        reach = flow_reachable(flow.nodes, store_inputs(store))
         mine: set[NodeId | str] = {n for n in reach if isinstance(flow.nodes[n].expr, Load | Reduce | Dot)}
         loads = (expr for n in reach if isinstance(expr := flow.nodes[n].expr, Load))
         mine |= fresh.intersection(load.param for load in loads)

@@ -32,9 +32,9 @@ from fusec.ir.builder import GraphBuilder, keep, rebuild
 from fusec.ir.expressions import Dot, Elementwise, NodeId
 from fusec.ir.graph import Graph, Node
 from fusec.ir.types import REAL, ValueType, union, without
-from fusec.passes.plan.factor import Factor, Product, product, weights_of
-from fusec.passes.plan.move import Moves, moves
-from fusec.passes.plan.unless_empty import unless_empty
+from fusec.passes.graph.deferral import Moves, moves
+from fusec.passes.graph.factor import Factor, Product, product, weights_of
+from fusec.passes.graph.unless_empty import unless_empty
 
 Watch: TypeAlias = Callable[[GraphBuilder, Node, Moves], None]
 """Told of every dot with real operands: the nodes so far, its node, and what becomes of it."""

@@ -10,7 +10,7 @@ from fusec.ir.expressions import Choose, Dot, Expr, Input, NodeId, operands
 from fusec.ir.flow import Affine, Load
 from fusec.ir.graph import Graph, Output, TensorParam, reachable
 from fusec.ir.multiply import is_number_of, multiplied_as
-from fusec.ir.plan import Held, Matrix
+from fusec.ir.partition import Intermediate, Matrix
 from fusec.ir.reserved import another, is_word
 from fusec.ir.types import Axis, Computed, Dim, Lead, Storage, union, without
 from fusec.passes.graph.resolve_views import resolve_views
@@ -40,14 +40,14 @@ class Holders:
         positions = tuple(position for position in expr.positions if isinstance(position, Affine))
         return Matrix(expr.param, positions) if len(positions) == len(expr.positions) else None
 
-    def holder(self, value: NodeId, storage: Storage, inner: tuple[Axis, ...], otherwise: str) -> Held:
+    def holder(self, value: NodeId, storage: Storage, inner: tuple[Axis, ...], otherwise: str) -> Intermediate:
         """The output that a value is, or a new tensor for it, with the axes `inner` innermost; it has its name."""
         for output in self._graph.outputs:
             if output.value == value and output.element == storage and self.is_stored_whole(output):
-                return Held(output.name, storage, output.dims)
+                return Intermediate(output.name, storage, output.dims)
         axes = self._nodes[value].type.axes
         name = self.free(self._nodes[value].name or otherwise)
-        return Held(name, storage, self.dims(without(axes, inner), inner))
+        return Intermediate(name, storage, self.dims(without(axes, inner), inner))
 
     def is_stored_whole(self, output: Output) -> bool:
         """Whether every element of an output is one of its value's."""
@@ -124,8 +124,8 @@ def step_of(
     builder: Builder[Expr],
     move: Callable[[NodeId], NodeId],
     outputs: Iterable[Output],
-    stored: Iterable[tuple[NodeId, Held]],
-    earlier: Iterable[Held],
+    stored: Iterable[tuple[NodeId, Intermediate]],
+    earlier: Iterable[Intermediate],
     last: bool,
 ) -> Graph:
     """A step of a graph that is cut: it makes some of its `outputs` and what is `stored` for later steps.

@@ -8,7 +8,7 @@ stores are stranded, and a group of their own makes them.
 from __future__ import annotations
 
 from fusec.ir.flow import Flow, Store, store_axes
-from fusec.ir.plan import Plan
+from fusec.ir.schedule import Plan
 from fusec.ir.types import Axis, union, without
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from fusec.ir.expressions import Cast, Dot
 from fusec.ir.types import DType, Kind, without
 from fusec.ir.value_ranges import peaks_at
-from fusec.passes.plan.factor import (
+from fusec.passes.graph.factor import (
     Factor,
     Nodes,
     Product,
@@ -25,7 +25,7 @@ from fusec.passes.plan.factor import (
     spans,
     stored_as,
 )
-from fusec.passes.plan.refuse import why_nothing_leaves, words
+from fusec.passes.graph.obstacles import why_nothing_leaves, words
 
 Operands: TypeAlias = tuple[Product, Product]
 

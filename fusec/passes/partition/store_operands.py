@@ -1,4 +1,4 @@
-"""Hold: the plan whose contractions multiply nothing but stored tensors, for what a matrix unit is fed with in boxes.
+"""Store operands first: the partition whose contractions multiply nothing but stored tensors, which TMA can load.
 
 Before: `y = rmsnorm(cast(act(dot(rmsnorm(x, gain), w, over=K)), T))`. After, one step after another:
 - a graph that stores `rmsnorm(x, gain)`, in the type that the dot multiplies in;
@@ -17,12 +17,12 @@ from fusec.ir.builder import Builder, keep
 from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, Reduce, operands
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.multiply import F32
-from fusec.ir.plan import Chain, Held
+from fusec.ir.partition import Chain, Intermediate
 from fusec.ir.types import Storage, ValueType
-from fusec.passes.graph.cut import Holders, multiplications, readers, step_of
+from fusec.passes.partition.intermediates import Holders, multiplications, readers, step_of
 
 
-def hold(graph: Graph) -> Chain | None:
+def store_operands(graph: Graph) -> Chain | None:
     """The steps, all of them graphs, or None where there is no dot, or one of operands that are not stored in a type.
 
     Every other step, from the first or from the second one on, contracts.
@@ -41,7 +41,7 @@ class _Cutter:
         self._levels = levels
         self._live = sorted(reachable(graph.nodes, graph.roots))
         self._holders = Holders(graph)
-        self._factors: dict[tuple[NodeId, Storage], Held] = {}
+        self._factors: dict[tuple[NodeId, Storage], Intermediate] = {}
         self._storages = storages
         for number, storage in storages.items():
             dot = self._nodes[number].expr
@@ -71,7 +71,7 @@ class _Cutter:
         }
         return sorted(taken)
 
-    def _kept(self, number: NodeId) -> Held:
+    def _kept(self, number: NodeId) -> Intermediate:
         """A value between two steps: at a cast in its type, else in f32."""
         expr = self._nodes[number].expr
         exact = expr.dtype if isinstance(expr, Cast) else F32
@@ -81,16 +81,16 @@ class _Cutter:
         """What is computed in one step, of what earlier ones have kept."""
         graph, builder = self._graph, Builder[Expr]()
 
-        def read_as(reader: NodeId | None, number: NodeId) -> tuple[NodeId, Held | None]:
+        def read_as(reader: NodeId | None, number: NodeId) -> tuple[NodeId, Intermediate | None]:
             """A node, and the tensor of an earlier step that it is to a reader, if it is one."""
             held = self._factors.get((number, self._storages[reader])) if reader in self._storages else None
             return number, held or (self._values.get(number) if self._levels[number] < level else None)
 
-        def needs(key: tuple[NodeId, Held | None]) -> list[tuple[NodeId, Held | None]]:
+        def needs(key: tuple[NodeId, Intermediate | None]) -> list[tuple[NodeId, Intermediate | None]]:
             number, held = key
             return [] if held else [read_as(number, n) for n in operands(self._nodes[number].expr)]
 
-        def moved(key: tuple[NodeId, Held | None]) -> NodeId:
+        def moved(key: tuple[NodeId, Intermediate | None]) -> NodeId:
             number, held = key
             node = self._nodes[number]
             if held:

@@ -21,12 +21,12 @@ from fusec.ir.flow import (
     flow_operands,
     flow_reachable,
     flow_with_operands,
-    store_operands,
+    store_inputs,
     with_lookups,
 )
-from fusec.ir.plan import PartialResult, Stage, known_extent
+from fusec.ir.schedule import PartialResult, Stage, known_extent
 from fusec.ir.types import Axis, ValueType, union, without
-from fusec.passes.plan.survey import Survey, depths, survey
+from fusec.passes.schedule.survey import Survey, depths, survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def without_reductions(
     new_stores = tuple(
         replace(
             store,
-            positions=with_lookups(store.positions, tuple(move(n) for n in store_operands(store)[1:])),
+            positions=with_lookups(store.positions, tuple(move(n) for n in store_inputs(store)[1:])),
             value=move(store.value),
         )
         for store in stores

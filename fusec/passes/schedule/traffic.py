@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import Load, flow_operands, flow_reachable, store_operands
-from fusec.ir.plan import Plan, Stage
-from fusec.passes.plan.registers import at_most, widest
-from fusec.passes.plan.survey import depths
+from fusec.ir.flow import Load, flow_operands, flow_reachable, store_inputs
+from fusec.ir.schedule import Plan, Stage
+from fusec.passes.schedule.registers import at_most, widest
+from fusec.passes.schedule.survey import depths
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def row_facts(stage: Stage) -> RowFacts:
 def sweeps(stage: Stage) -> int:
     """How often a streamed stage walks a row."""
     depth = depths(stage.flow, stage.stream)
-    return 1 + max((depth[n] for store in stage.flow.stores for n in store_operands(store)), default=0)
+    return 1 + max((depth[n] for store in stage.flow.stores for n in store_inputs(store)), default=0)
 
 
 def _params(stage: Stage, roots: tuple[NodeId, ...], through: bool) -> set[str]:
@@ -104,7 +104,7 @@ def _reads(stage: Stage) -> Counter[str]:
     sweeps: dict[str, set[int]] = {}
     ends = [n for n, node in enumerate(flow.nodes) if isinstance(node.expr, Reduce | Dot)]
     roots = [(n, depth[n] - 1) for n in ends if stage.stream and set(_reduce(stage, n).axes) & set(stage.stream)]
-    roots += [(n, max(depth[m] for m in store_operands(store))) for store in flow.stores for n in store_operands(store)]
+    roots += [(n, max(depth[m] for m in store_inputs(store))) for store in flow.stores for n in store_inputs(store)]
     roots += [(partial.value, 0) for partial in stage.partials if not stage.stream]
     for root, sweep in roots:
         for number in _within(stage, root):

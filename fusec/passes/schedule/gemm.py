@@ -15,11 +15,11 @@ from dataclasses import replace
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import LEAD_AXES, axes_text, flow_reachable, store_axes
-from fusec.ir.plan import Plan, Shape, Stage
+from fusec.ir.schedule import Plan, Shape, Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
-from fusec.passes.plan.box import boxes
-from fusec.passes.plan.deal import deal_out
-from fusec.passes.plan.survey import Survey
+from fusec.passes.schedule.gemm_tma import boxes
+from fusec.passes.schedule.split_k import deal_out
+from fusec.passes.schedule.survey import Survey
 
 
 def contractions(facts: Survey, label: str) -> tuple[Plan, ...] | str:

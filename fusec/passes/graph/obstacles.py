@@ -21,8 +21,8 @@ from fusec.ir.expressions import (
 from fusec.ir.graph import Node
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.types import Axis, Computed
-from fusec.passes.plan.factor import Nodes, product, spans
-from fusec.passes.plan.marks import mark_words
+from fusec.passes.graph.factor import Nodes, product, spans
+from fusec.passes.graph.marks import mark_words
 
 
 def why_nothing_leaves(nodes: Nodes, dot: Dot) -> str:

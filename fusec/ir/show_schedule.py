@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.ir.flow import Flow
-from fusec.ir.plan import Box, Boxes, Group, Plan, Stage
+from fusec.ir.schedule import Box, Boxes, Group, Plan, Stage
 from fusec.ir.show_flow import flow_lines
 from fusec.ir.types import Axis
 

@@ -20,10 +20,10 @@ from fusec.ir.builder import Builder, keep
 from fusec.ir.expressions import Cast, Dot, Expr, Input, NodeId, operands
 from fusec.ir.graph import Graph, Output
 from fusec.ir.multiply import F32
-from fusec.ir.plan import Chain, Held, LibraryProduct, Matrix
+from fusec.ir.partition import Chain, Intermediate, LibraryProduct, Matrix
 from fusec.ir.types import Axis, Storage, ValueType, union, without
-from fusec.passes.graph.cut import Holders, multiplications, readers, step_of
 from fusec.passes.graph.views.positions import positions_of, walked
+from fusec.passes.partition.intermediates import Holders, multiplications, readers, step_of
 
 
 def unfuse(graph: Graph) -> Chain | None:
@@ -39,7 +39,7 @@ class _Result:
     """The node that a stored product stands for, and the tensor it is in."""
 
     node: NodeId
-    tensor: Held
+    tensor: Intermediate
 
 
 class _Cutter:
@@ -56,7 +56,7 @@ class _Cutter:
         self._readers = readers(graph)
         self._holders = Holders(graph)
         self._results = {number: self._result(number) for number in dots}
-        self._operands: dict[tuple[NodeId, Storage], Held] = {}
+        self._operands: dict[tuple[NodeId, Storage], Intermediate] = {}
 
     def cut(self) -> Chain | None:
         products = {n: product for n in self._dots if (product := self._product(n)) is not None}
@@ -87,11 +87,11 @@ class _Cutter:
         match self._readers[node]:
             case [Output(element=written) as made] if written in (storage, element):
                 if self._holders.is_stored_whole(made):
-                    return _Result(node, Held(made.name, written, made.dims))
+                    return _Result(node, Intermediate(made.name, written, made.dims))
         dot = self._dots[number]
         axes = [self._nodes[n].type.axes for n in (dot.a, dot.b)]
         name = self._holders.free(self._nodes[node].name or "product")
-        return _Result(node, Held(name, element, self._holders.dims(without(union(*axes), dot.axes))))
+        return _Result(node, Intermediate(name, element, self._holders.dims(without(union(*axes), dot.axes))))
 
     def _product(self, number: NodeId) -> LibraryProduct | None:
         dot = self._dots[number]

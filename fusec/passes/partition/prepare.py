@@ -34,11 +34,11 @@ from fusec.ir.expressions import (
     operands,
 )
 from fusec.ir.graph import DimParam, Graph, Node, Output, TensorParam, reachable
-from fusec.ir.plan import Held, Split
+from fusec.ir.partition import Intermediate, Split
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DTYPES, Axis, Dim, Kind, Lead, Named, Storage, ValueType, product_extent, union, without
-from fusec.passes.graph.cut import Holders, stored_as
 from fusec.passes.graph.solve_extents import solve_extents
+from fusec.passes.partition.intermediates import Holders, stored_as
 
 
 def prepare(graph: Graph) -> Split:
@@ -56,8 +56,8 @@ class _Divider:
         self._static = _static(graph)
         self._behind = _with(graph, Dot)
         self._costly = self._behind | _with(graph, Reduce)
-        self._operands: dict[tuple[NodeId, Storage], Held] = {}
-        self._values: dict[NodeId, Held] = {}
+        self._operands: dict[tuple[NodeId, Storage], Intermediate] = {}
+        self._values: dict[NodeId, Intermediate] = {}
         self._is_compact = BottomUp(self._costly_operands, self._compact)
         for reader in sorted(reachable(graph.nodes, graph.roots)):
             if reader not in self._static:
@@ -116,13 +116,13 @@ class _Divider:
             return node.expr.dtype
         return DTYPES["i32" if node.type.kind is Kind.INT else "f64" if self._graph.may_be_wide else "f32"]
 
-    def _held(self, number: NodeId, storage: Storage, inner: tuple[Axis, ...]) -> Held:
+    def _held(self, number: NodeId, storage: Storage, inner: tuple[Axis, ...]) -> Intermediate:
         """A tensor for a value, called after it or after the first weight in it."""
         node = self._nodes[number]
         name = self._holders.free(node.name or f"{_read(self._graph, number)[0]}_ready")
-        return Held(name, storage, self._holders.dims(without(node.type.axes, inner), inner))
+        return Intermediate(name, storage, self._holders.dims(without(node.type.axes, inner), inner))
 
-    def _once(self, held: list[tuple[NodeId, Held]]) -> Graph:
+    def _once(self, held: list[tuple[NodeId, Intermediate]]) -> Graph:
         """What makes the prepared tensors. Its parameters are weights, and the extents that these do not tell."""
         graph, builder, new = self._graph, Builder[Expr](), dict[NodeId, NodeId]()
         for number in sorted(reachable(graph.nodes, tuple(number for number, _ in held))):
@@ -137,16 +137,16 @@ class _Divider:
         once = replace(graph, params=weights, outputs=outputs, nodes=builder.nodes, scatters=(), modules=())
         return _sized(replace(once, variables=tuple(variable for variable in graph.variables if variable in types)))
 
-    def _each(self, held: list[Held]) -> Graph:
+    def _each(self, held: list[Intermediate]) -> Graph:
         """What every call computes, with the prepared tensors among its own."""
         graph, builder = self._graph, Builder[Expr]()
 
-        def needs(key: tuple[NodeId, Held | None]) -> list[tuple[NodeId, Held | None]]:
+        def needs(key: tuple[NodeId, Intermediate | None]) -> list[tuple[NodeId, Intermediate | None]]:
             number, prepared = key
             own = () if prepared else operands(self._nodes[number].expr)
             return [(n, self._prepared(number, n)) for n in own]
 
-        def moved(key: tuple[NodeId, Held | None]) -> NodeId:
+        def moved(key: tuple[NodeId, Intermediate | None]) -> NodeId:
             number, prepared = key
             node = self._nodes[number]
             if not prepared:
@@ -168,7 +168,7 @@ class _Divider:
         params = (*graph.params, *tensors)
         return replace(graph, params=params, outputs=outputs, nodes=builder.nodes, scatters=scatters)
 
-    def _prepared(self, reader: NodeId, number: NodeId) -> Held | None:
+    def _prepared(self, reader: NodeId, number: NodeId) -> Intermediate | None:
         """The tensor that a node is to one of its readers."""
         dot = self._nodes[reader].expr
         storage = stored_as(self._graph, dot) if isinstance(dot, Dot) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.ir.graph import Graph
-from fusec.ir.plan import Chain, LibraryProduct, Matrix
+from fusec.ir.partition import Chain, LibraryProduct, Matrix
 from fusec.ir.show import show_graph
 from fusec.ir.show_flow import show_access
 from fusec.ir.types import Axis, product_text

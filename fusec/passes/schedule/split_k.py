@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusec.ir.expressions import Dot, Reduce
-from fusec.ir.plan import PartialResult, Stage
-from fusec.passes.plan.split_rows import Scratch, buffers, combination, final_stage, kept_axes, without_reductions
-from fusec.passes.plan.survey import Survey, depths
+from fusec.ir.schedule import PartialResult, Stage
+from fusec.passes.schedule.split_rows import Scratch, buffers, combination, final_stage, kept_axes, without_reductions
+from fusec.passes.schedule.survey import Survey, depths
 
 
 def deal_out(facts: Survey, stage: Stage, label: str) -> tuple[Stage, Stage] | None:

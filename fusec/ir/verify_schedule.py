@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import prod
 
 from fusec.diagnostics import InternalError
-from fusec.ir.plan import SHORT_ROW, Group, Plan, Shape, known_extent
-from fusec.ir.show_plan import show_group
+from fusec.ir.schedule import SHORT_ROW, Group, Plan, Shape, known_extent
+from fusec.ir.show_schedule import show_group
 
 _WITHOUT_LIMITS = (Shape.SPLIT, Shape.BLOCKED, Shape.PRODUCT)
 """The shapes whose loops, blocks and tiles are of any extent."""

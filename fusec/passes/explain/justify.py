@@ -15,15 +15,15 @@ from fusec.ir.flow import Flow, FlowNode, axes_text
 from fusec.ir.graph import Graph, Node
 from fusec.ir.multiply import F32, is_number_of, multiplied_as
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.plan import Plan, Stage
+from fusec.ir.schedule import Plan, Stage
 from fusec.ir.types import Axis, Computed
-from fusec.passes.plan.commute import Leaving, commuted, reducing
-from fusec.passes.plan.defer import deferred
-from fusec.passes.plan.factor import Factor
-from fusec.passes.plan.marks import dot_mark_of, dot_numbers, mark_of, marked_reductions, numbers
-from fusec.passes.plan.move import Moves
-from fusec.passes.plan.refuse import words
-from fusec.passes.plan.survey import depths
+from fusec.passes.graph.commute import Leaving, commuted, reducing
+from fusec.passes.graph.defer import deferred
+from fusec.passes.graph.deferral import Moves
+from fusec.passes.graph.factor import Factor
+from fusec.passes.graph.marks import dot_mark_of, dot_numbers, mark_of, marked_reductions, numbers
+from fusec.passes.graph.obstacles import words
+from fusec.passes.schedule.survey import depths
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ import sympy
 
 from fusec.ir.expressions import Dot, NodeId
 from fusec.ir.flow import Affine, Flow, Load, Position, Store, position_axes, store_axes
-from fusec.ir.plan import Box, BoxedProduct, Boxes, Matrix
+from fusec.ir.partition import Matrix
+from fusec.ir.schedule import Box, BoxedProduct, Boxes
 from fusec.ir.types import Axis, DType, without
-from fusec.passes.plan.survey import Survey
+from fusec.passes.schedule.survey import Survey
 
 _MOST_DIMS = 5
 """Dimensions of a box, that of matrices on one another included."""

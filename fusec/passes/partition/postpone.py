@@ -39,10 +39,10 @@ from fusec.ir.expressions import (
     operands,
 )
 from fusec.ir.graph import Graph, Output, Scatter, TensorParam, reachable
-from fusec.ir.plan import Held
+from fusec.ir.partition import Intermediate
 from fusec.ir.type_rules import infer
 from fusec.ir.types import DTYPES, Axis, Kind, Lead, Storage, Twin, ValueType, union
-from fusec.passes.graph.cut import Holders
+from fusec.passes.partition.intermediates import Holders
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Postponed:
     """An op in two graphs: `first` has outputs for what is `held` until `last` writes it; None if nothing waits."""
 
     first: Graph
-    held: tuple[Held, ...] = ()
+    held: tuple[Intermediate, ...] = ()
     last: Graph | None = None
 
 
@@ -65,7 +65,7 @@ class _Postponer:
         self._nodes = graph.nodes
         self._mutable = {tensor.name for tensor in graph.tensors if tensor.mutable}
         self._holders = Holders(graph)
-        self._held: dict[tuple[NodeId, Storage], Held] = {}
+        self._held: dict[tuple[NodeId, Storage], Intermediate] = {}
         self._builder = Builder[Expr]()
         self._moved: dict[NodeId, NodeId] = {}
 
