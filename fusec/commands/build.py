@@ -31,10 +31,10 @@ from fusec.commands.verify import verify_package
 from fusec.diagnostics import Diagnostic
 from fusec.driver.build import Options, Report, Verification, build_folder
 from fusec.driver.compile import compile_file
-from fusec.driver.record import PlanRecord
 from fusec.driver.specs import Compiler
 from fusec.driver.store import Store, default_folder, write_whole
 from fusec.driver.tuning.table import stale
+from fusec.passes.explain.plans import PlanRecord
 
 EPILOG = """[bold]Examples[/bold]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,10 @@ SpecsOption = Annotated[Path, typer.Option("--specs", help="The folder, or the .
 def find_op(name: str, specs: Path) -> tuple[Path, Source, Graph]:
     """The spec that defines op `name`, and its graph. Raises `UsageError` when no spec of the folder does."""
     known: list[str] = []
-    for path, source in read_specs(specs).items():
+    sources = read_specs(specs)
+    # A spec whose text has the op is read first: mostly no other one has to be.
+    defines = re.compile(rf"\bop\s+{re.escape(name)}\b")
+    for path, source in sorted(sources.items(), key=lambda spec: not defines.search(spec[1].text)):
         graphs = elaborate(load(source, path.parent))
         for graph in graphs:
             if graph.name == name:

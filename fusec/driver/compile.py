@@ -12,15 +12,15 @@ from fusec.codegen import safety
 from fusec.codegen.emit import emit
 from fusec.codegen.names import OpNames, name_apart
 from fusec.diagnostics import Diagnostic, InternalError, Source, Span, SpecError
-from fusec.driver.record import FileRecord, OpRecord, PlanRecord
+from fusec.driver.record import FileRecord, OpRecord
 from fusec.ir.expressions import Cast
 from fusec.ir.graph import Graph
-from fusec.ir.program import BuiltPlan, Program
+from fusec.ir.program import Program
 from fusec.ir.types import Storage
 from fusec.lang.load import load
+from fusec.passes.explain.plans import plan_records
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.pipeline import compile_graph
-from fusec.passes.schedule.traffic import excess_traffic, least_traffic, traffic
 from fusec.passes.warnings import warnings_of
 from fusec.reference.emit import Function, emit_all
 
@@ -113,25 +113,3 @@ def blamed(step: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise InternalError(step, f"{type(error).__name__}: {error}") from error
-
-
-def plan_records(program: Program) -> tuple[PlanRecord, ...]:
-    """The plans of an op in words and figures, in the order of `Program.plans`."""
-    fused = len(program.plans) - len(program.around)
-    return tuple(
-        PlanRecord(
-            name=_plan_name(program, built) if place < fused else f"library {built.plan.name}",
-            words=built.plan.words,
-            kernels=tuple(kernel.name for kernel in built.kernels),
-            moved=traffic(built.plan),
-            least=least_traffic(built.plan),
-            excess=excess_traffic(built.plan),
-        )
-        for place, built in enumerate(program.plans)
-    )
-
-
-def _plan_name(program: Program, built: BuiltPlan) -> str:
-    """A plan by its shape; one of those that write at the end is told apart."""
-    last = any(built is plan for group in program.last for plan in group.all_plans())
-    return f"write {built.plan.name}" if last else built.plan.name

@@ -8,21 +8,7 @@ from typing import Any
 
 from fusec.diagnostics import Diagnostic, Note, Severity, Source, Span
 from fusec.driver.store import Json
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRecord:
-    """One plan of an op: its kernels by name, and the bytes it moves, the least possible, and those above, as formulas.
-
-    `excess` is empty where the plan moves no more than it must.
-    """
-
-    name: str
-    words: str
-    kernels: tuple[str, ...]
-    moved: str
-    least: str
-    excess: str
+from fusec.passes.explain.plans import PlanRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,17 @@ def test_checking_waits_for_no_torch(specs: Path) -> None:
     assert result.stdout.splitlines() == ["1 op, no mistakes", "False"]
 
 
+def test_explaining_waits_for_nothing_that_writes_or_runs_kernels(specs: Path) -> None:
+    code = (
+        "import sys; from fusec.cli import application\n"
+        f"words = ['explain', 'scaled', '--specs', {str(specs)!r}]\n"
+        "application(words)(words, standalone_mode=False)\n"
+        "print({'torch', 'triton', 'jinja2', 'numpy', 'fusec.reference.emit'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.splitlines()[-1] == "set()", result.stderr
+
+
 def test_explaining_an_op(fusec: Fusec, specs: Path) -> None:
     result = fusec("explain", "scaled", "--specs", specs)
     assert result.exit_code == 0, result.stderr

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fusec.commands.explain import explain
 from fusec.diagnostics import Source, SpecError
 from fusec.driver.compile import compile_source
 from fusec.lang.load import load
 from fusec.numerics.envelope import envelope
+from fusec.passes.explain.op import explain
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.warnings import warnings_of
 

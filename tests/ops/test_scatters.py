@@ -13,11 +13,12 @@ from compiled import compiled
 from hypothesis import HealthCheck, Phase, given, settings
 from scatter_forms import IN_PLACE, READ_BEFORE, SCATTERS, SUMS
 
-from fusec.commands.explain import explain, lines
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
 from fusec.forcing import CHIPS, on_chip, reaches
 from fusec.passes import pipeline
+from fusec.passes.explain.op import explain
+from fusec.passes.explain.words import lines
 from fusec.runtime.errors import ArgumentError
 from fusec.runtime.interpreter import interpreting
 from fusec.runtime.interpreter.programs import shuffled

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fusec.commands.explain import show
+from fusec.commands.explain_steps import show
 from fusec.diagnostics import Source, SpecError
 from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph

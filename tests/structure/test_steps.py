@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from fusec.commands.explain import show
+from fusec.commands.explain_steps import show
 from fusec.diagnostics import InternalError, Source
 from fusec.ir.graph import Graph
 from fusec.ir.program import BuiltGroup

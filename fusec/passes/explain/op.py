@@ -1,0 +1,131 @@
+"""How an op becomes kernels: its plans, what each moves and holds, and where every reduction and dot went and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusec.ir.graph import Graph
+from fusec.ir.partition import LibraryProduct
+from fusec.ir.program import BuiltChain, BuiltPlan, Program
+from fusec.ir.show_module import show_module
+from fusec.ir.types import product_text
+from fusec.passes.explain.justify import Contraction, Placement, Reduction, contractions, justify, placements
+from fusec.passes.explain.plans import PlanRecord, plan_records
+from fusec.passes.graph.add_up import shared_sums
+from fusec.passes.graph.marks import marked
+from fusec.passes.pipeline import StepReport, compile_graph
+from fusec.passes.schedule.registers import residency, widest
+from fusec.passes.schedule.traffic import crossings
+
+ELEMENTS = 16
+"""Elements of a tile that a thread has, for an estimate of its registers: plans give it 8 to 32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """The registers of a thread: a formula of the tile's sizes, and their number at `ELEMENTS` elements a thread."""
+
+    formula: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlanExplanation:
+    """A plan, where it puts the reductions, and by stage the registers that a thread is expected to hold."""
+
+    plan: PlanRecord
+    reductions: tuple[Placement, ...]
+    registers: dict[str, Registers]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainExplanation:
+    """A plan of several steps, in words, with its products in the `library` or not, for calls without some tensors."""
+
+    omitted: tuple[str, ...]
+    library: bool
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """The tensors that chains read and that are computed once from the `weights`, each with its type and axes."""
+
+    weights: tuple[str, ...]
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LastWrite:
+    """A tensor that is written when everything else is done, why, and what its new values are `kept` in till then."""
+
+    tensor: str
+    reason: str
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The reductions and dots of an op, with the rules applied to and refused for each, its plans and modules."""
+
+    op: str
+    reductions: tuple[Reduction, ...]
+    dots: tuple[Contraction, ...]
+    plans: tuple[PlanExplanation, ...]
+    chains: tuple[ChainExplanation, ...]
+    prepared: Preparation | None
+    last: tuple[LastWrite, ...]
+    modules: tuple[tuple[str, ...], ...]
+
+
+def explain(graph: Graph) -> Explanation:
+    """The explanation of an op that compiles."""
+    steps: list[StepReport] = []
+    program = compile_graph(marked(graph), steps.append)
+    made = {step.name: step.result for step in steps}
+    built = program.plans
+    plans = (_plan(plan, record) for plan, record in zip(built, plan_records(program), strict=True))
+    reductions = justify(graph, made["simplify"], made["resolve_views"])
+    chains = tuple(map(_chain, program.chains))
+    dots = contractions(graph, made["commute"])
+    modules = tuple(tuple(show_module(module)) for module in graph.modules)
+    return Explanation(
+        graph.name, reductions, dots, tuple(plans), chains, _prepared(program.once), _last(program), modules
+    )
+
+
+def _prepared(once: Graph | None) -> Preparation | None:
+    if once is None:
+        return None
+    made = (f"{one.name}: {one.element}[{', '.join(map(product_text, one.dims))}]" for one in once.outputs)
+    return Preparation(tuple(tensor.name for tensor in once.tensors), tuple(made))
+
+
+def _last(program: Program) -> tuple[LastWrite, ...]:
+    sums = shared_sums(program.spelled)
+    made = {one.name: f"{one.name}: {one.element}[{', '.join(map(product_text, one.dims))}]" for one in program.waiting}
+    found: list[LastWrite] = []
+    for group in program.last:
+        read = {name for plan in group.all_plans() for name in crossings(plan.plan)}
+        kept = tuple(text for name, text in made.items() if name in read)
+        for name in group.outputs:
+            several = "several values may be added to it at one place, which the first writer of the place adds up"
+            found.append(LastWrite(name, several if name in sums else "it is read elsewhere than it is written", kept))
+    return tuple(found)
+
+
+def _chain(chain: BuiltChain) -> ChainExplanation:
+    steps = (
+        f"{step.out.tensor} = {step.a.tensor} by {step.b.tensor}, in the library"
+        if isinstance(step, LibraryProduct)
+        else f"{' and '.join(step.outputs)}, in kernels"
+        for step in chain.steps
+    )
+    return ChainExplanation(chain.omitted, bool(chain.products), tuple(steps))
+
+
+def _plan(built: BuiltPlan, record: PlanRecord) -> PlanExplanation:
+    # What a product holds are the tiles that its launcher chooses; the resource gate says what they take.
+    held = {stage.name: residency(stage, widest) for stage in built.plan.stages if stage.side is None}
+    registers = {name: Registers(str(found), found.registers(ELEMENTS)) for name, found in held.items()}
+    return PlanExplanation(record, placements(built.plan), registers)
