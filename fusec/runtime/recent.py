@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from fusec.runtime.launch import picker
 from fusec.runtime.plan import Plan
 
 Tensors: TypeAlias = tuple[torch.Tensor | None, ...]
@@ -22,11 +23,11 @@ _TensorGuards: Any = getattr(torch._C._dynamo.guards, "TensorGuards", None)
 class Recent:
     """What the arguments of a call looked like, addresses apart, and the plan it ran."""
 
-    __slots__ = ("_check", "_differentiable", "_omitted", "_settings", "plan")
+    __slots__ = ("_check", "_differentiable", "_given", "_omitted", "_settings", "plan")
 
     def __init__(self, tensors: Tensors, settings: Settings, plan: Plan) -> None:
-        omitted = [tensor is None for tensor in tensors]
-        self._omitted = omitted if any(omitted) else None
+        self._omitted = [place for place, tensor in enumerate(tensors) if tensor is None]
+        self._given = picker([place for place, tensor in enumerate(tensors) if tensor is not None])
         given = [tensor for tensor in tensors if tensor is not None]
         self._check = _check(given)
         self._differentiable = any(tensor.requires_grad for tensor in given)
@@ -41,16 +42,17 @@ class Recent:
         """
         if settings != self._settings or (self._differentiable and torch.is_grad_enabled()):
             return None
-        if self._omitted is None:
-            if not self._check(*tensors):
-                return None
-            addresses = [*map(_data_ptr, tensors)]
-        else:
-            if [tensor is None for tensor in tensors] != self._omitted:
-                return None
-            if not self._check(*[tensor for tensor in tensors if tensor is not None]):
-                return None
-            addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+        omitted = self._omitted
+        if omitted:
+            for place in omitted:
+                if tensors[place] is not None:
+                    return None
+            tensors = self._given(tensors)
+        if not self._check(*tensors):
+            return None
+        addresses = [*map(_data_ptr, tensors)]
+        for place in omitted:
+            addresses.insert(place, 0)
         return None if reduce(or_, addresses) & 15 else addresses
 
 
