@@ -1,6 +1,9 @@
-"""The host side that checks: `_extents` and `_outputs`, as lines of Python."""
+"""The host side that checks, `_extents`, and what it allocates, as Python."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 import sympy
 
@@ -31,20 +34,24 @@ def extents_lines(graph: Graph, face: Graph) -> list[str]:
     ]
     given = ", ".join(f"{shown.name}={tensor.name}" for tensor, shown in tensors)
     lines.append(f'check = Checker("{face.name}", {given})')
-    for _, shown in tensors:
-        lead = has_lead(shown.dims)
-        rank = len(shown.dims) - lead
-        lines.append(f'check.rank("{shown.name}", "{dims_text(shown.dims)}", {rank}{", lead=True" if lead else ""})')
+    lines.append(f"check.ranks({', '.join(f'{shown.name}={literal(dims_text(shown.dims))}' for _, shown in tensors)})")
     lines += _dtype_lines(graph, face)
     lines += _solved_lines(graph, face)
     holder = next((tensor for tensor in graph.tensors if has_lead(tensor.dims)), None)
     if holder is not None:
         after = len(holder.dims) - 1
         lines.append(f"{LEAD} = {holder.name}.shape[:-{after}]" if after else f"{LEAD} = {holder.name}.shape")
-    for tensor, shown in tensors:
-        if not _says_its_shape(graph, tensor, holder):
-            once = f", {sequence(map(str, same[tensor.name]))}" if tensor.name in same else ""
-            lines.append(f'check.shape("{shown.name}", "{dims_text(shown.dims)}", {shape_text(tensor.dims)}{once})')
+    left = [(tensor, shown) for tensor, shown in tensors if not _says_its_shape(graph, tensor, holder)]
+    for repeats, several in groupby(left, lambda each: each[0].name in same):
+        if repeats:
+            lines += [
+                f'check.shape("{shown.name}", "{dims_text(shown.dims)}", {shape_text(tensor.dims)}, '
+                f"{sequence(map(str, same[tensor.name]))})"
+                for tensor, shown in several
+            ]
+        else:
+            shapes = ", ".join(f"{shown.name}={shape_text(tensor.dims)}" for tensor, shown in several)
+            lines.append(f"check.shapes({shapes})")
     lines += _parameter_lines(graph, face)
     lines += _division_lines(graph, face)
     lines += _reach_lines(graph, face)
@@ -52,10 +59,10 @@ def extents_lines(graph: Graph, face: Graph) -> list[str]:
     return [*lines, f"return {', '.join(names)}" if len(names) > 1 else f"return {sequence(names)}"]
 
 
-def outputs_lines(graph: Graph) -> list[str]:
-    """The body of `_outputs`."""
+def outputs_text(graph: Graph) -> str:
+    """A function of the extents: the outputs, in order."""
     buffers = (f"Buffer({shape_text(output.dims)}, {dtype_text(output.element)})" for output in graph.outputs)
-    return [f"return {sequence(buffers)}"]
+    return f"lambda {', '.join(extent_names(graph))}: {sequence(buffers)}"
 
 
 def squeeze_lines(graph: Graph) -> list[str]:
@@ -65,7 +72,7 @@ def squeeze_lines(graph: Graph) -> list[str]:
     line = f"{', '.join(names)} = {', '.join(calls)}"
     if len(line) + 4 <= LIMIT:
         return [line] if names else []
-    return [f"{name} = {call}" for name, call in zip(names, calls, strict=True)]
+    return [f"{', '.join(names)} = ({', '.join(calls)})"]
 
 
 def repeat_lines(graph: Graph) -> list[str]:
@@ -211,29 +218,46 @@ def _reach_lines(graph: Graph, face: Graph) -> list[str]:
     """That tables are as long as they are read, under the conditions under which they are."""
     named = {shown.name: tensor.name for tensor, shown in zip(graph.tensors, face.tensors, strict=True)}
     spelled = {shown.name: solve.name for solve, shown in zip(graph.solves, face.solves, strict=True)}
-    by_case: dict[str, list[str]] = {}
+    by_case: dict[str, list[Reach]] = {}
     for reach in reaches(face):
         cases = [f"{named[name]} is None" for name in reach.omitted]
         cases += [f"{named[name]} is not None" for name in reach.given]
         cases += [f"{size_text(size, spelled)} > 0" for size in reach.where]
-        by_case.setdefault(" and ".join(cases), []).extend(_checks(reach, face, spelled))
+        by_case.setdefault(" and ".join(cases), []).append(reach)
+    every = {case: _checks(several, face, spelled) for case, several in by_case.items()}
     return [
         line
-        for case, checks in by_case.items()
+        for case, checks in every.items()
         for line in ((f"if {case}:", *(f"    {check}" for check in checks)) if case else checks)
     ]
 
 
-def _checks(reach: Reach, face: Graph, spelled: dict[str, str]) -> list[str]:
+def _checks(several: list[Reach], face: Graph, spelled: dict[str, str]) -> list[str]:
+    """The checks of tables that are read under the same condition, those of the same size in one."""
+    alike: dict[tuple[object, ...], list[Reach]] = {}
+    for reach in several:
+        dim = face.tensor(reach.param).dims[reach.dim]
+        alike.setdefault((reach.dim, dim, reach.size, reach.omitted, reach.mistaken), []).append(reach)
+    return [line for same in alike.values() for line in _check_lines(same, face, spelled)]
+
+
+def _check_lines(same: list[Reach], face: Graph, spelled: dict[str, str]) -> Iterator[str]:
+    reach, names = same[0], literal(" ".join(dict.fromkeys(each.param for each in same)))
     dim = face.tensor(reach.param).dims[reach.dim]
     room, size = (size_text(value, spelled) for value in (product_extent(dim), reach.size))
     without = "".join(f", {literal(name)}" for name in reach.omitted)
-    lines = [f'check.reach("{reach.param}", {reach.dim}, {room}, {size}{without})']
-    for group in reach.mistaken:
-        tensors = ((face.tensor(name), place) for name, place in group)
-        given = (
-            f'{tensor.name}=("{dims_text(tensor.dims)}", {size_text(product_extent(tensor.dims[place]), spelled)})'
-            for tensor, place in tensors
-        )
-        lines.append(f'check.order("{reach.param}", "{dims_text((dim,))[1:-1]}", {room}, {size}, {", ".join(given)})')
-    return lines
+    yield f"check.reach({names}, {reach.dim}, {room}, {size}{without})"
+    for mistaken in _by_tensors(reach.mistaken):
+        sizes: dict[str, list[str]] = {}
+        for name, place in (each for group in mistaken for each in group):
+            sizes.setdefault(name, []).append(size_text(product_extent(face.tensor(name).dims[place]), spelled))
+        given = ", ".join(f"{name}={sequence(axes)}" for name, axes in sizes.items())
+        yield f'check.order({names}, "{dims_text((dim,))[1:-1]}", {room}, {size}, {given})'
+
+
+def _by_tensors(groups: Iterable[tuple[tuple[str, int], ...]]) -> Iterator[list[tuple[tuple[str, int], ...]]]:
+    """Axes of tensors that may be taken for each other, those of the same tensors together."""
+    found: dict[tuple[str, ...], list[tuple[tuple[str, int], ...]]] = {}
+    for group in groups:
+        found.setdefault(tuple(name for name, _ in group), []).append(group)
+    return iter(found.values())

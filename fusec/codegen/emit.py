@@ -9,7 +9,7 @@ from textwrap import fill
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusec import __version__
-from fusec.codegen.checks import extents_lines, outputs_lines
+from fusec.codegen.checks import extents_lines, outputs_text
 from fusec.codegen.header import summary
 from fusec.codegen.host_table import classes, table_lines
 from fusec.codegen.kernels import KernelView, kernel_views
@@ -18,7 +18,7 @@ from fusec.codegen.names import FileNames, OpNames, respelled, words
 from fusec.codegen.package import SPEC
 from fusec.codegen.prepare import prepared_lines
 from fusec.codegen.signature import documentation, literal, parameter, quoted, returns, schema, sequence
-from fusec.codegen.wrap import LIMIT, wrapped
+from fusec.codegen.wrap import LIMIT, filled, wrapped
 from fusec.ir.arguments import extent_names, layout_arguments, scalar_names, settings
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.host import with_names
@@ -41,13 +41,10 @@ class OpView:
     signature: tuple[str, ...]
     doc: tuple[str, ...]
     layout: str
-    extent_names: str
     call: tuple[str, ...]
     prepare: str
     prepared: tuple[str, ...]
     extents: tuple[str, ...]
-    outputs: tuple[str, ...]
-    sizes: tuple[str, ...]
     plans: tuple[str, ...]
     registration: tuple[str, ...]
     modules: tuple[ModuleView, ...]
@@ -101,15 +98,12 @@ def _op_view(
         signature=tuple(wrapped(f"def {graph.name}({', '.join(map(parameter, graph.params))}) -> {returns(graph)}:")),
         doc=tuple(quoted(documentation(graph)).split("\n")),
         layout=", ".join(layout_arguments(spelled)),
-        extent_names=", ".join(extent_names(spelled)),
         call=_fitted(_call_lines(graph, names, imports), {}),
         prepare=functions[names.prepare].rstrip() + "\n" if program.once else "",
         prepared=_fitted(prepared_lines(program.once, names), imports) if program.once else (),
         extents=_fitted(extents_lines(spelled, graph), imports),
-        outputs=_fitted(outputs_lines(spelled), imports),
-        sizes=tuple(_sizes_lines(program, names)),
         plans=tuple(_plans_lines(program, names, imports, spec_hash)),
-        registration=tuple(_registration(graph, names, imports["Op"], constants)),
+        registration=tuple(_registration(program, names, imports, constants)),
         modules=tuple(module_view(module, graph, imports) for module in graph.modules),
     )
 
@@ -133,19 +127,24 @@ def _call_lines(graph: Graph, names: OpNames, imports: Mapping[str, str]) -> lis
     return [*lines, f"return {names.constant}({', '.join(given)})"]
 
 
-def _registration(graph: Graph, names: OpNames, op: str, constants: Mapping[str, str]) -> Iterator[str]:
+def _registration(
+    program: Program, names: OpNames, imports: Mapping[str, str], constants: Mapping[str, str]
+) -> Iterator[str]:
     """The statement that makes the op, its schema over several lines where it is long."""
+    graph = program.graph
     *first, last = fill(schema(graph), SCHEMA_WIDTH, break_long_words=False, break_on_hyphens=False).split("\n")
-    yield f"{names.constant} = {op}("
+    yield f"{names.constant} = {imports['Op']}("
     yield from (f"    {literal(f'{line} ')}" for line in first)
     yield f"    {literal(last)},"
-    yield f"    tensors={len(graph.tensors)},"
+    given = [f"tensors={len(graph.tensors)}"]
     if scalar_names(graph):
-        yield f"    scalars={len(scalar_names(graph))},"
-    yield from (f"    {part}={getattr(names, part)}," for part in ("extents", "outputs", "plans"))
+        given.append(f"scalars={len(scalar_names(graph))}")
+    given += [f"{part}={getattr(names, part)}" for part in ("extents", "plans")]
     if graph.overloads:
         # They may stand below.
-        yield from wrapped(f"    overloads=lambda: {sequence(constants[name] for name in graph.overloads)},")
+        given.append(f"overloads=lambda: {sequence(constants[name] for name in graph.overloads)}")
+    given.append(f"outputs={respelled(outputs_text(program.spelled), imports)}")
+    yield from (f"    {row}" for line in filled(given) for row in wrapped(line, 1))
     yield ")"
 
 
@@ -154,16 +153,12 @@ def _table(program: Program) -> HostTable:
     return program.table
 
 
-def _sizes_lines(program: Program, names: OpNames) -> Iterator[str]:
-    """The function of sizes that are no plain extents."""
+def _sizes_text(program: Program) -> str:
+    """A function of extents: what is computed of them, by the keys of the table."""
     computed = _table(program).computed
-    if not computed:
-        return
     given = [name for name in extent_names(program.spelled) if name in symbols_in([value for _, value in computed])]
-    yield from wrapped(f"def {names.sizes}({', '.join(given)}):")
-    yield '    """What is computed of extents, by the keys of the table."""'
     entries = (f"{literal(key)}: {size_text(value)}" for key, value in computed)
-    yield from wrapped(f"    return {{{', '.join(entries)}}}")
+    return f"lambda {', '.join(given)}: {{{', '.join(entries)}}}"
 
 
 def _plans_lines(program: Program, names: OpNames, imports: Mapping[str, str], spec_hash: str) -> list[str]:
@@ -171,13 +166,13 @@ def _plans_lines(program: Program, names: OpNames, imports: Mapping[str, str], s
     plans = _table(program).plans
     if plans.tuned is not None:
         plans = replace(plans, tuned=replace(plans.tuned, spec=spec_hash))
-    own = with_names(plans, {SIZES: names.sizes, PREPARE: names.prepared})
+    own = with_names(plans, {SIZES: _sizes_text(program), PREPARE: names.prepared})
     return table_lines(f"{names.plans} = ", own, imports)
 
 
 def _import_lines(views: tuple[OpView, ...], imports: Mapping[str, str], tables: set[str]) -> list[str]:
     """The imports of a file whose `tables` are made of these classes."""
-    bodies = [body for view in views for body in (view.call, view.prepared, view.extents, view.outputs)]
+    bodies = [body for view in views for body in (view.call, view.prepared, view.extents, view.registration)]
     bodies += [kernel.body for view in views for kernel in view.kernels]
     classes = [body for view in views for module in view.modules for body in (module.init, module.reset)]
     used = words(line for body in bodies for line in body) | {imports["Op"]} | {imports[name] for name in tables}
@@ -185,4 +180,6 @@ def _import_lines(views: tuple[OpView, ...], imports: Mapping[str, str], tables:
     ordered = sorted(imports.items(), key=lambda name: (name[0].islower(), name[0]))
     names = [name if name == given else f"{name} as {given}" for name, given in ordered if given in used]
     line = f"from fusec.runtime import {', '.join(names)}"
-    return [line] if len(line) <= LIMIT else ["from fusec.runtime import (", *(f"    {name}," for name in names), ")"]
+    return (
+        [line] if len(line) <= LIMIT else ["from fusec.runtime import (", *(f"    {row}" for row in filled(names)), ")"]
+    )

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from fusec.codegen.signature import literal
-from fusec.codegen.wrap import LIMIT
+from fusec.codegen.wrap import LIMIT, wrapped
 from fusec.ir.host import Gemv, Library, Name, Plans, SplitRows, Step, TensorMap, Tuned, Workspace
 
 INDENT = "    "
@@ -38,6 +38,8 @@ class _Printer:
         whole = f"{INDENT * depth}{before}{self._text(value)}{after}"
         if len(whole) <= LIMIT or (not isinstance(value, str | Mapping | tuple) and not is_dataclass(value)):
             return [whole]
+        if isinstance(value, Name):
+            return wrapped(whole)
         if isinstance(value, str):
             return _string(before, value, after, depth)
         opening, items, closing = self._parts(value)

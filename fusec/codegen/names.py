@@ -31,8 +31,6 @@ class OpNames:
     """What belongs to an op at the top of its file, beside the op itself. Its `kernels` are those that stand there."""
 
     extents: str
-    outputs: str
-    sizes: str
     plans: str
     constant: str
     reference: str
@@ -66,8 +64,6 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
     ops = tuple(
         OpNames(
             extents=names.new(f"_extents_{graph.name}"),
-            outputs=names.new(f"_outputs_{graph.name}"),
-            sizes=names.new(f"_sizes_{graph.name}"),
             plans=names.new(f"_PLANS_{graph.name.upper()}"),
             constant=names.new(f"_OP_{graph.name.upper()}"),
             reference=names.new(f"reference_{graph.name}"),

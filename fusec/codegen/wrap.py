@@ -1,5 +1,7 @@
-"""Break lines that are too long: at the commas of their outermost brackets, and sums in them at each `+`; comments
-between words."""
+"""Break lines that are too long, as many items of a bracket on each line as fit: aligned with the bracket, or indented.
+
+Sums in it are cut before a `+`, comments between words.
+"""
 
 from __future__ import annotations
 
@@ -12,41 +14,55 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 def wrapped(line: str, depth: int = 0) -> list[str]:
     """`line`, which will be indented by `depth` levels, as lines that fit; as it is where no bracket can be opened."""
-    if len(line) + 4 * depth <= LIMIT:
+    room = LIMIT - 4 * depth
+    if len(line) <= room:
         return [line]
     indent = line[: len(line) - len(line.lstrip())]
     if line.lstrip().startswith("#"):
-        return wrap(line.lstrip(" #"), LIMIT - 4 * depth, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+        return wrap(line.lstrip(" #"), room, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
     opening = _outermost(line)
     if opening is None:
         return [line]
     start, end = opening
     items = split(line[start + 1 : end], ", ")
-    together = f"{indent}    {', '.join(items)}"
-    if len(items) > 1 and len(together) + 4 * depth <= LIMIT:
-        return [line[: start + 1], together, f"{indent}{line[end:]}"]
-    inner = [part for item in items for part in _item(f"{indent}    {item},", depth)]
-    return [line[: start + 1], *inner, f"{indent}{line[end:]}"]
+    alone = "," if line[end - 1] == "," and len(items) == 1 else ""
+    items = [*(f"{item}," for item in items[:-1]), f"{items[-1]}{alone}"]
+    aligned = _aligned(line[: start + 1], items, line[end:], room)
+    indented = [line[: start + 1], *_rows(f"{indent}    ", [*items[:-1], f"{items[-1].rstrip(',')},"], room)]
+    indented.append(f"{indent}{line[end:]}")
+    fits = all(len(each) <= room for each in aligned)
+    return aligned if fits and len(aligned) <= len(indented) else indented
 
 
 def filled(parameters: Iterable[str], depth: int = 1) -> list[str]:
     """Lines of parameters, as many on each as fit."""
+    return _rows("", [f"{parameter}," for parameter in parameters], LIMIT - 4 * depth)
+
+
+def _aligned(head: str, items: list[str], tail: str, room: int) -> list[str]:
+    """The items of a bracket behind `head`, and under each other where they are many; `tail` closes it."""
+    first, *rows = _rows(" " * len(head), [*items[:-1], f"{items[-1]}{tail}"], room)
+    return [f"{head}{first[len(head) :]}", *rows]
+
+
+def _rows(indent: str, items: list[str], room: int) -> list[str]:
+    """Lines of items, each on the line of the one before it if there is room."""
     lines: list[str] = []
-    for parameter in parameters:
-        if lines and len(lines[-1]) + len(parameter) + 2 + 4 * depth <= LIMIT:
-            lines[-1] += f" {parameter},"
+    for item in items:
+        if lines and len(lines[-1]) + 1 + len(item) <= room:
+            lines[-1] += f" {item}"
         else:
-            lines.append(f"{parameter},")
+            lines += _item(f"{indent}{item}", room)
     return lines
 
 
-def _item(line: str, depth: int) -> list[str]:
+def _item(line: str, room: int) -> list[str]:
     """An item of a bracket, whose brackets keep its lines together: a sum may be cut."""
     terms = split(line, " + ")
-    if len(line) + 4 * depth <= LIMIT or len(terms) == 1 or " = " in terms[0] or "=" in terms[0].partition("(")[0]:
-        return wrapped(line, depth)
+    if len(line) <= room or len(terms) == 1 or " = " in terms[0] or "=" in terms[0].partition("(")[0]:
+        return wrapped(line, (LIMIT - room) // 4)
     indent = line[: len(line) - len(line.lstrip())]
-    return [f"{indent}{terms[0]}", *(f"{indent}+ {term}" for term in terms[1:])]
+    return _rows(indent, [terms[0], *(f"+ {term}" for term in terms[1:])], room)
 
 
 def _outermost(line: str) -> tuple[int, int] | None:

@@ -23,7 +23,7 @@ LIBRARY = "library"
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What stands at the top of the generated file under this name, while that is written: a kernel, say."""
+    """What stands at the top of the generated file under this name, while that is written, or an expression there."""
 
     text: str
 

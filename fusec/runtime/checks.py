@@ -34,6 +34,7 @@ class Checker:
 
     def __init__(self, op: str, /, **tensors: torch.Tensor | None) -> None:
         self._op = op
+        self._declared: dict[str, str] = {}
         self._tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         first = next(iter(self._tensors.items()), None)
         for name, tensor in self._tensors.items():
@@ -69,6 +70,21 @@ class Checker:
                     *(name, given[first], dtype),
                 )
         return given[first]
+
+    def ranks(self, /, **declared: str) -> None:
+        """That each tensor has as many dimensions as are declared, `[B, S]`; more where one is `...`.
+
+        Raises `ShapeMismatchError`.
+        """
+        self._declared |= declared
+        for name, text in declared.items():
+            dims = text[1:-1].split(", ") if text != "[]" else []
+            self.rank(name, text, sum(dim != "..." for dim in dims), lead="..." in dims)
+
+    def shapes(self, /, **expected: Sequence[Size]) -> None:
+        """That each tensor, if given, has the shape expected, as `ranks` was told it. Raises `ShapeMismatchError`."""
+        for name, shape in expected.items():
+            self.shape(name, self._declared[name], shape)
 
     def rank(self, name: str, declared: str, rank: int, *, lead: bool = False) -> None:
         """That tensor `name` has `rank` dimensions, or with `lead` at least that many. Raises `ShapeMismatchError`."""
@@ -135,29 +151,32 @@ class Checker:
         found = ", ".join(f"{axis} = {extent}" for axis, extent in extents.items())
         _require(condition, ShapeMismatchError(f"{self._op}: needs {text}, but {found}", None, text, extents))
 
-    def reach(self, name: str, dim: int, size: Size, needed: Size, *omitted: str) -> None:
-        """That tensor `name` has the positions below `needed`, which are read because `omitted` tensors are omitted.
+    def reach(self, names: str, dim: int, size: Size, needed: Size, *omitted: str) -> None:
+        """That tensors have the positions below `needed`, which are read because `omitted` tensors are omitted.
 
-        Raises `ShapeMismatchError`.
+        `names` are those of tensors that all have this `size`, with blanks between. Raises `ShapeMismatchError`.
         """
         which = f"without {' and '.join(f'`{each}`' for each in omitted)} its " if omitted else "its "
-        message = (
-            f"{self._op}: dimension {dim} of `{name}` should be {needed} or more, for {which}positions up to "
-            f"{needed - 1} are read, but it is {size}"
-        )
-        _require(size >= needed, ShapeMismatchError(message, name, needed, size))
+        for name in names.split():
+            message = (
+                f"{self._op}: dimension {dim} of `{name}` should be {needed} or more, for {which}positions up to "
+                f"{needed - 1} are read, but it is {size}"
+            )
+            _require(size >= needed, ShapeMismatchError(message, name, needed, size))
 
-    def order(self, name: str, axis: str, size: Size, needed: Size, /, **tensors: tuple[str, Size]) -> None:
-        """That the dimensions of `tensors` are in the order that is declared, as far as table `name` tells.
+    def order(self, names: str, axis: str, size: Size, needed: Size, /, **tensors: Sequence[Size]) -> None:
+        """That the dimensions of `tensors` are in the order that is declared, as far as the tables `names` tell.
 
-        It is of `size` positions, of which the first `needed` are read. If it has others as well, and as many as each
-        of the tensors has along another axis, then that is the axis whose positions it has. Raises
-        `ShapeMismatchError`.
+        These are of `size` positions, of which the first `needed` are read. If they have others as well, and as many as
+        each of the tensors has along another axis, then that is the axis whose positions they have: of each tensor
+        there are the sizes of axes that may be taken for it, of all tensors as many. Raises `ShapeMismatchError`.
         """
         if isinstance(size, torch.SymInt) or isinstance(needed, torch.SymInt):
             return  # the call itself tells
-        if size != needed and all(other == size for _, other in tensors.values()):
-            layouts = " and ".join(f"`{tensor}` {declared}" for tensor, (declared, _) in tensors.items())
+        mistaken = any(all(other == size for other in axes) for axes in zip(*tensors.values(), strict=True))
+        if size != needed and mistaken:
+            layouts = " and ".join(f"`{tensor}` {self._declared[tensor]}" for tensor in tensors)
+            name = names.split()[0]
             message = (
                 f"{self._op}: `{name}` has {axis} = {size} positions, which is not the {needed} that it is read at but "
                 f"another axis of {layouts}: are their dimensions in that order? If so, pass the first {needed} "

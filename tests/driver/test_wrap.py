@@ -71,18 +71,24 @@ def test_a_line_is_broken_from_the_first_character_that_is_too_much() -> None:
     assert len(line) == LIMIT
     assert wrapped(line) == [line]
     assert wrapped(line, 1) == ["f(", f"    {'x' * (LIMIT - 6)},", "    y,", ")"]
-    assert wrapped(f"{line[:-1]}1)") == ["f(", f"    {'x' * (LIMIT - 6)},", "    y1,", ")"]
+    assert wrapped(f"{line[:-1]}1)") == [f"f({'x' * (LIMIT - 6)},", "  y1)"]
 
 
-def test_sums_are_cut_at_each_sign_and_comments_between_words() -> None:
-    terms = [f"{letter * 50}" for letter in "abc"]
-    assert wrapped(f"    f({' + '.join(terms)})") == [
-        "    f(",
-        f"        {terms[0]}",
-        f"        + {terms[1]}",
-        f"        + {terms[2]},",
-        "    )",
+def test_as_many_items_stand_on_a_line_as_fit_aligned_or_indented() -> None:
+    items = [f"{letter * 30}" for letter in "abcde"]
+    assert wrapped(f"f({', '.join(items)}).g") == [f"f({', '.join(items[:3])},", f"  {', '.join(items[3:])}).g"]
+    far = f"{'x' * 80} = f"
+    assert wrapped(f"{far}({', '.join(items)}).g") == [
+        f"{far}(",
+        f"    {', '.join(items[:3])},",
+        f"    {', '.join(items[3:])},",
+        ").g",
     ]
+
+
+def test_sums_are_cut_before_a_sign_and_comments_between_words() -> None:
+    terms = [f"{letter * 50}" for letter in "abc"]
+    assert wrapped(f"    f({' + '.join(terms)})") == [f"    f({terms[0]} + {terms[1]}", f"      + {terms[2]})"]
     comment = wrapped(f"    # {' '.join(['word'] * 60)}", 2)
     assert all(line.startswith("    # word") and len(line) + 8 <= LIMIT for line in comment)
     assert len(comment[0]) + 8 + len(" word") > LIMIT

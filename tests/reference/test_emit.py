@@ -34,17 +34,10 @@ GRAPHS = graphs()
 
 ROPE = '''
 def reference(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    eps: float = 1e-6,
+    x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, eps: float = 1e-6,
     num_heads: int | None = None,
 ) -> torch.Tensor:
-    """RMSNorm over the hidden dimension, then rotary embedding (pairs i, i + D/2) of every head, in one pass.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`fused_rmsnorm_rope` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W, C = x.dtype, weight.dtype, cos.dtype
     real = torch.float64 if torch.float64 in (T, W, C) else torch.float32
     D = cos.shape[1]

@@ -29,8 +29,6 @@ from fusec.reference.emit.prelude import BUILTINS, PRELUDE, prelude, with_callee
 from fusec.reference.emit.readings import Readings
 from fusec.reference.emit.spelling import literal
 
-_PRECISION = "Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it."
-
 
 @dataclass(frozen=True, slots=True)
 class Function:
@@ -88,7 +86,13 @@ def _head(name: str, params: Sequence[str], result: str) -> list[str]:
     line = f"def {name}({', '.join(params)}){result}:"
     if len(line) <= WIDTH:
         return [line]
-    return [f"def {name}(", *(f"    {param}," for param in params), f"){result}:"]
+    rows = [f"    {params[0]},"]
+    for param in params[1:]:
+        if len(rows[-1]) + len(param) + 2 <= WIDTH:
+            rows[-1] += f" {param},"
+        else:
+            rows.append(f"    {param},")
+    return [f"def {name}(", *rows, f"){result}:"]
 
 
 def _parameter(param: Param) -> str:
@@ -109,11 +113,7 @@ def _parameter(param: Param) -> str:
 
 
 def _docstring(graph: Graph) -> list[str]:
-    safe = graph.doc.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    text = [*(line.strip() for line in safe.strip().splitlines()), "", _PRECISION] if safe.strip() else [_PRECISION]
-    if len(text) == 1:
-        return [f'    """{text[0]}"""']
-    return [f'    """{text[0]}', *(f"    {line}".rstrip() for line in text[1:]), '    """']
+    return [f'    """`{graph.name}` in plain PyTorch, in f32 or f64: the kernels have to agree."""']
 
 
 def _once(function: Function) -> list[str]:
