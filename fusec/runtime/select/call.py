@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from types import FunctionType
 from typing import Any
@@ -202,9 +202,7 @@ def call_of(
         given[name] = repeat(given[name], shape)
     _collapse(call, dims)
     if plans.flat and is_flat(*given.values()):
-        *outer, last = plans.flat.split()
-        sizes |= {last: call.count(plans.flat), **dict.fromkeys(outer, 1)}
-        _derive(call)
+        _flatten(call)
     for name, keys in dims.items():
         sizes |= dict(zip(stride_names(name, keys), _strides(call, name, keys), strict=True))
     wide = torch.float64 in [*(t.dtype for t in given.values() if t is not None), *chosen.values()]
@@ -242,6 +240,16 @@ def _collapse(call: Call, dims: Mapping[str, tuple[str, ...]]) -> None:
         )
     call.walks, call.led = walks, {name: place for place, name in enumerate(led)}
     call.sizes |= {"lead1": walks.count // walks.inner, "lead0": walks.inner}
+
+
+def _flatten(call: Call) -> None:
+    """The axes of gapless tensors as one, which is the last of them."""
+    *outer, last = call.plans.flat.split()
+    count = call.count(call.plans.flat)
+    call.sizes |= {last: count, **dict.fromkeys(outer, 1)}
+    if call.walks is not None and last == LEAD[-1]:
+        call.walks = replace(call.walks, inner=count, strides=tuple((count, 1) for _ in call.walks.strides))
+    _derive(call)
 
 
 def _lead_strides(call: Call, name: str, rank: int) -> tuple[int, ...]:

@@ -52,7 +52,7 @@ def vec_width(*sizes: int) -> int:
 def is_flat(*tensors: torch.Tensor | None) -> bool:
     """Whether every tensor is one gapless run of memory in row-major order, walked by its last stride."""
     # An axis of one element may have any stride, also where the tensor counts as contiguous.
-    return all(tensor is None or (tensor.is_contiguous() and tensor.stride(-1) == 1) for tensor in tensors)
+    return all(tensor is None or (tensor.is_contiguous() and set(tensor.stride()[-1:]) <= {1}) for tensor in tensors)
 
 
 def _span(tensor: torch.Tensor | Buffer | None) -> int:
