@@ -261,6 +261,23 @@ op paged(mut c: T[P, Page, D], distinct slot: i64[L], x: T[L, D])
 where T in {f16, f32}:
     c[slot // Page, slot % Page] += x * x
 """,
+    "distinct elements over two axes": """
+op spread(mut c: f32[P], distinct at: i64[M, N], x: T[M, N]) -> y: T[M, N]
+where T in {f16, f32}:
+    y = x
+    c[at] += x
+""",
+    "distinct rows over two axes": """
+op stacked(mut c: T[P, D], distinct at: i32[M, 6], x: T[M, 6, D]) -> y: f32[M]
+where T in {f16, f32}:
+    y = sum(x, over=(6, D))
+    c[at] = c[at] * 2 + x
+""",
+    "distinct elements less their sum": """
+op reduced(mut c: f32[P], distinct at: i64[N], x: f32[N]) -> y: f32[]:
+    y = sum(x, over=N)
+    c[at] = c[at] * y
+""",
 }
 """What is read where it is written, by the same programs: one step, whatever the plan."""
 
@@ -374,6 +391,24 @@ op beside(mut c: f32[P, D], slot: i32[L], src: i32[L], x: f32[L, D]) -> y: f32[L
 op bytes(mut c: i8[P], mut q: f8e4m3[P], slot: i32[L], k: i8[L], x: f32[L]):
     c[slot] += k
     q[slot] += x
+""",
+    "halves of the axis of places": """
+op halved(mut c: f32[P], mut z: f32[12], slot: i32[12], at: i32[12], x: f32[12]) -> y: f32[12]:
+    a, b = halves(x, over=12)
+    y = z[at]
+    z[...] = join(b, a, over=12)
+    c[slot] += join(a - b, b, over=12)
+""",
+    "parts of values and of places": """
+op parted(mut c: f32[P], i: i32[A], j: i32[B], x: f32[A], z: f32[B]):
+    c[concat(i, j)] += concat(x * 2, z)
+""",
+    "pairs in both axes": """
+op paired(mut c: f32[P, D], slot: i32[L], x: f32[L, D])
+where L % 2 == 0, D % 2 == 0:
+    a, b = halves(x, over=D)
+    e, f = pairs(join(a - b, b, over=D), over=L)
+    c[slot] += interleave(e, f - e, over=L)
 """,
 }
 """What several values may be added to at one place."""

@@ -63,7 +63,8 @@ class Addresses:
         """The access to a tensor at `positions`; `indices` holds the values of looked-up ones.
 
         It is masked along `axes`. Left out, these are the axes of the positions that are not looked up, which is
-        enough for a load: what it reads beyond the end of an index is inside of the tensor, and nothing uses it.
+        enough for a load of what nothing writes: beyond the end of an index it is inside of the tensor, and nothing
+        uses it.
         """
         row: list[Along] = []
         tile: list[Along] = []

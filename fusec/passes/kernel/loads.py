@@ -31,7 +31,10 @@ class Loads:
 
     def load(self, number: NodeId, load: Load, indices: Mapping[NodeId, Value], scope: Scope) -> Value:
         """The elements that node `number` loads, at looked-up positions whose values are `indices`."""
-        access = self._addresses.access(load.param, load.positions, indices, scope)
+        # No program may read, not even to no use, what another one writes.
+        written = self._target.graph.tensor(load.param).mutable
+        axes = self._facts.nodes[number].type.axes if written else None
+        access = self._addresses.access(load.param, load.positions, indices, scope, axes)
         if load.pair is not None:
             return self._pair(number, load, access, scope)
         # The matrix unit takes elements as they are stored.

@@ -13,7 +13,8 @@ the first of those that add to it, which adds up what all of them add, in fixed 
     at = where(first, slots, -1)
     cache[at] = cache[at] + total
 
-This reads every value once for each writer.
+This reads every value once for each writer. Values made of parts of an axis are stored before: the axis has a second
+name here, under which nothing is taken apart.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from fusec.ir.expressions import (
     Gather,
     Index,
     Input,
+    Merge,
     NodeId,
+    Part,
     Reduce,
     Rename,
     Segment,
@@ -88,12 +91,13 @@ class _Postponer:
 
     def _written(self, write: Scatter) -> Scatter:
         value = self._read(write.value, self._graph.tensor(write.param).element)
-        return replace(write, indices=tuple(map(self._index, write.indices)), value=value)
+        indices = tuple(self._read(index, DTYPES["i64"]) for index in write.indices)
+        return replace(write, indices=indices, value=value)
 
     def _added(self, write: Scatter) -> Scatter:
         """A sum of what all writers of a place add, written by the first of them."""
-        indices = tuple(map(self._index, write.indices))
-        value = self._read(write.value, self._storage_of_sums(write))
+        indices = tuple(self._whole(index, DTYPES["i64"]) for index in write.indices)
+        value = self._whole(write.value, self._storage_of_sums(write))
         axes = union(*(self._axes(index) for index in indices))
         if Lead() in axes:
             raise _unnamed(write)
@@ -135,13 +139,17 @@ class _Postponer:
 
     # Nodes of the last graph
 
-    def _index(self, number: NodeId) -> NodeId:
-        return self._read(number, DTYPES["i64"])
-
     def _read(self, number: NodeId, storage: Storage) -> NodeId:
         """A value in the last step: computed there if that is right and cheap, else kept from the first one."""
-        if self._is_light(number):
-            return self._move(number)
+        return self._move(number) if self._is_light(number) else self._kept(number, storage)
+
+    def _whole(self, number: NodeId, storage: Storage) -> NodeId:
+        """The same, of no parts: an axis that is taken apart has no twin."""
+        exprs = (self._nodes[n].expr for n in reachable(self._nodes, (number,)))
+        made_of_parts = any(isinstance(expr, Part | Merge) for expr in exprs)
+        return self._kept(number, storage) if made_of_parts else self._read(number, storage)
+
+    def _kept(self, number: NodeId, storage: Storage) -> NodeId:
         if (number, storage) not in self._held:
             self._held[number, storage] = self._holders.holder(number, storage, (), "written")
         held, node = self._held[number, storage], self._nodes[number]
