@@ -96,6 +96,7 @@ def test_of_two_factors_one_may_leave() -> None:
         ("sum(x - s, over=N)", "sub in x - s does not multiply all of it, and only a factor can leave"),
         ("sum(x * s + b, over=N)", "add in x * s + b does not multiply all of it, and only a factor can leave"),
         ("sum(x * s + b * exp(s), over=N)", "not all that meets in add in x * s + b * exp(s) has the factor"),
+        ("sum(cast(x, i32) * s, over=N)", "what would stay, cast(x, i32), is no real number"),
     ],
 )
 def test_a_refused_rule_names_the_first_condition_that_fails(body: str, reason: str) -> None:
