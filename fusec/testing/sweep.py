@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import triton
 
+from fusec.testing.command_line import command_line
 from fusec.testing.random_specs import text
 from fusec.workers import Failed, worker_pool
 
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             jobs = [{"seed": s, "calls": options.calls, "shrink": options.shrink} for s in seeds[start : start + batch]]
             pool.do(jobs, _LIMIT * (5 if options.shrink else 1), note)
     result = {
-        "command": "python -m fusec.testing.sweep " + " ".join(arguments if arguments is not None else sys.argv[1:]),
+        "command": command_line("fusec.testing.sweep", options),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "Triton interpreter",
         "versions": {"torch": torch.__version__, "triton": triton.__version__},
         "seeds": [seeds.start, seeds.start + done],

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fusec.testing.command_line import command_line
 from fusec.testing.mutation.baseline import Baseline, digest_of, files, measure, read, write
 from fusec.testing.mutation.farm import Farm, farm
 from fusec.testing.mutation.faults import sample
@@ -43,7 +44,7 @@ def main() -> int:
             verdicts.append(verdict)
             print(_line(verdict), flush=True)
             if options.out:
-                _write(options.out, root, started, known, verdicts)
+                _write(options, root, started, known, verdicts)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     share = outcomes["behaviour"] / max(len(verdicts), 1)
     seconds = time.monotonic() - started
@@ -95,11 +96,11 @@ def _short(text: str) -> str:
     return " ".join(text.split())[:80]
 
 
-def _write(out: Path, root: Path, started: float, known: Baseline, verdicts: list[Verdict]) -> None:
+def _write(options: argparse.Namespace, root: Path, started: float, known: Baseline, verdicts: list[Verdict]) -> None:
     """The report of what is known so far."""
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     report = {
-        "command": f"python -m fusec.testing.mutation {' '.join(sys.argv[1:])}",
+        "command": command_line("fusec.testing.mutation", options),
         "commit": _commit(root),
         "seconds": round(time.monotonic() - started),
         "outcomes": dict(outcomes),
@@ -108,7 +109,7 @@ def _write(out: Path, root: Path, started: float, known: Baseline, verdicts: lis
         "tests left out": known.left_out,
         "mutants": [_told(verdict) for verdict in sorted(verdicts, key=lambda each: (each.path, each.mutant.line))],
     }
-    out.write_text(json.dumps(report, indent=1) + "\n")
+    options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _told(verdict: Verdict) -> dict[str, Any]:
