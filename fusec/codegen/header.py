@@ -132,7 +132,7 @@ def _taken(plan: Plan) -> str:
         case Shape.STREAMED:
             return "one row" if plan.few else "many rows, or none very long"
         case Shape.SPLIT:
-            return "one row, very long" if plan.few else "few long rows"
+            return "few long rows"
         case Shape.DEALT:
             return f"{few}, and tiles as well"
         case Shape.SWAPPED:

@@ -168,11 +168,11 @@ class Gemv:
 
     few: str
     matrix: str = ""
-    of: Resident | RowLoop | SplitRows
+    of: Resident | RowLoop
 
     @property
     def name(self) -> str:
-        return {"resident": "gemv", "row_loop": "gemv_loop", "split_rows": "gemv_split"}[self.of.name]
+        return {"resident": "gemv", "row_loop": "gemv_loop"}[self.of.name]
 
 
 @dataclass(frozen=True, slots=True)

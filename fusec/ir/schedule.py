@@ -169,7 +169,7 @@ class Plan:
     @property
     def name(self) -> str:
         """What the plan is called where calls are planned."""
-        gemv = {Shape.RESIDENT: "gemv", Shape.STREAMED: "gemv_loop", Shape.SPLIT: "gemv_split"} if self.few else {}
+        gemv = {Shape.RESIDENT: "gemv", Shape.STREAMED: "gemv_loop"} if self.few else {}
         return "tile" if self.shape is Shape.JOINT else gemv.get(self.shape, self.shape.value)
 
 

@@ -15,6 +15,7 @@ from fusec.ir.host import (
     Name,
     Partial,
     Plans,
+    RowLoop,
     Rows,
     Schedule,
     SplitRows,
@@ -91,6 +92,8 @@ def _takes_all(step: Step, known: dict[str, int]) -> bool:
     if isinstance(plan, Rows):
         sizes = [int(key) if key.isdigit() else known.get(key, SHORT_ROW + 1) for key in plan.tile.split()]
         return prod(sizes) <= SHORT_ROW
+    if isinstance(plan, RowLoop):
+        return not plan.tile
     return isinstance(plan, Elementwise | SplitRows | GemmTma) or (isinstance(plan, Gemm) and plan.name == "gemm")
 
 

@@ -36,7 +36,7 @@ def takes_all(plan: Plan, known: dict[str, int]) -> bool:
     """Whether a plan takes calls of all extents."""
     if plan.few:
         return False
-    if plan.shape in _WITHOUT_LIMITS:
+    if plan.shape in _WITHOUT_LIMITS or (plan.shape is Shape.STREAMED and not plan.stages[0].tile):
         return True
     extents = [known_extent(axis, known) for axis in plan.stages[0].tile]
     return plan.shape is Shape.ROWS and prod(extent or SHORT_ROW + 1 for extent in extents) <= SHORT_ROW

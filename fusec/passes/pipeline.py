@@ -18,6 +18,7 @@ from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, HostTable, Progr
 from fusec.ir.rename import renamed
 from fusec.ir.reserved import avoid_reserved
 from fusec.ir.schedule import Group, Plan, Shape, Stage
+from fusec.ir.types import Axis
 from fusec.ir.verify import verify_graph
 from fusec.ir.verify_host import verify_host
 from fusec.ir.verify_kernel import verify_kernel
@@ -39,6 +40,7 @@ from fusec.passes.partition.store_operands import store_operands
 from fusec.passes.partition.unfuse import unfuse
 from fusec.passes.schedule.gemv import expand_dots
 from fusec.passes.schedule.late_reads import late_reads
+from fusec.passes.schedule.long_rows import matrix_axes
 from fusec.passes.schedule.place import place, place_dots
 
 
@@ -100,7 +102,9 @@ def _compiled(run: _Runner, graph: Graph, summed: Graph, waiting: frozenset[str]
     flow = run("resolve_views", resolve_views, renamed(lowered, names))
     # Kernels of an op that may have f64 compute in f64, which the matrix unit does not.
     wide = first.may_be_wide
-    groups = run("place", lambda flow: place(expand_dots(flow) if wide else flow, known), flow)
+    # An op with f64 has no products in tiles, and its rows are split as any others.
+    matrices = frozenset[Axis]() if wide else matrix_axes(spelled)
+    groups = run("place", lambda flow: place(expand_dots(flow) if wide else flow, known, matrices=matrices), flow)
     dots = any(isinstance(first.nodes[n].expr, Dot) for n in reachable(first.nodes, first.roots))
     apart = _apart(run, first, lowered) if dots else lowered
     split = run("prepare", prepare, renamed(apart, names)) if dots else None
@@ -194,6 +198,7 @@ def _boxed(
     steps: list[BuiltGroup | LibraryProduct] = []
     written = {name: kernel for library in libraries for name, kernel in _kernels(library).items()}
     contracts = [isinstance(s, Graph) and any(isinstance(node.expr, Dot) for node in s.nodes) for s in held.steps]
+    matrices = frozenset[Axis]().union(*(matrix_axes(step) for step in held.steps if isinstance(step, Graph)))
     for place_of, step in enumerate(held.steps):
         assert isinstance(step, Graph)
         target, flow = Target(step, known, chained=True), resolve_views(step)
@@ -205,17 +210,18 @@ def _boxed(
             verify_contraction(group)
             steps.append(_build_group(group, target))
             continue
-        built = _build(place(flow, known, label), target)
+        built = _build(place(flow, known, label, matrices=matrices), target)
         own = {kernel.name: kernel for group in built for plan in group.all_plans() for kernel in plan.kernels}
         if any(written.get(name, kernel) != kernel for name, kernel in own.items()):
-            built = _build(place(flow, known, f"__step{place_of}"), target)
+            built = _build(place(flow, known, f"__step{place_of}", matrices=matrices), target)
         steps += built
     return BuiltChain((), held.held, tuple(steps))
 
 
 def _libraries(graph: Graph, general: Chain, known: dict[str, int]) -> tuple[BuiltChain, ...]:
     """The plans with every product in the library: one for all calls, and before it one for calls that need less."""
-    found = _library(general, known)
+    matrices = matrix_axes(graph)
+    found = _library(general, known, matrices)
 
     def shorter(omitted: set[str]) -> Chain | None:
         # Not checked: a value that omitted tensors gave an axis has it still.
@@ -229,7 +235,7 @@ def _libraries(graph: Graph, general: Chain, known: dict[str, int]) -> tuple[Bui
     special = shorter(omitted)
     if special is None or not set(special.held) <= set(general.held):
         return (found,)
-    first = _library(special, known, tuple(sorted(omitted)))
+    first = _library(special, known, matrices, tuple(sorted(omitted)))
     # Kernels of one name are written once.
     return (first, found) if _kernels(first).items() <= _kernels(found).items() else (found,)
 
@@ -238,7 +244,9 @@ def _kernels(library: BuiltChain) -> dict[str, Kernel]:
     return {kernel.name: kernel for kernel in library.kernels}
 
 
-def _library(unfused: Chain, known: dict[str, int], omitted: tuple[str, ...] = ()) -> BuiltChain:
+def _library(
+    unfused: Chain, known: dict[str, int], matrices: frozenset[Axis], omitted: tuple[str, ...] = ()
+) -> BuiltChain:
     steps: list[BuiltGroup | LibraryProduct] = []
     for place_of, step in enumerate(unfused.steps):
         if isinstance(step, LibraryProduct):
@@ -246,7 +254,7 @@ def _library(unfused: Chain, known: dict[str, int], omitted: tuple[str, ...] = (
         else:
             target, label = Target(step, known, chained=True), _label(unfused.steps, place_of)
             fresh = frozenset(held.name for held in unfused.held)
-            steps += _build(place(resolve_views(step), known, label, fresh), target)
+            steps += _build(place(resolve_views(step), known, label, fresh, matrices), target)
     return BuiltChain(omitted, unfused.held, tuple(steps))
 
 

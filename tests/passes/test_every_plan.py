@@ -27,6 +27,9 @@ where T in {f16}:
     y = x / sum(x * x, over=N)
 """
 
+BESIDE = NORM.replace("N]", "N, L]").replace("over=N", "over=(N, L)")
+"""A loop over N has all of L in registers."""
+
 PRODUCT = """op f(x: T[M, K], w: T[N, K]) -> y: T[M, N]
 where T in {f16}:
     y = dot(x, w, over=K)
@@ -47,14 +50,24 @@ def test_every_group_has_a_plan_for_every_call() -> None:
             verify_groups(groups_of(graph), fixed_extents(graph))
 
 
-@pytest.mark.parametrize("shape", [Shape.ROWS, Shape.RESIDENT, Shape.STREAMED])
-def test_a_plan_with_a_limit_may_not_stand_last(shape: Shape) -> None:
-    (graph,) = graphs(NORM)
+@pytest.mark.parametrize(
+    ("text", "shape"), [(NORM, Shape.ROWS), (NORM, Shape.RESIDENT), (BESIDE, Shape.RESIDENT), (BESIDE, Shape.STREAMED)]
+)
+def test_a_plan_with_a_limit_may_not_stand_last(text: str, shape: Shape) -> None:
+    (graph,) = graphs(text)
     (group,) = groups_of(graph)
     plans = tuple(sorted(group.plans, key=lambda plan: plan.shape is shape))
     with pytest.raises(InternalError, match="no plan of y takes every call"):
         verify_groups((replace(group, plans=plans),), {})
     verify_groups((replace(group, plans=plans, apart=(group,)),), {})
+
+
+def test_a_loop_with_nothing_beside_it_takes_every_call() -> None:
+    (graph,) = graphs(NORM)
+    (group,) = groups_of(graph)
+    plans = tuple(plan for plan in group.plans if plan.shape is not Shape.SPLIT)
+    assert plans[-1].shape is Shape.STREAMED
+    verify_groups((replace(group, plans=plans),), {})
 
 
 def test_rows_known_to_be_short_need_no_other_plan() -> None:

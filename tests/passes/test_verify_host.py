@@ -55,8 +55,8 @@ def another_sum(plan: Any) -> Any:
     return replace(plan, partials=(replace(partial, sums={**partial.sums, "partial1": ""}),))
 
 
-def without_split(plan: Any) -> Any:
-    return None if isinstance(plan, SplitRows) else plan
+def limited(plan: Any) -> Any:
+    return plan if isinstance(plan, Resident) else None
 
 
 def without_splits(plan: Any) -> Any:
@@ -85,7 +85,7 @@ FAULTS: dict[str, tuple[Callable[[HostTable], HostTable], str]] = {
         lambda t: of_plans(t, workspace={"spare": Workspace("N", "T")}),
         "nothing uses the workspace spare",
     ),
-    "a last plan with a condition": (lambda t: with_plans(t, without_split), "no plan of y takes every call"),
+    "a last plan with a condition": (lambda t: with_plans(t, limited), "no plan of y takes every call"),
 }
 
 

@@ -85,12 +85,12 @@ CASE = {"K": 64, "N": 48, "T": "float32", "bias": False}
 def test_an_op_knows_its_plans_and_what_they_are_chosen_for(linear: Subject, device: torch.device) -> None:
     assert linear.op.plan_names == (
         *("library", "split_k", "swap_ab", "tma"),
-        *("elementwise", "gemv", "gemv_loop", "gemv_split", "gemm"),
+        *("elementwise", "gemv", "gemv_loop", "gemm"),
     )
     assert linear.tuned.case == "K N T bias"
     about = outline(linear.op.decide(*arguments(5, device)).call)
     assert (about.rows, about.case) == (5, CASE)
-    assert about.possible == ("library", "split_k", "swap_ab", "gemv", "gemv_loop", "gemv_split", "gemm")
+    assert about.possible == ("library", "split_k", "swap_ab", "gemv", "gemv_loop", "gemm")
 
 
 def test_without_a_table_the_rules_choose(linear: Subject, device: torch.device) -> None:
@@ -155,14 +155,14 @@ def test_a_choice_that_the_strides_do_not_allow_leaves_it_to_the_rules(tmp_path:
 
 def test_a_plan_is_asked_for_by_name(linear: Subject, device: torch.device) -> None:
     given = arguments(5, device)
-    for name in ("library", "split_k", "swap_ab", "gemv", "gemv_loop", "gemv_split", "gemm"):
+    for name in ("library", "split_k", "swap_ab", "gemv", "gemv_loop", "gemm"):
         assert linear.taken(*given, plan=name) == name
 
 
 def test_a_step_of_several_has_a_qualified_name(linear: Subject, tmp_path: Path, device: torch.device) -> None:
     norms = subject(NORMED, tmp_path)
     given = torch.ones(40, 64, device=device), torch.ones(64, device=device), torch.ones(48, 64, device=device)
-    for name in ("rows", "resident", "row_loop", "split_rows"):
+    for name in ("rows", "resident", "row_loop"):
         steps = norms.op.describe(*given, plan=f"library operand.{name}").steps
         taken = [(step.writes, step.plan) for step in steps]
         assert taken == [("operand", name), ("product", "library"), ("y", "elementwise")]

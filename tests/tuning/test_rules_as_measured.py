@@ -33,7 +33,7 @@ SLOWER = 1.13
 
 NOW = {
     **{"product": "gemm", "persistent": "tma", "swapped": "swap_ab", "dealt": "split_k"},
-    **{"resident": "gemv", "streamed": "gemv_loop", "split": "gemv_split"},
+    **{"resident": "gemv", "streamed": "gemv_loop"},
 }
 """What plans are called that had other names when they were measured."""
 

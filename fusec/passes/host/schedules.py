@@ -56,7 +56,7 @@ class Scheduler:
             case Shape.STREAMED:
                 return self._few(self._row_loop(stage, kernel), plan)
             case Shape.SPLIT:
-                return self._few(self._split_rows(built), plan)
+                return self._split_rows(built)
             case Shape.TILED | Shape.JOINT:
                 return self._tile(stage, kernel)
             case Shape.DEALT | Shape.SWAPPED | Shape.PRODUCT:
@@ -66,7 +66,7 @@ class Scheduler:
             case Shape.BLOCKED:
                 return self._elementwise(stage, kernel)
 
-    def _few(self, schedule: Resident | RowLoop | SplitRows, plan: Plan) -> Schedule:
+    def _few(self, schedule: Resident | RowLoop, plan: Plan) -> Schedule:
         """A schedule of rows, or with so few of them as a plan is for a gemv."""
         if not plan.few:
             return schedule

@@ -6,7 +6,7 @@ Relies on resolved views: every axis is an iteration axis, every access affine o
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
@@ -30,14 +30,30 @@ from fusec.passes.schedule.survey import Survey, live, survey
 from fusec.passes.schedule.unguarded import stranded
 
 
-def place(flow: Flow, known: dict[str, int], label: str = "", fresh: frozenset[str] = frozenset()) -> tuple[Group, ...]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an op: the extents that constraints fix, and the axes of the `matrices` it multiplies."""
+
+    extents: dict[str, int]
+    matrices: frozenset[Axis] = frozenset()
+
+
+def place(
+    flow: Flow,
+    known: dict[str, int],
+    label: str = "",
+    fresh: frozenset[str] = frozenset(),
+    matrices: frozenset[Axis] = frozenset(),
+) -> tuple[Group, ...]:
     """The groups of an op, or of a step of one that reads the tensors `fresh`, which are in the cache.
 
-    `known` holds the extents that constraints fix; names of kernels end in `label`.
+    `known` holds the extents that constraints fix, `matrices` the axes of what the op multiplies; names of kernels end
+    in `label`.
     """
+    about = Known(known, matrices)
     sets = _connected(flow, fresh)
     labels = [label] if len(sets) == 1 else _labels(sets, label)
-    return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
+    return tuple(_group(Flow(flow.nodes, s), about, label) for s, label in zip(sets, labels, strict=True))
 
 
 def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> Group | str:
@@ -54,7 +70,7 @@ def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> 
     others = contractions(facts, label)
     assert not isinstance(others, str)
     few = tuple(plan for plan in others if plan.few)
-    sums = _vector_plans(facts, known, label, others[0].few) if vectors else ()
+    sums = _vector_plans(facts, Known(known), label, others[0].few) if vectors else ()
     return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *few, boxed))
 
 
@@ -64,7 +80,7 @@ def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
     return [name if names.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(names)]
 
 
-def _group(flow: Flow, known: dict[str, int], label: str) -> Group:
+def _group(flow: Flow, known: Known, label: str) -> Group:
     facts = survey(flow)
     outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
     plans, apart = _plans(facts, known, label)
@@ -73,7 +89,7 @@ def _group(flow: Flow, known: dict[str, int], label: str) -> Group:
     return Group(outputs, plans, apart, absent, alone)
 
 
-def _plans(facts: Survey, known: dict[str, int], label: str) -> tuple[tuple[Plan, ...], tuple[Group, ...]]:
+def _plans(facts: Survey, known: Known, label: str) -> tuple[tuple[Plan, ...], tuple[Group, ...]]:
     """The plans of a group, and the groups to fall back to when none of them fits."""
     flow = facts.flow
     if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
@@ -87,12 +103,12 @@ def _plans(facts: Survey, known: dict[str, int], label: str) -> tuple[tuple[Plan
     return _reducing_plans(facts, known, label) if facts.reduced else _elementwise_plans(facts, label), ()
 
 
-def _apart(flow: Flow, known: dict[str, int], label: str) -> Group:
+def _apart(flow: Flow, known: Known, label: str) -> Group:
     """What a joint launch falls back to when its tile is too large: one plan for short rows, one without limits."""
     group = _group(flow, known, label)
     limited = (Shape.RESIDENT, Shape.STREAMED, Shape.TILED)
-    kept = tuple(plan for plan in group.plans if plan.shape not in limited or plan.few)
-    return replace(group, plans=kept)
+    *others, last = group.plans
+    return replace(group, plans=(*(plan for plan in others if plan.shape not in limited or plan.few), last))
 
 
 def _common_rows(facts: Survey) -> tuple[Axis, ...]:
@@ -111,10 +127,10 @@ def _joint(facts: Survey, rows: tuple[Axis, ...], label: str) -> Plan:
     return Plan(Shape.JOINT, (stage,), f"one program per {axes_text(rows)}, {axes_text(inner)} in registers")
 
 
-def _reducing_plans(facts: Survey, known: dict[str, int], label: str) -> tuple[Plan, ...]:
+def _reducing_plans(facts: Survey, known: Known, label: str) -> tuple[Plan, ...]:
     rows, block = _rows_and_block(facts)
     row, inner = axes_text(rows) or "launch", axes_text(facts.inner)
-    sizes = [known_extent(axis, known) for axis in facts.inner]
+    sizes = [known_extent(axis, known.extents) for axis in facts.inner]
     length = prod(size for size in sizes if size is not None) if None not in sizes else None
     plans: list[Plan] = []
     if rows or block:
@@ -130,7 +146,9 @@ def _reducing_plans(facts: Survey, known: dict[str, int], label: str) -> tuple[P
     if rows or block:
         stage = Stage(f"streamed{label}", facts.flow, facts.order, rows, block=block, tile=rest, stream=(outer,))
         plans.append(Plan(Shape.STREAMED, (stage,), f"one program per {row}, {axes_text((outer,))} in a loop"))
-    stages = split_stages(facts, known, label)
+        if not rest and outer in known.matrices:
+            return tuple(plans)
+    stages = split_stages(facts, known.extents, label)
     plans.append(Plan(Shape.SPLIT, stages, f"each {row} over several programs, combined in fixed order"))
     return tuple(plans)
 
@@ -139,18 +157,18 @@ def _multiplies(facts: Survey) -> bool:
     return any(isinstance(node.expr, Dot) for node in live(facts.flow))
 
 
-def _multiplying_plans(facts: Survey, known: dict[str, int], label: str) -> tuple[Plan, ...]:
+def _multiplying_plans(facts: Survey, known: Known, label: str) -> tuple[Plan, ...]:
     """Tiles in the matrix unit; for a vector, and where there are no tiles, sums of products in rows."""
     products = contractions(facts, label)
     if isinstance(products, str):
-        return _reducing_plans(survey(expand_dots(facts.flow)), known, label)
+        return _reducing_plans(survey(expand_dots(facts.flow)), Known(known.extents), label)
     return (*_vector_plans(facts, known, label, products[0].few), *products)
 
 
-def _vector_plans(facts: Survey, known: dict[str, int], label: str, few: tuple[Axis, ...]) -> tuple[Plan, ...]:
-    """Sums of products in rows."""
+def _vector_plans(facts: Survey, known: Known, label: str, few: tuple[Axis, ...]) -> tuple[Plan, ...]:
+    """Sums of products in rows, none of which has to take every call."""
     plans = _reducing_plans(survey(expand_dots(facts.flow)), known, label)
-    return tuple(replace(plan, few=few) for plan in plans if plan.shape is not Shape.ROWS)
+    return tuple(replace(plan, few=few) for plan in plans if plan.shape in (Shape.RESIDENT, Shape.STREAMED))
 
 
 def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from fusec.ir.host import Gemm, Gemv, block_name
+from fusec.ir.host import Gemm, Gemv, RowLoop, block_name
 from fusec.runtime.invariant import counted, is_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.product import Product
@@ -206,11 +206,20 @@ def _of(plan: Gemv) -> Rule:
     return rows.RULES[type(plan.of)]
 
 
+def gemv_fits(plan: Gemv, call: Call) -> bool:
+    """Whether so few rows are multiplied by threads, in registers or in a loop of any length that has room beside it.
+
+    As rows these are few and long, and yet not split: the matrix has work for many programs.
+    """
+    fits = rows.has_room(plan.of, call) if isinstance(plan.of, RowLoop) else rows.resident_fits(plan.of, call)
+    return is_for_few(plan, call) and fits
+
+
 RULES: Mapping[type, Rule] = {
     Gemm: Rule(lambda plan, call: True, gemm_fits, gemm),
     Gemv: Rule(
         lambda plan, call: _of(plan).is_legal(plan.of, call),
-        lambda plan, call: is_for_few(plan, call) and _of(plan).is_preferred(plan.of, call),
+        gemv_fits,
         lambda plan, call: _of(plan).launches(plan.of, call),
     ),
 }

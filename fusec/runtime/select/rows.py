@@ -213,7 +213,12 @@ def loop_fits(plan: RowLoop, call: Call) -> bool:
     """Whether one program walks a row in a loop, a step of which has room for the axes beside it."""
     rows = call.count(plan.rows) * (call.count(plan.block) if plan.block else 1)
     size = call.row_length(f"{plan.loop} {plan.tile}".strip())
-    return prefers_loop(call.chip, rows, size) and call.padded(plan.tile) <= call.chip.chunk
+    return prefers_loop(call.chip, rows, size) and has_room(plan, call)
+
+
+def has_room(plan: RowLoop, call: Call) -> bool:
+    """Whether a step of a loop has room for the axes beside it."""
+    return call.padded(plan.tile) <= call.chip.chunk
 
 
 def prefers_loop(chip: Chip, rows: int, size: int) -> bool:
