@@ -261,12 +261,7 @@ def _launches(op: Op, graph: Graph, call: _Call, chip: Chip, plan: str | None = 
         made = op.decide(*arguments, plan=plan, chip=chip)
     except (ShapeMismatchError, PlanError):
         return []
-    buffers = {name: tensor.dtype for name, tensor in call.tensors.items() if tensor is not None}
-    buffers |= {name: buffer.dtype for name, buffer in {**made.call.outputs, **made.call.scratch}.items()}
-    if made.prepared:
-        weights = [tensor for name in made.prepared.weights if (tensor := call.tensors[name]) is not None]
-        buffers |= made.prepared.dtypes(tuple(weights))
-    return [(launch, buffers) for launch in made.launches if isinstance(launch, Launch)]
+    return [(launch, made.dtypes) for launch in made.launches if isinstance(launch, Launch)]
 
 
 def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> Variant:

@@ -12,6 +12,7 @@ was before the call: reading it after a store is a fault, be it by the same prog
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -51,6 +52,18 @@ class _Access:
 
 
 @dataclass(slots=True)
+class Moved:
+    """Bytes that one launch of a kernel, or of the library, loads and stores by buffer, once for each access."""
+
+    kernel: str
+    read: Counter[str] = field(default_factory=Counter)
+    written: Counter[str] = field(default_factory=Counter)
+
+    def copy(self) -> Moved:
+        return Moved(self.kernel, self.read.copy(), self.written.copy())
+
+
+@dataclass(slots=True)
 class Memory:
     """What the kernels under watch did. `faults` holds one line for the first fault of each kind and argument."""
 
@@ -59,6 +72,8 @@ class Memory:
     faults: dict[tuple[str, str, str], str] = field(default_factory=dict)
     lowest: dict[str, int] = field(default_factory=dict)
     highest: dict[str, int] = field(default_factory=dict)
+    moved: list[Moved] = field(default_factory=list)
+    _moved_before: Moved = field(default_factory=lambda: Moved(""))
     _kernel: str = ""
     _positions: list[Position] = field(default_factory=list)
     _first: int = 0
@@ -88,6 +103,7 @@ class Memory:
 
     def begin(self, kernel: str) -> None:
         self._kernel = kernel
+        self.moved.append(Moved(kernel))
         self._positions.clear()
         self._arguments.clear()
         self._stores.clear()
@@ -126,10 +142,12 @@ class Memory:
         self._first = len(self._positions)
         self._positions += positions
         self._before = len(self._stores), len(self._loads), len(self._written)
+        self._moved_before = self.moved[-1].copy()
 
     def again(self) -> None:
         stores, loads, written = self._before
         del self._stores[stores:], self._loads[loads:], self._written[written:]
+        self.moved[-1] = self._moved_before.copy()
 
     def end(self) -> None:
         self._find_races()
@@ -141,6 +159,7 @@ class Memory:
         """What the library did to two factors and their product, which it takes as tensors."""
         *factors, product = zip(names, matrices, strict=True)
         self._kernel = " @ ".join(name for name, _ in factors)
+        self.moved.append(Moved(self._kernel))
         self._positions = [(0, 0, 0)]
         self._first = 0
         self._arguments.clear()
@@ -182,6 +201,7 @@ class Memory:
             if not inside.any():
                 continue
             self._touched(region, addresses[inside])
+            self._counted(access, region, inside)
             if access == "load" or region.writable:
                 allowed |= inside
                 if region.writable:
@@ -201,6 +221,15 @@ class Memory:
     def _touched(self, region: Footprint, addresses: Array) -> None:
         self.lowest[region.name] = min(self.lowest.get(region.name, 2**64), int(addresses.min()))
         self.highest[region.name] = max(self.highest.get(region.name, 0), int(addresses.max()))
+
+    def _counted(self, access: str, region: Footprint, lanes: Array) -> None:
+        # Programs that run side by side share the lanes that are the same for all of them.
+        several = (len(self._positions) - self._first) // len(lanes) if self._are_several else 1
+        count = int(lanes.sum()) * several * region.itemsize
+        if access != "store":
+            self.moved[-1].read[region.name] += count
+        if access != "load":
+            self.moved[-1].written[region.name] += count
 
     def _accessed(self, access: str, region: Footprint, addresses: Array, lanes: Array) -> None:
         """Note what the lanes do in a region: those of one program, or of several, one beside the other."""

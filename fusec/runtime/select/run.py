@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fusec.ir.host import LIBRARY, Partition, Schedule, Step
 from fusec.runtime.errors import PlanError
 from fusec.runtime.launch import Launch
@@ -51,6 +53,17 @@ class Decision:
     def launches(self) -> list[Launch | Product]:
         """All launches in order."""
         return [launch for step in self.steps for launch in step.launches]
+
+    @property
+    def dtypes(self) -> dict[str, torch.dtype]:
+        """The dtype of every buffer that launches are given."""
+        call = self.call
+        found = {name: tensor.dtype for name, tensor in call.tensors.items() if tensor is not None}
+        found |= {name: buffer.dtype for name, buffer in {**call.outputs, **call.scratch}.items()}
+        if self.prepared:
+            weights = [tensor for name in self.prepared.weights if (tensor := call.tensors[name]) is not None]
+            found |= self.prepared.dtypes(tuple(weights))
+        return found
 
     @property
     def tuned(self) -> str:

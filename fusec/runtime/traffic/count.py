@@ -1,0 +1,123 @@
+"""What one launch moves: the text of its kernel is run once, for all programs and all steps of its loops together."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+from textwrap import dedent
+from types import CodeType
+from typing import Any
+
+import torch
+from triton.runtime.interpreter import InterpretedFunction
+from triton.runtime.jit import JITFunction
+
+from fusec.runtime import device
+from fusec.runtime.launch import Launch
+from fusec.runtime.product import Product
+from fusec.runtime.traffic.language import Descriptor, Functions, Language
+from fusec.runtime.traffic.points import Points
+from fusec.runtime.traffic.tiles import Pointer, Tile
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes that are read and written by buffer, once for each access, and operations of its products.
+
+    A load counts every lane that its mask lets through. It is not `exact` where a mask depends on what lies in memory:
+    then all that it may let through counts.
+    """
+
+    read: Mapping[str, int]
+    written: Mapping[str, int]
+    flops: int
+    is_exact: bool = True
+
+    @property
+    def bytes(self) -> int:
+        """All bytes."""
+        return sum(self.read.values()) + sum(self.written.values())
+
+
+def traffic(launch: Launch | Product, dtypes: Mapping[str, torch.dtype]) -> Traffic:
+    """What a launch moves, with the dtype of each buffer that it is given; others are None."""
+    if isinstance(launch, Product):
+        return _of_library(launch, dtypes)
+    programs = prod(launch.grid)
+    points = Points(programs)
+    if programs:
+        run = _bound(launch.kernel, Language(points, programs))
+        run(**{name: _argument(name, launch, dtypes, points) for name in launch.kernel.arg_names})
+    return Traffic(dict(points.read), dict(points.written), points.flops, points.is_exact)
+
+
+def _of_library(product: Product, dtypes: Mapping[str, torch.dtype]) -> Traffic:
+    """The library does not say what it reads again: every operand counts once."""
+    if product.idle:
+        return Traffic({}, {}, 0)
+    a, b, out = (
+        prod(size for size, stride in zip(matrix.shape, matrix.strides, strict=True) if stride or size == 1)
+        * dtypes[matrix.name].itemsize
+        for matrix in (product.a, product.b, product.out)
+    )
+    return Traffic({product.a.name: a, product.b.name: b}, {product.out.name: out}, 2 * product.work)
+
+
+def _argument(name: str, launch: Launch, dtypes: Mapping[str, torch.dtype], points: Points) -> Any:
+    if name in launch.boxes:
+        return Descriptor(points, launch.boxes[name])
+    if name in launch.arguments:
+        return launch.arguments[name]
+    if not name.endswith("_ptr"):
+        return Tile()
+    dtype = dtypes.get(name.removesuffix("_ptr"))
+    return None if dtype is None else Pointer(name.removesuffix("_ptr"), dtype.itemsize)
+
+
+def _bound(kernel: Any, language: Language) -> Any:
+    """A Triton function as one that runs on symbolic tiles."""
+    function = kernel.fn
+    own = {name: function.__globals__.get(name) for name in function.__code__.co_names}
+    names: dict[str, Any] = {"range": language.range, "_when": language.when, "_unless": language.unless}
+    for name, value in own.items():
+        if value is device:
+            names[name] = Functions()
+        elif isinstance(value, JITFunction | InterpretedFunction):
+            names[name] = _bound(value, language)
+        elif getattr(value, "__name__", "") == "triton.language":
+            names[name] = language
+        elif value is not None:
+            names[name] = value
+    exec(_code(function), names)
+    return names[function.__name__]
+
+
+@cache
+def _code(function: Any) -> CodeType:
+    """The text of a function, with branches as loops over those who take them."""
+    (tree,) = ast.parse(dedent(inspect.getsource(function))).body
+    assert isinstance(tree, ast.FunctionDef)
+    tree.decorator_list = []
+    for argument in (*tree.args.args, *tree.args.kwonlyargs):
+        argument.annotation = None
+    module = ast.Module([_Branches().visit(tree)], [])
+    return compile(ast.fix_missing_locations(module), f"<traffic of {function.__name__}>", "exec")
+
+
+class _Branches(ast.NodeTransformer):
+    """`if test: a else: b` becomes `for _ in _when(test): a`, `for _ in _unless(test): b`."""
+
+    def visit_If(self, node: ast.If) -> Any:
+        self.generic_visit(node)
+        test = ast.Name(f"_test{node.lineno}_{node.col_offset}", ast.Store())
+        read = ast.Name(test.id, ast.Load())
+        kept: list[ast.stmt] = [ast.Assign([test], node.test)]
+        for chooser, body in (("_when", node.body), ("_unless", node.orelse)):
+            if body:
+                taken = ast.Call(ast.Name(chooser, ast.Load()), [read], [])
+                kept.append(ast.For(ast.Name("_", ast.Store()), taken, body, []))
+        return kept
