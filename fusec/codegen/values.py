@@ -110,8 +110,9 @@ class ValuePrinter:
         if op in INFIX:
             sign, strength = INFIX[op]
             kind = _operand_kind(value)
-            left = self.operand(value.args[0], value.dims, kind, strength)
-            right = self.operand(value.args[1], value.dims, kind, strength + 1)
+            first, second = reversed(value.args) if _looks_like_a_dot(value) else value.args
+            left = self.operand(first, value.dims, kind, strength)
+            right = self.operand(second, value.dims, kind, strength + 1)
             text = f"{left} {sign} {right}"
             return f"({text})" if strength < outer else text
         if op in PREFIX:
@@ -212,6 +213,18 @@ class ValuePrinter:
                 return f"(({text} >= 0) & ({above}))" if looked_up else f"({above})"
             case _:
                 assert_never(condition)
+
+
+def _looks_like_a_dot(value: Apply) -> bool:
+    """Whether the sum of `a[:, :, None] * b[None, :, :]` is to come, which Triton makes a dot of, in tf32.
+
+    It looks at where dimensions are added last, and neither at the axis of the sum nor at how few are summed; with `b`
+    first it sees no dot.
+    """
+    if not ELEMENTWISE[value.op].is_product or len(value.args) != 2:
+        return False
+    added = [[place for place, dim in enumerate(value.dims) if dim not in arg.dims] for arg in value.args if arg.dims]
+    return [places[-1:] for places in added] == [[2], [0]]
 
 
 def _operand_kind(value: Apply) -> Kind:

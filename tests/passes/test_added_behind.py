@@ -19,7 +19,8 @@ def test_a_sum_of_one_step_does_not_begin_with_what_is_added_to_it() -> None:
     """Triton turns `dot(a, b, 0) + c` into `dot(a, b, c)`, which rounds c once for every product, or cuts it off."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     worker = [sys.executable, str(Path(__file__).with_name("ttir_worker.py"))]
-    answer = subprocess.run(worker, input=SPEC, stdout=subprocess.PIPE, text=True, env=environment, check=True)
-    found = json.loads(answer.stdout)
+    jobs = json.dumps([{"look": "additions", "spec": SPEC}])
+    answer = subprocess.run(worker, input=jobs, stdout=subprocess.PIPE, text=True, env=environment, check=True)
+    (found,) = json.loads(answer.stdout)
     assert {tuple(name.split()[:2]) for name in found} == {("_f_product", "plain"), ("_f_product", "swapped")}
     assert set(found.values()) == {1}

@@ -1,4 +1,4 @@
-"""The process in which Triton's IR is made without a GPU: reads a spec, writes the additions of its tiled kernels."""
+"""The process in which Triton's IR is made without a GPU: reads jobs as JSON, writes what is looked for in each."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from ptx_worker import compiled
 
+from fusec.codegen import values
+from fusec.codegen.gate import Variant
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
 from fusec.driver.variants import variants
 
 ONE_STEP = {"FULL_STEPS": 0, "HAS_TAIL": True}
 """Compile-time arguments of a kernel whose operands are multiplied in one step, in no loop."""
+
+LEAST = 16
+"""The least tile that Triton multiplies by a matrix unit."""
 
 
 def additions(spec: str, folder: Path) -> dict[str, int]:
@@ -32,6 +39,36 @@ def additions(spec: str, folder: Path) -> dict[str, int]:
     return found
 
 
+def dots(spec: str, folder: Path) -> dict[str, int]:
+    """By kernel without `tl.dot`, how many dots Triton makes of it where every tile is full, and as small as may be."""
+    found: dict[str, int] = {}
+    for op in compile_source(Source("dots.fuse", spec), None):
+        for variant in variants(op.program, "dots", op.text):
+            if variant.kernel not in found and "tl.dot" not in _body(op.text, variant):
+                ir = compiled(op.text, variant, 90, folder, _full(variant)).asm["ttir"]
+                found[variant.kernel] = ir.count("tt.dot")
+    return found
+
+
+def _body(text: str, variant: Variant) -> str:
+    return text.partition(f"def {variant.kernel}(")[2].partition("\n\n\n")[0]
+
+
+def _full(variant: Variant) -> dict[str, int | bool]:
+    sizes = [name for name, _ in variant.constexprs]
+    blocks = {name: LEAST for name in sizes if name.startswith("BLOCK_") or name == "ROWS"}
+    return blocks | {name: True for name in sizes if name.startswith("EVEN_")}
+
+
+def answer(job: dict[str, Any], folder: Path) -> dict[str, int]:
+    if job["look"] == "additions":
+        return additions(job["spec"], folder)
+    with mock.patch.object(
+        values, "_looks_like_a_dot", values._looks_like_a_dot if job["kept"] else lambda value: False
+    ):
+        return dots(job["spec"], folder)
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as written:
-        print(json.dumps(additions(sys.stdin.read(), Path(written))))
+        print(json.dumps([answer(job, Path(written)) for job in json.load(sys.stdin)]))
