@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
+from typing import Any
 
 from fusec.ir.program import Program
 from fusec.ir.schedule import Shape
@@ -43,7 +44,7 @@ CHIPS: dict[str, Chip] = {
     ),
     "library": replace(SMALL, library_work=0),
     "tma": replace(SMALL, tma_work=0, gemv_matrix=-1),
-    "swap_ab": replace(SMALL, skinny=NEVER, few_tiles=1 << 10, step=16),
+    "swap_ab": replace(SMALL, skinny=NEVER, few_tiles=1 << 10, skinny_block_k=16),
 }
 """For each kind of plan a chip whose rules take it wherever an op has it.
 
@@ -102,7 +103,7 @@ class Forcing:
 def forcings(op: Op, **sizes: int) -> list[Forcing]:
     """Ways to choose that, together, reach all plans of an op that anything reaches; `sizes` replace those of chips."""
     # Tiles of few rows are shared by several programs where the loop has several steps.
-    own = {"few_tiles": 1 << 10, "step": 16, **sizes}
+    own: dict[str, Any] = {"few_tiles": 1 << 10, "skinny_block_k": 16, **sizes}
     small = replace(SMALL, **own)
     chips = [replace(chip, **own) for chip in _ROWS.values()]
     return [*(Forcing(None, chip) for chip in chips), *(Forcing(name, small) for name in op.reaching_names)]

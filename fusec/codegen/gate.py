@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fusec.passes.kernel.blocks import OVERLAP
+from fusec.runtime.select.chip import FP8_SINCE, PDL_SINCE, TMA_SINCE, Target
 from fusec.workers import Failed, run_jobs
 
 WORKER = "fusec.codegen.gate_worker"
@@ -30,7 +31,7 @@ class Variant:
 
     `signature` gives every parameter in order and its Triton type (`*bf16`, `i32`, `fp32`, `constexpr`);
     `constexprs` the values of those, a type as text (`tl.int64`); `divisible` what is known to be a multiple of 16.
-    `options` are those of a `Launch`, several ways in order of preference; `casts` the types that the body names.
+    `options` are those of a `Launch`, several sets in order of preference; `casts` the types that the body names.
     """
 
     label: str
@@ -42,33 +43,8 @@ class Variant:
     casts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """An NVIDIA chip generation: its name, compute capability and the shared memory one block may use, in bytes."""
-
-    name: str
-    capability: int
-    shared_limit: int
-
-
-TARGETS = {
-    target.name: target
-    for target in (
-        Target("sm_80", 80, 163 * 1024),
-        Target("sm_86", 86, 99 * 1024),
-        Target("sm_89", 89, 99 * 1024),
-        Target("sm_90", 90, 227 * 1024),
-        Target("sm_100", 100, 227 * 1024),
-        Target("sm_120", 120, 99 * 1024),
-    )
-}
-"""Limits per block: CUDA C++ Programming Guide, table of technical specifications per compute capability."""
-
-_FIRST_CAPABILITY = {"fp8e4nv": 89, "tensordesc": 90}
-"""The first compute capability whose conversions Triton knows, per element type, and that has a copy engine."""
-
-_FIRST_OVERLAPPING = 90
-"""The first compute capability on which a kernel may begin before the one in front of it has ended."""
+_FIRST_CAPABILITY = {"fp8e4nv": FP8_SINCE, "tensordesc": TMA_SINCE}
+"""The first compute capability that has a type of Triton."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +99,7 @@ def unsupported(variant: Variant, target: Target) -> str | None:
 
 def _as_launched(variant: Variant, target: Target) -> Variant:
     """The variant that a launcher would ask for on the target, where launches may not overlap."""
-    if target.capability >= _FIRST_OVERLAPPING:
+    if target.capability >= PDL_SINCE:
         return variant
     return replace(variant, constexprs=tuple((n, False if n == OVERLAP else value) for n, value in variant.constexprs))
 

@@ -20,6 +20,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from fusec.runtime.launch import fits
+from fusec.runtime.select.chip import WARP
 from fusec.workers import answer
 
 _REGISTERS = re.compile(r"Used (\d+) registers")
@@ -51,7 +52,7 @@ def load(name: str, text: str, folder: Path) -> ModuleType:
 
 
 def resources(kernel: Any, variant: dict[str, Any], chip: dict[str, Any]) -> dict[str, int]:
-    """Registers, spilled bytes, stack and shared memory of a variant, compiled the first way that fits a chip."""
+    """Registers, spilled bytes, stack and shared memory of a variant, with the first options that fit a chip."""
     names = [name for name, _ in variant["signature"]]
     source = ASTSource(
         kernel,
@@ -59,9 +60,9 @@ def resources(kernel: Any, variant: dict[str, Any], chip: dict[str, Any]) -> dic
         {name: _constexpr(value) for name, value in variant["constexprs"]},
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in variant["divisible"]},
     )
-    target = GPUTarget("cuda", chip["capability"], 32)
-    for way in variant["options"]:
-        options = dict(way)
+    target = GPUTarget("cuda", chip["capability"], WARP)
+    for each in variant["options"]:
+        options = dict(each)
         most = options.pop("most_registers", None)
         found = _compiled(source, target, options)
         if fits(found["spills"], found["registers"], most) and found["shared"] <= chip["shared_limit"]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fusec.codegen.gate import TARGETS, Target, Verdict
+from fusec.codegen.gate import Verdict
 from fusec.codegen.package import spec_hash
 from fusec.codegen.safety import is_identifier
 from fusec.commands.outcome import (
@@ -35,6 +35,7 @@ from fusec.driver.specs import Compiler
 from fusec.driver.store import Store, default_folder, write_whole
 from fusec.driver.tuning.table import stale
 from fusec.passes.explain.plans import PlanRecord
+from fusec.runtime.select.chip import TARGETS, Target
 
 EPILOG = """[bold]Examples[/bold]
 

@@ -12,11 +12,12 @@ import triton
 import typer
 
 from fusec import __version__
-from fusec.codegen.gate import TARGETS, Job, Variant, Verdict, measure
+from fusec.codegen.gate import Job, Variant, Verdict, measure
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, print_json, reporting
 from fusec.commands.table import Column, print_table
 from fusec.commands.verify import probe_interpreter
 from fusec.driver.store import default_folder
+from fusec.runtime.select.chip import TARGETS
 
 EPILOG = """[bold]Examples[/bold]
 

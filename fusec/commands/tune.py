@@ -29,8 +29,8 @@ from fusec.ir.graph import Graph
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.host.tuned import Choosing, choosing
-from fusec.runtime.select.chip import Chip, chip_of
-from fusec.runtime.select.tables import FOLDER, chip, path_of, read, toolchain
+from fusec.runtime.select.chip import Chip, chip_of, kind_of
+from fusec.runtime.select.tables import FOLDER, path_of, read, toolchain
 from fusec.testing.cases import Case
 from fusec.workers import worker_pool
 
@@ -55,7 +55,7 @@ MOST_JOBS = 16
 COLUMNS = (
     Column("op, case"),
     Column("rows", numbers=True),
-    Column("best way"),
+    Column("best plan"),
     Column("us", numbers=True),
     Column("us by rule", numbers=True),
     Column("gain", numbers=True),
@@ -108,9 +108,9 @@ def run(
     """
     with reporting(as_json, debug):
         if not torch.cuda.is_available():
-            raise UsageError("there is no GPU here: ways are measured on the device that they are for")
+            raise UsageError("there is no GPU here: plans are measured on the device that they are for")
         subjects = find(specs, ops or [])
-        device, family = chip(torch.device("cuda"))
+        device, family = kind_of(torch.device("cuda"))
         require_table(path_of(package / FOLDER, device))
         for subject in subjects:
             require_built(subject, package)
@@ -202,10 +202,10 @@ def job(subject: Subject, package: Path, case: Case) -> Job:
 def tune(
     subject: Subject, package: Path, jobs: Sequence[Job], ask: Ask, effort: Effort, device: str, family: str
 ) -> list[Outcome]:
-    """Search for the ways of an op, and write down those that were found."""
+    """Search for the choices of an op, and write down those that were found."""
     outcomes = search(jobs, ask, effort)
-    found = [(each.outline, each.way) for each in outcomes if each.outline is not None and not each.failure]
-    entries = tuple(Found(outline.rows, outline.case, way) for outline, way in found)
+    found = [(each.outline, each.choice) for each in outcomes if each.outline is not None and not each.failure]
+    entries = tuple(Found(outline.rows, outline.case, choice) for outline, choice in found)
     update(package, device, family, subject.graph.name, subject.spec, entries)
     return outcomes
 
@@ -221,7 +221,7 @@ def journal_of(device: str) -> Path:
 
 
 def rows(results: Mapping[str, Sequence[Outcome]]) -> Iterator[tuple[str, ...]]:
-    """A line for each case: the best way, its time and that of the rules, and how many were tried."""
+    """A line for each case: the best plan, its time and that of the rules, and how many were tried."""
     for name, outcomes in results.items():
         yield (name, *[""] * (len(COLUMNS) - 1))
         for outcome in outcomes:
@@ -229,8 +229,8 @@ def rows(results: Mapping[str, Sequence[Outcome]]) -> Iterator[tuple[str, ...]]:
                 yield ("  -", "-", outcome.failure or "", *["-"] * (len(COLUMNS) - 3))
                 continue
             case = " ".join(f"{key}={value}" for key, value in outcome.outline.case.items())
-            best, rule = outcome.times[outcome.way], outcome.times[None]
-            words = str(outcome.way) if outcome.way else f"{outcome.outline.by_rule} (by rule)"
+            best, rule = outcome.times[outcome.choice], outcome.times[None]
+            words = str(outcome.choice) if outcome.choice else f"{outcome.outline.by_rule} (by rule)"
             tried = str(len(outcome.times) + len(outcome.refused))
             figures = (f"{best:.1f}", f"{rule:.1f}", f"{rule / best:.2f}x", f"{outcome.noise:.1%}", tried)
             yield (f"  {case}", str(outcome.outline.rows), words, *figures)
@@ -255,10 +255,10 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "rows": about and about.rows,
         "case": about and dict(about.case),
         "by rule": about and about.by_rule,
-        "best": str(outcome.way or "by rule"),
+        "best": str(outcome.choice or "by rule"),
         "noise": outcome.noise,
-        "microseconds": {str(way or "by rule"): time for way, time in outcome.times.items()},
-        "refused": {str(way or "by rule"): reason for way, reason in outcome.refused.items()},
+        "microseconds": {str(choice or "by rule"): time for choice, time in outcome.times.items()},
+        "refused": {str(choice or "by rule"): reason for choice, reason in outcome.refused.items()},
         "failure": outcome.failure,
     }
 

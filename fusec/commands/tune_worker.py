@@ -59,21 +59,21 @@ class Subject:
                 self.known[place] = envelope(form, self.arguments)
             yield self.known[place]
 
-    def run(self, way: Choice | None) -> dict[str, torch.Tensor]:
-        """Outputs and written tensors by name, after a call that goes this way."""
-        with self.op.forced(way or BY_RULE), poisoned_allocations():
+    def run(self, choice: Choice | None) -> dict[str, torch.Tensor]:
+        """Outputs and written tensors by name, after a call that takes this choice."""
+        with self.op.forced(choice or BY_RULE), poisoned_allocations():
             returned = self.function(**self.arguments)
             worst = max((plan.spills for plan in self.op.plans), default=0)
-        if way is not None and worst:
+        if choice is not None and worst:
             raise MemoryError(f"it spills {worst} bytes of registers")
         results = returned if isinstance(returned, tuple) else (returned,)
         named = {o.name: result for o, result in zip(self.compiled.graph.outputs, results, strict=False)}
         written = {t.name: self.arguments[t.name] for t in self.compiled.graph.tensors if t.mutable}
         return named | {name: tensor for name, tensor in written.items() if isinstance(tensor, torch.Tensor)}
 
-    def replay(self, way: Choice | None) -> Call:
-        """The call as a CUDA graph, which holds the way it goes. Raises `RuntimeError` where it cannot be captured."""
-        with self.op.forced(way or BY_RULE), frozen_weights():
+    def replay(self, choice: Choice | None) -> Call:
+        """The call as a CUDA graph, which keeps to the choice. Raises `RuntimeError` where it cannot be captured."""
+        with self.op.forced(choice or BY_RULE), frozen_weights():
             replay = capture(partial(self.function, **self.arguments))
             # A graph does not keep alive what belongs to the plan that was captured.
             self.held.append(self.op.plans)
@@ -86,7 +86,7 @@ Turn: TypeAlias = Callable[[], float]
 """Times a call once more."""
 
 Clock: TypeAlias = Callable[[Subject, Choice | None], Turn]
-"""Makes a way ready to be timed. Raises `RuntimeError` where it cannot be."""
+"""Makes a call with a choice ready to be timed. Raises `RuntimeError` where it cannot be."""
 
 
 def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
@@ -110,10 +110,10 @@ def _answer(job: Mapping[str, Any]) -> dict[str, Any]:
         case "outline":
             return {"outline": outline(subject)}
         case "try":
-            return attempt(subject, from_plain(job["way"]))
+            return attempt(subject, from_plain(job["choice"]))
         case "measure":
-            ways = [from_plain(way) for way in job["ways"]]
-            return measure(subject, ways, cold, job["rounds"])
+            choices = [from_plain(choice) for choice in job["choices"]]
+            return measure(subject, choices, cold, job["rounds"])
         case other:
             raise ValueError(f"there is no job {other!r}")
 
@@ -130,25 +130,25 @@ def outline(subject: Subject) -> dict[str, Any]:
     return {"rows": about.rows, "case": about.case, "by_rule": rules.tuned, "plans": plans}
 
 
-def attempt(subject: Subject, way: Choice | None) -> dict[str, Any]:
-    """One call that goes this way, and the end of it: whatever it does to this process it does now."""
-    subject.run(way)
+def attempt(subject: Subject, choice: Choice | None) -> dict[str, Any]:
+    """One call that takes this choice, and the end of it: whatever it does to this process it does now."""
+    subject.run(choice)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return {}
 
 
-def measure(subject: Subject, ways: Sequence[Choice | None], clock: Clock, rounds: int) -> dict[str, Any]:
-    """The competition of the ways whose results lie within the bound.
+def measure(subject: Subject, choices: Sequence[Choice | None], clock: Clock, rounds: int) -> dict[str, Any]:
+    """The competition of the choices whose results lie within the bound.
 
     Raises `TuningFailedError` where the first of them, which is that of the rules, is not among those.
     """
     turns: dict[int, Turn] = {}
     refused: dict[int, str] = {}
-    for at, way in enumerate(ways):
+    for at, choice in enumerate(choices):
         try:
-            within(subject.run(way), subject.bounds())
-            turns[at] = clock(subject, way)
+            within(subject.run(choice), subject.bounds())
+            turns[at] = clock(subject, choice)
         except (AssertionError, RuntimeError) as error:
             _still_works()
             refused[at] = str(error)
@@ -158,9 +158,9 @@ def measure(subject: Subject, ways: Sequence[Choice | None], clock: Clock, round
     return {"winner": result.winner, "times": result.times, "noise": result.noise, "refused": refused}
 
 
-def cold(subject: Subject, way: Choice | None) -> Turn:
+def cold(subject: Subject, choice: Choice | None) -> Turn:
     """Turns of a replay with nothing of its own in the cache: microseconds, the median of a few times."""
-    replay = subject.replay(way)
+    replay = subject.replay(choice)
 
     def turn() -> float:
         (once,) = device_times(replay, _flush(), 1)

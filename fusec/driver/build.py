@@ -12,12 +12,13 @@ from typing import TypeAlias
 
 from fusec import __version__
 from fusec.codegen import package
-from fusec.codegen.gate import Target, Verdict
+from fusec.codegen.gate import Verdict
 from fusec.codegen.index import index
 from fusec.driver.figures import measure
 from fusec.driver.record import FileRecord
 from fusec.driver.specs import Compiler, compile_all, read_specs
 from fusec.driver.store import Store
+from fusec.runtime.select.chip import Target
 
 
 class Phase(Enum):

@@ -13,6 +13,7 @@ from fusec.diagnostics import InternalError, Source
 from fusec.driver.record import FileRecord
 from fusec.driver.specs import Compiler, spec_key
 from fusec.driver.store import Store, digest, toolchain_digest
+from fusec.runtime.select.chip import Target
 from fusec.workers import Failed, run_jobs
 
 TIME_LIMIT = 300.0
@@ -23,7 +24,7 @@ def measure(
     sources: Mapping[Path, Source],
     files: Sequence[FileRecord],
     compiler: Compiler,
-    targets: Sequence[gate.Target],
+    targets: Sequence[Target],
     store: Store,
     workers: int,
     progress: Callable[[int, int], None],

@@ -287,8 +287,8 @@ def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> V
         constexprs=tuple(constexprs),
         divisible=tuple(divisible),
         options=tuple(
-            tuple((name, int(value)) for name, value in {**way, "enable_fp_fusion": launch.contract}.items())
-            for way in launch.options
+            tuple((name, int(value)) for name, value in {**options, "enable_fp_fusion": launch.contract}.items())
+            for options in launch.options
         ),
         casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(kernel.src))),
     )

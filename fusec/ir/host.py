@@ -231,8 +231,8 @@ class GemmTma:
     """A persistent gemm: programs make tile after tile of `m` by `n`, and TMA moves their operands.
 
     `maps` are by kernel parameter; a parameter of `flips` says which of two tensors of a map lies first. So many `dots`
-    have columns of a tile, or two `halves` of one; batches multiply the same rows `again`; registers hold so many
-    columns as are `widest`, if that is not what a chip has for all.
+    have columns of a tile, or two `halves` of one; batches multiply the same rows `again`. Registers are `crowded`
+    if more has to be read behind the products of a tile than they are.
     """
 
     kernel: Any
@@ -244,7 +244,7 @@ class GemmTma:
     dots: int = 1
     halves: int = 1
     again: str = ""
-    widest: int = 0
+    crowded: bool = False
     flips: Mapping[str, str] = field(default_factory=dict)
 
     @property

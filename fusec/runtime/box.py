@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from fusec.runtime.chips import since_hopper
+from fusec.runtime.select.chip import has_tma
 
 _ALIGNED = 16
 """Bytes that addresses and strides are multiples of."""
@@ -97,7 +97,7 @@ def moves_boxes(boxes: Sequence[Box | None], *tensors: torch.Tensor, device: tor
         return False
     device = device or tensors[0].device
     # Where kernels are interpreted, or only planned, there is one.
-    return device.type != "cuda" or since_hopper(device)
+    return device.type != "cuda" or has_tma(device)
 
 
 @dataclass(frozen=True, slots=True)

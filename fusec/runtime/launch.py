@@ -33,8 +33,8 @@ class Launch:
 
     A kernel takes pointers and run-time scalars first, then the rest. The pointer to buffer `x` is called `x_ptr`, a
     scalar as the op calls it; `arguments` names all others. `options` are Triton's (`num_warps`, `num_stages`,
-    `maxnreg`), several ways in order of preference: the first is taken for which the compiler spills no registers and
-    uses `most_registers` at most, where a way names that; the last in any case. `contract` lets the compiler add a
+    `maxnreg`), several sets in order of preference: the first is taken for which the compiler spills no registers and
+    uses `most_registers` at most, where a set names that; the last in any case. `contract` lets the compiler add a
     product without rounding it first, f16 and bf16 ones included. `offsets` moves the pointer to a buffer, by elements.
     A parameter in `boxes` is a descriptor; for one of two buffers the parameter in `flips` says which lies first.
     """
@@ -83,8 +83,8 @@ class Launcher:
         x, y, z, *_ = (*launch.grid, 1, 1)
         self._grid = (x, y, z)
         # Triton 3.10 changes the default of this one, and with it the rounding of a kernel.
-        self._options = [{"enable_fp_fusion": launch.contract, **way} for way in launch.options]
-        self._most = [way.pop("most_registers", None) for way in self._options]
+        self._options = [{"enable_fp_fusion": launch.contract, **options} for options in launch.options]
+        self._most = [options.pop("most_registers", None) for options in self._options]
         self._rest = tuple(launch.arguments[name] for name in names[len(given) :])
         self._pick = picker([places[name] for name in given])
         self._offsets = tuple(launch.offsets.get(name.removesuffix("_ptr"), 0) for name in given)
@@ -122,24 +122,25 @@ class Launcher:
         return compiled is not None
 
     def _compile(self, arguments: tuple[Any, ...]) -> Any:
-        """Launch on these arguments, the first way that fits; the compiled kernel, if there is one."""
+        """Launch on these arguments, with the first options that fit; the compiled kernel, if there is one."""
         options = self._fitting(arguments)
         with _alone():
             self._compiled = self._kernel[self._grid](*arguments, **options)
         return self._compiled
 
     def _fitting(self, arguments: tuple[Any, ...]) -> Mapping[str, Any]:
-        """The first way that fits, the last in any case. Another thread may be looking for it as well."""
+        """The first options that fit, the last in any case. Another thread may be looking for it as well."""
         *others, last = self._options
         if _knobs.interpret:
             return last
         return next(
-            (way for way, most in zip(others, self._most[:-1], strict=True) if self._fits(arguments, way, most)), last
+            (each for each, most in zip(others, self._most[:-1], strict=True) if self._fits(arguments, each, most)),
+            last,
         )
 
-    def _fits(self, arguments: tuple[Any, ...], way: Mapping[str, Any], most: int | None) -> bool:
-        """Whether the kernel, compiled this way, has the registers and the memory it needs."""
-        compiled = self._kernel.warmup(*arguments, grid=self._grid, **way)
+    def _fits(self, arguments: tuple[Any, ...], options: Mapping[str, Any], most: int | None) -> bool:
+        """Whether the kernel, compiled with these options, has the registers and the memory it needs."""
+        compiled = self._kernel.warmup(*arguments, grid=self._grid, **options)
         try:
             compiled._init_handles()
         except triton.runtime.errors.OutOfResources:

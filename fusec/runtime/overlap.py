@@ -15,9 +15,9 @@ from functools import cache
 
 import torch
 
-from fusec.runtime.chips import since_hopper
 from fusec.runtime.launch import Launch
 from fusec.runtime.product import Product
+from fusec.runtime.select.chip import has_pdl
 
 OVERLAP = "OVERLAP"
 """The argument of a kernel that says whether it waits, and lets the next one start."""
@@ -30,7 +30,7 @@ def overlaps(device: torch.device) -> bool:
     """Whether kernels on a device may overlap; those that are planned for none, on `meta`, are taken to."""
     if device.type != "cuda":
         return device.type == "meta"
-    return since_hopper(device) and _driver() >= _FIRST_DRIVER
+    return has_pdl(device) and _driver() >= _FIRST_DRIVER
 
 
 @cache
@@ -61,4 +61,4 @@ def _early(launch: Launch, before: Launch | Product) -> Launch:
     again = isinstance(before, Launch) and launch.kernel is before.kernel
     if again or not launch.arguments.get(OVERLAP):
         return launch
-    return replace(launch, options=[{**way, "launch_pdl": True} for way in launch.options])
+    return replace(launch, options=[{**each, "launch_pdl": True} for each in launch.options])

@@ -58,7 +58,7 @@ def test_without_a_gpu_it_says_so(fusec: Fusec, specs: Path, monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     result = fusec("tune", "--specs", specs)
     assert result.exit_code == Exit.USAGE
-    assert result.stderr == "error: there is no GPU here: ways are measured on the device that they are for\n"
+    assert result.stderr == "error: there is no GPU here: plans are measured on the device that they are for\n"
 
 
 def test_shapes_as_they_are_written() -> None:
@@ -174,7 +174,7 @@ def test_what_is_found_is_written_told_and_used_and_a_build_keeps_it(fusec: Fuse
 
 
 def answering(what: str, jobs: Sequence[Job], at_once: int | None) -> list[Any]:
-    """Workers that find `resident` best for 1 row and 12, nothing better than the rules for 64, and no way for 100."""
+    """Workers that find `resident` best for 1 row and 12, nothing better than the rules for 64, and fail at 100."""
     return [_answer(job, job["case"]["lead"][0]) for job in jobs]
 
 
@@ -184,7 +184,7 @@ def _answer(job: Job, rows: int) -> dict[str, Any]:
         plans = {"library": [], "resident": []}
         return {"failure": None, "outline": {"rows": rows, "case": case, "by_rule": "library", "plans": plans}}
     if job["do"] == "try":
-        return {"failure": "RuntimeError: no" if rows == 100 and job["way"] is None else None}
+        return {"failure": "RuntimeError: no" if rows == 100 and job["choice"] is None else None}
     times = {1: [10.0, 8.0], 12: [10.0, 4.0], 64: [10.0, 11.0]}[rows]
     best = min(range(2), key=times.__getitem__)
     return {"failure": None, "winner": best, "times": dict(enumerate(times)), "noise": 0.01, "refused": {}}

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from fake import COMPILER
 
-from fusec.codegen.gate import TARGETS
 from fusec.diagnostics import InternalError, Severity, SpecError
 from fusec.driver.build import Options, Phase, Report, Verification, build_folder
 from fusec.driver.record import FileRecord, from_json, to_json
 from fusec.driver.specs import UnreadableError, read_specs
 from fusec.driver.store import Store
+from fusec.runtime.select.chip import TARGETS
 
 
 @pytest.fixture

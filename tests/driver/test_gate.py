@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fusec.codegen.gate import TARGETS, Job, Resources, Target, Variant, Verdict, judge, measure, unsupported
+from fusec.codegen.gate import Job, Resources, Variant, Verdict, judge, measure, unsupported
+from fusec.runtime.select.chip import TARGETS, Target
 
 KERNEL = """
 import triton

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from formulas import TABLE
 
-from fusec.codegen.gate import TARGETS, Job, measure
+from fusec.codegen.gate import Job, measure
 from fusec.commands.build import COMPILER
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
 from fusec.driver.figures import variants
 from fusec.driver.store import Store
 from fusec.passes.kernel.blocks import SWAP_AB
+from fusec.runtime.select.chip import TARGETS
 
 SPILLED = {
     "softmax_backward": "_softmax_backward_resident",  # more live values than inputs

@@ -15,10 +15,12 @@ from compiled import compiled
 from fusec.driver.tuning.table import Found, update
 from fusec.ir.host import Tuned
 from fusec.runtime import H200, Launch, Op, PlanError
-from fusec.runtime.select import choice, run, tables
-from fusec.runtime.select.gemm import Contraction, gemm_tile
+from fusec.runtime.select import choice, run
+from fusec.runtime.select.chip import kind_of
+from fusec.runtime.select.gemm import gemm_tile
 from fusec.runtime.select.run import outline
 from fusec.runtime.select.tables import Choice, bucket
+from fusec.runtime.select.tiles import Contraction
 
 LINEAR = """op linear(x: T[..., K], weight weight: T[N, K], weight bias: T[N] = 0) -> y: T[..., N]
 where T in {bf16, f32}:
@@ -35,7 +37,7 @@ where T in {bf16, f32}:
     y = silu(dot(rmsnorm(x, gain, 1e-6, over=K), weight, over=K, precision=T))
 """
 
-TILE = Choice("gemm", (("side", 16), ("block", 32), ("step", 16), ("num_warps", 8), ("num_stages", 5)))
+TILE = Choice("gemm", (("block_m", 16), ("block_n", 32), ("block_k", 16), ("num_warps", 8), ("num_stages", 5)))
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def subject(text: str, folder: Path) -> Subject:
 
 def tune(linear: Subject, device: torch.device, *found: Found, spec: str | None = None) -> None:
     package = Path(str(linear.module.__file__)).parent
-    update(package, *tables.chip(device), linear.op.name, spec or linear.tuned.spec, found)
+    update(package, *kind_of(device), linear.op.name, spec or linear.tuned.spec, found)
     choice.forget()
 
 
@@ -212,7 +214,7 @@ def test_a_decision_tells_its_tiles(linear: Subject, device: torch.device) -> No
     assert [step.tiled for step in linear.op.decide(*arguments(1, device)).steps] == [()]
     (step,) = linear.op.decide(*arguments(1, device), plan="gemm").steps
     (tile,) = step.tiled
-    facts = {"batches": 1, "sides": 1, "blocks": 48, "inner": 64, "itemsize": 4, "dots": 1}
+    facts = {"batches": 1, "m": 1, "n": 48, "k": 64, "itemsize": 4, "dots": 1}
     assert tile.rule == "gemm_tile"
     assert facts.items() <= tile.facts.items()
     assert tile.tile == gemm_tile(Contraction(**tile.facts), H200)
@@ -221,9 +223,9 @@ def test_a_decision_tells_its_tiles(linear: Subject, device: torch.device) -> No
 def test_a_choice_of_a_tile_may_be_of_a_part(linear: Subject, device: torch.device) -> None:
     given = arguments(64, device)
     ((by_rule,), (part,)) = (
-        linear.op.decide(*given, plan=Choice("gemm", tile)).steps[0].tiled for tile in ((), (("step", 32),))
+        linear.op.decide(*given, plan=Choice("gemm", tile)).steps[0].tiled for tile in ((), (("block_k", 32),))
     )
-    assert part.tile == replace(by_rule.tile, step=32)
+    assert part.tile == replace(by_rule.tile, block_k=32)
 
 
 def test_a_description_is_plain(linear: Subject, device: torch.device) -> None:

@@ -45,7 +45,7 @@ def is_power(size: int) -> bool:
 def test_tiles_are_such_as_kernels_may_have(rule: Callable[..., GemmTile]) -> None:
     for facts in FACTS:
         tile = rule(*facts)
-        assert all(size >= 16 and is_power(size) for size in (tile.side, tile.block, tile.step)), facts
+        assert all(size >= 16 and is_power(size) for size in (tile.block_m, tile.block_n, tile.block_k)), facts
         assert is_power(tile.splits), facts
         for way in tile.options:
             assert is_power(way["num_warps"]), facts
@@ -56,16 +56,16 @@ def test_registers_and_shared_memory_hold_a_tile() -> None:
     for batches, sides, blocks, inner, itemsize, dots, tf32 in FACTS:
         tile = gemm_tile(batches, sides, blocks, inner, itemsize, dots, tf32)
         threads = WARPS * tile.options[-1]["num_warps"]
-        assert tile.side * tile.block * dots <= 64 * threads or tile.block == 16
+        assert tile.block_m * tile.block_n * dots <= 64 * threads or tile.block_n == 16
         for rule in (gemm_tile, skinny_tile):
             tile = rule(batches, sides, blocks, inner, itemsize, dots, tf32)
             way = tile.options[0]
-            moved = [tile.side * dots + tile.block, tile.side + tile.block * dots][rule is gemm_tile]
-            assert moved * tile.step * itemsize * way["num_stages"] <= SHARED
+            moved = [tile.block_m * dots + tile.block_n, tile.block_m + tile.block_n * dots][rule is gemm_tile]
+            assert moved * tile.block_k * itemsize * way["num_stages"] <= SHARED
 
 
 def of(tile: GemmTile) -> tuple[int, int, int, int, int]:
-    return tile.side, tile.block, tile.step, tile.options[0]["num_warps"], tile.options[0]["num_stages"]
+    return tile.block_m, tile.block_n, tile.block_k, tile.options[0]["num_warps"], tile.options[0]["num_stages"]
 
 
 @pytest.mark.parametrize(

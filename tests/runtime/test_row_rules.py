@@ -12,7 +12,7 @@ import pytest
 
 from fusec.runtime import H200
 from fusec.runtime.select import rows
-from fusec.runtime.select.rows import Block, warps
+from fusec.runtime.select.rows import Block
 from fusec.runtime.select.sizes import vec_width
 
 blocks, chunk_size, columns = (partial(rule, H200) for rule in (rows.blocks_for, rows.chunk_size, rows.columns))
@@ -20,7 +20,7 @@ holds_columns, holds_row = partial(rows.holds_columns, H200), partial(rows.holds
 lanes, prefers_loop = partial(rows.lanes_for, H200), partial(rows.prefers_loop, H200)
 row_options, row_warps = partial(rows.row_options, H200), partial(rows.row_warps, H200)
 split_chunk, split_count = partial(rows.split_chunk, H200), partial(rows.split_count, H200)
-launch_options = partial(rows.launch_options, H200)
+launch_options, warps = partial(rows.launch_options, H200), partial(rows.warps, H200)
 
 MANY, FEW = 1000, 132
 """Rows that fill the chip, and the most that do not."""

@@ -42,52 +42,52 @@ ways = st.one_of(
         *[st.sampled_from([16, 32, 64, 128])] * 2,
     ),
 )
-kinds = st.sampled_from([{"halves": 2}, {"dots": 2}, {"dots": 3}, {"dots": 2, "widest": 128}, {}])
+kinds = st.sampled_from([{"halves": 2}, {"dots": 2}, {"dots": 3}, {"dots": 2, "crowded": True}, {}])
 
 
 def tiles_of(run: Wave, sides: int, blocks: int, halves: int) -> Iterator[tuple[int, int, int]]:
     """The tiles of a run as kernels count them: of which output they are, their first row and their first column."""
-    many, wide = cdiv(sides, run.side * run.down), cdiv(blocks, run.block * halves * run.across)
+    many, wide = cdiv(sides, run.block_m * run.down), cdiv(blocks, run.block_n * halves * run.across)
     for program in range(run.programs):
         for part in range(run.begin + program, run.end, run.programs):
             whole = part // (run.down * run.across)
             tile = whole % (many * wide)
-            first = tile // (run.group * wide) * run.group
-            group = min(many - first, run.group)
-            within = tile % (run.group * wide)
+            first = tile // (run.group_m * wide) * run.group_m
+            group = min(many - first, run.group_m)
+            within = tile % (run.group_m * wide)
             side = (first + within % group) * run.down + part % (run.down * run.across) // run.across
             block = within // group * run.across + part % run.across
-            yield whole // (many * wide), side * run.side, block * run.block * halves
+            yield whole // (many * wide), side * run.block_m, block * run.block_n * halves
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(outputs, kinds, ways, st.sampled_from([1, 3, 132]))
 def test_every_element_is_made_once(
-    output: tuple[int, int, int, int], kind: dict[str, int], way: Choice | None, chip: int
+    output: tuple[int, int, int, int], kind: dict[str, Any], choice: Choice | None, chip: int
 ) -> None:
     batches, sides, blocks, inner = output
-    made_in = found(Contraction(batches, sides, blocks, inner, **kind), replace(H200, sms=chip), way)
+    made_in = found(Contraction(batches, sides, blocks, inner, **kind), replace(H200, sms=chip), choice)
     halves = kind.get("halves", 1)
-    height, width = min(run.side for run in made_in), min(run.block for run in made_in) * halves
+    height, width = min(run.block_m for run in made_in), min(run.block_n for run in made_in) * halves
     made = np.zeros((batches, cdiv(sides, height), cdiv(blocks, width)), int)
     for run in made_in:
         for batch, top, left in tiles_of(run, sides, blocks, halves):
-            down, across = run.side // height, run.block * halves // width
+            down, across = run.block_m // height, run.block_n * halves // width
             made[batch, top // height : top // height + down, left // width : left // width + across] += 1
     assert (made == 1).all()
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(outputs, kinds)
-def test_a_program_has_tiles_and_room_for_them(output: tuple[int, int, int, int], kind: dict[str, int]) -> None:
+def test_a_program_has_tiles_and_room_for_them(output: tuple[int, int, int, int], kind: dict[str, Any]) -> None:
     for run in found(Contraction(*output, **kind)):
-        width = run.block * padded(kind.get("dots", 1)) * kind.get("halves", 1)
+        width = run.block_n * padded(kind.get("dots", 1)) * kind.get("halves", 1)
         assert 0 < run.programs <= run.end - run.begin
-        assert all(size >= 16 and size & (size - 1) == 0 for size in (run.side, run.block, run.step))
-        assert width <= max(H200.widest, 64)
-        for way in run.options:
-            steps = 2 * run.step * (run.side + width) * way["num_stages"]
-            assert steps <= H200.smem or way is run.options[-1]
+        assert all(size >= 16 and size & (size - 1) == 0 for size in (run.block_m, run.block_n, run.block_k))
+        assert width <= max(H200.accumulator_columns, 64)
+        for choice in run.options:
+            steps = 2 * run.block_k * (run.block_m + width) * choice["num_stages"]
+            assert steps <= H200.smem or choice is run.options[-1]
 
 
 @pytest.mark.parametrize("chip", [1, 3, 7, 132])
@@ -100,7 +100,7 @@ def test_few_programs_make_several_tiles_each(chip: int) -> None:
 @pytest.mark.parametrize("sides", [1, 64, 200])
 def test_where_tiles_are_fewer_than_multiprocessors_each_has_a_program(sides: int, chip: int) -> None:
     (run,) = found(Contraction(1, sides, 64, 512), replace(H200, sms=chip))
-    assert run.programs == run.end - run.begin == cdiv(sides, run.side) * cdiv(64, run.block) <= chip
+    assert run.programs == run.end - run.begin == cdiv(sides, run.block_m) * cdiv(64, run.block_n) <= chip
 
 
 def test_rows_that_batches_share_are_read_once() -> None:
@@ -112,7 +112,7 @@ def test_rows_that_batches_share_are_read_once() -> None:
 def tiles(contraction: Contraction) -> list[tuple[int, ...]]:
     """Of each run: rows, columns and step of a tile, the first tile and the last, programs, and the most stages."""
     made = found(contraction)
-    return [(r.side, r.block, r.step, r.begin, r.end, r.programs, r.options[0]["num_stages"]) for r in made]
+    return [(r.block_m, r.block_n, r.block_k, r.begin, r.end, r.programs, r.options[0]["num_stages"]) for r in made]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def tiles(contraction: Contraction) -> list[tuple[int, ...]]:
         (Contraction(8, 300, 300, 64, halves=2), [(128, 32, 64, 0, 120, 120, 4)]),
         (Contraction(1, 4096, 4096, 40, halves=2), [(128, 128, 64, 0, 512, 132, 3)]),
         (
-            Contraction(1, 8192, 8192, 8192, dots=2, widest=128),
+            Contraction(1, 8192, 8192, 8192, dots=2, crowded=True),
             [(128, 64, 64, 0, 8184, 132, 3), (64, 32, 64, 32736, 32768, 32, 4)],
         ),
     ],
@@ -142,8 +142,8 @@ def tiles(contraction: Contraction) -> list[tuple[int, ...]]:
 def test_tiles_are_those_that_were_found_fast(contraction: Contraction, wanted: list[tuple[int, ...]]) -> None:
     assert tiles(contraction) == wanted
     for run in found(contraction):
-        assert [way["num_stages"] for way in run.options] == list(range(run.options[0]["num_stages"], 1, -1))
-        assert {way["num_warps"] for way in run.options} == {run.side // 16}
+        assert [choice["num_stages"] for choice in run.options] == list(range(run.options[0]["num_stages"], 1, -1))
+        assert {choice["num_warps"] for choice in run.options} == {run.block_m // 16}
 
 
 def test_a_second_launch_has_to_save_one_part_in_200() -> None:
@@ -152,7 +152,7 @@ def test_a_second_launch_has_to_save_one_part_in_200() -> None:
     contraction = Contraction(1, 128, 128, 64)
     for single, taken in ((200.9, 1), (201.1, 2)):
         times = {1: single, 2: 200.0}
-        with mock.patch.object(tma, "_time", side_effect=lambda chip, c, way, times=times: times[len(way)]):
+        with mock.patch.object(tma, "waves_us", side_effect=lambda c, waves, chip, times=times: times[len(waves)]):
             _, made = tma._fastest(H200, contraction, [(one,), (one, other)])
         assert len(made) == taken
 

@@ -53,12 +53,12 @@ LAYERS = (
         ("sympy", "torch"),
     ),
     Layer("numerics", ("diagnostics", "ir", "reference"), ("sympy", "torch")),
-    Layer("codegen.gate_worker", ("workers", "runtime.launch"), ("triton",)),
+    Layer("codegen.gate_worker", ("workers", "runtime.launch", "runtime.select.chip"), ("triton",)),
     Layer(
         "codegen",
         (
             *("__version__", "diagnostics", "workers", "ir"),
-            *("passes.host.table", "passes.kernel.blocks", "passes.schedule.traffic"),
+            *("passes.host.table", "passes.kernel.blocks", "passes.schedule.traffic", "runtime.select.chip"),
         ),
         ("filelock", "jinja2", "sympy"),
     ),

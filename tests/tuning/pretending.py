@@ -16,14 +16,14 @@ def do(job: dict[str, Any], _folder: Path) -> dict[str, Any]:
     """`case` has the microseconds of each plan, and what happens at it: `dies`, `hangs`, `fails`."""
     case = job["case"]
     with Path(case["log"]).open("a") as log:
-        log.write(f"{job['do']} {case['rows']} {(job.get('way') or {}).get('plan', '-')}\n")
+        log.write(f"{job['do']} {case['rows']} {(job.get('choice') or {}).get('plan', '-')}\n")
     if job["do"] == "outline":
         return {"failure": case.get("broken"), "outline": outline(case)}
     if job["do"] == "try":
-        return {"failure": happens(case, (job["way"] or {}).get("plan", "rules"))}
-    times = [case["times"].get((way or {}).get("plan", "rules"), 99.0) for way in job["ways"]]
-    for way in job["ways"]:
-        happens(case, f"race {(way or {}).get('plan', 'rules')}")
+        return {"failure": happens(case, (job["choice"] or {}).get("plan", "rules"))}
+    times = [case["times"].get((choice or {}).get("plan", "rules"), 99.0) for choice in job["choices"]]
+    for choice in job["choices"]:
+        happens(case, f"race {(choice or {}).get('plan', 'rules')}")
     winner = min(range(len(times)), key=times.__getitem__)
     return {"failure": None, "winner": winner, "times": dict(enumerate(times)), "noise": 0.01, "refused": {}}
 

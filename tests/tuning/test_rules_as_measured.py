@@ -42,7 +42,7 @@ KNOWN = {("linear", 16): 1.21}
 
 @dataclass(frozen=True)
 class Measured:
-    """A call, and the microseconds of every plan with the tile of the rules, as parts of those of the best way."""
+    """A call, and the microseconds of every plan with the tile of the rules, as parts of those of the best choice."""
 
     case: Case
     rows: int
@@ -56,11 +56,13 @@ def measured() -> Iterator[Measured]:
     for path in sorted(RESULTS.glob("*.json")):
         for calls in json.loads(path.read_text())["ops"].values():
             for call in calls:
-                times = {way: time for way, time in call["microseconds"].items() if time}
+                times = {choice: time for choice, time in call["microseconds"].items() if time}
                 times[call["by rule"]] = times.pop("by rule")
-                times = {NOW.get(way, way): time for way, time in times.items()}
+                times = {NOW.get(choice, choice): time for choice, time in times.items()}
                 best = min(times.values())
-                yield Measured(Case(**call["call"]), call["rows"], {way: time / best for way, time in times.items()})
+                yield Measured(
+                    Case(**call["call"]), call["rows"], {choice: time / best for choice, time in times.items()}
+                )
 
 
 @pytest.mark.parametrize("call", [*measured()], ids=str)

@@ -40,8 +40,8 @@ def asked(workers: Pool, journal: Path | None = None, limit: float = 60.0, show:
 
 def test_the_best_way_and_all_times(workers: Pool, log: Path) -> None:
     (outcome,) = search([case(log)], asked(workers), Effort())
-    assert outcome.way == Choice("resident")
-    assert {str(way): time for way, time in outcome.times.items()} == {
+    assert outcome.choice == Choice("resident")
+    assert {str(choice): time for choice, time in outcome.times.items()} == {
         "None": 10.0, "resident": 8.0, "streamed": 9.0, "split": 11.0,
     }  # fmt: skip
     assert (outcome.refused, outcome.failure, outcome.noise) == ({}, None, 0.01)
@@ -50,12 +50,16 @@ def test_the_best_way_and_all_times(workers: Pool, log: Path) -> None:
 def test_what_crashes_and_what_hangs_is_refused_and_costs_nothing_else(workers: Pool, log: Path) -> None:
     cases = [case(log, 1, resident="dies", split="fails"), case(log, 2, resident="hangs"), case(log, 4)]
     first, second, third = search(cases, asked(workers, limit=4.0), Effort())
-    assert {str(way): reason for way, reason in first.refused.items()} == {
+    assert {str(choice): reason for choice, reason in first.refused.items()} == {
         "resident": "the process that ran it died with exit code 7",
         "split": "RuntimeError: no room",
     }
     assert second.refused == {Choice("resident"): "the process that ran it took more than 4 s"}
-    assert [each.way for each in (first, second, third)] == [Choice("streamed"), Choice("streamed"), Choice("resident")]
+    assert [each.choice for each in (first, second, third)] == [
+        Choice("streamed"),
+        Choice("streamed"),
+        Choice("resident"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -69,8 +73,8 @@ def test_what_crashes_and_what_hangs_is_refused_and_costs_nothing_else(workers: 
 )
 def test_a_case_that_cannot_be_tuned_fails_alone(workers: Pool, log: Path, what: dict[str, str], failure: str) -> None:
     failed, fine = search([case(log, 1, **what), case(log, 2)], asked(workers), Effort())
-    assert (failed.way, failed.times, failed.failure) == (None, {}, failure)
-    assert (fine.way, fine.failure) == (Choice("resident"), None)
+    assert (failed.choice, failed.times, failed.failure) == (None, {}, failure)
+    assert (fine.choice, fine.failure) == (Choice("resident"), None)
 
 
 def test_progress_counts_every_job(workers: Pool, log: Path) -> None:
@@ -108,7 +112,7 @@ def test_an_interrupted_run_goes_on_where_it_was(workers: Pool, log: Path, tmp_p
     with journal.open("a") as file:
         file.write('["cut off in the midd')
     outcomes = search(cases, asked(workers, journal), Effort())
-    assert [each.way for each in outcomes] == [Choice("resident")] * 3
+    assert [each.choice for each in outcomes] == [Choice("resident")] * 3
     after = log.read_text().splitlines()[len(before) :]
     assert after
     assert all(line.startswith("measure") for line in after)
@@ -116,9 +120,9 @@ def test_an_interrupted_run_goes_on_where_it_was(workers: Pool, log: Path, tmp_p
 
 
 def test_a_way_survives_being_a_job() -> None:
-    for way in (None, Choice("resident"), Choice("product", (("side", 16), ("num_warps", 4)))):
-        assert from_plain(to_plain(way)) == way
+    for choice in (None, Choice("resident"), Choice("product", (("block_m", 16), ("num_warps", 4)))):
+        assert from_plain(to_plain(choice)) == choice
 
 
 def plain(outcomes: list[Outcome]) -> list[Any]:
-    return [(each.way, dict(each.times), dict(each.refused), each.failure) for each in outcomes]
+    return [(each.choice, dict(each.times), dict(each.refused), each.failure) for each in outcomes]

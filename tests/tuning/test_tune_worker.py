@@ -1,4 +1,4 @@
-"""What the worker of `fusec tune` does with a real op: outline it, run it every way, and refuse what is wrong."""
+"""What the worker of `fusec tune` does with a real op: outline it, run it every choice, and refuse what is wrong."""
 
 from __future__ import annotations
 
@@ -32,7 +32,13 @@ where T in {{bf16, f32}}:
 FAULT = ("total_acc += x * weight", "total_acc += x * weight * 1.5")
 """What the streamed kernel does, and what it must not."""
 
-WAYS = [None, Choice("library"), Choice("gemv_loop"), Choice("gemm"), Choice("gemm", (("side", 32), ("num_warps", 8)))]
+CHOICES = [
+    None,
+    Choice("library"),
+    Choice("gemv_loop"),
+    Choice("gemm"),
+    Choice("gemm", (("block_m", 32), ("num_warps", 8))),
+]
 
 
 def subject(folder: Path, name: str, right: str = "", wrong: str = "") -> dict[str, Any]:
@@ -59,31 +65,33 @@ def test_outline(tmp_path: Path) -> None:
     rules = {plan: [tile.rule for tile in tiles] for plan, tiles in outline.plans.items()}
     tiled = {"tma": ["tma_tile"], "split_k": ["skinny_tile"], "swap_ab": ["skinny_tile"], "gemm": ["gemm_tile"]}
     assert rules == {"library": [], "gemv": [], "gemv_loop": [], **tiled}
-    facts = {"batches": 1, "sides": 5, "blocks": 24, "inner": 48, "itemsize": 2, "dots": 1}
+    facts = {"batches": 1, "m": 5, "n": 24, "k": 48, "itemsize": 2, "dots": 1}
     for tiles in filter(None, outline.plans.values()):
-        swapped = {**facts, "sides": 24, "blocks": 5} if tiles[0].rule == "skinny_tile" else facts
+        swapped = {**facts, "m": 24, "n": 5} if tiles[0].rule == "skinny_tile" else facts
         assert swapped.items() <= tiles[0].facts.items()
-        assert set(tiles[0].sizes) == {"side", "block", "step", "splits"}
+        assert set(tiles[0].sizes) == {"block_m", "block_n", "block_k", "splits"}
 
 
 def test_every_candidate_is_right(tmp_path: Path) -> None:
     about = subject(tmp_path, "tried")
     outline = Outline.of(tune_worker.do({**about, "do": "outline"}, tmp_path)["outline"])
-    ways = candidates(outline, H200, 4)
-    for way in ways:
-        assert tune_worker.do({**about, "do": "try", "way": to_plain(way)}, tmp_path) == {"failure": None}, str(way)
+    choices = candidates(outline, H200, 4)
+    for choice in choices:
+        assert tune_worker.do({**about, "do": "try", "choice": to_plain(choice)}, tmp_path) == {"failure": None}, str(
+            choice
+        )
     with tune_worker.exact():
-        answer = tune_worker.measure(tune_worker.subject_of(about), ways, by_clock({}), 2)
+        answer = tune_worker.measure(tune_worker.subject_of(about), choices, by_clock({}), 2)
     assert answer["refused"] == {}
-    assert len(answer["times"]) == len(ways)
-    assert {way.plan for way in ways if way and way.tile} == {"tma", "split_k", "swap_ab", "gemm"}
+    assert len(answer["times"]) == len(choices)
+    assert {choice.plan for choice in choices if choice and choice.tile} == {"tma", "split_k", "swap_ab", "gemm"}
 
 
 def test_a_way_that_is_wrong_is_refused_however_fast_it_is(tmp_path: Path) -> None:
     about = subject(tmp_path, "faulty", *FAULT)
     with tune_worker.exact():
         answer = tune_worker.measure(
-            tune_worker.subject_of(about), WAYS, by_clock({"gemv_loop": 1.0, "library": 5.0}), 2
+            tune_worker.subject_of(about), CHOICES, by_clock({"gemv_loop": 1.0, "library": 5.0}), 2
         )
     assert list(answer["refused"]) == [2]
     assert "times the bound away" in answer["refused"][2]
@@ -91,13 +99,13 @@ def test_a_way_that_is_wrong_is_refused_however_fast_it_is(tmp_path: Path) -> No
 
 
 def test_what_cannot_be_timed_is_refused(tmp_path: Path) -> None:
-    def clock(subject: tune_worker.Subject, way: Choice | None) -> tune_worker.Turn:
-        if way == Choice("library"):
+    def clock(subject: tune_worker.Subject, choice: Choice | None) -> tune_worker.Turn:
+        if choice == Choice("library"):
             raise RuntimeError("it cannot be captured as a CUDA graph")
         return lambda: 1.0
 
     with tune_worker.exact():
-        answer = tune_worker.measure(tune_worker.subject_of(subject(tmp_path, "timed")), WAYS, clock, 1)
+        answer = tune_worker.measure(tune_worker.subject_of(subject(tmp_path, "timed")), CHOICES, clock, 1)
     assert answer["refused"] == {1: "it cannot be captured as a CUDA graph"}
 
 
@@ -110,7 +118,7 @@ def test_rules_that_are_wrong_are_no_start(tmp_path: Path) -> None:
 def test_nothing_right_is_left_in_memory_for_a_way_that_writes_nothing(tmp_path: Path) -> None:
     about = subject(tmp_path, "silent", "tl.store(y_row, y)", "tl.store(y_row, y, mask=N < 0)")
     with tune_worker.exact():
-        answer = tune_worker.measure(tune_worker.subject_of(about), WAYS, by_clock({}), 1)
+        answer = tune_worker.measure(tune_worker.subject_of(about), CHOICES, by_clock({}), 1)
     assert list(answer["refused"]) == [2]
     assert "= nan is outside" in answer["refused"][2]
 
@@ -131,7 +139,7 @@ def test_the_whole_search_through_workers(tmp_path: Path) -> None:
 
 def by_clock(times: dict[str, float]) -> tune_worker.Clock:
     """A clock that tells set times by plan."""
-    return lambda subject, way: lambda: times.get(way.plan if way else "rules", 9.0)
+    return lambda subject, choice: lambda: times.get(choice.plan if choice else "rules", 9.0)
 
 
 def test_a_job_is_plain_and_depends_on_what_was_built(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from fusec.runtime.select import tables as tuned
 from fusec.runtime.select.tables import Choice, choices, path_of, read
 
 CASE = {"K": 3584, "N": 18944, "T": "bfloat16", "bias": False}
-TILE = Choice("product", (("side", 16), ("num_warps", 4)))
+TILE = Choice("product", (("block_m", 16), ("num_warps", 4)))
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ spec = "abc"
 torch = "{torch}"
 triton = "{triton}"
 choices = [
-    {{ rows = 16, case = {{ N = 64 }}, plan = "product", tile = {{ side = 16, num_warps = 4 }} }},
+    {{ rows = 16, case = {{ N = 64 }}, plan = "product", tile = {{ block_m = 16, num_warps = 4 }} }},
 ]
 
 [op.linear]
@@ -63,7 +63,7 @@ triton = "{triton}"
 choices = [
     {{ rows = 16, case = {{ K = 3584, N = 18944, T = "bfloat16", bias = false }}, plan = "library" }},
     {{ rows = 2048, case = {{ K = 3584, N = 18944, T = "bfloat16", bias = false }}, plan = "product", \
-tile = {{ side = 16, num_warps = 4 }} }},
+tile = {{ block_m = 16, num_warps = 4 }} }},
 ]
 """
     )
@@ -85,7 +85,10 @@ def test_entries_are_in_order_whatever_the_order_they_were_found_in(tmp_path: Pa
 def test_new_entries_take_the_place_of_old_ones(tmp_path: Path) -> None:
     put(tmp_path, "linear", Found(1, CASE, Choice("resident")), Found(16, CASE, TILE), Found(64, CASE, TILE))
     put(tmp_path, "linear", Found(16, CASE, Choice("library")), Found(64, CASE, None))
-    assert {key[0]: way for key, way in look_up(tmp_path).items()} == {1: Choice("resident"), 16: Choice("library")}
+    assert {key[0]: choice for key, choice in look_up(tmp_path).items()} == {
+        1: Choice("resident"),
+        16: Choice("library"),
+    }
 
 
 def test_entries_of_an_older_spec_go_when_it_is_tuned_again(tmp_path: Path) -> None:
@@ -116,8 +119,8 @@ def test_a_device_has_its_own_table_and_else_that_of_its_family(tmp_path: Path) 
     put(tmp_path, "linear", Found(1, CASE, Choice("resident")), Found(16, CASE, TILE))
     put(tmp_path, "linear", Found(16, CASE, Choice("library")), device="NVIDIA H100 80GB HBM3")
     own = look_up(tmp_path, device="NVIDIA H100 80GB HBM3")
-    assert {key[0]: str(way) for key, way in own.items()} == {1: "resident", 16: "library"}
-    assert {key[0]: way for key, way in look_up(tmp_path).items()}[16] == TILE
+    assert {key[0]: str(choice) for key, choice in own.items()} == {1: "resident", 16: "library"}
+    assert {key[0]: choice for key, choice in look_up(tmp_path).items()}[16] == TILE
     assert choices(tmp_path / "tuned", "linear", "abc", tuple(CASE), "NVIDIA A100", "sm_80") == {}
 
 

@@ -1,8 +1,7 @@
-"""The ways of a call that are worth measuring: every plan, and of a plan with tiles the few that ought to be fastest.
+"""Choices for a call that are worth measuring: every plan, and of a plan with tiles those that ought to be fastest.
 
-The model is a rough one: the time of a step of one tile is that of its products, of its operands from the cache or of
-the wait for them, whichever is longest, and tiles run in waves. It only has to rank tiles well enough that the best is
-among the first dozen; what counts is measured.
+The time model is a rough one: it only has to rank tiles well enough that the best is among the first dozen; what counts
+is measured.
 """
 
 from __future__ import annotations
@@ -12,18 +11,16 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from fusec.runtime import Chip
-from fusec.runtime.select.sizes import cdiv
+from fusec.runtime.select.chip import MMA, Chip
 from fusec.runtime.select.tables import Choice
+from fusec.runtime.select.tiles import Contraction, GemmTile
+from fusec.runtime.select.time_model import gemm_us
 
 FEW = 128
 """The most rows for which a plan for few rows is tried. One without tiles reads the other operand once for each."""
 
 SIZES = (1 / 4, 1 / 2, 1, 2, 4)
 """How the sizes of a tile are varied, as factors of what the rules say."""
-
-SMALLEST, LARGEST = 16, 256
-"""The sizes of a tile that the matrix unit takes, and the largest that registers hold beside another one."""
 
 STRIPS = "skinny_tile"
 """The rule whose tiles have a strip of each matrix as their side; those of others have one as their block."""
@@ -34,10 +31,10 @@ WORSE = 1.5
 """How much slower than the best a tile may be by the model."""
 
 REPEATED = 1.1
-"""How much slower another way to launch the same sizes is taken for than it is."""
+"""How much slower another set of launch options for the same sizes is taken for than it is."""
 
-ACCUMULATORS = 128
-"""32-bit words of a thread for accumulators, half of all it has."""
+LAUNCHED = ("num_warps", "num_stages")
+"""What of a tile is an option of its launch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class Tiled:
     """A tile that a plan asks for: the rule that made it, of which facts, its sizes and launch options, all by name."""
 
     rule: str
-    facts: Mapping[str, int]
+    facts: Mapping[str, Any]
     sizes: Mapping[str, int]
     options: Mapping[str, int]
 
@@ -67,7 +64,7 @@ class Outline:
 
 
 def candidates(outline: Outline, chip: Chip, most: int) -> tuple[Choice | None, ...]:
-    """The ways to try: first what the rules choose, None, then each plan as the rules make it, then `most` tiles each.
+    """The choices to try: None for what the rules choose, then each plan as the rules make it, then `most` tiles each.
 
     Tiles that do not fit the chip, or that the model takes for slow, are not among them.
     """
@@ -81,34 +78,14 @@ def candidates(outline: Outline, chip: Chip, most: int) -> tuple[Choice | None, 
 
 
 def estimate(tile: Mapping[str, int], tiled: Tiled, chip: Chip) -> float | None:
-    """Microseconds for all tiles of a contraction, or None where one does not fit a multiprocessor.
+    """Microseconds for all tiles of a contraction, or None where one does not fit an SM.
 
-    `tile` has sizes and launch options. The facts have the names of the fields of `runtime.select.gemm.Contraction`.
+    `tile` has sizes and launch options. The facts have the names of the fields of `runtime.select.tiles.Contraction`.
     """
-    facts = tiled.facts
-    threads, splits = 32 * tile["num_warps"], tile.get("splits", 1)
-    side, wide = tile["side"], tile["block"]
-    if tiled.rule == STRIPS:
-        side *= facts["dots"]
-    else:
-        wide *= facts["dots"] * facts.get("halves", 1)
-    loaded = (side + wide) * tile["step"] * facts["itemsize"]
-    shared, held = loaded * tile["num_stages"], side * wide / threads
-    if shared > chip.smem or held > ACCUMULATORS:
-        return None
-    # A tile that is made in halves is of as many blocks.
-    across = cdiv(facts["blocks"], tile["block"] * facts.get("halves", 1))
-    tiles = facts["batches"] * cdiv(facts["sides"], tile["side"]) * across
-    programs = tiles * splits
-    room = min(chip.smem // shared, int(chip.registers // (threads * (held + 40))), chip.warps // tile["num_warps"])
-    together = max(1, min(room, cdiv(programs, chip.sms)))
-    # Tiles of fewer rows and columns than the matrix unit of a warp group takes are multiplied by its elder sister.
-    rate = chip.tensor_core * (1 if max(side, tile["block"]) >= 64 else 0.5) * 2 / facts["itemsize"]
-    multiplied, moved = together * side * wide * tile["step"] / rate, together * loaded / chip.traffic
-    ahead = tile["num_stages"] - 1
-    step = chip.turn_us / ahead + max(multiplied, moved, chip.wait_us / ahead)
-    steps = cdiv(cdiv(facts["inner"], tile["step"]), splits)
-    return cdiv(programs, chip.sms * together) * (steps * step + chip.program_us)
+    options = {name: value for name, value in tile.items() if name in LAUNCHED}
+    sizes = {name: value for name, value in tile.items() if name not in LAUNCHED}
+    contraction = Contraction(**tiled.facts)
+    return gemm_us(contraction, GemmTile(**sizes, options=(options,)), chip, tiled.rule == STRIPS)
 
 
 def _is_for_few(plan: str, tiles: Sequence[Tiled]) -> bool:
@@ -123,7 +100,7 @@ def _tiles(tiled: Sequence[Tiled], chip: Chip) -> list[dict[str, int]]:
     # A size of 1 belongs to something that the plan does not do.
     varied = {name: size for name, size in first.sizes.items() if size > 1}
     found: list[tuple[float, dict[str, int]]] = []
-    for sizes in product(*map(_around, varied.values())):
+    for sizes in product(*(_around(size, chip) for size in varied.values())):
         named = dict(zip(varied, sizes, strict=True))
         launched = [{**named, "num_warps": warps, "num_stages": stages} for warps, stages in product(WARPS, STAGES)]
         timed = [(time, tile) for tile in launched if (time := _total(tile, tiled, chip)) is not None]
@@ -144,6 +121,6 @@ def _time_of(timed: tuple[float, dict[str, int]]) -> float:
     return timed[0]
 
 
-def _around(size: int) -> list[int]:
-    least, most = (SMALLEST, LARGEST) if size >= SMALLEST else (1, SMALLEST)
+def _around(size: int, chip: Chip) -> list[int]:
+    least, most = (MMA, chip.accumulator_columns) if size >= MMA else (1, MMA)
     return [int(size * factor) for factor in SIZES if least <= size * factor <= most]

@@ -1,4 +1,4 @@
-"""The search for the best ways of an op: what to try, whether it runs, whether it is right, and how long it takes.
+"""The search for the best choices of an op: what to try, whether it runs, whether it is right, and how long it takes.
 
 Each question is a job for a worker, which may crash or hang at it: that costs its answer and nothing else. Candidates
 run for the first time in many processes at once, where they are compiled, too; then those that came through are held
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from fusec.driver.tuning.candidates import Outline, candidates
-from fusec.runtime import Chip
+from fusec.runtime.select.chip import Chip
 from fusec.runtime.select.tables import Choice
 
 Job: TypeAlias = dict[str, Any]
@@ -35,14 +35,14 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one case: the best `way`, None for the rules, or why there is no answer (`failure`).
+    """What came of one case: the best `choice`, None for the rules, or why there is no answer (`failure`).
 
-    `times` has the microseconds of every way that was timed to the end, the rules' under None, and `refused` why a way
-    was not.
+    `times` has the microseconds of every choice that was timed to the end, the rules' under None, and `refused` why
+    another was not.
     """
 
     outline: Outline | None
-    way: Choice | None
+    choice: Choice | None
     times: Mapping[Choice | None, float]
     refused: Mapping[Choice | None, str]
     noise: float = 0.0
@@ -50,29 +50,35 @@ class Outcome:
 
 
 def search(cases: Sequence[Job], ask: Ask, effort: Effort) -> list[Outcome]:
-    """The best way for each of several calls of an op. A case is the part of a job that says which call it is."""
+    """The best choice for each of several calls of an op. A case is the part of a job that says which call it is."""
     outlines = [_outline(answer) for answer in ask("plans", [{**case, "do": "outline"} for case in cases], None)]
-    ways = [() if isinstance(outline, str) else candidates(outline, effort.chip, effort.tiles) for outline in outlines]
-    tries = [{**case, "do": "try", "way": to_plain(way)} for case, of in zip(cases, ways, strict=True) for way in of]
+    choices = [
+        () if isinstance(outline, str) else candidates(outline, effort.chip, effort.tiles) for outline in outlines
+    ]
+    tries = [
+        {**case, "do": "try", "choice": to_plain(choice)}
+        for case, of in zip(cases, choices, strict=True)
+        for choice in of
+    ]
     answers = iter(ask("candidates", tries, None))
-    refusals = [{way: reason for way in of if (reason := next(answers)["failure"])} for of in ways]
-    running = [at for at, (of, refused) in enumerate(zip(ways, refusals, strict=True)) if of and None not in refused]
-    left = {at: [way for way in ways[at] if way not in refusals[at]] for at in running}
+    refusals = [{choice: reason for choice in of if (reason := next(answers)["failure"])} for of in choices]
+    running = [at for at, (of, refused) in enumerate(zip(choices, refusals, strict=True)) if of and None not in refused]
+    left = {at: [choice for choice in choices[at] if choice not in refusals[at]] for at in running}
     races = [
-        {**cases[at], "do": "measure", "ways": [to_plain(way) for way in left[at]], "rounds": effort.rounds}
+        {**cases[at], "do": "measure", "choices": [to_plain(choice) for choice in left[at]], "rounds": effort.rounds}
         for at in running
     ]
     measured = dict(zip(running, ask("calls", races, 1), strict=True))
     return [_outcome(outline, refusals[at], left.get(at, []), measured.get(at)) for at, outline in enumerate(outlines)]
 
 
-def to_plain(way: Choice | None) -> dict[str, Any] | None:
-    """A way as plain values, for a job."""
-    return None if way is None else {"plan": way.plan, "tile": dict(way.tile)}
+def to_plain(choice: Choice | None) -> dict[str, Any] | None:
+    """A choice as plain values, for a job."""
+    return None if choice is None else {"plan": choice.plan, "tile": dict(choice.tile)}
 
 
 def from_plain(plain: Mapping[str, Any] | None) -> Choice | None:
-    """The way of a job."""
+    """The choice of a job."""
     return None if plain is None else Choice(plain["plan"], tuple(plain["tile"].items()))
 
 
@@ -82,13 +88,13 @@ def _outline(answer: Any) -> Outline | str:
 
 
 def _outcome(
-    outline: Outline | str, refused: Mapping[Choice | None, str], ways: list[Choice | None], race: Any
+    outline: Outline | str, refused: Mapping[Choice | None, str], choices: list[Choice | None], race: Any
 ) -> Outcome:
     if isinstance(outline, str):
         return Outcome(None, None, {}, {}, failure=outline)
     failure = f"as the rules have it: {refused[None]}" if None in refused else race["failure"]
     if failure:
         return Outcome(outline, None, {}, refused, failure=failure)
-    refused = {**refused, **{ways[int(at)]: reason for at, reason in race["refused"].items()}}
-    times = {ways[int(at)]: time for at, time in race["times"].items()}
-    return Outcome(outline, ways[race["winner"]], times, refused, race["noise"])
+    refused = {**refused, **{choices[int(at)]: reason for at, reason in race["refused"].items()}}
+    times = {choices[int(at)]: time for at, time in race["times"].items()}
+    return Outcome(outline, choices[race["winner"]], times, refused, race["noise"])

@@ -1,4 +1,4 @@
-"""Tables of ways as text, with new entries in place of old ones; and which entries of a package are stale."""
+"""Tables of choices as text, with new entries in place of old ones; and which entries of a package are stale."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _HEAD = """# The choices that `fusec tune` found best on {device}. An entry is f
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best way for a call of `rows` rows in a case; None where that is what the rules choose."""
+    """The best choice for a call of `rows` rows in a case; None where that is what the rules choose."""
 
     rows: int
     case: Mapping[str, int | bool | str]
-    way: Choice | None
+    choice: Choice | None
 
 
 def update(package: Path, device: str, family: str, op: str, spec: str, found: tuple[Found, ...]) -> None:
@@ -37,8 +37,8 @@ def update(package: Path, device: str, family: str, op: str, spec: str, found: t
     for each in found:
         rows = bucket(each.rows)
         entries.pop(_key(rows, each.case), None)
-        if each.way is not None:
-            entries[_key(rows, each.case)] = Entry(rows, each.case, each.way)
+        if each.choice is not None:
+            entries[_key(rows, each.case)] = Entry(rows, each.case, each.choice)
     ordered = tuple(entries[key] for key in sorted(entries))
     ops = {**table.ops, op: OpTable(spec, *toolchain(), ordered)}
     write_whole(path, render(Table(device, family, {name: ops[name] for name in sorted(ops) if ops[name].entries})))

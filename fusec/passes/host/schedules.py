@@ -30,9 +30,6 @@ from fusec.passes.host.keys import Keys
 from fusec.passes.schedule.registers import at_most, residency, widest
 from fusec.passes.schedule.traffic import row_facts, sweeps
 
-WIDEST = 128
-"""Columns of the accumulators of a tile where registers have to hold more tiles behind the products than those are."""
-
 
 class Scheduler:
     """Makes the schedules of one op.
@@ -217,7 +214,7 @@ class Scheduler:
             dots=dots,
             halves=halves,
             again=self._keys.axes(tuple(axis for axis in stage.rows if axis not in firsts)),
-            widest=WIDEST if _reads_beside(stage) > dots * halves else 0,
+            crowded=_reads_beside(stage) > dots * halves,
             flips=dict(zip(kernel.varying[2:], paired, strict=True)),
         )
 

@@ -1,7 +1,7 @@
-"""Chips: every figure of a device that rules, time models and the tuner go by. They were measured on an H200.
+"""Chips: every figure of a device that rules, time model, resource gate and tuner go by, and no other file has one.
 
-How, is in docs/row-tiles.md (rows) and benchmarks/contractions/results/tuning (what `fusec tune` found beside the tiles
-of gemms). A test that needs many steps of small tiles passes a chip with small figures.
+Figures of the H200 were measured: how, is in docs/row-tiles.md (rows), benchmarks/contractions/results/tuning (tiles of
+gemms) and docs/time-model.md (rates). A test that needs many steps of small tiles passes a chip with small figures.
 """
 
 from __future__ import annotations
@@ -12,6 +12,41 @@ from functools import cache
 import torch
 import triton
 
+WARP = 32
+"""Threads of a warp."""
+
+MMA = 16
+"""The least rows, columns and steps of a tile that a tensor core multiplies."""
+
+FP8_SINCE, TMA_SINCE, PDL_SINCE = 89, 90, 90
+"""The first compute capability that converts f8, that has TMA, and whose kernels may begin before their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What NVIDIA chips of a compute capability have alike: the resource gate holds every kernel to it.
+
+    `shared_limit` is the shared memory of a block, in bytes.
+    """
+
+    name: str
+    capability: int
+    shared_limit: int
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("sm_80", 80, 163 * 1024),
+        Target("sm_86", 86, 99 * 1024),
+        Target("sm_89", 89, 99 * 1024),
+        Target("sm_90", 90, 227 * 1024),
+        Target("sm_100", 100, 227 * 1024),
+        Target("sm_120", 120, 99 * 1024),
+    )
+}
+"""Limits per block: CUDA C++ Programming Guide, table of technical specifications per compute capability."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chip:
@@ -21,11 +56,15 @@ class Chip:
     """
 
     # The chip
+    name: str = "NVIDIA H200"
+    """As its driver calls it."""
     sms: int = 132
-    smem: int = 227 * 1024
+    smem: int = TARGETS["sm_90"].shared_limit
     """Bytes of shared memory of a program."""
     registers: int = 65536
     """Of an SM."""
+    thread_registers: int = 248
+    """Of a thread at most; the compiler keeps a few of 256 for itself."""
     warps: int = 64
     """That an SM runs at once."""
 
@@ -53,11 +92,27 @@ class Chip:
     split_elements: int = 4 * 2**20
     split_programs: int = 2048
     """Elements under way when rows are split: 8 MB of them hide the wait for memory of the whole chip; and programs."""
+    row_tile: int = 1024
+    """Elements of a program that several rows share."""
+    thread_elements: int = 32
+    """Of a thread where several tiles are in registers, with nothing to reduce."""
+    warp_bytes: int = 2048
+    """Of an input in a warp: 64 a thread, half as many where rows are few."""
+    program_warps: int = 32
+    """Of a program at most; half as many where many rows with one input are resident."""
+    row_bytes: int = 64 * 1024
+    narrow_row_bytes: int = 80 * 1024
+    """Of rows under way on an SM: enough for the rate of a copy, and where outputs have fewer bits than inputs."""
+    most_programs: int = 24
+    """Programs of rows that an SM runs at once at most."""
 
     # Gemms: which schedule
     library_work: int = 2**26
     tma_work: int = 2**26
     """Multiplications from which on a faster product pays for the launches around it: the library's, and one by TMA."""
+    untiled_share: int = 1024
+    several_share: int = 16
+    """Such a part of it where kernels of ours do not multiply in tiles, and where they are several."""
     gemv_matrix: int = 2**25
     """Elements of a matrix up to which threads multiply a vector, though they read as much beside the matrix."""
     skinny: int = 16
@@ -65,30 +120,51 @@ class Chip:
     most_again: int = 1
     """How often the matrix may be read for that."""
 
+    # Gemms: tiles
+    gemm_block: int = 128
+    thread_block: int = 64
+    """Rows or columns of a tile at most; of one that threads multiply, as all of f32."""
+    gemm_block_k: int = 64
+    """Of 16-bit operands; of f32 a half in tf32, and a quarter by threads, as a step takes twice the registers."""
+    gemm_staged_bytes: int = 96 * 1024
+    """Bytes of three steps under way at most; else there are two."""
+
     # Gemms: skinny tiles
-    strip: int = 64
+    skinny_block_m: int = 64
     """Rows of a matrix that such a tile has, of all the matrices that share its columns."""
-    step: int = 256
+    skinny_block_n: int = 64
+    """Its columns at most; half as many where threads multiply."""
+    skinny_block_k: int = 256
     """Elements of each row that it multiplies at a time: half as many where every SM has several tiles.
 
     Where it is threads that multiply, as all of f32, it is an eighth.
     """
-    step_bytes: int = 48 * 1024
-    staged_bytes: int = 160 * 1024
+    skinny_step_bytes: int = 48 * 1024
+    skinny_staged_bytes: int = 160 * 1024
     """Bytes of a step of it at most, and of all the steps under way."""
     few_tiles: int = 48
     """With fewer tiles than this several programs share each (split-K): it takes so many to read at full speed."""
     most_split_k: int = 8
     """Programs that share a tile at most."""
 
-    # Persistent gemms: the time model
-    multiplied: float = 3.2e6
-    fetched: float = 95e3
+    # Gemms: persistent tiles
+    tma_block_m: int = 128
+    """Rows of a large tile; one of half as many is tried, too."""
+    tma_block_k: int = 64
+    """Twice as many where tiles are narrow, and few."""
+    accumulator_columns: int = 256
+    """Columns of all accumulators of a program together: with 128 rows, all the registers of two warp groups."""
+    group_m: int = 8
+    """Tiles one below the other that are under way together: what they share is then in the cache."""
+
+    # The time model: persistent gemms
+    sm_mma_per_us: float = 3.2e6
+    sm_bytes_per_us: float = 95e3
     """What an SM does: multiplications, and bytes moved into it."""
-    fetched_by_two: float = 1.3 * 95e3
+    sm_bytes_per_us_by_two: float = 1.3 * 95e3
     """The same for two small programs on one SM: one waits while the other one moves."""
-    read: float = 3.6e6
-    all_multiplied: float = 375e6
+    hbm_bytes_per_us: float = 3.6e6
+    library_mma_per_us: float = 375e6
     """What the chip does: bytes read, and multiplications of the library in large products."""
     tile_us: float = 1.5
     launch_us: float = 4.0
@@ -96,14 +172,8 @@ class Chip:
     """What is lost at each tile, at each launch, and until the first tiles are under way."""
     epilogue_us: float = 8.0
     """Lost at each tile where more has to be read behind the products than they are, in a look by hand."""
-    tile_rows: int = 128
-    """Rows of a large tile; one of half as many is tried, too."""
-    widest: int = 256
-    """Columns of all accumulators of a program together: with 128 rows, all the registers of two warp groups."""
-    group: int = 8
-    """Sides of large tiles that are under way together."""
 
-    # Tiles that are tried: the tuner's time model
+    # The time model: gemms
     tensor_core: float = 3.7e6
     """Products of 16-bit numbers, of an SM that does nothing else."""
     traffic: float = 4.2e4
@@ -112,15 +182,47 @@ class Chip:
     turn_us: float = 0.2
     program_us: float = 2.0
     """The wait for memory, the turn of a loop with one load ahead, the start and end of a tile."""
+    accumulator_words: int = 128
+    other_words: int = 40
+    """Registers of a thread: for accumulators at most, half of all it has, and for all else beside them."""
 
 
 H200 = Chip()
 
+CHIPS = {"h200": H200}
+"""Chips by the names that the command line has for them."""
+
 
 @cache
 def chip_of(device: torch.device) -> Chip:
-    """The chip of a device: what the driver tells of it, and for all else, or without a GPU, the figures of an H200."""
+    """The chip of a device: what the driver tells of it, beside the figures of its name; an H200 for want of these."""
     if device.type != "cuda":
         return H200
     about = triton.runtime.driver.active.utils.get_device_properties(device.index)
-    return replace(H200, sms=about["multiprocessor_count"], smem=about["max_shared_mem"])
+    kind, _ = kind_of(device)
+    known = next((chip for chip in CHIPS.values() if chip.name == kind), H200)
+    return replace(known, name=kind, sms=about["multiprocessor_count"], smem=about["max_shared_mem"])
+
+
+def kind_of(device: torch.device) -> tuple[str, str]:
+    """What kind of device this is, and its family."""
+    if device.type != "cuda":
+        return device.type, device.type
+    major, minor = torch.cuda.get_device_capability(device)
+    return torch.cuda.get_device_name(device), f"sm_{major}{minor}"
+
+
+def has_tma(device: torch.device) -> bool:
+    """Whether TMA moves tiles on a CUDA device."""
+    return _since(device, TMA_SINCE)
+
+
+def has_pdl(device: torch.device) -> bool:
+    """Whether kernels of a CUDA device may begin before the one in front of them has ended."""
+    return _since(device, PDL_SINCE)
+
+
+def _since(device: torch.device, first: int) -> bool:
+    # Chips of other vendors count their capabilities as well.
+    major, minor = torch.cuda.get_device_capability(device)
+    return not torch.version.hip and 10 * major + minor >= first

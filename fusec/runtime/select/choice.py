@@ -15,6 +15,7 @@ import torch
 from fusec.ir.host import Tuned
 from fusec.runtime.invariant import is_invariant
 from fusec.runtime.select import tables
+from fusec.runtime.select.chip import kind_of
 from fusec.runtime.select.tables import Choice, bucket
 
 Value: TypeAlias = int | bool | torch.dtype
@@ -33,7 +34,7 @@ def measured(
 
 @cache
 def _known(tuned: Tuned, op: str, folder: Path, device: torch.device) -> Known:
-    return tables.choices(folder, op, tuned.spec, tuple(tuned.case.split()), *tables.chip(device))
+    return tables.choices(folder, op, tuned.spec, tuple(tuned.case.split()), *kind_of(device))
 
 
 def forget() -> None:

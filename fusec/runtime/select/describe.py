@@ -15,7 +15,7 @@ from fusec.runtime.select.run import Decision
 class DescribedLaunch:
     """One launch: the kernel, or the library, the programs of its grid, warps and stages, and its compile-time sizes.
 
-    Of several ways to compile a kernel it is the first, which is left where registers would spill.
+    Of several sets of options it is the first, which is left where registers would spill.
     """
 
     kernel: str

@@ -7,7 +7,7 @@ measured beside the tiles for a few rows is in benchmarks/contractions/results/t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from fusec.ir.host import Gemm, Gemv, RowLoop, block_name
@@ -16,66 +16,11 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.product import Product
 from fusec.runtime.select import rows
 from fusec.runtime.select.call import Call, Tiled
-from fusec.runtime.select.chip import Chip
+from fusec.runtime.select.chip import MMA, WARP, Chip
 from fusec.runtime.select.rows import elementwise
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, padded
-
-
-@dataclass(frozen=True, slots=True)
-class Contraction:
-    """What is to be made: `batches` of `sides` by `blocks`, of sums of `inner` products, for each of so many `dots`.
-
-    A tile has the columns of as many accumulators as there are `parts`; `halves` of them, of a single dot, are next to
-    each other. So many batches multiply the same rows `again`; there are registers for `widest` columns at most, all of
-    them if that is 0. Elements have `itemsize` bytes; those of f32 may be `tf32`.
-    """
-
-    batches: int
-    sides: int
-    blocks: int
-    inner: int
-    itemsize: int = 2
-    dots: int = 1
-    halves: int = 1
-    again: int = 1
-    widest: int = 0
-    tf32: bool = False
-
-    @property
-    def parts(self) -> int:
-        """Accumulators of a tile."""
-        return padded(self.dots) * self.halves
-
-    @property
-    def matrices(self) -> int:
-        """Bytes of the operands."""
-        many = self.batches // self.again * self.sides
-        return 2 * self.inner * (many + self.batches * self.blocks * self.parts // self.halves)
-
-    @property
-    def threads(self) -> bool:
-        """Whether threads multiply, for want of a tensor core that does."""
-        return self.itemsize > 2 and not self.tf32
-
-    def tiles(self, side: int, block: int) -> int:
-        """How many tiles there are."""
-        return self.batches * cdiv(self.sides, side) * cdiv(self.blocks, block * self.halves)
-
-
-@dataclass(frozen=True, slots=True)
-class GemmTile:
-    """The tile of a contraction: `side` by `block` of the output, `step` of what is contracted at a time.
-
-    Split-K: the steps are dealt out to as many programs as there are `splits`.
-    """
-
-    side: int
-    block: int
-    step: int
-    options: tuple[dict[str, int], ...]
-    splits: int = 1
-
+from fusec.runtime.select.tiles import Contraction, GemmTile
 
 TileRule = Callable[[Contraction, Chip], GemmTile]
 
@@ -117,7 +62,7 @@ def prefers_library(
         return False
     if not several and any(is_vector(chip, min(product.out.shape[-2:])) for product in found):
         return False
-    least = chip.library_work // (1024 if not tiled else 16 if several else 1)
+    least = chip.library_work // (chip.untiled_share if not tiled else chip.several_share if several else 1)
     return sum(product.work for product in found) >= least
 
 
@@ -148,36 +93,38 @@ def gemm_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     """
     c, dots = contraction, contraction.dots
     # Which of the two axes counts rows is not said: neither is cut for the number of its positions.
-    batches, sides, blocks = counted(c.batches), counted(c.sides), counted(c.blocks)
-    side = min(max(padded(sides), 16), 64 if c.threads else 128)
-    block = min(max(padded(blocks), 16), max((64 if c.threads else 128) // padded(dots), 16))
-    while block > 32 and batches * cdiv(sides, side) * cdiv(blocks, block) < chip.sms:
-        block //= 2
+    batches, m, n = counted(c.batches), counted(c.m), counted(c.n)
+    most = chip.thread_block if c.threads else chip.gemm_block
+    block_m = min(max(padded(m), MMA), most)
+    block_n = min(max(padded(n), MMA), max(most // padded(dots), MMA))
+    while block_n > 2 * MMA and batches * cdiv(m, block_m) * cdiv(n, block_n) < chip.sms:
+        block_n //= 2
     # A step of f32 takes twice the registers: with several dots there are none left for a long one.
-    longest = 64 if c.itemsize <= 2 else 32 if c.tf32 and dots == 1 else 16
-    step = min(max(padded(c.inner), 16), longest)
-    warps = min(max(padded(side * block * dots // 2048), 4), 8)
-    stages = 3 if (side + block * dots) * step * c.itemsize * 3 <= 96 * 1024 else 2
+    longest = chip.gemm_block_k // (1 if c.itemsize <= 2 else 2 if c.tf32 and dots == 1 else 4)
+    block_k = min(max(padded(c.k), MMA), longest)
+    warps = min(max(padded(block_m * block_n * dots // (2 * WARP * WARP)), 4), 8)
+    stages = 3 if (block_m + block_n * dots) * block_k * c.itemsize * 3 <= chip.gemm_staged_bytes else 2
     options = [{"num_warps": count, "num_stages": stages} for count in dict.fromkeys((warps, 8))]
-    return GemmTile(side, block, step, tuple(options))
+    return GemmTile(block_m, block_n, block_k, tuple(options))
 
 
 def skinny_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     """The tile where columns are few (swap-AB): a narrow strip of the matrices, read far ahead."""
     c = contraction
-    side = min(max(padded(c.sides), 16), max(chip.strip // padded(c.dots), 16))
+    block_m = min(max(padded(c.m), MMA), max(chip.skinny_block_m // padded(c.dots), MMA))
     # Threads that multiply f32 hold half as many columns.
-    block = min(max(padded(c.blocks), 16), 32 if c.threads else 64)
-    programs, splits = c.batches * cdiv(c.sides, side) * cdiv(c.blocks, block), 1
-    row = (side * c.dots + block) * c.itemsize
-    wanted = chip.step // 8 if c.threads else chip.step if programs <= chip.sms else chip.step // 2
-    step = max(min(padded(c.inner), wanted, 1 << (chip.step_bytes // row).bit_length() - 1), 16)
-    stages = min(max(chip.staged_bytes // (row * step), 2), 4 if programs <= chip.sms else 3)
-    while programs * splits < chip.few_tiles and splits < min(chip.most_split_k, cdiv(c.inner, 2 * step)):
+    block_n = min(max(padded(c.n), MMA), chip.skinny_block_n // (2 if c.threads else 1))
+    programs, splits = c.batches * cdiv(c.m, block_m) * cdiv(c.n, block_n), 1
+    row = (block_m * c.dots + block_n) * c.itemsize
+    wanted = chip.skinny_block_k // (8 if c.threads else 1 if programs <= chip.sms else 2)
+    block_k = max(min(padded(c.k), wanted, 1 << (chip.skinny_step_bytes // row).bit_length() - 1), MMA)
+    stages = min(max(chip.skinny_staged_bytes // (row * block_k), 2), 4 if programs <= chip.sms else 3)
+    while programs * splits < chip.few_tiles and splits < min(chip.most_split_k, cdiv(c.k, 2 * block_k)):
         splits *= 2
     plain = {"num_warps": 4, "num_stages": stages}
     # Told that a thread may have as many registers as there are, the compiler spills less.
-    return GemmTile(side, block, step, (plain, {**plain, "maxnreg": 248}, {**plain, "num_warps": 8}), splits)
+    others = {**plain, "maxnreg": chip.thread_registers}, {**plain, "num_warps": 8}
+    return GemmTile(block_m, block_n, block_k, (plain, *others), splits)
 
 
 def gemm_fits(plan: Gemm, call: Call) -> bool:
@@ -190,11 +137,11 @@ def gemm(plan: Gemm, call: Call) -> list[Launch]:
     contraction = contraction_of(plan, call)
     tile = tile_for(call, skinny_tile if plan.few else gemm_tile, contraction)
     last = plan.k.split()[-1]
-    blocks = {block_name(plan.m): tile.side, block_name(plan.n): tile.block, block_name(last): tile.step}
+    blocks = {block_name(plan.m): tile.block_m, block_name(plan.n): tile.block_n, block_name(last): tile.block_k}
     blocks["SWAP_AB"] = bool(plan.few)
-    programs = call.count(plan.batches) * cdiv(contraction.sides, tile.side) * cdiv(contraction.blocks, tile.block)
+    programs = call.count(plan.batches) * cdiv(contraction.m, tile.block_m) * cdiv(contraction.n, tile.block_n)
     if plan.combine is None:
-        loop = {"FULL_STEPS": contraction.inner // tile.step, "HAS_TAIL": contraction.inner % tile.step != 0}
+        loop = {"FULL_STEPS": contraction.k // tile.block_k, "HAS_TAIL": contraction.k % tile.block_k != 0}
         return call.launch(plan.kernel, programs, tile.options, {**blocks, **loop})
     call.allocate(plan.sums, tile.splits)
     blocks["SPLITS"] = tile.splits

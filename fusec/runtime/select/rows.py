@@ -14,7 +14,7 @@ from fusec.ir.host import Elementwise, Partial, Resident, RowLoop, Rows, SplitRo
 from fusec.runtime.invariant import counted
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call
-from fusec.runtime.select.chip import Chip
+from fusec.runtime.select.chip import WARP, Chip
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, is_few, padded
 
@@ -44,7 +44,7 @@ def elementwise(plan: Elementwise, call: Call, combined: int | None = None) -> l
     if not plan.block:
         row = call.padded(plan.tile)
         lanes = lanes_for(chip, rows, row, per_row) if plan.rows else 1
-        count = warps(lanes * max(row, splits), thread=8) if plan.rows else 1 if combined is None else 4
+        count = warps(chip, lanes * max(row, splits), thread=8) if plan.rows else 1 if combined is None else 4
         programs = _at_least(plan.at_least_one, "rows", cdiv(rows, lanes))
         return call.launch(plan.kernel, programs, launch_options(chip, count), blocks | {"ROWS": lanes})
     size = call.count(plan.block)
@@ -64,7 +64,7 @@ def blocks_for(chip: Chip, rows: int, size: int, thread: int = 8, parts: int = 1
     most = max(chip.tile // parts, 1)
     wide = min(padded(size), most)
     high = max(1, min(padded(counted(rows)), most // wide, 2 * chip.chunk // splits))
-    return Block(high, wide, max(wide * high * parts // (32 * thread), 1))
+    return Block(high, wide, max(wide * high * parts // (WARP * thread), 1))
 
 
 def _at_least(wanted: str, what: str, programs: int) -> int:
@@ -85,7 +85,7 @@ def tile_fits(plan: Tile, call: Call) -> bool:
 
 
 def tile(plan: Tile, call: Call) -> list[Launch]:
-    options = launch_options(call.chip, warps(_live(plan, call), thread=32))
+    options = launch_options(call.chip, warps(call.chip, _live(plan, call), thread=call.chip.thread_elements))
     return call.launch(plan.kernel, call.count(plan.rows), options, call.tile_blocks(plan.tile))
 
 
@@ -110,13 +110,13 @@ def rows(plan: Rows, call: Call) -> list[Launch]:
         programs = _at_least(plan.at_least_one, "block", cdiv(size, wide))
     lanes = lanes_for(chip, count, row * wide)
     programs *= _at_least(plan.at_least_one, "rows", cdiv(count, lanes))
-    options = launch_options(chip, warps(lanes * row * wide))
+    options = launch_options(chip, warps(chip, lanes * row * wide))
     return call.launch(plan.kernel, programs, options, blocks | {"ROWS": lanes})
 
 
 def lanes_for(chip: Chip, rows: int, row: int, splits: int = 1) -> int:
     """How many rows of `row` padded elements one program takes, where each is combined of `splits` partial results."""
-    return max(1, min(padded(counted(rows)), 1024 // row, 2 * chip.chunk // splits))
+    return max(1, min(padded(counted(rows)), chip.row_tile // row, 2 * chip.chunk // splits))
 
 
 def holds_columns(chip: Chip, row: int, words: float) -> bool:
@@ -168,8 +168,8 @@ def holds_row(chip: Chip, rows: int, size: int, itemsize: int, inputs: int, comp
 def row_warps(chip: Chip, rows: int, size: int, itemsize: int, inputs: int) -> int:
     """Warps for a padded row of `size` elements in registers: about 64 bytes of an input a thread, 16 for few rows."""
     few = is_few(chip, rows)
-    share = padded(size) * itemsize // (1024 if few else 2048)
-    return min(max(share, 2), 32 if few or (inputs > 1 and size > chip.small_row) else 16)
+    share = padded(size) * itemsize // (chip.warp_bytes // 2 if few else chip.warp_bytes)
+    return min(max(share, 2), chip.program_warps // (1 if few or (inputs > 1 and size > chip.small_row) else 2))
 
 
 def row_options(chip: Chip, rows: int, size: int, itemsize: int, inputs: int, narrow: bool = False) -> Options:
@@ -186,8 +186,9 @@ def row_options(chip: Chip, rows: int, size: int, itemsize: int, inputs: int, na
         return plain, {"num_warps": max(count // 2, 1), "num_stages": 1}
     row = max(size * itemsize * inputs, 1)
     counts = (count, count // 2)
-    dense = [(n, _register_limit(chip, n, _programs(chip, count, 81920 / row))) for n in counts if narrow]
-    loose = [(n, _register_limit(chip, n, _programs(chip, count, 65536 / row))) for n in counts]
+    narrower, wider = (_programs(chip, count, under_way / row) for under_way in (chip.narrow_row_bytes, chip.row_bytes))
+    dense = [(n, _register_limit(chip, n, narrower)) for n in counts if narrow]
+    loose = [(n, _register_limit(chip, n, wider)) for n in counts]
     return (
         *({"num_warps": n, "num_stages": 1, "most_registers": limit} for n, limit in dense),
         *({"num_warps": n, "num_stages": 1, "maxnreg": limit} for n, limit in loose),
@@ -198,12 +199,12 @@ def row_options(chip: Chip, rows: int, size: int, itemsize: int, inputs: int, na
 def _programs(chip: Chip, warps: int, wanted: float) -> int:
     """How many programs an SM should run at once, of `warps` warps each."""
     # With two or more one program loads while another one stores.
-    return max(2, min(24, chip.warps // warps, ceil(wanted)))
+    return max(2, min(chip.most_programs, chip.warps // warps, ceil(wanted)))
 
 
 def _register_limit(chip: Chip, warps: int, programs: int) -> int:
     """Registers of a thread so that an SM runs `programs` programs of `warps` warps."""
-    return min(chip.registers // (32 * warps * programs) // 8 * 8, 248)
+    return min(chip.registers // (WARP * warps * programs) // 8 * 8, chip.thread_registers)
 
 
 # Row loop, split rows
@@ -230,7 +231,7 @@ def row_loop(plan: RowLoop, call: Call) -> list[Launch]:
     chip, size = call.chip, call.count(plan.loop)
     chunk, inner, programs, blocks = _cut(plan, call, chunk_size(chip, size, plan.sweeps, plan.inputs, plan.words))
     blocks |= {block_name(plan.loop.split()[-1]): chunk, "FULL_STEPS": size // chunk, "HAS_TAIL": size % chunk != 0}
-    return call.launch(plan.kernel, programs, launch_options(chip, warps(chunk * inner, thread=8)), blocks)
+    return call.launch(plan.kernel, programs, launch_options(chip, warps(chip, chunk * inner, thread=8)), blocks)
 
 
 def chunk_size(chip: Chip, size: int, sweeps: int, inputs: int, words: float) -> int:
@@ -260,7 +261,7 @@ def _cut(plan: RowLoop | Partial, call: Call, chunk: int) -> tuple[int, int, int
     blocks = call.tile_blocks(plan.tile)
     wide = 1
     if plan.block:
-        wide = min(padded(call.count(plan.block)), 64)
+        wide = min(padded(call.count(plan.block)), call.chip.most_columns)
         blocks[block_name(plan.block)] = wide
         rows *= _at_least(plan.at_least_one, "block", cdiv(call.count(plan.block), wide))
     if plan.block or plan.tile:
@@ -279,7 +280,7 @@ def split_rows(plan: SplitRows, call: Call) -> list[Launch]:
         splits = splits or split_count(call.chip, programs, steps, chunk * inner)
         call.allocate(part.sums, splits, part.integers)
         blocks |= {block_name(last): chunk, "SPLITS": splits}
-        options = launch_options(call.chip, warps(chunk * inner, thread=8))
+        options = launch_options(call.chip, warps(call.chip, chunk * inner, thread=8))
         launches += call.launch(part.kernel, programs * splits, options, blocks)
     return [*launches, *elementwise(plan.combine, call, splits)]
 
@@ -298,9 +299,9 @@ def split_count(chip: Chip, programs: int, steps: int, step: int) -> int:
 # Warps
 
 
-def warps(elements: int, thread: int = 16) -> int:
-    """Warps for a tile of this many elements, `thread` of them a thread; at least 1 and at most 32."""
-    return min(max(padded(elements) // (32 * thread), 1), 32)
+def warps(chip: Chip, elements: int, thread: int = 16) -> int:
+    """Warps for a tile of this many elements, `thread` of them a thread."""
+    return min(max(padded(elements) // (WARP * thread), 1), chip.program_warps)
 
 
 def launch_options(chip: Chip, warps: int) -> Options:

@@ -79,14 +79,6 @@ def toolchain() -> tuple[str, str]:
     return str(torch.__version__).partition("+")[0], str(triton.__version__).partition("+")[0]
 
 
-def chip(device: torch.device) -> tuple[str, str]:
-    """What kind of device this is, and its family."""
-    if device.type != "cuda":
-        return device.type, device.type
-    major, minor = torch.cuda.get_device_capability(device)
-    return torch.cuda.get_device_name(device), f"sm_{major}{minor}"
-
-
 def path_of(folder: Path, device: str) -> Path:
     """The file of a kind of device in a folder of tables."""
     return folder / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}.toml"

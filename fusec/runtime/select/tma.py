@@ -7,41 +7,20 @@ H200; benchmarks/contractions/results/tuning has what `fusec tune` made of them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fusec.ir.host import GemmTma, Matrix, TensorMap, block_name
 from fusec.runtime.box import Box, box, moves_boxes
 from fusec.runtime.invariant import ROWS, is_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call
-from fusec.runtime.select.chip import Chip
-from fusec.runtime.select.gemm import Contraction, GemmTile, tile_for
+from fusec.runtime.select.chip import MMA, Chip
+from fusec.runtime.select.gemm import tile_for
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, padded
-
-
-@dataclass(frozen=True, slots=True)
-class Wave:
-    """One launch: `programs` make the tiles from `begin` to `end`, each of `side` rows, `step` at a time.
-
-    Of `block` columns each are made what stands behind the products: of those of every dot, or of two halves of one.
-    Tiles are counted by larger ones, of `down` by `across` of them, `group` sides of which are under way together: what
-    they share is then in the cache.
-    """
-
-    side: int
-    block: int
-    step: int
-    begin: int
-    end: int
-    programs: int
-    options: tuple[dict[str, int], ...]
-    group: int = 8
-    down: int = 1
-    across: int = 1
-
+from fusec.runtime.select.tiles import Contraction, GemmTile, Wave
+from fusec.runtime.select.time_model import library_us, outputs_us, waves_us
 
 # The schedule
 
@@ -50,7 +29,7 @@ def contraction_of(plan: GemmTma, call: Call) -> Contraction:
     """What a persistent gemm makes."""
     sizes = (call.count(plan.batches), call.count(plan.m), call.count(plan.n), call.count(plan.k))
     again = call.count(plan.again)
-    return Contraction(*sizes, dots=plan.dots, halves=plan.halves, again=again, widest=plan.widest)
+    return Contraction(*sizes, dots=plan.dots, halves=plan.halves, again=again, crowded=plan.crowded)
 
 
 def work(call: Call, plans: Iterable[GemmTma]) -> int:
@@ -89,8 +68,8 @@ def gemm_tma(plan: GemmTma, call: Call) -> list[Launch]:
     launches: list[Launch] = []
     for wave in waves(call, contraction_of(plan, call)):
         blocks = {
-            **{"begin": wave.begin, "end": wave.end, "GROUP": wave.group, "DOWN": wave.down, "ACROSS": wave.across},
-            **{block_name(plan.m): wave.side, block_name(plan.n): wave.block, block_name(plan.k): wave.step},
+            **{"begin": wave.begin, "end": wave.end, "GROUP": wave.group_m, "DOWN": wave.down, "ACROSS": wave.across},
+            **{block_name(plan.m): wave.block_m, block_name(plan.n): wave.block_n, block_name(plan.k): wave.block_k},
             **dict.fromkeys(plan.flips, 0),
         }
         cut = {name: one.cut(*_cut(plan, seen, wave)) for name, (seen, one) in boxes.items() if one is not None}
@@ -100,8 +79,8 @@ def gemm_tma(plan: GemmTma, call: Call) -> list[Launch]:
 
 def _cut(plan: GemmTma, seen: TensorMap, wave: Wave) -> list[int]:
     """The extents of a tile of a tensor map."""
-    wide = wave.block * (2 if seen.halves else 1)
-    own = {plan.m: wave.side, plan.n: wide, plan.k: wave.step}
+    wide = wave.block_n * (2 if seen.halves else 1)
+    own = {plan.m: wave.block_m, plan.n: wide, plan.k: wave.block_k}
     return [own.get(key, 1) for key in seen.axes.split()]
 
 
@@ -117,100 +96,79 @@ def waves(call: Call, contraction: Contraction) -> tuple[Wave, ...]:
     if is_invariant():
         return _alike(chip, contraction)
     tile = tile_for(call, tma_tile, contraction)
-    wave = Wave(tile.side, tile.block, tile.step, 0, 0, 0, tile.options, chip.group)
+    wave = Wave(tile.block_m, tile.block_n, tile.block_k, 0, 0, 0, tile.options, chip.group_m)
     return _fastest(chip, contraction, _cuts(chip, contraction, wave))[1]
 
 
 def _alike(chip: Chip, contraction: Contraction) -> tuple[Wave, ...]:
     """One launch of tiles that do not depend on how many rows or batches there are."""
-    one = replace(contraction, batches=1, sides=ROWS, again=1)
+    one = replace(contraction, batches=1, m=ROWS, again=1)
     wave = min(
-        (_wave(side, block, one, chip, True) for side, block in _sizes(one, chip)),
-        key=lambda wave: _time(chip, one, (_from_to(wave, 0, one.tiles(wave.side, wave.block), chip),)),
+        (_wave(block_m, block_n, one, chip, True) for block_m, block_n in _sizes(one, chip)),
+        key=lambda wave: waves_us(one, (_from_to(wave, 0, one.tiles(wave.block_m, wave.block_n), chip),), chip),
     )
-    return (_from_to(wave, 0, contraction.tiles(wave.side, wave.block), chip),)
+    return (_from_to(wave, 0, contraction.tiles(wave.block_m, wave.block_n), chip),)
 
 
 def tma_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     """The tile of a persistent gemm."""
     first, *_ = _fastest(chip, contraction, _tilings(chip, contraction))[1]
-    return GemmTile(first.side, first.block, first.step, first.options)
+    return GemmTile(first.block_m, first.block_n, first.block_k, first.options)
 
 
 def beats_library(contraction: Contraction, chip: Chip) -> bool:
     """Whether `waves` are faster than the library's products in f32 and a kernel that makes the output of them."""
-    c = contraction
-    made = c.batches * c.sides * c.blocks
-    multiplied = max(c.dots * made * c.inner / chip.all_multiplied, c.matrices / chip.read)
-    moved = (8 * c.dots + 2) * made / chip.read
-    time = _fastest(chip, c, _tilings(chip, c))[0]
-    return time <= multiplied + moved + c.dots * chip.launch_us + chip.tile_us
+    time, _ = _fastest(chip, contraction, _tilings(chip, contraction))
+    return time <= library_us(contraction, chip) + outputs_us(contraction, chip)
 
 
 def _fastest(
     chip: Chip, contraction: Contraction, tilings: Iterable[tuple[Wave, ...]]
 ) -> tuple[float, tuple[Wave, ...]]:
     """The waves that take least, and how many microseconds."""
-    found = [(_time(chip, contraction, tiling), tiling) for tiling in tilings]
+    found = [(waves_us(contraction, tiling, chip), tiling) for tiling in tilings]
     # A second launch that saves less than one part in 200 saves nothing: the model is not that good.
     return min(found, key=lambda timed: timed[0] * (199 + len(timed[1])))
 
 
 def _tilings(chip: Chip, contraction: Contraction) -> Iterator[tuple[Wave, ...]]:
     """Large tiles first: of equal times the first one is taken, which moves least."""
-    for side, block in _sizes(contraction, chip):
-        many = contraction.tiles(side, block) > 3 * chip.sms
-        yield from _cuts(chip, contraction, _wave(side, block, contraction, chip, many))
+    for block_m, block_n in _sizes(contraction, chip):
+        many = contraction.tiles(block_m, block_n) > 3 * chip.sms
+        yield from _cuts(chip, contraction, _wave(block_m, block_n, contraction, chip, many))
 
 
 def _sizes(contraction: Contraction, chip: Chip) -> Iterator[tuple[int, int]]:
-    """The sizes that tiles may have."""
-    held = contraction.widest or chip.widest
-    widest = max(min(held // contraction.parts, padded(cdiv(contraction.blocks, contraction.halves))), 16)
-    blocks = dict.fromkeys(max(widest // part, 16) for part in (1, 2, 4))
-    large, small = chip.tile_rows, chip.tile_rows // 2
-    sides = (large, small) if contraction.sides > small else (small,)
-    return ((side, block) for side in sides for block in blocks)
+    """The rows and columns that tiles may have."""
+    held = chip.accumulator_columns // (2 if contraction.crowded else 1)
+    widest = max(min(held // contraction.parts, padded(cdiv(contraction.n, contraction.halves))), MMA)
+    columns = dict.fromkeys(max(widest // part, MMA) for part in (1, 2, 4))
+    large, small = chip.tma_block_m, chip.tma_block_m // 2
+    rows = (large, small) if contraction.m > small else (small,)
+    return ((block_m, block_n) for block_m in rows for block_n in columns)
 
 
 def _cuts(chip: Chip, contraction: Contraction, wave: Wave) -> Iterator[tuple[Wave, ...]]:
     """All tiles alike, or the last ones cut in four."""
-    count = contraction.tiles(wave.side, wave.block)
+    count = contraction.tiles(wave.block_m, wave.block_n)
     rest = count % chip.sms
     yield (_from_to(wave, 0, count, chip),)
-    if wave.side == chip.tile_rows and wave.block >= 32 and 0 < rest < count:
+    if wave.block_m == chip.tma_block_m and wave.block_n >= 2 * MMA and 0 < rest < count:
         # The last tiles would leave many programs without work: they are cut for two at a time.
-        small = replace(_wave(wave.side // 2, wave.block // 2, contraction, chip, True), down=2, across=2)
+        small = replace(_wave(wave.block_m // 2, wave.block_n // 2, contraction, chip, True), down=2, across=2)
         last = replace(_from_to(small, 4 * (count - rest), 4 * count, chip), programs=4 * rest)
         yield _from_to(wave, 0, count - rest, chip), last
 
 
-def _time(chip: Chip, contraction: Contraction, tiling: tuple[Wave, ...]) -> float:
-    """About how many microseconds waves take."""
-    busy = chip.start_us + chip.launch_us * len(tiling)
-    busy += sum(cdiv(wave.end - wave.begin, chip.sms) * _tile_time(chip, contraction, wave) for wave in tiling)
-    return max(busy, contraction.matrices / chip.read + chip.launch_us)
-
-
-def _tile_time(chip: Chip, contraction: Contraction, wave: Wave) -> float:
-    """About how many microseconds an SM takes for one tile."""
-    width = wave.block * contraction.parts
-    multiplying = wave.side * width * contraction.inner / chip.multiplied
-    rate = chip.fetched if wave.down == 1 else chip.fetched_by_two
-    moving = 2 * (wave.side + width) * contraction.inner / rate
-    # Neither of the two hides all of the other where they take about as long.
-    both = math.sqrt(math.hypot(multiplying**2, moving**2)) + chip.tile_us
-    return both + (chip.epilogue_us if 0 < contraction.widest < chip.widest else 0)
-
-
-def _wave(side: int, block: int, contraction: Contraction, chip: Chip, many: bool) -> Wave:
+def _wave(block_m: int, block_n: int, contraction: Contraction, chip: Chip, many: bool) -> Wave:
     """The launch of tiles of a size. Where there are `many`, what is read far ahead is in the way of what is stored."""
-    width = block * contraction.parts
-    step = min(64 if width > 128 or many else 128, max(padded(contraction.inner), 16))
-    fitting = (chip.smem - 2 * side * block) // (2 * step * (side + width))
-    stages = max(min(fitting, 3 if many and side > chip.tile_rows // 2 else 4), 2)
-    options = tuple({"num_warps": side // 16, "num_stages": count} for count in range(stages, 1, -1))
-    return Wave(side, block, step, 0, 0, 0, options, chip.group)
+    width = block_n * contraction.parts
+    longest = chip.tma_block_k * (1 if 2 * width > chip.accumulator_columns or many else 2)
+    block_k = min(longest, max(padded(contraction.k), MMA))
+    fitting = (chip.smem - 2 * block_m * block_n) // (2 * block_k * (block_m + width))
+    stages = max(min(fitting, 3 if many and 2 * block_m > chip.tma_block_m else 4), 2)
+    options = tuple({"num_warps": block_m // MMA, "num_stages": count} for count in range(stages, 1, -1))
+    return Wave(block_m, block_n, block_k, 0, 0, 0, options, chip.group_m)
 
 
 def _from_to(wave: Wave, begin: int, end: int, chip: Chip) -> Wave:

@@ -1,4 +1,4 @@
-"""Every way that the tuner would try is right, for every op with a choice in the committed package."""
+"""Every choice that the tuner would try is right, for every op with a choice in the committed package."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SHAPE = "M=5 K=48 N=24"
 
 
 @pytest.mark.parametrize("subject", find(ROOT / "specs", []), ids=lambda subject: subject.graph.name)
-def test_every_way_is_right(subject: Subject) -> None:
+def test_every_choice_is_right(subject: Subject) -> None:
     shape = SHAPES.get(subject.graph.name, SHAPE)
     (case,) = cases(subject.graph, subject.choosing, [shape], {"T": "bf16"}, subject.choosing.optional)
     about = job(subject, ROOT / "generated", case)
     answer = tune_worker.do({**about, "do": "outline"}, ROOT)
     assert answer["failure"] is None
-    ways = candidates(Outline.of(answer["outline"]), H200, 1)
+    choices = candidates(Outline.of(answer["outline"]), H200, 1)
     with tune_worker.exact():
-        found = tune_worker.measure(tune_worker.subject_of(about), ways, lambda _, __: lambda: 1.0, 1)
-    assert {str(ways[at]): reason for at, reason in found["refused"].items()} == {}
-    assert len(ways) > len(answer["outline"]["plans"])
+        found = tune_worker.measure(tune_worker.subject_of(about), choices, lambda _, __: lambda: 1.0, 1)
+    assert {str(choices[at]): reason for at, reason in found["refused"].items()} == {}
+    assert len(choices) > len(answer["outline"]["plans"])
