@@ -1,110 +1,159 @@
-"""The docstring of a generated file: its ops, the plans of each, and what a plan moves against the least possible."""
+"""The docstring of a generated file, a table of contents: the plans of each op, when one is taken, launches, bytes."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from textwrap import dedent, fill
 
 from fusec.codegen.signature import tensor_text
-from fusec.ir.flow import axes_text
 from fusec.ir.graph import Graph
-from fusec.ir.partition import LibraryProduct
-from fusec.ir.program import BuiltChain, BuiltGroup, BuiltPlan, Program
-from fusec.ir.schedule import Plan, Shape
-from fusec.passes.schedule.traffic import crossings, excess_traffic, least_traffic
+from fusec.ir.host import (
+    LEAD,
+    LIBRARY,
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Library,
+    Partition,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    Schedule,
+    SplitRows,
+    Step,
+    Tile,
+    kernels,
+)
+from fusec.ir.program import Program
+from fusec.passes.schedule.traffic import excess_traffic
 
 WIDTH = 116
-_AGAIN = "What registers do not hold is read again after each reduction that the result waits for."
+_HEAD = ("plan", "taken when", "launches", "bytes")
+_LEAST = "least"
+_LEGEND = "Bytes: `least` is every tensor once; what stands behind it is read or written again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A plan in the table."""
+
+    plan: str
+    taken: str
+    launches: str
+    bytes: str
 
 
 def summary(programs: tuple[Program, ...]) -> str:
     """The docstring as text, its first line alone."""
     names = [f"`{program.graph.name}`" for program in programs]
-    title = [f"The ops {', '.join(names[:-1])} and {names[-1]}."] if len(programs) > 1 else []
-    return "\n\n".join([*title, *(part for program in programs for part in _op(program)), *_note(programs)])
+    title = [_title(names)] if len(programs) > 1 else []
+    known: dict[tuple[_Row, ...], str] = {}
+    ops = sorted((program.graph.name for program in programs), key=len, reverse=True)
+    return "\n\n".join([*title, *(_op(program, ops, known) for program in programs), _LEGEND])
 
 
-def _op(program: Program) -> Iterator[str]:
-    """What an op is for, and its plans: a paragraph each for plans that stand instead of one another."""
-    yield dedent(program.graph.doc).strip() or f"{program.graph.name}, as its spec says."
-    if program.once:
-        yield _prepared(program.once)
-    for chain in program.chains:
-        yield "\n".join(_chain(chain, program.graph.name))
-    other = "Other plans" if program.chains else "Plans"
-    for group in program.groups:
-        yield from _group(group, program.graph.name, f"{other} of `{program.graph.name}`")
-    for group in program.last:
-        yield from _group(
-            group, program.graph.name, f"Written last, from what is kept until then: {' and '.join(group.outputs)}"
-        )
+def _title(names: list[str]) -> str:
+    text = f"The ops {', '.join(names[:-1])} and {names[-1]}."
+    return text if len(text) <= WIDTH else f"{len(names)} ops: {names[0]} and its variants."
 
 
-def _note(programs: tuple[Program, ...]) -> Iterator[str]:
-    plans = (plan for program in programs for plan in program.plans)
-    if any(excess_traffic(plan.plan) for plan in plans):
-        yield _AGAIN
+def _op(program: Program, ops: list[str], known: dict[tuple[_Row, ...], str]) -> str:
+    """What an op is for, and its plans, unless those are of an op before it."""
+    graph = program.graph
+    doc = dedent(graph.doc).strip() or "as its spec says."
+    lines = fill(f"{graph.name}: {doc}", WIDTH).split("\n")
+    lines += _prepared(program.once) if program.once else ()
+    rows = tuple(_Table(_plans(program), program, ops).rows())
+    if rows in known:
+        lines.append(f"  as `{known[rows]}`")
+    else:
+        known[rows] = graph.name
+        lines += _table(rows)
+    return "\n".join(lines)
 
 
-def _prepared(once: Graph) -> str:
+def _prepared(once: Graph) -> Iterator[str]:
     """What is computed once, and the memory it takes."""
     weights = ", ".join(tensor.name for tensor in once.tensors)
-    words = (
-        f"Computed once from {weights} and kept as long as they live unchanged, where one of the next plans is taken:"
-    )
-    return "\n".join([fill(words, WIDTH), *(f"  prepared  {one.name}: {tensor_text(one)}" for one in once.outputs)])
+    kept = ", ".join(f"{one.name}: {tensor_text(one)}" for one in once.outputs)
+    text = f"computed once from {weights}, kept while they live unchanged, and read by plans of steps: {kept}"
+    yield fill(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
-def _chain(chain: BuiltChain, op: str) -> Iterator[str]:
-    """The steps of a plan with products in the library, or with contractions of what is stored."""
-    without = f", without {' and '.join(chain.omitted)}" if chain.omitted else ""
-    what = "products in the vendor's library" if chain.products else "contractions of what is stored"
-    yield f"With {what}{without}, one after another:"
-    for step in chain.steps:
-        if isinstance(step, LibraryProduct):
-            yield f"  library   {step.a.tensor} by {step.b.tensor} to {step.out.tensor}"
-        elif step in chain.contracting:
-            yield f"  contract  {' and '.join(step.outputs)} from {_read(step)}, the first that fits:"
-            yield from (f"  {line}" for line in _table(step.plans, op))
-        else:
-            yield f"  kernel    {' and '.join(step.outputs)} from {_read(step)}"
+def _plans(program: Program) -> Plans:
+    assert program.table is not None
+    return program.table.plans
 
 
-def _group(group: BuiltGroup, op: str, title: str) -> Iterator[str]:
-    if group.plans:
-        least = least_traffic(group.plans[0].plan)
-        first = ", the first that fits," if len(group.plans) > 1 or group.apart else ""
-        words = f"{title}{first} with what each launches and moves; the least is {least}:"
-        yield "\n".join([fill(words, WIDTH), *_table(group.plans, op, not group.apart)])
-    if group.apart:
-        twice = _repeated(group)
-        yield fill(f"Else each output apart{f', which moves {twice} once more' if twice else ''}.", WIDTH)
-        for inner in group.apart:
-            yield from _group(inner, op, f"Plans for {' and '.join(inner.outputs)}")
-    if group.alone:
-        empty = " or ".join(map(str, group.absent))
-        yield from _group(group.alone, op, f"Plans for {' and '.join(group.alone.outputs)} where {empty} is empty")
+class _Table:
+    """The plans of one op as rows. `ops` are the names that kernels of the file begin with, the longest first."""
+
+    def __init__(self, plans: Plans, program: Program, ops: list[str]) -> None:
+        self._plans = plans
+        self._ops = ops
+        self._excess: Mapping[str, str] = {
+            kernel.name: excess_traffic(plan.plan) for plan in program.plans for kernel in plan.kernels
+        }
+
+    def rows(self) -> Iterator[_Row]:
+        """Those of partitions first, then one for each schedule of a step."""
+        plans = self._plans
+        for partition in plans.partitions:
+            yield from self._partition(partition)
+        for step in plans.steps:
+            yield from self._step(step, step.writes if len(plans.steps) > 1 else "")
+        for step in plans.last:
+            yield from self._step(step, step.writes)
+
+    def _partition(self, partition: Partition) -> Iterator[_Row]:
+        """What runs in order: products of the library, row kernels, and contractions, whose schedules stand below."""
+        contracting = partition.contracting
+        launches = [
+            LIBRARY if isinstance(step, Library) else step.writes if step in contracting else self._first(step)
+            for step in partition.steps
+        ]
+        without = f" without {' and '.join(partition.omits.split())}" if partition.omits else ""
+        faster = "the library is faster" if partition.products else "TMA can move tiles, or rows are few"
+        held = "".join(f" + 2 {name}" for name in partition.holds.split())
+        name = LIBRARY if partition.products else "steps"
+        yield _Row(name, f"{faster}{without}", ", ".join(launches), f"{_LEAST}{held}")
+        for step in contracting:
+            yield from self._step(step, step.writes)
+
+    def _step(self, step: Step, label: str) -> Iterator[_Row]:
+        for plan in step.plans:
+            last = plan is step.plans[-1] and len(step.plans) > 1 and not step.apart
+            taken = "else" if last else _taken(plan)
+            yield _Row(f"{label}: {plan.name}" if label else plan.name, taken, self._launches(plan), self._bytes(plan))
+        for inner in step.apart:
+            yield from self._step(inner, inner.writes)
+        if step.alone is not None:
+            yield from self._step(step.alone, f"{step.alone.writes} where {step.absent} is empty")
+
+    def _first(self, step: Step) -> str:
+        """The kernels of the first of a step's schedules, and that there are others."""
+        several = len(step.plans) > 1 or bool(step.apart)
+        first = self._launches(step.plans[0]) if step.plans else step.writes
+        return f"{first} or others" if several else first
+
+    def _launches(self, plan: Schedule) -> str:
+        """The kernels of a schedule, without the name of the op that theirs begin with."""
+        return ", ".join(self._own_name(kernel.text) for kernel in kernels(plan))
+
+    def _own_name(self, kernel: str) -> str:
+        op = next((op for op in self._ops if kernel.startswith(f"_{op}_")), "")
+        return kernel.removeprefix(f"_{op}_")
+
+    def _bytes(self, plan: Schedule) -> str:
+        excess = self._excess.get(kernels(plan)[0].text, "")
+        return f"{_LEAST} + {excess}" if excess else _LEAST
 
 
-def _read(group: BuiltGroup) -> str:
-    """The tensors that a group reads."""
-    return ", ".join(name for name in crossings(next(group.all_plans()).plan) if name not in group.outputs)
-
-
-def _repeated(group: BuiltGroup) -> str:
-    """The tensors that several of the groups apart move."""
-    moved = Counter(name for inner in group.apart for name in crossings(inner.plans[0].plan))
-    return " + ".join(name if times == 2 else f"{times - 1} {name}" for name, times in moved.items() if times > 1)
-
-
-def _table(plans: tuple[BuiltPlan, ...], op: str, fallback: bool = True) -> list[str]:
-    """A line for each plan: when it is taken, what it launches, and what it moves."""
-    lines = []
-    for plan in plans:
-        excess = excess_traffic(plan.plan)
-        taken = "else" if fallback and plan is plans[-1] and len(plans) > 1 else _taken(plan.plan)
-        lines.append((plan.plan.name, taken, _launches(plan, op), f"the least + {excess}" if excess else "the least"))
+def _table(rows: tuple[_Row, ...]) -> list[str]:
+    lines = [_HEAD, *((row.plan, row.taken, row.launches, row.bytes) for row in rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(3)]
     return [
         "  " + "  ".join([*(text.ljust(width) for text, width in zip(line[:3], widths, strict=True)), line[3]])
@@ -112,32 +161,29 @@ def _table(plans: tuple[BuiltPlan, ...], op: str, fallback: bool = True) -> list
     ]
 
 
-def _launches(plan: BuiltPlan, op: str) -> str:
-    """The kernels of a plan, without the name of the op that theirs begin with."""
-    return ", ".join(kernel.name.removeprefix(f"_{op}_") for kernel in plan.kernels)
-
-
-def _taken(plan: Plan) -> str:
-    """When a plan is taken, in a few words. The rules themselves are in `fusec.runtime.select`."""
-    stage = plan.stages[0]
-    few = f"{axes_text(plan.few[:1])} are few" if plan.few else ""
-    match plan.shape:
-        case Shape.ROWS if stage.block is not None:
-            return f"registers hold {axes_text(stage.tile)} of many {stage.block}"
-        case Shape.ROWS:
-            return f"{axes_text(stage.tile)} is short"
-        case Shape.RESIDENT | Shape.TILED | Shape.JOINT:
-            held = f"registers hold {axes_text(stage.tile)}"
-            return f"one row, {held}" if plan.few else held
-        case Shape.STREAMED:
-            return "one row" if plan.few else "many rows, or none very long"
-        case Shape.SPLIT:
+def _taken(plan: Schedule) -> str:
+    """When a schedule is taken, in a few words. The rules themselves are in `fusec.runtime.select`."""
+    match plan:
+        case Rows(tile=tile, block=block):
+            return f"registers hold {_listed(tile)} of many {block}" if block else f"{_listed(tile)} is short"
+        case Resident(tile=tile) | Tile(tile=tile):
+            return f"registers hold {_listed(tile)}"
+        case RowLoop():
+            return "many rows, or none very long"
+        case SplitRows():
             return "few long rows"
-        case Shape.DEALT:
-            return f"{few}, and tiles as well"
-        case Shape.SWAPPED:
-            return few
-        case Shape.PERSISTENT:
+        case Gemv(of=Resident(tile=tile)):
+            return f"one row, registers hold {_listed(tile)}"
+        case Gemv():
+            return "one row"
+        case Gemm(few=few, combine=combine):
+            tiles = ", and tiles as well" if combine else ""
+            return f"{'rows' if set(few.split()) & set(LEAD) else few} are few{tiles}" if few else "always"
+        case GemmTma():
             return "TMA can move them"
-        case Shape.PRODUCT | Shape.BLOCKED:
+        case Elementwise():
             return "always"
+
+
+def _listed(keys: str) -> str:
+    return ", ".join(keys.split())

@@ -50,11 +50,12 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> Kern
     listed = ", ".join(f'"{name}"' for name in fixed)
     constexprs = [*kernel.structure, *kernel.blocks, *kernel.flags, *(["REAL"] if wide else [])]
     strides = [name for name in kernel.integers if "_stride_" in name]
+    numbers = [*(name for name in kernel.integers if name not in strides), *strides, *kernel.varying]
     # In the order of `Kernel`: Triton counts what it does not specialize by position.
     parameters = (
-        *filled([*kernel.boxes, *(f"{name}_ptr" for name in kernel.pointers), *map(_scalar_parameter, scalars)]),
-        *filled(name for name in kernel.integers if name not in strides),
-        *filled([*strides, *kernel.varying]),
+        *filled(
+            [*kernel.boxes, *(f"{name}_ptr" for name in kernel.pointers), *map(_scalar_parameter, scalars), *numbers]
+        ),
         *filled([f"{name}: tl.constexpr" for name in constexprs]),
     )
     body = kernel_lines(kernel, "REAL" if wide else "tl.float32")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import isnan
 from typing import assert_never
 
 import sympy
@@ -28,6 +30,7 @@ from fusec.ir.statements import (
     AsWhole,
     Branch,
     Chosen,
+    Condition,
     Corner,
     Cut,
     Dims,
@@ -39,6 +42,7 @@ from fusec.ir.statements import (
     Lanes,
     Let,
     LoadTile,
+    Masked,
     Name,
     Point,
     Put,
@@ -60,7 +64,13 @@ class StatementPrinter:
 
     def block(self, statements: tuple[Statement, ...]) -> list[str]:
         """The lines of a body."""
-        return [line for statement in statements for line in self._statement(statement)]
+        lines: list[str] = []
+        left = list(statements)
+        while left:
+            looked_up = self._looked_up(*left[:2])
+            lines += [looked_up] if looked_up else self._statement(left[0])
+            del left[: 2 if looked_up else 1]
+        return lines
 
     def value(self, value: Value) -> str:
         """An expression."""
@@ -96,7 +106,39 @@ class StatementPrinter:
             return f"{name.text} += {self._values.operand(value.args[1], value.dims, value.kind, 0)}"
         return None
 
+    def _looked_up(self, load: Statement, filled: Statement | None = None) -> str | None:
+        """A tile that is read and then filled where it is outside of its tensor, in one statement."""
+        match load, filled:
+            case LoadTile(names=(name,)), Assign(again, Masked(arg, mask, fill, dims, kind)):
+                if name.text == again.text and isinstance(arg, Name) and arg.text == name.text and arg.dims == dims:
+                    inside = self._values.mask(mask, dims)
+                    if kind is Kind.REAL and isnan(fill) and self._is_widened_plainly(load):
+                        return f"{name.text} = {self._table_value(load, mask, inside)}"
+                    return f"{name.text} = tl.where({inside}, {self._loaded(load)}, {fill_text(fill, kind)})"
+        return None
+
+    def _is_widened_plainly(self, load: LoadTile) -> bool:
+        storage = load.storage
+        if storage is None or storage.kind is not Kind.REAL or load.bits or load.address.pair is not None:
+            return False
+        return self._values.widened("", storage) == f".to({self._values.real})"
+
+    def _table_value(self, load: LoadTile, inside: tuple[Condition, ...], text: str) -> str:
+        """What a table of reals holds, NaN where an index is not `inside` of it."""
+        rest = tuple(condition for condition in load.mask if condition not in inside)
+        arguments = [self._address(load.address), text]
+        if rest:
+            arguments.append(self._values.mask(rest, load.address.dims))
+        if self._values.real != "tl.float32":
+            arguments.append(f"real={self._values.real}")
+        if load.cache:
+            arguments.append(f'eviction_policy="{load.cache}"')
+        return f"device.look_up({', '.join(arguments)})"
+
     def _branch(self, cases: tuple[tuple[Test | None, tuple[Statement, ...]], ...]) -> list[str]:
+        either = self._either(cases)
+        if either:
+            return [either]
         lines: list[str] = []
         for place, (test, body) in enumerate(cases):
             word = "if" if place == 0 else "elif"
@@ -104,9 +146,37 @@ class StatementPrinter:
             lines += [f"    {line}" for line in self.block(body)]
         return lines
 
+    def _either(self, cases: tuple[tuple[Test | None, tuple[Statement, ...]], ...]) -> str | None:
+        """A value that is one of two, in one statement: what an optional tensor has, or what stands for it."""
+        match cases:
+            case (test, body), (None, (Assign(name, value),)) if test:
+                given = self._given(body, name)
+                return given and f"{name.text} = {given} if {_test(test)} else {self._values.text(value)}"
+        return None
+
+    def _given(self, body: tuple[Statement, ...], name: Name) -> str | None:
+        """The value that a body gives a name, if it does nothing else."""
+        match body:
+            case (Assign(given, value),) if given.text == name.text:
+                return self._values.text(value)
+            case (LoadTile(names=(given,)) as load,) if given.text == name.text:
+                return self._loaded(load)
+            case (Point(row, start), LoadTile(names=(given,), address=address) as load) if (
+                given.text == name.text and address.pointer == row and start.dims in ((), address.dims)
+            ):
+                whole = replace(address, pointer=start.pointer, along=start.along + address.along)
+                return self._loaded(replace(load, address=whole))
+        return None
+
     # Memory
 
     def _load(self, load: LoadTile) -> str:
+        text = self._loaded(load)
+        if load.address.pair is not None:
+            text = f"tl.split({text})"
+        return f"{', '.join(name.text for name in load.names)} = {text}"
+
+    def _loaded(self, load: LoadTile) -> str:
         pair = load.address.pair is not None
         arguments = [self._address(load.address)]
         if load.mask:
@@ -117,9 +187,7 @@ class StatementPrinter:
         text = f"tl.load({', '.join(arguments)})"
         if load.storage is not None:
             text = self._values.widened(text, load.storage, load.bits)
-        if pair:
-            text = f"tl.split({text})"
-        return f"{', '.join(name.text for name in load.names)} = {text}"
+        return text
 
     def _store(self, store: StoreTile) -> str:
         first, dims = store.values[0], store.address.dims

@@ -60,7 +60,7 @@ class ValuePrinter:
     """Spells values and masks. `real` is the type reals are computed in."""
 
     def __init__(self, real: str) -> None:
-        self._real = real
+        self.real = real
 
     def text(self, value: Value, outer: int = 0) -> str:
         """A value, in parentheses where what stands around it, as strong as `outer`, would take it apart."""
@@ -97,7 +97,7 @@ class ValuePrinter:
                 text = self.fitted(arg, dims)
                 return f"tl.where({self.mask(mask, dims)}, {text}, {fill_text(fill, kind)})"
             case Filled(_, shape, fill, kind):
-                element = self._real if kind is Kind.REAL else "tl.int64"
+                element = self.real if kind is Kind.REAL else "tl.int64"
                 return f"tl.full([{', '.join(shape)}], {fill_text(fill, kind)}, {element})"
             case _:
                 assert_never(value)
@@ -135,13 +135,13 @@ class ValuePrinter:
         """
         text = self.operand(arg, call.dims, call.kind, 0)
         if isinstance(arg, Number) and all(isinstance(other, Number) for other in call.args):
-            return f"tl.full([], {text}, {self._real if call.kind is Kind.REAL else 'tl.int64'})"
+            return f"tl.full([], {text}, {self.real if call.kind is Kind.REAL else 'tl.int64'})"
         if call.kind is not Kind.REAL:
             return text
         if isinstance(arg, SizeExpr):
-            return f"tl.cast({text}, {self._real})"
-        if isinstance(arg, Number) and self._real == EITHER and not is_single(float(arg.value)):
-            return f"tl.full([], {text}, {self._real})"
+            return f"tl.cast({text}, {self.real})"
+        if isinstance(arg, Number) and self.real == EITHER and not is_single(float(arg.value)):
+            return f"tl.full([], {text}, {self.real})"
         return text
 
     def operand(self, value: Value, dims: Dims, kind: Kind, strength: int) -> str:
@@ -152,7 +152,7 @@ class ValuePrinter:
             if isinstance(value, Largest) and not isinstance(value.dtype, ElementOf):
                 return f"{LARGEST[value.dtype.name]}.0"
             if not isinstance(value, SizeExpr | Largest):
-                return expanded(cast_text(self.text(value, ATOM), self._real, value.dims), value.dims, dims)
+                return expanded(cast_text(self.text(value, ATOM), self.real, value.dims), value.dims, dims)
         if value.dims and value.dims != dims:
             return expanded(self.text(value, ATOM), value.dims, dims)
         return self.text(value, strength)
@@ -168,11 +168,11 @@ class ValuePrinter:
         bits = [option.bits for option in storage.options]
         match storage.kind:
             case Kind.REAL if by_bits:
-                return f"device.widen_bits({text}, {self._real})"
-            case Kind.REAL if self._real == EITHER and min(bits) == 8:
-                return f"device.widen({text}, {self._real})"
+                return f"device.widen_bits({text}, {self.real})"
+            case Kind.REAL if self.real == EITHER and min(bits) == 8:
+                return f"device.widen({text}, {self.real})"
             case Kind.REAL:
-                return f"{text}.to({self._real})"
+                return f"{text}.to({self.real})"
             case Kind.INT if min(bits) < 32:
                 return f"{text}.to({'tl.int32' if max(bits) <= 32 else 'tl.int64'})"
             case _:

@@ -19,6 +19,14 @@ def enter(overlap: tl.constexpr):
 
 
 @triton.jit
+def look_up(pointer, inside, mask=None, real: tl.constexpr = tl.float32, eviction_policy: tl.constexpr = ""):
+    """What a table of reals holds at `pointer`; NaN where an index is not `inside` of it. The `mask` is of a tile."""
+    there = inside if mask is None else mask & inside
+    value = tl.load(pointer, mask=there, other=0.0, eviction_policy=eviction_policy)
+    return tl.where(inside, value.to(real), float("nan"))
+
+
+@triton.jit
 def maximum(a, b):
     """The larger of two values; NaN if either is."""
     return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
