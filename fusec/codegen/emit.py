@@ -144,6 +144,7 @@ def _registration(
         # They may stand below.
         given.append(f"overloads=lambda: {sequence(constants[name] for name in graph.overloads)}")
     given.append(f"outputs={respelled(outputs_text(program.spelled), imports)}")
+    given.append(f"function={graph.name}")
     yield from (f"    {row}" for line in filled(given) for row in wrapped(line, 1))
     yield ")"
 

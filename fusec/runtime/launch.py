@@ -54,6 +54,15 @@ class Launch:
         return 0 in self.grid
 
 
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a compiled kernel takes: registers of a thread, bytes of shared memory of a program, bytes spilled."""
+
+    registers: int
+    shared: int
+    spills: int = 0
+
+
 class Launcher:
     """A launch that knows where in a call's list of values its own stand, and keeps its compiled kernel."""
 
@@ -101,6 +110,12 @@ class Launcher:
     def programs(self) -> int:
         """How many programs it launches."""
         return prod(self._grid)
+
+    @property
+    def resources(self) -> Resources | None:
+        """What the compiled kernel takes; None where there is none."""
+        made = self._compiled
+        return None if made is None else Resources(int(made.n_regs), int(made.metadata.shared), int(made.n_spills))
 
     @property
     def spills(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,9 @@ from fusec.ir.host import Plans
 from fusec.runtime.cache import BoundedCache
 from fusec.runtime.dispatch import plain, watched
 from fusec.runtime.errors import ArgumentError, ScatteredRowsError, ShapeMismatchError, UnsupportedDtypeError
+from fusec.runtime.explain.asked import Asked
+from fusec.runtime.explain.report import Report, report
+from fusec.runtime.explain.tree import tree
 from fusec.runtime.invariant import is_invariant
 from fusec.runtime.launch import Value
 from fusec.runtime.layout import layout
@@ -37,7 +41,8 @@ class Op:
     `outputs(*extents)` says what comes out; both must do for fake tensors and symbolic sizes. `plans` are the table by
     which calls are planned, once for every layout of the tensors and every setting; or a function of the tensors and
     settings that returns the plan, for an op that no table fits. Tensors that do not fit go to the first of `overloads`
-    that they fit: ops with arguments of the same names, asked for when they are needed.
+    that they fit: ops with arguments of the same names, asked for when they are needed. The `function` that users call
+    gets an attribute `plan`: a function of the same arguments that returns the plan of a call.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Op:
         outputs: Callable[..., tuple[Buffer, ...]],
         plans: Plans | Callable[..., Plan],
         overloads: Callable[[], tuple[Op, ...]] = tuple,
+        function: Any = None,
     ) -> None:
         self.name = schema.partition("(")[0]
         self._declared = [argument.split() for argument in _arguments(schema)[:tensors]]
@@ -66,6 +72,8 @@ class Op:
         self._known: BoundedCache[Recent] = BoundedCache()
         self._recent: Recent | None = None
         self.operator = register(schema, self._run, self._fake, source=extents.__code__.co_filename)
+        if function is not None:
+            function.plan = partial(self._plan_of, function)
 
     def __call__(self, tensors: Tensors, scalars: tuple[Value, ...] = (), settings: Settings = ()) -> Results:
         """Run on these arguments: at once where only the kernels need to know, else through PyTorch's dispatcher."""
@@ -130,10 +138,33 @@ class Op:
         return decide(call, self._folder, forced)
 
     def plan(self, *arguments: Any, plan: str | Choice | None = None, chip: Chip | None = None) -> Plan:
-        """The plan of a call with these tensors and settings: see `decide`."""
+        """The plan of a call with these tensors and settings, which prints as a tree: see `decide`."""
         if callable(self._plans):
             return self._plans(*arguments)
-        return self.decide(*arguments, plan=plan, chip=chip).plan()
+        decision = self.decide(*arguments, plan=plan, chip=chip)
+        made = decision.plan()
+        return made.explained_by(lambda: self._report(decision, arguments, made), tree)
+
+    def _report(self, decision: Decision, arguments: tuple[Any, ...], made: Plan) -> Report:
+        def others(name: str) -> Decision:
+            return self.decide(*arguments, plan=name, chip=decision.call.chip)
+
+        return report(decision, others, self.plan_names, made.resources)
+
+    def _plan_of(self, function: Callable[..., object], *arguments: Any, **named: Any) -> Plan:
+        """The plan that a call of `function` takes, which prints as a tree."""
+        asked = Asked(self.operator, self._planned_arguments)
+        with torch.no_grad(), asked:
+            function(*arguments, **named)
+        return asked.plan
+
+    def _planned_arguments(self, *args: Any) -> tuple[Plan, Results]:
+        """The plan of a call of the operator, and results without data."""
+        return self._decided(args[self._tensors], args[self._settings], told=True), self._fake(*args)
+
+    def bare_plan(self, *arguments: Any) -> Plan:
+        """The plan of a call, which remembers nothing of its tensors."""
+        return self._plans(*arguments) if callable(self._plans) else self.decide(*arguments).plan()
 
     def describe(self, *arguments: Any, plan: str | Choice | None = None, chip: Chip | None = None) -> Described:
         """The plan of such a call as data: schedules, kernels, tiles, grids, warps and stages."""
@@ -167,14 +198,17 @@ class Op:
             self._recent = known
         return known.plan
 
-    def _decided(self, tensors: Tensors, settings: Settings) -> Plan:
+    def _decided(self, tensors: Tensors, settings: Settings, told: bool = False) -> Plan:
+        def plan(op: Op, tensors: Tensors) -> Plan:
+            return op.plan(*tensors, *settings) if told else op.bare_plan(*tensors, *settings)
+
         try:
-            return self._first(lambda op: op.plan(*tensors, *settings))
+            return self._first(lambda op: plan(op, tensors))
         except ScatteredRowsError:
             if any("!" in kind for kind, _ in self._declared):
                 raise
             copies = row_major(tensors)
-            return CopyingPlan(self._first(lambda op: op.plan(*copies, *settings)))
+            return CopyingPlan(self._first(lambda op: plan(op, copies)))
 
     def _run(self, *args: Any) -> Results:
         tensors, settings = args[self._tensors], args[self._settings]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import triton
@@ -14,7 +15,7 @@ from fusec.runtime import allocate
 from fusec.runtime.apart import Apart
 from fusec.runtime.boxed import BoxLauncher
 from fusec.runtime.errors import DeviceError
-from fusec.runtime.launch import Launch, Launcher, Value, picker
+from fusec.runtime.launch import Launch, Launcher, Resources, Value, picker
 from fusec.runtime.layout import contiguous
 from fusec.runtime.overlap import in_turn
 from fusec.runtime.prepare import Prepared
@@ -79,6 +80,28 @@ class Plan:
         real = in_turn(launches) if device.type != "meta" else ()
         self._steps = tuple(_step(launch, places) for launch in real)
         self._compiled = False
+        self._report: Callable[[], Any] | None = None
+        self._text: Callable[[Any], str] = str
+
+    def explained_by(self, report: Callable[[], Any], text: Callable[[Any], str]) -> Plan:
+        """The plan, which tells its `report` where somebody asks, as `text` where it is printed."""
+        self._report, self._text = report, text
+        return self
+
+    @cached_property
+    def report(self) -> Any:
+        """The plan as data, `runtime.explain.report.Report`; None for one that a call made for itself."""
+        return None if self._report is None else self._report()
+
+    def __repr__(self) -> str:
+        told = self.report
+        return f"{type(self).__name__}({', '.join(self.kernels)})" if told is None else self._text(told)
+
+    @property
+    def resources(self) -> dict[str, Resources]:
+        """What the kernels take that are compiled, by name."""
+        steps = (step for step in self._steps if isinstance(step, Launcher))
+        return {step.kernel: step.resources for step in steps if step.resources is not None}
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -138,6 +161,14 @@ class CopyingPlan(Plan):
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+
+    @property
+    def report(self) -> Any:
+        """The plan for the copies as data."""
+        return self._plan.report
+
+    def __repr__(self) -> str:
+        return f"row-major copies, and then\n{self._plan!r}"
 
     @property
     def kernels(self) -> tuple[str, ...]:

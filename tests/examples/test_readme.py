@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from fusec.diagnostics import Source, SpecError
 from fusec.driver.compile import compile_source
+from fusec.testing.random_run import imported
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -45,3 +48,16 @@ def test_the_reference_is_where_the_readme_says() -> None:
     (compiled,) = compile_source(Source("scaled_rmsnorm.fuse", re.sub(r"\bscal\b", "scale", SPEC)), None)
     assert "from my_ops.scaled_rmsnorm import reference_scaled_rmsnorm" in README
     assert "\ndef reference_scaled_rmsnorm(" in compiled.text
+
+
+def test_the_plan_of_a_call_is_told_as_shown(tmp_path: Path) -> None:
+    (compiled,) = compile_source(Source("scaled_rmsnorm.fuse", re.sub(r"\bscal\b", "scale", SPEC)), None)
+    module = imported(compiled.text, tmp_path)
+    made: dict[str, Any] = {"torch": torch, "scaled_rmsnorm": module.scaled_rmsnorm}
+    exec(block("x, weight, scale = ").replace("print(", "shown = repr("), made)
+    assert without_times(made["shown"] + "\n") == without_times(block("scaled_rmsnorm on "))
+
+
+def without_times(text: str) -> str:
+    """A text whose predicted times are left out: they change with the time model."""
+    return re.sub(r"[\d.]+ us", "# us", text)

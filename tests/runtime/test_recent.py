@@ -78,7 +78,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
         made.append(tuple(layout(value) if isinstance(value, torch.Tensor) else value for value in arguments))
         return rotating._plan(*arguments)
 
-    monkeypatch.setattr(op, "plan", plan)
+    monkeypatch.setattr(op, "bare_plan", plan)
     op._known.clear()
     op._recent = None
     yield made

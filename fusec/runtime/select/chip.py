@@ -66,7 +66,12 @@ class Chip:
     thread_registers: int = 248
     """Of a thread at most; the compiler keeps a few of 256 for itself."""
     warps: int = 64
+    sm_programs: int = 32
     """That an SM runs at once."""
+    register_unit: int = 256
+    """Registers that a warp is given at a time."""
+    reserved_smem: int = 1024
+    """Bytes of shared memory that the system takes for each program."""
 
     # Rows
     short_row: int = 512

@@ -45,11 +45,14 @@ class Described:
 
 def described(decision: Decision) -> Described:
     """A decision in plain values."""
-    steps = tuple(DescribedStep(step.writes, step.plan, tuple(map(_launch, step.launches))) for step in decision.steps)
+    steps = tuple(
+        DescribedStep(step.writes, step.plan, tuple(map(described_launch, step.launches))) for step in decision.steps
+    )
     return Described(decision.call.op, steps, {name: each.bytes for name, each in decision.call.scratch.items()})
 
 
-def _launch(launch: Launch | Product) -> DescribedLaunch:
+def described_launch(launch: Launch | Product) -> DescribedLaunch:
+    """A launch in plain values."""
     if isinstance(launch, Product):
         *batch, rows, columns = launch.out.shape
         return DescribedLaunch("library", 0, 0, 0, {"M": rows, "N": columns, "K": launch.a.shape[-1], **_batch(batch)})

@@ -43,11 +43,15 @@ class Taken:
 
 @dataclass(slots=True)
 class Decision:
-    """A plan for one call: its steps, and what the call allocates and prepares for them."""
+    """A plan for one call: its steps, and what the call allocates and prepares for them.
+
+    It `is_forced` where the choice of the call is not that of a table.
+    """
 
     call: Call
     steps: list[Taken] = field(default_factory=list)
     prepared: Prepared | None = None
+    is_forced: bool = False
 
     @property
     def launches(self) -> list[Launch | Product]:
@@ -98,6 +102,7 @@ def decide(call: Call, folder: Path, forced: Choice | None) -> Decision:
     if forced is None:
         runner.take(runner.measured(folder))
     else:
+        runner.decision.is_forced = True
         runner.take(forced)
         if missing := [name for name in forced.plan.split() if name not in runner.used]:
             raise runner.refusal(missing[0])

@@ -29,7 +29,7 @@ class Traffic:
     """Bytes that are read and written by buffer, once for each access, and operations of its products.
 
     A load counts every lane that its mask lets through. It is not `exact` where a mask depends on what lies in memory:
-    then all that it may let through counts.
+    then all that it may let through counts; nor for the library, of which every operand counts once.
     """
 
     read: Mapping[str, int]
@@ -56,7 +56,6 @@ def traffic(launch: Launch | Product, dtypes: Mapping[str, torch.dtype]) -> Traf
 
 
 def _of_library(product: Product, dtypes: Mapping[str, torch.dtype]) -> Traffic:
-    """The library does not say what it reads again: every operand counts once."""
     if product.idle:
         return Traffic({}, {}, 0)
     a, b, out = (
@@ -64,7 +63,7 @@ def _of_library(product: Product, dtypes: Mapping[str, torch.dtype]) -> Traffic:
         * dtypes[matrix.name].itemsize
         for matrix in (product.a, product.b, product.out)
     )
-    return Traffic({product.a.name: a, product.b.name: b}, {product.out.name: out}, 2 * product.work)
+    return Traffic({product.a.name: a, product.b.name: b}, {product.out.name: out}, 2 * product.work, is_exact=False)
 
 
 def _argument(name: str, launch: Launch, dtypes: Mapping[str, torch.dtype], points: Points) -> Any:
