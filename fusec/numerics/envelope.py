@@ -287,10 +287,9 @@ class _Walk:
 
     def _adder(self, dot: Dot, a: Interval, b: Interval) -> Adder:
         """What may add up the products: threads alone, or a matrix unit, which takes operands of 16 bits and tf32."""
+        finite = [each.value.nan_to_num(posinf=0.0, neginf=0.0) for each in (a, b)]
         for name in ("f16", "bf16"):
-            if all(
-                torch.equal(round_to(each, DTYPES[name]), each) for each in (a.value.nan_to_num(), b.value.nan_to_num())
-            ):
+            if all(torch.equal(round_to(each, DTYPES[name]), each) for each in finite):
                 return matrix_unit(dot.accum, 2.0 ** FLOAT_FORMATS[name].least_exponent)
         return matrix_unit(dot.accum, F32.normal) if dot.precision == "tf32" or dot.accum != "exact" else THREADS
 

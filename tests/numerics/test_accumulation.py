@@ -199,3 +199,23 @@ def test_what_may_be_rounded_is_rounded_everywhere_or_nowhere() -> None:
     for operand, passes in ((wide, True), (narrow, True), (2 * narrow - wide, False), (2 * wide - narrow, False)):
         assert check(bound, (operand @ w.double().T).float()).passes is passes
     assert not check(bound, (mixed @ w.double().T).float()).passes
+
+
+@pytest.mark.parametrize("beside", ["inf", "nan", "300"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_row_without_end_leaves_other_rows_to_the_matrix_unit(unit: str, beside: str) -> None:
+    """Squares of 300 are infinite in f16, those of 1e-4 subnormal: products of these are cut off early."""
+    graph = read(
+        "op f(x: T[M, K], w: T[N, K]) -> y: f32[M, N]\nwhere T in {f16}:\n    y = dot(x * x, w, over=K, precision=T)"
+    )
+    generator = torch.Generator().manual_seed(6)
+    x = (torch.randn(24, 37, generator=generator) * 1e-4).half()
+    w = torch.randn(40, 37, generator=generator).half()
+    x[3, 5] = float(beside)
+    squares = round_to(x.double() ** 2, DTYPES["f16"])
+    others = torch.arange(24) != 3
+    bound = envelope(graph, {"x": x, "w": w})["y"]
+    alone = envelope(graph, {"x": x[others], "w": w})["y"]
+    assert torch.equal(bound.low[others], alone.low)
+    assert torch.equal(bound.high[others], alone.high)
+    assert check(alone, multiplied(squares[others], w, unit, -14)).passes

@@ -31,7 +31,6 @@ where T in {f16, bf16, f32}:
 PLANS: dict[str, tuple[str, int, str]] = {
     "resident": ("resident", 1, "resident"),
     "streamed": ("row_loop", 1, "streamed"),
-    "split": ("split_rows", 1, "partial0"),
     "product": ("rows", 8, "product"),
     "swapped": ("swap_ab", 8, "product"),
     "dealt": ("swap_ab", 8, "dealt"),
@@ -43,6 +42,10 @@ PLANS: dict[str, tuple[str, int, str]] = {
 
 AT_4096 = ("resident", "library", "persistent", "swapped")
 """Plans in which poor sums of so many products take no seconds."""
+
+
+RESULTS = 64
+"""Of a call: of 8, sums in f16 of which threads have few to add may all be the nearest numbers of f16."""
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +108,13 @@ def planted(text: str, fault: Fault) -> str:
         terms = re.sub(r"(\w+) \* (\w+)", lambda f: " * ".join(map(fault.operand.format, f.groups())), found[1])
         return f"tl.reduce({terms}, 0, _add)"
 
-    for pattern, change, least in (
-        (r"(\w+) = tl\.dot\((\S+), (\S+), \1, (.*)\)", tile, 4),
-        (r"(\w+) \+= (\w+) \* (\w+)", threads, 2),
-        (r"tl\.sum\((\w+ \* \w+|\w+), 0\)", row, 3),
+    for pattern, change in (
+        (r"(\w+) = tl\.dot\((\S+), (\S+), \1, (.*)\)", tile),
+        (r"(\w+) \+= (\w+) \* (\w+)", threads),
+        (r"tl\.sum\((\w+ \* \w+|\w+), 0\)", row),
     ):
         text, count = re.subn(pattern, change, text)
-        assert count >= least
+        assert count
     adding = f"@triton.jit\ndef _add(a, b):\n    return {fault.total.format('a + b')}\n\n\n"
     return text.replace("@triton.jit", f"{adding}@triton.jit", 1)
 
@@ -120,7 +123,8 @@ def without_rest(text: str) -> str:
     """The generated file, in which the last products are left out that fill no 16."""
     text, masks = re.subn(r"k_mask = (.*)$", r"k_mask = (\1) & (k < K // 16 * 16)", text, flags=re.MULTILINE)
     text, boxes = re.subn(r"in range\(0, K, BLOCK_K\)", "in range(0, K - BLOCK_K + 1, BLOCK_K)", text)
-    assert (masks, boxes) == (5, 1)
+    assert masks
+    assert boxes
     return text
 
 
@@ -144,7 +148,7 @@ def calls(plan: str, length: int, dtypes: tuple[str, ...]) -> list[Case]:
         Case(
             op="f",
             seed=7,
-            extents={"M": rows, "N": 8, "K": length + (24 if plan == "persistent" else 3)},
+            extents={"M": rows, "N": RESULTS // rows, "K": length + (24 if plan == "persistent" else 3)},
             dtypes={"T": dtype},
             values={"x": "positive", "w": "positive"} if positive else {},
         )
