@@ -38,7 +38,7 @@ SHORT = 100.0
 
 def prepare(revision: str) -> None:
     """Write `.before/before_generated` and `.before/before_fusec/runtime` of a revision."""
-    command = ["git", "archive", revision, "generated", "fusec/runtime"]
+    command = ["git", "archive", revision, "generated", "fusec/runtime", "fusec/ir", "fusec/diagnostics.py"]
     archive = subprocess.run(command, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         for member in files:

@@ -23,6 +23,7 @@ SMALL = Chip(
     small_row=1 << 20,
     resident_row=1 << 20,
     live_words=1 << 22,
+    tiled_row=0,
     chunk=64,
     few_rows=2,
     long_row=64,

@@ -21,6 +21,7 @@ from fusec.ir.host import (
     Resident,
     RowLoop,
     Rows,
+    RowTiles,
     Schedule,
     SplitRows,
     Step,
@@ -148,7 +149,7 @@ class _Table:
         return kernel.removeprefix(f"_{op}_")
 
     def _bytes(self, plan: Schedule) -> str:
-        excess = self._excess.get(kernels(plan)[0].text, "")
+        excess = "" if isinstance(plan, RowTiles) else self._excess.get(kernels(plan)[0].text, "")
         return f"{_LEAST} + {excess}" if excess else _LEAST
 
 
@@ -168,6 +169,8 @@ def _taken(plan: Schedule) -> str:
             return f"registers hold {_listed(tile)} of many {block}" if block else f"{_listed(tile)} is short"
         case Resident(tile=tile) | Tile(tile=tile):
             return f"registers hold {_listed(tile)}"
+        case RowTiles(loop=loop):
+            return f"registers hold tiles of {_listed(loop)}"
         case RowLoop():
             return "many rows, or none very long"
         case SplitRows():

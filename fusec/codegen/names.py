@@ -18,7 +18,7 @@ IMPORTS = (
 
 TABLE = (
     *("Elementwise", "Gemm", "GemmTma", "Gemv", "Library", "Partial", "Partition", "Plans", "Resident", "RowLoop"),
-    *("Rows", "SplitRows", "Step", "TensorMap", "Tile", "Tuned", "View", "Workspace"),
+    *("Rows", "RowTiles", "SplitRows", "Step", "TensorMap", "Tile", "Tuned", "View", "Workspace"),
 )
 """What its tables are made of."""
 

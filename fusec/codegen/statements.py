@@ -39,11 +39,15 @@ from fusec.ir.statements import (
     Fetch,
     FirstPrograms,
     Given,
+    IfHeld,
+    Keep,
+    Kept,
     Lanes,
     Let,
     LoadTile,
     Masked,
     Name,
+    NoTiles,
     Point,
     Put,
     Statement,
@@ -53,7 +57,7 @@ from fusec.ir.statements import (
     Whole,
 )
 from fusec.ir.types import DType, Kind
-from fusec.passes.kernel.blocks import PREFETCH
+from fusec.passes.kernel.blocks import HELD, PREFETCH
 
 
 class StatementPrinter:
@@ -91,6 +95,12 @@ class StatementPrinter:
                 return [f"{name.text} = {_reshaped(f'{box}.load({_corner(corner)})', shape)}"]
             case Put(value, box, corner, shape, dtype):
                 return [f"{box}.store({_corner(corner)}, {_reshaped(self._rounded(value, dtype, box), shape)})"]
+            case NoTiles(name):
+                return [f"{name.text} = ()"]
+            case Keep(tiles, tile):
+                return [f"{tiles.text} = {tiles.text} + ({tile.text},)"]
+            case Kept(name, tiles, size):
+                return [f"{name.text} = {tiles.text}[start // {size}]"]
             case Lanes(name, size):
                 return [f"{name.text} = tl.arange(0, {size})"]
             case Let(name, mask):
@@ -264,6 +274,8 @@ def _test(test: Test) -> str:
             return f"{tensor}_ptr is{'' if omitted else ' not'} None"
         case Chosen(flag, option):
             return f'{flag} == "{option}"'
+        case IfHeld():
+            return HELD
         case Early(late):
             return f"not {PREFETCH}" if late else PREFETCH
         case FirstPrograms(blocks):

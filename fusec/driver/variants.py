@@ -33,11 +33,11 @@ from fusec.ir.program import Program
 from fusec.ir.schedule import Shape
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DType, Lead, Storage, product_extent
-from fusec.passes.kernel.blocks import SWAP_AB
+from fusec.passes.kernel.blocks import HELD, SWAP_AB
 from fusec.reference.rounding import TORCH_DTYPES
 from fusec.runtime import H200, Chip, Launch, Op, PlanError, ShapeMismatchError
 
-_ROW_LENGTHS = (128, 4096, 5120, 32768, 131072)
+_ROW_LENGTHS = (128, 4096, 5120, 32768, 131072, 19999)
 _ROW_COUNTS = (512, 1)
 _HEAD = 128
 _SMALL_LENGTHS = (1024, 128)
@@ -133,7 +133,7 @@ def _telling(variants: list[Variant]) -> Iterator[Variant]:
     groups: dict[tuple[object, ...], list[Variant]] = {}
     for variant in variants:
         pointers = tuple(kind for _, kind in variant.signature if kind.startswith("*"))
-        words = tuple(value for name, value in variant.constexprs if isinstance(value, str) or name == SWAP_AB)
+        words = tuple(value for name, value in variant.constexprs if isinstance(value, str) or name in (SWAP_AB, HELD))
         groups.setdefault((variant.kernel, pointers, words), []).append(variant)
     return (max(group, key=_elements) for group in groups.values())
 

@@ -130,6 +130,25 @@ class RowLoop:
 
 
 @dataclass(frozen=True, slots=True)
+class RowTiles:
+    """A program per row, the row in registers as tiles of one size: the kernel of a `RowLoop` that is unrolled.
+
+    It walks the row `sweeps` times. `inputs` tensors have a value for each element, the widest of them of `bytes`.
+    """
+
+    kernel: Any
+    rows: str
+    loop: str
+    bytes: str = "4"
+    inputs: int = 1
+    sweeps: int = 2
+
+    @property
+    def name(self) -> str:
+        return "row_tiles"
+
+
+@dataclass(frozen=True, slots=True)
 class Partial:
     """A kernel that leaves partial results of several programs for each row: the `sums` by name, with their axes.
 
@@ -252,7 +271,7 @@ class GemmTma:
         return "tma"
 
 
-Schedule: TypeAlias = Elementwise | Tile | Rows | Resident | RowLoop | SplitRows | Gemv | Gemm | GemmTma
+Schedule: TypeAlias = Elementwise | Tile | Rows | Resident | RowTiles | RowLoop | SplitRows | Gemv | Gemm | GemmTma
 
 
 @dataclass(frozen=True, slots=True)

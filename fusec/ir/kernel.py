@@ -124,7 +124,10 @@ class RowTile:
 
 @dataclass(frozen=True, slots=True)
 class RowLoop:
-    """One row per program, walked in a loop, once for every reduction that waits for another one."""
+    """One row per program, walked in a loop, once for every reduction that waits for another one.
+
+    With the compile-time flag HELD the tiles that several sweeps load stay in registers, if it `may_hold` any.
+    """
 
     template: ClassVar[str] = "row_loop"
     variables: ClassVar[frozenset[str]] = ORDER | {"TAIL", "start"}
@@ -133,6 +136,7 @@ class RowLoop:
     tile: tuple[AxisIndex, ...]
     sweeps: tuple[Sweep, ...]
     results: Results
+    may_hold: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import sympy
 
 from fusec.ir.graph import Graph
 from fusec.ir.host import Plans
-from fusec.ir.kernel import Kernel
+from fusec.ir.kernel import Kernel, RowLoop
 from fusec.ir.partition import Intermediate, LibraryProduct
 from fusec.ir.schedule import Group, Plan, Shape
 from fusec.ir.types import Axis
@@ -21,6 +21,12 @@ class BuiltPlan:
 
     plan: Plan
     kernels: tuple[Kernel, ...]
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the kernel of a loop can also keep a row in registers, as tiles of one size."""
+        skeleton = self.kernels[0].skeleton
+        return isinstance(skeleton, RowLoop) and skeleton.may_hold and not self.plan.few
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,20 @@ from fusec.ir.kernel import VARIABLES
 from fusec.ir.types import Named
 
 KERNEL = frozenset(
-    {"FULL_STEPS", "HAS_TAIL", "INDEX", "OVERLAP", "PREFETCH", "REAL", "ROWS", "SPLITS", "SWAP_AB", "TAIL", "VEC"}
+    {
+        "FULL_STEPS",
+        "HAS_TAIL",
+        "HELD",
+        "INDEX",
+        "OVERLAP",
+        "PREFETCH",
+        "REAL",
+        "ROWS",
+        "SPLITS",
+        "SWAP_AB",
+        "TAIL",
+        "VEC",
+    }
     | {"device", "tl", "torch"}
     | {"debug", "enable_fp_fusion", "grid", "instrumentation_mode", "launch_pdl", "maxnreg", "num_ctas", "num_stages"}
     | {"num_warps", "triton", "warmup", "backend", "options", "params", "specialization", "specialize_impl"}

@@ -25,8 +25,11 @@ from fusec.ir.statements import (
     FirstPrograms,
     Fold,
     Given,
+    IfHeld,
     InRange,
     IsZero,
+    Keep,
+    Kept,
     Lanes,
     Largest,
     Let,
@@ -34,6 +37,7 @@ from fusec.ir.statements import (
     Masked,
     MaskName,
     Name,
+    NoTiles,
     Number,
     Point,
     Product,
@@ -72,6 +76,12 @@ def _statement(statement: Statement) -> Iterator[str]:
             yield f"fetch {show_name(name)} from {box}[{_corner(corner)}]"
         case Put(value, box, corner, _, dtype):
             yield f"put {_value(value)} as {_dtype(dtype)} into {box}[{_corner(corner)}]"
+        case NoTiles(name):
+            yield f"{name.text} holds nothing"
+        case Keep(tiles, tile):
+            yield f"hold {tile.text} in {tiles.text}"
+        case Kept(name, tiles):
+            yield f"{show_name(name)} = held in {tiles.text}"
         case Lanes(name, size):
             yield f"{show_name(name)} counts {size} lanes"
         case Let(name, mask):
@@ -90,6 +100,8 @@ def _test(test: Test) -> str:
             return f"{tensor} is {'omitted' if omitted else 'given'}"
         case Chosen(flag, option):
             return f"{flag} is {option}"
+        case IfHeld():
+            return "tiles are held"
         case Early(late):
             return "many programs" if late else "few programs"
         case FirstPrograms(blocks):

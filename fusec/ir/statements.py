@@ -328,6 +328,30 @@ class Lanes:
 
 
 @dataclass(frozen=True, slots=True)
+class NoTiles:
+    """`name` is a row of which no tile is held yet."""
+
+    name: Name
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Holds one more tile of the row `tiles`."""
+
+    tiles: Name
+    tile: Name
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """`name` is the tile of a step of `size`, of those that the row `tiles` holds."""
+
+    name: Name
+    tiles: Name
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
 class Let:
     """A mask under a name."""
 
@@ -365,7 +389,12 @@ class FirstPrograms:
     blocks: Cut | None
 
 
-Test: TypeAlias = Given | Chosen | Early | FirstPrograms
+@dataclass(frozen=True, slots=True)
+class IfHeld:
+    """Whether tiles of a row are held from one sweep to the next."""
+
+
+Test: TypeAlias = Given | Chosen | Early | FirstPrograms | IfHeld
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +404,9 @@ class Branch:
     cases: tuple[tuple[Test | None, tuple[Statement, ...]], ...]
 
 
-Statement: TypeAlias = Assign | Point | LoadTile | StoreTile | Fetch | Put | Lanes | Let | Branch
+Statement: TypeAlias = (
+    Assign | Point | LoadTile | StoreTile | Fetch | Put | Lanes | Let | Branch | NoTiles | Keep | Kept
+)
 
 
 def every(tree: object) -> Iterator[object]:

@@ -135,7 +135,7 @@ def _blocks(plan: Schedule) -> set[str]:
         case GemmTma(m=m, n=n, k=k, flips=flips):
             return {*map(block_name, (m, n, k)), "begin", "end", "GROUP", "DOWN", "ACROSS", *flips}
         case _:
-            return _blocks_of(plan, ("ROWS", "FULL_STEPS", "HAS_TAIL"))
+            return _blocks_of(plan, ("ROWS", "FULL_STEPS", "HAS_TAIL", "HELD"))
 
 
 def _blocks_of(plan: Schedule | Partial, more: tuple[str, ...]) -> set[str]:

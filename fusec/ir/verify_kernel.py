@@ -8,7 +8,20 @@ from dataclasses import fields, is_dataclass
 from fusec.diagnostics import InternalError
 from fusec.ir.kernel import Kernel, Multiply, RowIndex, Rows, Total
 from fusec.ir.show_kernel import show_kernel
-from fusec.ir.statements import Assign, AxisIndex, Branch, Fetch, Lanes, Let, LoadTile, MaskName, Name, Point
+from fusec.ir.statements import (
+    Assign,
+    AxisIndex,
+    Branch,
+    Fetch,
+    Kept,
+    Lanes,
+    Let,
+    LoadTile,
+    MaskName,
+    Name,
+    NoTiles,
+    Point,
+)
 
 _MADE = ("name", "names", "parts")
 """Fields that have what is computed, of what computes something."""
@@ -71,6 +84,8 @@ def _made(tree: object) -> set[str]:
     """The variables that a statement or an index computes."""
     match tree:
         case Assign(name=name) | Point(name=name) | Fetch(name=name) | Lanes(name=name) | Let(name=name):
+            return {name.text}
+        case NoTiles(name=name) | Kept(name=name):
             return {name.text}
         case AxisIndex(name=name) | RowIndex(name=name):
             return {name.text}

@@ -74,6 +74,25 @@ def test_a_thread_has_64_bytes_of_an_input_and_32_with_few_rows(
     assert row_warps(rows, size, itemsize, inputs) == wanted
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_tiles_of_one_size_cover_a_row_and_leave_few_lanes_outside(apart: bool) -> None:
+    for size in range(1, 2 * H200.tiled_row + 1):
+        tile = rows.equal_tiles(H200, size, apart)
+        count = -(-size // tile.elements)
+        assert (count - 1) * tile.elements < size <= count * tile.elements
+        assert count * tile.elements - size <= size // 6
+        assert tile.elements <= 8 * 32 * tile.warps
+        assert rows.fits_tiles(H200, size, 1.0, tile)
+
+
+def test_tiles_are_as_they_were_measured() -> None:
+    tiles = [(size, rows.equal_tiles(H200, size, size % 2 == 1)) for size in (3000, 5120, 11008, 1001, 5001, 11001)]
+    assert [(tile.elements, tile.warps, -(-size // tile.elements)) for size, tile in tiles] == [
+        *((512, 2, 6), (1024, 4, 5), (2048, 8, 6)),
+        *((256, 2, 4), (512, 4, 10), (2048, 8, 6)),
+    ]
+
+
 def told(options: Sequence[dict[str, int]]) -> list[tuple[int, str, int]]:
     """Ways to launch by their warps, and what is said of registers."""
     assert all(way["num_stages"] == 1 for way in options)

@@ -15,6 +15,7 @@ from fusec.ir.host import (
     Resident,
     RowLoop,
     Rows,
+    RowTiles,
     Schedule,
     SplitRows,
     TensorMap,
@@ -41,6 +42,13 @@ class Scheduler:
         self._keys = keys
         self._bytes = bytes
         self._known = known
+
+    def schedules(self, plans: tuple[BuiltPlan, ...]) -> tuple[Schedule, ...]:
+        """The schedules of a step in order of preference: one of each plan, and the tiles that a loop can hold."""
+        tiles = tuple(one for one in map(self._row_tiles, plans) if one is not None)
+        found = tuple(map(self.schedule, plans))
+        whole = next((place for place, one in enumerate(found) if isinstance(one, Resident | RowLoop)), len(found))
+        return (*found[:whole], *tiles, *found[whole:])
 
     def schedule(self, built: BuiltPlan) -> Schedule:
         """The schedule of one plan."""
@@ -115,6 +123,21 @@ class Scheduler:
             words=words,
             words_per_byte=each,
             narrow=_stores_bytes(stage),
+        )
+
+    def _row_tiles(self, built: BuiltPlan) -> RowTiles | None:
+        """The kernel of a loop with its tiles in registers, where it may hold them."""
+        stage, kernel = built.plan.stages[0], built.kernels[0]
+        if not built.is_tiled:
+            return None
+        facts = row_facts(stage)
+        return RowTiles(
+            Name(kernel.name),
+            rows=self._keys.axes(stage.rows),
+            loop=self._keys.axes(stage.stream),
+            bytes=self._bytes.get(facts.widest, "4"),
+            inputs=facts.inputs,
+            sweeps=sweeps(stage),
         )
 
     def _row_loop(self, stage: Stage, kernel: Kernel) -> RowLoop:

@@ -104,7 +104,7 @@ def _library(product: LibraryProduct, keys: Keys) -> Library:
 def _step(group: BuiltGroup, keys: Keys, scheduler: Scheduler) -> Step:
     return Step(
         " ".join(group.outputs),
-        tuple(map(scheduler.schedule, group.plans)),
+        scheduler.schedules(group.plans),
         apart=tuple(_step(inner, keys, scheduler) for inner in group.apart),
         absent=keys.axes(group.absent),
         alone=_step(group.alone, keys, scheduler) if group.alone else None,

@@ -14,6 +14,9 @@ PREFETCH = "PREFETCH"
 VEC = "VEC"
 """The compile-time number that divides where rows begin and end, if Triton does not see that itself."""
 
+HELD = "HELD"
+"""The compile-time flag of a loop over a row whose tiles stay in registers from one sweep to the next."""
+
 SWAP_AB = "SWAP_AB"
 """The compile-time flag of a gemm of few rows, which are the columns of its accumulators."""
 

@@ -41,10 +41,11 @@ from fusec.ir.statements import (
     every,
 )
 from fusec.passes.kernel.addresses import Addresses
-from fusec.passes.kernel.blocks import BEGIN, END, OVERLAP, PREFETCH, VEC
+from fusec.passes.kernel.blocks import BEGIN, END, HELD, OVERLAP, PREFETCH, VEC
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.family import family_of
 from fusec.passes.kernel.grid import Grid
+from fusec.passes.kernel.held import held_tiles, is_held
 from fusec.passes.kernel.loads import Loads
 from fusec.passes.kernel.naming import Naming
 from fusec.passes.kernel.reductions import Reductions
@@ -72,7 +73,7 @@ class _KernelBuilder:
         self._facts = Facts(stage, target)
         self._root = Scope(None)
         self._family = family_of(stage)
-        names = Names(target.argument_names | self._family.variables)
+        self._names = names = Names(target.argument_names | self._family.variables)
         self._grid = Grid(stage, target, names)
         self._naming = Naming(stage.flow.nodes, names)
         self._addresses = Addresses(target, self._grid, names)
@@ -102,8 +103,12 @@ class _KernelBuilder:
             assert grid.block is not None
             results = self._results(self._outside())
             return Gemm(self._facts.stage.split, grid.side, grid.block, grid.rows, sweeps, results)
-        assert family is RowLoop or family is SplitRows
-        return family(*about, grid.tile, sweeps, self._results(self._outside()))
+        if family is RowLoop:
+            if not grid.tile and grid.block is None:
+                sweeps = held_tiles(sweeps, self._names)
+            return RowLoop(*about, grid.tile, sweeps, self._results(self._outside()), is_held(sweeps))
+        assert family is SplitRows
+        return SplitRows(*about, grid.tile, sweeps, self._results(self._outside()))
 
     def _outside(self) -> list[Store]:
         """The stores outside of loops."""
@@ -256,6 +261,7 @@ class _KernelBuilder:
             (
                 *self._grid.blocks,
                 *([PREFETCH] if self._values.has_deferred else []),
+                *([HELD] if isinstance(skeleton, RowLoop) and skeleton.may_hold else []),
                 *([VEC] if aligned else []),
                 *([OVERLAP] if chained else []),
             ),

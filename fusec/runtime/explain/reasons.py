@@ -13,6 +13,7 @@ from fusec.ir.host import (
     Resident,
     RowLoop,
     Rows,
+    RowTiles,
     Schedule,
     SplitRows,
     Step,
@@ -51,6 +52,8 @@ def words(schedule: Schedule | Library, call: Call) -> str:
             return f"rows of {_sized(tile, call)} are short: a program takes several"
         case Resident(tile=tile):
             return f"registers hold a row, {_sized(tile, call)}"
+        case RowTiles(loop=loop):
+            return f"registers hold a row, {_sized(loop, call)}, in tiles of one size"
         case RowLoop(loop=loop):
             return f"a row, {_sized(loop, call)}, is walked in a loop, by one program"
         case SplitRows(partials=partials):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import prod
+from math import gcd, prod
 from types import FunctionType
 from typing import Any
 
@@ -36,7 +36,8 @@ class Call:
     """What is known of a call, and what its plan has allocated so far.
 
     `sizes` has extents, strides and dtypes by name. `led` are the tensors that begin with `...`, in the order of their
-    offsets in `walks`. The schedule that is planned `is_walked` if it is launched once for each of them.
+    offsets in `walks`. The schedule that is planned `is_walked` if it is launched once for each of them. Neighbours
+    are `apart` where rows begin at odd places: each is an access of its own.
     """
 
     op: str
@@ -55,6 +56,7 @@ class Call:
     tiled: list[Tiled] = field(default_factory=list)
     common: dict[str, Any] = field(default_factory=dict)
     is_walked: bool = False
+    apart: bool = False
 
     # Sizes
 
@@ -207,8 +209,10 @@ def call_of(
         sizes |= dict(zip(stride_names(name, keys), _strides(call, name, keys), strict=True))
     wide = torch.float64 in [*(t.dtype for t in given.values() if t is not None), *chosen.values()]
     call.common |= {name.upper(): value for name, value in chosen.items() if isinstance(value, str)}
+    aligned = [call.size(name) for name in plans.vec.split()]
+    call.apart = gcd(*aligned) % 2 == 1
     call.common |= {
-        "VEC": vec_width(*map(call.size, plans.vec.split())),
+        "VEC": vec_width(*aligned),
         "REAL": triton.language.float64 if wide else triton.language.float32,
         "OVERLAP": overlaps(device),
     }

@@ -80,6 +80,15 @@ class Chip:
     """The longest row that registers hold with enough rows under way on an SM to hide the wait for memory."""
     resident_row: int = 32768
     """The longest row of 16-bit elements that registers hold at all."""
+    held_tile: int = 2048
+    """Elements of a tile, of the several of one size that registers hold of a row."""
+    most_tiles: int = 12
+    """How many tiles of a row there are at most: a program has text for each."""
+    held_words: int = 96
+    """Words of such tiles that a thread holds at most."""
+    tiled_row: int = 12288
+    """Longer rows are as fast in a loop, which reads them again from the cache; where elements are read one at a time,
+    rows of twice the length."""
     live_words: int = 49152
     """Words that the tiles of a program may take at once: 48 for each thread of 32 warps. It has 64 registers."""
     fewest_columns: int = 16
