@@ -107,8 +107,8 @@ def _apart(flow: Flow, known: Known, label: str) -> Group:
     """What a joint launch falls back to when its tile is too large: one plan for short rows, one without limits."""
     group = _group(flow, known, label)
     limited = (Shape.RESIDENT, Shape.STREAMED, Shape.TILED)
-    *others, last = group.plans
-    return replace(group, plans=(*(plan for plan in others if plan.shape not in limited or plan.few), last))
+    others, last = group.plans[:-1], group.plans[-1:]
+    return replace(group, plans=(*(plan for plan in others if plan.shape not in limited or plan.few), *last))
 
 
 def _common_rows(facts: Survey) -> tuple[Axis, ...]:
