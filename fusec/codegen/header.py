@@ -11,6 +11,7 @@ from fusec.ir.graph import Graph
 from fusec.ir.host import (
     LEAD,
     LIBRARY,
+    ColumnSums,
     Elementwise,
     Gemm,
     GemmTma,
@@ -175,6 +176,8 @@ def _taken(plan: Schedule) -> str:
             return "many rows, or none very long"
         case SplitRows():
             return "few long rows"
+        case ColumnSums(tile=tile, block=block):
+            return f"registers hold {_listed(tile or block)}"
         case Gemv(of=Resident(tile=tile)):
             return f"one row, registers hold {_listed(tile)}"
         case Gemv():

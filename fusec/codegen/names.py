@@ -17,8 +17,8 @@ IMPORTS = (
 """What the functions of a generated file may take from `fusec.runtime`; it imports what it uses."""
 
 TABLE = (
-    *("Elementwise", "Gemm", "GemmTma", "Gemv", "Library", "Partial", "Partition", "Plans", "Resident", "RowLoop"),
-    *("Rows", "RowTiles", "SplitRows", "Step", "TensorMap", "Tile", "Tuned", "View", "Workspace"),
+    *("ColumnSums", "Elementwise", "Gemm", "GemmTma", "Gemv", "Library", "Partial", "Partition", "Plans", "Resident"),
+    *("RowLoop", "Rows", "RowTiles", "SplitRows", "Step", "TensorMap", "Tile", "Tuned", "View", "Workspace"),
 )
 """What its tables are made of."""
 

@@ -178,6 +178,34 @@ class SplitRows:
         return "split_rows"
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnSums:
+    """Persistent programs take the positions of `loop` in turn, several at once where `tile` is short.
+
+    Each leaves a line of its `sums` over them, by name with their axes, which `combine` adds up; those of `integers`
+    are counted in 64 bits. Of every position `inputs` tensors are read, elements of so many `bytes` at most; registers
+    hold `words` for each element, and `words_per_byte` of it.
+    """
+
+    kernel: Any
+    loop: str
+    sums: Mapping[str, str]
+    combine: Elementwise
+    rows: str = ""
+    tile: str = ""
+    block: str = ""
+    inputs: int = 1
+    bytes: str = "4"
+    words: float = 0.0
+    words_per_byte: float = 0.0
+    integers: str = ""
+    at_least_one: str = ""
+
+    @property
+    def name(self) -> str:
+        return "column_sums"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gemv:
     """A product of a matrix and so `few` rows that threads multiply, as a schedule of rows.
@@ -271,7 +299,9 @@ class GemmTma:
         return "tma"
 
 
-Schedule: TypeAlias = Elementwise | Tile | Rows | Resident | RowTiles | RowLoop | SplitRows | Gemv | Gemm | GemmTma
+Schedule: TypeAlias = (
+    Elementwise | Tile | Rows | Resident | RowTiles | RowLoop | SplitRows | ColumnSums | Gemv | Gemm | GemmTma
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +432,8 @@ def kernels(schedule: Schedule) -> tuple[Any, ...]:
     match schedule:
         case SplitRows(partials, combine):
             return (*(partial.kernel for partial in partials), combine.kernel)
+        case ColumnSums(kernel=kernel, combine=combine):
+            return kernel, combine.kernel
         case Gemv(of=of):
             return kernels(of)
         case Gemm(kernel=kernel, combine=Elementwise(kernel=combine)):

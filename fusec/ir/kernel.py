@@ -153,6 +153,19 @@ class SplitRows:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnSums:
+    """Rows with column sums: persistent programs take rows in turn, store each, and add up what is over all rows."""
+
+    template: ClassVar[str] = "column_sums"
+    variables: ClassVar[frozenset[str]] = ORDER | {"split", "start", "step", "outer"}
+    blocks: Cut | None
+    rows: Rows
+    tile: tuple[AxisIndex, ...]
+    sweeps: tuple[Sweep, ...]
+    results: Results
+
+
+@dataclass(frozen=True, slots=True)
 class Combine:
     """Combine: the partial results of other kernels, in fixed order, and what is made of them."""
 
@@ -215,8 +228,8 @@ class GemmTma:
     results: Results
 
 
-Skeleton: TypeAlias = Elementwise | RowTile | RowLoop | SplitRows | Combine | Gemm | GemmTma
-FAMILIES = (Elementwise, RowTile, RowLoop, SplitRows, Combine, Gemm, GemmTma)
+Skeleton: TypeAlias = Elementwise | RowTile | RowLoop | SplitRows | ColumnSums | Combine | Gemm | GemmTma
+FAMILIES = (Elementwise, RowTile, RowLoop, SplitRows, ColumnSums, Combine, Gemm, GemmTma)
 VARIABLES = frozenset[str]().union(*(family.variables for family in FAMILIES))
 """What templates have of their own; an argument of a kernel cannot be called so."""
 

@@ -27,6 +27,7 @@ class Shape(Enum):
     ROWS = "rows"  # several short rows per program
     STREAMED = "row_loop"  # one program per row, the row in a loop
     SPLIT = "split_rows"  # a row over several programs, partial results combined in fixed order
+    COLUMNS = "column_sums"  # several rows per program one after another, sums over all rows in registers
     TILED = "tile"  # no reduction; the inner axes of a row in registers
     JOINT = "joint"  # outputs of different axes, all inner axes in registers
     DEALT = "split_k"  # as swapped, the loop over several programs, partial sums combined in fixed order
@@ -105,10 +106,10 @@ class Stage:
 
     `rows` are linearised, outermost first; `lanes` puts several rows in one program. `block` is cut over programs.
     `tile` axes are whole in registers. `stream` axes are walked in a loop, the last in chunks; with `split` the steps
-    are dealt out to several programs. A contraction cuts a second axis, `side`, and multiplies tiles: its `order` is
-    that of their dimensions, `side` before `stream` and `block` behind it. With `swap_ab` the `block` is of few rows,
-    which are the columns of the tile. With `boxes` the copy engine brings them, and a program makes one tile of the
-    output after another.
+    are dealt out to several programs, which with `in_turn` take them as rows. A contraction cuts a second axis, `side`,
+    and multiplies tiles: its `order` is that of their dimensions, `side` before `stream` and `block` behind it.
+    With `swap_ab` the `block` is of few rows, which are the columns of the tile. With `boxes` the copy engine brings
+    them, and a program makes one tile of the output after another.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Stage:
     tile: tuple[Axis, ...] = ()
     stream: tuple[Axis, ...] = ()
     split: bool = False
+    in_turn: bool = False
     swap_ab: bool = False
     boxes: Boxes | None = None
     partials: tuple[PartialResult, ...] = ()

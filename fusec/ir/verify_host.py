@@ -8,6 +8,7 @@ from math import prod
 from fusec.diagnostics import InternalError
 from fusec.ir.graph import ChoiceParam
 from fusec.ir.host import (
+    ColumnSums,
     Elementwise,
     Gemm,
     GemmTma,
@@ -113,6 +114,8 @@ def _sums(plan: Schedule) -> set[str]:
     match plan:
         case SplitRows(partials):
             return {name for partial in partials for name in partial.sums}
+        case ColumnSums(sums=sums):
+            return set(sums)
         case Gemv(of=of):
             return _sums(of)
         case Gemm(sums=sums):
@@ -129,6 +132,8 @@ def _blocks(plan: Schedule) -> set[str]:
         case SplitRows(partials, combine):
             parts = [_blocks_of(partial, ("SPLITS",)) for partial in partials]
             return {"SPLITS"}.union(_blocks(combine), *parts)
+        case ColumnSums(combine=combine):
+            return _blocks_of(plan, ("SPLITS", "STAGES")) | _blocks(combine)
         case Gemm(m=m, n=n, k=k, combine=combine):
             own = {*map(block_name, (m, n, k.split()[-1])), "FULL_STEPS", "HAS_TAIL", "SPLITS", "SWAP_AB"}
             return own | (_blocks(combine) if combine else set())

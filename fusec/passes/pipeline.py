@@ -340,7 +340,7 @@ def _build_group(group: Group, target: Target) -> BuiltGroup:
 
 def _within(target: Target, plan: Plan) -> Target:
     """What the kernels of a plan are built for."""
-    return replace(target, chained=target.chained or plan.shape is Shape.DEALT)
+    return replace(target, chained=target.chained or plan.shape in (Shape.DEALT, Shape.COLUMNS))
 
 
 def _kernel(stage: Stage, target: Target, words: str) -> Kernel:

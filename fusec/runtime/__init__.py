@@ -4,6 +4,7 @@ Needs torch and triton only.
 """
 
 from fusec.ir.host import (
+    ColumnSums,
     Elementwise,
     Gemm,
     GemmTma,
@@ -57,6 +58,7 @@ __all__ = [
     "Checker",
     "Chip",
     "ChoiceError",
+    "ColumnSums",
     "DeviceError",
     "Elementwise",
     "FusecError",

@@ -153,7 +153,7 @@ class _Subject:
         graph, ran = self.program.graph, set[tuple[str, str]]()
         cases = long_calls(graph, length, every=not interpreting())
         calls = [(case, build(graph, case, self.device).arguments) for case in cases]
-        for way in forcings(self.op, chunk=512, step=256):
+        for way in forcings(self.op, chunk=512, skinny_block_k=256):
             for candidate in sorted(self._planned(way, calls), key=self._telling):
                 kind = repr((candidate.case.dtypes, candidate.case.values))
                 own = {(kernel, kind) for kernel in candidate.kernels}

@@ -48,7 +48,7 @@ def after(step: str, graph: Graph) -> str:
         program = compile_graph(graph, steps.append)
     except SpecError as error:
         return str(error)
-    if step == "account":
+    if step == "traffic":
         return "\n".join(moved(program))
     return next(show(report.result) for report in steps if report.name == step)
 

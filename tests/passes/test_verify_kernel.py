@@ -22,6 +22,11 @@ where T in {f16, f32}:
     y = rmsnorm(x, w, 0.1, over=D)
     z = mean(x, over=D)
 """,
+    """op f(x: T[M, D]) -> (y: T[M, D], z: f32[D])
+where T in {f16, f32}:
+    y = softmax(x, over=D)
+    z = sum(y, over=M)
+""",
     """op f(x: T[..., K], w: T[N, K], bias: T[N] = 0) -> y: T[..., N]
 where T in {f16}:
     y = silu(dot(rmsnorm(x, 1.0, 0.1, over=K), w, over=K, precision=T) + bias)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fusec.ir.expressions import Dot
 from fusec.ir.flow import Load, Partial, store_axes
 from fusec.ir.host import (
+    ColumnSums,
     Elementwise,
     Gemm,
     GemmTma,
@@ -62,6 +63,8 @@ class Scheduler:
                 return self._few(self._row_loop(stage, kernel), plan)
             case Shape.SPLIT:
                 return self._split_rows(built)
+            case Shape.COLUMNS:
+                return self._column_sums(built)
             case Shape.TILED | Shape.JOINT:
                 return self._tile(stage, kernel)
             case Shape.DEALT | Shape.SWAPPED | Shape.PRODUCT:
@@ -157,8 +160,27 @@ class Scheduler:
         *partials, (last, kernel) = zip(built.plan.stages, built.kernels, strict=True)
         return SplitRows(tuple(self._partial(*each) for each in partials), self._elementwise(last, kernel))
 
+    def _column_sums(self, built: BuiltPlan) -> ColumnSums:
+        (stage, kernel), (last, combine) = zip(built.plan.stages, built.kernels, strict=True)
+        facts = row_facts(stage)
+        words, each = _words_in_row(stage, 1)
+        return ColumnSums(
+            Name(kernel.name),
+            loop=self._keys.axes(stage.stream),
+            sums=self._sums(stage),
+            combine=self._elementwise(last, combine),
+            rows=self._keys.axes(stage.rows),
+            tile=self._beside_loop(stage),
+            block=self._block(stage),
+            inputs=facts.inputs * facts.parts,
+            bytes=self._bytes.get(facts.widest, "4"),
+            words=words,
+            words_per_byte=each,
+            integers=_integers(stage),
+            at_least_one="block" if stage.lacks_block else "",
+        )
+
     def _partial(self, stage: Stage, kernel: Kernel) -> PartialKernel:
-        integers = [p.scratch for p in stage.partials if stage.flow.nodes[p.value].type.kind is Kind.INT]
         return PartialKernel(
             Name(kernel.name),
             rows=self._keys.axes(stage.rows),
@@ -167,7 +189,7 @@ class Scheduler:
             tile=self._beside_loop(stage),
             block=self._block(stage),
             words=_words(stage),
-            integers=" ".join(integers),
+            integers=_integers(stage),
         )
 
     def _sums(self, stage: Stage) -> dict[str, str]:
@@ -252,6 +274,11 @@ class Scheduler:
             )
             for name, box in zip(kernel.boxes, boxes.all, strict=True)
         }
+
+
+def _integers(stage: Stage) -> str:
+    """The workspaces for partial results that are integers."""
+    return " ".join(p.scratch for p in stage.partials if stage.flow.nodes[p.value].type.kind is Kind.INT)
 
 
 def _at_least_one(stage: Stage) -> str:

@@ -20,6 +20,9 @@ HELD = "HELD"
 SWAP_AB = "SWAP_AB"
 """The compile-time flag of a gemm of few rows, which are the columns of its accumulators."""
 
+STAGES = "STAGES"
+"""The compile-time number of rows whose loads are under way at once."""
+
 OVERLAP = "OVERLAP"
 """The compile-time flag of a kernel that waits for the one before it, and lets the next one of a call begin early."""
 
@@ -41,6 +44,8 @@ def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
     names += [even_name(axis) for axis in stage.tile if known_extent(axis, known) is None]
     if stage.split or any(isinstance(node.expr, Partial) for node in stage.flow.nodes):
         names.append("SPLITS")
+    if stage.in_turn:
+        names.append(STAGES)
     if stage.side is not None and not stage.boxes:
         names.append(SWAP_AB)
     if stage.boxes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
 from fusec.ir.flow import Load, Store, lookups, store_axes, store_inputs
 from fusec.ir.kernel import (
+    ColumnSums,
     Combine,
     Elementwise,
     Gemm,
@@ -107,8 +108,8 @@ class _KernelBuilder:
             if not grid.tile and grid.block is None:
                 sweeps = held_tiles(sweeps, self._names)
             return RowLoop(*about, grid.tile, sweeps, self._results(self._outside()), is_held(sweeps))
-        assert family is SplitRows
-        return SplitRows(*about, grid.tile, sweeps, self._results(self._outside()))
+        assert family is SplitRows or family is ColumnSums
+        return family(*about, grid.tile, sweeps, self._results(self._outside()))
 
     def _outside(self) -> list[Store]:
         """The stores outside of loops."""

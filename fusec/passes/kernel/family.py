@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from fusec.ir.flow import Partial
-from fusec.ir.kernel import Combine, Elementwise, Gemm, GemmTma, RowLoop, RowTile, SplitRows
+from fusec.ir.kernel import ColumnSums, Combine, Elementwise, Gemm, GemmTma, RowLoop, RowTile, SplitRows
 from fusec.ir.schedule import Stage
 
 Family: TypeAlias = (
-    type[Elementwise] | type[RowTile] | type[RowLoop] | type[SplitRows] | type[Combine] | type[Gemm] | type[GemmTma]
+    type[Elementwise]
+    | type[RowTile]
+    | type[RowLoop]
+    | type[SplitRows]
+    | type[ColumnSums]
+    | type[Combine]
+    | type[Gemm]
+    | type[GemmTma]
 )
 
 
@@ -20,7 +27,7 @@ def family_of(stage: Stage) -> Family:
     if stage.side is not None:
         return Gemm
     if stage.split:
-        return SplitRows
+        return ColumnSums if stage.in_turn else SplitRows
     if stage.stream:
         return RowLoop
     if any(isinstance(stage.flow.nodes[n].expr, Partial) for n in stage.live):

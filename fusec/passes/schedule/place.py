@@ -23,6 +23,7 @@ from fusec.ir.flow import (
 )
 from fusec.ir.schedule import SHORT_ROW, Group, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, without
+from fusec.passes.schedule.column_sums import column_sums
 from fusec.passes.schedule.gemm import contractions, persistent
 from fusec.passes.schedule.gemv import expand_dots
 from fusec.passes.schedule.split_rows import split_stages
@@ -85,7 +86,7 @@ def _group(flow: Flow, known: Known, label: str) -> Group:
     outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
     plans, apart = _plans(facts, known, label)
     stores, absent = stranded(plans, flow)
-    alone = _apart(Flow(flow.nodes, stores), known, f"{label}_alone") if stores else None
+    alone = _alone(Flow(flow.nodes, stores), known, f"{label}_alone") if stores else None
     return Group(outputs, plans, apart, absent, alone)
 
 
@@ -97,7 +98,7 @@ def _plans(facts: Survey, known: Known, label: str) -> tuple[tuple[Plan, ...], t
         labels = _labels(sets, label)
         apart = tuple(_apart(Flow(flow.nodes, s), known, name) for s, name in zip(sets, labels, strict=True))
         rows = () if _multiplies(facts) else _common_rows(facts)
-        return (_joint(facts, rows, label),) if rows else (), apart
+        return (*((_joint(facts, rows, label),) if rows else ()), *_column_plans(facts, label)), apart
     if _multiplies(facts):
         return _multiplying_plans(facts, known, label), ()
     return _reducing_plans(facts, known, label) if facts.reduced else _elementwise_plans(facts, label), ()
@@ -109,6 +110,12 @@ def _apart(flow: Flow, known: Known, label: str) -> Group:
     limited = (Shape.RESIDENT, Shape.STREAMED, Shape.TILED)
     others, last = group.plans[:-1], group.plans[-1:]
     return replace(group, plans=(*(plan for plan in others if plan.shape not in limited or plan.few), *last))
+
+
+def _alone(flow: Flow, known: Known, label: str) -> Group:
+    """What is left where some rows are empty: there are none to take in turn."""
+    group = _apart(flow, known, label)
+    return replace(group, plans=tuple(plan for plan in group.plans if plan.shape is not Shape.COLUMNS))
 
 
 def _common_rows(facts: Survey) -> tuple[Axis, ...]:
@@ -141,6 +148,7 @@ def _reducing_plans(facts: Survey, known: Known, label: str) -> tuple[Plan, ...]
     if block is None:
         stage = Stage(f"resident{label}", facts.flow, facts.order, rows, tile=facts.inner)
         plans.append(Plan(Shape.RESIDENT, (stage,), f"one program per {row}, {inner} in registers"))
+    plans += _column_plans(facts, label)
     outer = next(axis for axis in facts.inner if axis in facts.reduced)
     rest = without(facts.inner, (outer,))
     if rows or block:
@@ -151,6 +159,16 @@ def _reducing_plans(facts: Survey, known: Known, label: str) -> tuple[Plan, ...]
     stages = split_stages(facts, known.extents, label)
     plans.append(Plan(Shape.SPLIT, stages, f"each {row} over several programs, combined in fixed order"))
     return tuple(plans)
+
+
+def _column_plans(facts: Survey, label: str) -> tuple[Plan, ...]:
+    """A program to several rows, one after another, where reductions go over all rows as well."""
+    stages = column_sums(facts, label)
+    if stages is None:
+        return ()
+    rows, inner = axes_text(stages[0].stream), axes_text(stages[0].tile or stages[0].order[-1:])
+    words = f"programs take {rows} in turn, {inner} and what is summed over {rows} in registers"
+    return (Plan(Shape.COLUMNS, stages, words),)
 
 
 def _multiplies(facts: Survey) -> bool:

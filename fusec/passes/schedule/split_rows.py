@@ -97,7 +97,7 @@ def _partial_stage(facts: Survey, members: list[NodeId], scratch: Scratch, name:
     cut, moved = without_reductions(facts, scratch, tuple(members), ())
     kept = kept_axes(facts, members[0])
     partials = tuple(PartialResult(scratch.names[n], _reduce(flow, n).op, moved[n], kept) for n in members)
-    inner = _inner_axes(cut, tuple(_reduce(cut, partial.value).arg for partial in partials))
+    inner = inner_axes(cut, tuple(_reduce(cut, partial.value).arg for partial in partials))
     stream = tuple(axis for axis in facts.order if axis in axes and axis not in inner)
     # An axis that some other reduction needs whole is in registers, also where the result keeps it.
     across = without(kept, inner)
@@ -112,10 +112,11 @@ def kept_axes(facts: Survey, number: NodeId) -> tuple[Axis, ...]:
     return tuple(axis for axis in facts.order if axis in facts.flow.nodes[number].type.axes)
 
 
-def final_stage(facts: Survey, scratch: Scratch, name: str) -> Stage:
-    """The stage that stores the outputs, where all long reductions are done."""
-    flow = facts.flow
-    cut, _ = without_reductions(facts, scratch, flow.roots, flow.stores)
+def final_stage(facts: Survey, scratch: Scratch, name: str, stores: tuple[Store, ...] | None = None) -> Stage:
+    """The stage that makes these stores, or all of the outputs, where all long reductions are done."""
+    stores = facts.flow.stores if stores is None else stores
+    roots = tuple(number for store in stores for number in store_inputs(store))
+    cut, _ = without_reductions(facts, scratch, roots, stores)
     rest = survey(cut)
     last = facts.order[-1]
     if rest.reduced:
@@ -126,7 +127,7 @@ def final_stage(facts: Survey, scratch: Scratch, name: str) -> Stage:
     return Stage(name, cut, facts.order, rows, lanes=bool(rows), block=rest.order[-1] if rest.order else None)
 
 
-def _inner_axes(flow: Flow, roots: tuple[NodeId, ...]) -> tuple[Axis, ...]:
+def inner_axes(flow: Flow, roots: tuple[NodeId, ...]) -> tuple[Axis, ...]:
     """The axes that reductions left inside of a stage need whole."""
     found = (flow.nodes[n].expr for n in flow_reachable(flow.nodes, roots))
     return union(*(expr.axes for expr in found if isinstance(expr, Reduce)))

@@ -29,8 +29,7 @@ class RowFacts:
 
 def row_facts(stage: Stage) -> RowFacts:
     """The facts of a resident stage."""
-    flow = stage.flow
-    live = flow.live
+    flow, live = stage.flow, stage.live
     loads = [(node.expr.param, node.type) for n in live if isinstance((node := flow.nodes[n]).expr, Load)]
     full = max((len(type.axes) for _, type in loads), default=0)
     wide = Counter(param for param, type in loads if len(type.axes) == full)

@@ -17,9 +17,16 @@ def stranded(plans: tuple[Plan, ...], flow: Flow) -> tuple[tuple[Store, ...], tu
     stages = [stage for plan in plans for stage in plan.stages if stage.flow.stores]
     lacking: dict[Store, tuple[Axis, ...]] = {}
     for stage in stages:
-        # The stores of a stage are those of the flow, in order.
-        for store, moved in zip(flow.stores, stage.flow.stores, strict=True):
+        # The stores of a stage are some of those of the flow, in order.
+        originals = iter(flow.stores)
+        for moved in stage.flow.stores:
+            store = next(each for each in originals if _same(each, moved))
             if not stage.is_without_rows(moved):
                 rows = without(stage.rows, store_axes(stage.flow, moved))
                 lacking[store] = union(lacking.get(store, ()), rows)
     return tuple(store for store in flow.stores if lacking.get(store)), union(*lacking.values())
+
+
+def _same(store: Store, moved: Store) -> bool:
+    """Whether the second is what became of the first in a flow of a stage."""
+    return (store.target, store.pair, store.span) == (moved.target, moved.pair, moved.span)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusec.ir.host import (
     LEAD,
     LIBRARY,
+    ColumnSums,
     Elementwise,
     Gemm,
     GemmTma,
@@ -58,6 +59,9 @@ def words(schedule: Schedule | Library, call: Call) -> str:
             return f"a row, {_sized(loop, call)}, is walked in a loop, by one program"
         case SplitRows(partials=partials):
             return f"few rows of {_sized(partials[0].loop, call)}: each goes over several programs"
+        case ColumnSums(loop=loop, tile=tile, block=block):
+            held = _sized(tile or block, call)
+            return f"programs take {_sized(loop, call)} in turn, and registers hold {held} and what is summed"
         case Gemv(few=few):
             return f"one row ({_sized(few, call)}): threads multiply while the matrix is read once"
         case Gemm(few=few, combine=combine) if few and combine is not None:

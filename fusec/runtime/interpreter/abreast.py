@@ -111,6 +111,11 @@ def rounds(*bounds: Any) -> Iterable[Any]:
     return (tl.tensor(_integer(first + place * step, kind), kind) for place in range(count))
 
 
+def staged_rounds(*bounds: Any, **_options: Any) -> Iterable[Any]:
+    """`tl.range`: its options say how it is compiled."""
+    return rounds(*bounds)
+
+
 def _integer(numbers: Array, kind: tl.dtype) -> Any:
     return Handle(numbers.astype(stock._get_np_dtype(kind)), kind)
 

@@ -117,6 +117,7 @@ def launcher(order: Order = in_order, observer: Observer | None = None) -> Calla
         scope = stock._patch_lang(_EVERYTHING)
         # Triton's turns all dimensions round, also that of programs side by side.
         scope.set_attr(tl.core.tensor, "T", property(tl.trans))
+        scope.set_attr(tl, "range", abreast.staged_rounds)
         try:
             bound = inspect.getcallargs(executor.fn, *args, **kwargs)
             bound = {name: _argument(executor, observer, name, value) for name, value in bound.items()}

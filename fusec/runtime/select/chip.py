@@ -120,6 +120,15 @@ class Chip:
     most_programs: int = 24
     """Programs of rows that an SM runs at once at most."""
 
+    column_warps: int = 8
+    """Warps on an SM for rows with column sums, each thread with `thread_elements` of a row."""
+    stages: int = 3
+    """Steps of such a program whose loads are under way at once."""
+    rows_at_once: int = 16
+    """Short rows that it takes in a step at most."""
+    column_block: int = 128
+    """Columns of it where no row is needed whole."""
+
     # Gemms: which schedule
     library_work: int = 2**26
     tma_work: int = 2**26

@@ -1,0 +1,112 @@
+"""Rows with column sums: results of each row and reductions over all rows, in one pass over memory.
+
+Persistent programs take rows in turn. Of each they make and store what belongs to it, and keep in registers what they
+have of the reductions over all rows, which goes to a workspace at the end; a combine adds that up in fixed order and
+makes what depends on it. Gradients of norms are such, and statistics of normalised rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusec.ir.expressions import Dot, NodeId, Reduce
+from fusec.ir.flow import Store, flow_operands, store_axes, store_inputs
+from fusec.ir.schedule import PartialResult, Stage
+from fusec.ir.types import Axis, without
+from fusec.passes.schedule.split_rows import (
+    Scratch,
+    buffers,
+    combination,
+    final_stage,
+    inner_axes,
+    kept_axes,
+    without_reductions,
+)
+from fusec.passes.schedule.survey import Survey, depths
+
+
+def column_sums(facts: Survey, label: str) -> tuple[Stage, Stage] | None:
+    """The stages of a flow whose outermost axes are rows with column sums; None where there are no such axes."""
+    for count in reversed(range(1, len(facts.order))):
+        parts = _parts(facts, facts.order[:count])
+        if parts is not None:
+            return _stages(facts, parts, label)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A flow in two: the axes of its rows, the reductions over them, the stores of each row, and those behind."""
+
+    rows: tuple[Axis, ...]
+    sums: tuple[NodeId, ...]
+    each: tuple[Store, ...]
+    behind: tuple[Store, ...]
+
+
+def _parts(facts: Survey, rows: tuple[Axis, ...]) -> _Parts | None:
+    """The parts if these axes are rows: each value has all of them, or can wait until all rows are there.
+
+    Where nothing belongs to a row but the sums of its elements, columns are better off apart.
+    """
+    flow, outer = facts.flow, set(rows)
+    depth = depths(flow, rows)
+    sums = []
+    for number in flow.live:
+        node = flow.nodes[number]
+        if isinstance(node.expr, Dot) or (depth[number] and outer & set(node.type.axes)):
+            return None
+        if isinstance(node.expr, Reduce) and outer & set(node.expr.axes):
+            if depth[number] > 1 or not outer <= set(node.expr.axes):
+                return None
+            sums.append(number)
+    stores = [(store, outer & set(store_axes(flow, store))) for store in flow.stores]
+    each = tuple(store for store, has in stores if has)
+    waits = any(depth[number] for store in each for number in store_inputs(store))
+    if not sums or waits or any(has and has != outer for _, has in stores):
+        return None
+    inner = any(isinstance(flow.nodes[n].expr, Reduce) and not depth[n] for n in _within(facts, tuple(sums), each))
+    return _Parts(rows, tuple(sums), each, tuple(s for s, has in stores if not has)) if each or inner else None
+
+
+def _within(facts: Survey, sums: tuple[NodeId, ...], each: tuple[Store, ...]) -> set[NodeId]:
+    """What the rows compute."""
+    stack, found = [*sums, *(number for store in each for number in store_inputs(store))], set[NodeId]()
+    while stack:
+        number = stack.pop()
+        if number not in found:
+            found.add(number)
+            stack += flow_operands(facts.flow.nodes[number].expr)
+    return found
+
+
+def _stages(facts: Survey, parts: _Parts, label: str) -> tuple[Stage, Stage]:
+    flow, last = facts.flow, facts.order[-1]
+    # A line of sums is written as it stands in registers.
+    scratch = Scratch(buffers(list(parts.sums), label), apart=True)
+    cut, moved = without_reductions(facts, scratch, parts.sums, parts.each)
+    partials = tuple(
+        PartialResult(scratch.names[n], combination(flow, n), moved[n], kept_axes(facts, n), apart=True)
+        for n in parts.sums
+    )
+    roots = tuple(n for partial in partials for n in flow_operands(cut.nodes[partial.value].expr))
+    inner = without(inner_axes(cut, (*roots, *cut.roots)), parts.rows)
+    summed = [axis for n in parts.sums if isinstance(expr := flow.nodes[n].expr, Reduce) for axis in expr.axes]
+    tile = tuple(axis for axis in facts.order if axis in (*inner, *summed) and axis not in parts.rows)
+    across = without(facts.order, (*parts.rows, *tile))
+    block = last if last in across else None
+    rows = without(across, (block,)) if block else across
+    stage = Stage(
+        f"columns{label}",
+        cut,
+        facts.order,
+        rows,
+        block=block,
+        tile=tile,
+        stream=parts.rows,
+        split=True,
+        in_turn=True,
+        partials=partials,
+    )
+    done = Scratch(scratch.names, frozenset(parts.sums), apart=True)
+    return stage, final_stage(facts, done, f"combine{label}", parts.behind)
