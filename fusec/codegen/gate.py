@@ -1,19 +1,22 @@
 """What a kernel costs on the chips it is meant for, found by compiling it for them; no GPU takes part.
 
-`measure` compiles every (file, variant, target) in worker processes, each held to a time limit, because a compiler
-that is fed a bad kernel may hang or die on a signal. `judge` turns the figures into a reason to fail the build.
+`measure` compiles (file, variant, target) in worker processes, each held to a time limit, because a compiler that is
+fed a bad kernel may hang or die on a signal. Of each kernel the heaviest variants are measured on every target. Where
+they leave registers free, the lighter ones only pass Triton's front end, which checks types and shapes. `judge` turns
+the figures into a reason to fail the build.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from fusec.codegen.variant import MOST_REGISTERS, Variant
 from fusec.passes.kernel.blocks import OVERLAP
 from fusec.runtime.select.chip import FP8_SINCE, PDL_SINCE, TMA_SINCE, Target
-from fusec.workers import Failed, run_jobs
+from fusec.workers import Failed, Pool, worker_pool
 
 WORKER = "fusec.codegen.gate_worker"
 
@@ -23,24 +26,6 @@ TIME_LIMIT = 120.0
 
 _WORTH_A_WORKER = 8
 """Jobs that take about as long as it takes a compiler to start: both are some seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One specialisation of a kernel, as the launcher would ask for it.
-
-    `signature` gives every parameter in order and its Triton type (`*bf16`, `i32`, `fp32`, `constexpr`);
-    `constexprs` the values of those, a type as text (`tl.int64`); `divisible` what is known to be a multiple of 16.
-    `options` are those of a `Launch`, several sets in order of preference; `casts` the types that the body names.
-    """
-
-    label: str
-    kernel: str
-    signature: tuple[tuple[str, str], ...]
-    constexprs: tuple[tuple[str, bool | int | float | str], ...]
-    divisible: tuple[str, ...] = ()
-    options: tuple[tuple[tuple[str, int], ...], ...] = ((("num_warps", 4), ("num_stages", 1)),)
-    casts: tuple[str, ...] = ()
 
 
 _FIRST_CAPABILITY = {"fp8e4nv": FP8_SINCE, "tensordesc": TMA_SINCE}
@@ -69,7 +54,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome for one variant on one target: figures, or why there are none, and why it must not be built."""
+    """The outcome for one variant on one target: figures, or why there are none, and why it must not be built.
+
+    `like` is the label of a heavier variant that was measured and left so much free that this one need not be.
+    """
 
     label: str
     kernel: str
@@ -77,6 +65,7 @@ class Verdict:
     resources: Resources | None = None
     skipped: str | None = None
     failure: str | None = None
+    like: str | None = None
 
     @property
     def only_spills(self) -> bool:
@@ -119,25 +108,85 @@ def _spilled(resources: Resources) -> str:
 
 
 def measure(
-    jobs: Sequence[Job], workers: int, done: Callable[[], None] = lambda: None, limit: float = TIME_LIMIT
+    jobs: Sequence[Job], workers: int, done: Callable[[int], None] = lambda _: None, limit: float = TIME_LIMIT
 ) -> tuple[Verdict, ...]:
     """The verdict of every job, in order. `workers` compilers run at once at most, each job may take `limit` seconds.
 
-    `done` is called, from several threads, whenever a job that had to be compiled is finished.
+    `done` hears, from several threads, of how many more jobs the verdict is known.
     """
-    reasons = [unsupported(job.variant, job.target) for job in jobs]
-    compiled = [
-        asdict(replace(job, variant=_as_launched(job.variant, job.target)))
-        for job, reason in zip(jobs, reasons, strict=True)
-        if not reason
-    ]
+    verdicts: dict[int, Verdict] = {
+        place: _without_figures(job, skipped=reason)
+        for place, job in enumerate(jobs)
+        if (reason := unsupported(job.variant, job.target))
+    }
+    done(len(verdicts))
+    families = _families(jobs, verdicts)
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    workers = min(workers, -(-len(compiled) // _WORTH_A_WORKER))
-    answers = iter(run_jobs(WORKER, compiled, workers, limit, lambda _: done(), environment))
-    return tuple(
-        _without_figures(job, skipped=reason) if reason else _verdict(job, next(answers))
-        for job, reason in zip(jobs, reasons, strict=True)
-    )
+    with worker_pool(WORKER, min(workers, -(-len(jobs) // _WORTH_A_WORKER)), environment) as pool:
+        leads = [family[0] for family in families]
+        verdicts |= _compiled(pool, jobs, leads, limit, done)
+        light: dict[int, str] = {}
+        rest: list[int] = []
+        for lead, *others in families:
+            for place in others:
+                if _stands_for(jobs[lead], verdicts[lead], jobs[place]):
+                    light[place] = jobs[lead].variant.label
+                else:
+                    rest.append(place)
+        verdicts |= _compiled(pool, jobs, rest, limit, done)
+        verdicts |= _passed(pool, jobs, light, limit, done)
+    return tuple(verdicts[place] for place in range(len(jobs)))
+
+
+def _families(jobs: Sequence[Job], known: Container[int]) -> list[list[int]]:
+    """The places of jobs whose variants may stand for each other, the heaviest first."""
+    families: dict[Hashable, list[int]] = {}
+    for place, job in enumerate(jobs):
+        if place not in known:
+            families.setdefault((job.text, job.target, job.variant.family), []).append(place)
+    return [sorted(family, key=lambda place: jobs[place].variant.weight, reverse=True) for family in families.values()]
+
+
+def _stands_for(heavy: Job, found: Verdict, light: Job) -> bool:
+    """Whether a job that was measured leaves so much free that a lighter one of its family fits as well."""
+    if found.failure or found.resources is None or not heavy.variant.is_heavier(light.variant):
+        return False
+    free = found.resources.shared * 2 <= heavy.target.shared_limit or heavy.variant.multiplies
+    return free and found.resources.registers <= MOST_REGISTERS
+
+
+def _compiled(
+    pool: Pool, jobs: Sequence[Job], places: Sequence[int], limit: float, done: Callable[[int], None]
+) -> dict[int, Verdict]:
+    """The verdicts of jobs that are measured."""
+    answers = pool.do([_told(jobs[place]) for place in places], limit, lambda *_: done(1))
+    return {place: _verdict(jobs[place], answer) for place, answer in zip(places, answers, strict=True)}
+
+
+def _passed(
+    pool: Pool, jobs: Sequence[Job], light: Mapping[int, str], limit: float, done: Callable[[int], None]
+) -> dict[int, Verdict]:
+    """The verdicts of jobs for which others stand: those of the front end, which is the same for all chips."""
+    alike: dict[Hashable, list[int]] = {}
+    for place in light:
+        alike.setdefault((jobs[place].text, repr(_as_launched(jobs[place].variant, jobs[place].target))), []).append(
+            place
+        )
+    asked = [{**_told(jobs[first]), "front": True} for first, *_ in alike.values()]
+    answers = pool.do(asked, limit, lambda *_: done(1))
+    found: dict[int, Verdict] = {}
+    for places, answer in zip(alike.values(), answers, strict=True):
+        done(len(places) - 1)
+        for place in places:
+            bad = isinstance(answer, Failed) or "error" in answer
+            job = jobs[place]
+            found[place] = _verdict(job, answer) if bad else replace(_without_figures(job), like=light[place])
+    return found
+
+
+def _told(job: Job) -> dict[str, Any]:
+    """A job for a worker."""
+    return asdict(replace(job, variant=_as_launched(job.variant, job.target)))
 
 
 def _verdict(job: Job, answer: Failed | dict[str, Any]) -> Verdict:

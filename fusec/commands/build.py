@@ -169,7 +169,9 @@ def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
         targets = ", ".join(dict.fromkeys(verdict.target for verdict in verdicts))
         missing = sum(map(len, report.not_compiled.values()))
         rest = f"; {missing} kernels were not compiled" if missing else ""
-        yield f"Resource gate: {len(verdicts)} kernel variants on {targets}{rest}."
+        alike = sum(verdict.like is not None for verdict in verdicts)
+        light = f"; {alike} of them need less than one that leaves half of the registers free" if alike else ""
+        yield f"Resource gate: {len(verdicts)} kernel variants on {targets}{light}{rest}."
     skipped = Counter(f"{verdict.target}: {verdict.skipped}" for verdict in verdicts if verdict.skipped)
     for reason, count in skipped.items():
         yield f"  {count} skipped on {reason}"

@@ -12,7 +12,8 @@ import triton
 import typer
 
 from fusec import __version__
-from fusec.codegen.gate import Job, Variant, Verdict, measure
+from fusec.codegen.gate import Job, Verdict, measure
+from fusec.codegen.variant import Variant
 from fusec.commands.outcome import DebugOption, Exit, JsonOption, print_json, reporting
 from fusec.commands.table import Column, print_table
 from fusec.commands.verify import probe_interpreter

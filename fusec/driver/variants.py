@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from fusec.codegen.gate import Variant
+from fusec.codegen.variant import Variant
 from fusec.extents.conditions import Formula
 from fusec.extents.signature import Signature, names
 from fusec.forcing import NEVER
@@ -278,6 +278,7 @@ def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> V
             constexprs.append((name, value))
         elif kind.startswith("*") or (name in launch.arguments and name not in fixed and not value % 16):
             divisible.append(name)
+    text = "".join(_texts(kernel, {}))
     tiles = ", ".join(f"{n}={v}" for n, v in constexprs if isinstance(v, int) and not isinstance(v, bool) and v > 1)
     types = "/".join(dict.fromkeys(kind[1:] for _, kind in signature if kind.startswith("*")))
     return Variant(
@@ -290,8 +291,19 @@ def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> V
             tuple((name, int(value)) for name, value in {**options, "enable_fp_fusion": launch.contract}.items())
             for options in launch.options
         ),
-        casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(kernel.src))),
+        casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(text))),
+        multiplies="tl.dot" in text,
     )
+
+
+def _texts(function: Any, seen: dict[str, Any]) -> Iterator[str]:
+    """The text of a kernel, and of the functions of its file that it calls."""
+    seen[function.__name__] = function
+    yield function.src
+    for name in dict.fromkeys(re.findall(r"\b(\w+)\(", function.src)):
+        called = function.__globals__.get(name)
+        if isinstance(called, type(function)) and name not in seen:
+            yield from _texts(called, seen)
 
 
 def _type(

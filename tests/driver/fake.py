@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import Any
 
-from fusec.codegen.gate import Variant
 from fusec.codegen.package import MARK
+from fusec.codegen.variant import Variant
 from fusec.diagnostics import Diagnostic, InternalError, Severity, Source, Span, SpecError
 from fusec.driver.record import FileRecord, OpRecord, PlanRecord
 from fusec.driver.specs import Compiler

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fusec.codegen.gate import Job, Resources, Variant, Verdict, judge, measure, unsupported
+from fusec.codegen.gate import Job, Resources, Verdict, judge, measure, unsupported
+from fusec.codegen.variant import MOST_REGISTERS, Variant
 from fusec.runtime.select.chip import TARGETS, Target
 
 KERNEL = """
@@ -40,10 +41,10 @@ def job(variant: Variant = DOUBLE, target: str = "sm_90", text: str = KERNEL) ->
 
 
 def test_every_target_gets_its_figures() -> None:
-    heard: list[None] = []
-    verdicts = measure([job(target=target) for target in TARGETS], workers=2, done=lambda: heard.append(None))
+    heard: list[int] = []
+    verdicts = measure([job(target=target) for target in TARGETS], workers=2, done=heard.append)
     assert [verdict.target for verdict in verdicts] == list(TARGETS)
-    assert len(heard) == len(TARGETS)
+    assert sum(heard) == len(TARGETS)
     for verdict in verdicts:
         assert verdict.failure is None
         assert verdict.resources is not None
@@ -55,12 +56,58 @@ def test_every_target_gets_its_figures() -> None:
 def test_figures_follow_the_kernel_whatever_was_compiled_before() -> None:
     small = replace(DOUBLE, label="small", constexprs=(("BLOCK", 128), ("INDEX", "tl.int32")))
     large = replace(DOUBLE, label="large", constexprs=(("BLOCK", 8192), ("INDEX", "tl.int32")))
-    one_way = [verdict.resources for verdict in measure([job(small), job(large), job(small)], workers=1)]
-    other_way = [verdict.resources for verdict in measure([job(large), job(small)], workers=1)]
+    other = KERNEL + "\n\n# Another file: what stands in one file stands for nothing of another.\n"
+    one_way = [verdict.resources for verdict in measure([job(small), job(large, text=other)], workers=1)]
+    other_way = [verdict.resources for verdict in measure([job(large, text=other), job(small)], workers=1)]
     assert None not in one_way
-    assert one_way[0] == one_way[2] == other_way[1]
-    assert one_way[1] == other_way[0]
+    assert one_way == other_way[::-1]
     assert one_way[0] != one_way[1]
+
+
+def sized(block: int, warps: int = 4) -> Variant:
+    options = ((("num_warps", warps), ("num_stages", 1)),)
+    return replace(DOUBLE, label=str(block), constexprs=(("BLOCK", block), ("INDEX", "tl.int64")), options=options)
+
+
+def test_a_heavy_variant_that_leaves_registers_free_stands_for_lighter_ones() -> None:
+    jobs = [job(sized(block), target) for block in (128, 2048, 512) for target in ("sm_80", "sm_90")]
+    verdicts = measure(jobs, workers=1)
+    assert [verdict.like for verdict in verdicts] == ["2048", "2048", None, None, "2048", "2048"]
+    assert [verdict.resources is None for verdict in verdicts] == [True, True, False, False, True, True]
+    assert [verdict.failure for verdict in verdicts] == [None] * 6
+
+
+def test_a_heavy_variant_that_leaves_few_stands_for_none() -> None:
+    (heavy, light) = measure([job(sized(16384)), job(sized(8192))], workers=1)
+    assert heavy.resources is not None
+    assert light.resources is not None
+    assert light.resources.registers < heavy.resources.registers
+    assert heavy.resources.registers > MOST_REGISTERS
+
+
+def test_one_stands_for_others_of_its_kernel_file_and_chip_alone() -> None:
+    other = KERNEL.replace("def double", "def triple")
+    renamed = replace(sized(128), kernel="triple")
+    jobs = [job(sized(2048)), job(renamed, text=KERNEL + other), job(sized(128), "sm_80")]
+    assert [verdict.like for verdict in measure(jobs, workers=1)] == [None] * 3
+
+
+def test_what_products_multiply_and_in_which_tiles_is_measured_apart() -> None:
+    tile = replace(DOUBLE, multiplies=True, constexprs=(("BLOCK_M", 64), ("BLOCK_N", 64)))
+    other = replace(tile, signature=(("x", "*fp32"), ("y", "*fp16")))
+    assert tile.family != other.family
+    assert replace(tile, multiplies=False).family == replace(other, multiplies=False).family
+    long = replace(tile, constexprs=(("BLOCK_M", 16), ("BLOCK_N", 128)))
+    assert not tile.is_heavier(long)
+    assert replace(tile, multiplies=False).is_heavier(replace(long, multiplies=False))
+
+
+def test_a_light_variant_passes_the_front_end() -> None:
+    text = KERNEL.replace("columns =", "tl.static_assert(BLOCK != 256)\n    columns =")
+    (heavy, light, wrong) = measure([job(sized(block), text=text) for block in (2048, 512, 256)], workers=1)
+    assert [heavy.failure, light.failure, light.like] == [None, None, "2048"]
+    assert "does not compile" in str(wrong.failure)
+    assert wrong.like is None
 
 
 def test_a_choice_is_a_compile_time_text() -> None:

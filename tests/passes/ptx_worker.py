@@ -15,8 +15,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, CompiledKernel
 
-from fusec.codegen.gate import Variant
 from fusec.codegen.gate_worker import _constexpr, load
+from fusec.codegen.variant import Variant
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
 from fusec.driver.variants import variants

@@ -13,7 +13,7 @@ from unittest import mock
 from ptx_worker import compiled
 
 from fusec.codegen import values
-from fusec.codegen.gate import Variant
+from fusec.codegen.variant import Variant
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
 from fusec.driver.variants import variants

@@ -1,0 +1,78 @@
+"""One specialisation of a kernel, and which of them the resource gate has to measure.
+
+How many registers a variant needs grows with the elements that a thread holds of its tile. What else differs among the
+variants of a kernel (dtypes, choices, tensors that are omitted, loops of one step) changes it by less than twice: by
+1.75 at most over the shipped specs, where what tensor cores multiply is the same. So a heavy variant that leaves half
+of the registers free stands for the lighter ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from math import prod
+
+MOST_REGISTERS = 128
+"""With so many registers a variant stands for others: half of what a thread may have."""
+
+_BYTES = {"fp64": 8, "i64": 8, "fp32": 4, "i32": 4, "fp16": 2, "bf16": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One specialisation of a kernel, as the launcher would ask for it.
+
+    `signature` gives every parameter in order and its Triton type (`*bf16`, `i32`, `fp32`, `constexpr`);
+    `constexprs` the values of those, a type as text (`tl.int64`); `divisible` what is known to be a multiple of 16.
+    `options` are those of a `Launch`, several ways in order of preference; `casts` the types that the body names;
+    `multiplies` says that it has products of tiles.
+    """
+
+    label: str
+    kernel: str
+    signature: tuple[tuple[str, str], ...]
+    constexprs: tuple[tuple[str, bool | int | float | str], ...]
+    divisible: tuple[str, ...] = ()
+    options: tuple[tuple[tuple[str, int], ...], ...] = ((("num_warps", 4), ("num_stages", 1)),)
+    casts: tuple[str, ...] = ()
+    multiplies: bool = False
+
+    @property
+    def family(self) -> Hashable:
+        """What variants have in common that may stand for each other: the kernel, and the types that it multiplies."""
+        kinds = frozenset(kind for _, kind in self.signature if kind.startswith(("*", "tensordesc")))
+        return self.kernel, kinds if self.multiplies else None
+
+    @property
+    def weight(self) -> tuple[float, int, int]:
+        """Larger where more registers may be needed: elements to a thread, their bytes, steps of loops."""
+        steps = prod(max(size, 1) for name, size in self._sizes if not _is_tile(name))
+        return self._to_a_thread, sum(_BYTES.get(kind[1:], 1) for _, kind in self.signature), steps
+
+    def is_heavier(self, other: Variant) -> bool:
+        """Whether it needs no fewer registers, by its tile, than one of its family, nor less shared memory."""
+        if not self.multiplies:
+            return self._to_a_thread >= other._to_a_thread
+        own, least = dict(self._sizes), dict(other._sizes)
+        return (
+            all(own.get(name, 1) >= size for name, size in least.items() if _is_tile(name))
+            and self._option("num_warps") <= other._option("num_warps")
+            and self._option("num_stages") >= other._option("num_stages")
+        )
+
+    @property
+    def _sizes(self) -> tuple[tuple[str, int], ...]:
+        return tuple((name, size) for name, size in self.constexprs if type(size) is int)
+
+    @property
+    def _to_a_thread(self) -> float:
+        elements = prod(max(size, 1) for name, size in self._sizes if _is_tile(name))
+        return elements / self._option("num_warps")
+
+    def _option(self, name: str) -> int:
+        """An option of the way that is preferred."""
+        return dict(self.options[0]).get(name, 1)
+
+
+def _is_tile(name: str) -> bool:
+    return name.startswith(("BLOCK", "ROWS"))
