@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any
 
 from fusec.ir.program import Program
-from fusec.ir.schedule import Shape
 from fusec.runtime import Chip, Op
 
 NEVER = 1 << 60
@@ -65,11 +64,11 @@ def reaches(kind: str, program: Program) -> bool:
     """Whether an op has plans that a chip of `CHIPS` is for."""
     match kind:
         case "library":
-            return bool(program.chains)
+            return bool(program.cut)
         case "tma":
-            return any(chain.boxed for chain in program.chains)
+            return any(plan.name == "tma" for partition in program.cut for plan in partition.plans)
         case "swap_ab":
-            return any(plan.plan.shape is Shape.SWAPPED for plan in program.plans)
+            return any(plan.name == "swap_ab" for plan in program.plans)
         case _:
             return True
 

@@ -97,7 +97,7 @@ class _Table:
         self._plans = plans
         self._ops = ops
         self._excess: Mapping[str, str] = {
-            kernel.name: excess_traffic(plan.plan) for plan in program.plans for kernel in plan.kernels
+            kernel.name: excess_traffic(plan) for plan in program.plans for kernel in program.kernels_of(plan)
         }
 
     def rows(self) -> Iterator[_Row]:

@@ -38,7 +38,7 @@ def kernel_views(program: Program) -> tuple[KernelView, ...]:
     stages = {
         kernel.name: stage
         for plan in program.plans
-        for stage, kernel in zip(plan.plan.stages, plan.kernels, strict=True)
+        for stage, kernel in zip(plan.stages, program.kernels_of(plan), strict=True)
     }
     return tuple(_kernel_view(kernel, stages[kernel.name], program.spelled, wide) for kernel in program.kernels)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from fusec.codegen.kernels import kernel_views
 from fusec.ir.host import with_names
-from fusec.ir.program import BuiltGroup, Program
+from fusec.ir.program import Program
 
 IMPORTS = (
     *("Buffer", "Checker", "Op", "Prepare"),
@@ -131,23 +131,6 @@ def _spelled(program: Program) -> set[str]:
 
 
 def _with_names(program: Program, names: Mapping[str, str]) -> Program:
-    groups = tuple(_with_kernels(group, names) for group in program.groups)
-    chains = tuple(
-        replace(one, steps=tuple(_with_kernels(s, names) if isinstance(s, BuiltGroup) else s for s in one.steps))
-        for one in program.chains
-    )
-    last = tuple(_with_kernels(group, names) for group in program.last)
+    built = {stage: replace(kernel, name=names[kernel.name]) for stage, kernel in program.built.items()}
     table = program.table and replace(program.table, plans=with_names(program.table.plans, names))
-    return replace(program, groups=groups, chains=chains, last=last, table=table)
-
-
-def _with_kernels(group: BuiltGroup, names: Mapping[str, str]) -> BuiltGroup:
-    return replace(
-        group,
-        plans=tuple(
-            replace(plan, kernels=tuple(replace(kernel, name=names[kernel.name]) for kernel in plan.kernels))
-            for plan in group.plans
-        ),
-        apart=tuple(_with_kernels(inner, names) for inner in group.apart),
-        alone=_with_kernels(group.alone, names) if group.alone else None,
-    )
+    return replace(program, built=built, table=table)

@@ -16,7 +16,8 @@ from fusec.diagnostics import Source
 from fusec.ir.graph import Graph
 from fusec.passes.explain.op import explain
 from fusec.passes.explain.words import lines, title
-from fusec.passes.pipeline import StepReport, compile_graph
+from fusec.passes.pipeline import compile_graph
+from fusec.passes.runner import StepReport
 from fusec.passes.warnings import warnings_of
 
 EPILOG = """[bold]Examples[/bold]

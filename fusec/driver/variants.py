@@ -30,7 +30,6 @@ from fusec.forcing import NEVER
 from fusec.ir.arguments import layout_arguments
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, ScalarParam, TensorParam
 from fusec.ir.program import Program
-from fusec.ir.schedule import Shape
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DType, Lead, Storage, product_extent
 from fusec.passes.kernel.blocks import HELD, SWAP_AB
@@ -117,14 +116,14 @@ def _dtypes(graph: Graph) -> tuple[str, ...]:
 
 def _chips(program: Program) -> Iterator[Chip]:
     """For each way to multiply that an op has, an H200 whose rules go that way with all calls."""
-    shapes = {plan.plan.shape for plan in program.plans}
-    if program.chains:
+    schedules = {plan.name for plan in program.plans}
+    if program.cut:
         yield replace(H200, library_work=0, skinny=0)
     yield replace(H200, library_work=NEVER, skinny=0)
     few = replace(H200, skinny=NEVER, most_again=NEVER)
-    if Shape.SWAPPED in shapes:
+    if "swap_ab" in schedules:
         yield replace(few, few_tiles=0)
-    if Shape.DEALT in shapes:
+    if "split_k" in schedules:
         yield replace(few, few_tiles=NEVER)
 
 
@@ -211,8 +210,8 @@ def _wanted(program: Program, length: int, count: int, least: int) -> dict[str, 
     known = dict(program.known)
     solved = [solve.name for solve in program.spelled.solves]
     extents = dict.fromkeys(solved, least)
-    for group in (*program.groups, *program.last):
-        stage = group.plans[0].plan.stages[0] if group.plans else next(group.all_plans()).plan.stages[0]
+    for group in (*program.groups, *program.last_groups):
+        stage = next(group.all_plans()).stages[0]
         inner = [axis for axis in stage.order if axis not in stage.rows]
         free = [n for n in dict.fromkeys(symbols_in([product_extent((a,)) for a in inner])) if n in solved]
         free = [name for name in free if name not in known]

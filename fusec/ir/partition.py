@@ -1,20 +1,20 @@
-"""Partition: an op as steps that run one after another, and the tensors it keeps between them."""
+"""Partition: an op as steps that run one after another, and the tensors it stores between them.
+
+An op has several partitions. A step is a graph that was cut out of that of the op: it reads arguments and what earlier
+steps have stored, and writes outputs of the op or what later ones read. Its `groups` are what its kernels compute
+together, each with the schedules that could win (`ir/schedule.py`); there are none before it is scheduled.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fusec.ir.flow import Affine
-from fusec.ir.graph import Graph
-from fusec.ir.types import Axis, Dim, Storage
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """A tensor as a product sees it: where along each stored dimension the elements stand that it reads or writes."""
-
-    tensor: str
-    positions: tuple[Affine, ...]
+from fusec.ir.expressions import Gather, Input
+from fusec.ir.flow import Flow
+from fusec.ir.graph import Graph, reachable
+from fusec.ir.schedule import Group, Library, Schedule
+from fusec.ir.types import Dim, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,62 @@ class Intermediate:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A graph that is computed at once: its `flow` once views are resolved, and its groups once it is scheduled."""
+
+    graph: Graph
+    flow: Flow | None = None
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """What it stores: outputs of the op, intermediates, and what it writes in place."""
+        stored = (output.name for output in self.graph.outputs)
+        return tuple(dict.fromkeys((*stored, *(scatter.param for scatter in self.graph.scatters))))
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The tensors that it loads."""
+        nodes = self.graph.nodes
+        live = (nodes[number].expr for number in reachable(nodes, self.graph.roots))
+        return frozenset(expr.param for expr in live if isinstance(expr, Input | Gather))
+
+
+FUSED, STORED, LIBRARY, LAST = "fused", "stored", "library", "last"
+"""How an op is cut: not at all, where dots have their operands stored, around every dot; or what it writes last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Steps in the order they run, and what the op `holds` between them. It is for calls that leave out `omits`."""
+
+    name: str
+    steps: tuple[Step, ...]
+    holds: tuple[Intermediate, ...] = ()
+    omits: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups of its steps, in the order they run."""
+        return tuple(group for step in self.steps for group in step.groups)
+
+    @property
+    def plans(self) -> Iterator[Schedule]:
+        """Every schedule of every group."""
+        return (plan for group in self.groups for plan in group.all_plans())
+
+    @property
+    def is_chained(self) -> bool:
+        """Whether its kernels wait for one another."""
+        return self.name in (STORED, LIBRARY)
+
+    @property
+    def ends_in_library(self) -> bool:
+        """Whether the library makes what comes last: nothing is made of that while it is in registers."""
+        return isinstance(self.groups[-1].plans[-1], Library)
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """An op in two graphs: what is computed `once` for its weights, and what `each` call makes of that.
 
@@ -36,28 +92,3 @@ class Split:
 
     once: Graph | None
     each: Graph
-
-
-@dataclass(frozen=True, slots=True)
-class LibraryProduct:
-    """A product by the vendor's library, a step of a plan: `out = sum(a * b, over=inner)` for each position of `batch`.
-
-    `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has. `precision` is that of its dot.
-    """
-
-    a: Matrix
-    b: Matrix
-    out: Matrix
-    batch: tuple[Axis, ...]
-    rows: tuple[Axis, ...]
-    columns: tuple[Axis, ...]
-    inner: tuple[Axis, ...]
-    precision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """An op whose products are left to the library: graphs and products in the order they run, and what is `held`."""
-
-    held: tuple[Intermediate, ...]
-    steps: tuple[Graph | LibraryProduct, ...]

@@ -1,104 +1,17 @@
-"""A compiled op: the graph it came from and the kernels of every plan."""
+"""A compiled op: the graph it came from, its partitions, and their kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import sympy
 
 from fusec.ir.graph import Graph
 from fusec.ir.host import Plans
 from fusec.ir.kernel import Kernel, RowLoop
-from fusec.ir.partition import Intermediate, LibraryProduct
-from fusec.ir.schedule import Group, Plan, Shape
-from fusec.ir.types import Axis
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltPlan:
-    """A plan with the kernel of each of its stages."""
-
-    plan: Plan
-    kernels: tuple[Kernel, ...]
-
-    @property
-    def is_tiled(self) -> bool:
-        """Whether the kernel of a loop can also keep a row in registers, as tiles of one size."""
-        skeleton = self.kernels[0].skeleton
-        return isinstance(skeleton, RowLoop) and skeleton.may_hold and not self.plan.few
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltGroup:
-    """Outputs computed together: their plans in order of preference, or the groups to fall back to.
-
-    When one of the axes `absent` is empty, `alone` computes the outputs that lack it.
-    """
-
-    outputs: tuple[str, ...]
-    plans: tuple[BuiltPlan, ...]
-    apart: tuple[BuiltGroup, ...] = ()
-    absent: tuple[Axis, ...] = ()
-    alone: BuiltGroup | None = None
-
-    @property
-    def placed(self) -> Group:
-        """The group without its kernels."""
-        plans, apart = (plan.plan for plan in self.plans), (group.placed for group in self.apart)
-        return Group(self.outputs, tuple(plans), tuple(apart), self.absent, self.alone.placed if self.alone else None)
-
-    def every(self) -> Iterator[BuiltGroup]:
-        """This group, those apart and the one alone, and so on."""
-        yield self
-        for group in (*self.apart, *((self.alone,) if self.alone else ())):
-            yield from group.every()
-
-    def all_plans(self) -> Iterator[BuiltPlan]:
-        """The plans of this group, of those apart and of the one alone."""
-        return (plan for group in self.every() for plan in group.plans)
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltChain:
-    """A plan whose groups, and products by the vendor's library, run in this order and keep the tensors `held` between.
-
-    It is for calls that leave out the tensors `omitted`.
-    """
-
-    omitted: tuple[str, ...]
-    held: tuple[Intermediate, ...]
-    steps: tuple[BuiltGroup | LibraryProduct, ...]
-
-    @property
-    def groups(self) -> tuple[BuiltGroup, ...]:
-        """What runs in kernels."""
-        return tuple(step for step in self.steps if isinstance(step, BuiltGroup))
-
-    @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        """The kernels of its groups."""
-        return tuple(kernel for group in self.groups for plan in group.all_plans() for kernel in plan.kernels)
-
-    @property
-    def ends_in_library(self) -> bool:
-        """Whether its last step is a product by the library: nothing is made of that while it is in registers."""
-        return isinstance(self.steps[-1], LibraryProduct)
-
-    @property
-    def boxed(self) -> tuple[BuiltPlan, ...]:
-        """The contractions in boxes."""
-        return tuple(plan for group in self.groups for plan in group.plans if plan.plan.shape is Shape.PERSISTENT)
-
-    @property
-    def contracting(self) -> tuple[BuiltGroup, ...]:
-        """The groups that contract, each in boxes or by plans for a few rows."""
-        return tuple(group for group in self.groups if any(plan in self.boxed for plan in group.plans))
-
-    @property
-    def products(self) -> tuple[LibraryProduct, ...]:
-        """What runs in the library."""
-        return tuple(step for step in self.steps if isinstance(step, LibraryProduct))
+from fusec.ir.partition import Intermediate, Partition, Step
+from fusec.ir.schedule import Group, Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,59 +28,88 @@ class Program:
 
     `forms` are the graphs that its plans compute, each with an error bound of its own: all mean what `graph` does.
     `spelled` is the graph under the names that kernels and the functions around them use, which are the spec's unless
-    they clash with words of generated code. `chains` are plans for all outputs at once, the first that applies; they
-    take what the graph `once` makes of weights. Some writes in place wait for the groups `last`: until then what they
-    write is kept in the tensors `waiting`, which are outputs of the graph `computed`; it is `spelled` if none waits.
-    Calls are planned by the `table`.
+    they clash with words of generated code. The first of the `partitions` that applies is taken; the last takes every
+    call, in one step, and the others what the graph `once` makes of weights. Some writes in place wait for a step
+    `last`: until then what they write is kept in the tensors `waiting`, which are outputs of the graph `computed`; it
+    is `spelled` if none waits. `built` has the kernel of every stage by its name. Calls are planned by the `table`.
     """
 
     graph: Graph
     forms: tuple[Graph, ...]
     spelled: Graph
-    groups: tuple[BuiltGroup, ...]
+    partitions: tuple[Partition, ...]
     known: tuple[tuple[str, int], ...] = ()
-    chains: tuple[BuiltChain, ...] = ()
     once: Graph | None = None
     computed: Graph | None = None
     waiting: tuple[Intermediate, ...] = ()
-    last: tuple[BuiltGroup, ...] = ()
+    last: Step | None = None
+    built: Mapping[str, Kernel] = field(default_factory=dict)
     table: HostTable | None = None
 
     @property
-    def plans(self) -> tuple[BuiltPlan, ...]:
-        """Every plan of every group, those of chains last."""
-        return (*(plan for group in (*self.groups, *self.last) for plan in group.all_plans()), *self.around)
+    def cut(self) -> tuple[Partition, ...]:
+        """The partitions of several steps, those that not every call can take."""
+        return self.partitions[:-1]
 
     @property
-    def around(self) -> tuple[BuiltPlan, ...]:
-        """The plans of the kernels in chains, each once."""
-        plans = (plan for chain in self.chains for group in chain.groups for plan in group.all_plans())
-        return tuple({tuple(kernel.name for kernel in plan.kernels): plan for plan in plans}.values())
+    def groups(self) -> tuple[Group, ...]:
+        """What is computed where nothing is stored between."""
+        return self.partitions[-1].groups
+
+    @property
+    def last_groups(self) -> tuple[Group, ...]:
+        """What is written in place when everything else is done."""
+        return self.last.groups if self.last else ()
+
+    @property
+    def plans(self) -> tuple[Schedule, ...]:
+        """Every schedule that launches kernels, those of the partitions that are `cut` last, each kernel once."""
+        return (*(plan for group in (*self.groups, *self.last_groups) for plan in group.all_plans()), *self.around)
+
+    @property
+    def around(self) -> tuple[Schedule, ...]:
+        """The schedules of the partitions that are `cut`, each once."""
+        plans = (plan for partition in self.cut for plan in partition.plans if plan.stages)
+        return tuple({tuple(stage.name for stage in plan.stages): plan for plan in plans}.values())
 
     @property
     def held(self) -> tuple[Intermediate, ...]:
-        """What plans keep between their steps, each once."""
-        between = (held for chain in self.chains for held in chain.held)
-        return tuple({held.name: held for held in (*self.waiting, *between)}.values())
+        """What is kept between two steps, each once."""
+        between = (tensor for partition in self.partitions for tensor in partition.holds)
+        return tuple(dict.fromkeys((*self.waiting, *between)))
 
     @property
     def multiplying(self) -> Graph:
-        """The graph that the groups and the chains compute, under the names of kernels."""
+        """The graph that the partitions compute, under the names of kernels."""
         return self.computed or self.spelled
 
     @property
     def prepared(self) -> tuple[Intermediate, ...]:
-        """What is computed once for the weights, and read by chains."""
+        """What is computed once for the weights, and read by the partitions that are `cut`."""
         outputs = self.once.outputs if self.once else ()
         return tuple(Intermediate(output.name, output.element, output.dims) for output in outputs)
 
     @property
     def kept(self) -> tuple[Intermediate, ...]:
-        """Every tensor of chains that is neither passed nor returned."""
+        """Every tensor that is neither passed nor returned."""
         return (*self.held, *self.prepared)
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
         """Every kernel once, in the order they are written."""
-        found = {kernel.name: kernel for plan in self.plans for kernel in plan.kernels}
-        return tuple(found.values())
+        kernels = (kernel for plan in self.plans for kernel in self.kernels_of(plan))
+        return tuple({kernel.name: kernel for kernel in kernels}.values())
+
+    def kernels_of(self, plan: Schedule) -> tuple[Kernel, ...]:
+        """The kernels that a schedule launches, in order."""
+        return tuple(self.built[stage.name] for stage in plan.stages)
+
+    def holds_tiles(self, plan: Schedule) -> bool:
+        """Whether the kernel of a loop can also keep a row in registers, as tiles of one size."""
+        skeletons = [kernel.skeleton for kernel in self.kernels_of(plan)[:1]]
+        return not plan.few and any(isinstance(each, RowLoop) and each.may_hold for each in skeletons)
+
+    def every_group(self) -> Iterator[Group]:
+        """Every group of every step, and what is in it."""
+        groups = (group for partition in self.partitions for group in partition.groups)
+        return (each for group in (*groups, *self.last_groups) for each in group.every())

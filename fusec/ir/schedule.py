@@ -6,14 +6,15 @@ axis is cut into blocks over programs, which axes stay in registers, and which a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import ClassVar, TypeAlias
 
 import sympy
 
 from fusec.ir.expressions import NodeId
-from fusec.ir.flow import Flow, Store, flow_reachable, store_axes
-from fusec.ir.partition import Matrix
+from fusec.ir.flow import Affine, Flow, Store, flow_reachable, store_axes
 from fusec.ir.types import Axis, extent
 
 SHORT_ROW = 1024
@@ -49,6 +50,14 @@ class PartialResult:
     value: NodeId
     axes: tuple[Axis, ...]
     apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A tensor as a product sees it: where along each stored dimension the elements stand that it reads or writes."""
+
+    tensor: str
+    positions: tuple[Affine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,20 +183,61 @@ class Plan:
         gemv = {Shape.RESIDENT: "gemv", Shape.STREAMED: "gemv_loop"} if self.few else {}
         return "tile" if self.shape is Shape.JOINT else gemv.get(self.shape, self.shape.value)
 
+    @property
+    def is_chained(self) -> bool:
+        """Whether its kernels wait for one another."""
+        return self.shape in (Shape.DEALT, Shape.COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A dot by the vendor's library: `out = sum(a * b, over=inner)` for each position of `batch`.
+
+    `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has. `precision` is that of the dot.
+    """
+
+    a: Matrix
+    b: Matrix
+    out: Matrix
+    batch: tuple[Axis, ...]
+    rows: tuple[Axis, ...]
+    columns: tuple[Axis, ...]
+    inner: tuple[Axis, ...]
+    precision: str
+
+    few: ClassVar[tuple[Axis, ...]] = ()
+    stages: ClassVar[tuple[Stage, ...]] = ()
+    name: ClassVar[str] = "library"
+    is_chained: ClassVar[bool] = False
+    words: ClassVar[str] = "a product by the vendor's library"
+
+
+Schedule: TypeAlias = Plan | Library
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Outputs computed together, and the plans for them in order of preference.
+    """Outputs computed together, and the schedules for them in order of preference.
 
-    When no plan fits the extents, the groups of `apart` compute the same outputs one after another. When one of the
-    axes `absent` is empty, so is every launch, and the group `alone` computes the outputs that lack it.
+    When none fits the extents, the groups of `apart` compute the same outputs one after another. When one of the axes
+    `absent` is empty, so is every launch, and the group `alone` computes the outputs that lack it.
     """
 
     outputs: tuple[str, ...]
-    plans: tuple[Plan, ...]
+    plans: tuple[Schedule, ...]
     apart: tuple[Group, ...] = ()
     absent: tuple[Axis, ...] = ()
     alone: Group | None = None
+
+    def every(self) -> Iterator[Group]:
+        """This group, those apart and the one alone, and so on."""
+        yield self
+        for group in (*self.apart, *((self.alone,) if self.alone else ())):
+            yield from group.every()
+
+    def all_plans(self) -> Iterator[Schedule]:
+        """The schedules of this group, of those apart and of the one alone."""
+        return (plan for group in self.every() for plan in group.plans)
 
 
 def known_extent(axis: Axis, known: dict[str, int]) -> int | None:

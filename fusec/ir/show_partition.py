@@ -1,39 +1,31 @@
-"""An op with its products left to the library, as text."""
+"""Partitions as text: their steps, what is stored between these, and their groups once they are scheduled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fusec.ir.graph import Graph
-from fusec.ir.partition import Chain, LibraryProduct, Matrix
+from fusec.ir.partition import FUSED, Partition, Step
 from fusec.ir.show import show_graph
-from fusec.ir.show_flow import show_access
-from fusec.ir.types import Axis, product_text
+from fusec.ir.show_flow import show_flow
+from fusec.ir.show_schedule import show_group
+from fusec.ir.types import product_text
 
 
-def show_chain(unfused: Chain | None) -> str:
-    """What is held between the steps, a line each, then the steps: graphs as `show_graph` has them, and products."""
-    return "\n".join(_lines(unfused)) if unfused else "there is no such plan"
+def show_partition(partition: Partition) -> str:
+    """What is held between the steps, a line each, then the steps in the last form that they have."""
+    return "\n".join(_lines(partition))
 
 
-def _lines(unfused: Chain) -> Iterator[str]:
-    for held in unfused.held:
-        yield f"hold {held.name}: {held.element}[{', '.join(map(product_text, held.dims))}]"
-    for step in unfused.steps:
-        yield show_graph(step) if isinstance(step, Graph) else "\n".join(_product(step))
+def _lines(partition: Partition) -> Iterator[str]:
+    if partition.name != FUSED:
+        without = f", without {' and '.join(partition.omits)}" if partition.omits else ""
+        yield f"partition {partition.name}{without}"
+    for tensor in partition.holds:
+        yield f"hold {tensor.name}: {tensor.element}[{', '.join(map(product_text, tensor.dims))}]"
+    yield from map(_step, partition.steps)
 
 
-def _product(product: LibraryProduct) -> Iterator[str]:
-    made = f"product {_matrix(product.out)} = {_matrix(product.a)} by {_matrix(product.b)}"
-    yield f"{made} in {product.precision}" if product.precision != "ieee" else made
-    yield f"  rows {_axes(product.rows)}; columns {_axes(product.columns)}; over {_axes(product.inner)}"
-    if product.batch:
-        yield f"  for each {_axes(product.batch)}"
-
-
-def _matrix(matrix: Matrix) -> str:
-    return f"{matrix.tensor}{show_access(matrix.positions)}"
-
-
-def _axes(axes: tuple[Axis, ...]) -> str:
-    return ", ".join(map(str, axes)) or "none"
+def _step(step: Step) -> str:
+    if step.groups:
+        return "\n\n".join(map(show_group, step.groups))
+    return show_flow(step.flow) if step.flow else show_graph(step.graph)

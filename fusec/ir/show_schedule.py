@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.ir.flow import Flow
-from fusec.ir.schedule import Box, Boxes, Group, Plan, Stage
-from fusec.ir.show_flow import flow_lines
+from fusec.ir.schedule import Box, Boxes, Group, Library, Matrix, Schedule, Stage
+from fusec.ir.show_flow import flow_lines, show_access
 from fusec.ir.types import Axis
 
 INDENT = "  "
@@ -19,7 +19,8 @@ def show_group(group: Group) -> str:
 
 def _group(group: Group) -> Iterator[str]:
     yield f"group {', '.join(group.outputs)}"
-    whole = group.plans[0].stages[0].flow if group.plans else None
+    stages = [stage for plan in group.plans[:1] for stage in plan.stages]
+    whole = stages[0].flow if stages else None
     for plan in group.plans:
         yield from (INDENT + line for line in _plan(plan, whole))
     for part in group.apart:
@@ -28,10 +29,25 @@ def _group(group: Group) -> Iterator[str]:
         yield from (INDENT + line for line in [f"without any {_axes(group.absent)}:", *_group(group.alone)])
 
 
-def _plan(plan: Plan, whole: Flow | None) -> Iterator[str]:
+def _plan(plan: Schedule, whole: Flow | None) -> Iterator[str]:
+    if isinstance(plan, Library):
+        yield from _library(plan)
+        return
     yield f"plan {plan.name}: {plan.words}"
     for stage in plan.stages:
         yield from (INDENT + line for line in _stage(stage, whole))
+
+
+def _library(plan: Library) -> Iterator[str]:
+    made = f"library {_matrix(plan.out)} = {_matrix(plan.a)} by {_matrix(plan.b)}"
+    yield f"{made} in {plan.precision}" if plan.precision != "ieee" else made
+    yield f"  rows {_axes(plan.rows) or 'none'}; columns {_axes(plan.columns) or 'none'}; over {_axes(plan.inner)}"
+    if plan.batch:
+        yield f"  for each {_axes(plan.batch)}"
+
+
+def _matrix(matrix: Matrix) -> str:
+    return f"{matrix.tensor}{show_access(matrix.positions)}"
 
 
 def _stage(stage: Stage, whole: Flow | None) -> Iterator[str]:

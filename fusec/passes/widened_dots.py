@@ -12,7 +12,7 @@ from fusec.ir.types import Computed, Kind, Storage, without
 from fusec.passes.graph.commute import commute
 from fusec.passes.graph.defer import defer
 from fusec.passes.graph.simplify import simplify
-from fusec.passes.partition.intermediates import may_be_f64
+from fusec.passes.partition.operands import may_be_f64
 
 
 def widened_dots(graph: Graph) -> Iterator[Diagnostic]:

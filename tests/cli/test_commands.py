@@ -153,7 +153,7 @@ def test_explaining_an_op(fusec: Fusec, specs: Path) -> None:
     assert title == "scaled: factor times x."
     assert plan == "plan 1, elementwise: blocks of ..., N"
     assert [line.split(maxsplit=1) for line in lines] == [
-        ["kernel", "_scaled_blocked"],
+        ["kernel", "_scaled_elementwise"],
         ["moves", "x + y: the least possible"],
         ["registers", "about 32 with 16 elements of a tile to a thread: (row * N) / threads + 16"],
     ]

@@ -41,7 +41,7 @@ def test_the_kernel_and_the_plans_are_those_of_the_corrected_spec() -> None:
         line.split()[:2] for line in table if line.startswith("  ") and line.split()[0].replace("_", "").isalpha()
     ][1:]
     plans = [plan for group in compiled.program.groups for plan in group.all_plans()]
-    assert shown == [[plan.plan.name, str(len(plan.kernels))] for plan in plans]
+    assert shown == [[plan.name, str(len(plan.stages))] for plan in plans]
 
 
 def test_the_reference_is_where_the_readme_says() -> None:

@@ -10,7 +10,6 @@ from catalogue import Op, all_ops
 from fusec.codegen.skeletons import kernel_lines
 from fusec.ir.expressions import Dot
 from fusec.ir.kernel import Gemm, Kernel
-from fusec.ir.schedule import Shape
 from fusec.passes.kernel.blocks import OVERLAP
 
 WITH_DOTS = [op for op in all_ops() if any(isinstance(node.expr, Dot) for node in op.program.graph.nodes)]
@@ -20,9 +19,9 @@ TOUCHING = re.compile(r"\.(load|store)\(")
 
 def chained(op: Op) -> dict[str, Kernel]:
     """The kernels that are one of several in a call."""
-    kernels = [kernel for chain in op.program.chains for kernel in chain.kernels]
-    dealt = [plan for plan in op.program.plans if plan.plan.shape is Shape.DEALT]
-    return {kernel.name: kernel for kernel in (*kernels, *(kernel for plan in dealt for kernel in plan.kernels))}
+    plans = [plan for partition in op.program.cut for plan in partition.plans]
+    plans += [plan for plan in op.program.plans if plan.name == "split_k"]
+    return {kernel.name: kernel for plan in plans for kernel in op.program.kernels_of(plan)}
 
 
 @pytest.mark.parametrize("op", WITH_DOTS, ids=lambda op: op.name)

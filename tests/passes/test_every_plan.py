@@ -8,16 +8,16 @@ import pytest
 from reference_specs import CONTRACTIONS, specs
 
 from fusec.diagnostics import InternalError, Source
+from fusec.ir.fixed_extents import fixed_extents
 from fusec.ir.graph import Graph
 from fusec.ir.schedule import Group, Shape
 from fusec.ir.types import Named
-from fusec.ir.verify_schedule import verify_contraction, verify_groups
+from fusec.ir.verify_partition import verify_contraction, verify_group
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
-from fusec.passes.pipeline import fixed_extents
-from fusec.passes.schedule.place import place, place_dots
+from fusec.passes.schedule.place import Known, place, place_dots
 from fusec.testing.random_specs import text as random_spec
 
 RANDOM = 60
@@ -41,13 +41,14 @@ def graphs(text: str) -> tuple[Graph, ...]:
 
 
 def groups_of(graph: Graph) -> tuple[Group, ...]:
-    return place(resolve_views(simplify(graph)), fixed_extents(graph))
+    return place(resolve_views(simplify(graph)), Known(fixed_extents(graph)))
 
 
 def test_every_group_has_a_plan_for_every_call() -> None:
     for text in (*specs(), CONTRACTIONS, *map(random_spec, range(RANDOM))):
         for graph in graphs(text):
-            verify_groups(groups_of(graph), fixed_extents(graph))
+            for group in groups_of(graph):
+                verify_group(group, fixed_extents(graph))
 
 
 @pytest.mark.parametrize(
@@ -58,8 +59,8 @@ def test_a_plan_with_a_limit_may_not_stand_last(text: str, shape: Shape) -> None
     (group,) = groups_of(graph)
     plans = tuple(sorted(group.plans, key=lambda plan: plan.shape is shape))
     with pytest.raises(InternalError, match="no plan of y takes every call"):
-        verify_groups((replace(group, plans=plans),), {})
-    verify_groups((replace(group, plans=plans, apart=(group,)),), {})
+        verify_group(replace(group, plans=plans), {})
+    verify_group(replace(group, plans=plans, apart=(group,)), {})
 
 
 def test_a_loop_with_nothing_beside_it_takes_every_call() -> None:
@@ -67,7 +68,7 @@ def test_a_loop_with_nothing_beside_it_takes_every_call() -> None:
     (group,) = groups_of(graph)
     plans = tuple(plan for plan in group.plans if plan.shape is not Shape.SPLIT)
     assert plans[-1].shape is Shape.STREAMED
-    verify_groups((replace(group, plans=plans),), {})
+    verify_group(replace(group, plans=plans), {})
 
 
 def test_rows_known_to_be_short_need_no_other_plan() -> None:
@@ -75,7 +76,7 @@ def test_rows_known_to_be_short_need_no_other_plan() -> None:
     (group,) = groups_of(graph)
     assert [plan.shape for plan in group.plans] == [Shape.ROWS]
     with pytest.raises(InternalError, match="no plan of y takes every call"):
-        verify_groups((group,), {})
+        verify_group(group, {})
 
 
 def test_a_plan_for_a_few_may_not_stand_last() -> None:
@@ -83,12 +84,12 @@ def test_a_plan_for_a_few_may_not_stand_last() -> None:
     (group,) = groups_of(graph)
     few = tuple(replace(plan, few=(Named("M"),)) for plan in group.plans)
     with pytest.raises(InternalError, match="no plan of y takes every call"):
-        verify_groups((replace(group, plans=few),), {})
+        verify_group(replace(group, plans=few), {})
 
 
 def test_a_contraction_of_a_chain_ends_in_boxes_and_is_else_for_a_few() -> None:
     (graph,) = graphs(PRODUCT)
-    group = place_dots(resolve_views(graph), {}, "", vectors=True)
+    group = place_dots(resolve_views(graph), Known({}), "", vectors=True)
     assert isinstance(group, Group)
     verify_contraction(group)
     with pytest.raises(InternalError, match="has a limit of its own"):

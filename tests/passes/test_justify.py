@@ -17,7 +17,8 @@ from fusec.passes.graph.commute import Leaving, commuted, reducing
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.graph.marks import mark_of, marked, marked_reductions
 from fusec.passes.graph.simplify import simplify
-from fusec.passes.pipeline import StepReport, compile_graph
+from fusec.passes.pipeline import compile_graph
+from fusec.passes.runner import StepReport
 from fusec.testing.random_specs import text as random_spec
 
 SPEC = """op f(x: T[M, N], w: T[N], b: T[N]) -> y: f32[M{kept}]
@@ -48,8 +49,10 @@ def justified(body: str, earlier: str = "mean(x * x, over=N)", kept: str = "", c
     steps: list[StepReport] = []
     program = compile_graph(marked(graph), steps.append)
     made = {step.name: step.result for step in steps}
-    plans = [built.plan for group in program.groups for built in group.all_plans()]
-    reductions = justify(graph, made["simplify"], made["resolve_views"])
+    plans = [plan for group in program.groups for plan in group.all_plans()]
+    (fused,) = program.partitions[-1].steps
+    assert fused.flow is not None
+    reductions = justify(graph, made["simplify"], fused.flow)
     return Justified(reductions, {plan.name: placements(plan) for plan in plans})
 
 

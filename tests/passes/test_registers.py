@@ -18,7 +18,7 @@ SPEC = """op f(x: f32[M, N], h: f16[M, N], w: f32[N]) -> y: f32[M{kept}]:
 def held(body: str, kept: str = ", N") -> dict[str, Residency]:
     """What a thread holds in each stage of the plans of an op."""
     (graph,) = elaborate(load(Source("f.fuse", SPEC.format(body=body, kept=kept)), None))
-    plans = [built.plan for group in compile_graph(graph).groups for built in group.all_plans()]
+    plans = [plan for group in compile_graph(graph).groups for plan in group.all_plans()]
     return {stage.name: residency(stage, widest) for plan in plans for stage in plan.stages}
 
 
@@ -49,4 +49,4 @@ def test_a_smaller_tile_takes_one_element() -> None:
 
 
 def test_a_loop_keeps_its_accumulators() -> None:
-    assert str(held("sum(x, over=N) + amax(x, over=N)", kept="")["streamed"]) == "(3 * N) / threads + 16"
+    assert str(held("sum(x, over=N) + amax(x, over=N)", kept="")["row_loop"]) == "(3 * N) / threads + 16"

@@ -199,7 +199,7 @@ def test_a_forced_plan_uses_no_kept_plan_and_leaves_none(linear: Subject, device
     with linear.op.forced("gemv_loop"):
         assert torch.equal(linear.call(*given), expected)
         assert linear.op.plans[0] not in before
-        assert linear.op.plans[0].kernels == ("_linear_streamed",)
+        assert linear.op.plans[0].kernels == ("_linear_gemv_loop",)
     assert linear.op.plans == ()
     assert linear.taken(*given) == "swap_ab"
 
@@ -232,7 +232,7 @@ def test_a_description_is_plain(linear: Subject, device: torch.device) -> None:
     described = linear.op.describe(*arguments(5, device), plan="split_k")
     assert [(step.writes, step.plan) for step in described.steps] == [("y", "split_k")]
     first, last = described.steps[0].launches
-    assert (first.kernel, last.kernel) == ("_linear_dealt", "_linear_combined")
+    assert (first.kernel, last.kernel) == ("_linear_split_k", "_linear_combine")
     assert first.blocks["SPLITS"] == last.blocks["SPLITS"]
     assert first.programs == 1 * 1 * first.blocks["SPLITS"]
     assert described.workspace == {"partial0": 5 * 48 * first.blocks["SPLITS"] * 4}

@@ -14,9 +14,12 @@ import pytest
 from fusec.commands.explain_steps import show
 from fusec.diagnostics import InternalError, Source
 from fusec.ir.graph import Graph
-from fusec.ir.program import BuiltGroup
+from fusec.ir.kernel import Kernel
+from fusec.ir.partition import LIBRARY, STORED, Partition, Split
+from fusec.ir.schedule import Group
 from fusec.ir.types import BOOL, REAL, ValueType
 from fusec.ir.verify import verify_graph
+from fusec.ir.verify_partition import verify_partition
 from fusec.lang.load import load
 from fusec.passes import pipeline
 from fusec.passes.graph.add_up import add_up
@@ -24,28 +27,23 @@ from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.omit import omit
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.host.table import host_table
-from fusec.passes.kernel.build import build_kernel
+from fusec.passes.kernel.build import build_kernels
+from fusec.passes.partition.alternatives import partition
+from fusec.passes.partition.dots_alone import dots_alone
 from fusec.passes.partition.postpone import postpone
 from fusec.passes.partition.prepare import prepare
 from fusec.passes.partition.store_operands import store_operands
-from fusec.passes.partition.unfuse import unfuse
-from fusec.passes.pipeline import GRAPH_STEPS, StepReport, compile_graph
+from fusec.passes.pipeline import GRAPH_STEPS, compile_graph
+from fusec.passes.runner import StepReport
 from fusec.passes.schedule.gemv import expand_dots
-from fusec.passes.schedule.place import place, place_dots
+from fusec.passes.schedule.steps import schedule
 
 ROOT = Path(__file__).resolve().parents[2]
 
-STEPS: tuple[Callable[..., Any], ...] = (*GRAPH_STEPS, resolve_views, place, pipeline._build)
+STEPS: tuple[Callable[..., Any], ...] = (*GRAPH_STEPS, schedule, build_kernels)
 
 OTHERS: tuple[Callable[..., Any], ...] = (
-    add_up,
-    postpone,
-    omit,
-    prepare,
-    store_operands,
-    unfuse,
-    place_dots,
-    expand_dots,
+    *(add_up, postpone, omit, prepare, partition, store_operands, dots_alone, expand_dots, resolve_views, host_table),
 )
 """Steps that only some ops take."""
 
@@ -57,26 +55,35 @@ where T in {f16, f32}, D % 2 == 0:
 """
 
 
-def reports() -> list[StepReport]:
-    (graph,) = elaborate(load(Source("f.fuse", SPEC), None))
+def reports(text: str = SPEC) -> list[StepReport]:
+    (graph,) = elaborate(load(Source("f.fuse", text), None))
     steps: list[StepReport] = []
     compile_graph(graph, steps.append)
     return steps
 
 
-def test_a_step_takes_what_the_one_before_makes() -> None:
-    made: object = Graph
-    for step in STEPS:
+def test_a_rewrite_takes_and_makes_a_graph() -> None:
+    for step in GRAPH_STEPS:
         hints = get_type_hints(step)
-        taken = next(iter(hints.values()))
-        assert taken == made, f"{step.__name__} takes {taken}, and is handed {made}"
-        made = hints["return"]
-    assert made == tuple[BuiltGroup, ...]
+        assert (next(iter(hints.values())), hints["return"]) == (Graph, Graph)
+
+
+def test_partitions_go_from_pass_to_pass() -> None:
+    made = [get_type_hints(step)["return"] for step in (partition, schedule)]
+    taken = [next(iter(get_type_hints(step).values())) for step in (schedule, build_kernels)]
+    assert made == taken == [tuple[Partition, ...]] * 2
+    assert get_type_hints(build_kernels)["return"] == dict[str, Kernel]
 
 
 def test_the_runner_tells_of_every_step_in_order() -> None:
-    names = [step.__name__ for step in STEPS[:-1]]
-    assert [report.name for report in reports()] == [*names, "build_kernels", "host_table"]
+    rewrites = [step.__name__ for step in GRAPH_STEPS]
+    names = [*rewrites, "resolve_views", "schedule", "build_kernels", "host_table"]
+    assert [report.name for report in reports()] == names
+
+
+def test_the_runner_tells_of_the_partitions_of_an_op_with_dots() -> None:
+    names = [report.name for report in reports(DOTS)]
+    assert names[4:7] == ["prepare", "partition", "resolve_views"]
 
 
 DOTS = """op f(x: T[M, K], weight w: T[K, N], bias: T[N] = 0) -> y: T[M, N]
@@ -85,20 +92,29 @@ where T in {bf16}:
 """
 
 
+def ill_typed(graph: Graph) -> Graph:
+    """A graph of which an output has another type than the node that it reads."""
+    node = replace(graph.nodes[-1], type=ValueType(BOOL))
+    return replace(graph, nodes=(*graph.nodes[:-1], node))
+
+
 def broken(step: Callable[..., Any]) -> Callable[..., Any]:
-    """The step with a graph of which an output has another type than the node that it reads."""
+    """The step with an ill-typed graph somewhere in what it makes."""
 
     def wrong(*given: Any) -> Any:
-        made = step(*given)
-        graphs = pipeline._graphs_in(made)
-        node = replace(graphs[0].nodes[-1], type=ValueType(BOOL))
-        return replace(graphs[0], nodes=(*graphs[0].nodes[:-1], node))
+        match step(*given):
+            case Graph() as graph:
+                return ill_typed(graph)
+            case Split() as split:
+                return replace(split, each=ill_typed(split.each))
+            case (Partition(steps=(first, *rest)) as made, *others):
+                return (replace(made, steps=(replace(first, graph=ill_typed(first.graph)), *rest)), *others)
 
     wrong.__name__ = step.__name__
     return wrong
 
 
-@pytest.mark.parametrize("name", ["simplify", "commute", "defer", "reciprocate", "prepare", "unfuse", "store_operands"])
+@pytest.mark.parametrize("name", ["simplify", "commute", "defer", "reciprocate", "prepare", "partition"])
 def test_the_runner_says_which_step_broke_which_rule(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (graph,) = elaborate(load(Source("f.fuse", DOTS), None))
     monkeypatch.setattr(pipeline, name, broken(getattr(pipeline, name)))
@@ -107,12 +123,51 @@ def test_the_runner_says_which_step_broke_which_rule(name: str, monkeypatch: pyt
         compile_graph(graph)
 
 
+def partitions() -> dict[str, Partition]:
+    """The partitions of an op with a step that stores what is multiplied, one that multiplies, one behind it."""
+    (made,) = [report.result for report in reports(DOTS) if report.name == "partition"]
+    return {each.name: each for each in made if not each.omits}
+
+
+def without_step(partition: Partition, place: int) -> Partition:
+    return replace(partition, steps=(*partition.steps[:place], *partition.steps[place + 1 :]))
+
+
+def without_group(partition: Partition) -> Partition:
+    other = Group(("other",), ())
+    return replace(partition, steps=tuple(replace(step, groups=(other,)) for step in partition.steps))
+
+
+WRONG: dict[str, tuple[Callable[[Partition], Partition], str]] = {
+    "steps in another order": (lambda p: replace(p, steps=p.steps[::-1]), "is read before it is stored"),
+    "a step twice": (lambda p: replace(p, steps=(*p.steps, p.steps[-1])), "is stored by two steps"),
+    "no step that stores": (lambda p: without_step(p, 0), "is read before it is stored"),
+    "no step that reads": (lambda p: without_step(p, len(p.steps) - 1), "is stored for nobody"),
+    "an intermediate twice": (lambda p: replace(p, holds=p.holds * 2), "two intermediates have one name"),
+    "an intermediate of another shape": (
+        lambda p: replace(p, holds=tuple(replace(tensor, dims=tensor.dims[1:]) for tensor in p.holds)),
+        "in another shape",
+    ),
+    "a group of something else": (without_group, "the groups of a step make other"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("name", [STORED, LIBRARY])
+def test_the_verifier_tells_a_partition_that_does_not_run(name: str, wrong: str) -> None:
+    change, message = WRONG[wrong]
+    partition = partitions()[name]
+    verify_partition(partition)
+    with pytest.raises(InternalError, match=message):
+        verify_partition(change(partition))
+
+
 @pytest.mark.parametrize("report", reports(), ids=lambda report: report.name)
 def test_what_a_step_makes_has_a_form_to_show(report: StepReport) -> None:
     assert len(show(report.result).splitlines()) > 3
 
 
-@pytest.mark.parametrize("step", [*STEPS[:-1], build_kernel, host_table], ids=lambda step: step.__name__)
+@pytest.mark.parametrize("step", [*STEPS, partition, resolve_views, host_table], ids=lambda step: step.__name__)
 def test_a_step_says_what_stands_before_and_after_it(step: Callable[..., Any]) -> None:
     text = sys.modules[step.__module__].__doc__ or ""
     assert "Before:" in text
@@ -120,7 +175,7 @@ def test_a_step_says_what_stands_before_and_after_it(step: Callable[..., Any]) -
     assert step.__doc__
 
 
-@pytest.mark.parametrize("step", [*STEPS[:-1], *OTHERS, host_table], ids=lambda step: step.__name__)
+@pytest.mark.parametrize("step", [*STEPS, *OTHERS], ids=lambda step: step.__name__)
 def test_a_step_has_cases(step: Callable[..., Any]) -> None:
     assert list((ROOT / "tests" / "passes" / step.__name__).glob("*.case"))
 

@@ -15,7 +15,7 @@ from fusec.ir.flow import Flow, FlowNode, axes_text
 from fusec.ir.graph import Graph, Node
 from fusec.ir.multiply import F32, is_number_of, multiplied_as
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.schedule import Plan, Stage
+from fusec.ir.schedule import Schedule, Stage
 from fusec.ir.types import Axis, Computed
 from fusec.passes.graph.commute import Leaving, commuted, reducing
 from fusec.passes.graph.defer import deferred
@@ -98,7 +98,7 @@ def contractions(graph: Graph, before: Graph) -> tuple[Contraction, ...]:
     )
 
 
-def placements(plan: Plan) -> tuple[Placement, ...]:
+def placements(plan: Schedule) -> tuple[Placement, ...]:
     """Where a plan of a marked graph puts its reductions, in the order of its stages."""
     return tuple(
         Placement(number, stage.name, text)

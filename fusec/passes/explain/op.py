@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusec.ir.graph import Graph
-from fusec.ir.partition import LibraryProduct
-from fusec.ir.program import BuiltChain, BuiltPlan, Program
+from fusec.ir.partition import LIBRARY, Partition
+from fusec.ir.program import Program
+from fusec.ir.schedule import Library, Schedule
 from fusec.ir.show_module import show_module
 from fusec.ir.types import product_text
 from fusec.passes.explain.justify import Contraction, Placement, Reduction, contractions, justify, placements
 from fusec.passes.explain.plans import PlanRecord, plan_records
 from fusec.passes.graph.add_up import shared_sums
 from fusec.passes.graph.marks import marked
-from fusec.passes.pipeline import StepReport, compile_graph
+from fusec.passes.pipeline import compile_graph
+from fusec.passes.runner import StepReport
 from fusec.passes.schedule.registers import residency, widest
 from fusec.passes.schedule.traffic import crossings
 
@@ -83,10 +85,11 @@ def explain(graph: Graph) -> Explanation:
     steps: list[StepReport] = []
     program = compile_graph(marked(graph), steps.append)
     made = {step.name: step.result for step in steps}
-    built = program.plans
-    plans = (_plan(plan, record) for plan, record in zip(built, plan_records(program), strict=True))
-    reductions = justify(graph, made["simplify"], made["resolve_views"])
-    chains = tuple(map(_chain, program.chains))
+    plans = (_plan(plan, record) for plan, record in zip(program.plans, plan_records(program), strict=True))
+    (fused,) = program.partitions[-1].steps
+    assert fused.flow is not None
+    reductions = justify(graph, made["simplify"], fused.flow)
+    chains = tuple(map(_chain, program.cut))
     dots = contractions(graph, made["commute"])
     modules = tuple(tuple(show_module(module)) for module in graph.modules)
     return Explanation(
@@ -105,8 +108,8 @@ def _last(program: Program) -> tuple[LastWrite, ...]:
     sums = shared_sums(program.spelled)
     made = {one.name: f"{one.name}: {one.element}[{', '.join(map(product_text, one.dims))}]" for one in program.waiting}
     found: list[LastWrite] = []
-    for group in program.last:
-        read = {name for plan in group.all_plans() for name in crossings(plan.plan)}
+    for group in program.last_groups:
+        read = {name for plan in group.all_plans() for name in crossings(plan)}
         kept = tuple(text for name, text in made.items() if name in read)
         for name in group.outputs:
             several = "several values may be added to it at one place, which the first writer of the place adds up"
@@ -114,18 +117,18 @@ def _last(program: Program) -> tuple[LastWrite, ...]:
     return tuple(found)
 
 
-def _chain(chain: BuiltChain) -> ChainExplanation:
+def _chain(partition: Partition) -> ChainExplanation:
     steps = (
-        f"{step.out.tensor} = {step.a.tensor} by {step.b.tensor}, in the library"
-        if isinstance(step, LibraryProduct)
-        else f"{' and '.join(step.outputs)}, in kernels"
-        for step in chain.steps
+        f"{plan.out.tensor} = {plan.a.tensor} by {plan.b.tensor}, in the library"
+        if isinstance(plan := group.plans[-1], Library)
+        else f"{' and '.join(group.outputs)}, in kernels"
+        for group in partition.groups
     )
-    return ChainExplanation(chain.omitted, bool(chain.products), tuple(steps))
+    return ChainExplanation(partition.omits, partition.name == LIBRARY, tuple(steps))
 
 
-def _plan(built: BuiltPlan, record: PlanRecord) -> PlanExplanation:
+def _plan(plan: Schedule, record: PlanRecord) -> PlanExplanation:
     # What a product holds are the tiles that its launcher chooses; the resource gate says what they take.
-    held = {stage.name: residency(stage, widest) for stage in built.plan.stages if stage.side is None}
+    held = {stage.name: residency(stage, widest) for stage in plan.stages if stage.side is None}
     registers = {name: Registers(str(found), found.registers(ELEMENTS)) for name, found in held.items()}
-    return PlanExplanation(record, placements(built.plan), registers)
+    return PlanExplanation(record, placements(plan), registers)

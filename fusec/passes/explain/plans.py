@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fusec.ir.program import BuiltPlan, Program
+from fusec.ir.program import Program
+from fusec.ir.schedule import Schedule
 from fusec.passes.schedule.traffic import excess_traffic, least_traffic, traffic
 
 
@@ -28,18 +29,18 @@ def plan_records(program: Program) -> tuple[PlanRecord, ...]:
     fused = len(program.plans) - len(program.around)
     return tuple(
         PlanRecord(
-            name=_plan_name(program, built) if place < fused else f"library {built.plan.name}",
-            words=built.plan.words,
-            kernels=tuple(kernel.name for kernel in built.kernels),
-            moved=traffic(built.plan),
-            least=least_traffic(built.plan),
-            excess=excess_traffic(built.plan),
+            name=_plan_name(program, plan) if place < fused else f"library {plan.name}",
+            words=plan.words,
+            kernels=tuple(kernel.name for kernel in program.kernels_of(plan)),
+            moved=traffic(plan),
+            least=least_traffic(plan),
+            excess=excess_traffic(plan),
         )
-        for place, built in enumerate(program.plans)
+        for place, plan in enumerate(program.plans)
     )
 
 
-def _plan_name(program: Program, built: BuiltPlan) -> str:
+def _plan_name(program: Program, plan: Schedule) -> str:
     """A plan by its shape; one of those that write at the end is told apart."""
-    last = any(built is plan for group in program.last for plan in group.all_plans())
-    return f"write {built.plan.name}" if last else built.plan.name
+    last = any(plan is each for group in program.last_groups for each in group.all_plans())
+    return f"write {plan.name}" if last else plan.name

@@ -9,7 +9,7 @@ from fusec.ir.axis_words import index_name
 from fusec.ir.flow import LEAD_AXES, Affine
 from fusec.ir.host import Matrix, block_name
 from fusec.ir.layout import stored_dims, strides
-from fusec.ir.partition import Matrix as Placed
+from fusec.ir.schedule import Matrix as Placed
 from fusec.ir.sizes import size_text
 from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, extent, product_extent, product_text
 

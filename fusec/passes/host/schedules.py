@@ -25,7 +25,7 @@ from fusec.ir.host import (
 from fusec.ir.host import Partial as PartialKernel
 from fusec.ir.kernel import Kernel
 from fusec.ir.multiply import F32, multiplied_as
-from fusec.ir.program import BuiltPlan
+from fusec.ir.program import Program
 from fusec.ir.schedule import Boxes, Plan, Shape, Stage, known_extent
 from fusec.ir.types import Axis, DType, Kind
 from fusec.passes.host.keys import Keys
@@ -39,21 +39,22 @@ class Scheduler:
     `bytes` has for each tensor what tells the bytes of an element: its own name, that of a dtype, or a number.
     """
 
-    def __init__(self, keys: Keys, bytes: Mapping[str, str], known: dict[str, int]) -> None:
+    def __init__(self, keys: Keys, bytes: Mapping[str, str], program: Program) -> None:
         self._keys = keys
         self._bytes = bytes
-        self._known = known
+        self._known = dict(program.known)
+        self._kernels_of, self._holds_tiles = program.kernels_of, program.holds_tiles
 
-    def schedules(self, plans: tuple[BuiltPlan, ...]) -> tuple[Schedule, ...]:
+    def schedules(self, plans: tuple[Plan, ...]) -> tuple[Schedule, ...]:
         """The schedules of a step in order of preference: one of each plan, and the tiles that a loop can hold."""
         tiles = tuple(one for one in map(self._row_tiles, plans) if one is not None)
         found = tuple(map(self.schedule, plans))
         whole = next((place for place, one in enumerate(found) if isinstance(one, Resident | RowLoop)), len(found))
         return (*found[:whole], *tiles, *found[whole:])
 
-    def schedule(self, built: BuiltPlan) -> Schedule:
+    def schedule(self, plan: Plan) -> Schedule:
         """The schedule of one plan."""
-        plan, (stage, *_), (kernel, *_) = built.plan, built.plan.stages, built.kernels
+        (stage, *_), (kernel, *_) = plan.stages, self._kernels_of(plan)
         match plan.shape:
             case Shape.ROWS:
                 return self._rows(stage, kernel)
@@ -62,13 +63,13 @@ class Scheduler:
             case Shape.STREAMED:
                 return self._few(self._row_loop(stage, kernel), plan)
             case Shape.SPLIT:
-                return self._split_rows(built)
+                return self._split_rows(plan)
             case Shape.COLUMNS:
-                return self._column_sums(built)
+                return self._column_sums(plan)
             case Shape.TILED | Shape.JOINT:
                 return self._tile(stage, kernel)
             case Shape.DEALT | Shape.SWAPPED | Shape.PRODUCT:
-                return self._gemm(built)
+                return self._gemm(plan)
             case Shape.PERSISTENT:
                 return self._gemm_tma(stage, kernel)
             case Shape.BLOCKED:
@@ -128,11 +129,11 @@ class Scheduler:
             narrow=_stores_bytes(stage),
         )
 
-    def _row_tiles(self, built: BuiltPlan) -> RowTiles | None:
+    def _row_tiles(self, plan: Plan) -> RowTiles | None:
         """The kernel of a loop with its tiles in registers, where it may hold them."""
-        stage, kernel = built.plan.stages[0], built.kernels[0]
-        if not built.is_tiled:
+        if not self._holds_tiles(plan):
             return None
+        (stage, *_), (kernel, *_) = plan.stages, self._kernels_of(plan)
         facts = row_facts(stage)
         return RowTiles(
             Name(kernel.name),
@@ -156,12 +157,12 @@ class Scheduler:
             at_least_one="block" if stage.lacks_block else "",
         )
 
-    def _split_rows(self, built: BuiltPlan) -> SplitRows:
-        *partials, (last, kernel) = zip(built.plan.stages, built.kernels, strict=True)
+    def _split_rows(self, plan: Plan) -> SplitRows:
+        *partials, (last, kernel) = zip(plan.stages, self._kernels_of(plan), strict=True)
         return SplitRows(tuple(self._partial(*each) for each in partials), self._elementwise(last, kernel))
 
-    def _column_sums(self, built: BuiltPlan) -> ColumnSums:
-        (stage, kernel), (last, combine) = zip(built.plan.stages, built.kernels, strict=True)
+    def _column_sums(self, plan: Plan) -> ColumnSums:
+        (stage, kernel), (last, combine) = zip(plan.stages, self._kernels_of(plan), strict=True)
         facts = row_facts(stage)
         words, each = _words_in_row(stage, 1)
         return ColumnSums(
@@ -206,14 +207,14 @@ class Scheduler:
 
     # Contractions
 
-    def _gemm(self, built: BuiltPlan) -> Gemm:
-        plan, stage, kernel = built.plan, built.plan.stages[0], built.kernels[0]
+    def _gemm(self, plan: Plan) -> Gemm:
+        (stage, *_), kernels = plan.stages, self._kernels_of(plan)
         assert stage.side is not None
         assert stage.block is not None
         dots = [expr for n in stage.live if isinstance(expr := stage.flow.nodes[n].expr, Dot)]
         combine = plan.stages[1:]
         return Gemm(
-            Name(kernel.name),
+            Name(kernels[0].name),
             m=self._keys.axis(stage.side),
             n=self._keys.axis(stage.block),
             k=self._keys.axes(stage.stream),
@@ -224,7 +225,7 @@ class Scheduler:
             few=self._keys.axes(plan.few[:1]),
             again=self._keys.axes(plan.few[1:]),
             sums=self._sums(stage) if combine else {},
-            combine=self._elementwise(combine[0], built.kernels[1]) if combine else None,
+            combine=self._elementwise(combine[0], kernels[1]) if combine else None,
         )
 
     def _operand_bytes(self, stage: Stage, dots: list[Dot]) -> str:

@@ -14,10 +14,12 @@ from fusec.ir.flow import LEAD_AXES, Affine, Load, Position, Size
 from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import Output, TensorParam
 from fusec.ir.host import Library, Name, Partition, Plans, Step, Tuned, Workspace
-from fusec.ir.partition import Intermediate, LibraryProduct
-from fusec.ir.program import BuiltChain, BuiltGroup, HostTable, Program
+from fusec.ir.partition import Intermediate
+from fusec.ir.partition import Partition as Cut
+from fusec.ir.program import HostTable, Program
 from fusec.ir.repeat import repeated
-from fusec.ir.schedule import Stage
+from fusec.ir.schedule import Group, Plan, Stage
+from fusec.ir.schedule import Library as Product
 from fusec.ir.types import Axis, DTypeVar, Storage, product_extent
 from fusec.passes.host.keys import Keys
 from fusec.passes.host.schedules import Scheduler
@@ -32,9 +34,9 @@ def host_table(program: Program) -> HostTable:
     graph, kept = program.spelled, program.kept
     named: tuple[TensorParam | Output | Intermediate, ...] = (*graph.tensors, *graph.outputs, *kept)
     keys = Keys({tensor.name: tensor.dims for tensor in named})
-    scheduler = Scheduler(keys, _bytes(program), dict(program.known))
+    scheduler = Scheduler(keys, _bytes(program), program)
     sized = {*(output.name for output in graph.outputs), *(each.name for each in kept), *repeated(graph)}
-    stages = [stage for plan in program.plans for stage in plan.plan.stages]
+    stages = [stage for plan in program.plans for stage in plan.stages]
     walks = any(has_lead(tensor.dims) for tensor in graph.tensors)
     plans = Plans(
         extents=" ".join(extent_names(graph)),
@@ -47,10 +49,10 @@ def host_table(program: Program) -> HostTable:
         repeats=" ".join(repeated(graph)),
         reduces_lead=walks and any(a in LEAD_AXES for stage in stages for a in (*stage.tile, *stage.stream)),
         workspace={each.name: Workspace(keys.shape(each.name), _dtype(each.element)) for each in kept},
-        partitions=tuple(_partition(chain, keys, scheduler) for chain in program.chains),
+        partitions=tuple(_partition(partition, keys, scheduler) for partition in program.cut),
         steps=tuple(_step(group, keys, scheduler) for group in program.groups),
         waiting=" ".join(each.name for each in program.waiting),
-        last=tuple(_step(group, keys, scheduler) for group in program.last),
+        last=tuple(_step(group, keys, scheduler) for group in program.last_groups),
         rounded=tuple(Name(kernel.name) for kernel in program.kernels if kernel.rounded),
         prepare=Name(PREPARE) if program.once else None,
         told=" ".join(program.once.untold) if program.once else "",
@@ -74,15 +76,15 @@ def _dtype(element: Storage) -> str | Name:
     return element.name if isinstance(element, DTypeVar) else Name(TORCH_NAMES[element.name])
 
 
-def _partition(chain: BuiltChain, keys: Keys, scheduler: Scheduler) -> Partition:
+def _partition(cut: Cut, keys: Keys, scheduler: Scheduler) -> Partition:
     steps = (
-        _library(step, keys) if isinstance(step, LibraryProduct) else _step(step, keys, scheduler)
-        for step in chain.steps
+        _library(group.plans[0], keys) if isinstance(group.plans[0], Product) else _step(group, keys, scheduler)
+        for group in cut.groups
     )
-    return Partition(tuple(steps), " ".join(chain.omitted), " ".join(held.name for held in chain.held))
+    return Partition(tuple(steps), " ".join(cut.omits), " ".join(tensor.name for tensor in cut.holds))
 
 
-def _library(product: LibraryProduct, keys: Keys) -> Library:
+def _library(product: Product, keys: Keys) -> Library:
     seen = (
         (product.a, (*product.batch, *product.rows, *product.inner)),
         (product.b, (*product.batch, *product.columns, *product.inner)),
@@ -101,10 +103,10 @@ def _library(product: LibraryProduct, keys: Keys) -> Library:
     )
 
 
-def _step(group: BuiltGroup, keys: Keys, scheduler: Scheduler) -> Step:
+def _step(group: Group, keys: Keys, scheduler: Scheduler) -> Step:
     return Step(
         " ".join(group.outputs),
-        scheduler.schedules(group.plans),
+        scheduler.schedules(tuple(plan for plan in group.plans if isinstance(plan, Plan))),
         apart=tuple(_step(inner, keys, scheduler) for inner in group.apart),
         absent=keys.axes(group.absent),
         alone=_step(group.alone, keys, scheduler) if group.alone else None,

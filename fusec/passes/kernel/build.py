@@ -7,6 +7,8 @@ no sweeps: every value is computed once. Relies on resolved views and a checked 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
 from fusec.ir.flow import Load, Store, lookups, store_axes, store_inputs
 from fusec.ir.kernel import (
@@ -25,6 +27,7 @@ from fusec.ir.kernel import (
     Step,
     Sweep,
 )
+from fusec.ir.partition import Partition
 from fusec.ir.schedule import Stage
 from fusec.ir.statements import (
     Along,
@@ -60,6 +63,19 @@ from fusec.passes.schedule.survey import depths
 
 _EARLY_OWN, _EARLY_LOADS = 4, 3
 """More tiles than this, of the row and in all, loaded before they are needed, cost more than their latency is worth."""
+
+
+def build_kernels(partitions: tuple[Partition, ...], known: dict[str, int]) -> dict[str, Kernel]:
+    """The kernel of every stage of every schedule, by the name of the stage. `known` has extents that are fixed."""
+    built: dict[str, Kernel] = {}
+    for partition in partitions:
+        for step in partition.steps:
+            target = Target(step.graph, known, chained=partition.is_chained)
+            for plan in (plan for group in step.groups for plan in group.all_plans()):
+                within = replace(target, chained=target.chained or plan.is_chained)
+                for stage in plan.stages:
+                    built[stage.name] = build_kernel(stage, within, f"_{step.graph.name}_{stage.name}", plan.words)
+    return built
 
 
 def build_kernel(stage: Stage, target: Target, name: str, doc: str) -> Kernel:

@@ -45,7 +45,7 @@ from fusec.ir.graph import Graph, Output, Scatter, TensorParam, reachable
 from fusec.ir.partition import Intermediate
 from fusec.ir.type_rules import infer
 from fusec.ir.types import DTYPES, Axis, Kind, Lead, Storage, Twin, ValueType, union
-from fusec.passes.partition.intermediates import Holders
+from fusec.passes.partition.intermediates import Intermediates
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class _Postponer:
         self._graph = graph
         self._nodes = graph.nodes
         self._mutable = {tensor.name for tensor in graph.tensors if tensor.mutable}
-        self._holders = Holders(graph)
+        self._intermediates = Intermediates(graph)
         self._held: dict[tuple[NodeId, Storage], Intermediate] = {}
         self._builder = Builder[Expr]()
         self._moved: dict[NodeId, NodeId] = {}
@@ -151,7 +151,7 @@ class _Postponer:
 
     def _kept(self, number: NodeId, storage: Storage) -> NodeId:
         if (number, storage) not in self._held:
-            self._held[number, storage] = self._holders.holder(number, storage, (), "written")
+            self._held[number, storage] = self._intermediates.of(number, storage, (), "written")
         held, node = self._held[number, storage], self._nodes[number]
         return self._builder.add(Input(held.name), ValueType(held.element, node.type.axes), node.name, node.span)
 

@@ -38,7 +38,8 @@ from fusec.ir.partition import Intermediate, Split
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import DTYPES, Axis, Dim, Kind, Lead, Named, Storage, ValueType, product_extent, union, without
 from fusec.passes.graph.solve_extents import solve_extents
-from fusec.passes.partition.intermediates import Holders, stored_as
+from fusec.passes.partition.intermediates import Intermediates
+from fusec.passes.partition.operands import is_stored, stored_as
 
 
 def prepare(graph: Graph) -> Split:
@@ -52,7 +53,7 @@ class _Divider:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._nodes = graph.nodes
-        self._holders = Holders(graph)
+        self._intermediates = Intermediates(graph)
         self._static = _static(graph)
         self._behind = _with(graph, Dot)
         self._costly = self._behind | _with(graph, Reduce)
@@ -66,7 +67,9 @@ class _Divider:
 
     def split(self) -> Split:
         """The two graphs."""
-        held = [*((number, one) for (number, _), one in self._operands.items()), *self._values.items()]
+        # What a dot and another reader take alike is one tensor.
+        found = [*((number, one) for (number, _), one in self._operands.items()), *self._values.items()]
+        held = list(dict.fromkeys(found))
         return Split(self._once(held), self._each([one for _, one in held])) if held else Split(None, self._graph)
 
     def _divide(self, reader: NodeId, number: NodeId) -> None:
@@ -77,7 +80,7 @@ class _Divider:
                 self._keep(number)
             return
         storage = stored_as(self._graph, dot)
-        if storage is None or not self._is_given(number) or self._holders.stored(number, storage):
+        if storage is None or not self._is_given(number) or is_stored(self._graph, number, storage):
             return
         if (number, storage) not in self._operands:
             self._operands[number, storage] = self._held(number, storage, dot.axes)
@@ -118,9 +121,7 @@ class _Divider:
 
     def _held(self, number: NodeId, storage: Storage, inner: tuple[Axis, ...]) -> Intermediate:
         """A tensor for a value, called after it or after the first weight in it."""
-        node = self._nodes[number]
-        name = self._holders.free(node.name or f"{_read(self._graph, number)[0]}_ready")
-        return Intermediate(name, storage, self._holders.dims(without(node.type.axes, inner), inner))
+        return self._intermediates.own(number, storage, inner, f"{_read(self._graph, number)[0]}_ready")
 
     def _once(self, held: list[tuple[NodeId, Intermediate]]) -> Graph:
         """What makes the prepared tensors. Its parameters are weights, and the extents that these do not tell."""

@@ -46,8 +46,8 @@ def contractions(facts: Survey, label: str) -> tuple[Plan, ...] | str:
     if any(not {side, block} <= set(store_axes(facts.flow, store)) for store in facts.flow.stores):
         return "an output lacks an axis of the tile"
     stream = tuple(axis for axis in facts.order if axis in contracted)
-    product = _product(facts, f"product{label}", side, block, stream)
-    swapped = replace(_product(facts, f"swapped{label}", block, side, stream), swap_ab=True)
+    product = _product(facts, f"gemm{label}", side, block, stream)
+    swapped = replace(_product(facts, f"swap_ab{label}", block, side, stream), swap_ab=True)
     over = ", ".join(map(str, stream))
     rows = axes_text((side,))
     few = (side, *_read_again(facts, dots, product))
@@ -90,7 +90,7 @@ def persistent(facts: Survey, label: str) -> Plan | str:
     moved = boxes(facts, side, block)
     if isinstance(moved, str):
         return moved
-    stage = replace(stage, name=f"persistent{label}", boxes=moved)
+    stage = replace(stage, name=f"tma{label}", boxes=moved)
     return Plan(
         Shape.PERSISTENT, (stage,), f"programs that make tile after tile of {axes_text((side,))} by {block}, from boxes"
     )

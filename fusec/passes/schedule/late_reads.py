@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Load, Pair, Position, Store, lookups
 from fusec.ir.graph import Graph
-from fusec.ir.schedule import Group, Plan, Stage, known_extent
+from fusec.ir.schedule import Group, Schedule, Stage, known_extent
 
 
 def late_reads(graph: Graph, sequences: Iterable[tuple[Group, ...]], known: dict[str, int]) -> frozenset[str]:
@@ -36,14 +36,14 @@ class _Judge:
         """What groups read too late that run one after another, each by one of its plans."""
         found, before = set[str](), set[str]()
         for group in groups:
-            stages = [stage for plan in _plans(group) for stage in plan.stages]
+            stages = [stage for plan in group.all_plans() for stage in plan.stages]
             found |= before.intersection(*([set().union(*map(self._loaded, stages))] if stages else [()]))
             before |= set().union(*map(self._stored, stages))
             found |= set().union(*map(self._in_plan, group.plans)) | self.in_turn(group.apart)
             found |= self.in_turn((group.alone,)) if group.alone else set()
         return found
 
-    def _in_plan(self, plan: Plan) -> set[str]:
+    def _in_plan(self, plan: Schedule) -> set[str]:
         found, before = set[str](), set[str]()
         for stage in plan.stages:
             loaded, stored = self._loaded(stage), self._stored(stage)
@@ -68,12 +68,6 @@ class _Judge:
 
     def _stored(self, stage: Stage) -> set[str]:
         return {store.target for store in stage.flow.stores} & self.written
-
-
-def _plans(group: Group) -> list[Plan]:
-    """The plans of a group, of those apart and of the one alone."""
-    inside = [*group.apart, *([group.alone] if group.alone else [])]
-    return [*group.plans, *(plan for inner in inside for plan in _plans(inner))]
 
 
 def _loads(stage: Stage, name: str) -> list[tuple[NodeId, Load]]:

@@ -1,7 +1,7 @@
-"""Place: decide the plans of an op, from the axes of its stores and reductions alone.
+"""Groups: which stores of a step are computed together, and the schedules of each from its axes and reductions alone.
 
-Before: a flow. After: groups of stores, each with the plans that could win for some extents, in order of preference.
-Relies on resolved views: every axis is an iteration axis, every access affine or looked up.
+Before: a flow. After: groups of stores, each with the schedules that could win for some extents, in order of
+preference. Relies on resolved views: every axis is an iteration axis, every access affine or looked up.
 """
 
 from __future__ import annotations
@@ -33,32 +33,28 @@ from fusec.passes.schedule.unguarded import stranded
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of an op: the extents that constraints fix, and the axes of the `matrices` it multiplies."""
+    """What is known of an op: the extents that constraints fix, the axes of the `matrices` it multiplies.
+
+    An op that is `wide` computes in f64, which tensor cores do not.
+    """
 
     extents: dict[str, int]
     matrices: frozenset[Axis] = frozenset()
+    wide: bool = False
 
 
-def place(
-    flow: Flow,
-    known: dict[str, int],
-    label: str = "",
-    fresh: frozenset[str] = frozenset(),
-    matrices: frozenset[Axis] = frozenset(),
-) -> tuple[Group, ...]:
+def place(flow: Flow, known: Known, label: str = "", fresh: frozenset[str] = frozenset()) -> tuple[Group, ...]:
     """The groups of an op, or of a step of one that reads the tensors `fresh`, which are in the cache.
 
-    `known` holds the extents that constraints fix, `matrices` the axes of what the op multiplies; names of kernels end
-    in `label`.
+    Names of kernels end in `label`.
     """
-    about = Known(known, matrices)
     sets = _connected(flow, fresh)
     labels = [label] if len(sets) == 1 else _labels(sets, label)
-    return tuple(_group(Flow(flow.nodes, s), about, label) for s, label in zip(sets, labels, strict=True))
+    return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
 
 
-def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> Group | str:
-    """The group of a contraction whose dots multiply what is stored, or why they cannot do it in boxes.
+def place_dots(flow: Flow, known: Known, label: str, vectors: bool) -> Group | str:
+    """The group of a contraction whose dots multiply what is stored, or why TMA cannot load it.
 
     It has a plan that does, others for a few rows, and if asked for some for vectors.
     """
@@ -71,7 +67,7 @@ def place_dots(flow: Flow, known: dict[str, int], label: str, vectors: bool) -> 
     others = contractions(facts, label)
     assert not isinstance(others, str)
     few = tuple(plan for plan in others if plan.few)
-    sums = _vector_plans(facts, Known(known), label, others[0].few) if vectors else ()
+    sums = _vector_plans(facts, replace(known, matrices=frozenset()), label, others[0].few) if vectors else ()
     return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *few, boxed))
 
 
@@ -109,13 +105,14 @@ def _apart(flow: Flow, known: Known, label: str) -> Group:
     group = _group(flow, known, label)
     limited = (Shape.RESIDENT, Shape.STREAMED, Shape.TILED)
     others, last = group.plans[:-1], group.plans[-1:]
-    return replace(group, plans=(*(plan for plan in others if plan.shape not in limited or plan.few), *last))
+    kept = (plan for plan in others if plan.few or not (isinstance(plan, Plan) and plan.shape in limited))
+    return replace(group, plans=(*kept, *last))
 
 
 def _alone(flow: Flow, known: Known, label: str) -> Group:
     """What is left where some rows are empty: there are none to take in turn."""
     group = _apart(flow, known, label)
-    return replace(group, plans=tuple(plan for plan in group.plans if plan.shape is not Shape.COLUMNS))
+    return replace(group, plans=tuple(plan for plan in group.plans if plan.name != Shape.COLUMNS.value))
 
 
 def _common_rows(facts: Survey) -> tuple[Axis, ...]:
@@ -130,7 +127,7 @@ def _common_rows(facts: Survey) -> tuple[Axis, ...]:
 
 def _joint(facts: Survey, rows: tuple[Axis, ...], label: str) -> Plan:
     inner = without(facts.order, rows)
-    stage = Stage(f"joint{label}", facts.flow, facts.order, rows, tile=inner)
+    stage = Stage(f"tile{label}", facts.flow, facts.order, rows, tile=inner)
     return Plan(Shape.JOINT, (stage,), f"one program per {axes_text(rows)}, {axes_text(inner)} in registers")
 
 
@@ -152,7 +149,7 @@ def _reducing_plans(facts: Survey, known: Known, label: str) -> tuple[Plan, ...]
     outer = next(axis for axis in facts.inner if axis in facts.reduced)
     rest = without(facts.inner, (outer,))
     if rows or block:
-        stage = Stage(f"streamed{label}", facts.flow, facts.order, rows, block=block, tile=rest, stream=(outer,))
+        stage = Stage(f"row_loop{label}", facts.flow, facts.order, rows, block=block, tile=rest, stream=(outer,))
         plans.append(Plan(Shape.STREAMED, (stage,), f"one program per {row}, {axes_text((outer,))} in a loop"))
         if not rest and outer in known.matrices:
             return tuple(plans)
@@ -186,7 +183,13 @@ def _multiplying_plans(facts: Survey, known: Known, label: str) -> tuple[Plan, .
 def _vector_plans(facts: Survey, known: Known, label: str, few: tuple[Axis, ...]) -> tuple[Plan, ...]:
     """Sums of products in rows, none of which has to take every call."""
     plans = _reducing_plans(survey(expand_dots(facts.flow)), known, label)
-    return tuple(replace(plan, few=few) for plan in plans if plan.shape in (Shape.RESIDENT, Shape.STREAMED))
+    names = {Shape.RESIDENT: "gemv", Shape.STREAMED: "gemv_loop"}
+
+    def vector(plan: Plan) -> Plan:
+        (stage,) = plan.stages
+        return replace(plan, stages=(replace(stage, name=f"{names[plan.shape]}{label}"),), few=few)
+
+    return tuple(vector(plan) for plan in plans if plan.shape in names)
 
 
 def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:
@@ -194,12 +197,12 @@ def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:
     reused = _reused_tail(facts)
     if reused:
         rows = without(facts.order, reused)
-        stage = Stage(f"tiled{label}", facts.flow, facts.order, rows, tile=reused)
+        stage = Stage(f"tile{label}", facts.flow, facts.order, rows, tile=reused)
         plans.append(
             Plan(Shape.TILED, (stage,), f"one program per {axes_text(rows)}, {axes_text(reused)} in registers")
         )
     rows, block = facts.order[:-1], facts.order[-1] if facts.order else None
-    stage = Stage(f"blocked{label}", facts.flow, facts.order, rows, lanes=bool(rows), block=block)
+    stage = Stage(f"elementwise{label}", facts.flow, facts.order, rows, lanes=bool(rows), block=block)
     plans.append(Plan(Shape.BLOCKED, (stage,), f"blocks of {axes_text(facts.order) or 'one element'}"))
     return tuple(plans)
 

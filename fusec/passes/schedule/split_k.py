@@ -28,5 +28,5 @@ def deal_out(facts: Survey, stage: Stage, label: str) -> tuple[Stage, Stage] | N
     partials = tuple(
         PartialResult(scratch.names[n], combination(flow, n), moved[n], kept_axes(facts, n), apart=True) for n in sums
     )
-    dealt = replace(stage, name=f"dealt{label}", flow=cut, split=True, partials=partials)
-    return dealt, final_stage(facts, replace(scratch, done=frozenset(sums)), f"combined{label}")
+    dealt = replace(stage, name=f"split_k{label}", flow=cut, split=True, partials=partials)
+    return dealt, final_stage(facts, replace(scratch, done=frozenset(sums)), f"combine{label}")

@@ -58,7 +58,7 @@ def split_stages(facts: Survey, known: dict[str, int], label: str) -> tuple[Stag
         for axes, kept in shapes:
             members = [n for n in now if (_reduce(flow, n).axes, frozenset(flow.nodes[n].type.axes)) == (axes, kept)]
             stages.append(_partial_stage(facts, members, _numbered(long, done, label), f"partial{len(stages)}{label}"))
-    stages.append(final_stage(facts, _numbered(long, frozenset(long), label), f"finish{label}"))
+    stages.append(final_stage(facts, _numbered(long, frozenset(long), label), f"combine{label}"))
     return tuple(stages)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Load, flow_operands, flow_reachable, store_inputs
-from fusec.ir.schedule import Plan, Stage
+from fusec.ir.schedule import Schedule, Stage
 from fusec.passes.schedule.registers import at_most, widest
 from fusec.passes.schedule.survey import depths
 
@@ -64,34 +64,34 @@ def _params(stage: Stage, roots: tuple[NodeId, ...], through: bool) -> set[str]:
     return found
 
 
-def traffic(plan: Plan) -> str:
+def traffic(plan: Schedule) -> str:
     """The tensors a plan moves, each as often as it crosses memory: `2 x + weight + y`."""
     return _sum(crossings(plan))
 
 
-def least_traffic(plan: Plan) -> str:
+def least_traffic(plan: Schedule) -> str:
     """The same with every tensor once, and twice where it is read and written in place."""
     return _sum(Counter(dict.fromkeys(_read(plan), 1)) + _written(plan))
 
 
-def excess_traffic(plan: Plan) -> str:
+def excess_traffic(plan: Schedule) -> str:
     """What a plan moves above the least: empty where every tensor that is read is read once."""
     return _sum(Counter({name: times - 1 for name, times in _read(plan).items() if times > 1}))
 
 
-def crossings(plan: Plan) -> Counter[str]:
+def crossings(plan: Schedule) -> Counter[str]:
     """How often each tensor crosses memory."""
     return _read(plan) + _written(plan)
 
 
-def _read(plan: Plan) -> Counter[str]:
+def _read(plan: Schedule) -> Counter[str]:
     count: Counter[str] = Counter()
     for stage in plan.stages:
         count.update(_reads(stage))
     return count
 
 
-def _written(plan: Plan) -> Counter[str]:
+def _written(plan: Schedule) -> Counter[str]:
     """Every result crosses memory once."""
     return Counter(dict.fromkeys((store.target for stage in plan.stages for store in stage.flow.stores), 1))
 

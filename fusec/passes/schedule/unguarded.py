@@ -8,11 +8,11 @@ stores are stranded, and a group of their own makes them.
 from __future__ import annotations
 
 from fusec.ir.flow import Flow, Store, store_axes
-from fusec.ir.schedule import Plan
+from fusec.ir.schedule import Schedule
 from fusec.ir.types import Axis, union, without
 
 
-def stranded(plans: tuple[Plan, ...], flow: Flow) -> tuple[tuple[Store, ...], tuple[Axis, ...]]:
+def stranded(plans: tuple[Schedule, ...], flow: Flow) -> tuple[tuple[Store, ...], tuple[Axis, ...]]:
     """The stores that a launch over empty rows leaves out, and the axes of rows that some of them lack."""
     stages = [stage for plan in plans for stage in plan.stages if stage.flow.stores]
     lacking: dict[Store, tuple[Axis, ...]] = {}

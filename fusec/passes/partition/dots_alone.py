@@ -1,0 +1,71 @@
+"""Dots alone: where a graph is cut so that every dot is a step of its own, which the vendor's library can make.
+
+Before: `y = act(dot(rmsnorm(x, gain), w, over=K) + bias)`. After, one step after another:
+- a graph that stores `rmsnorm(x, gain)`, in the type that the dot multiplies in;
+- the dot of that tensor and `w`, stored as it is accumulated, in f32;
+- a graph that makes `y` of the stored product and `bias`.
+A stored operand is multiplied where it lies, and a product that is an output goes there. What follows from other
+products waits for them: graphs and products take turns, as deep as dots stand within dots.
+
+Relies on a simplified graph. It must not be one from which factors were deferred: here a computed operand is stored
+anyway, and a factor that left the dot would cost a pass over its result.
+"""
+
+from __future__ import annotations
+
+from fusec.ir.expressions import Cast, Dot, NodeId
+from fusec.ir.graph import Graph, Output
+from fusec.ir.multiply import F32
+from fusec.ir.partition import LIBRARY, Intermediate, Partition
+from fusec.ir.types import Storage
+from fusec.passes.partition.cut import Cuts, Stored, cut
+from fusec.passes.partition.intermediates import Intermediates
+from fusec.passes.partition.operands import argument_of, depths, is_stored, multiplications
+from fusec.passes.partition.store_operands import readers
+
+
+def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Partition | None:
+    """The steps, or None where there is no dot, or one whose operands are not stored in a type."""
+    multiplied = multiplications(graph)
+    depth = depths(graph)
+    dots = {number: expr for number in multiplied if isinstance(expr := graph.nodes[number].expr, Dot)}
+    if not dots or any(_is_optional(graph, factor) for dot in dots.values() for factor in (dot.a, dot.b)):
+        return None
+    made = intermediates or Intermediates(graph)
+    # Between the levels of two graphs, each dot that is as deep has one of its own.
+    step = len(dots) + 1
+    levels = [deep * step for deep in depth]
+    values: dict[NodeId, Stored] = {}
+    for place, (number, storage) in enumerate(multiplied.items()):
+        node, tensor = _result(graph, number, storage, made)
+        values[node] = Stored(tensor, levels[number] - step + 1 + place)
+    stored: dict[tuple[NodeId, Storage], Stored] = {}
+    for number, dot in dots.items():
+        storage = multiplied[number]
+        for factor in (dot.a, dot.b):
+            is_result = factor in values and values[factor].tensor.element == storage
+            if not is_result and not is_stored(graph, factor, storage):
+                stored[factor, storage] = Stored(made.of(factor, storage, dot.axes, "operand"), levels[factor])
+    return cut(LIBRARY, graph, Cuts(levels, multiplied, stored, values))
+
+
+def _is_optional(graph: Graph, factor: NodeId) -> bool:
+    argument = argument_of(graph, factor)
+    return argument is not None and graph.tensor(argument).optional
+
+
+def _result(graph: Graph, number: NodeId, storage: Storage, made: Intermediates) -> tuple[NodeId, Intermediate]:
+    """Where a product goes: to the output that it is, if it is only that, in its type; else to a tensor in f32."""
+    read = readers(graph)
+    node: NodeId = number
+    element: Storage = F32
+    match read[number]:
+        case [int(reader)]:
+            expr = graph.nodes[reader].expr
+            if isinstance(expr, Cast) and expr.dtype == storage:
+                node, element = reader, storage
+    match read[node]:
+        case [Output(element=written) as output] if written in (storage, element):
+            if made.is_stored_whole(output.name):
+                return node, Intermediate(output.name, written, output.dims)
+    return node, made.own(node, element, (), "product")

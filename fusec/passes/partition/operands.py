@@ -1,0 +1,99 @@
+"""Operands: what dots multiply, and in which type it can be stored before."""
+
+from __future__ import annotations
+
+from fusec.ir.expressions import Choose, Dot, Input, Layout, NodeId, Part, Rename, operands
+from fusec.ir.graph import Graph, reachable
+from fusec.ir.multiply import is_number_of, multiplied_as
+from fusec.ir.types import Computed, Storage
+
+
+def argument_of(graph: Graph, number: NodeId) -> str | None:
+    """The argument that a value is, or is an evenly strided part of; None for one that is computed or looked up."""
+    while True:
+        match graph.nodes[number].expr:
+            case Input(param):
+                return param
+            case Part(arg=arg, layout=layout) if layout is not Layout.PAIRS:
+                number = arg
+            case Rename(arg=arg):
+                number = arg
+            case _:
+                return None
+
+
+def is_stored(graph: Graph, number: NodeId, storage: Storage) -> bool:
+    """Whether an operand can be read where it lies, as numbers of a type."""
+    return graph.nodes[number].type.element == storage and argument_of(graph, number) is not None
+
+
+def stored_as(graph: Graph, dot: Dot) -> Storage | None:
+    """The one type in which both operands of a dot can be stored to be multiplied; None where there is none.
+
+    Numbers that may be of f64 have none: what they would be stored in has fewer digits. Neither has a stored operand
+    that is of fewer bits: a copy in more bits, of a weight of 8 bits for f16, would take the memory that these save.
+    """
+    both = (dot.a, dot.b)
+    storage = multiplied_as(graph.nodes, dot)
+    if storage is None or any(may_be_f64(graph, number) for number in both):
+        return None
+    for number in both:
+        element = graph.nodes[number].type.element
+        is_copied = element != storage and is_number_of(graph.nodes, number, storage)
+        if is_copied and not isinstance(element, Computed):
+            return None
+    return storage
+
+
+def multiplies_stored(graph: Graph) -> bool:
+    """Whether the operands of every dot can be stored in the type that they are multiplied in."""
+    return all(stored_as(graph, dot) is not None for dot in dots_of(graph).values())
+
+
+def dots_of(graph: Graph) -> dict[NodeId, Dot]:
+    """The dots that something depends on."""
+    live = sorted(reachable(graph.nodes, graph.roots))
+    return {number: expr for number in live if isinstance(expr := graph.nodes[number].expr, Dot)}
+
+
+def may_be_f64(graph: Graph, number: NodeId) -> bool:
+    """Whether a value may be computed in f64: one of that type is in its arithmetic, a cast of it is not."""
+    seen: set[NodeId] = set()
+    stack = [number]
+    while stack:
+        number = stack.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        element, expr = graph.nodes[number].type.element, graph.nodes[number].expr
+        if not isinstance(element, Computed) and any(option.name == "f64" for option in element.options):
+            return True
+        if isinstance(element, Computed):
+            stack += operands(expr)
+    return False
+
+
+def multiplications(graph: Graph) -> dict[NodeId, Storage]:
+    """The dots of a graph, each with the type it multiplies in.
+
+    There are none where one has no such type, or may have nothing to multiply.
+    """
+    dots = dots_of(graph)
+    found = {number: storage for number, dot in dots.items() if (storage := stored_as(graph, dot)) is not None}
+    return found if len(found) == len(dots) and not _may_be_left_out(graph) else {}
+
+
+def depths(graph: Graph) -> list[int]:
+    """For each node, how many dots stand within one another on its longest way in."""
+    found: list[int] = []
+    for node in graph.nodes:
+        found.append(max((found[n] for n in operands(node.expr)), default=0) + isinstance(node.expr, Dot))
+    return found
+
+
+def _may_be_left_out(graph: Graph) -> bool:
+    """Whether some product is made of an argument that a call may omit: there is then nothing to multiply."""
+    optional = {tensor.name for tensor in graph.tensors if tensor.optional}
+    depth = depths(graph)
+    nodes = ((number, graph.nodes[number].expr) for number in reachable(graph.nodes, graph.roots))
+    return any(isinstance(expr, Choose) and expr.selector in optional and depth[number] for number, expr in nodes)
