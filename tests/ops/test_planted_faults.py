@@ -56,9 +56,9 @@ def planted(op: Op, *kinds: str) -> Iterator[tuple[str, Mutant]]:
     lines = [(source_of(op)[:start].count("\n") + 1, name) for start, name in kernels]
     for mutant in mutants(source_of(op), kinds):
         name = [name for line, name in lines if line <= mutant.line][-1]
-        part = re.fullmatch(rf"_{op.name}_(rows|resident|streamed|partial\d+|finish)(_\w+)?", name)
+        part = re.fullmatch(rf"_{op.name}_(rows|resident|row_loop|partial\d+|combine)(_\w+)?", name)
         if part:
-            yield {"streamed": "row_loop"}.get(part[1], part[1] if part[1] in CHIPS else "split_rows"), mutant
+            yield part[1] if part[1] in CHIPS else "split_rows", mutant
 
 
 def is_caught(op: Op, shape: str, source: str, folder: Path, device: torch.device) -> bool:

@@ -22,5 +22,5 @@ def test_a_sum_of_one_step_does_not_begin_with_what_is_added_to_it() -> None:
     jobs = json.dumps([{"look": "additions", "spec": SPEC}])
     answer = subprocess.run(worker, input=jobs, stdout=subprocess.PIPE, text=True, env=environment, check=True)
     (found,) = json.loads(answer.stdout)
-    assert {tuple(name.split()[:2]) for name in found} == {("_f_product", "plain"), ("_f_product", "swapped")}
+    assert {tuple(name.split()[:2]) for name in found} == {("_f_gemm", "plain"), ("_f_gemm", "swapped")}
     assert set(found.values()) == {1}

@@ -73,14 +73,14 @@ FAULTS: dict[str, tuple[Callable[[HostTable], HostTable], str]] = {
     ),
     "a pointer that is not given": (
         lambda t: of_plans(t, strides={name: dims for name, dims in t.plans.strides.items() if name != "w"}),
-        "_f_finish is not given w",
+        "_f_combine is not given w",
     ),
     "a number of the call that is not given": (lambda t: of_plans(t, scalars=""), "_f_rows is not given eps"),
     "partial results that nothing takes": (
         lambda t: with_plans(t, another_sum),
         "no kernel of split_rows takes partial1",
     ),
-    "partial results that nothing leaves": (lambda t: with_plans(t, without_splits), "_f_finish is not given SPLITS"),
+    "partial results that nothing leaves": (lambda t: with_plans(t, without_splits), "_f_combine is not given SPLITS"),
     "a workspace that nothing uses": (
         lambda t: of_plans(t, workspace={"spare": Workspace("N", "T")}),
         "nothing uses the workspace spare",
