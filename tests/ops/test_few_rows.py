@@ -103,7 +103,7 @@ def shared(op: Op, programs: int, again: int = NEVER) -> Iterator[list[str]]:
 
 def contracting(kernels: list[str]) -> list[str]:
     """Those kernels that contract, whatever they write: a norm before them has a kernel of its own."""
-    found = (re.match(r"_f_(gemm|swap_ab|split_k|combine)(?:_y)?( swapped)?$", name) for name in kernels)
+    found = (re.match(r"_f_(gemm|swap_ab|split_k|combine)(?:_[yzqk])*( swapped)?$", name) for name in kernels)
     return [f"{match[1]}{match[2] or ''}" for match in found if match]
 
 
