@@ -8,34 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from importlib import import_module
-from pathlib import Path
+from dataclasses import dataclass
 
 import pytest
-import torch
 
-from fusec.diagnostics import Source
-from fusec.ir.arguments import layout_arguments
-from fusec.ir.graph import ChoiceParam, DimParam, Graph, Param, TensorParam
-from fusec.lang.load import load
-from fusec.passes.graph.elaborate import elaborate
-from fusec.reference.rounding import TORCH_DTYPES
-from fusec.runtime import Op
+from benchmarks.measured_calls import NOW, TUNING, planned
 from fusec.runtime.select.tables import BY_RULE
-from fusec.testing.cases import Case, shape, size, storage
-
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "contractions" / "results" / "tuning"
+from fusec.testing.cases import Case
 
 SLOWER = 1.13
 """How much longer what the rules take may last than the best plan with the best tile; the first call is known."""
-
-NOW = {
-    **{"product": "gemm", "persistent": "tma", "swapped": "swap_ab", "dealt": "split_k"},
-    **{"resident": "gemv", "streamed": "gemv_loop"},
-}
-"""What plans are called that had other names when they were measured."""
 
 KNOWN = {("linear", 16): 1.21}
 
@@ -53,7 +35,7 @@ class Measured:
 
 
 def measured() -> Iterator[Measured]:
-    for path in sorted(RESULTS.glob("*.json")):
+    for path in sorted(TUNING.glob("*.json")):
         for calls in json.loads(path.read_text())["ops"].values():
             for call in calls:
                 times = {choice: time for choice, time in call["microseconds"].items() if time}
@@ -73,30 +55,4 @@ def test_the_rules_choose_no_slow_plan(call: Measured) -> None:
 
 def by_rule(case: Case) -> str:
     """The plan that the rules take for a call, on a device that is not at hand."""
-    texts = {path.stem: path.read_text() for path in (ROOT / "specs").glob("*.fuse")}
-    (stem,) = (stem for stem, text in texts.items() if f"op {case.op}(" in text)
-    graph = next(each for each in elaborate(load(Source("spec", texts[stem]), ROOT)) if each.name == case.op)
-    found = vars(import_module(f"generated.{stem}")).values()
-    op = next(each for each in found if isinstance(each, Op) and each.name == case.op)
-    return op.decide(*arguments(graph, case), plan=BY_RULE).tuned
-
-
-def arguments(graph: Graph, case: Case) -> list[object]:
-    """What a plan depends on. A type variable that the op had not when it was measured is of the same type."""
-    case = replace(case, dtypes={each.name: case.dtypes.get(each.name, case.dtypes["T"]) for each in graph.variables})
-    return [
-        _argument(next(each for each in graph.params if each.name == name), case) for name in layout_arguments(graph)
-    ]
-
-
-def _argument(param: Param, case: Case) -> object:
-    match param:
-        case TensorParam(name=name, element=element, dims=dims):
-            dtype = TORCH_DTYPES[storage(case, element).name]
-            return None if name in case.omitted else torch.empty(shape(case, dims), dtype=dtype, device="meta")
-        case ChoiceParam(name=name, default=default):
-            return case.picks.get(name, default)
-        case DimParam(axis=axis):
-            return size(case, (axis,))
-        case _:
-            raise ValueError(f"no plan depends on {param}")
+    return planned(case, BY_RULE).tuned

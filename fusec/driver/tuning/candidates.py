@@ -14,7 +14,7 @@ from typing import Any
 from fusec.runtime.select.chip import MMA, Chip
 from fusec.runtime.select.tables import Choice
 from fusec.runtime.select.tiles import Contraction, GemmTile
-from fusec.runtime.select.time_model import gemm_us
+from fusec.runtime.select.time_model import gemm_time
 
 FEW = 128
 """The most rows for which a plan for few rows is tried. One without tiles reads the other operand once for each."""
@@ -85,7 +85,8 @@ def estimate(tile: Mapping[str, int], tiled: Tiled, chip: Chip) -> float | None:
     options = {name: value for name, value in tile.items() if name in LAUNCHED}
     sizes = {name: value for name, value in tile.items() if name not in LAUNCHED}
     contraction = Contraction(**tiled.facts)
-    return gemm_us(contraction, GemmTile(**sizes, options=(options,)), chip, tiled.rule == STRIPS)
+    time = gemm_time(contraction, GemmTile(**sizes, options=(options,)), chip, tiled.rule == STRIPS)
+    return None if time is None else time.us
 
 
 def _is_for_few(plan: str, tiles: Sequence[Tiled]) -> bool:

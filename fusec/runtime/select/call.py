@@ -27,7 +27,7 @@ class Tiled:
     """A tile that a plan asked for: the rule it comes from, what that was given by name, and the tile as it is."""
 
     rule: str
-    facts: Mapping[str, int]
+    facts: Mapping[str, Any]
     tile: Any
 
 

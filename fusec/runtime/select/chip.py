@@ -180,34 +180,48 @@ class Chip:
     group_m: int = 8
     """Tiles one below the other that are under way together: what they share is then in the cache."""
 
-    # The time model: persistent gemms
-    sm_mma_per_us: float = 3.2e6
-    sm_bytes_per_us: float = 95e3
-    """What an SM does: multiplications, and bytes moved into it."""
-    sm_bytes_per_us_by_two: float = 1.3 * 95e3
-    """The same for two small programs on one SM: one waits while the other one moves."""
-    hbm_bytes_per_us: float = 3.6e6
-    library_mma_per_us: float = 375e6
-    """What the chip does: bytes read, and multiplications of the library in large products."""
-    tile_us: float = 1.5
+    # The time model: launches
     launch_us: float = 4.0
+    overlapped_us: float = 1.2
+    """What a launch costs; and one that begins before the launch in front of it has ended."""
+    copy_bytes_per_us: float = 4.45e6
+    hbm_bytes_per_us: float = 3.6e6
+    """Of memory: by threads; and where TMA or the library reads operands of products."""
+    sm_bytes_per_us: float = 95e3
+    """Into and out of an SM, by TMA or by all that threads have under way."""
+    thread_bytes_per_us: float = 190.0
+    """Of one thread."""
+
+    # The time model: persistent gemms, and the library
+    sm_mma_per_us: float = 3.2e6
+    library_mma_per_us: float = 375e6
+    """Multiplications of 16-bit numbers: of an SM, and of the library with the whole chip."""
+    sm_bytes_per_us_by_two: float = 1.3 * 95e3
+    """Of two small programs on one SM: one waits while the other one moves."""
     start_us: float = 4.0
-    """What is lost at each tile, at each launch, and until the first tiles are under way."""
+    tile_us: float = 1.5
+    """What is lost until the first tiles are under way, and at each tile."""
     epilogue_us: float = 8.0
     """Lost at each tile where more has to be read behind the products than they are, in a look by hand."""
 
-    # The time model: gemms
-    tensor_core: float = 3.7e6
-    """Products of 16-bit numbers, of an SM that does nothing else."""
-    traffic: float = 4.2e4
-    """Bytes into an SM from the cache, where all of them read."""
-    wait_us: float = 0.8
-    turn_us: float = 0.2
-    program_us: float = 2.0
-    """The wait for memory, the turn of a loop with one load ahead, the start and end of a tile."""
+    # The time model: gemms and gemvs
+    ramp_us: float = 3.0
+    """What is lost until enough is under way, and at the end."""
+    loop_mma_per_us: float = 2.2e6
+    """Multiplications of 16-bit numbers of an SM whose threads load what it multiplies."""
+    loop_bytes_per_us: float = 71e3
+    """Bytes that their loads move into an SM, where all of them read."""
+    wait_us: float = 1.35
+    turn_us: float = 0.34
+    """The wait for a load, and the turn of a loop, with one load ahead."""
     accumulator_words: int = 128
     other_words: int = 40
     """Registers of a thread: for accumulators at most, half of all it has, and for all else beside them."""
+
+    # The roofline
+    flops: tuple[tuple[int, float], ...] = ((1, 1979e6), (2, 989e6), (4, 67e6), (8, 67e6))
+    """Operations in a microsecond by the bytes of an operand, without sparsity: the data sheet."""
+    tf32_flops: float = 494e6
 
 
 H200 = Chip()

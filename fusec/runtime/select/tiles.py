@@ -84,3 +84,8 @@ class Wave:
     group_m: int = 8
     down: int = 1
     across: int = 1
+
+    @property
+    def tile(self) -> GemmTile:
+        """One of its tiles."""
+        return GemmTile(self.block_m, self.block_n, self.block_k, self.options)

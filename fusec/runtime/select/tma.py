@@ -8,13 +8,13 @@ H200; benchmarks/contractions/results/tuning has what `fusec tune` made of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from fusec.ir.host import GemmTma, Matrix, TensorMap, block_name
 from fusec.runtime.box import Box, box, moves_boxes
 from fusec.runtime.invariant import ROWS, is_invariant
 from fusec.runtime.launch import Launch
-from fusec.runtime.select.call import Call
+from fusec.runtime.select.call import Call, Tiled
 from fusec.runtime.select.chip import MMA, Chip
 from fusec.runtime.select.gemm import tile_for
 from fusec.runtime.select.rule import Rule
@@ -94,26 +94,28 @@ def waves(call: Call, contraction: Contraction) -> tuple[Wave, ...]:
     """
     chip = call.chip
     if is_invariant():
-        return _alike(chip, contraction)
+        alike = _alike(chip, contraction)
+        call.tiled.append(Tiled(tma_tile.__name__, asdict(contraction), alike.tile))
+        return (alike,)
     tile = tile_for(call, tma_tile, contraction)
     wave = Wave(tile.block_m, tile.block_n, tile.block_k, 0, 0, 0, tile.options, chip.group_m)
     return _fastest(chip, contraction, _cuts(chip, contraction, wave))[1]
 
 
-def _alike(chip: Chip, contraction: Contraction) -> tuple[Wave, ...]:
+def _alike(chip: Chip, contraction: Contraction) -> Wave:
     """One launch of tiles that do not depend on how many rows or batches there are."""
     one = replace(contraction, batches=1, m=ROWS, again=1)
     wave = min(
         (_wave(block_m, block_n, one, chip, True) for block_m, block_n in _sizes(one, chip)),
         key=lambda wave: waves_us(one, (_from_to(wave, 0, one.tiles(wave.block_m, wave.block_n), chip),), chip),
     )
-    return (_from_to(wave, 0, contraction.tiles(wave.block_m, wave.block_n), chip),)
+    return _from_to(wave, 0, contraction.tiles(wave.block_m, wave.block_n), chip)
 
 
 def tma_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     """The tile of a persistent gemm."""
     first, *_ = _fastest(chip, contraction, _tilings(chip, contraction))[1]
-    return GemmTile(first.block_m, first.block_n, first.block_k, first.options)
+    return first.tile
 
 
 def beats_library(contraction: Contraction, chip: Chip) -> bool:
