@@ -29,7 +29,8 @@ from fusec.ir.graph import Graph
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
 from fusec.passes.host.tuned import Choosing, choosing
-from fusec.runtime.select.chip import Chip, chip_of, kind_of
+from fusec.runtime.select.chip import Chip
+from fusec.runtime.select.present import chip_of, kind_of
 from fusec.runtime.select.tables import FOLDER, path_of, read, toolchain
 from fusec.testing.cases import Case
 from fusec.workers import worker_pool

@@ -1,117 +1,21 @@
-"""Everything that generated code imports: checks and errors, plans, launches, registration, modules.
+"""Everything that generated code imports, see `exports`; needs torch and triton only.
 
-Needs torch and triton only.
+They are loaded when something of it is asked for: figures of chips and tuned tables need neither.
 """
 
-from fusec.ir.host import (
-    ColumnSums,
-    Elementwise,
-    Gemm,
-    GemmTma,
-    Gemv,
-    Library,
-    Partial,
-    Partition,
-    Plans,
-    Resident,
-    RowLoop,
-    Rows,
-    RowTiles,
-    SplitRows,
-    Step,
-    TensorMap,
-    Tile,
-    Tuned,
-    Workspace,
-)
-from fusec.ir.host import Matrix as View
-from fusec.runtime import allocate, device, errors
-from fusec.runtime.box import Box, box, moves_boxes
-from fusec.runtime.checks import Checker, flag, integer, real
-from fusec.runtime.errors import (
-    ArgumentError,
-    ChoiceError,
-    DeviceError,
-    FusecError,
-    NoBackwardError,
-    NumericalOverflowError,
-    PlanError,
-    ShapeMismatchError,
-    TuningFailedError,
-    UnsupportedDtypeError,
-)
-from fusec.runtime.invariant import batch_invariant, set_batch_invariant
-from fusec.runtime.launch import Launch
-from fusec.runtime.layout import Lead, collapse, contiguous, lengthen, repeat, squeeze
-from fusec.runtime.modules import parameter, spread
-from fusec.runtime.op import Op
-from fusec.runtime.plan import Buffer, Plan
-from fusec.runtime.prepare import Prepare, frozen_weights, weights_changed
-from fusec.runtime.product import Matrix, Product, matmul
-from fusec.runtime.select.chip import H200, Chip, chip_of
+from __future__ import annotations
 
-__all__ = [
-    "H200",
-    "ArgumentError",
-    "Box",
-    "Buffer",
-    "Checker",
-    "Chip",
-    "ChoiceError",
-    "ColumnSums",
-    "DeviceError",
-    "Elementwise",
-    "FusecError",
-    "Gemm",
-    "GemmTma",
-    "Gemv",
-    "Launch",
-    "Lead",
-    "Library",
-    "Matrix",
-    "NoBackwardError",
-    "NumericalOverflowError",
-    "Op",
-    "Partial",
-    "Partition",
-    "Plan",
-    "PlanError",
-    "Plans",
-    "Prepare",
-    "Product",
-    "Resident",
-    "RowLoop",
-    "RowTiles",
-    "Rows",
-    "ShapeMismatchError",
-    "SplitRows",
-    "Step",
-    "TensorMap",
-    "Tile",
-    "Tuned",
-    "TuningFailedError",
-    "UnsupportedDtypeError",
-    "View",
-    "Workspace",
-    "allocate",
-    "batch_invariant",
-    "box",
-    "chip_of",
-    "collapse",
-    "contiguous",
-    "device",
-    "errors",
-    "flag",
-    "frozen_weights",
-    "integer",
-    "lengthen",
-    "matmul",
-    "moves_boxes",
-    "parameter",
-    "real",
-    "repeat",
-    "set_batch_invariant",
-    "spread",
-    "squeeze",
-    "weights_changed",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fusec.runtime.exports import *  # noqa: F403
+
+
+def __getattr__(name: str) -> object:
+    # Modules of this package, and what Python looks for in any, are no exports; one that is being loaded has none yet.
+    if not name.startswith("__"):
+        exports = import_module("fusec.runtime.exports")
+        if name in exports.__all__ and hasattr(exports, name):
+            return getattr(exports, name)
+    raise AttributeError(f"module 'fusec.runtime' has no attribute {name!r}")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from fusec.runtime.select.chip import has_tma
+from fusec.runtime.select.present import has_tma
 
 _ALIGNED = 16
 """Bytes that addresses and strides are multiples of."""

@@ -24,9 +24,10 @@ from fusec.runtime.plan import Buffer, CopyingPlan, Plan, Results, row_major
 from fusec.runtime.recent import Recent, Settings, Tensors
 from fusec.runtime.register import empties, register
 from fusec.runtime.select.call import call_of
-from fusec.runtime.select.chip import Chip, chip_of
+from fusec.runtime.select.chip import Chip
 from fusec.runtime.select.describe import Described, described
 from fusec.runtime.select.names import plan_names, reaching_names
+from fusec.runtime.select.present import chip_of
 from fusec.runtime.select.run import Decision, decide
 from fusec.runtime.select.tables import FOLDER, Choice
 

@@ -17,7 +17,7 @@ import torch
 
 from fusec.runtime.launch import Launch
 from fusec.runtime.product import Product
-from fusec.runtime.select.chip import has_pdl
+from fusec.runtime.select.present import has_pdl
 
 OVERLAP = "OVERLAP"
 """The argument of a kernel that says whether it waits, and lets the next one start."""

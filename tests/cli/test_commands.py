@@ -135,6 +135,17 @@ def test_checking_waits_for_no_torch(specs: Path) -> None:
     assert result.stdout.splitlines() == ["1 op, no mistakes", "False"]
 
 
+def test_building_waits_for_no_torch(specs: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from fusec.cli import application\n"
+        f"words = ['build', {str(specs)!r}, '--out', {str(tmp_path / 'ops')!r}, '--target', 'none', '--no-cache']\n"
+        "application(words)(words, standalone_mode=False)\n"
+        "print({'torch', 'triton', 'hypothesis'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.splitlines()[-1] == "set()", result.stderr
+
+
 def test_explaining_waits_for_nothing_that_writes_or_runs_kernels(specs: Path) -> None:
     code = (
         "import sys; from fusec.cli import application\n"

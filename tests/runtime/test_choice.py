@@ -16,8 +16,8 @@ from fusec.driver.tuning.table import Found, update
 from fusec.ir.host import Tuned
 from fusec.runtime import H200, Launch, Op, PlanError
 from fusec.runtime.select import choice, run
-from fusec.runtime.select.chip import kind_of
 from fusec.runtime.select.gemm import gemm_tile
+from fusec.runtime.select.present import kind_of
 from fusec.runtime.select.run import outline
 from fusec.runtime.select.tables import Choice, bucket
 from fusec.runtime.select.tiles import Contraction

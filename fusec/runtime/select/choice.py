@@ -15,7 +15,7 @@ import torch
 from fusec.ir.host import Tuned
 from fusec.runtime.invariant import is_invariant
 from fusec.runtime.select import tables
-from fusec.runtime.select.chip import kind_of
+from fusec.runtime.select.present import kind_of
 from fusec.runtime.select.tables import Choice, bucket
 
 Value: TypeAlias = int | bool | torch.dtype

@@ -12,11 +12,9 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
-import triton
 
 FOLDER = "tuned"
 
@@ -76,7 +74,13 @@ class Table:
 
 def toolchain() -> tuple[str, str]:
     """The versions of PyTorch and Triton, without what says how they were built."""
-    return str(torch.__version__).partition("+")[0], str(triton.__version__).partition("+")[0]
+    return _version("torch"), _version("triton")
+
+
+@cache
+def _version(package: str) -> str:
+    # To import them takes seconds.
+    return version(package).partition("+")[0]
 
 
 def path_of(folder: Path, device: str) -> Path:

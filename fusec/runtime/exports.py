@@ -1,0 +1,115 @@
+"""What generated code imports: checks and errors, plans, launches, registration, modules."""
+
+from fusec.ir.host import (
+    ColumnSums,
+    Elementwise,
+    Gemm,
+    GemmTma,
+    Gemv,
+    Library,
+    Partial,
+    Partition,
+    Plans,
+    Resident,
+    RowLoop,
+    Rows,
+    RowTiles,
+    SplitRows,
+    Step,
+    TensorMap,
+    Tile,
+    Tuned,
+    Workspace,
+)
+from fusec.ir.host import Matrix as View
+from fusec.runtime import allocate, device, errors
+from fusec.runtime.box import Box, box, moves_boxes
+from fusec.runtime.checks import Checker, flag, integer, real
+from fusec.runtime.errors import (
+    ArgumentError,
+    ChoiceError,
+    DeviceError,
+    FusecError,
+    NoBackwardError,
+    NumericalOverflowError,
+    PlanError,
+    ShapeMismatchError,
+    TuningFailedError,
+    UnsupportedDtypeError,
+)
+from fusec.runtime.invariant import batch_invariant, set_batch_invariant
+from fusec.runtime.launch import Launch
+from fusec.runtime.layout import Lead, collapse, contiguous, lengthen, repeat, squeeze
+from fusec.runtime.modules import parameter, spread
+from fusec.runtime.op import Op
+from fusec.runtime.plan import Buffer, Plan
+from fusec.runtime.prepare import Prepare, frozen_weights, weights_changed
+from fusec.runtime.product import Matrix, Product, matmul
+from fusec.runtime.select.chip import H200, Chip
+from fusec.runtime.select.present import chip_of
+
+__all__ = [
+    "H200",
+    "ArgumentError",
+    "Box",
+    "Buffer",
+    "Checker",
+    "Chip",
+    "ChoiceError",
+    "ColumnSums",
+    "DeviceError",
+    "Elementwise",
+    "FusecError",
+    "Gemm",
+    "GemmTma",
+    "Gemv",
+    "Launch",
+    "Lead",
+    "Library",
+    "Matrix",
+    "NoBackwardError",
+    "NumericalOverflowError",
+    "Op",
+    "Partial",
+    "Partition",
+    "Plan",
+    "PlanError",
+    "Plans",
+    "Prepare",
+    "Product",
+    "Resident",
+    "RowLoop",
+    "RowTiles",
+    "Rows",
+    "ShapeMismatchError",
+    "SplitRows",
+    "Step",
+    "TensorMap",
+    "Tile",
+    "Tuned",
+    "TuningFailedError",
+    "UnsupportedDtypeError",
+    "View",
+    "Workspace",
+    "allocate",
+    "batch_invariant",
+    "box",
+    "chip_of",
+    "collapse",
+    "contiguous",
+    "device",
+    "errors",
+    "flag",
+    "frozen_weights",
+    "integer",
+    "lengthen",
+    "matmul",
+    "moves_boxes",
+    "parameter",
+    "real",
+    "repeat",
+    "set_batch_invariant",
+    "spread",
+    "squeeze",
+    "weights_changed",
+]
