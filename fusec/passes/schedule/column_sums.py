@@ -97,7 +97,7 @@ def _stages(facts: Survey, parts: _Parts, label: str) -> tuple[Stage, Stage]:
     block = last if last in across else None
     rows = without(across, (block,)) if block else across
     stage = Stage(
-        f"columns{label}",
+        f"column_sums{label}",
         cut,
         facts.order,
         rows,
@@ -109,4 +109,4 @@ def _stages(facts: Survey, parts: _Parts, label: str) -> tuple[Stage, Stage]:
         partials=partials,
     )
     done = Scratch(scratch.names, frozenset(parts.sums), apart=True)
-    return stage, final_stage(facts, done, f"combine{label}", parts.behind)
+    return stage, final_stage(facts, done, f"column_sums_combine{label}", parts.behind)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from fusec.diagnostics import InternalError
 from fusec.ir.expressions import Dot
 from fusec.ir.partition import FUSED, LAST, LIBRARY, STORED, Partition, Step
 from fusec.ir.schedule import Group, Plan, Shape, Stage
@@ -47,8 +48,11 @@ class _Names:
     def take(self, groups: tuple[Group, ...], partition: Partition) -> bool:
         """Whether the stages of some groups can have their names: nothing else has them."""
         plans = (plan for group in groups for plan in group.all_plans())
-        stages = {stage.name: (stage, partition.is_chained) for plan in plans for stage in plan.stages}
-        if any(self.taken.get(name, stage) != stage for name, stage in stages.items()):
+        found = [(stage.name, (stage, partition.is_chained)) for plan in plans for stage in plan.stages]
+        stages = dict(found)
+        if any(stages[name] != stage for name, stage in found):
+            raise InternalError("schedule", "two kernels of a step have one name", repr(sorted(stages)))
+        if any(self.taken.get(name, stage) != stage for name, stage in found):
             return False
         self.taken |= stages
         return True
