@@ -42,6 +42,7 @@ CHIPS: dict[str, Chip] = {
     "split_rows": replace(
         SMALL, short_row=0, small_row=0, resident_row=0, chunk=16, few_rows=1 << 20, long_row=0, live_words=0
     ),
+    "column_sums": replace(SMALL, short_row=0, resident_row=0),
     "library": replace(SMALL, library_work=0),
     "tma": replace(SMALL, tma_work=0, gemv_matrix=-1),
     "swap_ab": replace(SMALL, skinny=NEVER, few_tiles=1 << 10, skinny_block_k=16),
@@ -69,6 +70,8 @@ def reaches(kind: str, program: Program) -> bool:
             return any(plan.name == "tma" for partition in program.cut for plan in partition.plans)
         case "swap_ab":
             return any(plan.name == "swap_ab" for plan in program.plans)
+        case "column_sums":
+            return any(plan.name == "column_sums" for plan in program.plans)
         case _:
             return True
 
