@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .linear import linear_mixed as linear_mixed
     from .linear import linear_residual as linear_residual
     from .linear_add_rmsnorm import linear_add_rmsnorm as linear_add_rmsnorm
+    from .norm_gradients import layernorm_gradient as layernorm_gradient
+    from .norm_gradients import rmsnorm_gradient as rmsnorm_gradient
     from .qk_norm_rope import qk_norm_rope as qk_norm_rope
     from .qkv_rope import qkv_rope as qkv_rope
     from .quantize_fp8 import quantize_fp8 as quantize_fp8
@@ -74,6 +76,7 @@ __all__ = [
     "gated_activation",
     "gated_activation_quantize",
     "layernorm",
+    "layernorm_gradient",
     "linear",
     "linear_activation",
     "linear_add_rmsnorm",
@@ -87,6 +90,7 @@ __all__ = [
     "rmsnorm",
     "rmsnorm_gated_mlp",
     "rmsnorm_gated_mlp_mixed",
+    "rmsnorm_gradient",
     "rmsnorm_linear",
     "rmsnorm_linear_mixed",
     "rmsnorm_quantize",
@@ -127,6 +131,7 @@ serve(
         "gated_activation": "gated_activation",
         "gated_activation_quantize": "gated_activation_quantize",
         "layernorm": "layernorm",
+        "layernorm_gradient": "norm_gradients",
         "linear": "linear",
         "linear_activation": "linear",
         "linear_add_rmsnorm": "linear_add_rmsnorm",
@@ -140,6 +145,7 @@ serve(
         "rmsnorm": "rmsnorm",
         "rmsnorm_gated_mlp": "rmsnorm_gated_mlp",
         "rmsnorm_gated_mlp_mixed": "rmsnorm_gated_mlp",
+        "rmsnorm_gradient": "norm_gradients",
         "rmsnorm_linear": "rmsnorm_linear",
         "rmsnorm_linear_mixed": "rmsnorm_linear",
         "rmsnorm_quantize": "rmsnorm_quantize",
@@ -161,26 +167,27 @@ serve(
 )
 
 # The files of this package as a build left them, by their sha256. It replaces and removes these, and no others.
-# b88d68630337e657ebeef289e1587bf34251776a625a0ba79afcbb805d23174b add_rmsnorm.py
-# 31f15b287d72a6a46d9db228799791ff41657c1b1b288d61e3bff92a6b8a5de5 add_rmsnorm_linear.py
-# 6bc373ea75f5a6537459deebf848380bf4a182232cf1111984c80c83edcce6d6 add_rmsnorm_quantize.py
-# 9e1443843465aa644b3a0b7f2ab03ff86a57d2bf65bb9723c762ee0cd8e00174 bmm.py
-# cb4faec3b1085d5d5dc851dfba49fc6dc5113197810a3bdce8e11028b7355a43 dequantize_fp8.py
-# 975686f3982bda0adb86298fd3bb129aa4a66a2eddadfad343415c4ae184d82e fused_gated_mlp.py
-# 742fb20897bba6fc363a7650937858732fc7797e5cde987338f1f0f31a0d226b fused_rmsnorm_rope.py
-# 3d73ccd7a56273f9a5e90cf1523307996547356413ebdb0958a71df8983ab6ca gated_activation.py
-# 0770732e2041d1f9006377af679ea6b7e83596f995251c2fd1afbb35af7306b5 gated_activation_quantize.py
-# 542ee54d0e4c1988fbc5074936136cbaf11becc932f4864bea8170e8fcd448cc layernorm.py
-# 84faee54a2e68da9fa30689e28cb91cffd0dbbeb6f7ef61ce0473f4eb6952627 linear.py
-# 592a91f2a6e3b158a42c297aca24857af0910a0ca373f1763ad7b5f03abd4624 linear_add_rmsnorm.py
+# f22bffa89a7cdb37c2100b1786af40de7f7232d0775289425d3b5139ee62f126 add_rmsnorm.py
+# 665710092d7fbcff9f82493b588231f98f1ae15f60a4e2e0bf93194c45424651 add_rmsnorm_linear.py
+# b8856bc4698a2be4b367c36f6b44211e4ce31e6dc558d263a02e323e85db9e1b add_rmsnorm_quantize.py
+# a8d0f91a902817c43640364379d554244184f6da8d90d47bc22f7af64a00bb8f bmm.py
+# 9bc92a6803751091d9076ed4227f87cd885ddba73af6536c881a956b35e8c46b dequantize_fp8.py
+# 155ce9ee1555bbfa3946083ad8edd449d1e4520171e4deb00dada70960d87be2 fused_gated_mlp.py
+# eb19a1ecb9c168de99a4a3a6ca504221d94cfb3c457f5d2ee46d39c7ee2a536d fused_rmsnorm_rope.py
+# 2eaf9678585bcd2c48e3ba7c88c30850d8bc2273ad6eb67d18c4a031ac12daf5 gated_activation.py
+# 8ab13581672d5780e24a4485a8d7e6d42513bdccbbb7fb4f3b22c995028d4a7a gated_activation_quantize.py
+# 5a17dd4d9b8c93646cb0d6bf66ecfb76ac9c8f84cac8d63774edadf82e61437d layernorm.py
+# e9c2266dcd23d4071f6b0a9f6832cd4163f6e0db459357af99ebe69fc69b4a25 linear.py
+# 5ad20d13ce4ad56dafb3a83303ac945486c67bd9435fa35f27d88941fbffcbff linear_add_rmsnorm.py
+# 72305d6c876d8858cb4d6054e2fb383fa66ba40f29587de9f1f501a8cafe17ef norm_gradients.py
 # e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 py.typed
-# 3429f5fb83d25918416404da4e08cbec788cc9d3912ae59f2f243f3f06b32b90 qk_norm_rope.py
-# b1f1dbe5ddaabd2297a816181bb570ab3748f901d74de62398d1abca2f6cddba qkv_rope.py
-# 84d97d288f47b7b1ca86869f536ac993c04bbb0a5321bf02092edd306aac4d46 quantize_fp8.py
-# 417be8b5ef9d35d8ed07e142e8f825de01c2220dd028254452d07f9bf2e57f03 rmsnorm.py
-# 9bf72c38dd22d7bbd0b24f58f9b52310e360927e11a56cb35f3a31de94a7d46b rmsnorm_gated_mlp.py
-# 67102cf2d1dd75b0d764299ed83a280ea321f7cc60ce8d017c8023d095974254 rmsnorm_linear.py
-# 3cf6894a7a0fbe5c2ec40d4f9fe5a77ac797bd445825aa942ce2eae49989bd7a rmsnorm_quantize.py
-# cb7a8f800f8266b84e10a2c12873897ece588f80bc5b4c308c6f191fbe5ce501 rope.py
-# 7908707859185e4fac5f0bf602a778fcaa5aa6bbc115dc3cc6301abadcb22301 rope_qk.py
-# fdc289139938a17076bba8076c1f074260ab8a7903715bd150688b61ce6b7099 softmax.py
+# 82b2c2851b7587762ffdb039fc55f6899f53714493dbf5f511bd7968f5224545 qk_norm_rope.py
+# 81ebee67be2dab335f0d2bf5a3ce10ae1dfb4281935627df9eb87d3c09e21eae qkv_rope.py
+# 160da80b909c961afefd723f2976ab9ced771dbbec76a454bf74d6dbb37a4655 quantize_fp8.py
+# 936eebaf2026cab27a882b25302ddec0aad8151e344b183c3e6cfef08718eff3 rmsnorm.py
+# 92d8511800a29efd797b3969c4525a43c45c465558d889fd4d4ba7dda53578fd rmsnorm_gated_mlp.py
+# 0fffa26392cbe4e6af1ef5ab31c1e28f4d9d244ae705f3b6d6e493d4e6f39e8b rmsnorm_linear.py
+# 817eb1453cd160dd826a838f9ce5a3451d28e02d37f5cec34380e1491c4a1032 rmsnorm_quantize.py
+# 41c2c06db7c7f54f2c0c2b892ff55d78502a40de4fba3abc272b7846682d48c0 rope.py
+# c2c2b12460b8b9c20f5f58204ba632b32934d726be0f2bb3fff1a3d790a30356 rope_qk.py
+# 549cba09440caee12872080fd83b05942988f3b7c4de3bdf8e410393d665c4b7 softmax.py

@@ -2,20 +2,17 @@
 # sha256 of the spec: 1c11adf2620ccb902032681e78f9bfa4060ae2f3af0a06438b0602735c7dbd7f
 """The ops `dequantize_fp8`, `dequantize_fp8_rows` and `dequantize_fp8_groups`.
 
-FP8 with one scale for the whole tensor to bf16.
+dequantize_fp8: FP8 with one scale for the whole tensor to bf16.
+  plan         taken when  launches     bytes
+  elementwise  always      elementwise  least
 
-Plans of `dequantize_fp8` with what each launches and moves; the least is q + scale + y:
-  elementwise  always  blocked  the least
+dequantize_fp8_rows: FP8 with one scale per row to bf16.
+  as `dequantize_fp8`
 
-FP8 with one scale per row to bf16.
+dequantize_fp8_groups: FP8 with one scale per group of 128 neighbours of a row to bf16.
+  as `dequantize_fp8`
 
-Plans of `dequantize_fp8_rows` with what each launches and moves; the least is q + scale + y:
-  elementwise  always  blocked  the least
-
-FP8 with one scale per group of 128 neighbours of a row to bf16.
-
-Plans of `dequantize_fp8_groups` with what each launches and moves; the least is q + scale + y:
-  elementwise  always  blocked  the least
+Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
 
 from __future__ import annotations
@@ -30,10 +27,9 @@ __all__ = ["dequantize_fp8", "dequantize_fp8_groups", "dequantize_fp8_rows"]
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _dequantize_fp8_blocked(
-    q_ptr, scale_ptr, y_ptr,
-    N, lead0, lead1,
-    q_stride_lead1, q_stride_lead0, q_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _dequantize_fp8_elementwise(
+    q_ptr, scale_ptr, y_ptr, N, lead0, lead1, q_stride_lead1, q_stride_lead0, q_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of ..., N."""
@@ -41,15 +37,13 @@ def _dequantize_fp8_blocked(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    q = tl.load(
-        q_row[:, None] + n[None, :] * q_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    q = tl.load(q_row[:, None] + n[None, :] * q_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     scale = tl.load(scale_ptr).to(tl.float32)
     y = q * scale
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
@@ -57,10 +51,7 @@ def _dequantize_fp8_blocked(
 
 
 def reference_dequantize_fp8(q: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """FP8 with one scale for the whole tensor to bf16.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`dequantize_fp8` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     q = q.float()  # [..., N]
     scale = scale.float()
     y = q * scale  # [..., N]
@@ -88,42 +79,31 @@ def _extents_dequantize_fp8(q, scale):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     scale = squeeze(scale, 0)
     check = Checker("dequantize_fp8", q=q, scale=scale)
-    check.rank("q", "[..., N]", 1, lead=True)
-    check.rank("scale", "[]", 0)
+    check.ranks(q="[..., N]", scale="[]")
     check.dtype("f8e4m3", (torch.float8_e4m3fn,), "q")
     check.dtype("f32", (torch.float32,), "scale")
     N = q.shape[-1]
     lead = q.shape[:-1]
     return lead, N
 
-
-def _outputs_dequantize_fp8(lead, N):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), torch.bfloat16),)
-
-
 _PLANS_DEQUANTIZE_FP8 = Plans(
     extents="lead N",
     strides={"q": "lead1 lead0 N", "scale": "", "y": "lead1 lead0 N"},
     vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
-    steps=(Step("y", (Elementwise(_dequantize_fp8_blocked, rows="lead1 lead0", block="N"),)),),
+    steps=(Step("y", (Elementwise(_dequantize_fp8_elementwise, rows="lead1 lead0", block="N"),)),),
 )
 
 _OP_DEQUANTIZE_FP8 = Op(
     "dequantize_fp8(Tensor q, Tensor scale) -> Tensor",
-    tensors=2,
-    extents=_extents_dequantize_fp8,
-    outputs=_outputs_dequantize_fp8,
-    plans=_PLANS_DEQUANTIZE_FP8,
+    tensors=2, extents=_extents_dequantize_fp8, plans=_PLANS_DEQUANTIZE_FP8,
+    outputs=lambda lead, N: (Buffer((*lead, N), torch.bfloat16),), function=dequantize_fp8,
 )
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _dequantize_fp8_rows_blocked(
-    q_ptr, scale_ptr, y_ptr,
-    N, lead0, lead1,
-    q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0, y_stride_lead1, y_stride_lead0,
-    y_stride_N,
+def _dequantize_fp8_rows_elementwise(
+    q_ptr, scale_ptr, y_ptr, N, lead0, lead1, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
+    scale_stride_lead0, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of ..., N."""
@@ -131,15 +111,13 @@ def _dequantize_fp8_rows_blocked(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    q = tl.load(
-        q_row[:, None] + n[None, :] * q_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    q = tl.load(q_row[:, None] + n[None, :] * q_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
     scale = tl.load(scale_row, mask=row_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y = q * scale[:, None]
@@ -148,10 +126,7 @@ def _dequantize_fp8_rows_blocked(
 
 
 def reference_dequantize_fp8_rows(q: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """FP8 with one scale per row to bf16.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`dequantize_fp8_rows` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     q = q.float()  # [..., N]
     scale = scale.float()[..., None]  # [..., 1]
     y = q * scale  # [..., N]
@@ -178,43 +153,32 @@ def dequantize_fp8_rows(q: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 def _extents_dequantize_fp8_rows(q, scale):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     check = Checker("dequantize_fp8_rows", q=q, scale=scale)
-    check.rank("q", "[..., N]", 1, lead=True)
-    check.rank("scale", "[...]", 0, lead=True)
+    check.ranks(q="[..., N]", scale="[...]")
     check.dtype("f8e4m3", (torch.float8_e4m3fn,), "q")
     check.dtype("f32", (torch.float32,), "scale")
     N = q.shape[-1]
     lead = q.shape[:-1]
-    check.shape("scale", "[...]", (*lead,))
+    check.shapes(scale=(*lead,))
     return lead, N
-
-
-def _outputs_dequantize_fp8_rows(lead, N):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), torch.bfloat16),)
-
 
 _PLANS_DEQUANTIZE_FP8_ROWS = Plans(
     extents="lead N",
     strides={"q": "lead1 lead0 N", "scale": "lead1 lead0", "y": "lead1 lead0 N"},
     vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
-    steps=(Step("y", (Elementwise(_dequantize_fp8_rows_blocked, rows="lead1 lead0", block="N"),)),),
+    steps=(Step("y", (Elementwise(_dequantize_fp8_rows_elementwise, rows="lead1 lead0", block="N"),)),),
 )
 
 _OP_DEQUANTIZE_FP8_ROWS = Op(
     "dequantize_fp8_rows(Tensor q, Tensor scale) -> Tensor",
-    tensors=2,
-    extents=_extents_dequantize_fp8_rows,
-    outputs=_outputs_dequantize_fp8_rows,
-    plans=_PLANS_DEQUANTIZE_FP8_ROWS,
+    tensors=2, extents=_extents_dequantize_fp8_rows, plans=_PLANS_DEQUANTIZE_FP8_ROWS,
+    outputs=lambda lead, N: (Buffer((*lead, N), torch.bfloat16),), function=dequantize_fp8_rows,
 )
 
 
 @triton.jit(do_not_specialize=["G", "lead1"])
-def _dequantize_fp8_groups_blocked(
-    q_ptr, scale_ptr, y_ptr,
-    L, G, lead0, lead1,
-    q_stride_lead1, q_stride_lead0, q_stride_GL, scale_stride_lead1, scale_stride_lead0, scale_stride_G, y_stride_lead1,
-    y_stride_lead0, y_stride_GL,
+def _dequantize_fp8_groups_elementwise(
+    q_ptr, scale_ptr, y_ptr, L, G, lead0, lead1, q_stride_lead1, q_stride_lead0, q_stride_GL, scale_stride_lead1,
+    scale_stride_lead0, scale_stride_G, y_stride_lead1, y_stride_lead0, y_stride_GL,
     ROWS: tl.constexpr, BLOCK_L: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of ..., G, L."""
@@ -222,16 +186,14 @@ def _dequantize_fp8_groups_blocked(
     block = pid % tl.cdiv(tl.cast(L, INDEX), BLOCK_L)
     row = (pid // tl.cdiv(tl.cast(L, INDEX), BLOCK_L)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(G, tl.int64) * lead0 * lead1
-    i1 = row // (tl.cast(G, tl.int64) * lead0)
-    i0 = row // G % lead0
+    i1, i0 = row // (tl.cast(G, tl.int64) * lead0), row // G % lead0
     g = row % G
     l = block.to(INDEX) * BLOCK_L + tl.arange(0, BLOCK_L)
     l_mask = l < L // VEC * VEC
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC) + g * L * q_stride_GL
     mask_row_l = row_mask[:, None] & l_mask[None, :]
-    q = tl.load(
-        q_row[:, None] + l[None, :] * q_stride_GL, mask=mask_row_l, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    q = tl.load(q_row[:, None] + l[None, :] * q_stride_GL, mask=mask_row_l, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0 + g * scale_stride_G
     scale = tl.load(scale_row, mask=row_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y = q * scale[:, None]
@@ -240,10 +202,7 @@ def _dequantize_fp8_groups_blocked(
 
 
 def reference_dequantize_fp8_groups(q: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """FP8 with one scale per group of 128 neighbours of a row to bf16.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`dequantize_fp8_groups` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     G = scale.shape[-1]
     L = 128
     q = q.float().unflatten(-1, (G, L))  # [..., G, L]
@@ -274,40 +233,25 @@ def dequantize_fp8_groups(q: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
 def _extents_dequantize_fp8_groups(q, scale):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     check = Checker("dequantize_fp8_groups", q=q, scale=scale)
-    check.rank("q", "[..., G*L]", 1, lead=True)
-    check.rank("scale", "[..., G]", 1, lead=True)
+    check.ranks(q="[..., G*L]", scale="[..., G]")
     check.dtype("f8e4m3", (torch.float8_e4m3fn,), "q")
     check.dtype("f32", (torch.float32,), "scale")
     G = scale.shape[-1]
     L = 128
     lead = q.shape[:-1]
-    check.shape("q", "[..., G*L]", (*lead, G * L))
-    check.shape("scale", "[..., G]", (*lead, G))
+    check.shapes(q=(*lead, G * L), scale=(*lead, G))
     check.require(L == 128, "L == 128", L=L)
     return lead, G, L
-
-
-def _outputs_dequantize_fp8_groups(lead, G, L):
-    """The outputs, in order."""
-    return (Buffer((*lead, G * L), torch.bfloat16),)
-
-
-def _sizes_dequantize_fp8_groups(G, L):
-    """What is computed of extents, by the keys of the table."""
-    return {"G*L": G * L}
-
 
 _PLANS_DEQUANTIZE_FP8_GROUPS = Plans(
     extents="lead G L",
     strides={"q": "lead1 lead0 G*L", "scale": "lead1 lead0 G", "y": "lead1 lead0 G*L"},
-    sizes=_sizes_dequantize_fp8_groups, vec="L q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
-    steps=(Step("y", (Elementwise(_dequantize_fp8_groups_blocked, rows="lead1 lead0 G", block="L"),)),),
+    sizes=lambda G, L: {"G*L": G * L}, vec="L q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
+    steps=(Step("y", (Elementwise(_dequantize_fp8_groups_elementwise, rows="lead1 lead0 G", block="L"),)),),
 )
 
 _OP_DEQUANTIZE_FP8_GROUPS = Op(
     "dequantize_fp8_groups(Tensor q, Tensor scale) -> Tensor",
-    tensors=2,
-    extents=_extents_dequantize_fp8_groups,
-    outputs=_outputs_dequantize_fp8_groups,
-    plans=_PLANS_DEQUANTIZE_FP8_GROUPS,
+    tensors=2, extents=_extents_dequantize_fp8_groups, plans=_PLANS_DEQUANTIZE_FP8_GROUPS,
+    outputs=lambda lead, G, L: (Buffer((*lead, G * L), torch.bfloat16),), function=dequantize_fp8_groups,
 )

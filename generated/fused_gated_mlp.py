@@ -2,50 +2,32 @@
 # sha256 of the spec: 7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd
 """The ops `fused_gated_mlp` and `fused_gated_mlp_mixed`.
 
-The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ up_weight.T).
+fused_gated_mlp: The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ up_weight.T).
+  plan        taken when                           launches                         bytes
+  steps       TMA can move tiles, or rows are few  y                                least
+  y: split_k  rows are few, and tiles as well      split_k_y, combine_y             least
+  y: swap_ab  rows are few                         gemm                             least
+  y: tma      else                                 tma_y                            least
+  library     the library is faster                library, library, elementwise_y  least + 2 gate + 2 up
+  gemv        one row, registers hold K            gemv                             least
+  gemv_loop   one row                              gemv_loop                        least
+  gemm        else                                 gemm                             least
 
-With contractions of what is stored, one after another:
-  contract  y from x, gate_weight, up_weight, the first that fits:
-    split_k  ... are few, and tiles as well  dealt, combined  the least
-    swap_ab  ... are few                     product          the least
-    tma      else                            persistent       the least
+fused_gated_mlp_mixed: `fused_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as
+autocast does.
+  computed once from gate_weight, up_weight, kept while they live unchanged, and read by plans of steps:
+  gate_weight_ready: T[N, K], up_weight_ready: T[N, K]
+  plan        taken when                           launches                         bytes
+  steps       TMA can move tiles, or rows are few  y                                least
+  y: split_k  rows are few, and tiles as well      split_k_y, combine_y             least
+  y: swap_ab  rows are few                         swap_ab_y                        least
+  y: tma      else                                 tma_y                            least
+  library     the library is faster                library, library, elementwise_y  least + 2 gate + 2 up
+  gemv        one row, registers hold K            gemv                             least
+  gemv_loop   one row                              gemv_loop                        least
+  gemm        else                                 gemm                             least
 
-With products in the vendor's library, one after another:
-  library   x by gate_weight to gate
-  library   x by up_weight to up
-  kernel    y from gate, up
-
-Other plans of `fused_gated_mlp`, the first that fits, with what each launches and moves; the least is x +
-gate_weight + up_weight + y:
-  gemv        one row, registers hold K  resident          the least
-  gemv_loop   one row                    streamed          the least
-  gemv_split  one row, very long         partial0, finish  the least
-  gemm        else                       product           the least
-
-`fused_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as autocast does.
-
-Computed once from gate_weight, up_weight and kept as long as they live unchanged, where one of the next plans is
-taken:
-  prepared  gate_weight_ready: T[N, K]
-  prepared  up_weight_ready: T[N, K]
-
-With contractions of what is stored, one after another:
-  contract  y from x, gate_weight_ready, up_weight_ready, the first that fits:
-    split_k  ... are few, and tiles as well  dealt__ready, combined__ready  the least
-    swap_ab  ... are few                     swapped__ready                 the least
-    tma      else                            persistent__ready              the least
-
-With products in the vendor's library, one after another:
-  library   x by gate_weight_ready to gate
-  library   x by up_weight_ready to up
-  kernel    y from gate, up
-
-Other plans of `fused_gated_mlp_mixed`, the first that fits, with what each launches and moves; the least is x +
-gate_weight + up_weight + y:
-  gemv        one row, registers hold K  resident                           the least
-  gemv_loop   one row                    streamed                           the least
-  gemv_split  one row, very long         partial0, _fused_gated_mlp_finish  the least
-  gemm        else                       product                            the least
+Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
 
 from __future__ import annotations
@@ -55,59 +37,34 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer,
-    Checker,
-    Elementwise,
-    Gemm,
-    GemmTma,
-    Gemv,
-    Library,
-    Op,
-    Partial,
-    Partition,
-    Plans,
-    Prepare,
-    Resident,
-    RowLoop,
-    SplitRows,
-    Step,
-    TensorMap,
-    Tuned,
-    Workspace,
-    device,
-    parameter,
-    spread,
-    squeeze,
+    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident, RowLoop, Step,
+    TensorMap, Tuned, Workspace, device, parameter, spread, squeeze,
 )
 
 __all__ = ["FusedGatedMLP", "fused_gated_mlp", "fused_gated_mlp_mixed"]
 
 
 @triton.jit(do_not_specialize=["N"])
-def _fused_gated_mlp_resident(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
-    up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _fused_gated_mlp_gemv(
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
+    gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, y_stride_lead1, y_stride_lead0,
+    y_stride_N,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_weight = tl.load(
-        gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_weight = tl.load(
-        up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
+                        eviction_policy="evict_last").to(tl.float32)
     gate = tl.sum(x * gate_weight, 0)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -125,18 +82,16 @@ def _fused_gated_mlp_resident(
 
 
 @triton.jit(do_not_specialize=["N"])
-def _fused_gated_mlp_streamed(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
-    up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _fused_gated_mlp_gemv_loop(
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, gate_weight_stride_N,
+    up_weight_stride_N, x_stride_K, gate_weight_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0,
+    y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
@@ -148,13 +103,11 @@ def _fused_gated_mlp_streamed(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            gate_weight = tl.load(
-                gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
+                                  eviction_policy="evict_first").to(tl.float32)
             gate_acc += x * gate_weight
-            up_weight = tl.load(
-                up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
+                                eviction_policy="evict_first").to(tl.float32)
             up_acc += x * up_weight
     gate = tl.sum(gate_acc, 0)
     up = tl.sum(up_acc, 0)
@@ -172,102 +125,11 @@ def _fused_gated_mlp_streamed(
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _fused_gated_mlp_partial0(
-    x_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial1_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
-    up_weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        gate_acc += x * gate_weight
-        up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        up_acc += x * up_weight
-    gate = tl.sum(gate_acc, 0)
-    up = tl.sum(up_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, gate)
-    tl.store(partial1_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, up)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _fused_gated_mlp_finish(
-    y_ptr, partial0_ptr, partial1_ptr,
-    N, lead0, lead1,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    gate = tl.sum(gate_parts, 2)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    up_parts = tl.load(
-        partial1_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    up = tl.sum(up_parts, 2)
-    y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 @triton.jit
-def _fused_gated_mlp_product(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
-    up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+def _fused_gated_mlp_gemm(
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
+    gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1,
+    y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -297,20 +159,14 @@ def _fused_gated_mlp_product(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight = tl.load(
-                gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
+            gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
+                                  + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0)
             if SWAP_AB:
                 gate = tl.dot(gate_weight.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 gate = tl.dot(x, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight = tl.load(
-                up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
+            up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                                mask=mask_n_k, other=0.0)
             if SWAP_AB:
                 up = tl.dot(up_weight.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
             else:
@@ -333,11 +189,9 @@ def _fused_gated_mlp_product(
 
 
 @triton.jit
-def _fused_gated_mlp_dealt(
-    x_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial1_ptr,
-    lead1, N, K, lead0,
-    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
-    up_weight_stride_K,
+def _fused_gated_mlp_split_k_y(
+    x_ptr, gate_weight_ptr, up_weight_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0, x_stride_lead0,
+    x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
     SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -366,18 +220,14 @@ def _fused_gated_mlp_dealt(
         mask_i1_k = i1_mask[:, None] & k_mask[None, :]
         x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
         mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight = tl.load(
-            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
+        gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
+                              mask=mask_n_k, other=0.0)
         if SWAP_AB:
             gate = tl.dot(gate_weight.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
         else:
             gate = tl.dot(x, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        up_weight = tl.load(
-            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K, mask=mask_n_k, other=0.0
-        )
+        up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                            mask=mask_n_k, other=0.0)
         if SWAP_AB:
             up = tl.dot(up_weight.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
         else:
@@ -385,21 +235,15 @@ def _fused_gated_mlp_dealt(
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(
-        partial0_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        gate,
-        mask=mask_i1_n,
-    )
-    tl.store(
-        partial1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up, mask=mask_i1_n
-    )
+    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
+             mask=mask_i1_n)
+    tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
+             mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _fused_gated_mlp_combined(
-    y_ptr, partial0_ptr, partial1_ptr,
-    N, lead0, lead1,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
+def _fused_gated_mlp_combine_y(
+    y_ptr, partial0_y_ptr, partial1_y_ptr, N, lead0, lead1, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
@@ -409,21 +253,13 @@ def _fused_gated_mlp_combined(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
+    gate_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                         + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     gate = tl.sum(gate_parts, 2)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -434,15 +270,8 @@ def _fused_gated_mlp_combined(
         by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
-    up_parts = tl.load(
-        partial1_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
+    up_parts = tl.load(partial1_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                       + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     up = tl.sum(up_parts, 2)
     y = by_activation * up
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -450,10 +279,8 @@ def _fused_gated_mlp_combined(
 
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
-def _fused_gated_mlp_persistent(
-    x_box, gate_weight_up_weight_box, y_box,
-    lead1, N, K,
-    begin, end, gate_weight_up_weight_flip,
+def _fused_gated_mlp_tma_y(
+    x_box, gate_weight_up_weight_box, y_box, lead1, N, K, begin, end, gate_weight_up_weight_flip,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
@@ -473,14 +300,12 @@ def _fused_gated_mlp_persistent(
         gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
             x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            gate_weight_up_weight = gate_weight_up_weight_box.load(
-                [0, tile_n * BLOCK_N, start],
-            ).reshape(2 * BLOCK_N, BLOCK_K)
+            gate_weight_up_weight = gate_weight_up_weight_box.load([0, tile_n * BLOCK_N,
+                                                                    start]).reshape(2 * BLOCK_N, BLOCK_K)
             gate_up = tl.dot(x, gate_weight_up_weight.T, gate_up, input_precision="ieee", max_num_imprecise_acc=1)
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        gate, up = tl.where(
-            gate_weight_up_weight_flip != 0, up, gate
-        ), tl.where(gate_weight_up_weight_flip != 0, gate, up)
+        gate, up = tl.where(gate_weight_up_weight_flip != 0, up,
+                            gate), tl.where(gate_weight_up_weight_flip != 0, gate, up)
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
@@ -491,18 +316,14 @@ def _fused_gated_mlp_persistent(
         else:
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
-        y_box.store(
-            [i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
-            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-        )
+        y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
+                    y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _fused_gated_mlp_blocked__after(
-    gate_ptr, up_ptr, y_ptr,
-    N, lead0, lead1,
-    gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
+def _fused_gated_mlp_elementwise_y(
+    gate_ptr, up_ptr, y_ptr, N, lead0, lead1, gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1,
+    up_stride_lead0, up_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
@@ -512,19 +333,16 @@ def _fused_gated_mlp_blocked__after(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate = tl.load(
-        gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    gate = tl.load(gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0,
+                   eviction_policy="evict_last").to(tl.float32)
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
-    up = tl.load(
-        up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    up = tl.load(up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0,
+                 eviction_policy="evict_last").to(tl.float32)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -540,15 +358,9 @@ def _fused_gated_mlp_blocked__after(
 
 
 def reference_fused_gated_mlp(
-    x: torch.Tensor,
-    gate_weight: torch.Tensor,
-    up_weight: torch.Tensor,
-    activation: str = "silu",
+    x: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor, activation: str = "silu",
 ) -> torch.Tensor:
-    """The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ up_weight.T).
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`fused_gated_mlp` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T = x.dtype
     real = torch.float64 if T == torch.float64 else torch.float32
     x = x.to(real)  # [..., K]
@@ -570,9 +382,8 @@ def reference_fused_gated_mlp(
     return y.to(T)
 
 
-def fused_gated_mlp(
-    x: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor, activation: str = "silu"
-) -> torch.Tensor:
+def fused_gated_mlp(x: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor,
+                    activation: str = "silu") -> torch.Tensor:
     """The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ up_weight.T).
 
     Args:
@@ -599,23 +410,14 @@ def _extents_fused_gated_mlp(x, gate_weight, up_weight, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     gate_weight, up_weight = squeeze(gate_weight, 2), squeeze(up_weight, 2)
     check = Checker("fused_gated_mlp", x=x, gate_weight=gate_weight, up_weight=up_weight)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("gate_weight", "[N, K]", 2)
-    check.rank("up_weight", "[N, K]", 2)
+    check.ranks(x="[..., K]", gate_weight="[N, K]", up_weight="[N, K]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "gate_weight", "up_weight")
     K = x.shape[-1]
     N = gate_weight.shape[0]
     lead = x.shape[:-1]
-    check.shape("gate_weight", "[N, K]", (N, K))
-    check.shape("up_weight", "[N, K]", (N, K))
+    check.shapes(gate_weight=(N, K), up_weight=(N, K))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T
-
-
-def _outputs_fused_gated_mlp(lead, K, N, T):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_FUSED_GATED_MLP = Plans(
     extents="lead K N T", settings="activation",
@@ -635,17 +437,17 @@ _PLANS_FUSED_GATED_MLP = Plans(
     partitions=(
         Partition((Step("y", (
             Gemm(
-                _fused_gated_mlp_dealt, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
+                _fused_gated_mlp_split_k_y, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
                 dots=2, few="lead1", again="lead0",
-                sums={"partial0": "lead1 lead0 N", "partial1": "lead1 lead0 N"},
-                combine=Elementwise(_fused_gated_mlp_combined, rows="lead1 lead0", block="N", parts=True, splits=True),
+                sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+                combine=Elementwise(_fused_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(
-                _fused_gated_mlp_product, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
+                _fused_gated_mlp_gemm, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
                 dots=2, few="lead1", again="lead0",
             ),
             GemmTma(
-                _fused_gated_mlp_persistent, m="lead1", n="N", k="K",
+                _fused_gated_mlp_tma_y, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "gate_weight_up_weight_box": TensorMap(("gate_weight", "up_weight"), "N K", bytes="gate_weight"),
@@ -659,37 +461,25 @@ _PLANS_FUSED_GATED_MLP = Plans(
             (
                 Library("x", "gate_weight", "gate", rows="lead1 lead0", columns="N", inner="K"),
                 Library("x", "up_weight", "up", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_fused_gated_mlp_blocked__after, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_fused_gated_mlp_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="gate up",
         ),
     ),
     steps=(Step("y", (
         Gemv(few="lead1 lead0", of=Resident(
-            _fused_gated_mlp_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
+            _fused_gated_mlp_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
         )),
-        Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_streamed, rows="lead1 lead0 N", loop="K", words=5)),
-        Gemv(few="lead1 lead0", of=SplitRows(
-            (Partial(
-                _fused_gated_mlp_partial0, rows="lead1 lead0 N", loop="K",
-                sums={"partial0": "lead1 lead0 N", "partial1": "lead1 lead0 N"},
-                words=5,
-            ),),
-            Elementwise(_fused_gated_mlp_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
-        )),
-        Gemm(
-            _fused_gated_mlp_product, m="lead1", n="N", k="K", bytes="x gate_weight up_weight", batches="lead0", dots=2,
-        ),
+        Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_gemv_loop, rows="lead1 lead0 N", loop="K", words=5)),
+        Gemm(_fused_gated_mlp_gemm, m="lead1", n="N", k="K", bytes="x gate_weight up_weight", batches="lead0", dots=2),
     )),),
 )
 
 _OP_FUSED_GATED_MLP = Op(
     "fused_gated_mlp(Tensor x, Tensor gate_weight, Tensor up_weight, str activation) -> Tensor",
-    tensors=3,
-    extents=_extents_fused_gated_mlp,
-    outputs=_outputs_fused_gated_mlp,
-    plans=_PLANS_FUSED_GATED_MLP,
-    overloads=lambda: (_OP_FUSED_GATED_MLP_MIXED,),
+    tensors=3, extents=_extents_fused_gated_mlp, plans=_PLANS_FUSED_GATED_MLP,
+    overloads=lambda: (_OP_FUSED_GATED_MLP_MIXED,), outputs=lambda lead, K, N, T: (Buffer((*lead, N), T),),
+    function=fused_gated_mlp,
 )
 
 
@@ -713,15 +503,8 @@ class FusedGatedMLP(torch.nn.Module):
         ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
     """
 
-    def __init__(
-        self,
-        hidden_dim: int,
-        intermediate_dim: int,
-        activation: str = "silu",
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, hidden_dim: int, intermediate_dim: int, activation: str = "silu", *,
+                 device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check = Checker("FusedGatedMLP")
         check.dtype_of_weights(dtype, (torch.float16, torch.bfloat16, torch.float32))
@@ -746,30 +529,26 @@ class FusedGatedMLP(torch.nn.Module):
 
 
 @triton.jit(do_not_specialize=["N"])
-def _fused_gated_mlp_mixed_resident(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
-    up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _fused_gated_mlp_mixed_gemv(
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
+    gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, y_stride_lead1, y_stride_lead0,
+    y_stride_N,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_weight = tl.load(
-        gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_weight = tl.load(
-        up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
+                        eviction_policy="evict_last").to(tl.float32)
     value = gate_weight.to(x_ptr.dtype.element_ty)
     gate = tl.sum(x * value.to(tl.float32), 0)
     if ACTIVATION == "silu":
@@ -789,18 +568,16 @@ def _fused_gated_mlp_mixed_resident(
 
 
 @triton.jit(do_not_specialize=["N"])
-def _fused_gated_mlp_mixed_streamed(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
-    up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _fused_gated_mlp_mixed_gemv_loop(
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, gate_weight_stride_N,
+    up_weight_stride_N, x_stride_K, gate_weight_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0,
+    y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
@@ -812,14 +589,12 @@ def _fused_gated_mlp_mixed_streamed(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            gate_weight = tl.load(
-                gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
+                                  eviction_policy="evict_first").to(tl.float32)
             value = gate_weight.to(x_ptr.dtype.element_ty)
             gate_acc += x * value.to(tl.float32)
-            up_weight = tl.load(
-                up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
+                                eviction_policy="evict_first").to(tl.float32)
             value_2 = up_weight.to(x_ptr.dtype.element_ty)
             up_acc += x * value_2.to(tl.float32)
     gate = tl.sum(gate_acc, 0)
@@ -838,52 +613,11 @@ def _fused_gated_mlp_mixed_streamed(
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _fused_gated_mlp_mixed_partial0(
-    x_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial1_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
-    up_weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        value = gate_weight.to(x_ptr.dtype.element_ty)
-        gate_acc += x * value.to(tl.float32)
-        up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        value_2 = up_weight.to(x_ptr.dtype.element_ty)
-        up_acc += x * value_2.to(tl.float32)
-    gate = tl.sum(gate_acc, 0)
-    up = tl.sum(up_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, gate)
-    tl.store(partial1_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, up)
-
-
 @triton.jit
-def _fused_gated_mlp_mixed_product(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
-    up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+def _fused_gated_mlp_mixed_gemm(
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
+    gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1,
+    y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -913,21 +647,15 @@ def _fused_gated_mlp_mixed_product(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight = tl.load(
-                gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            ).to(tl.float32)
+            gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
+                                  + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0).to(tl.float32)
             value = gate_weight.to(x_ptr.dtype.element_ty)
             if SWAP_AB:
                 gate = tl.dot(value.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 gate = tl.dot(x, value, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight = tl.load(
-                up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            ).to(tl.float32)
+            up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                                mask=mask_n_k, other=0.0).to(tl.float32)
             value_2 = up_weight.to(x_ptr.dtype.element_ty)
             if SWAP_AB:
                 up = tl.dot(value_2.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
@@ -951,9 +679,8 @@ def _fused_gated_mlp_mixed_product(
 
 
 @triton.jit
-def _fused_gated_mlp_mixed_dealt__ready(
-    x_ptr, gate_weight_ready_ptr, up_weight_ready_ptr, partial0__ready_ptr, partial1__ready_ptr,
-    lead1, N, K, lead0,
+def _fused_gated_mlp_mixed_split_k_y(
+    x_ptr, gate_weight_ready_ptr, up_weight_ready_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
     x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
     up_weight_ready_stride_N, up_weight_ready_stride_K,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
@@ -984,20 +711,14 @@ def _fused_gated_mlp_mixed_dealt__ready(
         mask_i1_k = i1_mask[:, None] & k_mask[None, :]
         x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
         mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight_ready = tl.load(
-            gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N + k[:, None] * gate_weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
+        gate_weight_ready = tl.load(gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N
+                                    + k[:, None] * gate_weight_ready_stride_K, mask=mask_n_k, other=0.0)
         if SWAP_AB:
             gate = tl.dot(gate_weight_ready.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
         else:
             gate = tl.dot(x, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        up_weight_ready = tl.load(
-            up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N + k[:, None] * up_weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
+        up_weight_ready = tl.load(up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N
+                                  + k[:, None] * up_weight_ready_stride_K, mask=mask_n_k, other=0.0)
         if SWAP_AB:
             up = tl.dot(up_weight_ready.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
         else:
@@ -1005,78 +726,17 @@ def _fused_gated_mlp_mixed_dealt__ready(
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(
-        partial0__ready_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        gate,
-        mask=mask_i1_n,
-    )
-    tl.store(
-        partial1__ready_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        up,
-        mask=mask_i1_n,
-    )
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _fused_gated_mlp_mixed_combined__ready(
-    y_ptr, partial0__ready_ptr, partial1__ready_ptr,
-    N, lead0, lead1,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """The result, from the partial results."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate_parts = tl.load(
-        partial0__ready_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    gate = tl.sum(gate_parts, 2)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    up_parts = tl.load(
-        partial1__ready_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    up = tl.sum(up_parts, 2)
-    y = by_activation * up
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
+    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
+             mask=mask_i1_n)
+    tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
+             mask=mask_i1_n)
 
 
 @triton.jit
-def _fused_gated_mlp_mixed_swapped__ready(
-    x_ptr, gate_weight_ready_ptr, up_weight_ready_ptr, y_ptr,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
-    up_weight_ready_stride_N, up_weight_ready_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+def _fused_gated_mlp_mixed_swap_ab_y(
+    x_ptr, gate_weight_ready_ptr, up_weight_ready_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
+    gate_weight_ready_stride_N, gate_weight_ready_stride_K, up_weight_ready_stride_N, up_weight_ready_stride_K,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -1106,22 +766,14 @@ def _fused_gated_mlp_mixed_swapped__ready(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight_ready = tl.load(
-                gate_weight_ready_ptr
-                + n[None, :] * gate_weight_ready_stride_N
-                + k[:, None] * gate_weight_ready_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
+            gate_weight_ready = tl.load(gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N
+                                        + k[:, None] * gate_weight_ready_stride_K, mask=mask_n_k, other=0.0)
             if SWAP_AB:
                 gate = tl.dot(gate_weight_ready.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 gate = tl.dot(x, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight_ready = tl.load(
-                up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N + k[:, None] * up_weight_ready_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
+            up_weight_ready = tl.load(up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N
+                                      + k[:, None] * up_weight_ready_stride_K, mask=mask_n_k, other=0.0)
             if SWAP_AB:
                 up = tl.dot(up_weight_ready.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
             else:
@@ -1144,10 +796,9 @@ def _fused_gated_mlp_mixed_swapped__ready(
 
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_ready_up_weight_ready_flip"])
-def _fused_gated_mlp_mixed_persistent__ready(
-    x_box, gate_weight_ready_up_weight_ready_box, y_box,
-    lead1, N, K,
-    begin, end, gate_weight_ready_up_weight_ready_flip,
+def _fused_gated_mlp_mixed_tma_y(
+    x_box, gate_weight_ready_up_weight_ready_box, y_box, lead1, N, K, begin, end,
+    gate_weight_ready_up_weight_ready_flip,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
@@ -1167,16 +818,14 @@ def _fused_gated_mlp_mixed_persistent__ready(
         gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
             x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            gate_weight_ready_up_weight_ready = gate_weight_ready_up_weight_ready_box.load(
-                [0, tile_n * BLOCK_N, start],
-            ).reshape(2 * BLOCK_N, BLOCK_K)
-            gate_up = tl.dot(
-                x, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee", max_num_imprecise_acc=1
-            )
+            gate_weight_ready_up_weight_ready = gate_weight_ready_up_weight_ready_box.load([0, tile_n * BLOCK_N,
+                                                                                            start]).reshape(2 * BLOCK_N,
+                                                                                                            BLOCK_K)
+            gate_up = tl.dot(x, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee",
+                             max_num_imprecise_acc=1)
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        gate, up = tl.where(
-            gate_weight_ready_up_weight_ready_flip != 0, up, gate
-        ), tl.where(gate_weight_ready_up_weight_ready_flip != 0, gate, up)
+        gate, up = tl.where(gate_weight_ready_up_weight_ready_flip != 0, up,
+                            gate), tl.where(gate_weight_ready_up_weight_ready_flip != 0, gate, up)
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
@@ -1187,22 +836,14 @@ def _fused_gated_mlp_mixed_persistent__ready(
         else:
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
-        y_box.store(
-            [i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
-            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-        )
+        y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
+                    y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 def reference_fused_gated_mlp_mixed(
-    x: torch.Tensor,
-    gate_weight: torch.Tensor,
-    up_weight: torch.Tensor,
-    activation: str = "silu",
+    x: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor, activation: str = "silu",
 ) -> torch.Tensor:
-    """`fused_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as autocast does.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`fused_gated_mlp_mixed` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W = x.dtype, gate_weight.dtype
     real = torch.float64 if torch.float64 in (T, W) else torch.float32
     x = x.to(real)  # [..., K]
@@ -1224,9 +865,8 @@ def reference_fused_gated_mlp_mixed(
     return y.to(T)
 
 
-def fused_gated_mlp_mixed(
-    x: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor, activation: str = "silu"
-) -> torch.Tensor:
+def fused_gated_mlp_mixed(x: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor,
+                          activation: str = "silu") -> torch.Tensor:
     """`fused_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as autocast does.
 
     Args:
@@ -1258,35 +898,23 @@ def _prepare_fused_gated_mlp_mixed(gate_weight, up_weight, T):
     return gate_weight.to(T), up_weight.to(T)
 
 
-_PREPARE_FUSED_GATED_MLP_MIXED = Prepare(
-    _prepare_fused_gated_mlp_mixed,
-    weights=("gate_weight", "up_weight"),
-    names=("gate_weight_ready", "up_weight_ready"),
-)
+_PREPARE_FUSED_GATED_MLP_MIXED = Prepare(_prepare_fused_gated_mlp_mixed, weights=("gate_weight", "up_weight"),
+                                         names=("gate_weight_ready", "up_weight_ready"))
 
 
 def _extents_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     gate_weight, up_weight = squeeze(gate_weight, 2), squeeze(up_weight, 2)
     check = Checker("fused_gated_mlp_mixed", x=x, gate_weight=gate_weight, up_weight=up_weight)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("gate_weight", "[N, K]", 2)
-    check.rank("up_weight", "[N, K]", 2)
+    check.ranks(x="[..., K]", gate_weight="[N, K]", up_weight="[N, K]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gate_weight", "up_weight")
     K = x.shape[-1]
     N = gate_weight.shape[0]
     lead = x.shape[:-1]
-    check.shape("gate_weight", "[N, K]", (N, K))
-    check.shape("up_weight", "[N, K]", (N, K))
+    check.shapes(gate_weight=(N, K), up_weight=(N, K))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T, W
-
-
-def _outputs_fused_gated_mlp_mixed(lead, K, N, T, W):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_FUSED_GATED_MLP_MIXED = Plans(
     extents="lead K N T W", settings="activation",
@@ -1298,10 +926,7 @@ _PLANS_FUSED_GATED_MLP_MIXED = Plans(
         "K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 gate_stride_lead1 "
         "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1"
     ),
-    rounded=(
-        _fused_gated_mlp_mixed_resident, _fused_gated_mlp_mixed_streamed, _fused_gated_mlp_mixed_partial0,
-        _fused_gated_mlp_mixed_product,
-    ),
+    rounded=(_fused_gated_mlp_mixed_gemv, _fused_gated_mlp_mixed_gemv_loop, _fused_gated_mlp_mixed_gemm),
     workspace={
         "gate": Workspace("lead N", torch.float32),
         "up": Workspace("lead N", torch.float32),
@@ -1316,19 +941,17 @@ _PLANS_FUSED_GATED_MLP_MIXED = Plans(
     partitions=(
         Partition((Step("y", (
             Gemm(
-                _fused_gated_mlp_mixed_dealt__ready, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
+                _fused_gated_mlp_mixed_split_k_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
                 few="lead1", again="lead0",
-                sums={"partial0__ready": "lead1 lead0 N", "partial1__ready": "lead1 lead0 N"},
-                combine=Elementwise(
-                    _fused_gated_mlp_mixed_combined__ready, rows="lead1 lead0", block="N", parts=True, splits=True,
-                ),
+                sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+                combine=Elementwise(_fused_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(
-                _fused_gated_mlp_mixed_swapped__ready, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
+                _fused_gated_mlp_mixed_swap_ab_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
                 few="lead1", again="lead0",
             ),
             GemmTma(
-                _fused_gated_mlp_mixed_persistent__ready, m="lead1", n="N", k="K",
+                _fused_gated_mlp_mixed_tma_y, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "gate_weight_ready_up_weight_ready_box": TensorMap(
@@ -1345,32 +968,22 @@ _PLANS_FUSED_GATED_MLP_MIXED = Plans(
             (
                 Library("x", "gate_weight_ready", "gate", rows="lead1 lead0", columns="N", inner="K"),
                 Library("x", "up_weight_ready", "up", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_fused_gated_mlp_blocked__after, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_fused_gated_mlp_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="gate up",
         ),
     ),
     steps=(Step("y", (
         Gemv(few="lead1 lead0", of=Resident(
-            _fused_gated_mlp_mixed_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
+            _fused_gated_mlp_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
         )),
-        Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_mixed_streamed, rows="lead1 lead0 N", loop="K", words=5)),
-        Gemv(few="lead1 lead0", of=SplitRows(
-            (Partial(
-                _fused_gated_mlp_mixed_partial0, rows="lead1 lead0 N", loop="K",
-                sums={"partial0": "lead1 lead0 N", "partial1": "lead1 lead0 N"},
-                words=5,
-            ),),
-            Elementwise(_fused_gated_mlp_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
-        )),
-        Gemm(_fused_gated_mlp_mixed_product, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
+        Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_mixed_gemv_loop, rows="lead1 lead0 N", loop="K", words=5)),
+        Gemm(_fused_gated_mlp_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
     )),),
 )
 
 _OP_FUSED_GATED_MLP_MIXED = Op(
     "fused_gated_mlp_mixed(Tensor x, Tensor gate_weight, Tensor up_weight, str activation) -> Tensor",
-    tensors=3,
-    extents=_extents_fused_gated_mlp_mixed,
-    outputs=_outputs_fused_gated_mlp_mixed,
-    plans=_PLANS_FUSED_GATED_MLP_MIXED,
+    tensors=3, extents=_extents_fused_gated_mlp_mixed, plans=_PLANS_FUSED_GATED_MLP_MIXED,
+    outputs=lambda lead, K, N, T, W: (Buffer((*lead, N), T),), function=fused_gated_mlp_mixed,
 )

@@ -2,34 +2,21 @@
 # sha256 of the spec: 90571a744aa07316cd473b10c986db782dca25fcb86c62e616487171aa0e99d9
 """The ops `fused_rmsnorm_rope`, `fused_rmsnorm_rope_half` and `fused_rmsnorm_rope_batched`.
 
-RMSNorm over the hidden dimension, then rotary embedding (pairs i, i + D/2) of every head, in one pass.
+fused_rmsnorm_rope: RMSNorm over the hidden dimension, then rotary embedding (pairs i, i + D/2) of every head, in
+one pass.
+  plan        taken when                    launches           bytes
+  rows        H, D/2 is short               rows               least
+  resident    registers hold H, D/2         resident           least
+  row_loop    many rows, or none very long  row_loop           least + x
+  split_rows  else                          partial0, combine  least + x
 
-Plans of `fused_rmsnorm_rope`, the first that fits, with what each launches and moves; the least is x + weight + cos
-+ sin + y:
-  rows        H, D/2 is short               rows              the least
-  resident    registers hold H, D/2         resident          the least
-  row_loop    many rows, or none very long  streamed          the least + x
-  split_rows  else                          partial0, finish  the least + x
+fused_rmsnorm_rope_half: RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [S, D/2].
+  as `fused_rmsnorm_rope`
 
-RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [S, D/2].
+fused_rmsnorm_rope_batched: RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [B, S, D].
+  as `fused_rmsnorm_rope`
 
-Plans of `fused_rmsnorm_rope_half`, the first that fits, with what each launches and moves; the least is x + weight
-+ cos + sin + y:
-  rows        H, D/2 is short               rows                                  the least
-  resident    registers hold H, D/2         resident                              the least
-  row_loop    many rows, or none very long  streamed                              the least + x
-  split_rows  else                          _fused_rmsnorm_rope_partial0, finish  the least + x
-
-RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [B, S, D].
-
-Plans of `fused_rmsnorm_rope_batched`, the first that fits, with what each launches and moves; the least is x +
-weight + cos + sin + y:
-  rows        H, D/2 is short               rows                                  the least
-  resident    registers hold H, D/2         resident                              the least
-  row_loop    many rows, or none very long  streamed                              the least + x
-  split_rows  else                          _fused_rmsnorm_rope_partial0, finish  the least + x
-
-What registers do not hold is read again after each reduction that the result waits for.
+Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
 
 from __future__ import annotations
@@ -39,19 +26,7 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer,
-    Checker,
-    Elementwise,
-    Op,
-    Partial,
-    Plans,
-    Resident,
-    RowLoop,
-    Rows,
-    SplitRows,
-    Step,
-    parameter,
-    real,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, Rows, SplitRows, Step, parameter, real,
     squeeze,
 )
 
@@ -60,10 +35,8 @@ __all__ = ["FusedRMSNormRoPE", "fused_rmsnorm_rope", "fused_rmsnorm_rope_batched
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _fused_rmsnorm_rope_rows(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
-    B, S, H,
-    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD,
-    y_stride_B, y_stride_S, y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
+    cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
     EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -71,89 +44,61 @@ def _fused_rmsnorm_rope_rows(
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * S
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
-    x = tl.load(
-        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d, other=0.0
-    ).to(tl.float32)
-    x_2 = tl.load(
-        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
-        mask=mask_row_h_d,
-        other=0.0,
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
+                other=0.0).to(tl.float32)
+    x_2 = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
+                  mask=mask_row_h_d, other=0.0).to(tl.float32)
     cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    cos_2 = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    sin_2 = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     if PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     if not PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
     n = x * rsqrt_value[:, None, None] * weight[None, :, :]
     if not PREFETCH:
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(
-        y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
-        n * cos[:, None, :] - n_2 * sin[:, None, :],
-        mask=mask_row_h_d,
-    )
-    tl.store(
-        y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
-        n_2 * cos_2[:, None, :] + n * sin_2[:, None, :],
-        mask=mask_row_h_d,
-    )
+    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
+             n * cos[:, None, :] - n_2 * sin[:, None, :], mask=mask_row_h_d)
+    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
+             n_2 * cos_2[:, None, :] + n * sin_2[:, None, :], mask=mask_row_h_d)
 
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_resident(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
-    S, H,
-    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD,
-    y_stride_B, y_stride_S, y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
+    cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
@@ -166,53 +111,41 @@ def _fused_rmsnorm_rope_resident(
     cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    cos_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     if PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     if not PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
     n = x * rsqrt_value * weight
     if not PREFETCH:
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     n_2 = x_2 * rsqrt_value * weight_2
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :], mask=mask_h_d)
-    tl.store(
-        y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-        n_2 * cos_2[None, :] + n * sin_2[None, :],
-        mask=mask_h_d,
-    )
+    tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD, n_2 * cos_2[None, :] + n * sin_2[None, :],
+             mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_streamed(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
-    S, H,
-    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S,
-    weight_stride_HD, y_stride_HD,
+def _fused_rmsnorm_rope_row_loop(
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
+    cos_stride_D, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, weight_stride_HD, y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
     HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
@@ -222,18 +155,10 @@ def _fused_rmsnorm_rope_streamed(
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(
-                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-                mask=mask_h_d,
-                other=0.0,
-                eviction_policy="evict_last",
-            ).to(tl.float32)
-            x_2 = tl.load(
-                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-                mask=mask_h_d,
-                other=0.0,
-                eviction_policy="evict_last",
-            ).to(tl.float32)
+            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0,
+                        eviction_policy="evict_last").to(tl.float32)
+            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
             total_acc += x * x + x_2 * x_2
     total = tl.sum(tl.sum(total_acc, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
@@ -242,62 +167,41 @@ def _fused_rmsnorm_rope_streamed(
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    cos_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(
-                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-                mask=mask_h_d_2,
-                other=0.0,
-                eviction_policy="evict_first",
-            ).to(tl.float32)
-            weight = tl.load(
-                weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2, other=0.0
-            ).to(tl.float32)
+            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d_2, other=0.0,
+                        eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2,
+                             other=0.0).to(tl.float32)
             n = x * rsqrt_value * weight
-            x_2 = tl.load(
-                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-                mask=mask_h_d_2,
-                other=0.0,
-                eviction_policy="evict_first",
-            ).to(tl.float32)
-            weight_2 = tl.load(
-                weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2, other=0.0
-            ).to(tl.float32)
+            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d_2, other=0.0,
+                          eviction_policy="evict_first").to(tl.float32)
+            weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2,
+                               other=0.0).to(tl.float32)
             n_2 = x_2 * rsqrt_value * weight_2
-            tl.store(
-                y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-                n * cos[None, :] - n_2 * sin[None, :],
-                mask=mask_h_d_2,
-            )
-            tl.store(
-                y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-                n_2 * cos_2[None, :] + n * sin_2[None, :],
-                mask=mask_h_d_2,
-            )
+            tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :],
+                     mask=mask_h_d_2)
+            tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+                     n_2 * cos_2[None, :] + n * sin_2[None, :], mask=mask_h_d_2)
 
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_partial0(
-    x_ptr, partial0_ptr,
-    S, H,
-    x_stride_B, x_stride_S, x_stride_HD,
+    x_ptr, partial0_ptr, S, H, x_stride_B, x_stride_S, x_stride_HD,
     D: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each B, S over several programs, combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     total_acc = tl.full([BLOCK_D_2], 0.0, tl.float32)
     for step in range(split, H * tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), SPLITS):
         h = tl.cast(step // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), INDEX)
@@ -305,20 +209,17 @@ def _fused_rmsnorm_rope_partial0(
         d_mask = d < D // 2
         x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
         x = tl.load(x_row + d * x_stride_HD, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        x_2 = tl.load(
-            x_row + (d + D // 2) * x_stride_HD, mask=d_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
+        x_2 = tl.load(x_row + (d + D // 2) * x_stride_HD, mask=d_mask, other=0.0,
+                      eviction_policy="evict_first").to(tl.float32)
         total_acc += x * x + x_2 * x_2
     total = tl.sum(total_acc, 0)
     tl.store(partial0_ptr + b * (S * SPLITS) + s * SPLITS + split, total)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
-def _fused_rmsnorm_rope_finish(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps,
-    D, B, H, S,
-    x_stride_B, x_stride_S, x_stride_HD, weight_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D,
-    y_stride_B, y_stride_S, y_stride_HD,
+def _fused_rmsnorm_rope_combine(
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
+    weight_stride_HD, cos_stride_S, cos_stride_D, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, y_stride_HD,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -326,76 +227,48 @@ def _fused_rmsnorm_rope_finish(
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * H * S
-    b = row // (tl.cast(H, tl.int64) * S)
-    s = row // H % S
+    b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
+    total_parts = tl.load(partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
+                          mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     weight_row = weight_ptr + h * D * weight_stride_HD
-    weight = tl.load(
-        weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    weight = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     n = x * rsqrt_value[:, None] * weight
     cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    weight_2 = tl.load(
-        weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    x_2 = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    weight_2 = tl.load(weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD, mask=mask_row_d, other=0.0,
+                       eviction_policy="evict_last").to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None] * weight_2
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * D * y_stride_HD
     tl.store(y_row[:, None] + d[None, :] * y_stride_HD, n * cos - n_2 * sin, mask=mask_row_d)
-    cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    cos_2 = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    sin_2 = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_HD, n_2 * cos_2 + n * sin_2, mask=mask_row_d)
 
 
 def reference_fused_rmsnorm_rope(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    eps: float = 1e-6,
+    x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, eps: float = 1e-6,
     num_heads: int | None = None,
 ) -> torch.Tensor:
-    """RMSNorm over the hidden dimension, then rotary embedding (pairs i, i + D/2) of every head, in one pass.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`fused_rmsnorm_rope` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W, C = x.dtype, weight.dtype, cos.dtype
     real = torch.float64 if torch.float64 in (T, W, C) else torch.float32
     D = cos.shape[1]
@@ -412,14 +285,8 @@ def reference_fused_rmsnorm_rope(
     return y.flatten(-2).to(T)
 
 
-def fused_rmsnorm_rope(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    eps: float = 1e-6,
-    num_heads: int | None = None,
-) -> torch.Tensor:
+def fused_rmsnorm_rope(x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, eps: float = 1e-6,
+                       num_heads: int | None = None) -> torch.Tensor:
     """RMSNorm over the hidden dimension, then rotary embedding (pairs i, i + D/2) of every head, in one pass.
 
     Args:
@@ -450,10 +317,7 @@ def _extents_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     x, weight, cos, sin = squeeze(x, 3), squeeze(weight, 1), squeeze(cos, 2), squeeze(sin, 2)
     check = Checker("fused_rmsnorm_rope", x=x, weight=weight, cos=cos, sin=sin)
-    check.rank("x", "[B, S, H*D]", 3)
-    check.rank("weight", "[H*D]", 1)
-    check.rank("cos", "[S, D]", 2)
-    check.rank("sin", "[S, D]", 2)
+    check.ranks(x="[B, S, H*D]", weight="[H*D]", cos="[S, D]", sin="[S, D]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
     C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
@@ -461,50 +325,34 @@ def _extents_fused_rmsnorm_rope(x, weight, cos, sin, num_heads):
     S = x.shape[1]
     D = cos.shape[1]
     H = check.quotient("H", "x", 2, x.shape[2], D)
-    check.shape("x", "[B, S, H*D]", (B, S, D * H))
-    check.shape("weight", "[H*D]", (D * H,))
-    check.shape("cos", "[S, D]", (S, D))
-    check.shape("sin", "[S, D]", (S, D))
+    check.shapes(x=(B, S, D * H), weight=(D * H,), cos=(S, D), sin=(S, D))
     check.extent("H", "num_heads", num_heads, H)
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     return B, S, D, H, T, W, C
 
-
-def _outputs_fused_rmsnorm_rope(B, S, D, H, T, W, C):
-    """The outputs, in order."""
-    return (Buffer((B, S, D * H), T),)
-
-
-def _sizes_fused_rmsnorm_rope(D, H):
-    """What is computed of extents, by the keys of the table."""
-    return {"H*D": D * H, "D/2": D // 2}
-
-
 _PLANS_FUSED_RMSNORM_ROPE = Plans(
     extents="B S D H T W C", scalars="eps", settings="num_heads",
     strides={"x": "B S H*D", "weight": "H*D", "cos": "S D", "sin": "S D", "y": "B S H*D"},
-    sizes=_sizes_fused_rmsnorm_rope, vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S",
+    sizes=lambda D, H: {"H*D": D * H, "D/2": D // 2},
+    vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S",
     steps=(Step("y", (
         Rows(_fused_rmsnorm_rope_rows, rows="B S", tile="H D/2"),
         Resident(
             _fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1, words_per_byte=0.25,
         ),
-        RowLoop(_fused_rmsnorm_rope_streamed, rows="B S", loop="H", tile="D/2", words=4),
+        RowLoop(_fused_rmsnorm_rope_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
             (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
-            Elementwise(_fused_rmsnorm_rope_finish, rows="B S H", block="D/2", splits=True),
+            Elementwise(_fused_rmsnorm_rope_combine, rows="B S H", block="D/2", splits=True),
         ),
     )),),
 )
 
 _OP_FUSED_RMSNORM_ROPE = Op(
     "fused_rmsnorm_rope(Tensor x, Tensor weight, Tensor cos, Tensor sin, float eps, SymInt? num_heads) -> Tensor",
-    tensors=4,
-    scalars=1,
-    extents=_extents_fused_rmsnorm_rope,
-    outputs=_outputs_fused_rmsnorm_rope,
-    plans=_PLANS_FUSED_RMSNORM_ROPE,
+    tensors=4, scalars=1, extents=_extents_fused_rmsnorm_rope, plans=_PLANS_FUSED_RMSNORM_ROPE,
     overloads=lambda: (_OP_FUSED_RMSNORM_ROPE_HALF, _OP_FUSED_RMSNORM_ROPE_BATCHED),
+    outputs=lambda B, S, D, H, T, W, C: (Buffer((B, S, D * H), T),), function=fused_rmsnorm_rope,
 )
 
 
@@ -530,24 +378,16 @@ class FusedRMSNormRoPE(torch.nn.Module):
         ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
     """
 
-    def __init__(
-        self,
-        hidden_dim: int,
-        head_dim: int,
-        eps: float = 1e-6,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, hidden_dim: int, head_dim: int, eps: float = 1e-6, *, device: torch.device | str | None = None,
+                 dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check = Checker("FusedRMSNormRoPE")
         check.dtype_of_weights(dtype, (torch.float16, torch.bfloat16, torch.float32))
         self.hidden_dim = check.size("hidden_dim", hidden_dim)
         self.head_dim = check.size("head_dim", head_dim)
         self.eps = real("FusedRMSNormRoPE", "eps", eps)
-        check.require(
-            hidden_dim % head_dim == 0, "hidden_dim % head_dim == 0", hidden_dim=hidden_dim, head_dim=head_dim
-        )
+        check.require(hidden_dim % head_dim == 0, "hidden_dim % head_dim == 0", hidden_dim=hidden_dim,
+                      head_dim=head_dim)
         check.require(head_dim % 2 == 0, "head_dim % 2 == 0", head_dim=head_dim)
         self.num_heads = self.hidden_dim // self.head_dim
         self.weight = parameter(hidden_dim, device=device, dtype=dtype)
@@ -567,10 +407,8 @@ class FusedRMSNormRoPE(torch.nn.Module):
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _fused_rmsnorm_rope_half_rows(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
-    B, S, H,
-    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, weight_stride_HD,
-    y_stride_B, y_stride_S, y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
+    cos_stride_D_2, sin_stride_S, sin_stride_D_2, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
     EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -578,77 +416,57 @@ def _fused_rmsnorm_rope_half_rows(
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * S
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
-    x = tl.load(
-        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d, other=0.0
-    ).to(tl.float32)
-    x_2 = tl.load(
-        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
-        mask=mask_row_h_d,
-        other=0.0,
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
+                other=0.0).to(tl.float32)
+    x_2 = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
+                  mask=mask_row_h_d, other=0.0).to(tl.float32)
     cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     if PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     if not PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
     n = x * rsqrt_value[:, None, None] * weight[None, :, :]
     if not PREFETCH:
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(
-        y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
-        n * cos[:, None, :] - n_2 * sin[:, None, :],
-        mask=mask_row_h_d,
-    )
-    tl.store(
-        y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
-        n_2 * cos[:, None, :] + n * sin[:, None, :],
-        mask=mask_row_h_d,
-    )
+    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
+             n * cos[:, None, :] - n_2 * sin[:, None, :], mask=mask_row_h_d)
+    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
+             n_2 * cos[:, None, :] + n * sin[:, None, :], mask=mask_row_h_d)
 
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_half_resident(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
-    S, H,
-    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, weight_stride_HD,
-    y_stride_B, y_stride_S, y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
+    cos_stride_D_2, sin_stride_S, sin_stride_D_2, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
@@ -662,46 +480,36 @@ def _fused_rmsnorm_rope_half_resident(
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     if PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     if not PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
     n = x * rsqrt_value * weight
     if not PREFETCH:
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     n_2 = x_2 * rsqrt_value * weight_2
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :], mask=mask_h_d)
-    tl.store(
-        y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-        n_2 * cos[None, :] + n * sin[None, :],
-        mask=mask_h_d,
-    )
+    tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD, n_2 * cos[None, :] + n * sin[None, :],
+             mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_half_streamed(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
-    S, H,
-    x_stride_B, x_stride_S, x_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, y_stride_B,
-    y_stride_S, weight_stride_HD, y_stride_HD,
+def _fused_rmsnorm_rope_half_row_loop(
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
+    cos_stride_D_2, sin_stride_S, sin_stride_D_2, y_stride_B, y_stride_S, weight_stride_HD, y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
     HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
@@ -711,18 +519,10 @@ def _fused_rmsnorm_rope_half_streamed(
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(
-                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-                mask=mask_h_d,
-                other=0.0,
-                eviction_policy="evict_last",
-            ).to(tl.float32)
-            x_2 = tl.load(
-                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-                mask=mask_h_d,
-                other=0.0,
-                eviction_policy="evict_last",
-            ).to(tl.float32)
+            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0,
+                        eviction_policy="evict_last").to(tl.float32)
+            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
             total_acc += x * x + x_2 * x_2
     total = tl.sum(tl.sum(total_acc, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
@@ -736,44 +536,26 @@ def _fused_rmsnorm_rope_half_streamed(
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(
-                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-                mask=mask_h_d_2,
-                other=0.0,
-                eviction_policy="evict_first",
-            ).to(tl.float32)
-            weight = tl.load(
-                weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2, other=0.0
-            ).to(tl.float32)
+            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d_2, other=0.0,
+                        eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2,
+                             other=0.0).to(tl.float32)
             n = x * rsqrt_value * weight
-            x_2 = tl.load(
-                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-                mask=mask_h_d_2,
-                other=0.0,
-                eviction_policy="evict_first",
-            ).to(tl.float32)
-            weight_2 = tl.load(
-                weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2, other=0.0
-            ).to(tl.float32)
+            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d_2, other=0.0,
+                          eviction_policy="evict_first").to(tl.float32)
+            weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2,
+                               other=0.0).to(tl.float32)
             n_2 = x_2 * rsqrt_value * weight_2
-            tl.store(
-                y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-                n * cos[None, :] - n_2 * sin[None, :],
-                mask=mask_h_d_2,
-            )
-            tl.store(
-                y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-                n_2 * cos[None, :] + n * sin[None, :],
-                mask=mask_h_d_2,
-            )
+            tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :],
+                     mask=mask_h_d_2)
+            tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+                     n_2 * cos[None, :] + n * sin[None, :], mask=mask_h_d_2)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
-def _fused_rmsnorm_rope_half_finish(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps,
-    D, B, H, S,
-    x_stride_B, x_stride_S, x_stride_HD, weight_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2,
-    y_stride_B, y_stride_S, y_stride_HD,
+def _fused_rmsnorm_rope_half_combine(
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
+    weight_stride_HD, cos_stride_S, cos_stride_D_2, sin_stride_S, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_HD,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -781,64 +563,44 @@ def _fused_rmsnorm_rope_half_finish(
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * H * S
-    b = row // (tl.cast(H, tl.int64) * S)
-    s = row // H % S
+    b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
+    total_parts = tl.load(partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
+                          mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     weight_row = weight_ptr + h * D * weight_stride_HD
-    weight = tl.load(
-        weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    weight = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     n = x * rsqrt_value[:, None] * weight
     cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    weight_2 = tl.load(
-        weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    x_2 = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    weight_2 = tl.load(weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD, mask=mask_row_d, other=0.0,
+                       eviction_policy="evict_last").to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None] * weight_2
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * D * y_stride_HD
     tl.store(y_row[:, None] + d[None, :] * y_stride_HD, n * cos - n_2 * sin, mask=mask_row_d)
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_HD, n_2 * cos + n * sin, mask=mask_row_d)
 
 
 def reference_fused_rmsnorm_rope_half(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    eps: float = 1e-6,
+    x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, eps: float = 1e-6,
     num_heads: int | None = None,
 ) -> torch.Tensor:
-    """RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [S, D/2].
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`fused_rmsnorm_rope_half` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W, C = x.dtype, weight.dtype, cos.dtype
     real = torch.float64 if torch.float64 in (T, W, C) else torch.float32
     D = 2 * cos.shape[1]
@@ -853,14 +615,8 @@ def reference_fused_rmsnorm_rope_half(
     return y.flatten(-2).to(T)
 
 
-def fused_rmsnorm_rope_half(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    eps: float = 1e-6,
-    num_heads: int | None = None,
-) -> torch.Tensor:
+def fused_rmsnorm_rope_half(x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
+                            eps: float = 1e-6, num_heads: int | None = None) -> torch.Tensor:
     """RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [S, D/2].
 
     Args:
@@ -888,10 +644,7 @@ def _extents_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     x, weight, cos, sin = squeeze(x, 3), squeeze(weight, 1), squeeze(cos, 2), squeeze(sin, 2)
     check = Checker("fused_rmsnorm_rope_half", x=x, weight=weight, cos=cos, sin=sin)
-    check.rank("x", "[B, S, H*D]", 3)
-    check.rank("weight", "[H*D]", 1)
-    check.rank("cos", "[S, D/2]", 2)
-    check.rank("sin", "[S, D/2]", 2)
+    check.ranks(x="[B, S, H*D]", weight="[H*D]", cos="[S, D/2]", sin="[S, D/2]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
     C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
@@ -899,59 +652,42 @@ def _extents_fused_rmsnorm_rope_half(x, weight, cos, sin, num_heads):
     S = x.shape[1]
     D = check.quotient("D", "cos", 1, 2 * cos.shape[1], 1)
     H = check.quotient("H", "x", 2, x.shape[2], D)
-    check.shape("x", "[B, S, H*D]", (B, S, D * H))
-    check.shape("weight", "[H*D]", (D * H,))
-    check.shape("cos", "[S, D/2]", (S, D // 2))
-    check.shape("sin", "[S, D/2]", (S, D // 2))
+    check.shapes(x=(B, S, D * H), weight=(D * H,), cos=(S, D // 2), sin=(S, D // 2))
     check.extent("H", "num_heads", num_heads, H)
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     return B, S, D, H, T, W, C
 
-
-def _outputs_fused_rmsnorm_rope_half(B, S, D, H, T, W, C):
-    """The outputs, in order."""
-    return (Buffer((B, S, D * H), T),)
-
-
-def _sizes_fused_rmsnorm_rope_half(D, H):
-    """What is computed of extents, by the keys of the table."""
-    return {"D/2": D // 2, "H*D": D * H}
-
-
 _PLANS_FUSED_RMSNORM_ROPE_HALF = Plans(
     extents="B S D H T W C", scalars="eps", settings="num_heads",
     strides={"x": "B S H*D", "weight": "H*D", "cos": "S D/2", "sin": "S D/2", "y": "B S H*D"},
-    sizes=_sizes_fused_rmsnorm_rope_half, vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S",
+    sizes=lambda D, H: {"D/2": D // 2, "H*D": D * H},
+    vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S",
     steps=(Step("y", (
         Rows(_fused_rmsnorm_rope_half_rows, rows="B S", tile="H D/2"),
         Resident(
             _fused_rmsnorm_rope_half_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
             words_per_byte=0.25,
         ),
-        RowLoop(_fused_rmsnorm_rope_half_streamed, rows="B S", loop="H", tile="D/2", words=4),
+        RowLoop(_fused_rmsnorm_rope_half_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
             (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
-            Elementwise(_fused_rmsnorm_rope_half_finish, rows="B S H", block="D/2", splits=True),
+            Elementwise(_fused_rmsnorm_rope_half_combine, rows="B S H", block="D/2", splits=True),
         ),
     )),),
 )
 
 _OP_FUSED_RMSNORM_ROPE_HALF = Op(
     "fused_rmsnorm_rope_half(Tensor x, Tensor weight, Tensor cos, Tensor sin, float eps, SymInt? num_heads) -> Tensor",
-    tensors=4,
-    scalars=1,
-    extents=_extents_fused_rmsnorm_rope_half,
-    outputs=_outputs_fused_rmsnorm_rope_half,
-    plans=_PLANS_FUSED_RMSNORM_ROPE_HALF,
+    tensors=4, scalars=1, extents=_extents_fused_rmsnorm_rope_half, plans=_PLANS_FUSED_RMSNORM_ROPE_HALF,
+    outputs=lambda B, S, D, H, T, W, C: (Buffer((B, S, D * H), T),), function=fused_rmsnorm_rope_half,
 )
 
 
 @triton.jit(do_not_specialize=["B", "S"])
 def _fused_rmsnorm_rope_batched_rows(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
-    B, S, H,
-    x_stride_B, x_stride_S, x_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S,
-    sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
+    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
+    y_stride_HD,
     D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
     EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -959,89 +695,62 @@ def _fused_rmsnorm_rope_batched_rows(
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * S
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
-    x = tl.load(
-        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d, other=0.0
-    ).to(tl.float32)
-    x_2 = tl.load(
-        x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
-        mask=mask_row_h_d,
-        other=0.0,
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
+                other=0.0).to(tl.float32)
+    x_2 = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
+                  mask=mask_row_h_d, other=0.0).to(tl.float32)
     cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    cos_2 = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    sin_2 = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     if PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     if not PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
     n = x * rsqrt_value[:, None, None] * weight[None, :, :]
     if not PREFETCH:
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(
-        y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
-        n * cos[:, None, :] - n_2 * sin[:, None, :],
-        mask=mask_row_h_d,
-    )
-    tl.store(
-        y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
-        n_2 * cos_2[:, None, :] + n * sin_2[:, None, :],
-        mask=mask_row_h_d,
-    )
+    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
+             n * cos[:, None, :] - n_2 * sin[:, None, :], mask=mask_row_h_d)
+    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
+             n_2 * cos_2[:, None, :] + n * sin_2[:, None, :], mask=mask_row_h_d)
 
 
 @triton.jit(do_not_specialize=["S"])
 def _fused_rmsnorm_rope_batched_resident(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
-    S, H,
-    x_stride_B, x_stride_S, x_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S,
-    sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
+    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S,
+    y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
     INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
@@ -1054,53 +763,42 @@ def _fused_rmsnorm_rope_batched_resident(
     cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    cos_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     if PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     if not PREFETCH:
-        weight = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
+                         other=0.0).to(tl.float32)
     n = x * rsqrt_value * weight
     if not PREFETCH:
-        weight_2 = tl.load(
-            weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d, other=0.0
-        ).to(tl.float32)
+        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
+                           other=0.0).to(tl.float32)
     n_2 = x_2 * rsqrt_value * weight_2
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :], mask=mask_h_d)
-    tl.store(
-        y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-        n_2 * cos_2[None, :] + n * sin_2[None, :],
-        mask=mask_h_d,
-    )
+    tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD, n_2 * cos_2[None, :] + n * sin_2[None, :],
+             mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_batched_streamed(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps,
-    S, H,
-    x_stride_B, x_stride_S, x_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S,
-    sin_stride_D, y_stride_B, y_stride_S, weight_stride_HD, y_stride_HD,
+def _fused_rmsnorm_rope_batched_row_loop(
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_B,
+    cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, weight_stride_HD,
+    y_stride_HD,
     D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, FULL_STEPS: tl.constexpr,
     HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, H in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
@@ -1110,18 +808,10 @@ def _fused_rmsnorm_rope_batched_streamed(
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(
-                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-                mask=mask_h_d,
-                other=0.0,
-                eviction_policy="evict_last",
-            ).to(tl.float32)
-            x_2 = tl.load(
-                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-                mask=mask_h_d,
-                other=0.0,
-                eviction_policy="evict_last",
-            ).to(tl.float32)
+            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0,
+                        eviction_policy="evict_last").to(tl.float32)
+            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
             total_acc += x * x + x_2 * x_2
     total = tl.sum(tl.sum(total_acc, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
@@ -1130,55 +820,36 @@ def _fused_rmsnorm_rope_batched_streamed(
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    cos_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
             h_mask = (h < H) | (TAIL == 0)
             mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(
-                x_row + (h[:, None] * D + d[None, :]) * x_stride_HD,
-                mask=mask_h_d_2,
-                other=0.0,
-                eviction_policy="evict_first",
-            ).to(tl.float32)
-            weight = tl.load(
-                weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2, other=0.0
-            ).to(tl.float32)
+            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d_2, other=0.0,
+                        eviction_policy="evict_first").to(tl.float32)
+            weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2,
+                             other=0.0).to(tl.float32)
             n = x * rsqrt_value * weight
-            x_2 = tl.load(
-                x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD,
-                mask=mask_h_d_2,
-                other=0.0,
-                eviction_policy="evict_first",
-            ).to(tl.float32)
-            weight_2 = tl.load(
-                weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2, other=0.0
-            ).to(tl.float32)
+            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d_2, other=0.0,
+                          eviction_policy="evict_first").to(tl.float32)
+            weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2,
+                               other=0.0).to(tl.float32)
             n_2 = x_2 * rsqrt_value * weight_2
-            tl.store(
-                y_row + (h[:, None] * D + d[None, :]) * y_stride_HD,
-                n * cos[None, :] - n_2 * sin[None, :],
-                mask=mask_h_d_2,
-            )
-            tl.store(
-                y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
-                n_2 * cos_2[None, :] + n * sin_2[None, :],
-                mask=mask_h_d_2,
-            )
+            tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :],
+                     mask=mask_h_d_2)
+            tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
+                     n_2 * cos_2[None, :] + n * sin_2[None, :], mask=mask_h_d_2)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
-def _fused_rmsnorm_rope_batched_finish(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps,
-    D, B, H, S,
-    x_stride_B, x_stride_S, x_stride_HD, weight_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B,
-    sin_stride_S, sin_stride_D, y_stride_B, y_stride_S, y_stride_HD,
+def _fused_rmsnorm_rope_batched_combine(
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, partial0_ptr, eps, D, B, H, S, x_stride_B, x_stride_S, x_stride_HD,
+    weight_stride_HD, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B, sin_stride_S, sin_stride_D, y_stride_B,
+    y_stride_S, y_stride_HD,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -1186,76 +857,48 @@ def _fused_rmsnorm_rope_batched_finish(
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * H * S
-    b = row // (tl.cast(H, tl.int64) * S)
-    s = row // H % S
+    b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
+    total_parts = tl.load(partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
+                          mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     weight_row = weight_ptr + h * D * weight_stride_HD
-    weight = tl.load(
-        weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    weight = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     n = x * rsqrt_value[:, None] * weight
     cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
-    cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    weight_2 = tl.load(
-        weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    x_2 = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_HD, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    weight_2 = tl.load(weight_row[:, None] + (d[None, :] + D // 2) * weight_stride_HD, mask=mask_row_d, other=0.0,
+                       eviction_policy="evict_last").to(tl.float32)
     n_2 = x_2 * rsqrt_value[:, None] * weight_2
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * D * y_stride_HD
     tl.store(y_row[:, None] + d[None, :] * y_stride_HD, n * cos - n_2 * sin, mask=mask_row_d)
-    cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
-    sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D,
-        mask=mask_row_d,
-        other=0.0,
-        eviction_policy="evict_last",
-    ).to(tl.float32)
+    cos_2 = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    sin_2 = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_HD, n_2 * cos_2 + n * sin_2, mask=mask_row_d)
 
 
 def reference_fused_rmsnorm_rope_batched(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    eps: float = 1e-6,
+    x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, eps: float = 1e-6,
     num_heads: int | None = None,
 ) -> torch.Tensor:
-    """RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [B, S, D].
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`fused_rmsnorm_rope_batched` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W, C = x.dtype, weight.dtype, cos.dtype
     real = torch.float64 if torch.float64 in (T, W, C) else torch.float32
     D = cos.shape[2]
@@ -1272,14 +915,8 @@ def reference_fused_rmsnorm_rope_batched(
     return y.flatten(-2).to(T)
 
 
-def fused_rmsnorm_rope_batched(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    eps: float = 1e-6,
-    num_heads: int | None = None,
-) -> torch.Tensor:
+def fused_rmsnorm_rope_batched(x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
+                               eps: float = 1e-6, num_heads: int | None = None) -> torch.Tensor:
     """RMSNorm and rotary embedding as `fused_rmsnorm_rope`, with tables [B, S, D].
 
     Args:
@@ -1307,10 +944,7 @@ def _extents_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     x, weight, cos, sin = squeeze(x, 3), squeeze(weight, 1), squeeze(cos, 3), squeeze(sin, 3)
     check = Checker("fused_rmsnorm_rope_batched", x=x, weight=weight, cos=cos, sin=sin)
-    check.rank("x", "[B, S, H*D]", 3)
-    check.rank("weight", "[H*D]", 1)
-    check.rank("cos", "[B, S, D]", 3)
-    check.rank("sin", "[B, S, D]", 3)
+    check.ranks(x="[B, S, H*D]", weight="[H*D]", cos="[B, S, D]", sin="[B, S, D]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
     C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
@@ -1318,29 +952,15 @@ def _extents_fused_rmsnorm_rope_batched(x, weight, cos, sin, num_heads):
     S = x.shape[1]
     D = cos.shape[2]
     H = check.quotient("H", "x", 2, x.shape[2], D)
-    check.shape("x", "[B, S, H*D]", (B, S, D * H))
-    check.shape("weight", "[H*D]", (D * H,))
-    check.shape("cos", "[B, S, D]", (B, S, D))
-    check.shape("sin", "[B, S, D]", (B, S, D))
+    check.shapes(x=(B, S, D * H), weight=(D * H,), cos=(B, S, D), sin=(B, S, D))
     check.extent("H", "num_heads", num_heads, H)
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     return B, S, D, H, T, W, C
 
-
-def _outputs_fused_rmsnorm_rope_batched(B, S, D, H, T, W, C):
-    """The outputs, in order."""
-    return (Buffer((B, S, D * H), T),)
-
-
-def _sizes_fused_rmsnorm_rope_batched(D, H):
-    """What is computed of extents, by the keys of the table."""
-    return {"H*D": D * H, "D/2": D // 2}
-
-
 _PLANS_FUSED_RMSNORM_ROPE_BATCHED = Plans(
     extents="B S D H T W C", scalars="eps", settings="num_heads",
     strides={"x": "B S H*D", "weight": "H*D", "cos": "B S D", "sin": "B S D", "y": "B S H*D"},
-    sizes=_sizes_fused_rmsnorm_rope_batched,
+    sizes=lambda D, H: {"H*D": D * H, "D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_B cos_stride_S sin_stride_B sin_stride_S y_stride_B y_stride_S",
     steps=(Step("y", (
         Rows(_fused_rmsnorm_rope_batched_rows, rows="B S", tile="H D/2"),
@@ -1348,10 +968,10 @@ _PLANS_FUSED_RMSNORM_ROPE_BATCHED = Plans(
             _fused_rmsnorm_rope_batched_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
             words_per_byte=0.25,
         ),
-        RowLoop(_fused_rmsnorm_rope_batched_streamed, rows="B S", loop="H", tile="D/2", words=4),
+        RowLoop(_fused_rmsnorm_rope_batched_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
             (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
-            Elementwise(_fused_rmsnorm_rope_batched_finish, rows="B S H", block="D/2", splits=True),
+            Elementwise(_fused_rmsnorm_rope_batched_combine, rows="B S H", block="D/2", splits=True),
         ),
     )),),
 )
@@ -1359,9 +979,6 @@ _PLANS_FUSED_RMSNORM_ROPE_BATCHED = Plans(
 _OP_FUSED_RMSNORM_ROPE_BATCHED = Op(
     "fused_rmsnorm_rope_batched(Tensor x, Tensor weight, Tensor cos, Tensor sin, float eps, SymInt? num_heads) -> "
     "Tensor",
-    tensors=4,
-    scalars=1,
-    extents=_extents_fused_rmsnorm_rope_batched,
-    outputs=_outputs_fused_rmsnorm_rope_batched,
-    plans=_PLANS_FUSED_RMSNORM_ROPE_BATCHED,
+    tensors=4, scalars=1, extents=_extents_fused_rmsnorm_rope_batched, plans=_PLANS_FUSED_RMSNORM_ROPE_BATCHED,
+    outputs=lambda B, S, D, H, T, W, C: (Buffer((B, S, D * H), T),), function=fused_rmsnorm_rope_batched,
 )

@@ -2,89 +2,46 @@
 # sha256 of the spec: f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227
 """The ops `linear`, `linear_mixed`, `linear_activation` and `linear_residual`.
 
-x @ weight.T + bias, the bias added before the sum is rounded.
+linear: x @ weight.T + bias, the bias added before the sum is rounded.
+  plan        taken when                           launches                bytes
+  library     the library is faster without bias   library                 least
+  steps       TMA can move tiles, or rows are few  y                       least
+  y: split_k  rows are few, and tiles as well      split_k_y, combine_y    least
+  y: swap_ab  rows are few                         gemm                    least
+  y: tma      else                                 tma_y                   least
+  library     the library is faster                library, elementwise_y  least + 2 product
+  gemv        one row, registers hold K            gemv                    least
+  gemv_loop   one row                              gemv_loop               least
+  gemm        else                                 gemm                    least
 
-With products in the vendor's library, without bias, one after another:
-  library   x by weight to y
+linear_mixed: `linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
+  computed once from weight, kept while they live unchanged, and read by plans of steps: weight_ready: T[N, K]
+  plan        taken when                           launches                bytes
+  library     the library is faster without bias   library                 least
+  steps       TMA can move tiles, or rows are few  y                       least
+  y: split_k  rows are few, and tiles as well      split_k_y, combine_y    least
+  y: swap_ab  rows are few                         swap_ab_y               least
+  y: tma      else                                 tma_y                   least
+  library     the library is faster                library, elementwise_y  least + 2 product
+  gemv        one row, registers hold K            gemv                    least
+  gemv_loop   one row                              gemv_loop               least
+  gemm        else                                 gemm                    least
 
-With contractions of what is stored, one after another:
-  contract  y from x, weight, bias, the first that fits:
-    split_k  ... are few, and tiles as well  dealt, combined  the least
-    swap_ab  ... are few                     product          the least
-    tma      else                            persistent       the least
+linear_activation: activation(x @ weight.T + bias).
+  plan        taken when                           launches                bytes
+  steps       TMA can move tiles, or rows are few  y                       least
+  y: split_k  rows are few, and tiles as well      split_k_y, combine_y    least
+  y: swap_ab  rows are few                         gemm                    least
+  y: tma      else                                 tma_y                   least
+  library     the library is faster                library, elementwise_y  least + 2 product
+  gemv        one row, registers hold K            gemv                    least
+  gemv_loop   one row                              gemv_loop               least
+  gemm        else                                 gemm                    least
 
-With products in the vendor's library, one after another:
-  library   x by weight to product
-  kernel    y from product, bias
+linear_residual: residual + x @ weight.T + bias.
+  as `linear_activation`
 
-Other plans of `linear`, the first that fits, with what each launches and moves; the least is x + weight + bias + y:
-  gemv        one row, registers hold K  resident          the least
-  gemv_loop   one row                    streamed          the least
-  gemv_split  one row, very long         partial0, finish  the least
-  gemm        else                       product           the least
-
-`linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
-
-Computed once from weight and kept as long as they live unchanged, where one of the next plans is taken:
-  prepared  weight_ready: T[N, K]
-
-With products in the vendor's library, without bias, one after another:
-  library   x by weight_ready to y
-
-With contractions of what is stored, one after another:
-  contract  y from x, weight_ready, bias, the first that fits:
-    split_k  ... are few, and tiles as well  dealt__ready, combined__ready  the least
-    swap_ab  ... are few                     swapped__ready                 the least
-    tma      else                            persistent__ready              the least
-
-With products in the vendor's library, one after another:
-  library   x by weight_ready to product
-  kernel    y from product, bias
-
-Other plans of `linear_mixed`, the first that fits, with what each launches and moves; the least is x + weight +
-bias + y:
-  gemv        one row, registers hold K  resident                  the least
-  gemv_loop   one row                    streamed                  the least
-  gemv_split  one row, very long         partial0, _linear_finish  the least
-  gemm        else                       product                   the least
-
-activation(x @ weight.T + bias).
-
-With contractions of what is stored, one after another:
-  contract  y from x, weight, bias, the first that fits:
-    split_k  ... are few, and tiles as well  _linear_dealt, combined  the least
-    swap_ab  ... are few                     product                  the least
-    tma      else                            persistent               the least
-
-With products in the vendor's library, one after another:
-  library   x by weight to product
-  kernel    y from product, bias
-
-Other plans of `linear_activation`, the first that fits, with what each launches and moves; the least is x + weight
-+ bias + y:
-  gemv        one row, registers hold K  resident                  the least
-  gemv_loop   one row                    streamed                  the least
-  gemv_split  one row, very long         _linear_partial0, finish  the least
-  gemm        else                       product                   the least
-
-residual + x @ weight.T + bias.
-
-With contractions of what is stored, one after another:
-  contract  y from x, weight, bias, residual, the first that fits:
-    split_k  ... are few, and tiles as well  _linear_dealt, combined  the least
-    swap_ab  ... are few                     product                  the least
-    tma      else                            persistent               the least
-
-With products in the vendor's library, one after another:
-  library   x by weight to product
-  kernel    y from product, bias, residual
-
-Other plans of `linear_residual`, the first that fits, with what each launches and moves; the least is x + weight +
-bias + residual + y:
-  gemv        one row, registers hold K  resident                  the least
-  gemv_loop   one row                    streamed                  the least
-  gemv_split  one row, very long         _linear_partial0, finish  the least
-  gemm        else                       product                   the least
+Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
 
 from __future__ import annotations
@@ -94,58 +51,32 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer,
-    Checker,
-    Elementwise,
-    Gemm,
-    GemmTma,
-    Gemv,
-    Library,
-    Op,
-    Partial,
-    Partition,
-    Plans,
-    Prepare,
-    Resident,
-    RowLoop,
-    SplitRows,
-    Step,
-    TensorMap,
-    Tuned,
-    Workspace,
-    device,
-    squeeze,
+    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident, RowLoop, Step,
+    TensorMap, Tuned, Workspace, device, squeeze,
 )
 
 __all__ = ["linear", "linear_activation", "linear_mixed", "linear_residual"]
 
 
 @triton.jit(do_not_specialize=["N"])
-def _linear_resident(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
+def _linear_gemv(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N,
+    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(
-        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     total = tl.sum(x * weight, 0)
     y = total + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
@@ -153,17 +84,14 @@ def _linear_resident(
 
 
 @triton.jit(do_not_specialize=["N"])
-def _linear_streamed(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
+def _linear_gemv_loop(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K,
+    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
@@ -173,95 +101,21 @@ def _linear_streamed(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(
-                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                             eviction_policy="evict_first").to(tl.float32)
             total_acc += x * weight
     total = tl.sum(total_acc, 0)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     y = total + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _linear_partial0(
-    x_ptr, weight_ptr, partial0_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        total_acc += x * weight
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, total)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_finish(
-    bias_ptr, y_ptr, partial0_ptr,
-    N, lead0, lead1,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 2)
-    y = total + bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 @triton.jit
-def _linear_product(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
-    y_stride_lead1, y_stride_N,
+def _linear_gemm(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N,
+    weight_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -289,18 +143,15 @@ def _linear_product(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(
-                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
-            )
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0)
             if SWAP_AB:
                 product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     y = product + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
@@ -308,10 +159,9 @@ def _linear_product(
 
 
 @triton.jit
-def _linear_dealt(
-    x_ptr, weight_ptr, partial0_ptr,
-    lead1, N, K, lead0,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K,
+def _linear_split_k_y(
+    x_ptr, weight_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N,
+    weight_stride_K,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
     SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -339,27 +189,21 @@ def _linear_dealt(
         mask_i1_k = i1_mask[:, None] & k_mask[None, :]
         x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
         mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
-        )
+        weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                         other=0.0)
         if SWAP_AB:
             product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
         else:
             product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(
-        partial0_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        product,
-        mask=mask_i1_n,
-    )
+    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), product,
+             mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _linear_combined(
-    bias_ptr, y_ptr, partial0_ptr,
-    N, lead0, lead1,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _linear_combine_y(
+    bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -368,27 +212,16 @@ def _linear_combined(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                     tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
+    total_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     total = tl.sum(total_parts, 2)
     y = total + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -396,10 +229,8 @@ def _linear_combined(
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
-def _linear_persistent(
-    x_box, weight_box, y_box, bias_ptr,
-    lead1, N, K,
-    bias_stride_N, begin, end,
+def _linear_tma_y(
+    x_box, weight_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -427,23 +258,17 @@ def _linear_persistent(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            if bias_ptr is not None:
-                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            else:
-                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
             y = product + bias[None, :]
-            y_box.store(
-                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-            )
+            y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
+                        y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _linear_blocked__after(
-    bias_ptr, product_ptr, y_ptr,
-    N, lead0, lead1,
-    product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
-    y_stride_N,
+def _linear_elementwise_y(
+    bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0, product_stride_N,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
@@ -452,31 +277,23 @@ def _linear_blocked__after(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
+                      eviction_policy="evict_last").to(tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                     tl.float32)
     y = product + bias[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """x @ weight.T + bias, the bias added before the sum is rounded.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`linear` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T = x.dtype
     real = torch.float64 if T == torch.float64 else torch.float32
     x = x.to(real)  # [..., K]
@@ -512,22 +329,13 @@ def _extents_linear(x, weight, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     weight, bias = squeeze(weight, 2), squeeze(bias, 1)
     check = Checker("linear", x=x, weight=weight, bias=bias)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("weight", "[N, K]", 2)
-    check.rank("bias", "[N]", 1)
+    check.ranks(x="[..., K]", weight="[N, K]", bias="[N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "weight", "bias")
     K = x.shape[-1]
     N = weight.shape[0]
     lead = x.shape[:-1]
-    check.shape("weight", "[N, K]", (N, K))
-    check.shape("bias", "[N]", (N,))
+    check.shapes(weight=(N, K), bias=(N,))
     return lead, K, N, T
-
-
-def _outputs_linear(lead, K, N, T):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_LINEAR = Plans(
     extents="lead K N T",
@@ -545,15 +353,14 @@ _PLANS_LINEAR = Plans(
         Partition((Library("x", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
         Partition((Step("y", (
             Gemm(
-                _linear_dealt, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
-                sums={"partial0": "lead1 lead0 N"},
-                combine=Elementwise(_linear_combined, rows="lead1 lead0", block="N", parts=True, splits=True),
+                _linear_split_k_y, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                again="lead0",
+                sums={"partial0_y": "lead1 lead0 N"},
+                combine=Elementwise(_linear_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
-            Gemm(
-                _linear_product, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
-            ),
+            Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0"),
             GemmTma(
-                _linear_persistent, m="lead1", n="N", k="K",
+                _linear_tma_y, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
@@ -565,60 +372,46 @@ _PLANS_LINEAR = Plans(
         Partition(
             (
                 Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_linear_blocked__after, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="product",
         ),
     ),
     steps=(Step("y", (
         Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _linear_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
+            _linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
         )),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_streamed, rows="lead1 lead0 N", loop="K", words=3)),
-        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
-            (Partial(_linear_partial0, rows="lead1 lead0 N", loop="K", sums={"partial0": "lead1 lead0 N"}, words=3),),
-            Elementwise(_linear_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
-        )),
-        Gemm(_linear_product, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_gemv_loop, rows="lead1 lead0 N", loop="K", words=3)),
+        Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
     )),),
 )
 
 _OP_LINEAR = Op(
     "linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor",
-    tensors=3,
-    extents=_extents_linear,
-    outputs=_outputs_linear,
-    plans=_PLANS_LINEAR,
-    overloads=lambda: (_OP_LINEAR_MIXED,),
+    tensors=3, extents=_extents_linear, plans=_PLANS_LINEAR, overloads=lambda: (_OP_LINEAR_MIXED,),
+    outputs=lambda lead, K, N, T: (Buffer((*lead, N), T),), function=linear,
 )
 
 
 @triton.jit(do_not_specialize=["N"])
-def _linear_mixed_resident(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
+def _linear_mixed_gemv(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N,
+    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(
-        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     value = weight.to(x_ptr.dtype.element_ty)
     total = tl.sum(x * value.to(tl.float32), 0)
     y = total + bias
@@ -627,17 +420,14 @@ def _linear_mixed_resident(
 
 
 @triton.jit(do_not_specialize=["N"])
-def _linear_mixed_streamed(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
+def _linear_mixed_gemv_loop(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K,
+    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
@@ -647,58 +437,22 @@ def _linear_mixed_streamed(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(
-                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                             eviction_policy="evict_first").to(tl.float32)
             value = weight.to(x_ptr.dtype.element_ty)
             total_acc += x * value.to(tl.float32)
     total = tl.sum(total_acc, 0)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     y = total + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _linear_mixed_partial0(
-    x_ptr, weight_ptr, partial0_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        value = weight.to(x_ptr.dtype.element_ty)
-        total_acc += x * value.to(tl.float32)
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, total)
-
-
 @triton.jit
-def _linear_mixed_product(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
-    y_stride_lead1, y_stride_N,
+def _linear_mixed_gemm(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N,
+    weight_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -726,19 +480,16 @@ def _linear_mixed_product(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(
-                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
-            ).to(tl.float32)
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0).to(tl.float32)
             value = weight.to(x_ptr.dtype.element_ty)
             if SWAP_AB:
                 product = tl.dot(value.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 product = tl.dot(x, value, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     y = product + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
@@ -746,10 +497,9 @@ def _linear_mixed_product(
 
 
 @triton.jit
-def _linear_mixed_dealt__ready(
-    x_ptr, weight_ready_ptr, partial0__ready_ptr,
-    lead1, N, K, lead0,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_ready_stride_N, weight_ready_stride_K,
+def _linear_mixed_split_k_y(
+    x_ptr, weight_ready_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K,
+    weight_ready_stride_N, weight_ready_stride_K,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
     SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -777,70 +527,22 @@ def _linear_mixed_dealt__ready(
         mask_i1_k = i1_mask[:, None] & k_mask[None, :]
         x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
         mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight_ready = tl.load(
-            weight_ready_ptr + n[None, :] * weight_ready_stride_N + k[:, None] * weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
+        weight_ready = tl.load(weight_ready_ptr + n[None, :] * weight_ready_stride_N
+                               + k[:, None] * weight_ready_stride_K, mask=mask_n_k, other=0.0)
         if SWAP_AB:
             product = tl.dot(weight_ready.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
         else:
             product = tl.dot(x, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(
-        partial0__ready_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        product,
-        mask=mask_i1_n,
-    )
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_mixed_combined__ready(
-    bias_ptr, y_ptr, partial0__ready_ptr,
-    N, lead0, lead1,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """The result, from the partial results."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(
-        partial0__ready_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 2)
-    y = total + bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
+    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), product,
+             mask=mask_i1_n)
 
 
 @triton.jit
-def _linear_mixed_swapped__ready(
-    x_ptr, bias_ptr, weight_ready_ptr, y_ptr,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_ready_stride_N, weight_ready_stride_K, bias_stride_N,
-    y_stride_lead0, y_stride_lead1, y_stride_N,
+def _linear_mixed_swap_ab_y(
+    x_ptr, bias_ptr, weight_ready_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
+    weight_ready_stride_N, weight_ready_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -868,20 +570,15 @@ def _linear_mixed_swapped__ready(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight_ready = tl.load(
-                weight_ready_ptr + n[None, :] * weight_ready_stride_N + k[:, None] * weight_ready_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
+            weight_ready = tl.load(weight_ready_ptr + n[None, :] * weight_ready_stride_N
+                                   + k[:, None] * weight_ready_stride_K, mask=mask_n_k, other=0.0)
             if SWAP_AB:
                 product = tl.dot(weight_ready.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 product = tl.dot(x, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     y = product + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
@@ -889,10 +586,8 @@ def _linear_mixed_swapped__ready(
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
-def _linear_mixed_persistent__ready(
-    x_box, weight_ready_box, y_box, bias_ptr,
-    lead1, N, K,
-    bias_stride_N, begin, end,
+def _linear_mixed_tma_y(
+    x_box, weight_ready_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -920,22 +615,15 @@ def _linear_mixed_persistent__ready(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            if bias_ptr is not None:
-                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            else:
-                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
             y = product + bias[None, :]
-            y_box.store(
-                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-            )
+            y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
+                        y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 def reference_linear_mixed(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """`linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`linear_mixed` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W = x.dtype, weight.dtype
     real = torch.float64 if torch.float64 in (T, W) else torch.float32
     x = x.to(real)  # [..., K]
@@ -982,23 +670,14 @@ def _extents_linear_mixed(x, weight, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     weight, bias = squeeze(weight, 2), squeeze(bias, 1)
     check = Checker("linear_mixed", x=x, weight=weight, bias=bias)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("weight", "[N, K]", 2)
-    check.rank("bias", "[N]", 1)
+    check.ranks(x="[..., K]", weight="[N, K]", bias="[N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
     K = x.shape[-1]
     N = weight.shape[0]
     lead = x.shape[:-1]
-    check.shape("weight", "[N, K]", (N, K))
-    check.shape("bias", "[N]", (N,))
+    check.shapes(weight=(N, K), bias=(N,))
     return lead, K, N, T, W
-
-
-def _outputs_linear_mixed(lead, K, N, T, W):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_LINEAR_MIXED = Plans(
     extents="lead K N T W",
@@ -1010,7 +689,7 @@ _PLANS_LINEAR_MIXED = Plans(
         "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
         "y_stride_lead1"
     ),
-    rounded=(_linear_mixed_resident, _linear_mixed_streamed, _linear_mixed_partial0, _linear_mixed_product),
+    rounded=(_linear_mixed_gemv, _linear_mixed_gemv_loop, _linear_mixed_gemm),
     workspace={"product": Workspace("lead N", torch.float32), "weight_ready": Workspace("N K", "T")},
     prepare=_PREPARE_LINEAR_MIXED, told="T",
     tuned=Tuned(
@@ -1021,19 +700,17 @@ _PLANS_LINEAR_MIXED = Plans(
         Partition((Library("x", "weight_ready", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
         Partition((Step("y", (
             Gemm(
-                _linear_mixed_dealt__ready, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1",
+                _linear_mixed_split_k_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1",
                 again="lead0",
-                sums={"partial0__ready": "lead1 lead0 N"},
-                combine=Elementwise(
-                    _linear_mixed_combined__ready, rows="lead1 lead0", block="N", parts=True, splits=True,
-                ),
+                sums={"partial0_y": "lead1 lead0 N"},
+                combine=Elementwise(_linear_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(
-                _linear_mixed_swapped__ready, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1",
+                _linear_mixed_swap_ab_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1",
                 again="lead0",
             ),
             GemmTma(
-                _linear_mixed_persistent__ready, m="lead1", n="N", k="K",
+                _linear_mixed_tma_y, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "weight_ready_box": TensorMap(("weight_ready",), "N K", bytes="T", halves=True),
@@ -1045,65 +722,48 @@ _PLANS_LINEAR_MIXED = Plans(
         Partition(
             (
                 Library("x", "weight_ready", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_linear_blocked__after, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="product",
         ),
     ),
     steps=(Step("y", (
         Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _linear_mixed_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
+            _linear_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
         )),
         Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _linear_mixed_streamed, rows="lead1 lead0 N", loop="K", words=3,
+            _linear_mixed_gemv_loop, rows="lead1 lead0 N", loop="K", words=3,
         )),
-        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
-            (Partial(
-                _linear_mixed_partial0, rows="lead1 lead0 N", loop="K",
-                sums={"partial0": "lead1 lead0 N"},
-                words=3,
-            ),),
-            Elementwise(_linear_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
-        )),
-        Gemm(_linear_mixed_product, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
+        Gemm(_linear_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
     )),),
 )
 
 _OP_LINEAR_MIXED = Op(
     "linear_mixed(Tensor x, Tensor weight, Tensor? bias) -> Tensor",
-    tensors=3,
-    extents=_extents_linear_mixed,
-    outputs=_outputs_linear_mixed,
-    plans=_PLANS_LINEAR_MIXED,
+    tensors=3, extents=_extents_linear_mixed, plans=_PLANS_LINEAR_MIXED,
+    outputs=lambda lead, K, N, T, W: (Buffer((*lead, N), T),), function=linear_mixed,
 )
 
 
 @triton.jit(do_not_specialize=["N"])
-def _linear_activation_resident(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
+def _linear_activation_gemv(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N,
+    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(
-        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     total = tl.sum(x * weight, 0)
     add_value = total + bias
     if ACTIVATION == "silu":
@@ -1120,18 +780,15 @@ def _linear_activation_resident(
 
 
 @triton.jit(do_not_specialize=["N"])
-def _linear_activation_streamed(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
+def _linear_activation_gemv_loop(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K,
+    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
@@ -1141,16 +798,12 @@ def _linear_activation_streamed(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(
-                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                             eviction_policy="evict_first").to(tl.float32)
             total_acc += x * weight
     total = tl.sum(total_acc, 0)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     add_value = total + bias
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
@@ -1165,60 +818,10 @@ def _linear_activation_streamed(
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_activation_finish(
-    bias_ptr, y_ptr, partial0_ptr,
-    N, lead0, lead1,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 2)
-    add_value = total + bias[None, :]
-    if ACTIVATION == "silu":
-        y = add_value * tl.sigmoid(add_value)
-    elif ACTIVATION == "gelu":
-        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = add_value * tl.sigmoid(mul_value)
-    else:
-        y = device.maximum(add_value, 0.0)
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 @triton.jit
-def _linear_activation_product(
-    x_ptr, weight_ptr, bias_ptr, y_ptr,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0,
-    y_stride_lead1, y_stride_N,
+def _linear_activation_gemm(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N,
+    weight_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -1247,18 +850,15 @@ def _linear_activation_product(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(
-                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
-            )
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0)
             if SWAP_AB:
                 product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     add_value = product + bias[None, :]
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
@@ -1275,10 +875,8 @@ def _linear_activation_product(
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _linear_activation_combined(
-    bias_ptr, y_ptr, partial0_ptr,
-    N, lead0, lead1,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _linear_activation_combine_y(
+    bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
@@ -1288,27 +886,16 @@ def _linear_activation_combined(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                     tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
+    total_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     total = tl.sum(total_parts, 2)
     add_value = total + bias[None, :]
     if ACTIVATION == "silu":
@@ -1325,10 +912,8 @@ def _linear_activation_combined(
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
-def _linear_activation_persistent(
-    x_box, weight_box, y_box, bias_ptr,
-    lead1, N, K,
-    bias_stride_N, begin, end,
+def _linear_activation_tma_y(
+    x_box, weight_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
@@ -1356,10 +941,8 @@ def _linear_activation_persistent(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            if bias_ptr is not None:
-                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            else:
-                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
             add_value = product + bias[None, :]
             if ACTIVATION == "silu":
                 y = add_value * tl.sigmoid(add_value)
@@ -1370,18 +953,14 @@ def _linear_activation_persistent(
                 y = add_value * tl.sigmoid(mul_value)
             else:
                 y = device.maximum(add_value, 0.0)
-            y_box.store(
-                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-            )
+            y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
+                        y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _linear_activation_blocked__after(
-    bias_ptr, product_ptr, y_ptr,
-    N, lead0, lead1,
-    product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
-    y_stride_N,
+def _linear_activation_elementwise_y(
+    bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0, product_stride_N,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
@@ -1391,21 +970,16 @@ def _linear_activation_blocked__after(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
+                      eviction_policy="evict_last").to(tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                     tl.float32)
     add_value = product + bias[None, :]
     if ACTIVATION == "silu":
         y = add_value * tl.sigmoid(add_value)
@@ -1421,15 +995,9 @@ def _linear_activation_blocked__after(
 
 
 def reference_linear_activation(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    activation: str = "gelu",
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, activation: str = "gelu",
 ) -> torch.Tensor:
-    """activation(x @ weight.T + bias).
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`linear_activation` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T = x.dtype
     real = torch.float64 if T == torch.float64 else torch.float32
     x = x.to(real)  # [..., K]
@@ -1449,9 +1017,8 @@ def reference_linear_activation(
     return y.to(T)
 
 
-def linear_activation(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, activation: str = "gelu"
-) -> torch.Tensor:
+def linear_activation(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None,
+                      activation: str = "gelu") -> torch.Tensor:
     """activation(x @ weight.T + bias).
 
     Args:
@@ -1476,23 +1043,14 @@ def _extents_linear_activation(x, weight, bias, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     weight, bias = squeeze(weight, 2), squeeze(bias, 1)
     check = Checker("linear_activation", x=x, weight=weight, bias=bias)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("weight", "[N, K]", 2)
-    check.rank("bias", "[N]", 1)
+    check.ranks(x="[..., K]", weight="[N, K]", bias="[N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "weight", "bias")
     K = x.shape[-1]
     N = weight.shape[0]
     lead = x.shape[:-1]
-    check.shape("weight", "[N, K]", (N, K))
-    check.shape("bias", "[N]", (N,))
+    check.shapes(weight=(N, K), bias=(N,))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T
-
-
-def _outputs_linear_activation(lead, K, N, T):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_LINEAR_ACTIVATION = Plans(
     extents="lead K N T", settings="activation",
@@ -1509,18 +1067,19 @@ _PLANS_LINEAR_ACTIVATION = Plans(
     partitions=(
         Partition((Step("y", (
             Gemm(
-                _linear_dealt, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
-                sums={"partial0": "lead1 lead0 N"},
+                _linear_split_k_y, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                again="lead0",
+                sums={"partial0_y": "lead1 lead0 N"},
                 combine=Elementwise(
-                    _linear_activation_combined, rows="lead1 lead0", block="N", parts=True, splits=True,
+                    _linear_activation_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True,
                 ),
             ),
             Gemm(
-                _linear_activation_product, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                _linear_activation_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
                 again="lead0",
             ),
             GemmTma(
-                _linear_activation_persistent, m="lead1", n="N", k="K",
+                _linear_activation_tma_y, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
@@ -1532,61 +1091,49 @@ _PLANS_LINEAR_ACTIVATION = Plans(
         Partition(
             (
                 Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_linear_activation_blocked__after, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_linear_activation_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="product",
         ),
     ),
     steps=(Step("y", (
         Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _linear_activation_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
+            _linear_activation_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
         )),
         Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _linear_activation_streamed, rows="lead1 lead0 N", loop="K", words=3,
+            _linear_activation_gemv_loop, rows="lead1 lead0 N", loop="K", words=3,
         )),
-        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
-            (Partial(_linear_partial0, rows="lead1 lead0 N", loop="K", sums={"partial0": "lead1 lead0 N"}, words=3),),
-            Elementwise(_linear_activation_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
-        )),
-        Gemm(_linear_activation_product, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
+        Gemm(_linear_activation_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
     )),),
 )
 
 _OP_LINEAR_ACTIVATION = Op(
     "linear_activation(Tensor x, Tensor weight, Tensor? bias, str activation) -> Tensor",
-    tensors=3,
-    extents=_extents_linear_activation,
-    outputs=_outputs_linear_activation,
-    plans=_PLANS_LINEAR_ACTIVATION,
+    tensors=3, extents=_extents_linear_activation, plans=_PLANS_LINEAR_ACTIVATION,
+    outputs=lambda lead, K, N, T: (Buffer((*lead, N), T),), function=linear_activation,
 )
 
 
 @triton.jit(do_not_specialize=["N"])
-def _linear_residual_resident(
-    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead1,
-    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _linear_residual_gemv(
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
+    weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(
-        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
     residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
     total = tl.sum(x * weight, 0)
@@ -1596,17 +1143,15 @@ def _linear_residual_resident(
 
 
 @triton.jit(do_not_specialize=["N"])
-def _linear_residual_streamed(
-    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, bias_stride_N, residual_stride_lead1,
-    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _linear_residual_gemv_loop(
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
+    x_stride_K, weight_stride_K, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
@@ -1616,16 +1161,12 @@ def _linear_residual_streamed(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(
-                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                             eviction_policy="evict_first").to(tl.float32)
             total_acc += x * weight
     total = tl.sum(total_acc, 0)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
     residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
     y = total + bias + residual
@@ -1633,56 +1174,11 @@ def _linear_residual_streamed(
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["lead1"])
-def _linear_residual_finish(
-    residual_ptr, bias_ptr, y_ptr, partial0_ptr,
-    N, lead0, lead1,
-    bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0,
-    y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 2)
-    y = total + bias[None, :] + residual
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
 @triton.jit
-def _linear_residual_product(
-    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead0,
-    residual_stride_lead1, residual_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+def _linear_residual_gemm(
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
+    weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead0, residual_stride_lead1, residual_stride_N,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -1710,34 +1206,28 @@ def _linear_residual_product(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(
-                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
-            )
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0)
             if SWAP_AB:
                 product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    residual = tl.load(
-        residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N, mask=mask_i1_n, other=0.0
-    ).to(tl.float32)
+    residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
+                       mask=mask_i1_n, other=0.0).to(tl.float32)
     y = product + bias[None, :] + residual
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _linear_residual_combined(
-    residual_ptr, bias_ptr, y_ptr, partial0_ptr,
-    N, lead0, lead1,
-    bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0,
-    y_stride_N,
+def _linear_residual_combine_y(
+    residual_ptr, bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, residual_stride_lead1,
+    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -1746,31 +1236,19 @@ def _linear_residual_combined(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                     tl.float32)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    residual = tl.load(residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0,
+                       eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
+    total_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     total = tl.sum(total_parts, 2)
     y = total + bias[None, :] + residual
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -1778,10 +1256,9 @@ def _linear_residual_combined(
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
-def _linear_residual_persistent(
-    x_box, weight_box, y_box, residual_ptr, bias_ptr,
-    lead1, N, K,
-    bias_stride_N, residual_stride_lead0, residual_stride_lead1, residual_stride_N, begin, end,
+def _linear_residual_tma_y(
+    x_box, weight_box, y_box, residual_ptr, bias_ptr, lead1, N, K, bias_stride_N, residual_stride_lead0,
+    residual_stride_lead1, residual_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -1811,30 +1288,22 @@ def _linear_residual_persistent(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            if bias_ptr is not None:
-                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            else:
-                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
             residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
             mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-            residual = tl.load(
-                residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
-                mask=mask_i1_n,
-                other=0.0,
-            ).to(tl.float32)
+            residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
+                               mask=mask_i1_n, other=0.0).to(tl.float32)
             y = product + bias[None, :] + residual
-            y_box.store(
-                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-            )
+            y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
+                        y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _linear_residual_blocked__after(
-    residual_ptr, bias_ptr, product_ptr, y_ptr,
-    N, lead0, lead1,
-    product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, residual_stride_lead1,
-    residual_stride_lead0, residual_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _linear_residual_elementwise_y(
+    residual_ptr, bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0,
+    product_stride_N, bias_stride_N, residual_stride_lead1, residual_stride_lead0, residual_stride_N, y_stride_lead1,
+    y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
@@ -1843,40 +1312,28 @@ def _linear_residual_blocked__after(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
+                      eviction_policy="evict_last").to(tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                     tl.float32)
     residual_row = residual_ptr + i1 * (residual_stride_lead1 // VEC * VEC) + i0 * (residual_stride_lead0 // VEC * VEC)
-    residual = tl.load(
-        residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    residual = tl.load(residual_row[:, None] + n[None, :] * residual_stride_N, mask=mask_row_n, other=0.0,
+                       eviction_policy="evict_last").to(tl.float32)
     y = product + bias[None, :] + residual
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_linear_residual(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    residual: torch.Tensor,
-    bias: torch.Tensor | None = None,
+    x: torch.Tensor, weight: torch.Tensor, residual: torch.Tensor, bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """residual + x @ weight.T + bias.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`linear_residual` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T = x.dtype
     real = torch.float64 if T == torch.float64 else torch.float32
     x = x.to(real)  # [..., K]
@@ -1887,9 +1344,8 @@ def reference_linear_residual(
     return y.to(T)
 
 
-def linear_residual(
-    x: torch.Tensor, weight: torch.Tensor, residual: torch.Tensor, bias: torch.Tensor | None = None
-) -> torch.Tensor:
+def linear_residual(x: torch.Tensor, weight: torch.Tensor, residual: torch.Tensor,
+                    bias: torch.Tensor | None = None) -> torch.Tensor:
     """residual + x @ weight.T + bias.
 
     Args:
@@ -1914,24 +1370,13 @@ def _extents_linear_residual(x, weight, residual, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     weight, bias = squeeze(weight, 2), squeeze(bias, 1)
     check = Checker("linear_residual", x=x, weight=weight, residual=residual, bias=bias)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("weight", "[N, K]", 2)
-    check.rank("residual", "[..., N]", 1, lead=True)
-    check.rank("bias", "[N]", 1)
+    check.ranks(x="[..., K]", weight="[N, K]", residual="[..., N]", bias="[N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "weight", "residual", "bias")
     K = x.shape[-1]
     N = weight.shape[0]
     lead = x.shape[:-1]
-    check.shape("weight", "[N, K]", (N, K))
-    check.shape("residual", "[..., N]", (*lead, N))
-    check.shape("bias", "[N]", (N,))
+    check.shapes(weight=(N, K), residual=(*lead, N), bias=(N,))
     return lead, K, N, T
-
-
-def _outputs_linear_residual(lead, K, N, T):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_LINEAR_RESIDUAL = Plans(
     extents="lead K N T",
@@ -1951,16 +1396,17 @@ _PLANS_LINEAR_RESIDUAL = Plans(
     partitions=(
         Partition((Step("y", (
             Gemm(
-                _linear_dealt, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
-                sums={"partial0": "lead1 lead0 N"},
-                combine=Elementwise(_linear_residual_combined, rows="lead1 lead0", block="N", parts=True, splits=True),
+                _linear_split_k_y, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                again="lead0",
+                sums={"partial0_y": "lead1 lead0 N"},
+                combine=Elementwise(_linear_residual_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(
-                _linear_residual_product, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                _linear_residual_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
                 again="lead0",
             ),
             GemmTma(
-                _linear_residual_persistent, m="lead1", n="N", k="K",
+                _linear_residual_tma_y, m="lead1", n="N", k="K",
                 maps={
                     "x_box": TensorMap(("x",), "lead0 lead1 K", bytes="x"),
                     "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
@@ -1972,30 +1418,24 @@ _PLANS_LINEAR_RESIDUAL = Plans(
         Partition(
             (
                 Library("x", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_linear_residual_blocked__after, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_linear_residual_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="product",
         ),
     ),
     steps=(Step("y", (
         Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _linear_residual_resident, rows="lead1 lead0 N", tile="K", bytes="x", inputs=2, words_per_byte=0.5,
+            _linear_residual_gemv, rows="lead1 lead0 N", tile="K", bytes="x", inputs=2, words_per_byte=0.5,
         )),
         Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _linear_residual_streamed, rows="lead1 lead0 N", loop="K", inputs=2, words=3,
+            _linear_residual_gemv_loop, rows="lead1 lead0 N", loop="K", inputs=2, words=3,
         )),
-        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
-            (Partial(_linear_partial0, rows="lead1 lead0 N", loop="K", sums={"partial0": "lead1 lead0 N"}, words=3),),
-            Elementwise(_linear_residual_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
-        )),
-        Gemm(_linear_residual_product, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
+        Gemm(_linear_residual_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
     )),),
 )
 
 _OP_LINEAR_RESIDUAL = Op(
     "linear_residual(Tensor x, Tensor weight, Tensor residual, Tensor? bias) -> Tensor",
-    tensors=4,
-    extents=_extents_linear_residual,
-    outputs=_outputs_linear_residual,
-    plans=_PLANS_LINEAR_RESIDUAL,
+    tensors=4, extents=_extents_linear_residual, plans=_PLANS_LINEAR_RESIDUAL,
+    outputs=lambda lead, K, N, T: (Buffer((*lead, N), T),), function=linear_residual,
 )

@@ -2,26 +2,24 @@
 # sha256 of the spec: 76a1dc1887bc93ee9d5eae19e568a9bc2dc28e6e1059d7b682454debdcd937d0
 """The ops `quantize_fp8`, `quantize_fp8_rows` and `quantize_fp8_groups`.
 
-FP8 with one scale for the whole tensor.
+quantize_fp8: FP8 with one scale for the whole tensor.
+  plan        taken when                      launches           bytes
+  resident    registers hold lead1, lead0, N  resident           least
+  split_rows  else                            partial0, combine  least + x
 
-Plans of `quantize_fp8`, the first that fits, with what each launches and moves; the least is x + q + scale:
-  resident    registers hold ..., N  resident          the least
-  split_rows  else                   partial0, finish  the least + x
+quantize_fp8_rows: FP8 with one scale per row.
+  plan        taken when                    launches           bytes
+  rows        N is short                    rows               least
+  row_tiles   registers hold tiles of N     row_loop           least
+  resident    registers hold N              resident           least
+  row_loop    many rows, or none very long  row_loop           least + x
+  split_rows  else                          partial0, combine  least + x
 
-FP8 with one scale per row.
+quantize_fp8_groups: FP8 with one scale per group of 128 neighbours of a row, as in DeepSeek-V3.
+  plan  taken when  launches  bytes
+  rows  L is short  rows      least
 
-Plans of `quantize_fp8_rows`, the first that fits, with what each launches and moves; the least is x + q + scale:
-  rows        N is short                    rows              the least
-  resident    registers hold N              resident          the least
-  row_loop    many rows, or none very long  streamed          the least + x
-  split_rows  else                          partial0, finish  the least + x
-
-FP8 with one scale per group of 128 neighbours of a row, as in DeepSeek-V3.
-
-Plans of `quantize_fp8_groups` with what each launches and moves; the least is x + q + scale:
-  rows  L is short  rows  the least
-
-What registers do not hold is read again after each reduction that the result waits for.
+Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
 
 from __future__ import annotations
@@ -31,18 +29,7 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer,
-    Checker,
-    Elementwise,
-    Op,
-    Partial,
-    Plans,
-    Resident,
-    RowLoop,
-    Rows,
-    SplitRows,
-    Step,
-    device,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, device,
 )
 
 __all__ = ["quantize_fp8", "quantize_fp8_groups", "quantize_fp8_rows"]
@@ -50,9 +37,8 @@ __all__ = ["quantize_fp8", "quantize_fp8_groups", "quantize_fp8_rows"]
 
 @triton.jit
 def _quantize_fp8_resident(
-    x_ptr, q_ptr, scale_ptr,
-    lead1, lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+    x_ptr, q_ptr, scale_ptr, lead1, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1,
+    q_stride_lead0, q_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_LEAD0: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_LEAD1: tl.constexpr,
     EVEN_LEAD0: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
@@ -64,31 +50,21 @@ def _quantize_fp8_resident(
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
     mask_i1_i0_n = i1_mask[:, None, None] & i0_mask[None, :, None] & n_mask[None, None, :]
-    x = tl.load(
-        x_ptr + i1[:, None, None] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0 + n[None, None, :] * x_stride_N,
-        mask=mask_i1_i0_n,
-        other=0.0,
-    ).to(tl.float32)
-    largest = tl.where(
-        (0 < lead1) & (0 < lead0) & (0 < N),
-        tl.reduce(tl.reduce(tl.reduce(tl.abs(x), 2, device.nan_max), 1, device.nan_max), 0, device.nan_max),
-        float("-inf"),
-    )
+    x = tl.load(x_ptr + i1[:, None, None] * x_stride_lead1 + i0[None, :, None] * x_stride_lead0
+                + n[None, None, :] * x_stride_N, mask=mask_i1_i0_n, other=0.0).to(tl.float32)
+    largest = tl.where((0 < lead1) & (0 < lead0) & (0 < N),
+                       tl.reduce(tl.reduce(tl.reduce(tl.abs(x), 2, device.nan_max), 1, device.nan_max), 0,
+                                 device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale), tl.float8e4nv)
-    tl.store(
-        q_ptr + i1[:, None, None] * q_stride_lead1 + i0[None, :, None] * q_stride_lead0 + n[None, None, :] * q_stride_N,
-        q,
-        mask=mask_i1_i0_n,
-    )
+    tl.store(q_ptr + i1[:, None, None] * q_stride_lead1 + i0[None, :, None] * q_stride_lead0
+             + n[None, None, :] * q_stride_N, q, mask=mask_i1_i0_n)
     tl.store(scale_ptr, scale)
 
 
 @triton.jit
 def _quantize_fp8_partial0(
-    x_ptr, partial0_ptr,
-    lead0, lead1, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N,
+    x_ptr, partial0_ptr, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each launch over several programs, combined in fixed order."""
@@ -97,8 +73,7 @@ def _quantize_fp8_partial0(
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for step in range(split, tl.cast(lead0, tl.int64) * lead1 * tl.cdiv(tl.cast(N, INDEX), BLOCK_N), SPLITS):
         outer = tl.cast(step // tl.cdiv(tl.cast(N, INDEX), BLOCK_N), INDEX)
-        i1 = outer // lead0
-        i0 = outer % lead0
+        i1, i0 = outer // lead0, outer % lead0
         n = (step % tl.cdiv(tl.cast(N, INDEX), BLOCK_N) * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
@@ -109,10 +84,9 @@ def _quantize_fp8_partial0(
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _quantize_fp8_finish(
-    x_ptr, q_ptr, scale_ptr, partial0_ptr,
-    N, lead0, lead1,
-    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N,
+def _quantize_fp8_combine(
+    x_ptr, q_ptr, scale_ptr, partial0_ptr, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1,
+    q_stride_lead0, q_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -121,15 +95,13 @@ def _quantize_fp8_finish(
     block = pid % blocks
     row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
     largest_parts = tl.load(partial0_ptr + splits)
     largest = tl.reduce(largest_parts, 0, device.nan_max)
@@ -142,10 +114,7 @@ def _quantize_fp8_finish(
 
 
 def reference_quantize_fp8(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """FP8 with one scale for the whole tensor.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`quantize_fp8` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T = x.dtype
     real = torch.float64 if T == torch.float64 else torch.float32
     x = x.to(real)  # [..., N]
@@ -176,17 +145,11 @@ def quantize_fp8(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _extents_quantize_fp8(x):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     check = Checker("quantize_fp8", x=x)
-    check.rank("x", "[..., N]", 1, lead=True)
+    check.ranks(x="[..., N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     N = x.shape[-1]
     lead = x.shape[:-1]
     return lead, N, T
-
-
-def _outputs_quantize_fp8(lead, N, T):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), torch.float8_e4m3fn), Buffer((), torch.float32))
-
 
 _PLANS_QUANTIZE_FP8 = Plans(
     extents="lead N T",
@@ -196,41 +159,36 @@ _PLANS_QUANTIZE_FP8 = Plans(
         Resident(_quantize_fp8_resident, rows="", tile="lead1 lead0 N", bytes="x", compact=True, words=1, narrow=True),
         SplitRows(
             (Partial(_quantize_fp8_partial0, rows="", loop="lead1 lead0 N", sums={"partial0": ""}, words=2),),
-            Elementwise(_quantize_fp8_finish, rows="lead1 lead0", block="N", narrow=True, at_least_one="rows block"),
+            Elementwise(_quantize_fp8_combine, rows="lead1 lead0", block="N", narrow=True, at_least_one="rows block"),
         ),
     )),),
 )
 
 _OP_QUANTIZE_FP8 = Op(
     "quantize_fp8(Tensor x) -> (Tensor, Tensor)",
-    tensors=1,
-    extents=_extents_quantize_fp8,
-    outputs=_outputs_quantize_fp8,
-    plans=_PLANS_QUANTIZE_FP8,
+    tensors=1, extents=_extents_quantize_fp8, plans=_PLANS_QUANTIZE_FP8,
+    outputs=lambda lead, N, T: (Buffer((*lead, N), torch.float8_e4m3fn), Buffer((), torch.float32)),
+    function=quantize_fp8,
 )
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _quantize_fp8_rows_rows(
-    x_ptr, q_ptr, scale_ptr,
-    lead0, lead1, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
-    scale_stride_lead0,
+    x_ptr, q_ptr, scale_ptr, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1,
+    q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     largest = tl.where(0 < N, tl.reduce(tl.abs(x), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale)[:, None], tl.float8e4nv)
@@ -242,16 +200,13 @@ def _quantize_fp8_rows_rows(
 
 @triton.jit
 def _quantize_fp8_rows_resident(
-    x_ptr, q_ptr, scale_ptr,
-    lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
-    scale_stride_lead0,
+    x_ptr, q_ptr, scale_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0,
+    q_stride_N, scale_stride_lead1, scale_stride_lead0,
     BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
@@ -266,34 +221,42 @@ def _quantize_fp8_rows_resident(
 
 
 @triton.jit
-def _quantize_fp8_rows_streamed(
-    x_ptr, q_ptr, scale_ptr,
-    lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
-    scale_stride_lead0,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+def _quantize_fp8_rows_row_loop(
+    x_ptr, q_ptr, scale_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0,
+    q_stride_N, scale_stride_lead1, scale_stride_lead0,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
+    x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
+                                                          BLOCK_N):
             n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+            if HELD:
+                x_tiles = x_tiles + (x_stored,)
+            x = x_stored.to(tl.float32)
             largest_acc = device.maximum(largest_acc, tl.abs(x))
     largest = tl.where(0 < N, tl.reduce(largest_acc, 0, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     div_value = 1.0 / scale
     q_row = q_ptr + i1 * (q_stride_lead1 // VEC * VEC) + i0 * (q_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
+                                                          BLOCK_N):
             n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            if HELD:
+                x_stored = x_tiles[start // BLOCK_N]
+            else:
+                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
+            x = x_stored.to(tl.float32)
             q = device.round_to(x * div_value, tl.float8e4nv)
             tl.store(q_row + n * q_stride_N, q, mask=n_mask)
     scale_row = scale_ptr + i1 * scale_stride_lead1 + i0 * scale_stride_lead0
@@ -302,17 +265,14 @@ def _quantize_fp8_rows_streamed(
 
 @triton.jit
 def _quantize_fp8_rows_partial0(
-    x_ptr, partial0_ptr,
-    lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N,
+    x_ptr, partial0_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
@@ -325,11 +285,9 @@ def _quantize_fp8_rows_partial0(
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _quantize_fp8_rows_finish(
-    x_ptr, q_ptr, scale_ptr, partial0_ptr,
-    N, lead0, lead1,
-    x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1, q_stride_lead0, q_stride_N, scale_stride_lead1,
-    scale_stride_lead0,
+def _quantize_fp8_rows_combine(
+    x_ptr, q_ptr, scale_ptr, partial0_ptr, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N, q_stride_lead1,
+    q_stride_lead0, q_stride_N, scale_stride_lead1, scale_stride_lead0,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -338,21 +296,16 @@ def _quantize_fp8_rows_finish(
     block = pid % blocks
     row = (pid // blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    largest_parts = tl.load(
-        partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=float("-inf"),
-    )
+    largest_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+                            mask=row_mask[:, None], other=float("-inf"))
     largest = tl.reduce(largest_parts, 1, device.nan_max)
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale)[:, None], tl.float8e4nv)
@@ -363,10 +316,7 @@ def _quantize_fp8_rows_finish(
 
 
 def reference_quantize_fp8_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """FP8 with one scale per row.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`quantize_fp8_rows` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T = x.dtype
     real = torch.float64 if T == torch.float64 else torch.float32
     x = x.to(real)  # [..., N]
@@ -397,17 +347,11 @@ def quantize_fp8_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _extents_quantize_fp8_rows(x):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     check = Checker("quantize_fp8_rows", x=x)
-    check.rank("x", "[..., N]", 1, lead=True)
+    check.ranks(x="[..., N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     N = x.shape[-1]
     lead = x.shape[:-1]
     return lead, N, T
-
-
-def _outputs_quantize_fp8_rows(lead, N, T):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), torch.float8_e4m3fn), Buffer((*lead,), torch.float32))
-
 
 _PLANS_QUANTIZE_FP8_ROWS = Plans(
     extents="lead N T",
@@ -415,10 +359,11 @@ _PLANS_QUANTIZE_FP8_ROWS = Plans(
     vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
     steps=(Step("q scale", (
         Rows(_quantize_fp8_rows_rows, rows="lead1 lead0", tile="N"),
+        RowTiles(_quantize_fp8_rows_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
         Resident(
             _quantize_fp8_rows_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1, narrow=True,
         ),
-        RowLoop(_quantize_fp8_rows_streamed, rows="lead1 lead0", loop="N", words=2),
+        RowLoop(_quantize_fp8_rows_row_loop, rows="lead1 lead0", loop="N", words=2),
         SplitRows(
             (Partial(
                 _quantize_fp8_rows_partial0, rows="lead1 lead0", loop="N",
@@ -426,7 +371,7 @@ _PLANS_QUANTIZE_FP8_ROWS = Plans(
                 words=2,
             ),),
             Elementwise(
-                _quantize_fp8_rows_finish, rows="lead1 lead0", block="N", narrow=True, splits=True,
+                _quantize_fp8_rows_combine, rows="lead1 lead0", block="N", narrow=True, splits=True,
                 at_least_one="block",
             ),
         ),
@@ -435,33 +380,28 @@ _PLANS_QUANTIZE_FP8_ROWS = Plans(
 
 _OP_QUANTIZE_FP8_ROWS = Op(
     "quantize_fp8_rows(Tensor x) -> (Tensor, Tensor)",
-    tensors=1,
-    extents=_extents_quantize_fp8_rows,
-    outputs=_outputs_quantize_fp8_rows,
-    plans=_PLANS_QUANTIZE_FP8_ROWS,
+    tensors=1, extents=_extents_quantize_fp8_rows, plans=_PLANS_QUANTIZE_FP8_ROWS,
+    outputs=lambda lead, N, T: (Buffer((*lead, N), torch.float8_e4m3fn), Buffer((*lead,), torch.float32)),
+    function=quantize_fp8_rows,
 )
 
 
 @triton.jit(do_not_specialize=["G", "lead1"])
 def _quantize_fp8_groups_rows(
-    x_ptr, q_ptr, scale_ptr,
-    G, lead0, lead1, L,
-    x_stride_lead1, x_stride_lead0, x_stride_GL, q_stride_lead1, q_stride_lead0, q_stride_GL, scale_stride_lead1,
-    scale_stride_lead0, scale_stride_G,
+    x_ptr, q_ptr, scale_ptr, G, lead0, lead1, L, x_stride_lead1, x_stride_lead0, x_stride_GL, q_stride_lead1,
+    q_stride_lead0, q_stride_GL, scale_stride_lead1, scale_stride_lead0, scale_stride_G,
     ROWS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (..., G) per program, L in registers."""
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(G, tl.int64) * lead0 * lead1
-    i1 = row // (tl.cast(G, tl.int64) * lead0)
-    i0 = row // G % lead0
+    i1, i0 = row // (tl.cast(G, tl.int64) * lead0), row // G % lead0
     g = row % G
     l = tl.arange(0, 128).to(INDEX)
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC) + g * L * x_stride_GL
-    x = tl.load(
-        x_row[:, None] + l[None, :] * x_stride_GL, mask=row_mask[:, None], other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + l[None, :] * x_stride_GL, mask=row_mask[:, None], other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     largest = tl.where(0 < L, tl.reduce(tl.abs(x), 1, device.nan_max), float("-inf"))
     scale = device.maximum(largest, 1.262177448353619e-29) / 448.0
     q = device.round_to(x * (1.0 / scale)[:, None], tl.float8e4nv)
@@ -472,10 +412,7 @@ def _quantize_fp8_groups_rows(
 
 
 def reference_quantize_fp8_groups(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """FP8 with one scale per group of 128 neighbours of a row, as in DeepSeek-V3.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`quantize_fp8_groups` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T = x.dtype
     real = torch.float64 if T == torch.float64 else torch.float32
     L = 128
@@ -508,37 +445,25 @@ def quantize_fp8_groups(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _extents_quantize_fp8_groups(x):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     check = Checker("quantize_fp8_groups", x=x)
-    check.rank("x", "[..., G*L]", 1, lead=True)
+    check.ranks(x="[..., G*L]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     L = 128
     G = check.quotient("G", "x", 1, x.shape[-1], L)
     lead = x.shape[:-1]
-    check.shape("x", "[..., G*L]", (*lead, G * L))
+    check.shapes(x=(*lead, G * L))
     check.require(L == 128, "L == 128", L=L)
     return lead, L, G, T
-
-
-def _outputs_quantize_fp8_groups(lead, L, G, T):
-    """The outputs, in order."""
-    return (Buffer((*lead, G * L), torch.float8_e4m3fn), Buffer((*lead, G), torch.float32))
-
-
-def _sizes_quantize_fp8_groups(L, G):
-    """What is computed of extents, by the keys of the table."""
-    return {"G*L": G * L}
-
 
 _PLANS_QUANTIZE_FP8_GROUPS = Plans(
     extents="lead L G T",
     strides={"x": "lead1 lead0 G*L", "q": "lead1 lead0 G*L", "scale": "lead1 lead0 G"},
-    sizes=_sizes_quantize_fp8_groups, vec="x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
+    sizes=lambda L, G: {"G*L": G * L}, vec="x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
     steps=(Step("q scale", (Rows(_quantize_fp8_groups_rows, rows="lead1 lead0 G", tile="L"),)),),
 )
 
 _OP_QUANTIZE_FP8_GROUPS = Op(
     "quantize_fp8_groups(Tensor x) -> (Tensor, Tensor)",
-    tensors=1,
-    extents=_extents_quantize_fp8_groups,
-    outputs=_outputs_quantize_fp8_groups,
-    plans=_PLANS_QUANTIZE_FP8_GROUPS,
+    tensors=1, extents=_extents_quantize_fp8_groups, plans=_PLANS_QUANTIZE_FP8_GROUPS,
+    outputs=lambda lead, L, G, T: (Buffer((*lead, G * L), torch.float8_e4m3fn), Buffer((*lead, G), torch.float32)),
+    function=quantize_fp8_groups,
 )

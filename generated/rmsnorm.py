@@ -2,31 +2,23 @@
 # sha256 of the spec: 7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d
 """The ops `rmsnorm`, `rmsnorm_unit_offset` and `rmsnorm_rounded`.
 
-RMSNorm over the last dimension: x / sqrt(mean(x^2) + eps) * weight.
+rmsnorm: RMSNorm over the last dimension: x / sqrt(mean(x^2) + eps) * weight.
+  plan        taken when                    launches           bytes
+  rows        N is short                    rows               least
+  row_tiles   registers hold tiles of N     row_loop           least
+  resident    registers hold N              resident           least
+  row_loop    many rows, or none very long  row_loop           least + x
+  split_rows  else                          partial0, combine  least + x
 
-Plans of `rmsnorm`, the first that fits, with what each launches and moves; the least is x + weight + y:
-  rows        N is short                    rows              the least
-  resident    registers hold N              resident          the least
-  row_loop    many rows, or none very long  streamed          the least + x
-  split_rows  else                          partial0, finish  the least + x
+rmsnorm_unit_offset: RMSNorm whose gain is stored as its distance from one, as in Gemma: x / sqrt(mean(x^2) + eps) *
+(1 + weight).
+  as `rmsnorm`
 
-RMSNorm whose gain is stored as its distance from one, as in Gemma: x / sqrt(mean(x^2) + eps) * (1 + weight).
+rmsnorm_rounded: RMSNorm that rounds to the dtype of x before the gain, as LlamaRMSNorm of Hugging Face transformers
+does.
+  as `rmsnorm`
 
-Plans of `rmsnorm_unit_offset`, the first that fits, with what each launches and moves; the least is x + weight + y:
-  rows        N is short                    rows                       the least
-  resident    registers hold N              resident                   the least
-  row_loop    many rows, or none very long  streamed                   the least + x
-  split_rows  else                          _rmsnorm_partial0, finish  the least + x
-
-RMSNorm that rounds to the dtype of x before the gain, as LlamaRMSNorm of Hugging Face transformers does.
-
-Plans of `rmsnorm_rounded`, the first that fits, with what each launches and moves; the least is x + weight + y:
-  rows        N is short                    rows                       the least
-  resident    registers hold N              resident                   the least
-  row_loop    many rows, or none very long  streamed                   the least + x
-  split_rows  else                          _rmsnorm_partial0, finish  the least + x
-
-What registers do not hold is read again after each reduction that the result waits for.
+Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
 
 from __future__ import annotations
@@ -36,19 +28,7 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer,
-    Checker,
-    Elementwise,
-    Op,
-    Partial,
-    Plans,
-    Resident,
-    RowLoop,
-    Rows,
-    SplitRows,
-    Step,
-    device,
-    real,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, device, real,
     squeeze,
 )
 
@@ -57,24 +37,21 @@ __all__ = ["rmsnorm", "rmsnorm_rounded", "rmsnorm_unit_offset"]
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_rows(
-    x_ptr, weight_ptr, y_ptr, eps,
-    lead0, lead1, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    x_ptr, weight_ptr, y_ptr, eps, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 1)
     y = x * tl.rsqrt(total / N + eps)[:, None] * weight[None, :]
@@ -84,15 +61,13 @@ def _rmsnorm_rows(
 
 @triton.jit
 def _rmsnorm_resident(
-    x_ptr, weight_ptr, y_ptr, eps,
-    lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
@@ -105,32 +80,41 @@ def _rmsnorm_resident(
 
 
 @triton.jit
-def _rmsnorm_streamed(
-    x_ptr, weight_ptr, y_ptr, eps,
-    lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, weight_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+def _rmsnorm_row_loop(
+    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0,
+    weight_stride_N, y_stride_N,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
+                                                          BLOCK_N):
             n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+            if HELD:
+                x_tiles = x_tiles + (x_stored,)
+            x = x_stored.to(tl.float32)
             total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
+                                                          BLOCK_N):
             n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            if HELD:
+                x_stored = x_tiles[start // BLOCK_N]
+            else:
+                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
+            x = x_stored.to(tl.float32)
             weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
             y = x * rsqrt_value * weight
             tl.store(y_row + n * y_stride_N, y, mask=n_mask)
@@ -138,17 +122,14 @@ def _rmsnorm_streamed(
 
 @triton.jit
 def _rmsnorm_partial0(
-    x_ptr, partial0_ptr,
-    lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N,
+    x_ptr, partial0_ptr, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N,
     BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Partial results: each ... over several programs, combined in fixed order."""
     pid = tl.program_id(0)
     split = pid % SPLITS
     row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
     for start in range(split * BLOCK_N, tl.cast(N, INDEX), SPLITS * BLOCK_N):
@@ -161,10 +142,9 @@ def _rmsnorm_partial0(
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_finish(
-    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps,
-    N, lead0, lead1,
-    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_combine(
+    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
+    weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -172,24 +152,18 @@ def _rmsnorm_finish(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    weight = tl.load(
-        weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
+    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+                          mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     y = x * tl.rsqrt(total / N + eps)[:, None] * weight[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
@@ -197,10 +171,7 @@ def _rmsnorm_finish(
 
 
 def reference_rmsnorm(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
-    """RMSNorm over the last dimension: x / sqrt(mean(x^2) + eps) * weight.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rmsnorm` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W = x.dtype, weight.dtype
     real = torch.float64 if torch.float64 in (T, W) else torch.float32
     x = x.to(real)  # [..., N]
@@ -234,20 +205,13 @@ def _extents_rmsnorm(x, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     weight = squeeze(weight, 1)
     check = Checker("rmsnorm", x=x, weight=weight)
-    check.rank("x", "[..., N]", 1, lead=True)
-    check.rank("weight", "[N]", 1)
+    check.ranks(x="[..., N]", weight="[N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
     N = x.shape[-1]
     lead = x.shape[:-1]
-    check.shape("weight", "[N]", (N,))
+    check.shapes(weight=(N,))
     return lead, N, T, W
-
-
-def _outputs_rmsnorm(lead, N, T, W):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_RMSNORM = Plans(
     extents="lead N T W", scalars="eps",
@@ -255,47 +219,42 @@ _PLANS_RMSNORM = Plans(
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
     steps=(Step("y", (
         Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
+        RowTiles(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
         Resident(
             _rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1, words_per_byte=0.25,
         ),
-        RowLoop(_rmsnorm_streamed, rows="lead1 lead0", loop="N", words=2),
+        RowLoop(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", words=2),
         SplitRows(
             (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
-            Elementwise(_rmsnorm_finish, rows="lead1 lead0", block="N", splits=True),
+            Elementwise(_rmsnorm_combine, rows="lead1 lead0", block="N", splits=True),
         ),
     )),),
 )
 
 _OP_RMSNORM = Op(
     "rmsnorm(Tensor x, Tensor weight, float eps) -> Tensor",
-    tensors=2,
-    scalars=1,
-    extents=_extents_rmsnorm,
-    outputs=_outputs_rmsnorm,
-    plans=_PLANS_RMSNORM,
+    tensors=2, scalars=1, extents=_extents_rmsnorm, plans=_PLANS_RMSNORM,
+    outputs=lambda lead, N, T, W: (Buffer((*lead, N), T),), function=rmsnorm,
 )
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_unit_offset_rows(
-    x_ptr, weight_ptr, y_ptr, eps,
-    lead0, lead1, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    x_ptr, weight_ptr, y_ptr, eps, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 1)
     y = x * tl.rsqrt(total / N + eps)[:, None] * (1.0 + weight)[None, :]
@@ -305,15 +264,13 @@ def _rmsnorm_unit_offset_rows(
 
 @triton.jit
 def _rmsnorm_unit_offset_resident(
-    x_ptr, weight_ptr, y_ptr, eps,
-    lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
@@ -326,42 +283,50 @@ def _rmsnorm_unit_offset_resident(
 
 
 @triton.jit
-def _rmsnorm_unit_offset_streamed(
-    x_ptr, weight_ptr, y_ptr, eps,
-    lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, weight_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+def _rmsnorm_unit_offset_row_loop(
+    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0,
+    weight_stride_N, y_stride_N,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
+                                                          BLOCK_N):
             n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+            if HELD:
+                x_tiles = x_tiles + (x_stored,)
+            x = x_stored.to(tl.float32)
             total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
+                                                          BLOCK_N):
             n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            if HELD:
+                x_stored = x_tiles[start // BLOCK_N]
+            else:
+                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
+            x = x_stored.to(tl.float32)
             weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
             y = x * rsqrt_value * (1.0 + weight)
             tl.store(y_row + n * y_stride_N, y, mask=n_mask)
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_unit_offset_finish(
-    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps,
-    N, lead0, lead1,
-    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_unit_offset_combine(
+    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
+    weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -369,24 +334,18 @@ def _rmsnorm_unit_offset_finish(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    weight = tl.load(
-        weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
+    weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
+    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+                          mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     y = x * tl.rsqrt(total / N + eps)[:, None] * (1.0 + weight)[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
@@ -394,10 +353,7 @@ def _rmsnorm_unit_offset_finish(
 
 
 def reference_rmsnorm_unit_offset(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
-    """RMSNorm whose gain is stored as its distance from one, as in Gemma: x / sqrt(mean(x^2) + eps) * (1 + weight).
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rmsnorm_unit_offset` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W = x.dtype, weight.dtype
     real = torch.float64 if torch.float64 in (T, W) else torch.float32
     x = x.to(real)  # [..., N]
@@ -431,20 +387,13 @@ def _extents_rmsnorm_unit_offset(x, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     weight = squeeze(weight, 1)
     check = Checker("rmsnorm_unit_offset", x=x, weight=weight)
-    check.rank("x", "[..., N]", 1, lead=True)
-    check.rank("weight", "[N]", 1)
+    check.ranks(x="[..., N]", weight="[N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
     N = x.shape[-1]
     lead = x.shape[:-1]
-    check.shape("weight", "[N]", (N,))
+    check.shapes(weight=(N,))
     return lead, N, T, W
-
-
-def _outputs_rmsnorm_unit_offset(lead, N, T, W):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_RMSNORM_UNIT_OFFSET = Plans(
     extents="lead N T W", scalars="eps",
@@ -452,48 +401,43 @@ _PLANS_RMSNORM_UNIT_OFFSET = Plans(
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
     steps=(Step("y", (
         Rows(_rmsnorm_unit_offset_rows, rows="lead1 lead0", tile="N"),
+        RowTiles(_rmsnorm_unit_offset_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
         Resident(
             _rmsnorm_unit_offset_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
             words_per_byte=0.25,
         ),
-        RowLoop(_rmsnorm_unit_offset_streamed, rows="lead1 lead0", loop="N", words=3),
+        RowLoop(_rmsnorm_unit_offset_row_loop, rows="lead1 lead0", loop="N", words=3),
         SplitRows(
             (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
-            Elementwise(_rmsnorm_unit_offset_finish, rows="lead1 lead0", block="N", splits=True),
+            Elementwise(_rmsnorm_unit_offset_combine, rows="lead1 lead0", block="N", splits=True),
         ),
     )),),
 )
 
 _OP_RMSNORM_UNIT_OFFSET = Op(
     "rmsnorm_unit_offset(Tensor x, Tensor weight, float eps) -> Tensor",
-    tensors=2,
-    scalars=1,
-    extents=_extents_rmsnorm_unit_offset,
-    outputs=_outputs_rmsnorm_unit_offset,
-    plans=_PLANS_RMSNORM_UNIT_OFFSET,
+    tensors=2, scalars=1, extents=_extents_rmsnorm_unit_offset, plans=_PLANS_RMSNORM_UNIT_OFFSET,
+    outputs=lambda lead, N, T, W: (Buffer((*lead, N), T),), function=rmsnorm_unit_offset,
 )
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _rmsnorm_rounded_rows(
-    x_ptr, weight_ptr, y_ptr, eps,
-    lead0, lead1, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    x_ptr, weight_ptr, y_ptr, eps, lead0, lead1, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Several rows (...) per program, N in registers."""
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
     total = tl.sum(x * x, 1)
     value = (x * tl.rsqrt(total / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
@@ -504,15 +448,13 @@ def _rmsnorm_rounded_rows(
 
 @triton.jit
 def _rmsnorm_rounded_resident(
-    x_ptr, weight_ptr, y_ptr, eps,
-    lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_N: tl.constexpr, EVEN_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = tl.arange(0, BLOCK_N).to(INDEX)
     n_mask = (n < N // VEC * VEC) | EVEN_N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
@@ -526,32 +468,41 @@ def _rmsnorm_rounded_resident(
 
 
 @triton.jit
-def _rmsnorm_rounded_streamed(
-    x_ptr, weight_ptr, y_ptr, eps,
-    lead0, N,
-    x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0, weight_stride_N, y_stride_N,
-    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+def _rmsnorm_rounded_row_loop(
+    x_ptr, weight_ptr, y_ptr, eps, lead0, N, x_stride_lead1, x_stride_lead0, x_stride_N, y_stride_lead1, y_stride_lead0,
+    weight_stride_N, y_stride_N,
+    BLOCK_N: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VEC: tl.constexpr,
 ):
     """One program per ..., N in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_N], 0.0, tl.float32)
+    x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
+                                                          BLOCK_N):
             n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
+            if HELD:
+                x_tiles = x_tiles + (x_stored,)
+            x = x_stored.to(tl.float32)
             total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / N + eps)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N, BLOCK_N):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
+                                                          BLOCK_N):
             n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            if HELD:
+                x_stored = x_tiles[start // BLOCK_N]
+            else:
+                x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_first")
+            x = x_stored.to(tl.float32)
             value = (x * rsqrt_value).to(x_ptr.dtype.element_ty)
             weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0), tl.float32)
             y = value.to(tl.float32) * weight
@@ -559,10 +510,9 @@ def _rmsnorm_rounded_streamed(
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_rounded_finish(
-    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps,
-    N, lead0, lead1,
-    x_stride_lead1, x_stride_lead0, x_stride_N, weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_rounded_combine(
+    x_ptr, weight_ptr, y_ptr, partial0_ptr, eps, N, lead0, lead1, x_stride_lead1, x_stride_lead0, x_stride_N,
+    weight_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -570,24 +520,18 @@ def _rmsnorm_rounded_finish(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    weight = device.widen_bits(
-        tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"), tl.float32
-    )
+    x = tl.load(x_row[:, None] + n[None, :] * x_stride_N, mask=mask_row_n, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
+    weight = device.widen_bits(tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0,
+                                       eviction_policy="evict_last"), tl.float32)
     splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
+    total_parts = tl.load(partial0_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
+                          mask=row_mask[:, None], other=0.0)
     total = tl.sum(total_parts, 1)
     value = (x * tl.rsqrt(total / N + eps)[:, None]).to(x_ptr.dtype.element_ty)
     y = value.to(tl.float32) * weight[None, :]
@@ -596,10 +540,7 @@ def _rmsnorm_rounded_finish(
 
 
 def reference_rmsnorm_rounded(x: torch.Tensor, weight: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:
-    """RMSNorm that rounds to the dtype of x before the gain, as LlamaRMSNorm of Hugging Face transformers does.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rmsnorm_rounded` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W = x.dtype, weight.dtype
     real = torch.float64 if torch.float64 in (T, W) else torch.float32
     x = x.to(real)  # [..., N]
@@ -633,45 +574,36 @@ def _extents_rmsnorm_rounded(x, weight):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     weight = squeeze(weight, 1)
     check = Checker("rmsnorm_rounded", x=x, weight=weight)
-    check.rank("x", "[..., N]", 1, lead=True)
-    check.rank("weight", "[N]", 1)
+    check.ranks(x="[..., N]", weight="[N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "weight")
     N = x.shape[-1]
     lead = x.shape[:-1]
-    check.shape("weight", "[N]", (N,))
+    check.shapes(weight=(N,))
     return lead, N, T, W
-
-
-def _outputs_rmsnorm_rounded(lead, N, T, W):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_RMSNORM_ROUNDED = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
-    rounded=(_rmsnorm_rounded_rows, _rmsnorm_rounded_resident, _rmsnorm_rounded_streamed, _rmsnorm_rounded_finish),
+    rounded=(_rmsnorm_rounded_rows, _rmsnorm_rounded_resident, _rmsnorm_rounded_row_loop, _rmsnorm_rounded_combine),
     steps=(Step("y", (
         Rows(_rmsnorm_rounded_rows, rows="lead1 lead0", tile="N"),
+        RowTiles(_rmsnorm_rounded_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
         Resident(
             _rmsnorm_rounded_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
             words_per_byte=0.25,
         ),
-        RowLoop(_rmsnorm_rounded_streamed, rows="lead1 lead0", loop="N", words=2),
+        RowLoop(_rmsnorm_rounded_row_loop, rows="lead1 lead0", loop="N", words=2),
         SplitRows(
             (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
-            Elementwise(_rmsnorm_rounded_finish, rows="lead1 lead0", block="N", splits=True),
+            Elementwise(_rmsnorm_rounded_combine, rows="lead1 lead0", block="N", splits=True),
         ),
     )),),
 )
 
 _OP_RMSNORM_ROUNDED = Op(
     "rmsnorm_rounded(Tensor x, Tensor weight, float eps) -> Tensor",
-    tensors=2,
-    scalars=1,
-    extents=_extents_rmsnorm_rounded,
-    outputs=_outputs_rmsnorm_rounded,
-    plans=_PLANS_RMSNORM_ROUNDED,
+    tensors=2, scalars=1, extents=_extents_rmsnorm_rounded, plans=_PLANS_RMSNORM_ROUNDED,
+    outputs=lambda lead, N, T, W: (Buffer((*lead, N), T),), function=rmsnorm_rounded,
 )

@@ -2,56 +2,24 @@
 # sha256 of the spec: 1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89
 """The ops `rmsnorm_gated_mlp` and `rmsnorm_gated_mlp_mixed`.
 
-RMSNorm, then the gated expansion of a transformer MLP.
+rmsnorm_gated_mlp: RMSNorm, then the gated expansion of a transformer MLP.
+  plan        taken when                           launches                                                bytes
+  steps       TMA can move tiles, or rows are few  rows_normed or others, y                                least + 2 normed
+  y: split_k  rows are few, and tiles as well      split_k_y, combine_y                                    least
+  y: swap_ab  rows are few                         swap_ab_y                                               least
+  y: tma      else                                 tma_y                                                   least
+  library     the library is faster                rows_normed or others, library, library, elementwise_y  least + 2 normed + 2 gate + 2 up
+  gemv        one row, registers hold K            gemv                                                    least
+  gemv_loop   one row                              gemv_loop                                               least
+  gemm        else                                 gemm                                                    least
 
-With contractions of what is stored, one after another:
-  kernel    normed from x, gain
-  contract  y from normed, gate_weight, up_weight, the first that fits:
-    split_k  ... are few, and tiles as well  dealt__step1, combined__step1  the least
-    swap_ab  ... are few                     swapped__step1                 the least
-    tma      else                            persistent__step1              the least
+rmsnorm_gated_mlp_mixed: `rmsnorm_gated_mlp` of weights in another dtype than x: they are rounded to that of x,
+once, as autocast does.
+  computed once from gate_weight, up_weight, kept while they live unchanged, and read by plans of steps:
+  gate_weight_ready: T[N, K], up_weight_ready: T[N, K]
+  as `rmsnorm_gated_mlp`
 
-With products in the vendor's library, one after another:
-  kernel    normed from x, gain
-  library   normed by gate_weight to gate
-  library   normed by up_weight to up
-  kernel    y from gate, up
-
-Other plans of `rmsnorm_gated_mlp`, the first that fits, with what each launches and moves; the least is x +
-gate_weight + gain + up_weight + y:
-  gemv        one row, registers hold K  resident                    the least
-  gemv_loop   one row                    streamed                    the least
-  gemv_split  one row, very long         partial0, partial1, finish  the least + x
-  gemm        else                       product                     the least
-
-`rmsnorm_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as autocast does.
-
-Computed once from gate_weight, up_weight and kept as long as they live unchanged, where one of the next plans is
-taken:
-  prepared  gate_weight_ready: T[N, K]
-  prepared  up_weight_ready: T[N, K]
-
-With contractions of what is stored, one after another:
-  kernel    normed from x, gain
-  contract  y from normed, gate_weight_ready, up_weight_ready, the first that fits:
-    split_k  ... are few, and tiles as well  dealt__step1, _rmsnorm_gated_mlp_combined__step1  the least
-    swap_ab  ... are few                     swapped__step1                                    the least
-    tma      else                            persistent__step1                                 the least
-
-With products in the vendor's library, one after another:
-  kernel    normed from x, gain
-  library   normed by gate_weight_ready to gate
-  library   normed by up_weight_ready to up
-  kernel    y from gate, up
-
-Other plans of `rmsnorm_gated_mlp_mixed`, the first that fits, with what each launches and moves; the least is x +
-gate_weight + gain + up_weight + y:
-  gemv        one row, registers hold K  resident                                                          the least
-  gemv_loop   one row                    streamed                                                          the least
-  gemv_split  one row, very long         partial0, _rmsnorm_gated_mlp_partial1, _rmsnorm_gated_mlp_finish  the least + x
-  gemm        else                       product                                                           the least
-
-What registers do not hold is read again after each reduction that the result waits for.
+Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
 
 from __future__ import annotations
@@ -61,60 +29,35 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer,
-    Checker,
-    Elementwise,
-    Gemm,
-    GemmTma,
-    Gemv,
-    Library,
-    Op,
-    Partial,
-    Partition,
-    Plans,
-    Prepare,
-    Resident,
-    RowLoop,
-    Rows,
-    SplitRows,
-    Step,
-    TensorMap,
-    Tuned,
-    Workspace,
-    device,
-    real,
-    squeeze,
+    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident, RowLoop,
+    RowTiles, Rows, Step, TensorMap, Tuned, Workspace, device, real, squeeze,
 )
 
 __all__ = ["rmsnorm_gated_mlp", "rmsnorm_gated_mlp_mixed"]
 
 
 @triton.jit(do_not_specialize=["N"])
-def _rmsnorm_gated_mlp_resident(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
-    up_weight_stride_K, gain_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_gated_mlp_gemv(
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
+    x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, gain_stride_K,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_weight = tl.load(
-        gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_weight = tl.load(
-        up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
+                        eviction_policy="evict_last").to(tl.float32)
     if PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     if not PREFETCH:
@@ -140,18 +83,16 @@ def _rmsnorm_gated_mlp_resident(
 
 
 @triton.jit(do_not_specialize=["N"])
-def _rmsnorm_gated_mlp_streamed(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
-    gain_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_gated_mlp_gemv_loop(
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
+    gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K, gain_stride_K, up_weight_stride_K,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
@@ -164,15 +105,13 @@ def _rmsnorm_gated_mlp_streamed(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            gate_weight = tl.load(
-                gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
+                                  eviction_policy="evict_first").to(tl.float32)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
             gate_acc += x * (gate_weight * gain)
             total_acc += x * x
-            up_weight = tl.load(
-                up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
+                                eviction_policy="evict_first").to(tl.float32)
             up_acc += x * (up_weight * gain)
     gate = tl.sum(gate_acc, 0)
     total = tl.sum(total_acc, 0)
@@ -194,136 +133,11 @@ def _rmsnorm_gated_mlp_streamed(
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_gated_mlp_partial0(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial2_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
-    gain_stride_K, up_weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        gate_acc += x * (gate_weight * gain)
-        up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        up_acc += x * (up_weight * gain)
-    gate = tl.sum(gate_acc, 0)
-    up = tl.sum(up_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, gate)
-    tl.store(partial2_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, up)
-
-
 @triton.jit
-def _rmsnorm_gated_mlp_partial1(
-    x_ptr, partial1_ptr,
-    lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_finish(
-    y_ptr, partial0_ptr, partial1_ptr, partial2_ptr, eps,
-    N, lead0, lead1, K,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    gate = tl.sum(gate_parts, 2)
-    total_parts = tl.load(
-        partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 1)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    gate_2 = gate * where_value[:, None]
-    if ACTIVATION == "silu":
-        by_activation = gate_2 * tl.sigmoid(gate_2)
-    elif ACTIVATION == "gelu":
-        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = gate_2 * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate_2, 0.0)
-    up_parts = tl.load(
-        partial2_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    up = tl.sum(up_parts, 2)
-    up_2 = up * where_value[:, None]
-    y = by_activation * up_2
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
-def _rmsnorm_gated_mlp_product(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
-    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+def _rmsnorm_gated_mlp_gemm(
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, lead1, N, K, x_stride_lead0, x_stride_lead1,
+    x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K, up_weight_stride_N, up_weight_stride_K,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -354,11 +168,8 @@ def _rmsnorm_gated_mlp_product(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight = tl.load(
-                gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            ).to(tl.float32)
+            gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
+                                  + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (gate_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
             if SWAP_AB:
@@ -366,11 +177,8 @@ def _rmsnorm_gated_mlp_product(
             else:
                 gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-            up_weight = tl.load(
-                up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            ).to(tl.float32)
+            up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                                mask=mask_n_k, other=0.0).to(tl.float32)
             mul_value_stored_2 = (up_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
             if SWAP_AB:
                 up = tl.dot(mul_value_stored_2.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
@@ -398,11 +206,9 @@ def _rmsnorm_gated_mlp_product(
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_rows__before(
-    x_ptr, gain_ptr, normed_ptr, eps,
-    lead0, lead1, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, normed_stride_lead1, normed_stride_lead0,
-    normed_stride_K,
+def _rmsnorm_gated_mlp_rows_normed(
+    x_ptr, gain_ptr, normed_ptr, eps, lead0, lead1, K, x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K,
+    normed_stride_lead1, normed_stride_lead0, normed_stride_K,
     ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
@@ -411,15 +217,13 @@ def _rmsnorm_gated_mlp_rows__before(
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 1)
     normed = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
@@ -428,18 +232,15 @@ def _rmsnorm_gated_mlp_rows__before(
 
 
 @triton.jit
-def _rmsnorm_gated_mlp_resident__before(
-    x_ptr, gain_ptr, normed_ptr, eps,
-    lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, normed_stride_lead1, normed_stride_lead0,
-    normed_stride_K,
+def _rmsnorm_gated_mlp_resident_normed(
+    x_ptr, gain_ptr, normed_ptr, eps, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K,
+    normed_stride_lead1, normed_stride_lead0, normed_stride_K,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
@@ -452,108 +253,52 @@ def _rmsnorm_gated_mlp_resident__before(
 
 
 @triton.jit
-def _rmsnorm_gated_mlp_streamed__before(
-    x_ptr, gain_ptr, normed_ptr, eps,
-    lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, normed_stride_lead1, normed_stride_lead0, gain_stride_K,
-    normed_stride_K,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
+def _rmsnorm_gated_mlp_row_loop_normed(
+    x_ptr, gain_ptr, normed_ptr, eps, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, normed_stride_lead1,
+    normed_stride_lead0, gain_stride_K, normed_stride_K,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
+                                                          BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last")
+            if HELD:
+                x_tiles = x_tiles + (x_stored,)
+            x = x_stored.to(tl.float32)
             total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / K + eps)
     normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
+                                                          BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            if HELD:
+                x_stored = x_tiles[start // BLOCK_K]
+            else:
+                x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first")
+            x = x_stored.to(tl.float32)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
             normed = x * rsqrt_value * gain
             tl.store(normed_row + k * normed_stride_K, normed, mask=k_mask)
 
 
 @triton.jit
-def _rmsnorm_gated_mlp_partial0__before(
-    x_ptr, partial0__before_ptr,
-    lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Partial results: each ... over several programs, combined in fixed order."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0__before_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_finish__before(
-    x_ptr, gain_ptr, normed_ptr, partial0__before_ptr, eps,
-    K, lead0, lead1,
-    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, normed_stride_lead1, normed_stride_lead0,
-    normed_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """The result, from the partial results."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
-    row = (pid // tl.cdiv(tl.cast(K, INDEX), BLOCK_K)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_mask = k < K // VEC * VEC
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    mask_row_k = row_mask[:, None] & k_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0__before_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 1)
-    normed = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    normed_row = normed_ptr + i1 * (normed_stride_lead1 // VEC * VEC) + i0 * (normed_stride_lead0 // VEC * VEC)
-    tl.store(normed_row[:, None] + k[None, :] * normed_stride_K, normed, mask=mask_row_k)
-
-
-@triton.jit
-def _rmsnorm_gated_mlp_dealt__step1(
-    gate_weight_ptr, up_weight_ptr, normed_ptr, partial0__step1_ptr, partial1__step1_ptr,
-    lead1, N, K, lead0,
-    normed_stride_lead0, normed_stride_lead1, normed_stride_K, gate_weight_stride_N, gate_weight_stride_K,
-    up_weight_stride_N, up_weight_stride_K,
+def _rmsnorm_gated_mlp_split_k_y(
+    gate_weight_ptr, up_weight_ptr, normed_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0, normed_stride_lead0,
+    normed_stride_lead1, normed_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
+    up_weight_stride_K,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
     SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -580,22 +325,17 @@ def _rmsnorm_gated_mlp_dealt__step1(
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
         mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        normed = tl.load(
-            normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k, other=0.0
-        )
+        normed = tl.load(normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k,
+                         other=0.0)
         mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight = tl.load(
-            gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
+        gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
+                              mask=mask_n_k, other=0.0)
         if SWAP_AB:
             gate = tl.dot(gate_weight.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
         else:
             gate = tl.dot(normed, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        up_weight = tl.load(
-            up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K, mask=mask_n_k, other=0.0
-        )
+        up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                            mask=mask_n_k, other=0.0)
         if SWAP_AB:
             up = tl.dot(up_weight.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
         else:
@@ -603,23 +343,15 @@ def _rmsnorm_gated_mlp_dealt__step1(
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(
-        partial0__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        gate,
-        mask=mask_i1_n,
-    )
-    tl.store(
-        partial1__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        up,
-        mask=mask_i1_n,
-    )
+    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
+             mask=mask_i1_n)
+    tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
+             mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_combined__step1(
-    y_ptr, partial0__step1_ptr, partial1__step1_ptr,
-    N, lead0, lead1,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_gated_mlp_combine_y(
+    y_ptr, partial0_y_ptr, partial1_y_ptr, N, lead0, lead1, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
@@ -629,21 +361,13 @@ def _rmsnorm_gated_mlp_combined__step1(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate_parts = tl.load(
-        partial0__step1_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
+    gate_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                         + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     gate = tl.sum(gate_parts, 2)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
@@ -654,15 +378,8 @@ def _rmsnorm_gated_mlp_combined__step1(
         by_activation = gate * tl.sigmoid(mul_value)
     else:
         by_activation = device.maximum(gate, 0.0)
-    up_parts = tl.load(
-        partial1__step1_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
+    up_parts = tl.load(partial1_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                       + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     up = tl.sum(up_parts, 2)
     y = by_activation * up
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -670,11 +387,10 @@ def _rmsnorm_gated_mlp_combined__step1(
 
 
 @triton.jit
-def _rmsnorm_gated_mlp_swapped__step1(
-    gate_weight_ptr, up_weight_ptr, normed_ptr, y_ptr,
-    lead1, N, K,
-    normed_stride_lead0, normed_stride_lead1, normed_stride_K, gate_weight_stride_N, gate_weight_stride_K,
-    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+def _rmsnorm_gated_mlp_swap_ab_y(
+    gate_weight_ptr, up_weight_ptr, normed_ptr, y_ptr, lead1, N, K, normed_stride_lead0, normed_stride_lead1,
+    normed_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, y_stride_lead0,
+    y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -702,24 +418,17 @@ def _rmsnorm_gated_mlp_swapped__step1(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            normed = tl.load(
-                normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k, other=0.0
-            )
+            normed = tl.load(normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K,
+                             mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight = tl.load(
-                gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
+            gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
+                                  + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0)
             if SWAP_AB:
                 gate = tl.dot(gate_weight.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 gate = tl.dot(normed, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight = tl.load(
-                up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
+            up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                                mask=mask_n_k, other=0.0)
             if SWAP_AB:
                 up = tl.dot(up_weight.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
             else:
@@ -742,10 +451,8 @@ def _rmsnorm_gated_mlp_swapped__step1(
 
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
-def _rmsnorm_gated_mlp_persistent__step1(
-    normed_box, gate_weight_up_weight_box, y_box,
-    lead1, N, K,
-    begin, end, gate_weight_up_weight_flip,
+def _rmsnorm_gated_mlp_tma_y(
+    normed_box, gate_weight_up_weight_box, y_box, lead1, N, K, begin, end, gate_weight_up_weight_flip,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
@@ -765,14 +472,12 @@ def _rmsnorm_gated_mlp_persistent__step1(
         gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
             normed = normed_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            gate_weight_up_weight = gate_weight_up_weight_box.load(
-                [0, tile_n * BLOCK_N, start],
-            ).reshape(2 * BLOCK_N, BLOCK_K)
+            gate_weight_up_weight = gate_weight_up_weight_box.load([0, tile_n * BLOCK_N,
+                                                                    start]).reshape(2 * BLOCK_N, BLOCK_K)
             gate_up = tl.dot(normed, gate_weight_up_weight.T, gate_up, input_precision="ieee", max_num_imprecise_acc=1)
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        gate, up = tl.where(
-            gate_weight_up_weight_flip != 0, up, gate
-        ), tl.where(gate_weight_up_weight_flip != 0, gate, up)
+        gate, up = tl.where(gate_weight_up_weight_flip != 0, up,
+                            gate), tl.where(gate_weight_up_weight_flip != 0, gate, up)
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
@@ -783,18 +488,14 @@ def _rmsnorm_gated_mlp_persistent__step1(
         else:
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
-        y_box.store(
-            [i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
-            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-        )
+        y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
+                    y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_gated_mlp_blocked__after(
-    gate_ptr, up_ptr, y_ptr,
-    N, lead0, lead1,
-    gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1, up_stride_lead0, up_stride_N, y_stride_lead1,
-    y_stride_lead0, y_stride_N,
+def _rmsnorm_gated_mlp_elementwise_y(
+    gate_ptr, up_ptr, y_ptr, N, lead0, lead1, gate_stride_lead1, gate_stride_lead0, gate_stride_N, up_stride_lead1,
+    up_stride_lead0, up_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
@@ -804,19 +505,16 @@ def _rmsnorm_gated_mlp_blocked__after(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     gate_row = gate_ptr + i1 * (gate_stride_lead1 // VEC * VEC) + i0 * (gate_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    gate = tl.load(
-        gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    gate = tl.load(gate_row[:, None] + n[None, :] * gate_stride_N, mask=mask_row_n, other=0.0,
+                   eviction_policy="evict_last").to(tl.float32)
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
-    up = tl.load(
-        up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    up = tl.load(up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0,
+                 eviction_policy="evict_last").to(tl.float32)
     if ACTIVATION == "silu":
         by_activation = gate * tl.sigmoid(gate)
     elif ACTIVATION == "gelu":
@@ -832,17 +530,10 @@ def _rmsnorm_gated_mlp_blocked__after(
 
 
 def reference_rmsnorm_gated_mlp(
-    x: torch.Tensor,
-    gain: torch.Tensor,
-    gate_weight: torch.Tensor,
-    up_weight: torch.Tensor,
-    activation: str = "silu",
+    x: torch.Tensor, gain: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor, activation: str = "silu",
     eps: float = 1e-6,
 ) -> torch.Tensor:
-    """RMSNorm, then the gated expansion of a transformer MLP.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rmsnorm_gated_mlp` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W = x.dtype, gain.dtype
     real = torch.float64 if torch.float64 in (T, W) else torch.float32
     x = x.to(real)  # [..., K]
@@ -866,14 +557,8 @@ def reference_rmsnorm_gated_mlp(
     return y.to(T)
 
 
-def rmsnorm_gated_mlp(
-    x: torch.Tensor,
-    gain: torch.Tensor,
-    gate_weight: torch.Tensor,
-    up_weight: torch.Tensor,
-    activation: str = "silu",
-    eps: float = 1e-6,
-) -> torch.Tensor:
+def rmsnorm_gated_mlp(x: torch.Tensor, gain: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor,
+                      activation: str = "silu", eps: float = 1e-6) -> torch.Tensor:
     """RMSNorm, then the gated expansion of a transformer MLP.
 
     Args:
@@ -903,26 +588,15 @@ def _extents_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     gain, gate_weight, up_weight = squeeze(gain, 1), squeeze(gate_weight, 2), squeeze(up_weight, 2)
     check = Checker("rmsnorm_gated_mlp", x=x, gain=gain, gate_weight=gate_weight, up_weight=up_weight)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("gain", "[K]", 1)
-    check.rank("gate_weight", "[N, K]", 2)
-    check.rank("up_weight", "[N, K]", 2)
+    check.ranks(x="[..., K]", gain="[K]", gate_weight="[N, K]", up_weight="[N, K]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "gate_weight", "up_weight")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
     K = x.shape[-1]
     N = gate_weight.shape[0]
     lead = x.shape[:-1]
-    check.shape("gain", "[K]", (K,))
-    check.shape("gate_weight", "[N, K]", (N, K))
-    check.shape("up_weight", "[N, K]", (N, K))
+    check.shapes(gain=(K,), gate_weight=(N, K), up_weight=(N, K))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T, W
-
-
-def _outputs_rmsnorm_gated_mlp(lead, K, N, T, W):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_RMSNORM_GATED_MLP = Plans(
     extents="lead K N T W", scalars="eps", settings="activation",
@@ -947,36 +621,29 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
         Partition(
             (
                 Step("normed", (
-                    Rows(_rmsnorm_gated_mlp_rows__before, rows="lead1 lead0", tile="K"),
+                    Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
+                    RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
                     Resident(
-                        _rmsnorm_gated_mlp_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        _rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
                         words=1, words_per_byte=0.25,
                     ),
-                    RowLoop(_rmsnorm_gated_mlp_streamed__before, rows="lead1 lead0", loop="K", words=2),
-                    SplitRows(
-                        (Partial(
-                            _rmsnorm_gated_mlp_partial0__before, rows="lead1 lead0", loop="K",
-                            sums={"partial0__before": "lead1 lead0"},
-                            words=2,
-                        ),),
-                        Elementwise(_rmsnorm_gated_mlp_finish__before, rows="lead1 lead0", block="K", splits=True),
-                    ),
+                    RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Step("y", (
                     Gemm(
-                        _rmsnorm_gated_mlp_dealt__step1, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
+                        _rmsnorm_gated_mlp_split_k_y, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
                         batches="lead0", dots=2, few="lead1", again="lead0",
-                        sums={"partial0__step1": "lead1 lead0 N", "partial1__step1": "lead1 lead0 N"},
+                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
                         combine=Elementwise(
-                            _rmsnorm_gated_mlp_combined__step1, rows="lead1 lead0", block="N", parts=True, splits=True,
+                            _rmsnorm_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True,
                         ),
                     ),
                     Gemm(
-                        _rmsnorm_gated_mlp_swapped__step1, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
+                        _rmsnorm_gated_mlp_swap_ab_y, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
                         batches="lead0", dots=2, few="lead1", again="lead0",
                     ),
                     GemmTma(
-                        _rmsnorm_gated_mlp_persistent__step1, m="lead1", n="N", k="K",
+                        _rmsnorm_gated_mlp_tma_y, m="lead1", n="N", k="K",
                         maps={
                             "normed_box": TensorMap(("normed",), "lead0 lead1 K", bytes="T"),
                             "gate_weight_up_weight_box": TensorMap(
@@ -995,92 +662,63 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
         Partition(
             (
                 Step("normed", (
-                    Rows(_rmsnorm_gated_mlp_rows__before, rows="lead1 lead0", tile="K"),
+                    Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
+                    RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
                     Resident(
-                        _rmsnorm_gated_mlp_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        _rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
                         words=1, words_per_byte=0.25,
                     ),
-                    RowLoop(_rmsnorm_gated_mlp_streamed__before, rows="lead1 lead0", loop="K", words=2),
-                    SplitRows(
-                        (Partial(
-                            _rmsnorm_gated_mlp_partial0__before, rows="lead1 lead0", loop="K",
-                            sums={"partial0__before": "lead1 lead0"},
-                            words=2,
-                        ),),
-                        Elementwise(_rmsnorm_gated_mlp_finish__before, rows="lead1 lead0", block="K", splits=True),
-                    ),
+                    RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("normed", "gate_weight", "gate", rows="lead1 lead0", columns="N", inner="K"),
                 Library("normed", "up_weight", "up", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_rmsnorm_gated_mlp_blocked__after, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_rmsnorm_gated_mlp_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="normed gate up",
         ),
     ),
     steps=(Step("y", (
         Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _rmsnorm_gated_mlp_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=1,
+            _rmsnorm_gated_mlp_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=1,
         )),
         Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _rmsnorm_gated_mlp_streamed, rows="lead1 lead0 N", loop="K", words=7,
+            _rmsnorm_gated_mlp_gemv_loop, rows="lead1 lead0 N", loop="K", words=7,
         )),
-        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
-            (
-                Partial(
-                    _rmsnorm_gated_mlp_partial0, rows="lead1 lead0 N", loop="K",
-                    sums={"partial0": "lead1 lead0 N", "partial2": "lead1 lead0 N"},
-                    words=6,
-                ),
-                Partial(
-                    _rmsnorm_gated_mlp_partial1, rows="lead1 lead0", loop="K",
-                    sums={"partial1": "lead1 lead0"},
-                    words=2,
-                ),
-            ),
-            Elementwise(_rmsnorm_gated_mlp_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
-        )),
-        Gemm(_rmsnorm_gated_mlp_product, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
+        Gemm(_rmsnorm_gated_mlp_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
     )),),
 )
 
 _OP_RMSNORM_GATED_MLP = Op(
     "rmsnorm_gated_mlp(Tensor x, Tensor gain, Tensor gate_weight, Tensor up_weight, float eps, str activation) -> "
     "Tensor",
-    tensors=4,
-    scalars=1,
-    extents=_extents_rmsnorm_gated_mlp,
-    outputs=_outputs_rmsnorm_gated_mlp,
-    plans=_PLANS_RMSNORM_GATED_MLP,
-    overloads=lambda: (_OP_RMSNORM_GATED_MLP_MIXED,),
+    tensors=4, scalars=1, extents=_extents_rmsnorm_gated_mlp, plans=_PLANS_RMSNORM_GATED_MLP,
+    overloads=lambda: (_OP_RMSNORM_GATED_MLP_MIXED,), outputs=lambda lead, K, N, T, W: (Buffer((*lead, N), T),),
+    function=rmsnorm_gated_mlp,
 )
 
 
 @triton.jit(do_not_specialize=["N"])
-def _rmsnorm_gated_mlp_mixed_resident(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
-    up_weight_stride_K, gain_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_gated_mlp_mixed_gemv(
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
+    x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, gain_stride_K,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_weight = tl.load(
-        gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
+                          eviction_policy="evict_last").to(tl.float32)
     up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_weight = tl.load(
-        up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
+                        eviction_policy="evict_last").to(tl.float32)
     if PREFETCH:
         gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     value = gate_weight.to(x_ptr.dtype.element_ty)
@@ -1108,18 +746,16 @@ def _rmsnorm_gated_mlp_mixed_resident(
 
 
 @triton.jit(do_not_specialize=["N"])
-def _rmsnorm_gated_mlp_mixed_streamed(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
-    gain_stride_K, up_weight_stride_K, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_gated_mlp_mixed_gemv_loop(
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0,
+    gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K, gain_stride_K, up_weight_stride_K,
+    y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
@@ -1132,16 +768,14 @@ def _rmsnorm_gated_mlp_mixed_streamed(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            gate_weight = tl.load(
-                gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            gate_weight = tl.load(gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0,
+                                  eviction_policy="evict_first").to(tl.float32)
             value = gate_weight.to(x_ptr.dtype.element_ty)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
             gate_acc += x * (value.to(tl.float32) * gain)
             total_acc += x * x
-            up_weight = tl.load(
-                up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
+                                eviction_policy="evict_first").to(tl.float32)
             value_2 = up_weight.to(x_ptr.dtype.element_ty)
             up_acc += x * (value_2.to(tl.float32) * gain)
     gate = tl.sum(gate_acc, 0)
@@ -1164,53 +798,11 @@ def _rmsnorm_gated_mlp_mixed_streamed(
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_gated_mlp_mixed_partial0(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, partial0_ptr, partial2_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, gate_weight_stride_N, up_weight_stride_N, x_stride_K, gate_weight_stride_K,
-    gain_stride_K, up_weight_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    gate_weight_row = gate_weight_ptr + n * (gate_weight_stride_N // VEC * VEC)
-    gate_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    up_weight_row = up_weight_ptr + n * (up_weight_stride_N // VEC * VEC)
-    up_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        gate_weight = tl.load(
-            gate_weight_row + k * gate_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        value = gate_weight.to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        gate_acc += x * (value.to(tl.float32) * gain)
-        up_weight = tl.load(
-            up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        value_2 = up_weight.to(x_ptr.dtype.element_ty)
-        up_acc += x * (value_2.to(tl.float32) * gain)
-    gate = tl.sum(gate_acc, 0)
-    up = tl.sum(up_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, gate)
-    tl.store(partial2_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, up)
-
-
 @triton.jit
-def _rmsnorm_gated_mlp_mixed_product(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
-    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+def _rmsnorm_gated_mlp_mixed_gemm(
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, lead1, N, K, x_stride_lead0, x_stride_lead1,
+    x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K, up_weight_stride_N, up_weight_stride_K,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
     ACTIVATION: tl.constexpr,
@@ -1241,11 +833,8 @@ def _rmsnorm_gated_mlp_mixed_product(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight = tl.load(
-                gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            ).to(tl.float32)
+            gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
+                                  + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0).to(tl.float32)
             value = gate_weight.to(x_ptr.dtype.element_ty)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
@@ -1254,11 +843,8 @@ def _rmsnorm_gated_mlp_mixed_product(
             else:
                 gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
-            up_weight = tl.load(
-                up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            ).to(tl.float32)
+            up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                                mask=mask_n_k, other=0.0).to(tl.float32)
             value_2 = up_weight.to(x_ptr.dtype.element_ty)
             mul_value_stored_2 = (value_2.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
             if SWAP_AB:
@@ -1287,9 +873,8 @@ def _rmsnorm_gated_mlp_mixed_product(
 
 
 @triton.jit
-def _rmsnorm_gated_mlp_mixed_dealt__step1(
-    gate_weight_ready_ptr, up_weight_ready_ptr, normed_ptr, partial0__step1_ptr, partial1__step1_ptr,
-    lead1, N, K, lead0,
+def _rmsnorm_gated_mlp_mixed_split_k_y(
+    gate_weight_ready_ptr, up_weight_ready_ptr, normed_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
     normed_stride_lead0, normed_stride_lead1, normed_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
     up_weight_ready_stride_N, up_weight_ready_stride_K,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
@@ -1318,24 +903,17 @@ def _rmsnorm_gated_mlp_mixed_dealt__step1(
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
         mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        normed = tl.load(
-            normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k, other=0.0
-        )
+        normed = tl.load(normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k,
+                         other=0.0)
         mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight_ready = tl.load(
-            gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N + k[:, None] * gate_weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
+        gate_weight_ready = tl.load(gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N
+                                    + k[:, None] * gate_weight_ready_stride_K, mask=mask_n_k, other=0.0)
         if SWAP_AB:
             gate = tl.dot(gate_weight_ready.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
         else:
             gate = tl.dot(normed, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        up_weight_ready = tl.load(
-            up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N + k[:, None] * up_weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
+        up_weight_ready = tl.load(up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N
+                                  + k[:, None] * up_weight_ready_stride_K, mask=mask_n_k, other=0.0)
         if SWAP_AB:
             up = tl.dot(up_weight_ready.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
         else:
@@ -1343,23 +921,16 @@ def _rmsnorm_gated_mlp_mixed_dealt__step1(
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(
-        partial0__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        gate,
-        mask=mask_i1_n,
-    )
-    tl.store(
-        partial1__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        up,
-        mask=mask_i1_n,
-    )
+    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
+             mask=mask_i1_n)
+    tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
+             mask=mask_i1_n)
 
 
 @triton.jit
-def _rmsnorm_gated_mlp_mixed_swapped__step1(
-    gate_weight_ready_ptr, up_weight_ready_ptr, normed_ptr, y_ptr,
-    lead1, N, K,
-    normed_stride_lead0, normed_stride_lead1, normed_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
+def _rmsnorm_gated_mlp_mixed_swap_ab_y(
+    gate_weight_ready_ptr, up_weight_ready_ptr, normed_ptr, y_ptr, lead1, N, K, normed_stride_lead0,
+    normed_stride_lead1, normed_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
     up_weight_ready_stride_N, up_weight_ready_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
@@ -1388,26 +959,17 @@ def _rmsnorm_gated_mlp_mixed_swapped__step1(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            normed = tl.load(
-                normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k, other=0.0
-            )
+            normed = tl.load(normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K,
+                             mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight_ready = tl.load(
-                gate_weight_ready_ptr
-                + n[None, :] * gate_weight_ready_stride_N
-                + k[:, None] * gate_weight_ready_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
+            gate_weight_ready = tl.load(gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N
+                                        + k[:, None] * gate_weight_ready_stride_K, mask=mask_n_k, other=0.0)
             if SWAP_AB:
                 gate = tl.dot(gate_weight_ready.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 gate = tl.dot(normed, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight_ready = tl.load(
-                up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N + k[:, None] * up_weight_ready_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
+            up_weight_ready = tl.load(up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N
+                                      + k[:, None] * up_weight_ready_stride_K, mask=mask_n_k, other=0.0)
             if SWAP_AB:
                 up = tl.dot(up_weight_ready.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
             else:
@@ -1430,10 +992,9 @@ def _rmsnorm_gated_mlp_mixed_swapped__step1(
 
 
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_ready_up_weight_ready_flip"])
-def _rmsnorm_gated_mlp_mixed_persistent__step1(
-    normed_box, gate_weight_ready_up_weight_ready_box, y_box,
-    lead1, N, K,
-    begin, end, gate_weight_ready_up_weight_ready_flip,
+def _rmsnorm_gated_mlp_mixed_tma_y(
+    normed_box, gate_weight_ready_up_weight_ready_box, y_box, lead1, N, K, begin, end,
+    gate_weight_ready_up_weight_ready_flip,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
@@ -1453,16 +1014,14 @@ def _rmsnorm_gated_mlp_mixed_persistent__step1(
         gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
         for start in range(0, K, BLOCK_K):
             normed = normed_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            gate_weight_ready_up_weight_ready = gate_weight_ready_up_weight_ready_box.load(
-                [0, tile_n * BLOCK_N, start],
-            ).reshape(2 * BLOCK_N, BLOCK_K)
-            gate_up = tl.dot(
-                normed, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee", max_num_imprecise_acc=1
-            )
+            gate_weight_ready_up_weight_ready = gate_weight_ready_up_weight_ready_box.load([0, tile_n * BLOCK_N,
+                                                                                            start]).reshape(2 * BLOCK_N,
+                                                                                                            BLOCK_K)
+            gate_up = tl.dot(normed, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee",
+                             max_num_imprecise_acc=1)
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        gate, up = tl.where(
-            gate_weight_ready_up_weight_ready_flip != 0, up, gate
-        ), tl.where(gate_weight_ready_up_weight_ready_flip != 0, gate, up)
+        gate, up = tl.where(gate_weight_ready_up_weight_ready_flip != 0, up,
+                            gate), tl.where(gate_weight_ready_up_weight_ready_flip != 0, gate, up)
         if ACTIVATION == "silu":
             by_activation = gate * tl.sigmoid(gate)
         elif ACTIVATION == "gelu":
@@ -1473,24 +1032,15 @@ def _rmsnorm_gated_mlp_mixed_persistent__step1(
         else:
             by_activation = device.maximum(gate, 0.0)
         y = by_activation * up
-        y_box.store(
-            [i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
-            y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-        )
+        y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
+                    y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 def reference_rmsnorm_gated_mlp_mixed(
-    x: torch.Tensor,
-    gain: torch.Tensor,
-    gate_weight: torch.Tensor,
-    up_weight: torch.Tensor,
-    activation: str = "silu",
+    x: torch.Tensor, gain: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor, activation: str = "silu",
     eps: float = 1e-6,
 ) -> torch.Tensor:
-    """`rmsnorm_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as autocast does.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rmsnorm_gated_mlp_mixed` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W, V = x.dtype, gain.dtype, gate_weight.dtype
     real = torch.float64 if torch.float64 in (T, W, V) else torch.float32
     x = x.to(real)  # [..., K]
@@ -1514,14 +1064,8 @@ def reference_rmsnorm_gated_mlp_mixed(
     return y.to(T)
 
 
-def rmsnorm_gated_mlp_mixed(
-    x: torch.Tensor,
-    gain: torch.Tensor,
-    gate_weight: torch.Tensor,
-    up_weight: torch.Tensor,
-    activation: str = "silu",
-    eps: float = 1e-6,
-) -> torch.Tensor:
+def rmsnorm_gated_mlp_mixed(x: torch.Tensor, gain: torch.Tensor, gate_weight: torch.Tensor, up_weight: torch.Tensor,
+                            activation: str = "silu", eps: float = 1e-6) -> torch.Tensor:
     """`rmsnorm_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as autocast does.
 
     Args:
@@ -1556,38 +1100,24 @@ def _prepare_rmsnorm_gated_mlp_mixed(gate_weight, up_weight, T):
     return gate_weight.to(T), up_weight.to(T)
 
 
-_PREPARE_RMSNORM_GATED_MLP_MIXED = Prepare(
-    _prepare_rmsnorm_gated_mlp_mixed,
-    weights=("gate_weight", "up_weight"),
-    names=("gate_weight_ready", "up_weight_ready"),
-)
+_PREPARE_RMSNORM_GATED_MLP_MIXED = Prepare(_prepare_rmsnorm_gated_mlp_mixed, weights=("gate_weight", "up_weight"),
+                                           names=("gate_weight_ready", "up_weight_ready"))
 
 
 def _extents_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     gain, gate_weight, up_weight = squeeze(gain, 1), squeeze(gate_weight, 2), squeeze(up_weight, 2)
     check = Checker("rmsnorm_gated_mlp_mixed", x=x, gain=gain, gate_weight=gate_weight, up_weight=up_weight)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("gain", "[K]", 1)
-    check.rank("gate_weight", "[N, K]", 2)
-    check.rank("up_weight", "[N, K]", 2)
+    check.ranks(x="[..., K]", gain="[K]", gate_weight="[N, K]", up_weight="[N, K]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
     V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "gate_weight", "up_weight")
     K = x.shape[-1]
     N = gate_weight.shape[0]
     lead = x.shape[:-1]
-    check.shape("gain", "[K]", (K,))
-    check.shape("gate_weight", "[N, K]", (N, K))
-    check.shape("up_weight", "[N, K]", (N, K))
+    check.shapes(gain=(K,), gate_weight=(N, K), up_weight=(N, K))
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T, W, V
-
-
-def _outputs_rmsnorm_gated_mlp_mixed(lead, K, N, T, W, V):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
     extents="lead K N T W V", scalars="eps", settings="activation",
@@ -1600,10 +1130,7 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
         "K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 normed_stride_lead1 "
         "normed_stride_lead0 gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1"
     ),
-    rounded=(
-        _rmsnorm_gated_mlp_mixed_resident, _rmsnorm_gated_mlp_mixed_streamed, _rmsnorm_gated_mlp_mixed_partial0,
-        _rmsnorm_gated_mlp_mixed_product,
-    ),
+    rounded=(_rmsnorm_gated_mlp_mixed_gemv, _rmsnorm_gated_mlp_mixed_gemv_loop, _rmsnorm_gated_mlp_mixed_gemm),
     workspace={
         "normed": Workspace("lead K", "T"),
         "gate": Workspace("lead N", torch.float32),
@@ -1620,36 +1147,29 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
         Partition(
             (
                 Step("normed", (
-                    Rows(_rmsnorm_gated_mlp_rows__before, rows="lead1 lead0", tile="K"),
+                    Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
+                    RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
                     Resident(
-                        _rmsnorm_gated_mlp_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        _rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
                         words=1, words_per_byte=0.25,
                     ),
-                    RowLoop(_rmsnorm_gated_mlp_streamed__before, rows="lead1 lead0", loop="K", words=2),
-                    SplitRows(
-                        (Partial(
-                            _rmsnorm_gated_mlp_partial0__before, rows="lead1 lead0", loop="K",
-                            sums={"partial0__before": "lead1 lead0"},
-                            words=2,
-                        ),),
-                        Elementwise(_rmsnorm_gated_mlp_finish__before, rows="lead1 lead0", block="K", splits=True),
-                    ),
+                    RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Step("y", (
                     Gemm(
-                        _rmsnorm_gated_mlp_mixed_dealt__step1, m="N", n="lead1", k="K", bytes="T", batches="lead0",
-                        dots=2, few="lead1", again="lead0",
-                        sums={"partial0__step1": "lead1 lead0 N", "partial1__step1": "lead1 lead0 N"},
+                        _rmsnorm_gated_mlp_mixed_split_k_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", dots=2,
+                        few="lead1", again="lead0",
+                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
                         combine=Elementwise(
-                            _rmsnorm_gated_mlp_combined__step1, rows="lead1 lead0", block="N", parts=True, splits=True,
+                            _rmsnorm_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True,
                         ),
                     ),
                     Gemm(
-                        _rmsnorm_gated_mlp_mixed_swapped__step1, m="N", n="lead1", k="K", bytes="T", batches="lead0",
-                        dots=2, few="lead1", again="lead0",
+                        _rmsnorm_gated_mlp_mixed_swap_ab_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", dots=2,
+                        few="lead1", again="lead0",
                     ),
                     GemmTma(
-                        _rmsnorm_gated_mlp_mixed_persistent__step1, m="lead1", n="N", k="K",
+                        _rmsnorm_gated_mlp_mixed_tma_y, m="lead1", n="N", k="K",
                         maps={
                             "normed_box": TensorMap(("normed",), "lead0 lead1 K", bytes="T"),
                             "gate_weight_ready_up_weight_ready_box": TensorMap(
@@ -1668,60 +1188,35 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
         Partition(
             (
                 Step("normed", (
-                    Rows(_rmsnorm_gated_mlp_rows__before, rows="lead1 lead0", tile="K"),
+                    Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
+                    RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
                     Resident(
-                        _rmsnorm_gated_mlp_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        _rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
                         words=1, words_per_byte=0.25,
                     ),
-                    RowLoop(_rmsnorm_gated_mlp_streamed__before, rows="lead1 lead0", loop="K", words=2),
-                    SplitRows(
-                        (Partial(
-                            _rmsnorm_gated_mlp_partial0__before, rows="lead1 lead0", loop="K",
-                            sums={"partial0__before": "lead1 lead0"},
-                            words=2,
-                        ),),
-                        Elementwise(_rmsnorm_gated_mlp_finish__before, rows="lead1 lead0", block="K", splits=True),
-                    ),
+                    RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("normed", "gate_weight_ready", "gate", rows="lead1 lead0", columns="N", inner="K"),
                 Library("normed", "up_weight_ready", "up", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_rmsnorm_gated_mlp_blocked__after, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_rmsnorm_gated_mlp_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="normed gate up",
         ),
     ),
     steps=(Step("y", (
         Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _rmsnorm_gated_mlp_mixed_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=1,
+            _rmsnorm_gated_mlp_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=1,
         )),
         Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _rmsnorm_gated_mlp_mixed_streamed, rows="lead1 lead0 N", loop="K", words=7,
+            _rmsnorm_gated_mlp_mixed_gemv_loop, rows="lead1 lead0 N", loop="K", words=7,
         )),
-        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
-            (
-                Partial(
-                    _rmsnorm_gated_mlp_mixed_partial0, rows="lead1 lead0 N", loop="K",
-                    sums={"partial0": "lead1 lead0 N", "partial2": "lead1 lead0 N"},
-                    words=6,
-                ),
-                Partial(
-                    _rmsnorm_gated_mlp_partial1, rows="lead1 lead0", loop="K",
-                    sums={"partial1": "lead1 lead0"},
-                    words=2,
-                ),
-            ),
-            Elementwise(_rmsnorm_gated_mlp_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
-        )),
-        Gemm(_rmsnorm_gated_mlp_mixed_product, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
+        Gemm(_rmsnorm_gated_mlp_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
     )),),
 )
 
 _OP_RMSNORM_GATED_MLP_MIXED = Op(
     "rmsnorm_gated_mlp_mixed(Tensor x, Tensor gain, Tensor gate_weight, Tensor up_weight, float eps, str activation) "
     "-> Tensor",
-    tensors=4,
-    scalars=1,
-    extents=_extents_rmsnorm_gated_mlp_mixed,
-    outputs=_outputs_rmsnorm_gated_mlp_mixed,
-    plans=_PLANS_RMSNORM_GATED_MLP_MIXED,
+    tensors=4, scalars=1, extents=_extents_rmsnorm_gated_mlp_mixed, plans=_PLANS_RMSNORM_GATED_MLP_MIXED,
+    outputs=lambda lead, K, N, T, W, V: (Buffer((*lead, N), T),), function=rmsnorm_gated_mlp_mixed,
 )

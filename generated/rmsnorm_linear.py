@@ -2,60 +2,24 @@
 # sha256 of the spec: 9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1
 """The ops `rmsnorm_linear` and `rmsnorm_linear_mixed`.
 
-Linear projection of an RMS-normalised input.
+rmsnorm_linear: Linear projection of an RMS-normalised input.
+  plan        taken when                           launches                                        bytes
+  library     the library is faster without bias   rows_operand or others, library                 least + 2 operand
+  steps       TMA can move tiles, or rows are few  rows_operand or others, y                       least + 2 operand
+  y: split_k  rows are few, and tiles as well      split_k_y, combine_y                            least
+  y: swap_ab  rows are few                         swap_ab_y                                       least
+  y: tma      else                                 tma_y                                           least
+  library     the library is faster                rows_operand or others, library, elementwise_y  least + 2 operand + 2 product
+  gemv        one row, registers hold K            gemv                                            least
+  gemv_loop   one row                              gemv_loop                                       least
+  gemm        else                                 gemm                                            least
 
-With products in the vendor's library, without bias, one after another:
-  kernel    operand from x, gain
-  library   operand by weight to y
+rmsnorm_linear_mixed: `rmsnorm_linear` of a weight in another dtype than x: it is rounded to that of x, once, as
+autocast does.
+  computed once from weight, kept while they live unchanged, and read by plans of steps: weight_ready: T[N, K]
+  as `rmsnorm_linear`
 
-With contractions of what is stored, one after another:
-  kernel    operand from x, gain
-  contract  y from operand, weight, bias, the first that fits:
-    split_k  ... are few, and tiles as well  dealt__step1, combined__step1  the least
-    swap_ab  ... are few                     swapped__step1                 the least
-    tma      else                            persistent__step1              the least
-
-With products in the vendor's library, one after another:
-  kernel    operand from x, gain
-  library   operand by weight to product
-  kernel    y from product, bias
-
-Other plans of `rmsnorm_linear`, the first that fits, with what each launches and moves; the least is x + weight +
-gain + bias + y:
-  gemv        one row, registers hold K  resident                    the least
-  gemv_loop   one row                    streamed                    the least
-  gemv_split  one row, very long         partial0, partial1, finish  the least + x
-  gemm        else                       product                     the least
-
-`rmsnorm_linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
-
-Computed once from weight and kept as long as they live unchanged, where one of the next plans is taken:
-  prepared  weight_ready: T[N, K]
-
-With products in the vendor's library, without bias, one after another:
-  kernel    operand from x, gain
-  library   operand by weight_ready to y
-
-With contractions of what is stored, one after another:
-  kernel    operand from x, gain
-  contract  y from operand, weight_ready, bias, the first that fits:
-    split_k  ... are few, and tiles as well  dealt__step1, _rmsnorm_linear_combined__step1  the least
-    swap_ab  ... are few                     swapped__step1                                 the least
-    tma      else                            persistent__step1                              the least
-
-With products in the vendor's library, one after another:
-  kernel    operand from x, gain
-  library   operand by weight_ready to product
-  kernel    y from product, bias
-
-Other plans of `rmsnorm_linear_mixed`, the first that fits, with what each launches and moves; the least is x +
-weight + gain + bias + y:
-  gemv        one row, registers hold K  resident                                                    the least
-  gemv_loop   one row                    streamed                                                    the least
-  gemv_split  one row, very long         partial0, _rmsnorm_linear_partial1, _rmsnorm_linear_finish  the least + x
-  gemm        else                       product                                                     the least
-
-What registers do not hold is read again after each reduction that the result waits for.
+Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
 
 from __future__ import annotations
@@ -65,64 +29,33 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer,
-    Checker,
-    Elementwise,
-    Gemm,
-    GemmTma,
-    Gemv,
-    Library,
-    Op,
-    Partial,
-    Partition,
-    Plans,
-    Prepare,
-    Resident,
-    RowLoop,
-    Rows,
-    SplitRows,
-    Step,
-    TensorMap,
-    Tuned,
-    Workspace,
-    device,
-    flag,
-    parameter,
-    real,
-    spread,
-    squeeze,
+    Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident, RowLoop,
+    RowTiles, Rows, Step, TensorMap, Tuned, Workspace, device, flag, parameter, real, spread, squeeze,
 )
 
 __all__ = ["RMSNormLinear", "rmsnorm_linear", "rmsnorm_linear_mixed"]
 
 
 @triton.jit(do_not_specialize=["N"])
-def _rmsnorm_linear_resident(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_linear_gemv(
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
+    weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(
-        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     total = tl.sum(x * (weight * gain), 0)
     total_2 = tl.sum(x * x, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
@@ -132,17 +65,14 @@ def _rmsnorm_linear_resident(
 
 
 @triton.jit(do_not_specialize=["N"])
-def _rmsnorm_linear_streamed(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_linear_gemv_loop(
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
+    x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
@@ -153,131 +83,25 @@ def _rmsnorm_linear_streamed(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(
-                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                             eviction_policy="evict_first").to(tl.float32)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
             total_acc += x * (weight * gain)
             total_acc_2 += x * x
     total = tl.sum(total_acc, 0)
     total_2 = tl.sum(total_acc_2, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     y = total * where_value + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_linear_partial0(
-    x_ptr, gain_ptr, weight_ptr, partial0_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        total_acc += x * (weight * gain)
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, total)
-
-
 @triton.jit
-def _rmsnorm_linear_partial1(
-    x_ptr, partial1_ptr,
-    lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial1_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_finish(
-    bias_ptr, y_ptr, partial0_ptr, partial1_ptr, eps,
-    N, lead0, lead1, K,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
-    splits = tl.arange(0, SPLITS)
-    mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(
-        partial0_ptr
-        + i1[:, None, None] * (N * SPLITS * lead0)
-        + i0[:, None, None] * (N * SPLITS)
-        + n[None, :, None] * SPLITS
-        + splits[None, None, :],
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 2)
-    total_parts_2 = tl.load(
-        partial1_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
-    total_2 = tl.sum(total_parts_2, 1)
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    y = total * where_value[:, None] + bias[None, :]
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
-    tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
-def _rmsnorm_linear_product(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
-    y_stride_lead0, y_stride_lead1, y_stride_N,
+def _rmsnorm_linear_gemm(
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
+    weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -306,9 +130,8 @@ def _rmsnorm_linear_product(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(
-                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
-            ).to(tl.float32)
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (weight * gain[:, None]).to(x_ptr.dtype.element_ty)
             if SWAP_AB:
@@ -319,10 +142,8 @@ def _rmsnorm_linear_product(
     product = product.T if SWAP_AB else product
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     y = product * where_value[:, None] + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
@@ -330,11 +151,9 @@ def _rmsnorm_linear_product(
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_rows__before(
-    x_ptr, gain_ptr, operand_ptr, eps,
-    lead0, lead1, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, operand_stride_lead1, operand_stride_lead0,
-    operand_stride_K,
+def _rmsnorm_linear_rows_operand(
+    x_ptr, gain_ptr, operand_ptr, eps, lead0, lead1, K, x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K,
+    operand_stride_lead1, operand_stride_lead0, operand_stride_K,
     ROWS: tl.constexpr, BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
@@ -343,15 +162,13 @@ def _rmsnorm_linear_rows__before(
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     mask_row_k = row_mask[:, None] & k_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    x = tl.load(x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
     total = tl.sum(x * x, 1)
     mul_value = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
@@ -360,18 +177,15 @@ def _rmsnorm_linear_rows__before(
 
 
 @triton.jit
-def _rmsnorm_linear_resident__before(
-    x_ptr, gain_ptr, operand_ptr, eps,
-    lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, operand_stride_lead1, operand_stride_lead0,
-    operand_stride_K,
+def _rmsnorm_linear_resident_operand(
+    x_ptr, gain_ptr, operand_ptr, eps, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K,
+    operand_stride_lead1, operand_stride_lead0, operand_stride_K,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in registers."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
@@ -384,106 +198,50 @@ def _rmsnorm_linear_resident__before(
 
 
 @triton.jit
-def _rmsnorm_linear_streamed__before(
-    x_ptr, gain_ptr, operand_ptr, eps,
-    lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, operand_stride_lead1, operand_stride_lead0, gain_stride_K,
-    operand_stride_K,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
+def _rmsnorm_linear_row_loop_operand(
+    x_ptr, gain_ptr, operand_ptr, eps, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, operand_stride_lead1,
+    operand_stride_lead0, gain_stride_K, operand_stride_K,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, HELD: tl.constexpr,
+    VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """One program per ..., K in a loop."""
     device.enter(OVERLAP)
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
+    x_tiles = ()
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
+                                                          BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+            x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last")
+            if HELD:
+                x_tiles = x_tiles + (x_stored,)
+            x = x_stored.to(tl.float32)
             total_acc += x * x
     total = tl.sum(total_acc, 0)
     rsqrt_value = tl.rsqrt(total / K + eps)
     operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+        for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
+                                                          BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
+            if HELD:
+                x_stored = x_tiles[start // BLOCK_K]
+            else:
+                x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first")
+            x = x_stored.to(tl.float32)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
             tl.store(operand_row + k * operand_stride_K, x * rsqrt_value * gain, mask=k_mask)
 
 
 @triton.jit
-def _rmsnorm_linear_partial0__before(
-    x_ptr, partial0__before_ptr,
-    lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Partial results: each ... over several programs, combined in fixed order."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // lead0
-    i0 = row % lead0
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        total_acc += x * x
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0__before_ptr + i1 * (SPLITS * lead0) + i0 * SPLITS + split, total)
-
-
-@triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_finish__before(
-    x_ptr, gain_ptr, operand_ptr, partial0__before_ptr, eps,
-    K, lead0, lead1,
-    x_stride_lead1, x_stride_lead0, x_stride_K, gain_stride_K, operand_stride_lead1, operand_stride_lead0,
-    operand_stride_K,
-    ROWS: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """The result, from the partial results."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
-    row = (pid // tl.cdiv(tl.cast(K, INDEX), BLOCK_K)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
-    k = block.to(INDEX) * BLOCK_K + tl.arange(0, BLOCK_K)
-    k_mask = k < K // VEC * VEC
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    mask_row_k = row_mask[:, None] & k_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + k[None, :] * x_stride_K, mask=mask_row_k, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(
-        partial0__before_ptr + i1[:, None] * (SPLITS * lead0) + i0[:, None] * SPLITS + splits[None, :],
-        mask=row_mask[:, None],
-        other=0.0,
-    )
-    total = tl.sum(total_parts, 1)
-    mul_value = x * tl.rsqrt(total / K + eps)[:, None] * gain[None, :]
-    operand_row = operand_ptr + i1 * (operand_stride_lead1 // VEC * VEC) + i0 * (operand_stride_lead0 // VEC * VEC)
-    tl.store(operand_row[:, None] + k[None, :] * operand_stride_K, mul_value, mask=mask_row_k)
-
-
-@triton.jit
-def _rmsnorm_linear_dealt__step1(
-    weight_ptr, operand_ptr, partial0__step1_ptr,
-    lead1, N, K, lead0,
-    operand_stride_lead0, operand_stride_lead1, operand_stride_K, weight_stride_N, weight_stride_K,
+def _rmsnorm_linear_split_k_y(
+    weight_ptr, operand_ptr, partial0_y_ptr, lead1, N, K, lead0, operand_stride_lead0, operand_stride_lead1,
+    operand_stride_K, weight_stride_N, weight_stride_K,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
     SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -509,31 +267,24 @@ def _rmsnorm_linear_dealt__step1(
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
         mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        operand = tl.load(
-            operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K, mask=mask_i1_k, other=0.0
-        )
+        operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
+                          mask=mask_i1_k, other=0.0)
         mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(
-            weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
-        )
+        weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                         other=0.0)
         if SWAP_AB:
             product = tl.dot(weight.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
         else:
             product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(
-        partial0__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        product,
-        mask=mask_i1_n,
-    )
+    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), product,
+             mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_combined__step1(
-    bias_ptr, y_ptr, partial0__step1_ptr,
-    N, lead0, lead1,
-    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_linear_combine_y(
+    bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -542,27 +293,16 @@ def _rmsnorm_linear_combined__step1(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                     tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(
-        partial0__step1_ptr
-        + i1[:, None, None] * (N * lead0)
-        + i0[:, None, None] * N
-        + n[None, :, None]
-        + splits[None, None, :] * (N * lead0 * lead1),
-        mask=mask_row_n[:, :, None],
-        other=0.0,
-    )
+    total_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     total = tl.sum(total_parts, 2)
     y = total + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
@@ -570,11 +310,9 @@ def _rmsnorm_linear_combined__step1(
 
 
 @triton.jit
-def _rmsnorm_linear_swapped__step1(
-    weight_ptr, bias_ptr, operand_ptr, y_ptr,
-    lead1, N, K,
-    operand_stride_lead0, operand_stride_lead1, operand_stride_K, weight_stride_N, weight_stride_K, bias_stride_N,
-    y_stride_lead0, y_stride_lead1, y_stride_N,
+def _rmsnorm_linear_swap_ab_y(
+    weight_ptr, bias_ptr, operand_ptr, y_ptr, lead1, N, K, operand_stride_lead0, operand_stride_lead1, operand_stride_K,
+    weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -600,24 +338,18 @@ def _rmsnorm_linear_swapped__step1(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            operand = tl.load(
-                operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
-                mask=mask_i1_k,
-                other=0.0,
-            )
+            operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
+                              mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(
-                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
-            )
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0)
             if SWAP_AB:
                 product = tl.dot(weight.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     y = product + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
@@ -625,10 +357,8 @@ def _rmsnorm_linear_swapped__step1(
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
-def _rmsnorm_linear_persistent__step1(
-    operand_box, weight_box, y_box, bias_ptr,
-    lead1, N, K,
-    bias_stride_N, begin, end,
+def _rmsnorm_linear_tma_y(
+    operand_box, weight_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -656,23 +386,17 @@ def _rmsnorm_linear_persistent__step1(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            if bias_ptr is not None:
-                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            else:
-                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
             y = product + bias[None, :]
-            y_box.store(
-                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-            )
+            y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
+                        y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 @triton.jit(do_not_specialize=["lead1"])
-def _rmsnorm_linear_blocked__after(
-    bias_ptr, product_ptr, y_ptr,
-    N, lead0, lead1,
-    product_stride_lead1, product_stride_lead0, product_stride_N, bias_stride_N, y_stride_lead1, y_stride_lead0,
-    y_stride_N,
+def _rmsnorm_linear_elementwise_y(
+    bias_ptr, product_ptr, y_ptr, N, lead0, lead1, product_stride_lead1, product_stride_lead0, product_stride_N,
+    bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
@@ -681,37 +405,25 @@ def _rmsnorm_linear_blocked__after(
     block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
     row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1 = row // lead0
-    i0 = row % lead0
+    i1, i0 = row // lead0, row % lead0
     n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    product = tl.load(
-        product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if bias_ptr is not None:
-        bias = tl.load(
-            bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last"
-        ).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    product = tl.load(product_row[:, None] + n[None, :] * product_stride_N, mask=mask_row_n, other=0.0,
+                      eviction_policy="evict_last").to(tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
+                                                                                                     tl.float32)
     y = product + bias[None, :]
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
 def reference_rmsnorm_linear(
-    x: torch.Tensor,
-    gain: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    eps: float = 1e-6,
+    x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, eps: float = 1e-6,
 ) -> torch.Tensor:
-    """Linear projection of an RMS-normalised input.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rmsnorm_linear` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W = x.dtype, gain.dtype
     real = torch.float64 if torch.float64 in (T, W) else torch.float32
     x = x.to(real)  # [..., K]
@@ -723,9 +435,8 @@ def reference_rmsnorm_linear(
     return y.to(T)
 
 
-def rmsnorm_linear(
-    x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, eps: float = 1e-6
-) -> torch.Tensor:
+def rmsnorm_linear(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None,
+                   eps: float = 1e-6) -> torch.Tensor:
     """Linear projection of an RMS-normalised input.
 
     Args:
@@ -754,25 +465,14 @@ def _extents_rmsnorm_linear(x, gain, weight, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     gain, weight, bias = squeeze(gain, 1), squeeze(weight, 2), squeeze(bias, 1)
     check = Checker("rmsnorm_linear", x=x, gain=gain, weight=weight, bias=bias)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("gain", "[K]", 1)
-    check.rank("weight", "[N, K]", 2)
-    check.rank("bias", "[N]", 1)
+    check.ranks(x="[..., K]", gain="[K]", weight="[N, K]", bias="[N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x", "weight", "bias")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
     K = x.shape[-1]
     N = weight.shape[0]
     lead = x.shape[:-1]
-    check.shape("gain", "[K]", (K,))
-    check.shape("weight", "[N, K]", (N, K))
-    check.shape("bias", "[N]", (N,))
+    check.shapes(gain=(K,), weight=(N, K), bias=(N,))
     return lead, K, N, T, W
-
-
-def _outputs_rmsnorm_linear(lead, K, N, T, W):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_RMSNORM_LINEAR = Plans(
     extents="lead K N T W", scalars="eps",
@@ -793,20 +493,13 @@ _PLANS_RMSNORM_LINEAR = Plans(
         Partition(
             (
                 Step("operand", (
-                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
+                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
                     Resident(
-                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
                         words=1, words_per_byte=0.25,
                     ),
-                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
-                    SplitRows(
-                        (Partial(
-                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
-                            sums={"partial0__before": "lead1 lead0"},
-                            words=2,
-                        ),),
-                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
-                    ),
+                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),
             ),
@@ -815,36 +508,29 @@ _PLANS_RMSNORM_LINEAR = Plans(
         Partition(
             (
                 Step("operand", (
-                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
+                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
                     Resident(
-                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
                         words=1, words_per_byte=0.25,
                     ),
-                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
-                    SplitRows(
-                        (Partial(
-                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
-                            sums={"partial0__before": "lead1 lead0"},
-                            words=2,
-                        ),),
-                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
-                    ),
+                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Step("y", (
                     Gemm(
-                        _rmsnorm_linear_dealt__step1, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
+                        _rmsnorm_linear_split_k_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
                         few="lead1", again="lead0",
-                        sums={"partial0__step1": "lead1 lead0 N"},
+                        sums={"partial0_y": "lead1 lead0 N"},
                         combine=Elementwise(
-                            _rmsnorm_linear_combined__step1, rows="lead1 lead0", block="N", parts=True, splits=True,
+                            _rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True,
                         ),
                     ),
                     Gemm(
-                        _rmsnorm_linear_swapped__step1, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
+                        _rmsnorm_linear_swap_ab_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
                         few="lead1", again="lead0",
                     ),
                     GemmTma(
-                        _rmsnorm_linear_persistent__step1, m="lead1", n="N", k="K",
+                        _rmsnorm_linear_tma_y, m="lead1", n="N", k="K",
                         maps={
                             "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
                             "weight_box": TensorMap(("weight",), "N K", bytes="weight", halves=True),
@@ -859,61 +545,36 @@ _PLANS_RMSNORM_LINEAR = Plans(
         Partition(
             (
                 Step("operand", (
-                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
+                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
                     Resident(
-                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
                         words=1, words_per_byte=0.25,
                     ),
-                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
-                    SplitRows(
-                        (Partial(
-                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
-                            sums={"partial0__before": "lead1 lead0"},
-                            words=2,
-                        ),),
-                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
-                    ),
+                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("operand", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_rmsnorm_linear_blocked__after, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_rmsnorm_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="operand product",
         ),
     ),
     steps=(Step("y", (
         Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _rmsnorm_linear_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
+            _rmsnorm_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
         )),
         Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _rmsnorm_linear_streamed, rows="lead1 lead0 N", loop="K", words=5,
+            _rmsnorm_linear_gemv_loop, rows="lead1 lead0 N", loop="K", words=5,
         )),
-        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
-            (
-                Partial(
-                    _rmsnorm_linear_partial0, rows="lead1 lead0 N", loop="K",
-                    sums={"partial0": "lead1 lead0 N"},
-                    words=4,
-                ),
-                Partial(
-                    _rmsnorm_linear_partial1, rows="lead1 lead0", loop="K",
-                    sums={"partial1": "lead1 lead0"},
-                    words=2,
-                ),
-            ),
-            Elementwise(_rmsnorm_linear_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
-        )),
-        Gemm(_rmsnorm_linear_product, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
+        Gemm(_rmsnorm_linear_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
     )),),
 )
 
 _OP_RMSNORM_LINEAR = Op(
     "rmsnorm_linear(Tensor x, Tensor gain, Tensor weight, Tensor? bias, float eps) -> Tensor",
-    tensors=4,
-    scalars=1,
-    extents=_extents_rmsnorm_linear,
-    outputs=_outputs_rmsnorm_linear,
-    plans=_PLANS_RMSNORM_LINEAR,
-    overloads=lambda: (_OP_RMSNORM_LINEAR_MIXED,),
+    tensors=4, scalars=1, extents=_extents_rmsnorm_linear, plans=_PLANS_RMSNORM_LINEAR,
+    overloads=lambda: (_OP_RMSNORM_LINEAR_MIXED,), outputs=lambda lead, K, N, T, W: (Buffer((*lead, N), T),),
+    function=rmsnorm_linear,
 )
 
 
@@ -939,16 +600,8 @@ class RMSNormLinear(torch.nn.Module):
         ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
     """
 
-    def __init__(
-        self,
-        hidden_dim: int,
-        out_dim: int,
-        eps: float = 1e-6,
-        bias: bool = False,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, hidden_dim: int, out_dim: int, eps: float = 1e-6, bias: bool = False, *,
+                 device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check = Checker("RMSNormLinear")
         check.dtype_of_weights(dtype, (torch.float16, torch.bfloat16, torch.float32))
@@ -976,32 +629,25 @@ class RMSNormLinear(torch.nn.Module):
 
 
 @triton.jit(do_not_specialize=["N"])
-def _rmsnorm_linear_mixed_resident(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_linear_mixed_gemv(
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K,
+    weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     k = tl.arange(0, BLOCK_K).to(INDEX)
     k_mask = (k < K // VEC * VEC) | EVEN_K
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(
-        weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
     gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     value = weight.to(x_ptr.dtype.element_ty)
     total = tl.sum(x * (value.to(tl.float32) * gain), 0)
     total_2 = tl.sum(x * x, 0)
@@ -1012,17 +658,14 @@ def _rmsnorm_linear_mixed_resident(
 
 
 @triton.jit(do_not_specialize=["N"])
-def _rmsnorm_linear_mixed_streamed(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N,
-    y_stride_lead1, y_stride_lead0, y_stride_N,
+def _rmsnorm_linear_mixed_gemv_loop(
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N,
+    x_stride_K, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
     row = tl.program_id(0).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
     x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
     weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
@@ -1033,9 +676,8 @@ def _rmsnorm_linear_mixed_streamed(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(
-                weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-            ).to(tl.float32)
+            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                             eviction_policy="evict_first").to(tl.float32)
             value = weight.to(x_ptr.dtype.element_ty)
             gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
             total_acc += x * (value.to(tl.float32) * gain)
@@ -1043,53 +685,17 @@ def _rmsnorm_linear_mixed_streamed(
     total = tl.sum(total_acc, 0)
     total_2 = tl.sum(total_acc_2, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    if bias_ptr is not None:
-        bias_row = bias_ptr + n * bias_stride_N
-        bias = tl.load(bias_row, eviction_policy="evict_last").to(tl.float32)
-    else:
-        bias = 0
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
     y = total * where_value + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
 
-@triton.jit(do_not_specialize=["N"])
-def _rmsnorm_linear_mixed_partial0(
-    x_ptr, gain_ptr, weight_ptr, partial0_ptr,
-    N, lead0, K,
-    x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K, weight_stride_K, gain_stride_K,
-    BLOCK_K: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each ..., N over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    i1 = row // (tl.cast(N, tl.int64) * lead0)
-    i0 = row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K // VEC * VEC
-        x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(
-            weight_row + k * weight_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first"
-        ).to(tl.float32)
-        value = weight.to(x_ptr.dtype.element_ty)
-        gain = tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0).to(tl.float32)
-        total_acc += x * (value.to(tl.float32) * gain)
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_ptr + i1 * (N * SPLITS * lead0) + i0 * (N * SPLITS) + n * SPLITS + split, total)
-
-
 @triton.jit
-def _rmsnorm_linear_mixed_product(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps,
-    lead1, N, K,
-    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N,
-    y_stride_lead0, y_stride_lead1, y_stride_N,
+def _rmsnorm_linear_mixed_gemm(
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
+    weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -1118,9 +724,8 @@ def _rmsnorm_linear_mixed_product(
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
             x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(
-                weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k, other=0.0
-            ).to(tl.float32)
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0).to(tl.float32)
             value = weight.to(x_ptr.dtype.element_ty)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
@@ -1132,10 +737,8 @@ def _rmsnorm_linear_mixed_product(
     product = product.T if SWAP_AB else product
     total = total_acc
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     y = product * where_value[:, None] + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
@@ -1143,10 +746,9 @@ def _rmsnorm_linear_mixed_product(
 
 
 @triton.jit
-def _rmsnorm_linear_mixed_dealt__step1(
-    weight_ready_ptr, operand_ptr, partial0__step1_ptr,
-    lead1, N, K, lead0,
-    operand_stride_lead0, operand_stride_lead1, operand_stride_K, weight_ready_stride_N, weight_ready_stride_K,
+def _rmsnorm_linear_mixed_split_k_y(
+    weight_ready_ptr, operand_ptr, partial0_y_ptr, lead1, N, K, lead0, operand_stride_lead0, operand_stride_lead1,
+    operand_stride_K, weight_ready_stride_N, weight_ready_stride_K,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
     SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -1172,34 +774,26 @@ def _rmsnorm_linear_mixed_dealt__step1(
         k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
         k_mask = k < K
         mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        operand = tl.load(
-            operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K, mask=mask_i1_k, other=0.0
-        )
+        operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
+                          mask=mask_i1_k, other=0.0)
         mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight_ready = tl.load(
-            weight_ready_ptr + n[None, :] * weight_ready_stride_N + k[:, None] * weight_ready_stride_K,
-            mask=mask_n_k,
-            other=0.0,
-        )
+        weight_ready = tl.load(weight_ready_ptr + n[None, :] * weight_ready_stride_N
+                               + k[:, None] * weight_ready_stride_K, mask=mask_n_k, other=0.0)
         if SWAP_AB:
             product = tl.dot(weight_ready.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
         else:
             product = tl.dot(operand, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(
-        partial0__step1_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-        product,
-        mask=mask_i1_n,
-    )
+    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), product,
+             mask=mask_i1_n)
 
 
 @triton.jit
-def _rmsnorm_linear_mixed_swapped__step1(
-    bias_ptr, weight_ready_ptr, operand_ptr, y_ptr,
-    lead1, N, K,
-    operand_stride_lead0, operand_stride_lead1, operand_stride_K, weight_ready_stride_N, weight_ready_stride_K,
-    bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+def _rmsnorm_linear_mixed_swap_ab_y(
+    bias_ptr, weight_ready_ptr, operand_ptr, y_ptr, lead1, N, K, operand_stride_lead0, operand_stride_lead1,
+    operand_stride_K, weight_ready_stride_N, weight_ready_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1,
+    y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
     FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -1225,26 +819,18 @@ def _rmsnorm_linear_mixed_swapped__step1(
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            operand = tl.load(
-                operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
-                mask=mask_i1_k,
-                other=0.0,
-            )
+            operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
+                              mask=mask_i1_k, other=0.0)
             mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight_ready = tl.load(
-                weight_ready_ptr + n[None, :] * weight_ready_stride_N + k[:, None] * weight_ready_stride_K,
-                mask=mask_n_k,
-                other=0.0,
-            )
+            weight_ready = tl.load(weight_ready_ptr + n[None, :] * weight_ready_stride_N
+                                   + k[:, None] * weight_ready_stride_K, mask=mask_n_k, other=0.0)
             if SWAP_AB:
                 product = tl.dot(weight_ready.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
             else:
                 product = tl.dot(operand, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    if bias_ptr is not None:
-        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-    else:
-        bias = tl.full([BLOCK_N], 0.0, tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
     y = product + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
@@ -1252,10 +838,8 @@ def _rmsnorm_linear_mixed_swapped__step1(
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
-def _rmsnorm_linear_mixed_persistent__step1(
-    operand_box, weight_ready_box, y_box, bias_ptr,
-    lead1, N, K,
-    bias_stride_N, begin, end,
+def _rmsnorm_linear_mixed_tma_y(
+    operand_box, weight_ready_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
@@ -1283,28 +867,17 @@ def _rmsnorm_linear_mixed_persistent__step1(
             column = 2 * tile_n + half
             n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
             n_mask = n < N // VEC * VEC
-            if bias_ptr is not None:
-                bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0).to(tl.float32)
-            else:
-                bias = tl.full([BLOCK_N], 0.0, tl.float32)
+            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
             y = product + bias[None, :]
-            y_box.store(
-                [i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N),
-            )
+            y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
+                        y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
 
 def reference_rmsnorm_linear_mixed(
-    x: torch.Tensor,
-    gain: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None = None,
-    eps: float = 1e-6,
+    x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, eps: float = 1e-6,
 ) -> torch.Tensor:
-    """`rmsnorm_linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rmsnorm_linear_mixed` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, W, V = x.dtype, gain.dtype, weight.dtype
     real = torch.float64 if torch.float64 in (T, W, V) else torch.float32
     x = x.to(real)  # [..., K]
@@ -1317,9 +890,8 @@ def reference_rmsnorm_linear_mixed(
     return y.to(T)
 
 
-def rmsnorm_linear_mixed(
-    x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, eps: float = 1e-6
-) -> torch.Tensor:
+def rmsnorm_linear_mixed(x: torch.Tensor, gain: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None,
+                         eps: float = 1e-6) -> torch.Tensor:
     """`rmsnorm_linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
 
     Args:
@@ -1359,26 +931,15 @@ def _extents_rmsnorm_linear_mixed(x, gain, weight, bias):
     """Solve the extents and dtypes, and check every argument against them. Sizes may be symbolic."""
     gain, weight, bias = squeeze(gain, 1), squeeze(weight, 2), squeeze(bias, 1)
     check = Checker("rmsnorm_linear_mixed", x=x, gain=gain, weight=weight, bias=bias)
-    check.rank("x", "[..., K]", 1, lead=True)
-    check.rank("gain", "[K]", 1)
-    check.rank("weight", "[N, K]", 2)
-    check.rank("bias", "[N]", 1)
+    check.ranks(x="[..., K]", gain="[K]", weight="[N, K]", bias="[N]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     W = check.dtype("W", (torch.float16, torch.bfloat16, torch.float32), "gain")
     V = check.dtype("V", (torch.float16, torch.bfloat16, torch.float32), "weight", "bias")
     K = x.shape[-1]
     N = weight.shape[0]
     lead = x.shape[:-1]
-    check.shape("gain", "[K]", (K,))
-    check.shape("weight", "[N, K]", (N, K))
-    check.shape("bias", "[N]", (N,))
+    check.shapes(gain=(K,), weight=(N, K), bias=(N,))
     return lead, K, N, T, W, V
-
-
-def _outputs_rmsnorm_linear_mixed(lead, K, N, T, W, V):
-    """The outputs, in order."""
-    return (Buffer((*lead, N), T),)
-
 
 _PLANS_RMSNORM_LINEAR_MIXED = Plans(
     extents="lead K N T W V", scalars="eps",
@@ -1390,10 +951,7 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
         "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
         "product_stride_lead1 product_stride_lead0 y_stride_lead1"
     ),
-    rounded=(
-        _rmsnorm_linear_mixed_resident, _rmsnorm_linear_mixed_streamed, _rmsnorm_linear_mixed_partial0,
-        _rmsnorm_linear_mixed_product,
-    ),
+    rounded=(_rmsnorm_linear_mixed_gemv, _rmsnorm_linear_mixed_gemv_loop, _rmsnorm_linear_mixed_gemm),
     workspace={
         "operand": Workspace("lead K", "T"),
         "product": Workspace("lead N", torch.float32),
@@ -1408,20 +966,13 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
         Partition(
             (
                 Step("operand", (
-                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
+                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
                     Resident(
-                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
                         words=1, words_per_byte=0.25,
                     ),
-                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
-                    SplitRows(
-                        (Partial(
-                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
-                            sums={"partial0__before": "lead1 lead0"},
-                            words=2,
-                        ),),
-                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
-                    ),
+                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("operand", "weight_ready", "y", rows="lead1 lead0", columns="N", inner="K"),
             ),
@@ -1430,36 +981,29 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
         Partition(
             (
                 Step("operand", (
-                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
+                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
                     Resident(
-                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
                         words=1, words_per_byte=0.25,
                     ),
-                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
-                    SplitRows(
-                        (Partial(
-                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
-                            sums={"partial0__before": "lead1 lead0"},
-                            words=2,
-                        ),),
-                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
-                    ),
+                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Step("y", (
                     Gemm(
-                        _rmsnorm_linear_mixed_dealt__step1, m="N", n="lead1", k="K", bytes="T", batches="lead0",
+                        _rmsnorm_linear_mixed_split_k_y, m="N", n="lead1", k="K", bytes="T", batches="lead0",
                         few="lead1", again="lead0",
-                        sums={"partial0__step1": "lead1 lead0 N"},
+                        sums={"partial0_y": "lead1 lead0 N"},
                         combine=Elementwise(
-                            _rmsnorm_linear_combined__step1, rows="lead1 lead0", block="N", parts=True, splits=True,
+                            _rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True,
                         ),
                     ),
                     Gemm(
-                        _rmsnorm_linear_mixed_swapped__step1, m="N", n="lead1", k="K", bytes="T", batches="lead0",
+                        _rmsnorm_linear_mixed_swap_ab_y, m="N", n="lead1", k="K", bytes="T", batches="lead0",
                         few="lead1", again="lead0",
                     ),
                     GemmTma(
-                        _rmsnorm_linear_mixed_persistent__step1, m="lead1", n="N", k="K",
+                        _rmsnorm_linear_mixed_tma_y, m="lead1", n="N", k="K",
                         maps={
                             "operand_box": TensorMap(("operand",), "lead0 lead1 K", bytes="T"),
                             "weight_ready_box": TensorMap(("weight_ready",), "N K", bytes="T", halves=True),
@@ -1474,58 +1018,33 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
         Partition(
             (
                 Step("operand", (
-                    Rows(_rmsnorm_linear_rows__before, rows="lead1 lead0", tile="K"),
+                    Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
+                    RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
                     Resident(
-                        _rmsnorm_linear_resident__before, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
                         words=1, words_per_byte=0.25,
                     ),
-                    RowLoop(_rmsnorm_linear_streamed__before, rows="lead1 lead0", loop="K", words=2),
-                    SplitRows(
-                        (Partial(
-                            _rmsnorm_linear_partial0__before, rows="lead1 lead0", loop="K",
-                            sums={"partial0__before": "lead1 lead0"},
-                            words=2,
-                        ),),
-                        Elementwise(_rmsnorm_linear_finish__before, rows="lead1 lead0", block="K", splits=True),
-                    ),
+                    RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("operand", "weight_ready", "product", rows="lead1 lead0", columns="N", inner="K"),
-                Step("y", (Elementwise(_rmsnorm_linear_blocked__after, rows="lead1 lead0", block="N"),)),
+                Step("y", (Elementwise(_rmsnorm_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
             ),
             holds="operand product",
         ),
     ),
     steps=(Step("y", (
         Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _rmsnorm_linear_mixed_resident, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
+            _rmsnorm_linear_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
         )),
         Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _rmsnorm_linear_mixed_streamed, rows="lead1 lead0 N", loop="K", words=5,
+            _rmsnorm_linear_mixed_gemv_loop, rows="lead1 lead0 N", loop="K", words=5,
         )),
-        Gemv(few="lead1 lead0", matrix="N K", of=SplitRows(
-            (
-                Partial(
-                    _rmsnorm_linear_mixed_partial0, rows="lead1 lead0 N", loop="K",
-                    sums={"partial0": "lead1 lead0 N"},
-                    words=4,
-                ),
-                Partial(
-                    _rmsnorm_linear_partial1, rows="lead1 lead0", loop="K",
-                    sums={"partial1": "lead1 lead0"},
-                    words=2,
-                ),
-            ),
-            Elementwise(_rmsnorm_linear_finish, rows="lead1 lead0", block="N", parts=True, splits=True),
-        )),
-        Gemm(_rmsnorm_linear_mixed_product, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
+        Gemm(_rmsnorm_linear_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
     )),),
 )
 
 _OP_RMSNORM_LINEAR_MIXED = Op(
     "rmsnorm_linear_mixed(Tensor x, Tensor gain, Tensor weight, Tensor? bias, float eps) -> Tensor",
-    tensors=4,
-    scalars=1,
-    extents=_extents_rmsnorm_linear_mixed,
-    outputs=_outputs_rmsnorm_linear_mixed,
-    plans=_PLANS_RMSNORM_LINEAR_MIXED,
+    tensors=4, scalars=1, extents=_extents_rmsnorm_linear_mixed, plans=_PLANS_RMSNORM_LINEAR_MIXED,
+    outputs=lambda lead, K, N, T, W, V: (Buffer((*lead, N), T),), function=rmsnorm_linear_mixed,
 )

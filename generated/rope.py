@@ -2,31 +2,22 @@
 # sha256 of the spec: 484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2
 """The ops `rope`, `rope_half`, `rope_interleaved` and `rope_heads_first`.
 
-Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D].
+rope: Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D].
+  plan         taken when             launches     bytes
+  tile         registers hold H, D/2  tile         least
+  elementwise  else                   elementwise  least
 
-Plans of `rope`, the first that fits, with what each launches and moves; the least is x + position_ids + cos + sin +
-y:
-  tile         registers hold H, D/2  tiled    the least
-  elementwise  else                   blocked  the least
+rope_half: Rotates pairs (i, i + D/2) of every head, with tables [P, D/2].
+  as `rope`
 
-Rotates pairs (i, i + D/2) of every head, with tables [P, D/2].
+rope_interleaved: Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D/2].
+  as `rope`
 
-Plans of `rope_half`, the first that fits, with what each launches and moves; the least is x + position_ids + cos +
-sin + y:
-  tile         registers hold H, D/2  tiled    the least
-  elementwise  else                   blocked  the least
+rope_heads_first: Rotates as `rope` does, with heads before tokens.
+  plan         taken when  launches     bytes
+  elementwise  always      elementwise  least
 
-Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D/2].
-
-Plans of `rope_interleaved`, the first that fits, with what each launches and moves; the least is x + position_ids +
-cos + sin + y:
-  tile         registers hold H, D/2  tiled    the least
-  elementwise  else                   blocked  the least
-
-Rotates as `rope` does, with heads before tokens.
-
-Plans of `rope_heads_first` with what each launches and moves; the least is x + position_ids + cos + sin + y:
-  elementwise  always  blocked  the least
+Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
 
 from __future__ import annotations
@@ -35,24 +26,22 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, lengthen, squeeze
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, device, lengthen, squeeze
 
 __all__ = ["rope", "rope_half", "rope_heads_first", "rope_interleaved"]
 
 
 @triton.jit(do_not_specialize=["S"])
-def _rope_tiled(
-    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr,
-    S, H, D, P,
-    x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
-    cos_stride_D, sin_stride_P, sin_stride_D, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
+def _rope_tile(
+    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, S, H, D, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, y_stride_B,
+    y_stride_S, y_stride_H, y_stride_D,
     BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
     VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
@@ -60,50 +49,31 @@ def _rope_tiled(
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row)
-    else:
-        position_ids = s
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
+                           + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    cos = tl.load(
-        cos_row + d * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    cos = tl.where(position_ids_mask, cos, float("nan"))
-    x_2 = tl.load(
-        x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d, other=0.0
-    ).to(tl.float32)
+    cos = device.look_up(cos_row + d * cos_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    x_2 = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
+                  other=0.0).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    sin = tl.load(
-        sin_row + d * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    sin = tl.where(position_ids_mask, sin, float("nan"))
-    cos_2 = tl.load(
-        cos_row + (d + D // 2) * cos_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    cos_2 = tl.where(position_ids_mask, cos_2, float("nan"))
-    sin_2 = tl.load(
-        sin_row + (d + D // 2) * sin_stride_D, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    sin_2 = tl.where(position_ids_mask, sin_2, float("nan"))
+    sin = device.look_up(sin_row + d * sin_stride_D, position_ids_mask, d_mask, eviction_policy="evict_last")
+    cos_2 = device.look_up(cos_row + (d + D // 2) * cos_stride_D, position_ids_mask, d_mask,
+                           eviction_policy="evict_last")
+    sin_2 = device.look_up(sin_row + (d + D // 2) * sin_stride_D, position_ids_mask, d_mask,
+                           eviction_policy="evict_last")
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(
-        y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x * cos[None, :] - x_2 * sin[None, :], mask=mask_h_d
-    )
-    tl.store(
-        y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
-        x_2 * cos_2[None, :] + x * sin_2[None, :],
-        mask=mask_h_d,
-    )
+    tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x * cos[None, :] - x_2 * sin[None, :],
+             mask=mask_h_d)
+    tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
+             x_2 * cos_2[None, :] + x * sin_2[None, :], mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
-def _rope_blocked(
-    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr,
-    D, B, H, S, P,
-    x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
-    cos_stride_D, sin_stride_P, sin_stride_D, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
+def _rope_elementwise(
+    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, D, B, H, S, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, y_stride_B,
+    y_stride_S, y_stride_H, y_stride_D,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, H, D/2."""
@@ -111,45 +81,29 @@ def _rope_blocked(
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * H * S
-    b = row // (tl.cast(H, tl.int64) * S)
-    s = row // H % S
+    b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-    else:
-        position_ids = s
+    x = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
+                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    cos = tl.where(position_ids_mask[:, None], cos, float("nan"))
-    x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
+    x_2 = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    sin = tl.where(position_ids_mask[:, None], sin, float("nan"))
+    sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
     tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
-    cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    cos_2 = tl.where(position_ids_mask[:, None], cos_2, float("nan"))
-    sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    sin_2 = tl.where(position_ids_mask[:, None], sin_2, float("nan"))
+    cos_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
+                           mask_row_d)
+    sin_2 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
+                           mask_row_d)
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos_2 + x * sin_2, mask=mask_row_d)
 
 
@@ -170,15 +124,9 @@ def _look_up(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
 
 
 def reference_rope(
-    x: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D].
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rope` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, C = x.dtype, cos.dtype
     real = torch.float64 if torch.float64 in (T, C) else torch.float32
     B, S = x.shape[:2]
@@ -193,9 +141,8 @@ def reference_rope(
     return y.to(T)
 
 
-def rope(
-    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
-) -> torch.Tensor:
+def rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
+         position_ids: torch.Tensor | None = None) -> torch.Tensor:
     """Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D].
 
     Args:
@@ -221,73 +168,50 @@ def _extents_rope(x, cos, sin, position_ids):
     x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
     position_ids = lengthen(position_ids, 2, 1)
     check = Checker("rope", x=x, cos=cos, sin=sin, position_ids=position_ids)
-    check.rank("x", "[B, S, H, D]", 4)
-    check.rank("cos", "[P, D]", 2)
-    check.rank("sin", "[P, D]", 2)
-    check.rank("position_ids", "[B, S]", 2)
+    check.ranks(x="[B, S, H, D]", cos="[P, D]", sin="[P, D]", position_ids="[B, S]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
     I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
     B, S, H, D = x.shape
     P = cos.shape[0]
-    check.shape("cos", "[P, D]", (P, D))
-    check.shape("sin", "[P, D]", (P, D))
+    check.shapes(cos=(P, D), sin=(P, D))
     check.shape("position_ids", "[B, S]", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
-        check.reach("cos", 0, P, S, "position_ids")
-        check.order("cos", "P", P, S, x=("[B, S, H, D]", B))
-        check.order("cos", "P", P, S, x=("[B, S, H, D]", H))
-        check.reach("sin", 0, P, S, "position_ids")
-        check.order("sin", "P", P, S, x=("[B, S, H, D]", B))
-        check.order("sin", "P", P, S, x=("[B, S, H, D]", H))
+        check.reach("cos sin", 0, P, S, "position_ids")
+        check.order("cos sin", "P", P, S, x=(B, H))
     return B, S, H, D, P, T, C, I
-
-
-def _outputs_rope(B, S, H, D, P, T, C, I):
-    """The outputs, in order."""
-    return (Buffer((B, S, H, D), T),)
-
-
-def _sizes_rope(D):
-    """What is computed of extents, by the keys of the table."""
-    return {"D/2": D // 2}
-
 
 _PLANS_ROPE = Plans(
     extents="B S H D P T C I",
     strides={"x": "B S H D", "cos": "P D", "sin": "P D", "position_ids": "B S", "y": "B S H D"},
-    sizes=_sizes_rope,
+    sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
     repeats="position_ids",
     steps=(Step("y", (
-        Tile(_rope_tiled, rows="B S", tile="H D/2"),
-        Elementwise(_rope_blocked, rows="B S H", block="D/2"),
+        Tile(_rope_tile, rows="B S", tile="H D/2"),
+        Elementwise(_rope_elementwise, rows="B S H", block="D/2"),
     )),),
 )
 
 _OP_ROPE = Op(
     "rope(Tensor x, Tensor cos, Tensor sin, Tensor? position_ids) -> Tensor",
-    tensors=4,
-    extents=_extents_rope,
-    outputs=_outputs_rope,
-    plans=_PLANS_ROPE,
+    tensors=4, extents=_extents_rope, plans=_PLANS_ROPE,
+    outputs=lambda B, S, H, D, P, T, C, I: (Buffer((B, S, H, D), T),), function=rope,
 )
 
 
 @triton.jit(do_not_specialize=["S"])
-def _rope_half_tiled(
-    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr,
-    S, H, D, P,
-    x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
-    cos_stride_D_2, sin_stride_P, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
+def _rope_half_tile(
+    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, S, H, D, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
+    y_stride_B, y_stride_S, y_stride_H, y_stride_D,
     BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
     VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
@@ -295,42 +219,27 @@ def _rope_half_tiled(
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(x_row + h[:, None] * x_stride_H + d[None, :] * x_stride_D, mask=mask_h_d, other=0.0).to(tl.float32)
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row)
-    else:
-        position_ids = s
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
+                           + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    cos = tl.load(
-        cos_row + d * cos_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    cos = tl.where(position_ids_mask, cos, float("nan"))
-    x_2 = tl.load(
-        x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d, other=0.0
-    ).to(tl.float32)
+    cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
+    x_2 = tl.load(x_row + h[:, None] * x_stride_H + (d[None, :] + D // 2) * x_stride_D, mask=mask_h_d,
+                  other=0.0).to(tl.float32)
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    sin = tl.load(
-        sin_row + d * sin_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    sin = tl.where(position_ids_mask, sin, float("nan"))
+    sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(
-        y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x * cos[None, :] - x_2 * sin[None, :], mask=mask_h_d
-    )
-    tl.store(
-        y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
-        x_2 * cos[None, :] + x * sin[None, :],
-        mask=mask_h_d,
-    )
+    tl.store(y_row + h[:, None] * y_stride_H + d[None, :] * y_stride_D, x * cos[None, :] - x_2 * sin[None, :],
+             mask=mask_h_d)
+    tl.store(y_row + h[:, None] * y_stride_H + (d[None, :] + D // 2) * y_stride_D,
+             x_2 * cos[None, :] + x * sin[None, :], mask=mask_h_d)
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
-def _rope_half_blocked(
-    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr,
-    D, B, H, S, P,
-    x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
-    cos_stride_D_2, sin_stride_P, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
+def _rope_half_elementwise(
+    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, D, B, H, S, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
+    y_stride_B, y_stride_S, y_stride_H, y_stride_D,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, H, D/2."""
@@ -338,50 +247,32 @@ def _rope_half_blocked(
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * H * S
-    b = row // (tl.cast(H, tl.int64) * S)
-    s = row // H % S
+    b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-    else:
-        position_ids = s
+    x = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
+                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    cos = tl.where(position_ids_mask[:, None], cos, float("nan"))
-    x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
+    x_2 = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    sin = tl.where(position_ids_mask[:, None], sin, float("nan"))
+    sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
     tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos + x * sin, mask=mask_row_d)
 
 
 def reference_rope_half(
-    x: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Rotates pairs (i, i + D/2) of every head, with tables [P, D/2].
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rope_half` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, C = x.dtype, cos.dtype
     real = torch.float64 if torch.float64 in (T, C) else torch.float32
     B, S = x.shape[:2]
@@ -394,9 +285,8 @@ def reference_rope_half(
     return y.to(T)
 
 
-def rope_half(
-    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
-) -> torch.Tensor:
+def rope_half(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
+              position_ids: torch.Tensor | None = None) -> torch.Tensor:
     """Rotates pairs (i, i + D/2) of every head, with tables [P, D/2].
 
     Args:
@@ -422,122 +312,78 @@ def _extents_rope_half(x, cos, sin, position_ids):
     x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
     position_ids = lengthen(position_ids, 2, 1)
     check = Checker("rope_half", x=x, cos=cos, sin=sin, position_ids=position_ids)
-    check.rank("x", "[B, S, H, D]", 4)
-    check.rank("cos", "[P, D/2]", 2)
-    check.rank("sin", "[P, D/2]", 2)
-    check.rank("position_ids", "[B, S]", 2)
+    check.ranks(x="[B, S, H, D]", cos="[P, D/2]", sin="[P, D/2]", position_ids="[B, S]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
     I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
     B, S, H, D = x.shape
     P = cos.shape[0]
-    check.shape("cos", "[P, D/2]", (P, D // 2))
-    check.shape("sin", "[P, D/2]", (P, D // 2))
+    check.shapes(cos=(P, D // 2), sin=(P, D // 2))
     check.shape("position_ids", "[B, S]", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
-        check.reach("cos", 0, P, S, "position_ids")
-        check.order("cos", "P", P, S, x=("[B, S, H, D]", B))
-        check.order("cos", "P", P, S, x=("[B, S, H, D]", H))
-        check.reach("sin", 0, P, S, "position_ids")
-        check.order("sin", "P", P, S, x=("[B, S, H, D]", B))
-        check.order("sin", "P", P, S, x=("[B, S, H, D]", H))
+        check.reach("cos sin", 0, P, S, "position_ids")
+        check.order("cos sin", "P", P, S, x=(B, H))
     return B, S, H, D, P, T, C, I
-
-
-def _outputs_rope_half(B, S, H, D, P, T, C, I):
-    """The outputs, in order."""
-    return (Buffer((B, S, H, D), T),)
-
-
-def _sizes_rope_half(D):
-    """What is computed of extents, by the keys of the table."""
-    return {"D/2": D // 2}
-
 
 _PLANS_ROPE_HALF = Plans(
     extents="B S H D P T C I",
     strides={"x": "B S H D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S", "y": "B S H D"},
-    sizes=_sizes_rope_half,
+    sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
     repeats="position_ids",
     steps=(Step("y", (
-        Tile(_rope_half_tiled, rows="B S", tile="H D/2"),
-        Elementwise(_rope_half_blocked, rows="B S H", block="D/2"),
+        Tile(_rope_half_tile, rows="B S", tile="H D/2"),
+        Elementwise(_rope_half_elementwise, rows="B S H", block="D/2"),
     )),),
 )
 
 _OP_ROPE_HALF = Op(
     "rope_half(Tensor x, Tensor cos, Tensor sin, Tensor? position_ids) -> Tensor",
-    tensors=4,
-    extents=_extents_rope_half,
-    outputs=_outputs_rope_half,
-    plans=_PLANS_ROPE_HALF,
+    tensors=4, extents=_extents_rope_half, plans=_PLANS_ROPE_HALF,
+    outputs=lambda B, S, H, D, P, T, C, I: (Buffer((B, S, H, D), T),), function=rope_half,
 )
 
 
 @triton.jit(do_not_specialize=["S"])
-def _rope_interleaved_tiled(
-    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr,
-    S, H, D, P,
-    x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
-    cos_stride_D_2, sin_stride_P, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
+def _rope_interleaved_tile(
+    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, S, H, D, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
+    y_stride_B, y_stride_S, y_stride_H, y_stride_D,
     BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr,
     VEC: tl.constexpr,
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
-    b = row // S
-    s = row % S
+    b, s = row // S, row % S
     h = tl.arange(0, BLOCK_H).to(INDEX)
     h_mask = (h < H) | EVEN_H
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x, x_2 = tl.split(
-        tl.load(
-            x_row
-            + h[:, None, None] * x_stride_H
-            + d[None, :, None] * 2 * x_stride_D
-            + tl.arange(0, 2)[None, None, :] * x_stride_D,
-            mask=mask_h_d[:, :, None],
-            other=0.0,
-        ).to(tl.float32),
-    )
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row)
-    else:
-        position_ids = s
+    x, x_2 = tl.split(tl.load(x_row + h[:, None, None] * x_stride_H + d[None, :, None] * 2 * x_stride_D
+                              + tl.arange(0, 2)[None, None, :] * x_stride_D, mask=mask_h_d[:, :, None],
+                              other=0.0).to(tl.float32))
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B
+                           + s * position_ids_stride_S) if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + tl.cast(position_ids, INDEX) * (cos_stride_P // VEC * VEC)
-    cos = tl.load(
-        cos_row + d * cos_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    cos = tl.where(position_ids_mask, cos, float("nan"))
+    cos = device.look_up(cos_row + d * cos_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     sin_row = sin_ptr + tl.cast(position_ids, INDEX) * (sin_stride_P // VEC * VEC)
-    sin = tl.load(
-        sin_row + d * sin_stride_D_2, mask=d_mask & position_ids_mask, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    sin = tl.where(position_ids_mask, sin, float("nan"))
+    sin = device.look_up(sin_row + d * sin_stride_D_2, position_ids_mask, d_mask, eviction_policy="evict_last")
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(
-        y_row
-        + h[:, None, None] * y_stride_H
-        + d[None, :, None] * 2 * y_stride_D
-        + tl.arange(0, 2)[None, None, :] * y_stride_D,
-        tl.join(x * cos[None, :] - x_2 * sin[None, :], x_2 * cos[None, :] + x * sin[None, :]),
-        mask=mask_h_d[:, :, None],
-    )
+    tl.store(y_row + h[:, None, None] * y_stride_H + d[None, :, None] * 2 * y_stride_D
+             + tl.arange(0, 2)[None, None, :] * y_stride_D,
+             tl.join(x * cos[None, :] - x_2 * sin[None, :], x_2 * cos[None, :] + x * sin[None, :]),
+             mask=mask_h_d[:, :, None])
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
-def _rope_interleaved_blocked(
-    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr,
-    D, B, H, S, P,
-    x_stride_B, x_stride_S, x_stride_H, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
-    cos_stride_D_2, sin_stride_P, sin_stride_D_2, y_stride_B, y_stride_S, y_stride_H, y_stride_D,
+def _rope_interleaved_elementwise(
+    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, D, B, H, S, P, x_stride_B, x_stride_S, x_stride_H, x_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D_2, sin_stride_P, sin_stride_D_2,
+    y_stride_B, y_stride_S, y_stride_H, y_stride_D,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, H, D/2."""
@@ -545,55 +391,31 @@ def _rope_interleaved_blocked(
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * H * S
-    b = row // (tl.cast(H, tl.int64) * S)
-    s = row // H % S
+    b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * (x_stride_H // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x, x_2 = tl.split(
-        tl.load(
-            x_row[:, None, None] + d[None, :, None] * 2 * x_stride_D + tl.arange(0, 2)[None, None, :] * x_stride_D,
-            mask=mask_row_d[:, :, None],
-            other=0.0,
-            eviction_policy="evict_last",
-        ).to(tl.float32),
-    )
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-    else:
-        position_ids = s
+    x, x_2 = tl.split(tl.load(x_row[:, None, None] + d[None, :, None] * 2 * x_stride_D
+                              + tl.arange(0, 2)[None, None, :] * x_stride_D, mask=mask_row_d[:, :, None], other=0.0,
+                              eviction_policy="evict_last").to(tl.float32))
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
+                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    cos = tl.where(position_ids_mask[:, None], cos, float("nan"))
+    cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    sin = tl.where(position_ids_mask[:, None], sin, float("nan"))
+    sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC) + h * (y_stride_H // VEC * VEC)
-    tl.store(
-        y_row[:, None, None] + d[None, :, None] * 2 * y_stride_D + tl.arange(0, 2)[None, None, :] * y_stride_D,
-        tl.join(x * cos - x_2 * sin, x_2 * cos + x * sin),
-        mask=mask_row_d[:, :, None],
-    )
+    tl.store(y_row[:, None, None] + d[None, :, None] * 2 * y_stride_D + tl.arange(0, 2)[None, None, :] * y_stride_D,
+             tl.join(x * cos - x_2 * sin, x_2 * cos + x * sin), mask=mask_row_d[:, :, None])
 
 
 def reference_rope_interleaved(
-    x: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D/2].
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rope_interleaved` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, C = x.dtype, cos.dtype
     real = torch.float64 if torch.float64 in (T, C) else torch.float32
     B, S = x.shape[:2]
@@ -606,9 +428,8 @@ def reference_rope_interleaved(
     return y.to(T)
 
 
-def rope_interleaved(
-    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
-) -> torch.Tensor:
+def rope_interleaved(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
+                     position_ids: torch.Tensor | None = None) -> torch.Tensor:
     """Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D/2].
 
     Args:
@@ -634,66 +455,44 @@ def _extents_rope_interleaved(x, cos, sin, position_ids):
     x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
     position_ids = lengthen(position_ids, 2, 1)
     check = Checker("rope_interleaved", x=x, cos=cos, sin=sin, position_ids=position_ids)
-    check.rank("x", "[B, S, H, D]", 4)
-    check.rank("cos", "[P, D/2]", 2)
-    check.rank("sin", "[P, D/2]", 2)
-    check.rank("position_ids", "[B, S]", 2)
+    check.ranks(x="[B, S, H, D]", cos="[P, D/2]", sin="[P, D/2]", position_ids="[B, S]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
     I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
     B, S, H, D = x.shape
     P = cos.shape[0]
-    check.shape("cos", "[P, D/2]", (P, D // 2))
-    check.shape("sin", "[P, D/2]", (P, D // 2))
+    check.shapes(cos=(P, D // 2), sin=(P, D // 2))
     check.shape("position_ids", "[B, S]", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
-        check.reach("cos", 0, P, S, "position_ids")
-        check.order("cos", "P", P, S, x=("[B, S, H, D]", B))
-        check.order("cos", "P", P, S, x=("[B, S, H, D]", H))
-        check.reach("sin", 0, P, S, "position_ids")
-        check.order("sin", "P", P, S, x=("[B, S, H, D]", B))
-        check.order("sin", "P", P, S, x=("[B, S, H, D]", H))
+        check.reach("cos sin", 0, P, S, "position_ids")
+        check.order("cos sin", "P", P, S, x=(B, H))
     return B, S, H, D, P, T, C, I
-
-
-def _outputs_rope_interleaved(B, S, H, D, P, T, C, I):
-    """The outputs, in order."""
-    return (Buffer((B, S, H, D), T),)
-
-
-def _sizes_rope_interleaved(D):
-    """What is computed of extents, by the keys of the table."""
-    return {"D/2": D // 2}
-
 
 _PLANS_ROPE_INTERLEAVED = Plans(
     extents="B S H D P T C I",
     strides={"x": "B S H D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S", "y": "B S H D"},
-    sizes=_sizes_rope_interleaved,
+    sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
     repeats="position_ids",
     steps=(Step("y", (
-        Tile(_rope_interleaved_tiled, rows="B S", tile="H D/2"),
-        Elementwise(_rope_interleaved_blocked, rows="B S H", block="D/2"),
+        Tile(_rope_interleaved_tile, rows="B S", tile="H D/2"),
+        Elementwise(_rope_interleaved_elementwise, rows="B S H", block="D/2"),
     )),),
 )
 
 _OP_ROPE_INTERLEAVED = Op(
     "rope_interleaved(Tensor x, Tensor cos, Tensor sin, Tensor? position_ids) -> Tensor",
-    tensors=4,
-    extents=_extents_rope_interleaved,
-    outputs=_outputs_rope_interleaved,
-    plans=_PLANS_ROPE_INTERLEAVED,
+    tensors=4, extents=_extents_rope_interleaved, plans=_PLANS_ROPE_INTERLEAVED,
+    outputs=lambda B, S, H, D, P, T, C, I: (Buffer((B, S, H, D), T),), function=rope_interleaved,
 )
 
 
 @triton.jit(do_not_specialize=["B", "H", "S"])
-def _rope_heads_first_blocked(
-    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr,
-    D, B, H, S, P,
-    x_stride_B, x_stride_H, x_stride_S, x_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
-    cos_stride_D, sin_stride_P, sin_stride_D, y_stride_B, y_stride_H, y_stride_S, y_stride_D,
+def _rope_heads_first_elementwise(
+    x_ptr, cos_ptr, sin_ptr, position_ids_ptr, y_ptr, D, B, H, S, P, x_stride_B, x_stride_H, x_stride_S, x_stride_D,
+    position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, y_stride_B,
+    y_stride_H, y_stride_S, y_stride_D,
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, H, S, D/2."""
@@ -701,58 +500,36 @@ def _rope_heads_first_blocked(
     block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
     row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * H * S
-    b = row // (tl.cast(H, tl.int64) * S)
-    h = row // S % H
+    b, h = row // (tl.cast(H, tl.int64) * S), row // S % H
     s = row % S
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
     d_mask = d < D // 2
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + h * (x_stride_H // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(
-        x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
-    if position_ids_ptr is not None:
-        position_ids_row = position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S
-        position_ids = tl.load(position_ids_row, mask=row_mask, other=0, eviction_policy="evict_last")
-    else:
-        position_ids = s
+    x = tl.load(x_row[:, None] + d[None, :] * x_stride_D, mask=mask_row_d, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
+    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
+                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
     cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    cos = tl.load(
-        cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    cos = tl.where(position_ids_mask[:, None], cos, float("nan"))
-    x_2 = tl.load(
-        x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0, eviction_policy="evict_last"
-    ).to(tl.float32)
+    cos = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
+    x_2 = tl.load(x_row[:, None] + (d[None, :] + D // 2) * x_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    sin = tl.load(
-        sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    sin = tl.where(position_ids_mask[:, None], sin, float("nan"))
+    sin = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + h * (y_stride_H // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row[:, None] + d[None, :] * y_stride_D, x * cos - x_2 * sin, mask=mask_row_d)
-    cos_2 = tl.load(
-        cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    cos_2 = tl.where(position_ids_mask[:, None], cos_2, float("nan"))
-    sin_2 = tl.load(
-        sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d & position_ids_mask[:, None], other=0.0
-    ).to(tl.float32)
-    sin_2 = tl.where(position_ids_mask[:, None], sin_2, float("nan"))
+    cos_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
+                           mask_row_d)
+    sin_2 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
+                           mask_row_d)
     tl.store(y_row[:, None] + (d[None, :] + D // 2) * y_stride_D, x_2 * cos_2 + x * sin_2, mask=mask_row_d)
 
 
 def reference_rope_heads_first(
-    x: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    position_ids: torch.Tensor | None = None,
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Rotates as `rope` does, with heads before tokens.
-
-    Plain PyTorch in f32, or in f64 where an argument is f64: the kernels have to agree with it.
-    """
+    """`rope_heads_first` in plain PyTorch, in f32 or f64: the kernels have to agree."""
     T, C = x.dtype, cos.dtype
     real = torch.float64 if torch.float64 in (T, C) else torch.float32
     B = x.shape[0]
@@ -768,9 +545,8 @@ def reference_rope_heads_first(
     return y.to(T)
 
 
-def rope_heads_first(
-    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, position_ids: torch.Tensor | None = None
-) -> torch.Tensor:
+def rope_heads_first(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
+                     position_ids: torch.Tensor | None = None) -> torch.Tensor:
     """Rotates as `rope` does, with heads before tokens.
 
     Args:
@@ -796,52 +572,31 @@ def _extents_rope_heads_first(x, cos, sin, position_ids):
     x, cos, sin, position_ids = squeeze(x, 4), squeeze(cos, 2), squeeze(sin, 2), squeeze(position_ids, 2)
     position_ids = lengthen(position_ids, 2, 1)
     check = Checker("rope_heads_first", x=x, cos=cos, sin=sin, position_ids=position_ids)
-    check.rank("x", "[B, H, S, D]", 4)
-    check.rank("cos", "[P, D]", 2)
-    check.rank("sin", "[P, D]", 2)
-    check.rank("position_ids", "[B, S]", 2)
+    check.ranks(x="[B, H, S, D]", cos="[P, D]", sin="[P, D]", position_ids="[B, S]")
     T = check.dtype("T", (torch.float16, torch.bfloat16, torch.float32), "x")
     C = check.dtype("C", (torch.float16, torch.bfloat16, torch.float32), "cos", "sin")
     I = check.dtype("I", (torch.int64, torch.int32), "position_ids")
     B, H, S, D = x.shape
     P = cos.shape[0]
-    check.shape("cos", "[P, D]", (P, D))
-    check.shape("sin", "[P, D]", (P, D))
+    check.shapes(cos=(P, D), sin=(P, D))
     check.shape("position_ids", "[B, S]", (B, S), (0,))
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     if position_ids is None:
-        check.reach("cos", 0, P, S, "position_ids")
-        check.order("cos", "P", P, S, x=("[B, H, S, D]", B))
-        check.order("cos", "P", P, S, x=("[B, H, S, D]", H))
-        check.reach("sin", 0, P, S, "position_ids")
-        check.order("sin", "P", P, S, x=("[B, H, S, D]", B))
-        check.order("sin", "P", P, S, x=("[B, H, S, D]", H))
+        check.reach("cos sin", 0, P, S, "position_ids")
+        check.order("cos sin", "P", P, S, x=(B, H))
     return B, H, S, D, P, T, C, I
-
-
-def _outputs_rope_heads_first(B, H, S, D, P, T, C, I):
-    """The outputs, in order."""
-    return (Buffer((B, H, S, D), T),)
-
-
-def _sizes_rope_heads_first(D):
-    """What is computed of extents, by the keys of the table."""
-    return {"D/2": D // 2}
-
 
 _PLANS_ROPE_HEADS_FIRST = Plans(
     extents="B H S D P T C I",
     strides={"x": "B H S D", "cos": "P D", "sin": "P D", "position_ids": "B S", "y": "B H S D"},
-    sizes=_sizes_rope_heads_first,
+    sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_H x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_H y_stride_S",
     repeats="position_ids",
-    steps=(Step("y", (Elementwise(_rope_heads_first_blocked, rows="B H S", block="D/2"),)),),
+    steps=(Step("y", (Elementwise(_rope_heads_first_elementwise, rows="B H S", block="D/2"),)),),
 )
 
 _OP_ROPE_HEADS_FIRST = Op(
     "rope_heads_first(Tensor x, Tensor cos, Tensor sin, Tensor? position_ids) -> Tensor",
-    tensors=4,
-    extents=_extents_rope_heads_first,
-    outputs=_outputs_rope_heads_first,
-    plans=_PLANS_ROPE_HEADS_FIRST,
+    tensors=4, extents=_extents_rope_heads_first, plans=_PLANS_ROPE_HEADS_FIRST,
+    outputs=lambda B, H, S, D, P, T, C, I: (Buffer((B, H, S, D), T),), function=rope_heads_first,
 )
