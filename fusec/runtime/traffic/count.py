@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -19,7 +19,7 @@ from triton.runtime.jit import JITFunction
 from fusec.runtime import device
 from fusec.runtime.launch import Launch
 from fusec.runtime.product import Product
-from fusec.runtime.traffic.language import Descriptor, Functions, Language
+from fusec.runtime.traffic.language import Descriptor, Language, lanewise
 from fusec.runtime.traffic.points import Points
 from fusec.runtime.traffic.tiles import Pointer, Tile
 
@@ -80,19 +80,38 @@ def _argument(name: str, launch: Launch, dtypes: Mapping[str, torch.dtype], poin
 def _bound(kernel: Any, language: Language) -> Any:
     """A Triton function as one that runs on symbolic tiles."""
     function = kernel.fn
-    own = {name: function.__globals__.get(name) for name in function.__code__.co_names}
     names: dict[str, Any] = {"range": language.range, "_when": language.when, "_unless": language.unless}
-    for name, value in own.items():
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
         if value is device:
-            names[name] = Functions()
+            names[name] = _Functions(language)
         elif isinstance(value, JITFunction | InterpretedFunction):
-            names[name] = _bound(value, language)
+            names[name] = getattr(_Functions(language), name) if _is_of_device(value) else _bound(value, language)
         elif getattr(value, "__name__", "") == "triton.language":
             names[name] = language
         elif value is not None:
             names[name] = value
     exec(_code(function), names)
     return names[function.__name__]
+
+
+def _is_of_device(function: Any) -> bool:
+    return bool(function.fn.__module__ == device.__name__)
+
+
+class _Functions:
+    """Stands for `fusec.runtime.device`: functions that get a pointer run, all others work lane by lane."""
+
+    def __init__(self, language: Language) -> None:
+        self._language = language
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*values: Any, **named: Any) -> Any:
+            if any(isinstance(value, Pointer) for value in (*values, *named.values())):
+                return _bound(getattr(device, name), self._language)(*values, **named)
+            return lanewise(*values)
+
+        return call
 
 
 @cache

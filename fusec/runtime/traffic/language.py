@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -193,13 +193,6 @@ class Descriptor:
             lanes += inside.lanes((wide,))
         for name in box.names:
             counted[name] += box.itemsize * self._points.total(*lanes)
-
-
-class Functions:
-    """Stands for `fusec.runtime.device`, whose functions touch no memory: all of them work lane by lane."""
-
-    def __getattr__(self, name: str) -> Callable[..., Tile]:
-        return lanewise
 
 
 def lanewise(*values: Any, **_named: Any) -> Tile:
