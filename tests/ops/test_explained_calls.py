@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from inspect import getsource
+from typing import Any, get_args
 from unittest import mock
 
 import pytest
@@ -15,7 +16,9 @@ from compiled import compiled
 
 from fusec import runtime
 from fusec.forcing import CHIPS
+from fusec.ir import host
 from fusec.runtime.explain.occupancy import occupancy
+from fusec.runtime.explain.reasons import words
 from fusec.runtime.explain.report import Report
 from fusec.runtime.interpreter import interpreting
 from fusec.runtime.launch import Launcher, Resources
@@ -138,6 +141,28 @@ def test_a_plan_is_made_of_the_arguments_of_a_call(tmp_path: Any) -> None:
     assert plans[0].report.launches[0].about.programs == 64
     with pytest.raises(runtime.ShapeMismatchError, match="x"):
         op.call.plan(x[0])  # type: ignore[attr-defined]
+
+
+def test_every_schedule_has_a_reason_in_words() -> None:
+    told = {kind for kind in get_args(host.Schedule) if kind.__name__ in getsource(words)}
+    assert told == set(get_args(host.Schedule))
+
+
+def test_other_plans_are_told_the_fastest_first() -> None:
+    op = next(each for each in all_ops() if each.name == "linear")
+    own = next(each for each in vars(op.module).values() if isinstance(each, runtime.Op) and each.name == "linear")
+    x, w = (torch.empty(size, dtype=BF16, device="meta") for size in ((16, 4096), (1024, 4096)))
+    report = own.plan(x, w, None).report
+    names = [rival.plan for rival in report.rivals]
+    assert {"library", "tma", "gemm"} <= set(names)
+    assert report.steps[0].schedule not in names
+    times = [rival.us for rival in report.rivals]
+    assert times == sorted(times)
+    forced = own.plan(x, w, None, plan="gemm").report
+    (gemm,) = (rival for rival in report.rivals if rival.plan == "gemm")
+    assert (gemm.us, gemm.bytes, gemm.launches) == (forced.us, forced.bytes, len(forced.launches))
+    assert forced.steps[0].reason.startswith("forced: ")
+    assert forced.us >= forced.least_us > 0
 
 
 def test_a_plan_of_a_call_runs_and_keeps_no_tensor(tmp_path: Any, device: torch.device) -> None:

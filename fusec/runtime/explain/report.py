@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -15,8 +15,12 @@ from fusec.runtime.explain.reasons import reason
 from fusec.runtime.launch import Launch, Resources
 from fusec.runtime.product import Product
 from fusec.runtime.select.describe import DescribedLaunch, described_launch
-from fusec.runtime.select.run import Decision
+from fusec.runtime.select.predict import Prediction, predict
+from fusec.runtime.select.run import Decision, Taken
 from fusec.runtime.traffic.count import Traffic, traffic
+
+_MOST_PROGRAMS = 2**20
+"""Programs of another plan for which its figures are worth the time."""
 
 Compiled = Mapping[str, Resources]
 """What kernels take, by their names, of those that are compiled."""
@@ -24,10 +28,11 @@ Compiled = Mapping[str, Resources]
 
 @dataclass(frozen=True, slots=True)
 class LaunchReport:
-    """One launch. Waves are its programs over those that the chip runs at once; none are for the library."""
+    """One launch. Waves are its programs over those that the chip runs at once; the library does not tell its own."""
 
     about: DescribedLaunch
     traffic: Traffic
+    predicted: Prediction
     resources: Resources | None = None
     occupancy: Occupancy | None = None
     waves: float | None = None
@@ -45,11 +50,12 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another plan that can take the call."""
+    """Another plan that can take the call: what it moves, and its microseconds by the time model."""
 
     plan: str
     launches: int
     bytes: int
+    us: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,16 @@ class Report:
     def bytes(self) -> int:
         """Bytes that all launches load and store, each access counted."""
         return sum(launch.traffic.bytes for launch in self.launches)
+
+    @property
+    def us(self) -> float:
+        """Microseconds by the time model."""
+        return sum(launch.predicted.us for launch in self.launches)
+
+    @property
+    def least_us(self) -> float:
+        """The roofline of the launches, one after another."""
+        return sum(launch.predicted.least_us for launch in self.launches)
 
     @property
     def flops(self) -> int:
@@ -108,10 +124,10 @@ def report(
     compiled: Compiled | None = None,
 ) -> Report:
     """The report of a plan, with what kernels take that are `compiled`, and of the `others` by `names`."""
-    call = decision.call
+    call, held = decision.call, compiled or {}
     steps = tuple(
-        StepReport(step.writes, step.plan, reason(decision, step), _launches(decision, step.launches, compiled or {}))
-        for step in decision.steps
+        StepReport(step.writes, step.plan, reason(decision, step), tuple(_launches(step, each, decision, held)))
+        for step, each in zip(decision.steps, predict(decision), strict=True)
     )
     given = {name: tensor for name, tensor in call.tensors.items() if tensor is not None}
     whole = {name: _distinct(tensor) for name, tensor in given.items()}
@@ -130,38 +146,42 @@ def report(
     )
 
 
-def _launches(decision: Decision, launches: Sequence[Launch | Product], compiled: Compiled) -> tuple[LaunchReport, ...]:
-    dtypes = decision.dtypes
-    return tuple(_launch(decision, each, dtypes, compiled) for each in launches if not each.idle)
-
-
-def _launch(
-    decision: Decision, launch: Launch | Product, dtypes: Mapping[str, torch.dtype], compiled: Compiled
-) -> LaunchReport:
-    about, moved = described_launch(launch), traffic(launch, dtypes)
-    if isinstance(launch, Product):
-        return LaunchReport(about, moved)
-    chip, resources = decision.call.chip, compiled.get(about.kernel)
-    found = occupancy(chip, about.warps, resources)
-    return LaunchReport(about, moved, resources, found, about.programs / max(chip.sms * found.programs, 1))
+def _launches(
+    step: Taken, predicted: Sequence[Prediction], decision: Decision, compiled: Compiled
+) -> Iterator[LaunchReport]:
+    dtypes, chip = decision.dtypes, decision.call.chip
+    for launch, prediction in zip(step.launches, predicted, strict=True):
+        if launch.idle:
+            continue
+        about, moved = described_launch(launch), traffic(launch, dtypes)
+        if isinstance(launch, Product):
+            yield LaunchReport(about, moved, prediction)
+            continue
+        resources = compiled.get(about.kernel)
+        held = occupancy(chip, about.warps, resources)
+        waves = about.programs / max(chip.sms * held.programs, 1)
+        yield LaunchReport(about, moved, prediction, resources, held, waves)
 
 
 def _rivals(decision: Decision, others: Callable[[str], Decision], names: Iterable[str]) -> tuple[Rival, ...]:
-    """What else could take the call, each set of launches once, those that move least first."""
-    known = {_signature(decision): None}
+    """What else could take the call, each set of launches once, the fastest first by the time model."""
+    known = {_signature(decision)}
     found = []
     for name in names:
         try:
             other = others(name)
         except FusecError:
             continue
-        if _signature(other) in known:
-            continue
-        known[_signature(other)] = None
         launches = [launch for launch in other.launches if not launch.idle]
-        moved = sum(traffic(launch, other.dtypes).bytes for launch in launches)
-        found.append(Rival(name, len(launches), moved))
-    return tuple(sorted(found, key=lambda rival: rival.bytes))
+        programs = max((prod(launch.grid) for launch in launches if isinstance(launch, Launch)), default=0)
+        if _signature(other) in known or programs > _MOST_PROGRAMS:
+            continue
+        known.add(_signature(other))
+        predicted = [each for step in predict(other) for each in step]
+        found.append(
+            Rival(name, len(launches), sum(each.sm_bytes for each in predicted), sum(each.us for each in predicted))
+        )
+    return tuple(sorted(found, key=lambda rival: rival.us))
 
 
 def _signature(decision: Decision) -> tuple[object, ...]:

@@ -8,6 +8,8 @@ from fusec.runtime.explain.report import LaunchReport, Report, Rival, StepReport
 
 _MOST_RIVALS = 5
 
+_LIMITS = {"cache": "what SMs load and store", "latency": "waits"}
+
 _TILE = ("BLOCK_", "ROWS", "SPLITS", "FULL_STEPS")
 """What names of compile-time sizes begin with that are of a tile, and not of the op."""
 
@@ -17,6 +19,9 @@ def tree(report: Report) -> str:
     given = ", ".join(f"{name} {about}" for name, about in report.arguments.items())
     parts = [_branch(_step_title(step), [_launch(launch, report) for launch in step.launches]) for step in report.steps]
     parts += [[line] for line in _totals(report)]
+    if report.rivals:
+        others = [[_rival(rival)] for rival in report.rivals[:_MOST_RIVALS]]
+        parts.append(_branch("other plans that can take the call:", others))
     return "\n".join([f"{report.op} on {report.chip}: {given}", *_joined(parts)])
 
 
@@ -47,6 +52,9 @@ def _details(launch: LaunchReport, report: Report) -> Iterator[str]:
         held, at_most = launch.occupancy, "" if launch.resources else "at most "
         text = f"{at_most}{_counted(held.programs, 'program')} on an SM ({held.share:.0%} of its warps), "
         yield f"  occupancy: {text}limited by {held.limit}; {launch.waves:.2g} waves"
+    told = launch.predicted
+    limit = _LIMITS.get(told.bound, told.bound)
+    yield f"  predicted {told.us:.1f} us, limited by {limit}; roofline {told.least_us:.1f} us"
     if launch.resources is not None:
         spilled = f", {launch.resources.spills} bytes spilled" if launch.resources.spills else ""
         yield f"  {launch.resources.registers} registers, {size(launch.resources.shared)} of shared memory{spilled}"
@@ -64,8 +72,8 @@ def _totals(report: Report) -> Iterator[str]:
         times = f", {report.bytes / least:.2f} times as much as" if least else "; there are"
         at_least = "at least " if any(launch.occupancy is None for launch in report.launches) else ""
         yield f"moves {at_least}{size(report.bytes)} into and out of SMs{times} arguments and results, {size(least)}"
-    if report.rivals:
-        yield f"others that can take the call: {', '.join(map(_rival, report.rivals[:_MOST_RIVALS]))}"
+    if len(report.launches) > 1:
+        yield f"predicted {report.us:.1f} us; roofline {report.least_us:.1f} us"
 
 
 def _moved(moved: Mapping[str, int], report: Report) -> str:
@@ -79,7 +87,7 @@ def _moved(moved: Mapping[str, int], report: Report) -> str:
 
 
 def _rival(rival: Rival) -> str:
-    return f"{rival.plan} ({_counted(rival.launches, 'launch')}, {size(rival.bytes)})"
+    return f"{rival.plan}: predicted {rival.us:.1f} us, {_counted(rival.launches, 'launch')}, moves {size(rival.bytes)}"
 
 
 def _often(times: float) -> str:
