@@ -15,6 +15,7 @@ from fusec.codegen.host_table import classes, table_lines
 from fusec.codegen.kernels import KernelView, kernel_views
 from fusec.codegen.module import ModuleView, conversion, module_view
 from fusec.codegen.names import FileNames, OpNames, respelled, words
+from fusec.codegen.outline import Body, Function, outlined
 from fusec.codegen.package import SPEC
 from fusec.codegen.prepare import prepared_lines
 from fusec.codegen.signature import documentation, literal, parameter, quoted, returns, schema, sequence
@@ -47,6 +48,7 @@ class OpView:
     extents: tuple[str, ...]
     plans: tuple[str, ...]
     registration: tuple[str, ...]
+    renamed: tuple[str, ...]
     modules: tuple[ModuleView, ...]
 
 
@@ -63,14 +65,16 @@ def emit(
         loader=PackageLoader("fusec.codegen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     public = [name for program in programs for name in program.graph.public]
+    views, functions_of_kernels = _with_functions(views, names)
     body = environment.get_template("op.py.j2").render(
         version=__version__,
         spec_name=spec_name,
         spec_mark=SPEC,
         spec_hash=spec_hash,
-        docstring=quoted(summary(programs)),
+        docstring=quoted(summary(programs, names)),
         imports=_import_lines(views, names.imports, set().union(*(classes(_table(p).plans) for p in programs))),
         exports=wrapped(f"__all__ = [{', '.join(sorted(map(literal, public)))}]"),
+        functions=functions_of_kernels,
         ops=views,
     )
     return body.rstrip() + "\n"
@@ -90,7 +94,7 @@ def _op_view(
         name=graph.name,
         names=names,
         kernels=tuple(
-            replace(kernel, body=_fitted(kernel.body, imports))
+            replace(kernel, body=tuple(respelled(line, imports) for line in kernel.body))
             for kernel in kernel_views(program)
             if kernel.name in names.kernels
         ),
@@ -104,8 +108,36 @@ def _op_view(
         extents=_fitted(extents_lines(spelled, graph), imports),
         plans=tuple(_plans_lines(program, names, imports, spec_hash)),
         registration=tuple(_registration(program, names, imports, constants)),
+        renamed=tuple(_renamed_lines(names, imports)),
         modules=tuple(module_view(module, graph, imports) for module in graph.modules),
     )
+
+
+def _renamed_lines(names: OpNames, imports: Mapping[str, str]) -> Iterator[str]:
+    """Kernels of the file under the names that their tensors have here."""
+    for each in names.renamed:
+        words = "".join(f", {word}={literal(other)}" for word, other in each.words)
+        yield from wrapped(f"{each.name} = {imports['renamed']}({each.kernel}{words})")
+
+
+def _with_functions(views: tuple[OpView, ...], names: FileNames) -> tuple[tuple[OpView, ...], tuple[Function, ...]]:
+    """The ops, and the functions that their kernels share."""
+    bodies = {
+        kernel.name: Body(kernel.body, kernel.arguments, frozenset(kernel.arguments[-kernel.compile_time :]))
+        for view in views
+        for kernel in view.kernels
+    }
+    bodies, functions = outlined(bodies, names.taken)
+    fitted = {name: _fitted(body.lines, {}) for name, body in bodies.items()}
+    views = tuple(
+        replace(view, kernels=tuple(replace(kernel, body=fitted[kernel.name]) for kernel in view.kernels))
+        for view in views
+    )
+    shown = (
+        replace(each, parameters=tuple(filled(each.parameters)), body=_fitted(each.body, {}), doc=quoted(each.doc))
+        for each in functions
+    )
+    return views, tuple(shown)
 
 
 def _fitted(lines: Iterable[str], imports: Mapping[str, str]) -> tuple[str, ...]:
@@ -173,7 +205,9 @@ def _plans_lines(program: Program, names: OpNames, imports: Mapping[str, str], s
 
 def _import_lines(views: tuple[OpView, ...], imports: Mapping[str, str], tables: set[str]) -> list[str]:
     """The imports of a file whose `tables` are made of these classes."""
-    bodies = [body for view in views for body in (view.call, view.prepared, view.extents, view.registration)]
+    bodies = [
+        body for view in views for body in (view.call, view.prepared, view.extents, view.registration, view.renamed)
+    ]
     bodies += [kernel.body for view in views for kernel in view.kernels]
     classes = [body for view in views for module in view.modules for body in (module.init, module.reset)]
     used = words(line for body in bodies for line in body) | {imports["Op"]} | {imports[name] for name in tables}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from textwrap import dedent, fill
 
+from fusec.codegen.names import FileNames
 from fusec.codegen.signature import tensor_text
 from fusec.ir.graph import Graph
 from fusec.ir.host import (
@@ -48,13 +49,13 @@ class _Row:
     bytes: str
 
 
-def summary(programs: tuple[Program, ...]) -> str:
+def summary(programs: tuple[Program, ...], names: FileNames) -> str:
     """The docstring as text, its first line alone."""
-    names = [f"`{program.graph.name}`" for program in programs]
-    title = [_title(names)] if len(programs) > 1 else []
+    title = [_title([f"`{program.graph.name}`" for program in programs])] if len(programs) > 1 else []
     known: dict[tuple[_Row, ...], str] = {}
     ops = sorted((program.graph.name for program in programs), key=len, reverse=True)
-    return "\n\n".join([*title, *(_op(program, ops, known) for program in programs), _LEGEND])
+    kernels = {each.name: each.kernel for own in names.ops for each in own.renamed}
+    return "\n\n".join([*title, *(_op(program, ops, kernels, known) for program in programs), _LEGEND])
 
 
 def _title(names: list[str]) -> str:
@@ -62,13 +63,13 @@ def _title(names: list[str]) -> str:
     return text if len(text) <= WIDTH else f"{len(names)} ops: {names[0]} and its variants."
 
 
-def _op(program: Program, ops: list[str], known: dict[tuple[_Row, ...], str]) -> str:
+def _op(program: Program, ops: list[str], renamed: Mapping[str, str], known: dict[tuple[_Row, ...], str]) -> str:
     """What an op is for, and its plans, unless those are of an op before it."""
     graph = program.graph
     doc = dedent(graph.doc).strip() or "as its spec says."
     lines = fill(f"{graph.name}: {doc}", WIDTH).split("\n")
     lines += _prepared(program.once) if program.once else ()
-    rows = tuple(_Table(_plans(program), program, ops).rows())
+    rows = tuple(_Table(_plans(program), program, ops, renamed).rows())
     if rows in known:
         lines.append(f"  as `{known[rows]}`")
     else:
@@ -91,11 +92,15 @@ def _plans(program: Program) -> Plans:
 
 
 class _Table:
-    """The plans of one op as rows. `ops` are the names that kernels of the file begin with, the longest first."""
+    """The plans of one op as rows.
 
-    def __init__(self, plans: Plans, program: Program, ops: list[str]) -> None:
+    `ops` are the names that kernels of the file begin with, the longest first; `renamed` kernels stand for others.
+    """
+
+    def __init__(self, plans: Plans, program: Program, ops: list[str], renamed: Mapping[str, str]) -> None:
         self._plans = plans
         self._ops = ops
+        self._renamed = renamed
         self._excess: Mapping[str, str] = {
             kernel.name: excess_traffic(plan) for plan in program.plans for kernel in program.kernels_of(plan)
         }
@@ -143,14 +148,15 @@ class _Table:
 
     def _launches(self, plan: Schedule) -> str:
         """The kernels of a schedule, without the name of the op that theirs begin with."""
-        return ", ".join(self._own_name(kernel.text) for kernel in kernels(plan))
+        return ", ".join(self._own_name(self._renamed.get(kernel.text, kernel.text)) for kernel in kernels(plan))
 
     def _own_name(self, kernel: str) -> str:
         op = next((op for op in self._ops if kernel.startswith(f"_{op}_")), "")
         return kernel.removeprefix(f"_{op}_")
 
     def _bytes(self, plan: Schedule) -> str:
-        excess = "" if isinstance(plan, RowTiles) else self._excess.get(kernels(plan)[0].text, "")
+        kernel = kernels(plan)[0].text
+        excess = "" if isinstance(plan, RowTiles) else self._excess[self._renamed.get(kernel, kernel)]
         return f"{_LEAST} + {excess}" if excess else _LEAST
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from fusec.codegen.signature import quoted
@@ -15,31 +16,48 @@ from fusec.ir.schedule import Stage
 from fusec.ir.sizes import symbols_in
 from fusec.ir.types import Kind, extent, without
 
+NAME = re.compile(r"""(?<![\w."])[A-Za-z_]\w*(?!["\w]|=[^=])""")
+"""A name that is no attribute, no keyword of a call, and no string."""
+
+_ASSIGNMENT = re.compile(r"(?: *for)? *(\w+(?:, \w+)*) (?:\+?= |in )")
+
 
 @dataclass(frozen=True, slots=True)
 class KernelView:
-    """A kernel as text: decorator options, lines of parameters, documentation and body."""
+    """A kernel as text: decorator options, lines of parameters, documentation and body.
+
+    Its `arguments` are all parameters by name, in order; the last ones are compile-time.
+    """
 
     name: str
     options: str
     parameters: tuple[str, ...]
     doc: str
     body: tuple[str, ...]
+    arguments: tuple[str, ...]
+    compile_time: int
 
     @property
-    def code(self) -> tuple[object, ...]:
-        """All of it but what it is called, and said to be."""
-        return self.options, self.parameters, self.body
+    def form(self) -> tuple[object, ...]:
+        """All of it but what it, its parameters and its variables are called."""
+        numbers = {name: str(number) for number, name in enumerate(self.arguments)}
+        own = {*self.arguments, *(name for line in self.body for name in _assigned(line))}
+
+        def number(found: re.Match[str]) -> str:
+            return f"%{numbers.setdefault(found[0], str(len(numbers)))}" if found[0] in own else found[0]
+
+        body = tuple(NAME.sub(number, line) for line in self.body)
+        options = frozenset(NAME.sub(number, self.options.replace('"', "")).split(", "))
+        return len(self.arguments), self.compile_time, options, body
 
 
 def kernel_views(program: Program) -> tuple[KernelView, ...]:
     """Every kernel of an op once, in the order they are written."""
     wide = program.spelled.may_be_wide
-    stages = {
-        kernel.name: stage
-        for plan in program.plans
-        for stage, kernel in zip(plan.stages, program.kernels_of(plan), strict=True)
-    }
+    stages: dict[str, Stage] = {}
+    for plan in program.plans:
+        for stage, kernel in zip(plan.stages, program.kernels_of(plan), strict=True):
+            stages.setdefault(kernel.name, stage)
     return tuple(_kernel_view(kernel, stages[kernel.name], program.spelled, wide) for kernel in program.kernels)
 
 
@@ -66,7 +84,21 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> Kern
         parameters,
         quoted(f"{doc[0].upper()}{doc[1:]}."),
         tuple(body),
+        (
+            *kernel.boxes,
+            *(f"{name}_ptr" for name in kernel.pointers),
+            *(p.name for p in scalars),
+            *numbers,
+            *constexprs,
+        ),
+        len(constexprs),
     )
+
+
+def _assigned(line: str) -> list[str]:
+    """The variables that a statement gives a value."""
+    target = _ASSIGNMENT.match(line)
+    return target[1].split(", ") if target else []
 
 
 def _kernel_doc(kernel: Kernel, stage: Stage) -> str:

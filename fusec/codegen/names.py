@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fusec.codegen.kernels import kernel_views
-from fusec.ir.host import with_names
+from fusec.ir.host import argument_name, with_names
 from fusec.ir.program import Program
 
 IMPORTS = (
     *("Buffer", "Checker", "Op", "Prepare"),
-    *("device", "flag", "integer", "lengthen", "parameter", "real", "repeat", "spread", "squeeze"),
+    *("device", "flag", "integer", "lengthen", "parameter", "real", "renamed", "repeat", "spread", "squeeze"),
 )
 """What the functions of a generated file may take from `fusec.runtime`; it imports what it uses."""
 
@@ -28,7 +28,11 @@ _WORD = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?<![\w.])[A-Za-z_]\w
 
 @dataclass(frozen=True, slots=True)
 class OpNames:
-    """What belongs to an op at the top of its file, beside the op itself. Its `kernels` are those that stand there."""
+    """What belongs to an op at the top of its file, beside the op itself.
+
+    Its `kernels` are those that stand there; `renamed` are kernels of the file under names of its own, for tensors that
+    are called otherwise.
+    """
 
     extents: str
     plans: str
@@ -37,6 +41,16 @@ class OpNames:
     prepare: str
     prepared: str
     kernels: frozenset[str]
+    renamed: tuple[Renaming, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """`name = renamed(kernel, q="k")`: a kernel, and what its parameters stand for, by words of their names."""
+
+    name: str
+    kernel: str
+    words: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,7 @@ class FileNames:
     spec: frozenset[str]
     ops: tuple[OpNames, ...]
     imports: Mapping[str, str]
+    taken: frozenset[str]
 
 
 def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], FileNames]:
@@ -59,8 +74,7 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
         spec |= {module.name, *(setting.name for setting in module.settings)}
     names = _Free(spec.union(*map(_spelled, programs)))
     imports = {name: names.new(name) for name in (*IMPORTS, *TABLE)}
-    kernels = _kernel_names(programs, names)
-    owned = _first_of_each(kernels)
+    called = _kernel_names(programs, names)
     ops = tuple(
         OpNames(
             extents=names.new(f"_extents_{graph.name}"),
@@ -69,34 +83,66 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
             reference=names.new(f"reference_{graph.name}"),
             prepare=names.new(f"_prepare_{graph.name}"),
             prepared=names.new(f"_PREPARE_{graph.name.upper()}"),
-            kernels=own,
+            kernels=frozenset(own.written),
+            renamed=tuple(own.renamed),
         )
-        for graph, own in zip(graphs, owned, strict=True)
+        for graph, own in zip(graphs, called, strict=True)
     )
-    named = tuple(_with_names(program, new) for program, new in zip(programs, kernels, strict=True))
-    return named, FileNames(frozenset(spec), ops, imports)
+    named = tuple(_with_names(program, own) for program, own in zip(programs, called, strict=True))
+    return named, FileNames(frozenset(spec), ops, imports, names.taken)
 
 
-def _kernel_names(programs: tuple[Program, ...], names: _Free) -> list[dict[str, str]]:
-    """What each op calls its kernels in the file. Those that are the same but for their names are one."""
-    written: dict[tuple[object, ...], str] = {}
-    found: list[dict[str, str]] = []
+@dataclass(slots=True)
+class _Called:
+    """What an op calls its kernels: what each is in the file, and what the table of the op has in its place."""
+
+    kernels: dict[str, str] = field(default_factory=dict)
+    table: dict[str, str] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+    renamed: list[Renaming] = field(default_factory=list)
+
+
+def _kernel_names(programs: tuple[Program, ...], names: _Free) -> list[_Called]:
+    """What each op calls its kernels in the file. Those that are the same but for their names are one.
+
+    Where the names of parameters differ as well, the table has the kernel under a name that says so.
+    """
+    written: dict[tuple[object, ...], tuple[str, tuple[str, ...]]] = {}
+    alike: dict[tuple[str, tuple[str, ...]], str] = {}
+    found: list[_Called] = []
     for program in programs:
-        own: dict[str, str] = {}
+        own = _Called()
         for kernel in kernel_views(program):
-            if kernel.code not in written:
-                written[kernel.code] = names.new(kernel.name)
-            own[kernel.name] = written[kernel.code]
+            known, arguments = written.get(kernel.form, ("", ()))
+            words = renaming(arguments, kernel.arguments) if known else None
+            if words is None:
+                known = names.new(kernel.name)
+                own.written.add(known)
+                written.setdefault(kernel.form, (known, kernel.arguments))
+                alike[known, kernel.arguments] = known
+            elif (known, kernel.arguments) not in alike:
+                alike[known, kernel.arguments] = names.new(kernel.name)
+                own.renamed.append(Renaming(alike[known, kernel.arguments], known, tuple(words.items())))
+            own.kernels[kernel.name] = known
+            own.table[kernel.name] = alike[known, kernel.arguments]
         found.append(own)
     return found
 
 
-def _first_of_each(kernels: list[dict[str, str]]) -> list[frozenset[str]]:
-    """The kernels of each op that none before it has."""
-    found: list[frozenset[str]] = []
-    for own in kernels:
-        found.append(frozenset(own.values()).difference(*found))
-    return found
+def renaming(old: tuple[str, ...], new: tuple[str, ...]) -> dict[str, str] | None:
+    """Words of the parameters `old` that make them those of `new`; None where no such words do."""
+    words: dict[str, str] = {}
+    for before, after in zip(old, new, strict=True):
+        if before == after:
+            continue
+        pairs = [(before, after)]
+        if before.endswith("_ptr") and after.endswith("_ptr"):
+            pairs = [(before.removesuffix("_ptr"), after.removesuffix("_ptr"))]
+        elif "_stride_" in before and "_stride_" in after:
+            (tensor, _, dim), (other, _, axis) = before.partition("_stride_"), after.partition("_stride_")
+            pairs = [(tensor, other), (dim, axis)]
+        words |= {one: other for one, other in pairs if one != other}
+    return words if tuple(argument_name(name, words) for name in old) == new else None
 
 
 def respelled(line: str, imports: Mapping[str, str]) -> str:
@@ -115,6 +161,11 @@ class _Free:
     def __init__(self, taken: set[str]) -> None:
         self._taken = taken
 
+    @property
+    def taken(self) -> frozenset[str]:
+        """All that it has handed out."""
+        return frozenset(self._taken)
+
     def new(self, wanted: str) -> str:
         """`wanted`, or that with as many underscores behind it as it takes."""
         while wanted in self._taken:
@@ -130,7 +181,7 @@ def _spelled(program: Program) -> set[str]:
     return {each.name for each in named}
 
 
-def _with_names(program: Program, names: Mapping[str, str]) -> Program:
-    built = {stage: replace(kernel, name=names[kernel.name]) for stage, kernel in program.built.items()}
-    table = program.table and replace(program.table, plans=with_names(program.table.plans, names))
+def _with_names(program: Program, called: _Called) -> Program:
+    built = {stage: replace(kernel, name=called.kernels[kernel.name]) for stage, kernel in program.built.items()}
+    table = program.table and replace(program.table, plans=with_names(program.table.plans, called.table))
     return replace(program, built=built, table=table)

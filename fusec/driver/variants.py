@@ -265,18 +265,17 @@ def _launches(op: Op, graph: Graph, call: _Call, chip: Chip, plan: str | None = 
 
 def _variant(graph: Graph, launch: Launch, buffers: dict[str, torch.dtype]) -> Variant:
     kernel = launch.kernel
-    fixed = {p.name for p in kernel.params if p.do_not_specialize}
+    fixed = {name for name, p in zip(kernel.arg_names, kernel.params, strict=True) if p.do_not_specialize}
     signature: list[tuple[str, str]] = []
     constexprs: list[tuple[str, Any]] = []
     divisible: list[str] = []
-    for param in kernel.params:
-        name = param.name
+    for name, param in zip(kernel.arg_names, kernel.params, strict=True):
         kind, value = _type(graph, name, launch, buffers, param.is_constexpr, name in fixed)
-        signature.append((name, kind))
+        signature.append((param.name, kind))
         if kind == "constexpr":
-            constexprs.append((name, value))
+            constexprs.append((param.name, value))
         elif kind.startswith("*") or (name in launch.arguments and name not in fixed and not value % 16):
-            divisible.append(name)
+            divisible.append(param.name)
     text = "".join(_texts(kernel, {}))
     tiles = ", ".join(f"{n}={v}" for n, v in constexprs if isinstance(v, int) and not isinstance(v, bool) and v > 1)
     types = "/".join(dict.fromkeys(kind[1:] for _, kind in signature if kind.startswith("*")))
@@ -301,7 +300,7 @@ def _texts(function: Any, seen: dict[str, Any]) -> Iterator[str]:
     yield function.src
     for name in dict.fromkeys(re.findall(r"\b(\w+)\(", function.src)):
         called = function.__globals__.get(name)
-        if isinstance(called, type(function)) and name not in seen:
+        if hasattr(called, "src") and name not in seen:
             yield from _texts(called, seen)
 
 

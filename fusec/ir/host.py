@@ -475,6 +475,17 @@ def stride_names(tensor: str, dims: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{tensor}_stride_{text}" for text in unique)
 
 
+def argument_name(name: str, words: Mapping[str, str]) -> str:
+    """What a kernel's parameter stands for where tensors and axes are called otherwise: `k_ptr` for `q_ptr`, say."""
+    if name in words:
+        return words[name]
+    tensor, stride, dim = name.partition("_stride_")
+    if stride:
+        return f"{words.get(tensor, tensor)}{stride}{words.get(dim, dim)}"
+    tensor = name.removesuffix("_ptr")
+    return f"{words.get(tensor, tensor)}_ptr" if tensor != name else name
+
+
 def _word(key: str) -> str:
     # Dots behind a key only tell it from others.
     return re.sub(r"\W+", "_", key.rstrip("."))

@@ -97,8 +97,10 @@ class Program:
     @property
     def kernels(self) -> tuple[Kernel, ...]:
         """Every kernel once, in the order they are written."""
-        kernels = (kernel for plan in self.plans for kernel in self.kernels_of(plan))
-        return tuple({kernel.name: kernel for kernel in kernels}.values())
+        found: dict[str, Kernel] = {}
+        for kernel in (kernel for plan in self.plans for kernel in self.kernels_of(plan)):
+            found.setdefault(kernel.name, kernel)
+        return tuple(found.values())
 
     def kernels_of(self, plan: Schedule) -> tuple[Kernel, ...]:
         """The kernels that a schedule launches, in order."""

@@ -45,6 +45,7 @@ from fusec.runtime.op import Op
 from fusec.runtime.plan import Buffer, Plan
 from fusec.runtime.prepare import Prepare, frozen_weights, weights_changed
 from fusec.runtime.product import Matrix, Product, matmul
+from fusec.runtime.renaming import renamed
 from fusec.runtime.select.chip import H200, Chip
 from fusec.runtime.select.present import chip_of
 
@@ -107,6 +108,7 @@ __all__ = [
     "moves_boxes",
     "parameter",
     "real",
+    "renamed",
     "repeat",
     "set_batch_invariant",
     "spread",

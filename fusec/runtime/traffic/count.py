@@ -51,7 +51,7 @@ def traffic(launch: Launch | Product, dtypes: Mapping[str, torch.dtype]) -> Traf
     points = Points(programs)
     if programs:
         run = _bound(launch.kernel, Language(points, programs))
-        run(**{name: _argument(name, launch, dtypes, points) for name in launch.kernel.arg_names})
+        run(*(_argument(name, launch, dtypes, points) for name in launch.kernel.arg_names))
     return Traffic(dict(points.read), dict(points.written), points.flops, points.is_exact)
 
 

@@ -1,0 +1,326 @@
+"""Outline: what several kernels of a file do is one function of the file, called instead of written again.
+
+A kernel is whole only as text, when its skeleton has its statements. So equal is what is the same text but for the
+names of variables: runs of statements of one block. Triton inlines functions, and what is compiled does not change.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from fusec.codegen.wrap import wrapped
+
+LONGEST = 60
+"""Statements of a run."""
+
+MOST_INPUTS, MOST_RESULTS = 24, 6
+"""What a reader can still follow in a call."""
+
+LEAST_GAIN = 8
+"""Lines that a function has to save."""
+
+_OPAQUE = ("_box",)
+"""What stays in kernels: a tensor map is an argument of a launch."""
+
+_FIXED = frozenset({"tl", "device", "float", "range", "triton", *keyword.kwlist})
+_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|[A-Za-z_]\w*|[\d.]+\w*|\S')
+_TARGETS = re.compile(r" *(\w+(?:, \w+)*) (\+?)= ")
+_LOOP = re.compile(r" *for (\w+) in ")
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a kernel: its lines, and which of its names are of its parameters, which of these compile-time."""
+
+    lines: tuple[str, ...]
+    parameters: tuple[str, ...]
+    compile_time: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the file."""
+
+    name: str
+    parameters: tuple[str, ...]
+    doc: str
+    body: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Statements of a kernel that stand one after another in a block: the lines from `start` to `end`."""
+
+    kernel: str
+    start: int
+    end: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Runs that are the same but for their names, of which these are taken and given, by number."""
+
+    runs: tuple[_Run, ...]
+    inputs: tuple[int, ...]
+    results: tuple[int, ...]
+    gain: int
+
+
+def outlined(kernels: Mapping[str, Body], taken: frozenset[str]) -> tuple[dict[str, Body], tuple[Function, ...]]:
+    """The kernels, and the functions that they call from now on; whose names are not `taken`."""
+    kernels, names, functions = dict(kernels), set(taken), []
+    while (best := _best(kernels)) is not None:
+        function = _function(kernels, best, names)
+        names.add(function.name)
+        functions.append(function)
+        for run in sorted(best.runs, key=lambda run: run.start, reverse=True):
+            kernels[run.kernel] = _replaced(kernels[run.kernel], run, best, function.name)
+    return kernels, tuple(functions)
+
+
+def _best(kernels: Mapping[str, Body]) -> _Shared | None:
+    """What saves most lines as a function, if anything does."""
+    alike: dict[int, list[_Run]] = {}
+    for name, body in kernels.items():
+        for run, form in _runs(name, body):
+            alike.setdefault(form, []).append(run)
+    groups = [runs for runs in map(_apart, alike.values()) if len(runs) > 1]
+    best: _Shared | None = None
+    for runs in sorted(groups, key=lambda runs: -_most(kernels, runs)):
+        if _most(kernels, runs) <= (best.gain if best else LEAST_GAIN - 1):
+            break
+        shared = _shared(kernels, runs)
+        if shared is not None and shared.gain > (best.gain if best else LEAST_GAIN - 1):
+            best = shared
+    return best
+
+
+def _runs(name: str, body: Body) -> Iterator[tuple[_Run, int]]:
+    """Every run of a kernel of more than two lines, and its form: the same for the same text but for names."""
+    for block in _blocks(body.lines, 0, len(body.lines)):
+        for place, (start, _) in enumerate(block):
+            indent, form, numbers = _indent(body.lines[start]), 0, dict[str, int]()
+            for first, end in block[place : place + LONGEST]:
+                for line in body.lines[first:end]:
+                    form = hash((form, _indent(line) - indent))
+                    for token, is_name in _tokens(line):
+                        if is_name:
+                            number = numbers.setdefault(token, len(numbers))
+                            form = hash((form, number, token in body.compile_time))
+                        else:
+                            form = hash((form, token))
+                if any(word in line for line in body.lines[first:end] for word in _OPAQUE):
+                    break
+                if end - start > 2:
+                    yield _Run(name, start, end, tuple(numbers)), form
+
+
+def _blocks(lines: Sequence[str], start: int, end: int) -> Iterator[list[tuple[int, int]]]:
+    """The statements of a block as lines from and to, then those of the blocks in it."""
+    statements: list[tuple[int, int]] = []
+    place = start
+    while place < end:
+        indent, last = _indent(lines[place]), place + 1
+        while last < end and (_indent(lines[last]) > indent or lines[last].lstrip().startswith(("elif ", "else:"))):
+            last += 1
+        statements.append((place, last))
+        place = last
+    yield statements
+    for first, last in statements:
+        heads = [at for at in range(first, last) if _indent(lines[at]) == _indent(lines[first])]
+        for head, after in zip(heads, [*heads[1:], last], strict=True):
+            if after > head + 1:
+                yield from _blocks(lines, head + 1, after)
+
+
+def _apart(runs: list[_Run]) -> tuple[_Run, ...]:
+    """The runs that do not overlap one before them."""
+    kept: list[_Run] = []
+    for run in runs:
+        if not any(one.kernel == run.kernel and one.start < run.end and run.start < one.end for one in kept):
+            kept.append(run)
+    return tuple(kept)
+
+
+def _most(kernels: Mapping[str, Body], runs: tuple[_Run, ...]) -> int:
+    """The lines that runs would save at most."""
+    length = _length(kernels[runs[0].kernel].lines[runs[0].start : runs[0].end])
+    return (length - 1) * len(runs) - length - 6
+
+
+def _shared(kernels: Mapping[str, Body], runs: tuple[_Run, ...]) -> _Shared | None:
+    """The runs as a function, if they can be one that a reader follows."""
+    inputs, results = set[int](), set[int]()
+    for run in runs:
+        found = _interface(kernels[run.kernel], run)
+        if found is None:
+            return None
+        inputs |= {run.names.index(name) for name in found[0]}
+        results |= {run.names.index(name) for name in found[1]}
+    if len(inputs) > MOST_INPUTS or len(results) > MOST_RESULTS:
+        return None
+    shared = _Shared(runs, tuple(sorted(inputs)), tuple(sorted(results)), 0)
+    calls = sum(_length([_call(run, shared, "_a_function_name")]) for run in runs)
+    length = _length(kernels[runs[0].kernel].lines[runs[0].start : runs[0].end])
+    head = _length([f"def _a_function_name({', '.join(runs[0].names[number] for number in shared.inputs)}):"])
+    gain = length * len(runs) - calls - length - head - (5 if results else 4)
+    return _Shared(runs, shared.inputs, shared.results, gain)
+
+
+def _interface(body: Body, run: _Run) -> tuple[set[str], set[str]] | None:
+    """What a run reads of what was there before, and what it makes that is read elsewhere; None if that is not sure.
+
+    What only a loop assigns is not there behind it, unless it was there before.
+    """
+    inside, outside = body.lines[run.start : run.end], (*body.lines[: run.start], *body.lines[run.end :])
+    inputs, made, surely = set[str](), set[str](), set[str]()
+    loops: list[int] = []
+    branches: list[int] = []
+    looped, branched = set[str](), set[str]()
+    for line in inside:
+        depth = _indent(line)
+        loops = [each for each in loops if each < depth]
+        branches = [each for each in branches if each < depth]
+        targets, reads = _targets(line), _reads(line)
+        inputs |= reads - made
+        made |= targets
+        if loops:
+            looped |= targets
+        elif branches:
+            branched |= targets
+        elif not _LOOP.match(line):
+            surely |= targets
+        if _LOOP.match(line):
+            loops.append(depth)
+            looped |= targets
+        elif line.lstrip().startswith(("if ", "elif ", "else:")):
+            branches.append(depth)
+    before = {*body.parameters, *_visible(body.lines, run.start)}
+    read = set().union(*map(_reads, outside))
+    results = surely & read
+    for name in (looped | branched) - surely:
+        if name in before:
+            inputs.add(name)
+            results.add(name)
+        elif name in read and name in branched and not _in_every_case(inside, name):
+            return None
+        elif name in read and name in branched:
+            results.add(name)
+        elif name in read and any("static_range" in line for line in inside):
+            return None
+    return inputs, results
+
+
+def _visible(lines: Sequence[str], start: int) -> set[str]:
+    """The names that are there before a line. What a loop assigns is gone behind it."""
+    scopes: list[tuple[int, set[str]]] = [(0, set())]
+    for line in lines[:start]:
+        _leave(scopes, _indent(line))
+        if _LOOP.match(line):
+            scopes.append((_indent(line) + 1, set(_targets(line))))
+        else:
+            scopes[-1][1].update(_targets(line))
+    _leave(scopes, _indent(lines[start]))
+    return set().union(*(names for _, names in scopes))
+
+
+def _leave(scopes: list[tuple[int, set[str]]], indent: int) -> None:
+    while scopes[-1][0] > indent:
+        scopes.pop()
+
+
+def _in_every_case(lines: Sequence[str], name: str) -> bool:
+    """Whether a name is assigned in each case of the branches, the last of which is for all that is left."""
+    heads = sum(line.lstrip().startswith(("if ", "elif ", "else:")) for line in lines)
+    return any(line.lstrip() == "else:" for line in lines) and sum(name in _targets(line) for line in lines) == heads
+
+
+def _function(kernels: Mapping[str, Body], shared: _Shared, taken: set[str]) -> Function:
+    first = shared.runs[0]
+    body = kernels[first.kernel]
+    lines = body.lines[first.start : first.end]
+    indent = _indent(lines[0])
+    results = [first.names[number] for number in shared.results]
+    text = [line[indent:] for line in lines]
+    if results:
+        text.append(f"return {', '.join(results)}")
+    parameters = (first.names[number] for number in shared.inputs)
+    wanted, doc = _title(results, lines)
+    name, count = wanted, 1
+    while name in taken:
+        count += 1
+        name = f"{wanted}_{count}"
+    return Function(
+        name,
+        tuple(f"{each}: tl.constexpr" if each in body.compile_time else each for each in parameters),
+        f"{doc}, as {len(shared.runs)} kernels have it.",
+        tuple(text),
+    )
+
+
+def _title(results: list[str], lines: Sequence[str]) -> tuple[str, str]:
+    """A name for what lines compute, and words for it: the last of the values, a place, or what is stored."""
+    places = {name for line in lines if re.search(r"program_id|tl\.arange| // |_mask", line) for name in _targets(line)}
+    values = [name for name in results if name not in places]
+    if values:
+        value = re.sub(r"_\d+\Z", "", values[-1])
+        return f"_{value}", f"`{value}`"
+    if results:
+        return "_place", "Where a program is at work"
+    stored = next((found[1] for line in lines if (found := re.search(r"tl\.store\((\w+?)(?:_ptr|_row)\b", line))), "it")
+    return f"_store_{stored}", f"Makes and stores `{stored}`"
+
+
+def _replaced(body: Body, run: _Run, shared: _Shared, name: str) -> Body:
+    call = f"{' ' * _indent(body.lines[run.start])}{_call(run, shared, name)}"
+    return Body((*body.lines[: run.start], call, *body.lines[run.end :]), body.parameters, body.compile_time)
+
+
+def _call(run: _Run, shared: _Shared, name: str) -> str:
+    given = ", ".join(run.names[number] for number in shared.inputs)
+    results = ", ".join(run.names[number] for number in shared.results)
+    return f"{results} = {name}({given})" if results else f"{name}({given})"
+
+
+def _length(lines: Sequence[str]) -> int:
+    """Lines of the file that some lines take."""
+    return sum(len(wrapped(line, 1)) for line in lines)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+@cache
+def _tokens(line: str) -> tuple[tuple[str, bool], ...]:
+    """The words of a line, and whether each is the name of a variable: no attribute, keyword or function."""
+    found = []
+    for match in _TOKEN.finditer(line):
+        token, before, after = match[0], line[match.start() - 1 : match.start()], line[match.end() : match.end() + 2]
+        is_other = after[:1] == "(" or (after[:1] == "=" and after != "==")
+        is_word = token[0].isalpha() or token[0] == "_"
+        found.append((token, is_word and token not in _FIXED and before != "." and not is_other))
+    return tuple(found)
+
+
+@cache
+def _targets(line: str) -> frozenset[str]:
+    """The variables that a line gives a value."""
+    loop, assigned = _LOOP.match(line), _TARGETS.match(line)
+    return frozenset([loop[1]] if loop else assigned[1].split(", ") if assigned else ())
+
+
+@cache
+def _reads(line: str) -> frozenset[str]:
+    """The variables that a line reads."""
+    assigned = _TARGETS.match(line)
+    kept = assigned[1].split(", ") if assigned and assigned[2] else []
+    rest = line[assigned.end() :] if assigned else line
+    names = {token for token, is_name in _tokens(rest) if is_name} | set(kept)
+    loop = _LOOP.match(line)
+    return frozenset(names - {loop[1]} if loop else names)
