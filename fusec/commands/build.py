@@ -31,9 +31,10 @@ from fusec.commands.verify import verify_package
 from fusec.diagnostics import Diagnostic
 from fusec.driver.build import Options, Report, Verification, build_folder
 from fusec.driver.compile import compile_file
+from fusec.driver.record import OpRecord
 from fusec.driver.specs import Compiler
 from fusec.driver.store import Store, default_folder, write_whole
-from fusec.driver.tuning.table import stale
+from fusec.driver.tuning.table import remarks
 from fusec.passes.explain.plans import PlanRecord
 from fusec.runtime.select.chip import TARGETS, Target
 
@@ -183,7 +184,8 @@ def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
         yield f"Verification: {kernels} of every op against its reference on {where}."
     if report.failures:
         return
-    yield from stale(out, {op.name: spec_hash(record.text) for record in report.files for op in record.ops})
+    ops = ((spec_hash(record.text), op) for record in report.files for op in record.ops)
+    yield from remarks(out, {op.name: (spec, _plan_names(op)) for spec, op in ops})
     changes = report.changes
     counts = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
     done = ", ".join(f"{len(names)} {kind}" for kind, names in counts.items() if names)
@@ -191,6 +193,11 @@ def notes(report: Report, out: Path, check: bool) -> Iterator[str]:
     if not is_identifier(out.resolve().name):
         name = out.resolve().name
         yield f"Python cannot import a package of the name {name!r}; letters, digits and underscores it can."
+
+
+def _plan_names(op: OpRecord) -> frozenset[str]:
+    """What a table may call the plans of an op."""
+    return frozenset(word for plan in op.plans for word in plan.name.split())
 
 
 def to_json(report: Report, check: bool) -> dict[str, Any]:

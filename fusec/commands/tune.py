@@ -24,7 +24,7 @@ from fusec.driver.store import default_folder, digest, toolchain_digest, write_w
 from fusec.driver.tuning.cached_jobs import cached_jobs
 from fusec.driver.tuning.results_log import ResultsLog
 from fusec.driver.tuning.search import Ask, Effort, Job, Outcome, search
-from fusec.driver.tuning.table import Found, stale, update
+from fusec.driver.tuning.table import Found, remarks, update
 from fusec.ir.graph import Graph
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate.op import elaborate
@@ -138,7 +138,7 @@ def run(
         plain = to_json(device, asked, results)
         if report:
             write_whole(report, json.dumps(plain, indent=1) + "\n")
-        old = tuple(stale(package, {each.graph.name: each.spec for each in find(specs, [])}))
+        old = tuple(remarks(package, {each.graph.name: (each.spec, ()) for each in find(specs, [])}))
         if as_json:
             print_json({**plain, "stale": old})
         else:

@@ -151,12 +151,12 @@ def test_what_is_found_is_written_told_and_used_and_a_build_keeps_it(fusec: Fuse
     outcomes = tune.tune(about, package, jobs, answering, Effort(), "Chip 9", "sm_9")
     path = package / "tuned" / "chip-9.toml"
     entries = {entry.rows: str(entry.choice) for entry in read(path).ops["linear"].entries}
-    assert entries == {1: "resident", 16: "resident"}
+    assert entries == {1: "gemv", 16: "gemv"}
     # Lines of the table: the op, then a case each.
     lines = list(tune.rows({"linear": outcomes}))
     assert [line[1:6] for line in lines[1:3]] == [
-        ("1", "resident", "8.0", "10.0", "1.25x"),
-        ("12", "resident", "4.0", "10.0", "2.50x"),
+        ("1", "gemv", "8.0", "10.0", "1.25x"),
+        ("12", "gemv", "4.0", "10.0", "2.50x"),
     ]
     assert lines[3][2] == "library (by rule)"
     assert lines[4][2] == "as the rules have it: RuntimeError: no"
@@ -174,14 +174,14 @@ def test_what_is_found_is_written_told_and_used_and_a_build_keeps_it(fusec: Fuse
 
 
 def answering(what: str, jobs: Sequence[Job], at_once: int | None) -> list[Any]:
-    """Workers that find `resident` best for 1 row and 12, nothing better than the rules for 64, and fail at 100."""
+    """Workers that find `gemv` best for 1 row and 12, nothing better than the rules for 64, and fail at 100."""
     return [_answer(job, job["case"]["lead"][0]) for job in jobs]
 
 
 def _answer(job: Job, rows: int) -> dict[str, Any]:
     case = {"K": 64, "N": 32, "T": "bfloat16", "bias": False}
     if job["do"] == "outline":
-        plans = {"library": [], "resident": []}
+        plans = {"library": [], "gemv": []}
         return {"failure": None, "outline": {"rows": rows, "case": case, "by_rule": "library", "plans": plans}}
     if job["do"] == "try":
         return {"failure": "RuntimeError: no" if rows == 100 and job["choice"] is None else None}

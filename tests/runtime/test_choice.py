@@ -15,7 +15,7 @@ from compiled import compiled
 from fusec.driver.tuning.table import Found, update
 from fusec.ir.host import Tuned
 from fusec.runtime import H200, Launch, Op, PlanError
-from fusec.runtime.select import choice, run
+from fusec.runtime.select import choice, run, tables
 from fusec.runtime.select.gemm import gemm_tile
 from fusec.runtime.select.present import kind_of
 from fusec.runtime.select.run import outline
@@ -120,6 +120,18 @@ def test_a_tile_of_the_table_is_launched_as_it_is(linear: Subject, device: torch
     sizes = {name: launch.arguments[name] for name in ("BLOCK_LEAD1", "BLOCK_N", "BLOCK_K")}
     assert list(sizes.values()) == [16, 32, 16]
     assert list(launch.options) == [{"num_warps": 8, "num_stages": 5}]
+
+
+def test_an_older_tile_has_others_behind_it(
+    linear: Subject, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was measured with another toolchain, with which it may have needed less."""
+    tune(linear, device, Found(8, CASE, TILE))
+    monkeypatch.setattr(tables, "toolchain", lambda: ("9.9", "9.9"))
+    choice.forget()
+    (launch,) = linear.op.decide(*arguments(8, device)).launches
+    assert isinstance(launch, Launch)
+    assert list(launch.options) == [{"num_warps": 8, "num_stages": stages} for stages in (5, 4, 3, 2)]
 
 
 def test_a_stale_table_is_not_used(linear: Subject, device: torch.device) -> None:

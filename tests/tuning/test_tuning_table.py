@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fusec.driver.tuning.table import Found, stale, update
+from fusec.driver.tuning import table
+from fusec.driver.tuning.table import Found, remarks, update
 from fusec.runtime.select import tables as tuned
 from fusec.runtime.select.tables import Choice, choices, path_of, read
 
@@ -97,22 +98,59 @@ def test_entries_of_an_older_spec_go_when_it_is_tuned_again(tmp_path: Path) -> N
     assert [key[0] for key in look_up(tmp_path, spec="new")] == [16]
 
 
-def test_stale_entries_are_not_used_and_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def said(
+    package: Path, spec: str = "abc", plans: tuple[str, ...] = (), ops: tuple[str, ...] = ("linear",)
+) -> list[str]:
+    path = package / "tuned" / "nvidia-h200.toml"
+    return [line.removeprefix(f"{path}: ") for line in remarks(package, dict.fromkeys(ops, (spec, plans)))]
+
+
+def test_stale_entries_are_not_used_and_are_told(tmp_path: Path) -> None:
     put(tmp_path, "linear", Found(1, CASE, TILE))
     put(tmp_path, "bmm", Found(1, CASE, TILE))
-    path = tmp_path / "tuned" / "nvidia-h200.toml"
-    assert list(stale(tmp_path, {"linear": "abc", "bmm": "abc"})) == []
+    assert said(tmp_path, ops=("linear", "bmm")) == []
     assert look_up(tmp_path, spec="other") == {}
-    assert list(stale(tmp_path, {"linear": "other"})) == [
-        f"{path}: stale, and not used here: bmm: the package has no such op",
-        f"{path}: stale, and not used here: linear: tuned for another text of its spec",
+    assert said(tmp_path, "other") == [
+        "stale, and not used here: bmm: the package has no such op",
+        "stale, and not used here: linear: tuned for another text of its spec",
     ]
+
+
+def test_entries_of_plans_that_are_gone_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "linear", Found(1, CASE, TILE), Found(16, CASE, Choice("library")))
+    assert said(tmp_path, plans=("gemm", "library")) == ["stale, and not used here: linear: there is no plan product"]
+    assert said(tmp_path, plans=("product", "library")) == []
+
+
+def test_tiles_of_older_names_are_not_used_and_are_told(tmp_path: Path) -> None:
+    put(tmp_path, "linear", Found(1, CASE, Choice("gemm", (("side", 16),))), Found(16, CASE, TILE))
+    assert [rows for rows, *_ in look_up(tmp_path)] == [16]
+    assert said(tmp_path) == ["stale, and not used here: linear: tiles have no side"]
+
+
+@pytest.mark.parametrize("versions", [("2.11.0", "3.6.0"), ("2.13.0", "3.7.2"), ("9.9", "9.9")])
+def test_entries_of_another_toolchain_are_used_and_said_to_be_older(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, versions: tuple[str, str]
+) -> None:
+    put(tmp_path, "linear", Found(1, CASE, TILE))
+    put(tmp_path, "bmm", Found(1, CASE, TILE))
     had = tuned.toolchain()
-    monkeypatch.setattr(tuned, "toolchain", lambda: ("9.9", "9.9"))
-    assert look_up(tmp_path) == {}
-    assert list(stale(tmp_path, {"linear": "abc", "bmm": "abc"})) == [
-        f"{path}: stale, and not used here: bmm, linear: tuned with torch {had[0]} and triton {had[1]}, not 9.9 and 9.9"
-    ]
+    assert [choice.older for choice in look_up(tmp_path).values()] == [False]
+    monkeypatch.setattr(tuned, "toolchain", lambda: versions)
+    monkeypatch.setattr(table, "toolchain", lambda: versions)
+    assert look_up(tmp_path) == {(1, *CASE.values()): TILE}
+    assert [choice.older for choice in look_up(tmp_path).values()] == [True]
+    told = f"tuned with torch {had[0]} and triton {had[1]}, and used with {versions[0]} and {versions[1]}"
+    assert said(tmp_path, ops=("linear", "bmm")) == [f"older: bmm, linear: {told}"]
+
+
+def test_what_is_measured_again_is_no_longer_older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries keep the toolchain they were measured with when others are put beside them."""
+    put(tmp_path, "linear", Found(1, CASE, TILE), Found(16, CASE, TILE))
+    for module in (tuned, table):
+        monkeypatch.setattr(module, "toolchain", lambda: ("9.9", "9.9"))
+    put(tmp_path, "linear", Found(16, CASE, Choice("library")), Found(64, CASE, TILE))
+    assert {rows: choice.older for (rows, *_), choice in look_up(tmp_path).items()} == {1: True, 16: False, 64: False}
 
 
 def test_a_device_has_its_own_table_and_else_that_of_its_family(tmp_path: Path) -> None:
@@ -133,7 +171,7 @@ def test_a_file_that_is_no_table_is_told_and_left_alone(tmp_path: Path, text: st
         UserWarning, match=r"nvidia-h200\.toml is no table of tuned choices.*the rules choose without it"
     ):
         assert look_up(tmp_path) == {}
-    assert "is no table" in next(stale(tmp_path, {}))
+    assert "is no table" in next(remarks(tmp_path, {}))
     with pytest.raises(ValueError, match="is no table"):
         put(tmp_path, "linear", Found(1, CASE, TILE))
     assert path.read_text() == text
@@ -142,6 +180,6 @@ def test_a_file_that_is_no_table_is_told_and_left_alone(tmp_path: Path, text: st
 def test_names_and_texts_are_data(tmp_path: Path) -> None:
     case = {"Größe": 3, 'a"b': "x\n[op]"}
     put(tmp_path, "linear", Found(1, case, TILE), device='odd "name"\\')
-    (table,) = tuned.tables(tmp_path / "tuned")
-    assert table.device == 'odd "name"\\'
-    assert table.ops["linear"].entries[0].case == case
+    (written,) = tuned.tables(tmp_path / "tuned")
+    assert written.device == 'odd "name"\\'
+    assert written.ops["linear"].entries[0].case == case

@@ -6,7 +6,7 @@ measured beside the tiles for a few rows is in benchmarks/contractions/results/t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from fusec.runtime.select.chip import MMA, WARP, Chip
 from fusec.runtime.select.rows import elementwise
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, padded
+from fusec.runtime.select.tables import Choice
 from fusec.runtime.select.tiles import Contraction, GemmTile
 
 TileRule = Callable[[Contraction, Chip], GemmTile]
@@ -79,9 +80,16 @@ def tile_for(call: Call, rule: TileRule, contraction: Contraction) -> GemmTile:
         own = {each.name for each in fields(tile)}
         changed: dict[str, Any] = {name: value for name, value in call.choice.tile if name in own}
         options = {name: value for name, value in call.choice.tile if name not in own}
-        tile = replace(tile, **changed | ({"options": (options,)} if options else {}))
+        tile = replace(tile, **changed | ({"options": tuple(_fitting(options, call.choice))} if options else {}))
     call.tiled.append(Tiled(rule.__name__, asdict(contraction), tile))
     return tile
+
+
+def _fitting(options: dict[str, int], choice: Choice) -> Iterator[dict[str, int]]:
+    """The launch options of a choice. Behind those of an older one come others, should its tile no longer fit."""
+    yield options
+    stages = options.get("num_stages", 2) if choice.older else 2
+    yield from ({**options, "num_stages": fewer} for fewer in range(stages - 1, 1, -1))
 
 
 def gemm_tile(contraction: Contraction, chip: Chip) -> GemmTile:

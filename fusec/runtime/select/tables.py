@@ -1,7 +1,8 @@
 """Tables of measured choices: a file for each kind of device, in the folder `tuned` beside the generated modules.
 
-`fusec tune` writes them. An entry counts for one text of a spec and for one version of PyTorch and of Triton; under
-others it is stale, and as if it were not there.
+`fusec tune` writes them. An entry depends on the text of its spec, the names of plans and of what tiles have, and the
+family of chip: where one of these is another it is stale, and as if it were not there. One that was measured with other
+versions of PyTorch and Triton is older: it is used until somebody measures again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +23,20 @@ LARGEST = 8192
 """Rows from which on all calls count alike."""
 
 
+TILE = frozenset({"block_m", "block_n", "block_k", "splits", "rows", "num_warps", "num_stages"})
+"""What tiles have, by the names of a table."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A plan by its name, and the sizes and launch options of its tile where they are not what the rules say."""
+    """A plan by its name, and the sizes and launch options of its tile where they are not what the rules say.
+
+    One is `older` if it was measured with another toolchain, with which kernels may have needed fewer registers.
+    """
 
     plan: str
     tile: tuple[tuple[str, int], ...] = ()
+    older: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return " ".join([self.plan, *(f"{name}={value}" for name, value in self.tile)])
@@ -39,28 +48,32 @@ BY_RULE = Choice("")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The best choice in a `case`, by name, for calls of `rows` rows, a power of two, or of more than half as many."""
+    """The best choice in a `case`, by name, for calls of `rows` rows, a power of two, or of more than half as many.
+
+    It was measured with a `toolchain`, versions of PyTorch and of Triton.
+    """
 
     rows: int
     case: Mapping[str, int | bool | str]
     choice: Choice
+    toolchain: tuple[str, str]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether tiles have what the entry says of one."""
+        return all(name in TILE for name, _ in self.choice.tile)
 
 
 @dataclass(frozen=True, slots=True)
 class OpTable:
-    """What is known of one op: its entries, and the spec and the versions they were measured with."""
+    """What is known of one op: its entries, and the spec they were measured with."""
 
     spec: str
-    torch: str
-    triton: str
     entries: tuple[Entry, ...]
 
     def stale(self, spec: str) -> str | None:
-        """Why these entries are not used with this `spec` and here; None where they are."""
-        if self.spec != spec:
-            return "tuned for another text of its spec"
-        had, have = (self.torch, self.triton), toolchain()
-        return None if had == have else f"tuned with torch {had[0]} and triton {had[1]}, not {have[0]} and {have[1]}"
+        """Why these entries are not used with this `spec`; None where they are."""
+        return "tuned for another text of its spec" if self.spec != spec else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +109,15 @@ def bucket(rows: int) -> int:
 def choices(
     folder: Path, op: str, spec: str, case: tuple[str, ...], device: str, family: str
 ) -> dict[tuple[object, ...], Choice]:
-    """The choices for an op by rows and case: those of this device, else of its family; no stale ones."""
+    """The choices for an op by rows and case: those of this device, else of its family; older ones, but none stale."""
     found: dict[tuple[object, ...], Choice] = {}
     for table in sorted(tables(folder), key=lambda table: table.device == device):
         known = table.ops.get(op)
-        if known is not None and table.family == family and not known.stale(spec):
-            found |= {(entry.rows, *map(entry.case.get, case)): entry.choice for entry in known.entries}
+        if known is None or table.family != family or known.stale(spec):
+            continue
+        for entry in filter(lambda entry: entry.is_known, known.entries):
+            choice = replace(entry.choice, older=entry.toolchain != toolchain())
+            found[(entry.rows, *map(entry.case.get, case))] = choice
     return found
 
 
@@ -130,8 +146,10 @@ def read(path: Path) -> Table:
 
 
 def _op(held: dict[str, Any]) -> OpTable:
-    return OpTable(held["spec"], held["torch"], held["triton"], tuple(map(_entry, held["choices"])))
+    own = {"torch": held["torch"], "triton": held["triton"]}
+    return OpTable(held["spec"], tuple(_entry({**own, **each}) for each in held["choices"]))
 
 
 def _entry(held: dict[str, Any]) -> Entry:
-    return Entry(held["rows"], held["case"], Choice(held["plan"], tuple(held.get("tile", {}).items())))
+    choice = Choice(held["plan"], tuple(held.get("tile", {}).items()))
+    return Entry(held["rows"], held["case"], choice, (held["torch"], held["triton"]))
