@@ -12,8 +12,8 @@ from fusec.ir.flow import axes_text
 from fusec.ir.graph import Graph, ScalarParam
 from fusec.ir.kernel import Gemm, Kernel
 from fusec.ir.program import Program
-from fusec.ir.schedule import Stage
 from fusec.ir.sizes import symbols_in
+from fusec.ir.stage import Stage
 from fusec.ir.types import Kind, extent, without
 
 NAME = re.compile(r"""(?<![\w."])[A-Za-z_]\w*(?!["\w]|=[^=])""")

@@ -1,196 +1,238 @@
-"""Plans: how an op becomes kernels, before a line of a kernel exists.
+"""Schedule: how a group of outputs is computed, before a line of a kernel exists.
 
-A plan is a list of stages, one kernel each. A stage says which axes are rows (one program or a lane of it each), which
-axis is cut into blocks over programs, which axes stay in registers, and which are streamed in a loop.
+A schedule is of one of the classes below. Each has the stages that it launches, every one a kernel, and what else its
+launches depend on. Its `name` is that of its class in the host table (`ir/host.py`), where a rule of `runtime/select/`
+says when it is taken, and in which tiles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import ClassVar, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
-import sympy
-
-from fusec.ir.expressions import NodeId
-from fusec.ir.flow import Affine, Flow, Store, flow_reachable, store_axes
-from fusec.ir.types import Axis, extent
+from fusec.ir.flow import axes_text
+from fusec.ir.stage import Matrix, Stage
+from fusec.ir.types import Axis
 
 SHORT_ROW = 1024
 """Rows known to be at most this long never need a program of their own."""
 
 
-class Shape(Enum):
-    """The schedules of a plan, by the names that its calls go by."""
+class _Schedule:
+    """What a schedule is unless it says otherwise: for any number of positions, of kernels that wait for no other."""
 
-    RESIDENT = "resident"  # one program per row, the row in registers
-    ROWS = "rows"  # several short rows per program
-    STREAMED = "row_loop"  # one program per row, the row in a loop
-    SPLIT = "split_rows"  # a row over several programs, partial results combined in fixed order
-    COLUMNS = "column_sums"  # several rows per program one after another, sums over all rows in registers
-    TILED = "tile"  # no reduction; the inner axes of a row in registers
-    JOINT = "joint"  # outputs of different axes, all inner axes in registers
-    DEALT = "split_k"  # as swapped, the loop over several programs, partial sums combined in fixed order
-    SWAPPED = "swap_ab"  # as product for a few positions of one axis, which are the columns of a tile
-    PRODUCT = "gemm"  # tiles of the output in the matrix unit, the contracted axes in a loop
-    PERSISTENT = "tma"  # the same, every program making tile after tile of operands that come in boxes
-    BLOCKED = "elementwise"  # no reduction; blocks of the innermost axis
-
-
-@dataclass(frozen=True, slots=True)
-class PartialResult:
-    """A reduction (node `value` of the stage) whose partial results go to `scratch`, over `axes` and the splits.
-
-    The splits are the innermost dimension of `scratch`, or the outermost if `apart`.
-    """
-
-    scratch: str
-    op: str
-    value: NodeId
-    axes: tuple[Axis, ...]
-    apart: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """A tensor as a product sees it: where along each stored dimension the elements stand that it reads or writes."""
-
-    tensor: str
-    positions: tuple[Affine, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """Tiles that the copy engine moves: of one matrix, or two that lie alike, whose tiles stand on one another.
-
-    `axes` are those of the tile and of its position, outermost in memory first; neighbours along the last are next to
-    each other.
-    """
-
-    matrices: tuple[Matrix, ...]
-    axes: tuple[Axis, ...]
+    __slots__ = ()
 
     @property
-    def tensors(self) -> tuple[str, ...]:
-        """The tensors that its matrices are, or are parts of; which of two lies first, only a call knows."""
-        return tuple(dict.fromkeys(matrix.tensor for matrix in self.matrices))
-
-
-@dataclass(frozen=True, slots=True)
-class BoxedProduct:
-    """A product of tiles in boxes. With two `dots` the second factor has tiles of both, which share the first one.
-
-    Both are of one `precision`.
-    """
-
-    dots: tuple[NodeId, ...]
-    side: Box
-    block: Box
-    precision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Boxes:
-    """What of a stage goes through boxes: its products, and some of its stores, by their place in the flow."""
-
-    products: tuple[BoxedProduct, ...]
-    stores: tuple[tuple[int, Box], ...]
-
-    @property
-    def is_halved(self) -> bool:
-        """Whether what stands behind a single dot is made of the left half of its tile, then of the right one."""
-        return [len(product.dots) for product in self.products] == [1]
-
-    @property
-    def all(self) -> tuple[Box, ...]:
-        """Every box once."""
-        pairs = (box for product in self.products for box in (product.side, product.block))
-        return tuple(dict.fromkeys((*pairs, *(box for _, box in self.stores))))
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One kernel. `order` holds its axes, outermost in memory first.
-
-    `rows` are linearised, outermost first; `lanes` puts several rows in one program. `block` is cut over programs.
-    `tile` axes are whole in registers. `stream` axes are walked in a loop, the last in chunks; with `split` the steps
-    are dealt out to several programs, which with `in_turn` take them as rows. A contraction cuts a second axis, `side`,
-    and multiplies tiles: its `order` is that of their dimensions, `side` before `stream` and `block` behind it.
-    With `swap_ab` the `block` is of few rows, which are the columns of the tile. With `boxes` the copy engine brings
-    them, and a program makes one tile of the output after another.
-    """
-
-    name: str
-    flow: Flow
-    order: tuple[Axis, ...]
-    rows: tuple[Axis, ...]
-    lanes: bool = False
-    block: Axis | None = None
-    side: Axis | None = None
-    tile: tuple[Axis, ...] = ()
-    stream: tuple[Axis, ...] = ()
-    split: bool = False
-    in_turn: bool = False
-    swap_ab: bool = False
-    boxes: Boxes | None = None
-    partials: tuple[PartialResult, ...] = ()
-
-    @property
-    def live(self) -> list[NodeId]:
-        """The nodes that its stores and partial results depend on, in topological order."""
-        partials = (partial.value for partial in self.partials)
-        return sorted(flow_reachable(self.flow.nodes, (*self.flow.roots, *partials)))
-
-    @property
-    def lacks_block(self) -> bool:
-        """Whether some store lacks the axis that is cut into blocks. It is made in the first block: there is one."""
-        return self.block is not None and any(self.block not in store_axes(self.flow, s) for s in self.flow.stores)
-
-    @property
-    def lacks_rows(self) -> bool:
-        """Whether some store has none of the rows that are lanes. The first programs make it: there are some."""
-        return any(self.is_without_rows(store) for store in self.flow.stores)
-
-    @property
-    def unswapped(self) -> Stage:
-        """The same contraction with a tile whose rows are those of the output, of which there may be few."""
-        if not self.swap_ab or self.side is None or self.block is None:
-            return self
-        order = (*self.rows, self.block, *self.stream, self.side)
-        return replace(self, order=order, side=self.block, block=self.side)
-
-    def is_without_rows(self, store: Store) -> bool:
-        """Whether a store has none of the rows of a stage whose rows are lanes."""
-        return self.lanes and not any(axis in self.rows for axis in store_axes(self.flow, store))
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One way to compute a group of outputs, and the words for it. It may be for a `few` positions of some axes.
-
-    If a tile has such an axis as columns, it is the first of them, and the others are those that are not in the tile.
-    """
-
-    shape: Shape
-    stages: tuple[Stage, ...]
-    words: str
-    few: tuple[Axis, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What the plan is called where calls are planned."""
-        gemv = {Shape.RESIDENT: "gemv", Shape.STREAMED: "gemv_loop"} if self.few else {}
-        return "tile" if self.shape is Shape.JOINT else gemv.get(self.shape, self.shape.value)
+    def few(self) -> tuple[Axis, ...]:
+        """The axes of which there are few positions."""
+        return ()
 
     @property
     def is_chained(self) -> bool:
         """Whether its kernels wait for one another."""
-        return self.shape in (Shape.DEALT, Shape.COLUMNS)
+        return False
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class _OfOneKernel(_Schedule):
+    stage: Stage
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is launched, in order."""
+        return (self.stage,)
+
+
+@dataclass(frozen=True, slots=True)
+class Elementwise(_OfOneKernel):
+    """No reduction: blocks of the innermost axis, of several rows."""
+
+    @property
+    def name(self) -> str:
+        return "elementwise"
+
+    @property
+    def words(self) -> str:
+        return f"blocks of {axes_text(self.stage.order) or 'one element'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile(_OfOneKernel):
+    """No reduction, or outputs of different axes: the inner axes of a row in registers."""
+
+    @property
+    def name(self) -> str:
+        return "tile"
+
+    @property
+    def words(self) -> str:
+        return f"one program per {axes_text(self.stage.rows)}, {axes_text(self.stage.tile)} in registers"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(_OfOneKernel):
+    """Several short rows per program, each in registers."""
+
+    @property
+    def name(self) -> str:
+        return "rows"
+
+    @property
+    def words(self) -> str:
+        return f"several rows ({_row(self.stage)}) per program, {axes_text(self.stage.tile)} in registers"
+
+
+@dataclass(frozen=True, slots=True)
+class Resident(_OfOneKernel):
+    """One program per row, the row in registers."""
+
+    @property
+    def name(self) -> str:
+        return "resident"
+
+    @property
+    def words(self) -> str:
+        return f"one program per {_row(self.stage)}, {axes_text(self.stage.tile)} in registers"
+
+
+@dataclass(frozen=True, slots=True)
+class RowLoop(_OfOneKernel):
+    """One program per row, the row in a loop."""
+
+    @property
+    def name(self) -> str:
+        return "row_loop"
+
+    @property
+    def words(self) -> str:
+        return f"one program per {_row(self.stage)}, {axes_text(self.stage.stream)} in a loop"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRows(_Schedule):
+    """Split rows: each of the `rows` over several programs, whose `partials` a combine adds up in fixed order."""
+
+    rows: tuple[Axis, ...]
+    partials: tuple[Stage, ...]
+    combine: Stage
+
+    @property
+    def name(self) -> str:
+        return "split_rows"
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (*self.partials, self.combine)
+
+    @property
+    def words(self) -> str:
+        return f"each {axes_text(self.rows) or 'launch'} over several programs, combined in fixed order"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSums(_Schedule):
+    """Rows with column sums: programs take rows in turn, sums over all rows in registers, which a combine adds up."""
+
+    stage: Stage
+    combine: Stage
+
+    @property
+    def name(self) -> str:
+        return "column_sums"
+
+    @property
+    def is_chained(self) -> bool:
+        return True
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.stage, self.combine
+
+    @property
+    def words(self) -> str:
+        rows, inner = axes_text(self.stage.stream), axes_text(self.stage.tile or self.stage.order[-1:])
+        return f"programs take {rows} in turn, {inner} and what is summed over {rows} in registers"
+
+
+@dataclass(frozen=True, slots=True)
+class Gemv(_Schedule):
+    """GEMV: a product for few positions of the axes `fewest`, whose sums are those of rows."""
+
+    of: Resident | RowLoop
+    fewest: tuple[Axis, ...]
+
+    @property
+    def name(self) -> str:
+        return "gemv" if isinstance(self.of, Resident) else "gemv_loop"
+
+    @property
+    def few(self) -> tuple[Axis, ...]:
+        return self.fewest
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return self.of.stages
+
+    @property
+    def words(self) -> str:
+        return self.of.words
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm(_Schedule):
+    """Gemm: tiles of the output on tensor cores, the contracted axes in a loop.
+
+    Swap-AB: for few positions of the axes `fewest`, the first of which is the columns of a tile; the others are in no
+    tile. Split-K: several programs share a tile, and a `combine` adds up their sums in fixed order.
+    """
+
+    stage: Stage
+    fewest: tuple[Axis, ...] = ()
+    combine: Stage | None = None
+
+    @property
+    def name(self) -> str:
+        return "split_k" if self.combine else "swap_ab" if self.fewest else "gemm"
+
+    @property
+    def few(self) -> tuple[Axis, ...]:
+        return self.fewest
+
+    @property
+    def is_chained(self) -> bool:
+        return self.combine is not None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (self.stage, self.combine) if self.combine else (self.stage,)
+
+    @property
+    def words(self) -> str:
+        m, n, k = (axes_text(axis for axis in axes if axis) for axes in _mnk(self.stage.unswapped))
+        if self.combine:
+            return f"several programs per tile of {n} by a few {m}, combined in fixed order"
+        tile = f"{n} by a few {m}" if self.fewest else f"{m} by {n}"
+        return f"one program per tile of {tile}, {k} in a loop"
+
+
+@dataclass(frozen=True, slots=True)
+class GemmTma(_OfOneKernel):
+    """Persistent gemm: programs that make tile after tile, of operands that TMA loads."""
+
+    @property
+    def name(self) -> str:
+        return "tma"
+
+    @property
+    def words(self) -> str:
+        m, n, _ = (axes_text(axis for axis in axes if axis) for axes in _mnk(self.stage))
+        return f"programs that make tile after tile of {m} by {n}, from boxes"
+
+
+@dataclass(frozen=True, slots=True)
+class Library(_Schedule):
     """A dot by the vendor's library: `out = sum(a * b, over=inner)` for each position of `batch`.
 
     `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has. `precision` is that of the dot.
@@ -205,14 +247,21 @@ class Library:
     inner: tuple[Axis, ...]
     precision: str
 
-    few: ClassVar[tuple[Axis, ...]] = ()
-    stages: ClassVar[tuple[Stage, ...]] = ()
-    name: ClassVar[str] = "library"
-    is_chained: ClassVar[bool] = False
-    words: ClassVar[str] = "a product by the vendor's library"
+    @property
+    def name(self) -> str:
+        return "library"
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return ()
+
+    @property
+    def words(self) -> str:
+        return "a product by the vendor's library"
 
 
-Schedule: TypeAlias = Plan | Library
+InKernels: TypeAlias = Elementwise | Tile | Rows | Resident | RowLoop | SplitRows | ColumnSums | Gemv | Gemm | GemmTma
+Schedule: TypeAlias = InKernels | Library
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +289,10 @@ class Group:
         return (plan for group in self.every() for plan in group.plans)
 
 
-def known_extent(axis: Axis, known: dict[str, int]) -> int | None:
-    """The extent of an axis when the spec fixes it, else None. `known` holds the extents constraints fix."""
-    return known_size(extent(axis), known)
+def _row(stage: Stage) -> str:
+    return axes_text(stage.rows) or "launch"
 
 
-def known_size(size: sympy.Expr, known: dict[str, int]) -> int | None:
-    """The same of a size that is computed of extents."""
-    value = size.subs({symbol: known[symbol.name] for symbol in size.free_symbols if symbol.name in known})
-    return int(value) if isinstance(value, sympy.Integer) else None
+def _mnk(stage: Stage) -> tuple[tuple[Axis | None, ...], ...]:
+    """The rows and columns of a tile of the output, and what is contracted."""
+    return (stage.side,), (stage.block,), stage.stream

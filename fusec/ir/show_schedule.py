@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.ir.flow import Flow
-from fusec.ir.schedule import Box, Boxes, Group, Library, Matrix, Schedule, Stage
+from fusec.ir.schedule import Group, Library, Schedule
 from fusec.ir.show_flow import flow_lines, show_access
+from fusec.ir.stage import Box, Boxes, Matrix, Stage
 from fusec.ir.types import Axis
 
 INDENT = "  "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import prod
 
 from fusec.diagnostics import InternalError
+from fusec.ir.fixed_extents import known_size
 from fusec.ir.graph import ChoiceParam
 from fusec.ir.host import (
     ColumnSums,
@@ -28,7 +29,7 @@ from fusec.ir.host import (
 )
 from fusec.ir.kernel import Kernel
 from fusec.ir.program import HostTable, Program
-from fusec.ir.schedule import SHORT_ROW, known_size
+from fusec.ir.schedule import SHORT_ROW
 
 COMMON = frozenset({"INDEX", "VEC", "REAL", "OVERLAP", "PREFETCH"})
 """Compile-time arguments that every launch can have."""

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from math import prod
 
 from fusec.diagnostics import InternalError
+from fusec.ir.fixed_extents import known_extent
 from fusec.ir.partition import FUSED, LAST, Partition, Step
-from fusec.ir.schedule import SHORT_ROW, Group, Library, Plan, Schedule, Shape, known_extent
+from fusec.ir.schedule import SHORT_ROW, Elementwise, Gemm, GemmTma, Group, Library, RowLoop, Rows, Schedule, SplitRows
 from fusec.ir.show_partition import show_partition
 from fusec.ir.show_schedule import show_group
-
-_WITHOUT_LIMITS = (Shape.SPLIT, Shape.BLOCKED, Shape.PRODUCT)
-"""The shapes whose loops, blocks and tiles are of any extent."""
 
 
 def verify_partition(partition: Partition, step: str = "partition") -> None:
@@ -78,25 +76,25 @@ def verify_group(group: Group, known: dict[str, int], step: str = "schedule") ->
 def verify_contraction(group: Group, step: str = "schedule") -> None:
     """The same for a contraction of what is stored."""
     *others, last = group.plans
-    if not _is_tma(last) or any(not plan.few for plan in others):
+    if not isinstance(last, GemmTma) or any(not plan.few for plan in others):
         raise InternalError(step, f"a plan of {', '.join(group.outputs)} has a limit of its own", show_group(group))
 
 
 def takes_all(plan: Schedule, known: dict[str, int]) -> bool:
     """Whether a schedule takes calls of all extents."""
-    if isinstance(plan, Library):
-        return True
     if plan.few:
         return False
-    if plan.shape in _WITHOUT_LIMITS or (plan.shape is Shape.STREAMED and not plan.stages[0].tile):
-        return True
-    extents = [known_extent(axis, known) for axis in plan.stages[0].tile]
-    return plan.shape is Shape.ROWS and prod(extent or SHORT_ROW + 1 for extent in extents) <= SHORT_ROW
+    match plan:
+        case SplitRows() | Elementwise() | Gemm() | Library():
+            return True
+        case RowLoop(stage):
+            return not stage.tile
+        case Rows(stage):
+            extents = [known_extent(axis, known) for axis in stage.tile]
+            return prod(extent or SHORT_ROW + 1 for extent in extents) <= SHORT_ROW
+        case _:
+            return False
 
 
 def _has_tma(group: Group) -> bool:
-    return any(map(_is_tma, group.plans))
-
-
-def _is_tma(plan: Schedule) -> bool:
-    return isinstance(plan, Plan) and plan.shape is Shape.PERSISTENT
+    return any(isinstance(plan, GemmTma) for plan in group.plans)

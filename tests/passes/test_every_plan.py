@@ -10,7 +10,7 @@ from reference_specs import CONTRACTIONS, specs
 from fusec.diagnostics import InternalError, Source
 from fusec.ir.fixed_extents import fixed_extents
 from fusec.ir.graph import Graph
-from fusec.ir.schedule import Group, Shape
+from fusec.ir.schedule import Gemm, Gemv, Group, Resident, RowLoop, Rows, Schedule, SplitRows
 from fusec.ir.types import Named
 from fusec.ir.verify_partition import verify_contraction, verify_group
 from fusec.lang.load import load
@@ -51,13 +51,11 @@ def test_every_group_has_a_plan_for_every_call() -> None:
                 verify_group(group, fixed_extents(graph))
 
 
-@pytest.mark.parametrize(
-    ("text", "shape"), [(NORM, Shape.ROWS), (NORM, Shape.RESIDENT), (BESIDE, Shape.RESIDENT), (BESIDE, Shape.STREAMED)]
-)
-def test_a_plan_with_a_limit_may_not_stand_last(text: str, shape: Shape) -> None:
+@pytest.mark.parametrize(("text", "shape"), [(NORM, Rows), (NORM, Resident), (BESIDE, Resident), (BESIDE, RowLoop)])
+def test_a_plan_with_a_limit_may_not_stand_last(text: str, shape: type[Schedule]) -> None:
     (graph,) = graphs(text)
     (group,) = groups_of(graph)
-    plans = tuple(sorted(group.plans, key=lambda plan: plan.shape is shape))
+    plans = tuple(sorted(group.plans, key=lambda plan: isinstance(plan, shape)))
     with pytest.raises(InternalError, match="no plan of y takes every call"):
         verify_group(replace(group, plans=plans), {})
     verify_group(replace(group, plans=plans, apart=(group,)), {})
@@ -66,15 +64,15 @@ def test_a_plan_with_a_limit_may_not_stand_last(text: str, shape: Shape) -> None
 def test_a_loop_with_nothing_beside_it_takes_every_call() -> None:
     (graph,) = graphs(NORM)
     (group,) = groups_of(graph)
-    plans = tuple(plan for plan in group.plans if plan.shape is not Shape.SPLIT)
-    assert plans[-1].shape is Shape.STREAMED
+    plans = tuple(plan for plan in group.plans if not isinstance(plan, SplitRows))
+    assert isinstance(plans[-1], RowLoop)
     verify_group(replace(group, plans=plans), {})
 
 
 def test_rows_known_to_be_short_need_no_other_plan() -> None:
     (graph,) = graphs(NORM.replace("{f16}", "{f16}, N == 64"))
     (group,) = groups_of(graph)
-    assert [plan.shape for plan in group.plans] == [Shape.ROWS]
+    assert [type(plan) for plan in group.plans] == [Rows]
     with pytest.raises(InternalError, match="no plan of y takes every call"):
         verify_group(group, {})
 
@@ -82,7 +80,7 @@ def test_rows_known_to_be_short_need_no_other_plan() -> None:
 def test_a_plan_for_a_few_may_not_stand_last() -> None:
     (graph,) = graphs(PRODUCT)
     (group,) = groups_of(graph)
-    few = tuple(replace(plan, few=(Named("M"),)) for plan in group.plans)
+    few = tuple(replace(plan, fewest=(Named("M"),)) for plan in group.plans if isinstance(plan, Gemm | Gemv))
     with pytest.raises(InternalError, match="no plan of y takes every call"):
         verify_group(replace(group, plans=few), {})
 
@@ -95,4 +93,4 @@ def test_a_contraction_of_a_chain_ends_in_boxes_and_is_else_for_a_few() -> None:
     with pytest.raises(InternalError, match="has a limit of its own"):
         verify_contraction(replace(group, plans=group.plans[:-1]))
     with pytest.raises(InternalError, match="has a limit of its own"):
-        verify_contraction(replace(group, plans=(replace(group.plans[0], few=()), group.plans[-1])))
+        verify_contraction(replace(group, plans=(Gemm(group.plans[1].stages[0]), group.plans[-1])))

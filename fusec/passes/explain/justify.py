@@ -15,7 +15,8 @@ from fusec.ir.flow import Flow, FlowNode, axes_text
 from fusec.ir.graph import Graph, Node
 from fusec.ir.multiply import F32, is_number_of, multiplied_as
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.schedule import Schedule, Stage
+from fusec.ir.schedule import Schedule
+from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, Computed
 from fusec.passes.graph.commute import Leaving, commuted, reducing
 from fusec.passes.graph.defer import deferred

@@ -9,8 +9,8 @@ from fusec.ir.axis_words import index_name
 from fusec.ir.flow import LEAD_AXES, Affine
 from fusec.ir.host import Matrix, block_name
 from fusec.ir.layout import stored_dims, strides
-from fusec.ir.schedule import Matrix as Placed
 from fusec.ir.sizes import size_text
+from fusec.ir.stage import Matrix as Placed
 from fusec.ir.types import Axis, Dim, Fixed, Lead, Named, Quotient, extent, product_extent, product_text
 
 

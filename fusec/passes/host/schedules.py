@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from fusec.ir import schedule as ir
 from fusec.ir.expressions import Dot
+from fusec.ir.fixed_extents import known_extent
 from fusec.ir.flow import Load, Partial, store_axes
 from fusec.ir.host import (
     ColumnSums,
@@ -26,7 +29,7 @@ from fusec.ir.host import Partial as PartialKernel
 from fusec.ir.kernel import Kernel
 from fusec.ir.multiply import F32, multiplied_as
 from fusec.ir.program import Program
-from fusec.ir.schedule import Boxes, Plan, Shape, Stage, known_extent
+from fusec.ir.stage import Boxes, Stage
 from fusec.ir.types import Axis, DType, Kind
 from fusec.passes.host.keys import Keys
 from fusec.passes.schedule.registers import at_most, residency, widest
@@ -45,42 +48,46 @@ class Scheduler:
         self._known = dict(program.known)
         self._kernels_of, self._holds_tiles = program.kernels_of, program.holds_tiles
 
-    def schedules(self, plans: tuple[Plan, ...]) -> tuple[Schedule, ...]:
+    def schedules(self, plans: tuple[ir.InKernels, ...]) -> tuple[Schedule, ...]:
         """The schedules of a step in order of preference: one of each plan, and the tiles that a loop can hold."""
         tiles = tuple(one for one in map(self._row_tiles, plans) if one is not None)
         found = tuple(map(self.schedule, plans))
         whole = next((place for place, one in enumerate(found) if isinstance(one, Resident | RowLoop)), len(found))
         return (*found[:whole], *tiles, *found[whole:])
 
-    def schedule(self, plan: Plan) -> Schedule:
+    def schedule(self, plan: ir.InKernels) -> Schedule:
         """The schedule of one plan."""
         (stage, *_), (kernel, *_) = plan.stages, self._kernels_of(plan)
-        match plan.shape:
-            case Shape.ROWS:
+        match plan:
+            case ir.Rows():
                 return self._rows(stage, kernel)
-            case Shape.RESIDENT:
-                return self._few(self._resident(stage, kernel, bool(plan.few)), plan)
-            case Shape.STREAMED:
-                return self._few(self._row_loop(stage, kernel), plan)
-            case Shape.SPLIT:
+            case ir.Resident():
+                return self._resident(stage, kernel)
+            case ir.RowLoop():
+                return self._row_loop(stage, kernel)
+            case ir.SplitRows():
                 return self._split_rows(plan)
-            case Shape.COLUMNS:
+            case ir.ColumnSums():
                 return self._column_sums(plan)
-            case Shape.TILED | Shape.JOINT:
+            case ir.Tile():
                 return self._tile(stage, kernel)
-            case Shape.DEALT | Shape.SWAPPED | Shape.PRODUCT:
+            case ir.Gemv():
+                return self._gemv(plan, stage, kernel)
+            case ir.Gemm():
                 return self._gemm(plan)
-            case Shape.PERSISTENT:
+            case ir.GemmTma():
                 return self._gemm_tma(stage, kernel)
-            case Shape.BLOCKED:
+            case ir.Elementwise():
                 return self._elementwise(stage, kernel)
 
-    def _few(self, schedule: Resident | RowLoop, plan: Plan) -> Schedule:
-        """A schedule of rows, or with so few of them as a plan is for a gemv."""
-        if not plan.few:
-            return schedule
-        few, matrix = self._keys.axes(plan.few), self._keys.axes(_matrix_beside(plan))
-        return Gemv(few=few, matrix=matrix, of=schedule)
+    def _gemv(self, plan: ir.Gemv, stage: Stage, kernel: Kernel) -> Gemv:
+        of: Resident | RowLoop
+        if isinstance(plan.of, ir.Resident):
+            # Its matrix shares the registers.
+            of = replace(self._resident(stage, kernel), compact=False)
+        else:
+            of = self._row_loop(stage, kernel)
+        return Gemv(few=self._keys.axes(plan.few), matrix=self._keys.axes(_matrix_beside(plan)), of=of)
 
     # Rows
 
@@ -113,7 +120,7 @@ class Scheduler:
             at_least_one=_at_least_one(stage),
         )
 
-    def _resident(self, stage: Stage, kernel: Kernel, few: bool) -> Resident:
+    def _resident(self, stage: Stage, kernel: Kernel) -> Resident:
         facts = row_facts(stage)
         words, each = _words_in_row(stage, facts.parts)
         return Resident(
@@ -123,13 +130,13 @@ class Scheduler:
             bytes=self._bytes.get(facts.widest, "4"),
             inputs=facts.inputs,
             parts=facts.parts,
-            compact=facts.compact and not few,
+            compact=facts.compact,
             words=words,
             words_per_byte=each,
             narrow=_stores_bytes(stage),
         )
 
-    def _row_tiles(self, plan: Plan) -> RowTiles | None:
+    def _row_tiles(self, plan: ir.InKernels) -> RowTiles | None:
         """The kernel of a loop with its tiles in registers, where it may hold them."""
         if not self._holds_tiles(plan):
             return None
@@ -157,11 +164,11 @@ class Scheduler:
             at_least_one="block" if stage.lacks_block else "",
         )
 
-    def _split_rows(self, plan: Plan) -> SplitRows:
+    def _split_rows(self, plan: ir.SplitRows) -> SplitRows:
         *partials, (last, kernel) = zip(plan.stages, self._kernels_of(plan), strict=True)
         return SplitRows(tuple(self._partial(*each) for each in partials), self._elementwise(last, kernel))
 
-    def _column_sums(self, plan: Plan) -> ColumnSums:
+    def _column_sums(self, plan: ir.ColumnSums) -> ColumnSums:
         (stage, kernel), (last, combine) = zip(plan.stages, self._kernels_of(plan), strict=True)
         facts = row_facts(stage)
         words, each = _words_in_row(stage, 1)
@@ -207,7 +214,7 @@ class Scheduler:
 
     # Contractions
 
-    def _gemm(self, plan: Plan) -> Gemm:
+    def _gemm(self, plan: ir.Gemm) -> Gemm:
         (stage, *_), kernels = plan.stages, self._kernels_of(plan)
         assert stage.side is not None
         assert stage.block is not None
@@ -330,7 +337,7 @@ def _reads_beside(stage: Stage) -> int:
     return sum(cut <= set(node.type.axes) for node in loads)
 
 
-def _matrix_beside(plan: Plan) -> tuple[Axis, ...]:
+def _matrix_beside(plan: ir.Gemv) -> tuple[Axis, ...]:
     """The axes of the matrix that a gemv reads, if its programs read as much or more beside it."""
     flows = [stage.flow for stage in plan.stages]
     kept = {axis for flow in flows for store in flow.stores for axis in store_axes(flow, store)}

@@ -18,8 +18,9 @@ from fusec.ir.partition import Intermediate
 from fusec.ir.partition import Partition as Cut
 from fusec.ir.program import HostTable, Program
 from fusec.ir.repeat import repeated
-from fusec.ir.schedule import Group, Plan, Stage
+from fusec.ir.schedule import Group
 from fusec.ir.schedule import Library as Product
+from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, DTypeVar, Storage, product_extent
 from fusec.passes.host.keys import Keys
 from fusec.passes.host.schedules import Scheduler
@@ -106,7 +107,7 @@ def _library(product: Product, keys: Keys) -> Library:
 def _step(group: Group, keys: Keys, scheduler: Scheduler) -> Step:
     return Step(
         " ".join(group.outputs),
-        scheduler.schedules(tuple(plan for plan in group.plans if isinstance(plan, Plan))),
+        scheduler.schedules(tuple(plan for plan in group.plans if not isinstance(plan, Product))),
         apart=tuple(_step(inner, keys, scheduler) for inner in group.apart),
         absent=keys.axes(group.absent),
         alone=_step(group.alone, keys, scheduler) if group.alone else None,

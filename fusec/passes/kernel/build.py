@@ -28,7 +28,7 @@ from fusec.ir.kernel import (
     Sweep,
 )
 from fusec.ir.partition import Partition
-from fusec.ir.schedule import Stage
+from fusec.ir.stage import Stage
 from fusec.ir.statements import (
     Along,
     Assign,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusec.ir.expressions import Cast, Choose, Const, Dot, NodeId, Reduce
 from fusec.ir.flow import Load, Partial, Store, flow_operands, flow_reachable, store_axes
-from fusec.ir.schedule import Stage
+from fusec.ir.stage import Stage
 from fusec.ir.types import Axis
 from fusec.passes.kernel.integers import long_values
 from fusec.passes.kernel.narrowing import kept_apart

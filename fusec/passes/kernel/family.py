@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from fusec.ir.flow import Partial
 from fusec.ir.kernel import ColumnSums, Combine, Elementwise, Gemm, GemmTma, RowLoop, RowTile, SplitRows
-from fusec.ir.schedule import Stage
+from fusec.ir.stage import Stage
 
 Family: TypeAlias = (
     type[Elementwise]

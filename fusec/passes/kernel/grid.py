@@ -6,10 +6,11 @@ The order of programs itself is in the templates, which know their own variables
 from __future__ import annotations
 
 from fusec.ir.axis_words import even_name, index_name
+from fusec.ir.fixed_extents import known_extent
 from fusec.ir.flow import Load, Lookup, Store, position_axes, store_axes
 from fusec.ir.kernel import RowIndex, Rows, Walk
-from fusec.ir.schedule import Stage, known_extent
 from fusec.ir.sizes import symbols_in
+from fusec.ir.stage import Stage
 from fusec.ir.statements import (
     AxisIndex,
     Condition,

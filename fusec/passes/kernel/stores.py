@@ -6,7 +6,7 @@ import sympy
 
 from fusec.ir.expressions import Cast
 from fusec.ir.flow import Store, lookups, store_axes
-from fusec.ir.schedule import PartialResult
+from fusec.ir.stage import PartialResult
 from fusec.ir.statements import Address, Along, Branch, ElementOf, StoreTile, Value
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.facts import Facts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Store
 from fusec.ir.kernel import Total
-from fusec.ir.schedule import Box, BoxedProduct, Boxes
+from fusec.ir.stage import Box, BoxedProduct, Boxes
 from fusec.ir.statements import Assign, Corner, Fetch, Name, Product, Put, Turned, Value
 from fusec.ir.types import Axis
 from fusec.passes.kernel.facts import Facts

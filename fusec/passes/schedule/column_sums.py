@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Store, flow_operands, store_axes, store_inputs
-from fusec.ir.schedule import PartialResult, Stage
+from fusec.ir.stage import PartialResult, Stage
 from fusec.ir.types import Axis, without
 from fusec.passes.schedule.split_rows import (
     Scratch,

@@ -14,15 +14,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
-from fusec.ir.flow import LEAD_AXES, axes_text, flow_reachable, store_axes
-from fusec.ir.schedule import Plan, Shape, Stage
+from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes
+from fusec.ir.schedule import Gemm, GemmTma
+from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
 from fusec.passes.schedule.gemm_tma import boxes
 from fusec.passes.schedule.split_k import deal_out
 from fusec.passes.schedule.survey import Survey
 
 
-def contractions(facts: Survey, label: str) -> tuple[Plan, ...] | str:
+def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
     """The plans in order of preference, the last of which takes all extents, or why there is none."""
     nodes, live = facts.flow.nodes, facts.flow.live
     dots = {n: expr for n in live if isinstance(expr := nodes[n].expr, Dot)}
@@ -48,18 +49,10 @@ def contractions(facts: Survey, label: str) -> tuple[Plan, ...] | str:
     stream = tuple(axis for axis in facts.order if axis in contracted)
     product = _product(facts, f"gemm{label}", side, block, stream)
     swapped = replace(_product(facts, f"swap_ab{label}", block, side, stream), swap_ab=True)
-    over = ", ".join(map(str, stream))
-    rows = axes_text((side,))
     few = (side, *_read_again(facts, dots, product))
-    words = f"one program per tile of {block} by a few {rows}, {over} in a loop"
-    plans = [
-        Plan(Shape.SWAPPED, (swapped,), words, few),
-        Plan(Shape.PRODUCT, (product,), f"one program per tile of {rows} by {block}, {over} in a loop"),
-    ]
-    if dealt := deal_out(facts, swapped, label):
-        words = f"several programs per tile of {block} by a few {rows}, combined in fixed order"
-        plans.insert(0, Plan(Shape.DEALT, dealt, words, few))
-    return tuple(plans)
+    dealt = deal_out(facts, swapped, label)
+    shared = (Gemm(dealt[0], few, dealt[1]),) if dealt else ()
+    return (*shared, Gemm(swapped, few), Gemm(product))
 
 
 def _read_again(facts: Survey, dots: dict[NodeId, Dot], stage: Stage) -> tuple[Axis, ...]:
@@ -74,12 +67,12 @@ def _product(facts: Survey, name: str, side: Axis, block: Axis, stream: tuple[Ax
     return Stage(name, facts.flow, (*rows, side, *stream, block), rows, block=block, side=side, stream=stream)
 
 
-def persistent(facts: Survey, label: str) -> Plan | str:
+def persistent(facts: Survey, label: str) -> GemmTma | str:
     """The plan whose operands all come in boxes, or why there is none."""
     found = contractions(facts, label)
     if isinstance(found, str):
         return found
-    (stage,) = found[-1].stages
+    stage = found[-1].stage
     side, block = stage.side, stage.block
     assert side is not None
     assert block is not None
@@ -90,10 +83,7 @@ def persistent(facts: Survey, label: str) -> Plan | str:
     moved = boxes(facts, side, block)
     if isinstance(moved, str):
         return moved
-    stage = replace(stage, name=f"tma{label}", boxes=moved)
-    return Plan(
-        Shape.PERSISTENT, (stage,), f"programs that make tile after tile of {axes_text((side,))} by {block}, from boxes"
-    )
+    return GemmTma(replace(stage, name=f"tma{label}", boxes=moved))
 
 
 def _tile(facts: Survey, dots: dict[NodeId, Dot], contracted: set[Axis]) -> tuple[Axis, Axis] | None:

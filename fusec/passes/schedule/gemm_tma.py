@@ -12,7 +12,7 @@ import sympy
 
 from fusec.ir.expressions import Dot, NodeId
 from fusec.ir.flow import Affine, Flow, Load, Position, Store, position_axes, store_axes
-from fusec.ir.schedule import Box, BoxedProduct, Boxes, Matrix
+from fusec.ir.stage import Box, BoxedProduct, Boxes, Matrix
 from fusec.ir.types import Axis, DType, without
 from fusec.passes.schedule.survey import Survey
 

@@ -12,9 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fusec.ir.expressions import NodeId
+from fusec.ir.fixed_extents import known_extent
 from fusec.ir.flow import Load, Pair, Position, Store, lookups
 from fusec.ir.graph import Graph
-from fusec.ir.schedule import Group, Schedule, Stage, known_extent
+from fusec.ir.schedule import Group, Schedule
+from fusec.ir.stage import Stage
 
 
 def late_reads(graph: Graph, sequences: Iterable[tuple[Group, ...]], known: dict[str, int]) -> frozenset[str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from fusec.ir.expressions import Cast, Dot, NodeId
 from fusec.ir.flow import Affine, Flow, Load, Position
-from fusec.ir.schedule import Library, Matrix
+from fusec.ir.schedule import Library
+from fusec.ir.stage import Matrix
 from fusec.ir.types import without
 
 

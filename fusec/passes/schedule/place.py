@@ -10,18 +10,31 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
+from fusec.ir.fixed_extents import known_extent
 from fusec.ir.flow import (
     LEAD_AXES,
     Flow,
     Load,
     Store,
-    axes_text,
     flow_reachable,
     position_axes,
     store_axes,
     store_inputs,
 )
-from fusec.ir.schedule import SHORT_ROW, Group, Plan, Shape, Stage, known_extent
+from fusec.ir.schedule import (
+    SHORT_ROW,
+    ColumnSums,
+    Elementwise,
+    Gemv,
+    Group,
+    Resident,
+    RowLoop,
+    Rows,
+    Schedule,
+    SplitRows,
+    Tile,
+)
+from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, without
 from fusec.passes.schedule.column_sums import column_sums
 from fusec.passes.schedule.gemm import contractions, persistent
@@ -86,7 +99,7 @@ def _group(flow: Flow, known: Known, label: str) -> Group:
     return Group(outputs, plans, apart, absent, alone)
 
 
-def _plans(facts: Survey, known: Known, label: str) -> tuple[tuple[Plan, ...], tuple[Group, ...]]:
+def _plans(facts: Survey, known: Known, label: str) -> tuple[tuple[Schedule, ...], tuple[Group, ...]]:
     """The plans of a group, and the groups to fall back to when none of them fits."""
     flow = facts.flow
     if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
@@ -103,16 +116,17 @@ def _plans(facts: Survey, known: Known, label: str) -> tuple[tuple[Plan, ...], t
 def _apart(flow: Flow, known: Known, label: str) -> Group:
     """What a joint launch falls back to when its tile is too large: one plan for short rows, one without limits."""
     group = _group(flow, known, label)
-    limited = (Shape.RESIDENT, Shape.STREAMED, Shape.TILED)
+    if group.apart:
+        return group
     others, last = group.plans[:-1], group.plans[-1:]
-    kept = (plan for plan in others if plan.few or not (isinstance(plan, Plan) and plan.shape in limited))
+    kept = (plan for plan in others if not isinstance(plan, Resident | RowLoop | Tile))
     return replace(group, plans=(*kept, *last))
 
 
 def _alone(flow: Flow, known: Known, label: str) -> Group:
     """What is left where some rows are empty: there are none to take in turn."""
     group = _apart(flow, known, label)
-    return replace(group, plans=tuple(plan for plan in group.plans if plan.name != Shape.COLUMNS.value))
+    return replace(group, plans=tuple(plan for plan in group.plans if not isinstance(plan, ColumnSums)))
 
 
 def _common_rows(facts: Survey) -> tuple[Axis, ...]:
@@ -125,86 +139,64 @@ def _common_rows(facts: Survey) -> tuple[Axis, ...]:
     return tuple(rows)
 
 
-def _joint(facts: Survey, rows: tuple[Axis, ...], label: str) -> Plan:
-    inner = without(facts.order, rows)
-    stage = Stage(f"tile{label}", facts.flow, facts.order, rows, tile=inner)
-    return Plan(Shape.JOINT, (stage,), f"one program per {axes_text(rows)}, {axes_text(inner)} in registers")
+def _joint(facts: Survey, rows: tuple[Axis, ...], label: str) -> Tile:
+    return Tile(Stage(f"tile{label}", facts.flow, facts.order, rows, tile=without(facts.order, rows)))
 
 
-def _reducing_plans(facts: Survey, known: Known, label: str) -> tuple[Plan, ...]:
+def _reducing_plans(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
+    flow, order, inner = facts.flow, facts.order, facts.inner
     rows, block = _rows_and_block(facts)
-    row, inner = axes_text(rows) or "launch", axes_text(facts.inner)
-    sizes = [known_extent(axis, known.extents) for axis in facts.inner]
+    sizes = [known_extent(axis, known.extents) for axis in inner]
     length = prod(size for size in sizes if size is not None) if None not in sizes else None
-    plans: list[Plan] = []
+    plans: list[Schedule] = []
     if rows or block:
-        stage = Stage(f"rows{label}", facts.flow, facts.order, rows, lanes=bool(rows), block=block, tile=facts.inner)
-        plans.append(Plan(Shape.ROWS, (stage,), f"several rows ({row}) per program, {inner} in registers"))
+        plans.append(Rows(Stage(f"rows{label}", flow, order, rows, lanes=bool(rows), block=block, tile=inner)))
     if length is not None and length <= SHORT_ROW and plans:
         return tuple(plans)
     if block is None:
-        stage = Stage(f"resident{label}", facts.flow, facts.order, rows, tile=facts.inner)
-        plans.append(Plan(Shape.RESIDENT, (stage,), f"one program per {row}, {inner} in registers"))
+        plans.append(Resident(Stage(f"resident{label}", flow, order, rows, tile=inner)))
     plans += _column_plans(facts, label)
-    outer = next(axis for axis in facts.inner if axis in facts.reduced)
-    rest = without(facts.inner, (outer,))
+    outer = next(axis for axis in inner if axis in facts.reduced)
+    rest = without(inner, (outer,))
     if rows or block:
-        stage = Stage(f"row_loop{label}", facts.flow, facts.order, rows, block=block, tile=rest, stream=(outer,))
-        plans.append(Plan(Shape.STREAMED, (stage,), f"one program per {row}, {axes_text((outer,))} in a loop"))
+        plans.append(RowLoop(Stage(f"row_loop{label}", flow, order, rows, block=block, tile=rest, stream=(outer,))))
         if not rest and outer in known.matrices:
             return tuple(plans)
-    stages = split_stages(facts, known.extents, label)
-    plans.append(Plan(Shape.SPLIT, stages, f"each {row} over several programs, combined in fixed order"))
-    return tuple(plans)
+    *partials, combine = split_stages(facts, known.extents, label)
+    return (*plans, SplitRows(rows, tuple(partials), combine))
 
 
-def _column_plans(facts: Survey, label: str) -> tuple[Plan, ...]:
+def _column_plans(facts: Survey, label: str) -> tuple[ColumnSums, ...]:
     """A program to several rows, one after another, where reductions go over all rows as well."""
     stages = column_sums(facts, label)
-    if stages is None:
-        return ()
-    rows, inner = axes_text(stages[0].stream), axes_text(stages[0].tile or stages[0].order[-1:])
-    words = f"programs take {rows} in turn, {inner} and what is summed over {rows} in registers"
-    return (Plan(Shape.COLUMNS, stages, words),)
+    return (ColumnSums(*stages),) if stages else ()
 
 
 def _multiplies(facts: Survey) -> bool:
     return any(isinstance(node.expr, Dot) for node in live(facts.flow))
 
 
-def _multiplying_plans(facts: Survey, known: Known, label: str) -> tuple[Plan, ...]:
-    """Tiles in the matrix unit; for a vector, and where there are no tiles, sums of products in rows."""
+def _multiplying_plans(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
+    """Tiles on tensor cores; for a vector, and where there are no tiles, sums of products in rows."""
     products = contractions(facts, label)
     if isinstance(products, str):
         return _reducing_plans(survey(expand_dots(facts.flow)), Known(known.extents), label)
     return (*_vector_plans(facts, known, label, products[0].few), *products)
 
 
-def _vector_plans(facts: Survey, known: Known, label: str, few: tuple[Axis, ...]) -> tuple[Plan, ...]:
+def _vector_plans(facts: Survey, known: Known, label: str, few: tuple[Axis, ...]) -> tuple[Gemv, ...]:
     """Sums of products in rows, none of which has to take every call."""
     plans = _reducing_plans(survey(expand_dots(facts.flow)), known, label)
-    names = {Shape.RESIDENT: "gemv", Shape.STREAMED: "gemv_loop"}
-
-    def vector(plan: Plan) -> Plan:
-        (stage,) = plan.stages
-        return replace(plan, stages=(replace(stage, name=f"{names[plan.shape]}{label}"),), few=few)
-
-    return tuple(vector(plan) for plan in plans if plan.shape in names)
+    vectors = (Gemv(plan, few) for plan in plans if isinstance(plan, Resident | RowLoop))
+    return tuple(Gemv(type(v.of)(replace(v.of.stage, name=f"{v.name}{label}")), few) for v in vectors)
 
 
-def _elementwise_plans(facts: Survey, label: str) -> tuple[Plan, ...]:
-    plans: list[Plan] = []
+def _elementwise_plans(facts: Survey, label: str) -> tuple[Schedule, ...]:
+    flow, order = facts.flow, facts.order
     reused = _reused_tail(facts)
-    if reused:
-        rows = without(facts.order, reused)
-        stage = Stage(f"tile{label}", facts.flow, facts.order, rows, tile=reused)
-        plans.append(
-            Plan(Shape.TILED, (stage,), f"one program per {axes_text(rows)}, {axes_text(reused)} in registers")
-        )
-    rows, block = facts.order[:-1], facts.order[-1] if facts.order else None
-    stage = Stage(f"elementwise{label}", facts.flow, facts.order, rows, lanes=bool(rows), block=block)
-    plans.append(Plan(Shape.BLOCKED, (stage,), f"blocks of {axes_text(facts.order) or 'one element'}"))
-    return tuple(plans)
+    tile = (Tile(Stage(f"tile{label}", flow, order, without(order, reused), tile=reused)),) if reused else ()
+    rows, block = order[:-1], order[-1] if order else None
+    return (*tile, Elementwise(Stage(f"elementwise{label}", flow, order, rows, lanes=bool(rows), block=block)))
 
 
 def _rows_and_block(facts: Survey) -> tuple[tuple[Axis, ...], Axis | None]:

@@ -14,7 +14,7 @@ from math import ceil, inf
 from fusec.ir.expressions import Const, Elementwise, Index, MaxOf, NodeId, Reduce, Scalar
 from fusec.ir.flow import LEAD_AXES, FlowExpr, FlowNode, Load, Size, flow_operands, flow_reachable, store_inputs
 from fusec.ir.ops import ELEMENTWISE
-from fusec.ir.schedule import Stage
+from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, Computed, Element, Kind, union
 from fusec.passes.schedule.survey import depths
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusec.ir.expressions import Dot, Reduce
-from fusec.ir.schedule import PartialResult, Stage
+from fusec.ir.stage import PartialResult, Stage
 from fusec.passes.schedule.split_rows import Scratch, buffers, combination, final_stage, kept_axes, without_reductions
 from fusec.passes.schedule.survey import Survey, depths
 

@@ -13,6 +13,7 @@ from math import prod
 from fusec.ir.bottom_up import BottomUp
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import Dot, NodeId, Reduce
+from fusec.ir.fixed_extents import known_extent
 from fusec.ir.flow import (
     Flow,
     FlowExpr,
@@ -24,7 +25,7 @@ from fusec.ir.flow import (
     store_inputs,
     with_lookups,
 )
-from fusec.ir.schedule import PartialResult, Stage, known_extent
+from fusec.ir.stage import PartialResult, Stage
 from fusec.ir.types import Axis, ValueType, union, without
 from fusec.passes.schedule.survey import Survey, depths, survey
 

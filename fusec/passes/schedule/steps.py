@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from fusec.diagnostics import InternalError
 from fusec.ir.expressions import Dot
 from fusec.ir.partition import FUSED, LAST, LIBRARY, STORED, Partition, Step
-from fusec.ir.schedule import Group, Plan, Shape, Stage
+from fusec.ir.schedule import Gemm, Group
+from fusec.ir.stage import Stage
 from fusec.passes.schedule.gemv import expand_dots
 from fusec.passes.schedule.library import library
 from fusec.passes.schedule.place import Known, place, place_dots
@@ -106,7 +107,6 @@ def _without_few(step: Step) -> Step:
 
 def _group_without_few(group: Group) -> Group:
     """The group without the plans whose tiles have a few rows as columns."""
-    few = (Shape.SWAPPED, Shape.DEALT)
-    plans = tuple(plan for plan in group.plans if not (isinstance(plan, Plan) and plan.shape in few))
+    plans = tuple(plan for plan in group.plans if not (isinstance(plan, Gemm) and plan.few))
     alone = _group_without_few(group.alone) if group.alone else None
     return replace(group, plans=plans, apart=tuple(map(_group_without_few, group.apart)), alone=alone)

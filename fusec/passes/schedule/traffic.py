@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Load, flow_operands, flow_reachable, store_inputs
-from fusec.ir.schedule import Schedule, Stage
+from fusec.ir.schedule import Schedule
+from fusec.ir.stage import Stage
 from fusec.passes.schedule.registers import at_most, widest
 from fusec.passes.schedule.survey import depths
 
