@@ -26,9 +26,9 @@ from fusec.passes.partition.operands import dots_of, multiplies_stored
 from fusec.passes.partition.postpone import Postponed, postpone
 from fusec.passes.partition.prepare import prepare
 from fusec.passes.runner import Runner, StepReport
+from fusec.passes.schedule.known import Known
 from fusec.passes.schedule.late_reads import late_reads
 from fusec.passes.schedule.long_rows import matrix_axes
-from fusec.passes.schedule.place import Known
 from fusec.passes.schedule.steps import schedule
 
 GRAPH_STEPS: tuple[Callable[[Graph], Graph], ...] = (simplify, commute, defer, reciprocate)

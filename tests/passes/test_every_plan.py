@@ -17,7 +17,8 @@ from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.resolve_views import resolve_views
 from fusec.passes.graph.simplify import simplify
-from fusec.passes.schedule.place import Known, place, place_dots
+from fusec.passes.schedule.groups import contraction, groups
+from fusec.passes.schedule.known import Known
 from fusec.testing.random_specs import text as random_spec
 
 RANDOM = 60
@@ -41,7 +42,7 @@ def graphs(text: str) -> tuple[Graph, ...]:
 
 
 def groups_of(graph: Graph) -> tuple[Group, ...]:
-    return place(resolve_views(simplify(graph)), Known(fixed_extents(graph)))
+    return groups(resolve_views(simplify(graph)), Known(fixed_extents(graph)))
 
 
 def test_every_group_has_a_plan_for_every_call() -> None:
@@ -87,7 +88,7 @@ def test_a_plan_for_a_few_may_not_stand_last() -> None:
 
 def test_a_contraction_of_a_chain_ends_in_boxes_and_is_else_for_a_few() -> None:
     (graph,) = graphs(PRODUCT)
-    group = place_dots(resolve_views(graph), Known({}), "", vectors=True)
+    group = contraction(resolve_views(graph), Known({}), "", vectors=True)
     assert isinstance(group, Group)
     verify_contraction(group)
     with pytest.raises(InternalError, match="has a limit of its own"):

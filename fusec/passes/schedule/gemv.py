@@ -1,4 +1,4 @@
-"""Expand dots: write each as the sum of a product, for a kernel that has no use for the matrix unit.
+"""GEMV: dots as sums of products in rows, for few rows and where tensor cores have no such product.
 
 Before: `dot(x, w, over=K)`; after: `sum(x * w, over=K)`. Operands are then not rounded where `precision=T` would permit
 it. Relies on resolved views.
@@ -11,7 +11,18 @@ from dataclasses import replace
 from fusec.ir.builder import Builder
 from fusec.ir.expressions import Dot, Elementwise, NodeId, Reduce
 from fusec.ir.flow import Flow, FlowExpr, Store, flow_operands, flow_with_operands, lookups, with_lookups
-from fusec.ir.types import ValueType, union
+from fusec.ir.schedule import Gemv, Resident, RowLoop
+from fusec.ir.types import Axis, ValueType, union
+from fusec.passes.schedule.known import Known
+from fusec.passes.schedule.rows import rows
+from fusec.passes.schedule.survey import Survey, survey
+
+
+def gemv(facts: Survey, known: Known, label: str, few: tuple[Axis, ...]) -> tuple[Gemv, ...]:
+    """The schedules for few positions of some axes, none of which has to take every call."""
+    plans = rows(survey(expand_dots(facts.flow)), known, label)
+    found = (Gemv(plan, few) for plan in plans if isinstance(plan, Resident | RowLoop))
+    return tuple(replace(one, of=type(one.of)(replace(one.of.stage, name=f"{one.name}{label}"))) for one in found)
 
 
 def expand_dots(flow: Flow) -> Flow:

@@ -16,8 +16,9 @@ from fusec.ir.partition import FUSED, LAST, LIBRARY, STORED, Partition, Step
 from fusec.ir.schedule import Gemm, Group
 from fusec.ir.stage import Stage
 from fusec.passes.schedule.gemv import expand_dots
+from fusec.passes.schedule.groups import contraction, groups
+from fusec.passes.schedule.known import Known
 from fusec.passes.schedule.library import library
-from fusec.passes.schedule.place import Known, place, place_dots
 from fusec.passes.schedule.survey import live
 
 
@@ -91,13 +92,13 @@ def _groups(partition: Partition, step: Step, known: Known, label: str, vectors:
     flow = step.flow
     assert flow is not None
     if partition.name == FUSED:
-        return place(expand_dots(flow) if known.wide else flow, known, label)
+        return groups(expand_dots(flow) if known.wide else flow, known, label)
     if not any(isinstance(node.expr, Dot) for node in live(flow)):
-        return place(flow, known, label, frozenset(tensor.name for tensor in partition.holds))
+        return groups(flow, known, label, frozenset(tensor.name for tensor in partition.holds))
     if partition.name == LIBRARY:
         product = library(flow)
         return None if isinstance(product, str) else (Group(step.writes, (product,)),)
-    group = place_dots(flow, known, label, vectors)
+    group = contraction(flow, known, label, vectors)
     return None if isinstance(group, str) else (group,)
 
 

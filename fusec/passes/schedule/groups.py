@@ -1,0 +1,132 @@
+"""Groups: which stores of a step are computed together, and the schedules of each from its axes and reductions alone.
+
+Before: a flow. After: groups of stores, each with the schedules that could win for some extents, in order of
+preference. Relies on resolved views: every axis is an iteration axis, every access affine or looked up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fusec.ir.expressions import Dot, NodeId, Reduce
+from fusec.ir.flow import Flow, Load, Store, flow_reachable, store_axes, store_inputs
+from fusec.ir.schedule import ColumnSums, Group, Resident, RowLoop, Schedule, Tile
+from fusec.ir.types import Axis
+from fusec.passes.schedule.elementwise import elementwise, one_tile
+from fusec.passes.schedule.gemm import contractions, persistent
+from fusec.passes.schedule.gemv import expand_dots, gemv
+from fusec.passes.schedule.known import Known
+from fusec.passes.schedule.rows import column_plans, rows
+from fusec.passes.schedule.survey import Survey, live, survey
+from fusec.passes.schedule.unguarded import stranded
+
+
+def groups(flow: Flow, known: Known, label: str = "", fresh: frozenset[str] = frozenset()) -> tuple[Group, ...]:
+    """The groups of an op, or of a step of one that reads the tensors `fresh`, which are in the cache.
+
+    Names of kernels end in `label`.
+    """
+    sets = _connected(flow, fresh)
+    labels = [label] if len(sets) == 1 else _labels(sets, label)
+    return tuple(_group(Flow(flow.nodes, s), known, label) for s, label in zip(sets, labels, strict=True))
+
+
+def contraction(flow: Flow, known: Known, label: str, vectors: bool) -> Group | str:
+    """The group of a contraction whose dots multiply what is stored, or why TMA cannot load it.
+
+    It has a plan that does, others for a few rows, and if asked for some for vectors.
+    """
+    facts = survey(flow)
+    if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
+        return "its outputs have different axes"
+    boxed = persistent(facts, label)
+    if isinstance(boxed, str):
+        return boxed
+    others = contractions(facts, label)
+    assert not isinstance(others, str)
+    few = tuple(plan for plan in others if plan.few)
+    sums = gemv(facts, replace(known, matrices=frozenset()), label, others[0].few) if vectors else ()
+    return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *few, boxed))
+
+
+def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
+    """A suffix for the kernels of each set of stores: its outputs, counted where sets share them."""
+    names = [before + "".join(f"_{target}" for target in dict.fromkeys(store.target for store in s)) for s in sets]
+    return [name if names.count(name) == 1 else f"{name}_{place}" for place, name in enumerate(names)]
+
+
+def _group(flow: Flow, known: Known, label: str) -> Group:
+    facts = survey(flow)
+    outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
+    plans, apart = _plans(facts, known, label)
+    stores, absent = stranded(plans, flow)
+    alone = _alone(Flow(flow.nodes, stores), known, f"{label}_alone") if stores else None
+    return Group(outputs, plans, apart, absent, alone)
+
+
+def _plans(facts: Survey, known: Known, label: str) -> tuple[tuple[Schedule, ...], tuple[Group, ...]]:
+    """The plans of a group, and the groups to fall back to when none of them fits."""
+    flow = facts.flow
+    if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
+        sets = _by_major(facts)
+        labels = _labels(sets, label)
+        apart = tuple(_apart(Flow(flow.nodes, s), known, name) for s, name in zip(sets, labels, strict=True))
+        tile = () if _multiplies(facts) else one_tile(facts, label)
+        return (*tile, *column_plans(facts, label)), apart
+    if _multiplies(facts):
+        return _multiplying_plans(facts, known, label), ()
+    return rows(facts, known, label) if facts.reduced else elementwise(facts, label), ()
+
+
+def _apart(flow: Flow, known: Known, label: str) -> Group:
+    """What a joint launch falls back to when its tile is too large: one plan for short rows, one without limits."""
+    group = _group(flow, known, label)
+    if group.apart:
+        return group
+    others, last = group.plans[:-1], group.plans[-1:]
+    kept = (plan for plan in others if not isinstance(plan, Resident | RowLoop | Tile))
+    return replace(group, plans=(*kept, *last))
+
+
+def _alone(flow: Flow, known: Known, label: str) -> Group:
+    """What is left where some rows are empty: there are none to take in turn."""
+    group = _apart(flow, known, label)
+    return replace(group, plans=tuple(plan for plan in group.plans if not isinstance(plan, ColumnSums)))
+
+
+def _multiplies(facts: Survey) -> bool:
+    return any(isinstance(node.expr, Dot) for node in live(facts.flow))
+
+
+def _multiplying_plans(facts: Survey, known: Known, label: str) -> tuple[Schedule, ...]:
+    """Tiles on tensor cores; for a vector, and where there are no tiles, sums of products in rows."""
+    products = contractions(facts, label)
+    if isinstance(products, str):
+        return rows(survey(expand_dots(facts.flow)), Known(known.extents), label)
+    return (*gemv(facts, known, label, products[0].few), *products)
+
+
+def _connected(flow: Flow, fresh: frozenset[str]) -> list[tuple[Store, ...]]:
+    """Stores in sets that share a load or a reduction, or read parts of the same `fresh` tensor."""
+    sets: list[tuple[set[NodeId | str], list[Store]]] = []
+    for store in flow.stores:
+        reach = flow_reachable(flow.nodes, store_inputs(store))
+        mine: set[NodeId | str] = {n for n in reach if isinstance(flow.nodes[n].expr, Load | Reduce | Dot)}
+        loads = (expr for n in reach if isinstance(expr := flow.nodes[n].expr, Load))
+        mine |= fresh.intersection(load.param for load in loads)
+        touching = [entry for entry in sets if entry[0] & mine or any(s.target == store.target for s in entry[1])]
+        merged = (mine.union(*(entry[0] for entry in touching)), [s for e in touching for s in e[1]] + [store])
+        sets = [entry for entry in sets if entry not in touching] + [merged]
+    return [tuple(stores) for _, stores in sets]
+
+
+def _by_major(facts: Survey) -> list[tuple[Store, ...]]:
+    """The stores apart: those with the same axes together, a minor one with the first major that has its axes."""
+    sets: dict[frozenset[Axis], list[Store]] = {}
+    for store in facts.majors:
+        sets.setdefault(frozenset(store_axes(facts.flow, store)), []).append(store)
+    for store in facts.flow.stores:
+        if store not in facts.majors:
+            axes = set(store_axes(facts.flow, store))
+            sets[next(key for key in sets if axes <= key)].append(store)
+    return [tuple(stores) for stores in sets.values()]
