@@ -57,12 +57,11 @@ def words(schedule: Schedule | Library, call: Call) -> str:
             return f"registers hold a row, {_sized(loop, call)}, in tiles of one size"
         case RowLoop(loop=loop):
             return f"a row, {_sized(loop, call)}, is walked in a loop, by one program"
-        case RowTiles(loop=loop):
-            return f"registers hold a row, {_sized(loop, call)}, as tiles of one size"
         case ColumnSums(loop=loop):
             return f"sums over {_sized(loop, call)}: programs take positions in turn and keep sums in registers"
         case SplitRows(partials=partials):
-            return f"few rows of {_sized(partials[0].loop, call)}: each goes over several programs"
+            rows = f" of {_sized(partials[0].loop, call)}" if partials else ""
+            return f"few rows{rows}: each goes over several programs"
         case ColumnSums(loop=loop, tile=tile, block=block):
             held = _sized(tile or block, call)
             return f"programs take {_sized(loop, call)} in turn, and registers hold {held} and what is summed"
