@@ -72,7 +72,13 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> Kern
     # In the order of `Kernel`: Triton counts what it does not specialize by position.
     parameters = (
         *filled(
-            [*kernel.boxes, *(f"{name}_ptr" for name in kernel.pointers), *map(_scalar_parameter, scalars), *numbers]
+            [
+                *kernel.boxes,
+                *(f"{name}_ptr" for name in kernel.pointers),
+                *map(_scalar_parameter, scalars),
+                *(f"{name}_ptr" for name in kernel.sums),
+                *numbers,
+            ]
         ),
         *filled([f"{name}: tl.constexpr" for name in constexprs]),
     )
@@ -104,7 +110,7 @@ def _assigned(line: str) -> list[str]:
 def _kernel_doc(kernel: Kernel, stage: Stage) -> str:
     """What a kernel does; of several that make up a plan, which part of it."""
     if isinstance(kernel.skeleton, Gemm):
-        return f"{'split-K: the sums of a share of ' if stage.split else ''}{_gemm_doc(stage.unswapped)}"
+        return _gemm_doc(stage.whole)
     if stage.split:
         return f"partial results: {kernel.doc}"
     return "the result, from the partial results" if "SPLITS" in kernel.blocks else kernel.doc
@@ -113,7 +119,8 @@ def _kernel_doc(kernel: Kernel, stage: Stage) -> str:
 def _gemm_doc(stage: Stage) -> str:
     """What a gemm does, whichever plan it is of."""
     m, n, k = (axes_text(axis for axis in axes if axis) for axes in ((stage.side,), (stage.block,), stage.stream))
-    return f"a tile of {m} by {n} per program, {k} in a loop; with SWAP_AB {n} by a few {m} on the tensor core"
+    shared = "; SPLIT_K programs leave sums" if stage.sums else ""
+    return f"a tile of {m} by {n} per program, {k} in a loop; with SWAP_AB {n} by a few {m} on the tensor core{shared}"
 
 
 def _row_extents(stage: Stage) -> set[str]:

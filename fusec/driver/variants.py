@@ -120,7 +120,7 @@ def _chips(program: Program) -> Iterator[Chip]:
     if program.cut:
         yield replace(H200, library_work=0, skinny=0)
     yield replace(H200, library_work=NEVER, skinny=0)
-    few = replace(H200, skinny=NEVER, most_again=NEVER)
+    few = replace(H200, library_work=NEVER, skinny=NEVER, most_again=NEVER)
     if "swap_ab" in schedules:
         yield replace(few, few_tiles=0)
     if "split_k" in schedules:
@@ -310,6 +310,8 @@ def _type(
     """The Triton type of a parameter, and its value where it has one."""
     if name in launch.arguments:
         value = launch.arguments[name]
+        if value is None:
+            return "constexpr", None
         if is_constexpr or (value == 1 and not fixed):
             return "constexpr", value if isinstance(value, bool | int | float | str) else f"tl.{_spelled(value)}"
         return ("i64" if abs(value) >= 2**31 else "i32"), value

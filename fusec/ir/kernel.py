@@ -180,19 +180,22 @@ class Combine:
 
 @dataclass(frozen=True, slots=True)
 class Gemm:
-    """A tile of the output per program, its product made on tensor cores; with `split_k`, several programs per tile.
+    """A tile of the output per program, its product made on tensor cores; several per tile where it has `sums`.
 
-    `m` and `n` are the axes of the tile. With the compile-time flag SWAP_AB its accumulators have `n` by `m`: tensor
-    cores multiply tiles of many rows by as few as 8 or 16 columns, which are then the few rows of the output.
+    With the compile-time number SPLIT_K so many programs share the steps of a tile, and store its `sums` in place of
+    the results; `shared` is what stands before both. `m` and `n` are the axes of the tile. With the compile-time flag
+    SWAP_AB its accumulators have `n` by `m`: tensor cores multiply tiles of many rows by as few as 8 or 16 columns,
+    which are then the few rows of the output.
     """
 
     template: ClassVar[str] = "gemm"
-    variables: ClassVar[frozenset[str]] = TILE | {"pid", "split", "TAIL", "start", "step", "outer"}
-    split_k: bool
+    variables: ClassVar[frozenset[str]] = TILE | {"pid", "split", "TAIL", "step", "outer"}
     m: Cut
     n: Cut
     rows: Rows
     sweeps: tuple[Sweep, ...]
+    shared: tuple[Statement, ...]
+    sums: tuple[Statement, ...]
     results: Results
 
 
@@ -242,7 +245,8 @@ class Kernel:
     say where rows begin and end, which decides how wide an access may be. Where something is `rounded` before more
     arithmetic, products and sums must not be contracted: that skips the rounding. `boxes` come before the pointers;
     the integers in `varying` change from call to call, and a kernel is not compiled anew for them. A kernel that is
-    `chained` waits for the one before it, and lets the next one begin.
+    `chained` waits for the one before it, and lets the next one begin. The pointers to `sums` are None where no
+    programs share a tile.
     """
 
     name: str
@@ -259,3 +263,4 @@ class Kernel:
     chained: bool = False
     boxes: tuple[str, ...] = ()
     varying: tuple[str, ...] = ()
+    sums: tuple[str, ...] = ()

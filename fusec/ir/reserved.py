@@ -25,8 +25,10 @@ KERNEL = frozenset(
         "REAL",
         "ROWS",
         "SPLITS",
+        "SPLIT_K",
         "SWAP_AB",
         "TAIL",
+        "TAIL_STEPS",
         "VEC",
     }
     | {"device", "tl", "torch"}

@@ -210,7 +210,7 @@ class Gemm(_Schedule):
 
     @property
     def words(self) -> str:
-        m, n, k = (axes_text(axis for axis in axes if axis) for axes in _mnk(self.stage.unswapped))
+        m, n, k = (axes_text(axis for axis in axes if axis) for axes in _mnk(self.stage.whole))
         if self.combine:
             return f"several programs per tile of {n} by a few {m}, combined in fixed order"
         tile = f"{n} by a few {m}" if self.fewest else f"{m} by {n}"

@@ -20,6 +20,7 @@ def show_kernel(kernel: Kernel) -> str:
         "boxes": kernel.boxes,
         "pointers": kernel.pointers,
         "scalars": kernel.scalars,
+        "pointers of sums": kernel.sums,
         "integers": (*kernel.integers, *kernel.varying),
         "compile time": (*kernel.structure, *kernel.blocks, *kernel.flags),
     }

@@ -94,6 +94,9 @@ class Stage:
     and multiplies tiles: its `order` is that of their dimensions, `side` before `stream` and `block` behind it.
     With `swap_ab` the `block` is of few rows, which are the columns of the tile. With `boxes` the copy engine brings
     them, and a program makes one tile of the output after another.
+
+    Programs that share a tile leave its `sums`: they launch the kernel that makes whole tiles, that of the stage
+    `within`, which then has the same name.
     """
 
     name: str
@@ -110,6 +113,8 @@ class Stage:
     swap_ab: bool = False
     boxes: Boxes | None = None
     partials: tuple[PartialResult, ...] = ()
+    sums: tuple[PartialResult, ...] = ()
+    within: Stage | None = None
 
     @property
     def live(self) -> list[NodeId]:
@@ -128,12 +133,13 @@ class Stage:
         return any(self.is_without_rows(store) for store in self.flow.stores)
 
     @property
-    def unswapped(self) -> Stage:
-        """The same contraction with a tile whose rows are those of the output, of which there may be few."""
-        if not self.swap_ab or self.side is None or self.block is None:
-            return self
-        order = (*self.rows, self.block, *self.stream, self.side)
-        return replace(self, order=order, side=self.block, block=self.side)
+    def whole(self) -> Stage:
+        """What its kernel is built for: whole tiles, whose rows are those of the output, of which there may be few."""
+        stage = self.within or self
+        if not stage.swap_ab or stage.side is None or stage.block is None:
+            return stage
+        order = (*stage.rows, stage.block, *stage.stream, stage.side)
+        return replace(stage, order=order, side=stage.block, block=stage.side, swap_ab=False)
 
     def is_without_rows(self, store: Store) -> bool:
         """Whether a store has none of the rows of a stage whose rows are lanes."""

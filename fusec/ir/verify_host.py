@@ -61,20 +61,20 @@ def _arguments(program: Program, table: HostTable) -> Iterator[str]:
         sums = _sums(plan)
         for kernel in (known[_name(name)] for name in kernels(plan) if _name(name) in known):
             taken = {*kernel.integers, *kernel.varying, *kernel.structure, *kernel.blocks, *kernel.flags}
-            missing = {*(taken - sizes - _blocks(plan)), *(set(kernel.pointers) - {*plans.strides, *sums})}
+            missing = {*(taken - sizes - _blocks(plan)), *({*kernel.pointers, *kernel.sums} - {*plans.strides, *sums})}
             missing |= set(kernel.scalars) - set(plans.scalars.split())
             yield from (f"{kernel.name} is not given {name}" for name in sorted(missing))
             maps = tuple(plan.maps) if isinstance(plan, GemmTma) else ()
             if maps != kernel.boxes:
                 yield f"{kernel.name} takes the tensor maps {kernel.boxes}, and is given {maps}"
-        used = {name for each in kernels(plan) if _name(each) in known for name in known[_name(each)].pointers}
+        used = {name for each in kernels(plan) if _name(each) in known for name in _pointers(known[_name(each)])}
         yield from (f"no kernel of {plan.name} takes {name}" for name in sorted(sums - used))
     yield from _unused(plans, program.kernels)
 
 
 def _unused(plans: Plans, there: tuple[Kernel, ...]) -> Iterator[str]:
     """That what is allocated is used."""
-    pointers = {name for kernel in there for name in kernel.pointers} | {name for one in there for name in one.boxes}
+    pointers = {name for kernel in there for name in _pointers(kernel)} | {name for one in there for name in one.boxes}
     matrices = {str(each) for one in plans.partitions for p in one.products for each in (p.a, p.b, p.out)}
     for name in plans.workspace:
         if not any(name in text for text in (*pointers, *matrices)):
@@ -125,6 +125,10 @@ def _sums(plan: Schedule) -> set[str]:
             return set()
 
 
+def _pointers(kernel: Kernel) -> tuple[str, ...]:
+    return (*kernel.pointers, *kernel.sums)
+
+
 def _blocks(plan: Schedule) -> set[str]:
     """The compile-time arguments that a schedule sets for its kernels."""
     match plan:
@@ -136,8 +140,8 @@ def _blocks(plan: Schedule) -> set[str]:
         case ColumnSums(combine=combine):
             return _blocks_of(plan, ("SPLITS", "STAGES")) | _blocks(combine)
         case Gemm(m=m, n=n, k=k, combine=combine):
-            own = {*map(block_name, (m, n, k.split()[-1])), "FULL_STEPS", "HAS_TAIL", "SPLITS", "SWAP_AB"}
-            return own | (_blocks(combine) if combine else set())
+            own = {*map(block_name, (m, n, k.split()[-1])), "FULL_STEPS", "TAIL_STEPS", "SWAP_AB", "SPLIT_K"}
+            return own | ({"SPLITS", *_blocks(combine)} if combine else set())
         case GemmTma(m=m, n=n, k=k, flips=flips):
             return {*map(block_name, (m, n, k)), "begin", "end", "GROUP", "DOWN", "ACROSS", *flips}
         case _:

@@ -32,7 +32,7 @@ def verify_kernel(kernel: Kernel, step: str = "build_kernels") -> Kernel:
 
     The slots of a skeleton are in the order of its program.
     """
-    pointers = (f"{name}_ptr" for name in kernel.pointers)
+    pointers = (f"{name}_ptr" for name in (*kernel.pointers, *kernel.sums))
     numbers = (*kernel.scalars, *kernel.integers, *kernel.aligned, *kernel.structure, *kernel.blocks, *kernel.flags)
     known = {*pointers, *numbers, *kernel.boxes, *kernel.skeleton.variables}
     fault = next(_faults(kernel.skeleton, known), None)

@@ -41,7 +41,7 @@ class Launch:
 
     kernel: Any
     grid: tuple[int, ...]
-    arguments: Mapping[str, int | float | bool]
+    arguments: Mapping[str, int | float | bool | None]
     options: Sequence[Mapping[str, int | bool]]
     contract: bool = True
     offsets: Mapping[str, int] = field(default_factory=dict)

@@ -65,7 +65,7 @@ where T in {f16, bf16, f32}, D % 2 == 0:
 ROWS = (2, 3, 16, 17, 64)
 OTHERS = {"N": 37, "K": 69, "B": 2, "A": 3, "H": 3, "D": 10}
 DTYPES = ("f16", "bf16", "f32")
-SHARED = {"split_k swapped", "combine"}
+SHARED = {"gemm swapped shared", "combine"}
 """The kernels of a product whose tiles several programs share."""
 
 
@@ -93,7 +93,11 @@ def shared(op: Op, programs: int, again: int = NEVER) -> Iterator[list[str]]:
 
     def launch(kernel: object, *args: object, **parts: object) -> Launch:
         made = Launch(kernel, *args, **parts)
-        names.append(f"{made.kernel.__name__}{' swapped' if made.arguments.get('SWAP_AB') else ''}")
+        flags = (
+            " swapped" if made.arguments.get("SWAP_AB") else "",
+            " shared" if made.arguments.get("SPLIT_K", 1) != 1 else "",
+        )
+        names.append("".join((made.kernel.__name__, *flags)))
         return made
 
     chip = replace(CHIPS["swap_ab"], few_tiles=NEVER, most_split_k=programs, most_again=again)
@@ -103,8 +107,8 @@ def shared(op: Op, programs: int, again: int = NEVER) -> Iterator[list[str]]:
 
 def contracting(kernels: list[str]) -> list[str]:
     """Those kernels that contract, whatever they write: a norm before them has a kernel of its own."""
-    found = (re.match(r"_f_(gemm|swap_ab|split_k|combine)(?:_[yzqk])*( swapped)?$", name) for name in kernels)
-    return [f"{match[1]}{match[2] or ''}" for match in found if match]
+    found = (re.match(r"_f_(gemm|combine)(?:_[yzqk])*((?: swapped)?(?: shared)?)$", name) for name in kernels)
+    return ["".join(match.groups()) for match in found if match]
 
 
 @pytest.mark.parametrize("programs", [1, 2, 4])
@@ -114,7 +118,7 @@ def test_results_lie_within_their_bound(op: Op, rows: int, programs: int, device
         with shared(op, programs) as kernels:
             run_and_compare(op.call, op.program.forms, case(op, rows, dtype), device=device)
         names = set(contracting(kernels))
-        assert names <= {"gemm swapped", "swap_ab swapped"} if programs == 1 else names == SHARED
+        assert names == ({"gemm swapped"} if programs == 1 else SHARED)
 
 
 @pytest.mark.parametrize("layout", ["transposed", "stepped", "sliced_all_over", "misaligned", "broadcast"])
@@ -159,5 +163,5 @@ def test_a_tile_is_of_powers_of_two_and_no_program_is_without_steps(
             for sides in (1, 40, 3584, 18944):
                 contraction = Contraction(1, sides, rows, inner, itemsize, dots_of_a_kernel, tf32=tf32)
                 tile = skinny_tile(contraction, H200)
-                assert all(size & (size - 1) == 0 and size >= 16 for size in (tile.side, tile.block, tile.step))
-                assert tile.splits == 1 or (tile.splits - 1) * tile.step < inner
+                assert all(size & (size - 1) == 0 and size >= 16 for size in (tile.block_m, tile.block_n, tile.block_k))
+                assert tile.splits == 1 or (tile.splits - 1) * tile.block_k < inner

@@ -29,13 +29,13 @@ where T in {f16, bf16, f32}:
 """
 
 PLANS: dict[str, tuple[str, int, str]] = {
-    "resident": ("resident", 1, "resident"),
-    "streamed": ("row_loop", 1, "streamed"),
-    "product": ("rows", 8, "product"),
-    "swapped": ("swap_ab", 8, "product"),
-    "dealt": ("swap_ab", 8, "dealt"),
+    "resident": ("resident", 1, "gemv"),
+    "streamed": ("row_loop", 1, "gemv_loop"),
+    "product": ("rows", 8, "gemm"),
+    "swapped": ("swap_ab", 8, "gemm"),
+    "dealt": ("swap_ab", 8, "combine"),
     "library": ("library", 8, ""),
-    "persistent": ("tma", 8, "persistent"),
+    "persistent": ("tma", 8, "tma"),
 }
 """For each plan the chip whose rules take it, how many rows it is for, and one of its kernels."""
 

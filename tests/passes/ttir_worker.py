@@ -18,7 +18,7 @@ from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
 from fusec.driver.variants import variants
 
-ONE_STEP = {"FULL_STEPS": 0, "HAS_TAIL": True}
+ONE_STEP = {"FULL_STEPS": 0, "TAIL_STEPS": 1}
 """Compile-time arguments of a kernel whose operands are multiplied in one step, in no loop."""
 
 LEAST = 16
@@ -31,6 +31,8 @@ def additions(spec: str, folder: Path) -> dict[str, int]:
     for op in compile_source(Source("added.fuse", spec), None):
         for variant in variants(op.program, "added", op.text):
             if not ONE_STEP.keys() <= dict(variant.constexprs).keys() or "BLOCK_M" not in dict(variant.constexprs):
+                continue
+            if dict(variant.constexprs)["SPLIT_K"] != 1:
                 continue
             ir = compiled(op.text, variant, 90, folder, ONE_STEP).asm["ttir"]
             dtype = dict(variant.signature)["x_ptr"]

@@ -241,13 +241,13 @@ def test_a_choice_of_a_tile_may_be_of_a_part(linear: Subject, device: torch.devi
 
 
 def test_a_description_is_plain(linear: Subject, device: torch.device) -> None:
-    described = linear.op.describe(*arguments(5, device), plan="split_k")
+    described = linear.op.describe(*arguments(5, device, k=1024), plan="split_k")
     assert [(step.writes, step.plan) for step in described.steps] == [("y", "split_k")]
     first, last = described.steps[0].launches
-    assert (first.kernel, last.kernel) == ("_linear_split_k", "_linear_combine")
-    assert first.blocks["SPLITS"] == last.blocks["SPLITS"]
-    assert first.programs == 1 * 1 * first.blocks["SPLITS"]
-    assert described.workspace == {"partial0": 5 * 48 * first.blocks["SPLITS"] * 4}
+    assert (first.kernel, last.kernel) == ("_linear_gemm", "_linear_combine_y")
+    assert 1 < first.blocks["SPLIT_K"] == last.blocks["SPLITS"]
+    assert first.programs == 1 * 1 * first.blocks["SPLIT_K"]
+    assert described.workspace == {"partial0_y": 5 * 48 * first.blocks["SPLIT_K"] * 4}
 
 
 def test_buckets() -> None:

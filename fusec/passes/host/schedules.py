@@ -201,7 +201,7 @@ class Scheduler:
         )
 
     def _sums(self, stage: Stage) -> dict[str, str]:
-        return {partial.scratch: self._keys.axes(partial.axes) for partial in stage.partials}
+        return {partial.scratch: self._keys.axes(partial.axes) for partial in (*stage.partials, *stage.sums)}
 
     def _block(self, stage: Stage) -> str:
         return self._keys.axis(stage.block) if stage.block is not None else ""
@@ -231,7 +231,7 @@ class Scheduler:
             tf32=all(dot.precision == "tf32" for dot in dots),
             few=self._keys.axes(plan.few[:1]),
             again=self._keys.axes(plan.few[1:]),
-            sums=self._sums(stage) if combine else {},
+            sums=self._sums(stage),
             combine=self._elementwise(combine[0], kernels[1]) if combine else None,
         )
 

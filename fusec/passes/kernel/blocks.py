@@ -24,6 +24,9 @@ SWAP_AB = "SWAP_AB"
 STAGES = "STAGES"
 """The compile-time number of rows whose loads are under way at once."""
 
+SPLIT_K = "SPLIT_K"
+"""The compile-time number of programs that share a tile of a gemm."""
+
 OVERLAP = "OVERLAP"
 """The compile-time flag of a kernel that waits for the one before it, and lets the next one of a call begin early."""
 
@@ -48,11 +51,11 @@ def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
     if stage.in_turn:
         names.append(STAGES)
     if stage.side is not None and not stage.boxes:
-        names.append(SWAP_AB)
+        names += [SWAP_AB, *([SPLIT_K] if stage.sums else [])]
     if stage.boxes:
         names += [GROUP, DOWN, ACROSS]
     elif len(stage.stream) == 1 and not stage.split:
-        names += ["FULL_STEPS", "HAS_TAIL"]
+        names += ["FULL_STEPS", "HAS_TAIL" if stage.side is None else "TAIL_STEPS"]
     return (*names, "INDEX")
 
 

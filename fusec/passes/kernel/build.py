@@ -73,7 +73,7 @@ def build_kernels(partitions: tuple[Partition, ...], known: dict[str, int]) -> d
             target = Target(step.graph, known, chained=partition.is_chained)
             for plan in (plan for group in step.groups for plan in group.all_plans()):
                 within = replace(target, chained=target.chained or plan.is_chained)
-                for stage in plan.stages:
+                for stage in (each for each in plan.stages if each.name not in built):
                     built[stage.name] = build_kernel(stage, within, f"_{step.graph.name}_{stage.name}", plan.words)
     return built
 
@@ -86,7 +86,7 @@ def build_kernel(stage: Stage, target: Target, name: str, doc: str) -> Kernel:
 class _KernelBuilder:
     def __init__(self, stage: Stage, target: Target) -> None:
         self._target = target
-        stage = stage.unswapped
+        stage = stage.whole
         self._facts = Facts(stage, target)
         self._root = Scope(None)
         self._family = family_of(stage)
@@ -116,16 +116,29 @@ class _KernelBuilder:
             return family(*about, grid.tile, self._load_early(), self._results(self._outside()))
         sweeps = self._sweeps()
         if family is Gemm:
-            assert grid.side is not None
-            assert grid.block is not None
-            results = self._results(self._outside())
-            return Gemm(self._facts.stage.split, grid.side, grid.block, grid.rows, sweeps, results)
+            return self._gemm(sweeps)
         if family is RowLoop:
             if not grid.tile and grid.block is None:
                 sweeps = held_tiles(sweeps, self._names)
             return RowLoop(*about, grid.tile, sweeps, self._results(self._outside()), is_held(sweeps))
         assert family is SplitRows or family is ColumnSums
         return family(*about, grid.tile, sweeps, self._results(self._outside()))
+
+    def _gemm(self, sweeps: tuple[Sweep, ...]) -> Gemm:
+        """Tiles of the results, or of the sums that programs which share a tile leave."""
+        facts, grid, root = self._facts, self._grid, self._root
+        assert grid.side is not None
+        assert grid.block is not None
+        about = (grid.side, grid.block, grid.rows, sweeps)
+        sums = facts.stage.sums
+        if not sums:
+            return Gemm(*about, (), (), self._results(self._outside()))
+        # Each in a scope of its own: one of the two is left out when the kernel is compiled.
+        whole, shares = (Scope(root, only=frozenset(facts.live)) for _ in range(2))
+        results = self._results(self._outside(), whole)
+        for partial in sums:
+            self._stores.partial(partial, shares)
+        return Gemm(*about, root.taken(), shares.taken(), results)
 
     def _outside(self) -> list[Store]:
         """The stores outside of loops."""
@@ -264,13 +277,13 @@ class _KernelBuilder:
         integers = self._grid.integers(skeleton)
         # A gemm of one plan is that of another, which may be one of several kernels of a call.
         chained = self._target.chained or isinstance(skeleton, Gemm)
-        marked = _aligned(skeleton)
+        marked, shares = _aligned(skeleton), bool(self._facts.stage.sums)
         aligned = tuple(name for name in integers if name in marked)
         flags = dict.fromkeys(expr.selector.upper() for expr in choices if expr.selector not in selectors)
         return Kernel(
             name,
             doc,
-            (*pointers, *self._addresses.scratch),
+            (*pointers, *([] if shares else self._addresses.scratch)),
             tuple(dict.fromkeys(expr.param for expr in exprs if isinstance(expr, Scalar))),
             integers,
             aligned,
@@ -288,6 +301,7 @@ class _KernelBuilder:
             chained,
             self._boxed.names if self._boxed else (),
             (BEGIN, END, *self._boxed.flips) if self._boxed else (),
+            tuple(self._addresses.scratch) if shares else (),
         )
 
 

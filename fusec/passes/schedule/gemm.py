@@ -19,12 +19,15 @@ from fusec.ir.schedule import Gemm, GemmTma
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
 from fusec.passes.schedule.gemm_tma import boxes
-from fusec.passes.schedule.split_k import deal_out
+from fusec.passes.schedule.split_k import deal_out, shared_sums
 from fusec.passes.schedule.survey import Survey
 
 
 def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
-    """The plans in order of preference, the last of which takes all extents, or why there is none."""
+    """The plans in order of preference, the last of which takes all extents, or why there is none.
+
+    All of them launch one kernel.
+    """
     nodes, live = facts.flow.nodes, facts.flow.live
     dots = {n: expr for n in live if isinstance(expr := nodes[n].expr, Dot)}
     if not dots:
@@ -47,12 +50,15 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
     if any(not {side, block} <= set(store_axes(facts.flow, store)) for store in facts.flow.stores):
         return "an output lacks an axis of the tile"
     stream = tuple(axis for axis in facts.order if axis in contracted)
-    product = _product(facts, f"gemm{label}", side, block, stream)
-    swapped = replace(_product(facts, f"swap_ab{label}", block, side, stream), swap_ab=True)
+    name = f"gemm{label}"
+    product, swapped = _product(facts, name, side, block, stream), _product(facts, name, block, side, stream)
+    sums = shared_sums(facts, product)
+    product, swapped = replace(product, sums=sums), replace(swapped, sums=sums, swap_ab=True)
     few = (side, *_read_again(facts, dots, product))
-    dealt = deal_out(facts, swapped, label)
-    shared = (Gemm(dealt[0], few, dealt[1]),) if dealt else ()
-    return (*shared, Gemm(swapped, few), Gemm(product))
+    if not sums:
+        return Gemm(swapped, few), Gemm(product)
+    share, combine = deal_out(facts, swapped, label)
+    return Gemm(share, few, combine), Gemm(swapped, few), Gemm(product)
 
 
 def _read_again(facts: Survey, dots: dict[NodeId, Dot], stage: Stage) -> tuple[Axis, ...]:

@@ -15,18 +15,24 @@ from fusec.passes.schedule.split_rows import Scratch, buffers, combination, fina
 from fusec.passes.schedule.survey import Survey, depths
 
 
-def deal_out(facts: Survey, stage: Stage, label: str) -> tuple[Stage, Stage] | None:
-    """The contraction `stage` in two, or None where it takes several sweeps."""
+def shared_sums(facts: Survey, stage: Stage) -> tuple[PartialResult, ...]:
+    """What programs that share a tile of a contraction leave; nothing where it takes several sweeps."""
     flow = facts.flow
     sums = [n for n in flow.live if isinstance(flow.nodes[n].expr, Dot | Reduce)]
     depth = depths(flow, stage.stream)
     if any(depth[n] > 1 for n in sums):
-        return None
+        return ()
     # A tile is written as it stands in registers: where its parts lay next to each other, no two elements would.
-    scratch = Scratch(buffers(sums, label), apart=True)
-    cut, moved = without_reductions(facts, scratch, tuple(sums), ())
-    partials = tuple(
-        PartialResult(scratch.names[n], combination(flow, n), moved[n], kept_axes(facts, n), apart=True) for n in sums
-    )
-    dealt = replace(stage, name=f"split_k{label}", flow=cut, split=True, partials=partials)
-    return dealt, final_stage(facts, replace(scratch, done=frozenset(sums)), f"combine{label}")
+    # One kernel of two steps has one name for what it leaves, if they write the same.
+    written = "".join(f"_{target}" for target in dict.fromkeys(store.target for store in flow.stores))
+    names = buffers(sums, written)
+    return tuple(PartialResult(names[n], combination(flow, n), n, kept_axes(facts, n), apart=True) for n in sums)
+
+
+def deal_out(facts: Survey, stage: Stage, label: str) -> tuple[Stage, Stage]:
+    """The contraction `stage`, which has `sums`, in two: the launch of its kernel that leaves these, and a combine."""
+    scratch = Scratch({partial.value: partial.scratch for partial in stage.sums}, apart=True)
+    cut, moved = without_reductions(facts, scratch, tuple(scratch.names), ())
+    partials = tuple(replace(partial, value=moved[partial.value]) for partial in stage.sums)
+    dealt = replace(stage, flow=cut, split=True, partials=partials, sums=(), within=stage)
+    return dealt, final_stage(facts, replace(scratch, done=frozenset(scratch.names)), f"combine{label}")

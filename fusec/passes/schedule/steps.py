@@ -50,7 +50,7 @@ class _Names:
     def take(self, groups: tuple[Group, ...], partition: Partition) -> bool:
         """Whether the stages of some groups can have their names: nothing else has them."""
         plans = (plan for group in groups for plan in group.all_plans())
-        found = [(stage.name, (stage, partition.is_chained)) for plan in plans for stage in plan.stages]
+        found = [(stage.name, (stage.whole, partition.is_chained)) for plan in plans for stage in plan.stages]
         stages = dict(found)
         if any(stages[name] != stage for name, stage in found):
             raise InternalError("schedule", "two kernels of a step have one name", repr(sorted(stages)))

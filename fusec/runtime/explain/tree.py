@@ -10,7 +10,7 @@ _MOST_RIVALS = 5
 
 _LIMITS = {"cache": "what SMs load and store", "latency": "waits"}
 
-_TILE = ("BLOCK_", "ROWS", "SPLITS", "FULL_STEPS")
+_TILE = ("BLOCK_", "ROWS", "SPLIT", "FULL_STEPS", "TAIL_STEPS")
 """What names of compile-time sizes begin with that are of a tile, and not of the op."""
 
 

@@ -145,16 +145,31 @@ def gemm(plan: Gemm, call: Call) -> list[Launch]:
     contraction = contraction_of(plan, call)
     tile = tile_for(call, skinny_tile if plan.few else gemm_tile, contraction)
     last = plan.k.split()[-1]
-    blocks = {block_name(plan.m): tile.block_m, block_name(plan.n): tile.block_n, block_name(last): tile.block_k}
-    blocks["SWAP_AB"] = bool(plan.few)
+    blocks: dict[str, Any] = {
+        block_name(plan.m): tile.block_m,
+        block_name(plan.n): tile.block_n,
+        block_name(last): tile.block_k,
+    }
+    full, tail = steps(contraction.k, tile.block_k, bool(plan.few))
+    blocks |= {"SWAP_AB": bool(plan.few), "FULL_STEPS": full, "TAIL_STEPS": tail}
     programs = call.count(plan.batches) * cdiv(contraction.m, tile.block_m) * cdiv(contraction.n, tile.block_n)
-    if plan.combine is None:
-        loop = {"FULL_STEPS": contraction.k // tile.block_k, "HAS_TAIL": contraction.k % tile.block_k != 0}
-        return call.launch(plan.kernel, programs, tile.options, {**blocks, **loop})
+    if plan.combine is None or tile.splits == 1:
+        blocks |= {"SPLIT_K": 1, **{f"{name}_ptr": None for name in plan.sums}}
+        return call.launch(plan.kernel, programs, tile.options, blocks)
     call.allocate(plan.sums, tile.splits)
-    blocks["SPLITS"] = tile.splits
+    blocks["SPLIT_K"] = tile.splits
     launches = call.launch(plan.kernel, programs * tile.splits, tile.options, blocks)
     return [*launches, *elementwise(plan.combine, call, tile.splits)]
+
+
+def steps(inner: int, step: int, few: bool) -> tuple[int, int]:
+    """The whole steps of the loop of a gemm, and those that are masked: the tail, or all of them.
+
+    The loop of the tail is a second one, which takes registers of its own: half as many again. For a `few` columns all
+    steps are masked: they wait for memory anyway. A single whole step is no loop, and would stand beside its tail.
+    """
+    full, rest = divmod(inner, step)
+    return (0, full + 1) if rest and (few or full == 1) else (full, int(rest > 0))
 
 
 def _of(plan: Gemv) -> Rule:

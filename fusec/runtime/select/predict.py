@@ -119,7 +119,7 @@ def _tiled(launch: Launch, tiled: Tiled, unique: int, chip: Chip) -> Time | None
 
 def _wave(launch: Launch, tile: GemmTile) -> Wave:
     """The wave that a launch makes: its tiles may be those of the rule, or these cut in four."""
-    told = launch.arguments
+    told = {name: value for name, value in launch.arguments.items() if value is not None}
     down, across = int(told["DOWN"]), int(told["ACROSS"])
     size = tile.block_m // down, tile.block_n // across, tile.block_k
     begin, end, group = int(told["begin"]), int(told["end"]), int(told["GROUP"])
