@@ -22,6 +22,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,15 +61,22 @@ def pairs() -> Iterator[tuple[str, Callable[[], tuple[Any, ...]], Callable[..., 
     sys.path.insert(0, str(FOLDER))
     earlier = import_module("before_generated")
     for name, arguments, formula in (("rows", "inputs", "formula"), ("contractions", "arguments", "formula")):
-        cases = import_module(f"benchmarks.{name}.cases")
-        for before, after in zip(_of(cases, earlier), _of(cases, import_module("generated")), strict=True):
+        of_each = (cases_of(name, package).all_cases() for package in (earlier, import_module("generated")))
+        for before, after in zip(*of_each, strict=True):
             ops = {"before": _op(before), "after": _op(after)}
             yield after.name, getattr(after, arguments), getattr(after, formula), ops
 
 
-def _of(cases: ModuleType, package: ModuleType) -> list[Any]:
+def cases_of(name: str, package: ModuleType) -> ModuleType:
+    """The cases of this name with the ops of a package: a module of its own, for some look them up when called."""
+    found = find_spec(f"benchmarks.{name}.cases")
+    assert found is not None
+    assert found.loader is not None
+    import_module(found.name)
+    cases = module_from_spec(found)
+    found.loader.exec_module(cases)
     vars(cases)["generated"] = package
-    return list(cases.all_cases())
+    return cases
 
 
 def _op(case: Any) -> Callable[..., Any]:

@@ -126,7 +126,7 @@ class RowTile:
 class RowLoop:
     """One row per program, walked in a loop, once for every reduction that waits for another one.
 
-    With the compile-time flag HELD the tiles that several sweeps load stay in registers, if it `may_hold` any.
+    With a compile-time HELD above 0 the tiles that several sweeps load stay in registers, if it `may_hold` any.
     """
 
     template: ClassVar[str] = "row_loop"

@@ -27,6 +27,18 @@ def look_up(pointer, inside, mask=None, real: tl.constexpr = tl.float32, evictio
 
 
 @triton.jit
+def lanes(size: tl.constexpr, together: tl.constexpr):
+    """Lanes of a tile, so many `together` in an access. Where each has its own, it has so for all tensors.
+
+    Else threads would hold a gain, which is aligned, and a row, which is not, in different orders, and exchange them.
+    """
+    if together == 1:
+        return tl.max_contiguous(tl.arange(0, size), 1)
+    else:
+        return tl.arange(0, size)
+
+
+@triton.jit
 def maximum(a, b):
     """The larger of two values; NaN if either is."""
     return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)

@@ -11,9 +11,9 @@ from functools import partial
 import pytest
 
 from fusec.runtime import H200
-from fusec.runtime.select import rows
+from fusec.runtime.select import row_tiles, rows
 from fusec.runtime.select.rows import Block
-from fusec.runtime.select.sizes import vec_width
+from fusec.runtime.select.sizes import together, vec_width
 
 blocks, chunk_size, columns = (partial(rule, H200) for rule in (rows.blocks_for, rows.chunk_size, rows.columns))
 holds_columns, holds_row = partial(rows.holds_columns, H200), partial(rows.holds_row, H200)
@@ -74,23 +74,51 @@ def test_a_thread_has_64_bytes_of_an_input_and_32_with_few_rows(
     assert row_warps(rows, size, itemsize, inputs) == wanted
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_tiles_of_one_size_cover_a_row_and_leave_few_lanes_outside(apart: bool) -> None:
+@pytest.mark.parametrize("access", [2, 4, 16])
+def test_tiles_of_one_size_cover_a_row_and_leave_few_lanes_outside(access: int) -> None:
     for size in range(1, 2 * H200.tiled_row + 1):
-        tile = rows.equal_tiles(H200, size, apart)
+        tile = row_tiles.equal_tiles(H200, size, access)
         count = -(-size // tile.elements)
         assert (count - 1) * tile.elements < size <= count * tile.elements
         assert count * tile.elements - size <= size // 6
         assert tile.elements <= 8 * 32 * tile.warps
-        assert rows.fits_tiles(H200, size, 1.0, tile)
+        assert row_tiles.fits_tiles(H200, size, 1.0, tile)
 
 
 def test_tiles_are_as_they_were_measured() -> None:
-    tiles = [(size, rows.equal_tiles(H200, size, size % 2 == 1)) for size in (3000, 5120, 11008, 1001, 5001, 11001)]
+    sizes = (3000, 5120, 11008, 1001, 5001, 11001)
+    tiles = [(size, row_tiles.equal_tiles(H200, size, 2 if size % 2 else 16)) for size in sizes]
     assert [(tile.elements, tile.warps, -(-size // tile.elements)) for size, tile in tiles] == [
         *((512, 2, 6), (1024, 4, 5), (2048, 8, 6)),
-        *((256, 2, 4), (512, 4, 10), (2048, 8, 6)),
+        *((256, 2, 4), (512, 4, 10), (1024, 8, 11)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("size", "access", "sweeps", "inputs", "wanted"),
+    [
+        *((5120, 16, 3, 1, True), (5120, 16, 2, 1, False), (8192, 16, 3, 1, False), (18944, 16, 3, 1, False)),
+        *((1001, 2, 2, 1, True), (19999, 2, 3, 1, True), (25001, 2, 3, 1, False), (401, 2, 3, 1, False)),
+        *((5002, 4, 2, 1, True), (3002, 4, 2, 1, False), (1002, 4, 3, 1, True)),
+        *((1001, 2, 2, 2, True), (5001, 2, 2, 2, True), (7777, 2, 2, 2, False), (5002, 4, 2, 2, False)),
+    ],
+)
+def test_tiles_of_one_size_are_for_narrow_accesses_and_wasted_lanes(
+    size: int, access: int, sweeps: int, inputs: int, wanted: bool
+) -> None:
+    assert row_tiles.prefers_tiles(H200, MANY, size, access, sweeps, inputs) is wanted
+    assert not row_tiles.prefers_tiles(H200, FEW, size, access, sweeps, inputs)
+
+
+def test_neighbours_are_together_as_far_as_rows_begin_at_multiples() -> None:
+    assert [together(n, m) for n, m in ((1001, 1001), (1002, 2004), (5120, 5120), (1001, 1024), (0, 12))] == [
+        1,
+        2,
+        16,
+        1,
+        4,
+    ]
+    assert together() == 16
 
 
 def told(options: Sequence[dict[str, int]]) -> list[tuple[int, str, int]]:

@@ -16,7 +16,7 @@ VEC = "VEC"
 """The compile-time number that divides where rows begin and end, if Triton does not see that itself."""
 
 HELD = "HELD"
-"""The compile-time flag of a loop over a row whose tiles stay in registers from one sweep to the next."""
+"""How many neighbours one access takes, in a loop whose tiles stay in registers from one sweep to the next, else 0."""
 
 SWAP_AB = "SWAP_AB"
 """The compile-time flag of a gemm of few rows, which are the columns of its accumulators."""

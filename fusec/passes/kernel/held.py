@@ -1,6 +1,6 @@
 """Held: what several sweeps of a loop over a row load, which a kernel may keep in registers, one tile for each step.
 
-With the compile-time flag HELD the loops are unrolled, each step is a tile of a row that is whole in registers, and
+With a compile-time HELD above 0 the loops are unrolled, each step is a tile of a row that is whole in registers, and
 only the first sweep loads it. A tile is kept as it is stored, and widened where it is used.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import gcd, prod
+from math import prod
 from types import FunctionType
 from typing import Any
 
@@ -18,7 +18,7 @@ from fusec.runtime.layout import Lead, collapse, contiguous, repeat, squeeze
 from fusec.runtime.overlap import overlaps
 from fusec.runtime.plan import Buffer
 from fusec.runtime.select.chip import Chip
-from fusec.runtime.select.sizes import index_type, is_few, is_flat, padded, vec_width
+from fusec.runtime.select.sizes import index_type, is_few, is_flat, padded, together, vec_width
 from fusec.runtime.select.tables import Choice
 
 
@@ -36,8 +36,8 @@ class Call:
     """What is known of a call, and what its plan has allocated so far.
 
     `sizes` has extents, strides and dtypes by name. `led` are the tensors that begin with `...`, in the order of their
-    offsets in `walks`. The schedule that is planned `is_walked` if it is launched once for each of them. Neighbours
-    are `apart` where rows begin at odd places: each is an access of its own.
+    offsets in `walks`. The schedule that is planned `is_walked` if it is launched once for each of them. So many
+    neighbours `together` are one access, as far as where rows begin and end allows.
     """
 
     op: str
@@ -56,7 +56,7 @@ class Call:
     tiled: list[Tiled] = field(default_factory=list)
     common: dict[str, Any] = field(default_factory=dict)
     is_walked: bool = False
-    apart: bool = False
+    together: int = 16
 
     # Sizes
 
@@ -210,7 +210,7 @@ def call_of(
     wide = torch.float64 in [*(t.dtype for t in given.values() if t is not None), *chosen.values()]
     call.common |= {name.upper(): value for name, value in chosen.items() if isinstance(value, str)}
     aligned = [call.size(name) for name in plans.vec.split()]
-    call.apart = gcd(*aligned) % 2 == 1
+    call.together = together(*aligned)
     call.common |= {
         "VEC": vec_width(*aligned),
         "REAL": triton.language.float64 if wide else triton.language.float32,

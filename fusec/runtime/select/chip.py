@@ -78,6 +78,8 @@ class Chip:
     """The longest row of 16-bit elements that registers hold at all."""
     held_tile: int = 2048
     """Elements of a tile, of the several of one size that registers hold of a row."""
+    apart_tile: int = 512
+    """The same where elements are read one at a time, of rows that are not too long for so small ones."""
     most_tiles: int = 12
     """How many tiles of a row there are at most: a program has text for each."""
     held_words: int = 96

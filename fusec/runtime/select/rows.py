@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from fusec.ir.host import Elementwise, Partial, Resident, RowLoop, Rows, RowTiles, SplitRows, Tile, block_name
+from fusec.ir.host import Elementwise, Partial, Resident, RowLoop, Rows, SplitRows, Tile, block_name
 from fusec.runtime.invariant import counted
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call
@@ -207,63 +207,6 @@ def _register_limit(chip: Chip, warps: int, programs: int) -> int:
     return min(chip.registers // (WARP * warps * programs) // 8 * 8, chip.thread_registers)
 
 
-# Row tiles
-
-
-@dataclass(frozen=True, slots=True)
-class Equal:
-    """Tiles of a row, all of one size: so many `elements` each, for so many `warps`."""
-
-    elements: int
-    warps: int
-
-
-def row_tiles_hold(plan: RowTiles, call: Call) -> bool:
-    """Whether registers hold a row in tiles of one size."""
-    words = call.itemsize(plan.bytes) * plan.inputs / 4
-    return fits_tiles(call.chip, call.size(plan.loop), words, equal_tiles(call.chip, call.size(plan.loop), call.apart))
-
-
-def row_tiles_fit(plan: RowTiles, call: Call) -> bool:
-    """Whether several tiles of a row are better than a padded one, or than reading it again from the cache.
-
-    A padded row of two sweeps costs nothing but lanes: they pay where elements are read one at a time, or the row is
-    needed three times.
-    """
-    chip, size = call.chip, call.size(plan.loop)
-    if is_few(chip, call.count(plan.rows)) or not chip.short_row < size <= chip.tiled_row * (2 if call.apart else 1):
-        return False
-    pays = call.apart or (plan.sweeps > 2 and padded(size) - size > size // 4)
-    return pays and row_tiles_hold(plan, call)
-
-
-def row_tiles(plan: RowTiles, call: Call) -> list[Launch]:
-    size = call.size(plan.loop)
-    tile = equal_tiles(call.chip, size, call.apart)
-    blocks = {block_name(plan.loop): tile.elements, **_steps(size, tile.elements), "HELD": True}
-    return call.launch(plan.kernel, call.count(plan.rows), launch_options(call.chip, tile.warps), blocks)
-
-
-def equal_tiles(chip: Chip, size: int, apart: bool) -> Equal:
-    """The tiles of a row of `size` elements: the largest that leave a sixth of a row of lanes outside at most.
-
-    There are 5 of them or more, of 8 elements a thread, which are one access. Where neighbours are accesses `apart`,
-    and the row is not so long that there would be too many, they are smaller, with 4 elements a thread.
-    """
-    small = apart and size <= chip.most_tiles * chip.held_tile // 4
-    elements = min(padded(size) // 4, chip.held_tile // 4) if small else min(padded(size) // 8, chip.held_tile)
-    while elements > 1 and -size % elements > size // 6:
-        elements //= 2
-    thread = 4 if small else 8
-    return Equal(max(elements, 1), max(elements // (WARP * thread), 1))
-
-
-def fits_tiles(chip: Chip, size: int, words: float, tile: Equal) -> bool:
-    """Whether a thread holds its elements of each tile of a row, with `words` for each."""
-    tiles = cdiv(size, tile.elements)
-    return tiles <= chip.most_tiles and tiles * tile.elements * words <= chip.held_words * WARP * tile.warps
-
-
 # Row loop, split rows
 
 
@@ -287,11 +230,11 @@ def prefers_loop(chip: Chip, rows: int, size: int) -> bool:
 def row_loop(plan: RowLoop, call: Call) -> list[Launch]:
     chip, size = call.chip, call.count(plan.loop)
     chunk, inner, programs, blocks = _cut(plan, call, chunk_size(chip, size, plan.sweeps, plan.inputs, plan.words))
-    blocks |= {block_name(plan.loop.split()[-1]): chunk, **_steps(size, chunk), "HELD": False}
+    blocks |= {block_name(plan.loop.split()[-1]): chunk, **loop_steps(size, chunk), "HELD": 0}
     return call.launch(plan.kernel, programs, launch_options(chip, warps(chip, chunk * inner, thread=8)), blocks)
 
 
-def _steps(size: int, chunk: int) -> dict[str, Any]:
+def loop_steps(size: int, chunk: int) -> dict[str, Any]:
     """The steps of a loop over a row: so many whole ones, and maybe one that ends beyond it."""
     return {"FULL_STEPS": size // chunk, "HAS_TAIL": size % chunk != 0}
 
@@ -392,7 +335,6 @@ RULES: Mapping[type, Rule] = {
     Tile: Rule(lambda plan, call: _holds(plan.tile, call), tile_fits, tile),
     Rows: Rule(lambda plan, call: _holds(plan.tile, call), rows_fit, rows),
     Resident: Rule(lambda plan, call: _holds(plan.tile, call), resident_fits, resident),
-    RowTiles: Rule(row_tiles_hold, row_tiles_fit, row_tiles),
     RowLoop: Rule(lambda plan, call: _holds(plan.tile, call), loop_fits, row_loop),
     SplitRows: Rule(_always, _always, split_rows),
 }

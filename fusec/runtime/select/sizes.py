@@ -49,6 +49,11 @@ def vec_width(*sizes: int) -> int:
     return 1 if common % 16 == 0 else gcd(common, 8)
 
 
+def together(*sizes: int) -> int:
+    """How many neighbours one access may have where rows begin and end at multiples of these: 16 at most."""
+    return gcd(16, *sizes)
+
+
 def is_flat(*tensors: torch.Tensor | None) -> bool:
     """Whether every tensor is one gapless run of memory in row-major order, walked by its last stride."""
     # An axis of one element may have any stride, also where the tensor counts as contiguous.

@@ -105,6 +105,9 @@ class _Functions:
     def __init__(self, language: Language) -> None:
         self._language = language
 
+    def lanes(self, size: int, _together: int) -> Tile:
+        return self._language.arange(0, size)
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*values: Any, **named: Any) -> Any:
             if any(isinstance(value, Pointer) for value in (*values, *named.values())):
