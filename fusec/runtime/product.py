@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import torch
 
-from fusec.runtime import cublas
 from fusec.runtime.cache import BoundedCache
 from fusec.runtime.errors import ShapeMismatchError
 from fusec.runtime.launch import Value, picker
@@ -124,7 +123,6 @@ class Multiplier:
     __slots__ = (
         "_bound",
         "_device",
-        "_direct",
         "_dtypes",
         "_empty",
         "_matrices",
@@ -149,7 +147,6 @@ class Multiplier:
         self._device: torch.device
         self._settings: Settings
         self._multiply: Callable[..., object]
-        self._direct: cublas.Gemm | None = None
 
     def first(self, values: Sequence[Value]) -> bool:
         """Multiply tensors. Whether `launch` can do it from now on, for tensors of these dtypes on this device.
@@ -162,17 +159,11 @@ class Multiplier:
         self._settings = settings(self._dtypes[0], self._tf32)
         self._multiply = _multiplication(self._dtypes[0], self._dtypes[-1], self._device, self._rank)
         self._run(tuple(tensor.data_ptr() for tensor in tensors))
-        library = cublas.library() if self._device.type == "cuda" and not self._empty else None
-        if library is not None:
-            self._direct = cublas.gemm(library, self._matrices, self._dtypes, self._tf32)
         return self._device.type == "cuda"
 
     def launch(self, stream: int, values: Sequence[Any]) -> None:
         """Multiply what lies at the addresses, on the current stream, which is `stream`."""
-        if self._direct is None:
-            self._run(self._pick(values))
-        else:
-            self._direct(*self._pick(values))
+        self._run(self._pick(values))
 
     def views(self, addresses: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
         """The two factors and the result, at these addresses."""

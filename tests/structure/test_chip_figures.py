@@ -55,7 +55,6 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
     "runtime/boxed.py": {512: "descriptors kept"},
     "runtime/cache.py": {4096: "plans kept"},
     "runtime/checks.py": {64: "bits of an integer"},
-    "runtime/cublas.py": {**dict.fromkeys((68, 70, 77, 99), "words of cuBLAS"), 2**31: "its integers have 32 bits"},
     "runtime/invariant.py": {1024: "rows that calls are planned for, whatever rows they have"},
     "runtime/modules.py": {-0.5: "the exponent of a root"},
     "runtime/overlap.py": {12030: "the version of a driver"},
