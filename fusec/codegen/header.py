@@ -123,7 +123,7 @@ class _Table:
             for step in partition.steps
         ]
         without = f" without {' and '.join(partition.omits.split())}" if partition.omits else ""
-        faster = "the library is faster" if partition.products else "TMA can move tiles, or rows are few"
+        faster = "it is faster" if partition.products else "TMA fits, or rows are few"
         held = "".join(f" + 2 {name}" for name in partition.holds.split())
         name = LIBRARY if partition.products else "steps"
         yield _Row(name, f"{faster}{without}", ", ".join(launches), f"{_LEAST}{held}")
@@ -144,7 +144,7 @@ class _Table:
         """The kernels of the first of a step's schedules, and that there are others."""
         several = len(step.plans) > 1 or bool(step.apart)
         first = self._launches(step.plans[0]) if step.plans else step.writes
-        return f"{first} or others" if several else first
+        return f"{first} .." if several else first
 
     def _launches(self, plan: Schedule) -> str:
         """The kernels of a schedule, without the name of the op that theirs begin with."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from fusec.codegen.signature import literal
-from fusec.codegen.wrap import LIMIT, wrapped
+from fusec.codegen.wrap import LIMIT, aligned, wrapped
 from fusec.ir.host import Gemv, Library, Name, Plans, SplitRows, Step, TensorMap, Tuned, Workspace
 
 INDENT = "    "
@@ -43,6 +43,10 @@ class _Printer:
         if isinstance(value, str):
             return _string(before, value, after, depth)
         opening, items, closing = self._parts(value)
+        if not any(_is_long(item) for _, item in items):
+            head = f"{INDENT * depth}{before}{opening}"
+            comma = "," if isinstance(value, tuple) and len(items) == 1 else ""
+            return aligned(head, _with_commas(items, self._text), f"{comma}{closing}{after}", LIMIT)
         *firsts, (label, last) = items
         head = (
             f"{INDENT * depth}{before}{opening}{''.join(f'{name}{self._text(item)}, ' for name, item in firsts)}{label}"
@@ -96,6 +100,11 @@ class _Printer:
         return f"{self._imports.get(name, name)}(", _arguments(value), ")"
 
 
+def _with_commas(items: list[tuple[str, Any]], text: Callable[[Any], str]) -> list[str]:
+    texts = [f"{label}{text(item)}" for label, item in items]
+    return [*(f"{each}," for each in texts[:-1]), texts[-1]]
+
+
 def _class(value: Any) -> str:
     return {"Matrix": "View"}.get(type(value).__name__, type(value).__name__)
 
@@ -116,16 +125,19 @@ _UNNAMED = {Plans: 0, Tuned: 0, Gemv: 0, Library: 3, Step: 2, TensorMap: 2, Work
 
 
 def _is_long(value: Any) -> bool:
-    return isinstance(value, tuple | Mapping) or (is_dataclass(value) and not isinstance(value, Name))
+    if isinstance(value, tuple | Mapping):
+        items = list(value.values() if isinstance(value, Mapping) else value)
+        return len(items) != 1 or _is_long(items[0])
+    return is_dataclass(value) and not isinstance(value, Name)
 
 
 def _string(before: str, value: str, after: str, depth: int) -> list[str]:
     """A long string of words as several that stand behind each other."""
-    lines = [""]
+    lines, first = [""], len(f"{INDENT * depth}{before}")
     for word in value.split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) + 4 * depth + 8 > LIMIT:
+        if lines[-1] and first + len(lines[-1]) + len(word) + 4 > LIMIT:
             lines.append("")
         lines[-1] += f"{word} "
     lines[-1] = lines[-1][:-1]
-    inner = [f"{INDENT * (depth + 1)}{literal(line)}" for line in lines]
-    return [f"{INDENT * depth}{before}(", *inner, f"{INDENT * depth}){after}"]
+    texts = [f"{' ' * first}{literal(line)}" for line in lines]
+    return [f"{INDENT * depth}{before}{texts[0].lstrip()}", *texts[1:-1], f"{texts[-1]}{after}"]

@@ -120,7 +120,7 @@ def _gemm_doc(stage: Stage) -> str:
     """What a gemm does, whichever plan it is of."""
     m, n, k = (axes_text(axis for axis in axes if axis) for axes in ((stage.side,), (stage.block,), stage.stream))
     shared = "; SPLIT_K programs leave sums" if stage.sums else ""
-    return f"a tile of {m} by {n} per program, {k} in a loop; with SWAP_AB {n} by a few {m} on the tensor core{shared}"
+    return f"a tile of {m} by {n} per program, {k} in a loop; with SWAP_AB {n} by a few {m}{shared}"
 
 
 def _row_extents(stage: Stage) -> set[str]:

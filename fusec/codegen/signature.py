@@ -121,7 +121,7 @@ def documentation(graph: Graph) -> str:
     rules = [constraint.text for constraint in graph.constraints]
     rules += [f"{variable} is {_options(variable)}" for variable in graph.variables]
     if rules:
-        parts.append("where " + "; ".join(rules) + ".")
+        parts.append(fill("where " + "; ".join(rules) + ".", WIDTH - 4))
     if graph.overloads:
         others = " or ".join(f"`{name}`" for name in graph.overloads)
         parts.append(fill(f"Arguments of other shapes or dtypes that fit {others} are passed on to it.", WIDTH - 4))

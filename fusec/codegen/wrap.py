@@ -22,16 +22,16 @@ def wrapped(line: str, depth: int = 0) -> list[str]:
         return wrap(line.lstrip(" #"), room, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
     opening = _outermost(line)
     if opening is None:
-        return [line]
+        return _sum(line, room)
     start, end = opening
     items = split(line[start + 1 : end], ", ")
     alone = "," if line[end - 1] == "," and len(items) == 1 else ""
     items = [*(f"{item}," for item in items[:-1]), f"{items[-1]}{alone}"]
-    aligned = _aligned(line[: start + 1], items, line[end:], room)
+    under = aligned(line[: start + 1], items, line[end:], room)
     indented = [line[: start + 1], *_rows(f"{indent}    ", [*items[:-1], f"{items[-1].rstrip(',')},"], room)]
     indented.append(f"{indent}{line[end:]}")
-    fits = all(len(each) <= room for each in aligned)
-    return aligned if fits and len(aligned) <= len(indented) else indented
+    fits = all(len(each) <= room for each in under)
+    return under if fits and len(under) <= len(indented) else indented
 
 
 def filled(parameters: Iterable[str], depth: int = 1) -> list[str]:
@@ -39,10 +39,19 @@ def filled(parameters: Iterable[str], depth: int = 1) -> list[str]:
     return _rows("", [f"{parameter}," for parameter in parameters], LIMIT - 4 * depth)
 
 
-def _aligned(head: str, items: list[str], tail: str, room: int) -> list[str]:
+def aligned(head: str, items: list[str], tail: str, room: int) -> list[str]:
     """The items of a bracket behind `head`, and under each other where they are many; `tail` closes it."""
     first, *rows = _rows(" " * len(head), [*items[:-1], f"{items[-1]}{tail}"], room)
     return [f"{head}{first[len(head) :]}", *rows]
+
+
+def _sum(line: str, room: int) -> list[str]:
+    """A sum that gets a name, in brackets; as it is if it is none."""
+    name, equals, value = line.partition(" = ")
+    terms = split(value, " + ")
+    if not equals or len(terms) == 1:
+        return [line]
+    return aligned(f"{name} = (", [terms[0], *(f"+ {term}" for term in terms[1:])], ")", room)
 
 
 def _rows(indent: str, items: list[str], room: int) -> list[str]:

@@ -111,3 +111,12 @@ def test_what_stands_in_brackets_and_texts_is_no_separator() -> None:
         "[g, (h, i)]",
         "{'j': k, 'l': m}",
     ]
+
+
+def test_a_sum_that_gets_a_name_is_cut_in_brackets() -> None:
+    terms = [f"{letter * 25} * ({letter} // 2 * 2)" for letter in "abcd"]
+    assert wrapped(f"row = {' + '.join(terms)}", 1) == [
+        f"row = ({terms[0]} + {terms[1]}",
+        f"       + {terms[2]} + {terms[3]})",
+    ]
+    assert wrapped(f"row = {'a' * LIMIT}") == [f"row = {'a' * LIMIT}"]
