@@ -110,10 +110,10 @@ def run(op: Op, graph: Graph, case: Case, call: Call, order: Order = in_order) -
         made = stack.enter_context(guarded_allocations())
         returned = op(**call.arguments)
         results = _named(graph, case, returned)
-        own = {held.buffer.data_ptr() for held in made}
-        for name, tensor in results.items():
-            if memory is not None and tensor.untyped_storage().data_ptr() in own:
-                memory.unwritten(name, tensor)
+        if memory is not None:
+            names = {tensor.untyped_storage().data_ptr(): name for name, tensor in results.items()}
+            for held in made:
+                memory.unwritten(names.get(held.buffer.data_ptr(), held.name), held.tensor)
     changed = [*call.disturbed(), *(text for held in made if (text := held.disturbed()))]
     if changed:
         raise AssertionError("\n".join(changed))

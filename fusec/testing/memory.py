@@ -8,6 +8,9 @@ on one another may be used for the elements of both.
 The programs of a launch run in no order. So none may read what another one stores, and none may store what another one
 does, unless a tensor is `shared`: of several values for one place any may stay. What is written in place is read as it
 was before the call: reading it after a store is a fault, be it by the same program or in a later launch.
+
+Nothing is done for nothing: a program stores something, no element that a call makes is stored by two launches, and
+`unwritten` holds what was allocated to be stored whole.
 """
 
 from __future__ import annotations
@@ -146,10 +149,12 @@ class Memory:
 
     def again(self) -> None:
         stores, loads, written = self._before
-        del self._stores[stores:], self._loads[loads:], self._written[written:]
+        del self._stores[stores:], self._loads[loads:], self._written[written:], self._positions[self._first :]
         self.moved[-1] = self._moved_before.copy()
 
     def end(self) -> None:
+        self._find_idle_programs()
+        self._find_stores_again()
         self._find_races()
         self._find_late_loads()
         self._written.extend(store.addresses for store in self._stores)
@@ -243,6 +248,25 @@ class Memory:
         programs = self._first + (lanes.nonzero()[0] if self._are_several else np.zeros(touched.size, np.int64))
         accesses = self._loads if access == "load" else self._stores
         accesses.append(_Access(programs, len(self._loads) + len(self._stores), region, touched))
+
+    def _find_idle_programs(self) -> None:
+        """Note the first program that stores nothing, where that does not depend on what an index says."""
+        if not self._stores or any(store.region in self.regions for store in self._stores):
+            return
+        busy = np.concatenate([*(store.programs for store in self._stores), np.array([], np.int64)])
+        idle = np.setdiff1d(np.arange(len(self._positions)), busy)
+        for program in idle[:1]:
+            count = f"{idle.size} of {len(self._positions)} programs"
+            self._note("idle", "", f"`{self._kernel}`: {count} store nothing, first {self._positions[program]}")
+
+    def _find_stores_again(self) -> None:
+        """Note the first element of what a call makes itself that two launches store."""
+        own = [store for store in self._stores if store.region not in self.regions]
+        again = np.intersect1d(_joined(own)[0], np.concatenate([*self._written, _NOTHING]))
+        for address in again[:1]:
+            region = next(store.region for store in own if address in store.addresses)
+            what = f"`{self._kernel}` stores {region.position(address)}, which an earlier launch has stored"
+            self._note("stored again", region.name, what)
 
     def _find_races(self) -> None:
         """Note the first element that is stored twice: by which of two threads last, nobody knows."""

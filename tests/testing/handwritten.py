@@ -52,6 +52,13 @@ def shared_store_kernel(x_ptr, y_ptr):
 
 
 @triton.jit
+def lane_store_kernel(x_ptr, y_ptr, size, BLOCK: tl.constexpr):
+    """A program for every BLOCK elements, and for more of them than there are if so many are launched."""
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y_ptr + place, tl.load(x_ptr + place, mask=place < size), mask=place < size)
+
+
+@triton.jit
 def count_kernel(x_ptr, y_ptr):
     tl.atomic_add(y_ptr, tl.load(x_ptr + tl.program_id(0)))
 

@@ -67,6 +67,29 @@ def test_an_unwritten_output_is_named() -> None:
     assert "5 of 15 elements of `allocation 1` are never stored, first allocation 1[2, 0]" in text
 
 
+@pytest.mark.parametrize(("programs", "idle"), [(3, ""), (5, "2 of 5 programs store nothing, first (3, 0, 0)")])
+def test_a_program_without_work_is_named(programs: int, idle: str) -> None:
+    def run() -> None:
+        kernels.lane_store_kernel[(programs,)](x, kernels.fresh((10,), x), 10, BLOCK=4)
+
+    x = torch.arange(10.0)
+    if idle:
+        assert idle in faults(run, {"x": x})
+    else:
+        with guarded_allocations() as made, watched({"x": x}) as memory:
+            run_and_own(run, made, memory)
+
+
+def test_what_two_launches_store_is_named() -> None:
+    def run() -> None:
+        y = kernels.fresh((10,), x)
+        kernels.lane_store_kernel[(2,)](x, y, 6, BLOCK=4)
+        kernels.lane_store_kernel[(3,)](x, y, 10, BLOCK=4)
+
+    x = torch.arange(10.0)
+    assert "stores y_ptr[0], which an earlier launch has stored" in faults(run, {"x": x})
+
+
 def test_a_store_by_two_programs_is_a_race() -> None:
     def run() -> None:
         kernels.shared_store_kernel[(4,)](x, kernels.fresh((2,), x))
