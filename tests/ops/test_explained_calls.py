@@ -21,8 +21,9 @@ from fusec.runtime.explain.occupancy import occupancy
 from fusec.runtime.explain.reasons import words
 from fusec.runtime.explain.report import Report
 from fusec.runtime.interpreter import interpreting
-from fusec.runtime.launch import Launcher, Resources
+from fusec.runtime.launch import Launch, Launcher, Resources
 from fusec.runtime.product import Multiplier
+from fusec.runtime.select import chip as sold
 from fusec.runtime.select.chip import H200, Chip
 from fusec.testing.memory import Memory, watched
 
@@ -163,6 +164,20 @@ def test_other_plans_are_told_the_fastest_first() -> None:
     assert (gemm.us, gemm.bytes, gemm.launches) == (forced.us, forced.bytes, len(forced.launches))
     assert forced.steps[0].reason.startswith("forced: ")
     assert forced.us >= forced.least_us > 0
+
+
+@pytest.mark.parametrize("name", sold.CHIPS)
+def test_calls_are_planned_for_chips_that_are_not_here(name: str) -> None:
+    op = next(each for each in all_ops() if each.name == "rmsnorm_linear")
+    own = next(each for each in vars(op.module).values() if isinstance(each, runtime.Op) and each.name == op.name)
+    given = [torch.empty(size, dtype=BF16, device="meta") for size in ((300, 4096), (4096,), (4096, 4096))]
+    decision = own.decide(*given, None, chip=sold.CHIPS[name])
+    report = own.plan(*given, None, chip=sold.CHIPS[name]).report
+    hopper = sold.CHIPS[name].capability >= 90
+    assert report.chip == sold.CHIPS[name].name
+    assert ("tma" in [rival.plan for rival in report.rivals] + [step.schedule for step in report.steps]) == hopper
+    overlapping = {launch.arguments.get("OVERLAP", False) for launch in decision.launches if isinstance(launch, Launch)}
+    assert hopper or overlapping == {False}
 
 
 def test_a_plan_of_a_call_runs_and_keeps_no_tensor(tmp_path: Any, device: torch.device) -> None:

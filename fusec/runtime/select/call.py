@@ -17,7 +17,7 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, repeat, squeeze
 from fusec.runtime.overlap import overlaps
 from fusec.runtime.plan import Buffer
-from fusec.runtime.select.chip import Chip
+from fusec.runtime.select.chip import PDL_SINCE, Chip
 from fusec.runtime.select.sizes import index_type, is_few, is_flat, padded, together, vec_width
 from fusec.runtime.select.tables import Choice
 
@@ -214,7 +214,7 @@ def call_of(
     call.common |= {
         "VEC": vec_width(*aligned),
         "REAL": triton.language.float64 if wide else triton.language.float32,
-        "OVERLAP": overlaps(device),
+        "OVERLAP": chip.capability >= PDL_SINCE and overlaps(device),
     }
     call.scratch |= {name: call.workspace(name) for name in plans.waiting.split()}
     call.choose_index(*call.scratch.values())

@@ -6,7 +6,7 @@ gemms) and docs/time-model.md (rates). A test that needs many steps of small til
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WARP = 32
 """Threads of a warp."""
@@ -54,6 +54,8 @@ class Chip:
     # The chip
     name: str = "NVIDIA H200"
     """As its driver calls it."""
+    capability: int = 90
+    """Ten times the major number of its compute capability, and the minor one."""
     sms: int = 132
     smem: int = TARGETS["sm_90"].shared_limit
     """Bytes of shared memory of a program."""
@@ -221,8 +223,39 @@ class Chip:
     """Operations in a microsecond by the bytes of an operand, without sparsity: the data sheet."""
     tf32_flops: float = 494e6
 
+    @property
+    def target(self) -> str:
+        """What kernels are compiled for, by its name in `TARGETS`."""
+        return f"sm_{self.capability}"
+
 
 H200 = Chip()
 
-CHIPS = {"h200": H200}
+_H100_MEMORY = 3.35 / 4.8
+_A100_MEMORY, _A100_TENSOR = 2.039 / 4.8, (312 / 108) / (989 / 132)
+"""Rates of other chips as parts of those of an H200, of an SM where it is the tensor core: by the data sheets."""
+
+H100 = replace(
+    H200,
+    name="NVIDIA H100 80GB HBM3",
+    copy_bytes_per_us=H200.copy_bytes_per_us * _H100_MEMORY,
+    hbm_bytes_per_us=H200.hbm_bytes_per_us * _H100_MEMORY,
+)
+
+A100 = replace(
+    H200,
+    name="NVIDIA A100-SXM4-80GB",
+    capability=80,
+    sms=108,
+    smem=TARGETS["sm_80"].shared_limit,
+    copy_bytes_per_us=H200.copy_bytes_per_us * _A100_MEMORY,
+    hbm_bytes_per_us=H200.hbm_bytes_per_us * _A100_MEMORY,
+    sm_mma_per_us=H200.sm_mma_per_us * _A100_TENSOR,
+    loop_mma_per_us=H200.loop_mma_per_us * _A100_TENSOR,
+    library_mma_per_us=H200.library_mma_per_us * 312 / 989,
+    flops=((1, 624e6), (2, 312e6), (4, 19.5e6), (8, 19.5e6)),
+    tf32_flops=156e6,
+)
+
+CHIPS = {"h200": H200, "h100": H100, "a100": A100}
 """Chips by the names that the command line has for them."""

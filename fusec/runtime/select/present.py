@@ -19,7 +19,9 @@ def chip_of(device: torch.device) -> Chip:
     about = triton.runtime.driver.active.utils.get_device_properties(device.index)
     kind, _ = kind_of(device)
     known = next((chip for chip in CHIPS.values() if chip.name == kind), H200)
-    return replace(known, name=kind, sms=about["multiprocessor_count"], smem=about["max_shared_mem"])
+    major, minor = torch.cuda.get_device_capability(device)
+    capability, sms, smem = 10 * major + minor, about["multiprocessor_count"], about["max_shared_mem"]
+    return replace(known, name=kind, capability=capability, sms=sms, smem=smem)
 
 
 def kind_of(device: torch.device) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from fusec.runtime.box import Box, box, moves_boxes
 from fusec.runtime.invariant import ROWS, is_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call, Tiled
-from fusec.runtime.select.chip import MMA, Chip
+from fusec.runtime.select.chip import MMA, TMA_SINCE, Chip
 from fusec.runtime.select.gemm import tile_for
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, padded
@@ -44,7 +44,7 @@ def pays_for_steps(chip: Chip, work: int) -> bool:
 
 def fits_tma(plan: GemmTma, call: Call) -> bool:
     """Whether TMA can move the operands and results of a call, all of them in one walk over leading axes."""
-    if call.walks is not None and len(call.walks.offsets) > 1:
+    if call.chip.capability < TMA_SINCE or (call.walks is not None and len(call.walks.offsets) > 1):
         return False
     boxes = [_box(each, call) for each in plan.maps.values()]
     names = dict.fromkeys(_tensor(each) for one in plan.maps.values() for each in one.tensors)
