@@ -265,7 +265,12 @@ def _function(kernels: Mapping[str, Body], shared: _Shared, taken: set[str]) -> 
 
 def _title(results: list[str], lines: Sequence[str]) -> tuple[str, str]:
     """A name for what lines compute, and words for it: the last of the values, a place, or what is stored."""
-    places = {name for line in lines if re.search(r"program_id|tl\.arange| // | % |_mask|_row = ", line) for name in _targets(line)}
+    places = {
+        name
+        for line in lines
+        if re.search(r"program_id|tl\.arange| // | % |_mask|_row = ", line)
+        for name in _targets(line)
+    }
     values = [name for name in results if name not in places]
     if values:
         value = re.sub(r"_\d+\Z", "", values[-1])

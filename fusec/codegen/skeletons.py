@@ -17,7 +17,8 @@ from fusec.codegen.statements import StatementPrinter, blocks_text, tiles_text
 from fusec.codegen.triton import bracketed, count_text, long_text
 from fusec.ir.kernel import Kernel, Multiply, RowIndex
 from fusec.ir.sizes import size_text
-from fusec.ir.statements import Let, Name, Product, Statement, Turned
+from fusec.ir.statements import Let, Statement
+from fusec.ir.tile_values import Name, Product, Turned
 
 CONTEXT = ("chained",)
 """What every template is given of the kernel."""

@@ -23,18 +23,11 @@ from fusec.codegen.values import ATOM, ValuePrinter
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.sizes import size_text
 from fusec.ir.statements import (
-    Address,
-    Along,
-    Apply,
     Assign,
-    AsWhole,
     Branch,
     Chosen,
-    Condition,
     Corner,
     Cut,
-    Dims,
-    DTypeRef,
     Early,
     Fetch,
     FirstPrograms,
@@ -45,17 +38,14 @@ from fusec.ir.statements import (
     Lanes,
     Let,
     LoadTile,
-    Masked,
-    Name,
     NoTiles,
     Point,
     Put,
     Statement,
     StoreTile,
     Test,
-    Value,
-    Whole,
 )
+from fusec.ir.tile_values import Address, Along, Apply, AsWhole, Condition, Dims, DTypeRef, Masked, Name, Value, Whole
 from fusec.ir.types import DType, Kind
 from fusec.passes.kernel.blocks import HELD, PREFETCH
 

@@ -9,7 +9,7 @@ import sympy
 
 from fusec.ir.ops import PREFIX
 from fusec.ir.sizes import operand_text, size_text
-from fusec.ir.statements import Dims, DTypeRef, ElementOf, Whole
+from fusec.ir.tile_values import Dims, DTypeRef, ElementOf, Whole
 from fusec.ir.types import Kind
 from fusec.passes.kernel.blocks import VEC
 

@@ -25,7 +25,7 @@ from fusec.codegen.triton import (
     saturates,
 )
 from fusec.ir.ops import ELEMENTWISE, PREFIX
-from fusec.ir.statements import (
+from fusec.ir.tile_values import (
     Apply,
     AsWhole,
     Condition,

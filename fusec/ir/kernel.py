@@ -12,7 +12,8 @@ from typing import ClassVar, TypeAlias
 
 import sympy
 
-from fusec.ir.statements import AxisIndex, Cut, Let, Name, Statement, Value
+from fusec.ir.statements import AxisIndex, Cut, Let, Statement
+from fusec.ir.tile_values import Name, Value
 
 ORDER = frozenset({"pid", "blocks", "block", "row", "row_mask"})
 """Variables of templates whose programs take rows, and blocks of them."""

@@ -11,7 +11,8 @@ import sympy
 from fusec.ir.kernel import Kernel, Results, RowIndex, Rows, Skeleton, Sweep, Total, Walk
 from fusec.ir.show_statements import show_mask, show_name, show_product, show_statements
 from fusec.ir.sizes import size_text
-from fusec.ir.statements import AxisIndex, Cut, Name, Statement
+from fusec.ir.statements import AxisIndex, Cut, Statement
+from fusec.ir.tile_values import Name
 
 
 def show_kernel(kernel: Kernel) -> str:

@@ -8,20 +8,8 @@ from dataclasses import fields, is_dataclass
 from fusec.diagnostics import InternalError
 from fusec.ir.kernel import Kernel, Multiply, RowIndex, Rows, Total
 from fusec.ir.show_kernel import show_kernel
-from fusec.ir.statements import (
-    Assign,
-    AxisIndex,
-    Branch,
-    Fetch,
-    Kept,
-    Lanes,
-    Let,
-    LoadTile,
-    MaskName,
-    Name,
-    NoTiles,
-    Point,
-)
+from fusec.ir.statements import Assign, AxisIndex, Branch, Fetch, Kept, Lanes, Let, LoadTile, NoTiles, Point
+from fusec.ir.tile_values import MaskName, Name
 
 _MADE = ("name", "names", "parts")
 """Fields that have what is computed, of what computes something."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusec.codegen.values import ValuePrinter
 from fusec.ir.ops import ELEMENTWISE
-from fusec.ir.statements import Apply, Name
+from fusec.ir.tile_values import Apply, Name
 from fusec.ir.types import Kind
 
 BLOCK = 1024

@@ -5,23 +5,8 @@ from __future__ import annotations
 from sympy import Integer, Symbol
 
 from fusec.ir.kernel import GemmTma, Results, Rows, Walk
-from fusec.ir.statements import (
-    Address,
-    Along,
-    Assign,
-    AxisIndex,
-    Corner,
-    Cut,
-    Fetch,
-    InRange,
-    Let,
-    MaskName,
-    Name,
-    Number,
-    Put,
-    Statement,
-    StoreTile,
-)
+from fusec.ir.statements import Assign, AxisIndex, Corner, Cut, Fetch, Let, Put, Statement, StoreTile
+from fusec.ir.tile_values import Address, Along, InRange, MaskName, Name, Number
 from fusec.ir.types import DTYPES, Kind
 from fusec.passes.kernel.unused import without_unused
 

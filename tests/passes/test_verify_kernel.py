@@ -10,7 +10,8 @@ import pytest
 
 from fusec.diagnostics import InternalError, Source
 from fusec.ir.kernel import FAMILIES, Kernel, Total
-from fusec.ir.statements import Assign, LoadTile, MaskName, Name, every
+from fusec.ir.statements import Assign, LoadTile, every
+from fusec.ir.tile_values import MaskName, Name
 from fusec.ir.verify_kernel import verify_kernel
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate

@@ -9,20 +9,8 @@ import sympy
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Affine, Lookup, Position, position_axes
-from fusec.ir.statements import (
-    Address,
-    Along,
-    AsWhole,
-    Condition,
-    Dims,
-    InRange,
-    Let,
-    MaskName,
-    Name,
-    Point,
-    Value,
-    Whole,
-)
+from fusec.ir.statements import Let, Point
+from fusec.ir.tile_values import Address, Along, AsWhole, Condition, Dims, InRange, MaskName, Name, Value, Whole
 from fusec.ir.types import Axis, product_extent
 from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.scope import Names, Scope

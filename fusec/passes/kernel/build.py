@@ -29,21 +29,8 @@ from fusec.ir.kernel import (
 )
 from fusec.ir.partition import Partition
 from fusec.ir.stage import Stage
-from fusec.ir.statements import (
-    Along,
-    Assign,
-    Branch,
-    ElementOf,
-    FirstPrograms,
-    InRange,
-    Largest,
-    Name,
-    Put,
-    Rounded,
-    Statement,
-    StoreTile,
-    every,
-)
+from fusec.ir.statements import Assign, Branch, FirstPrograms, Put, Statement, StoreTile, every
+from fusec.ir.tile_values import Along, ElementOf, InRange, Largest, Name, Rounded
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.blocks import BEGIN, END, HELD, OVERLAP, PREFETCH, VEC
 from fusec.passes.kernel.facts import Facts

@@ -11,20 +11,8 @@ from fusec.ir.flow import Load, Lookup, Store, position_axes, store_axes
 from fusec.ir.kernel import RowIndex, Rows, Walk
 from fusec.ir.sizes import symbols_in
 from fusec.ir.stage import Stage
-from fusec.ir.statements import (
-    AxisIndex,
-    Condition,
-    Corner,
-    Cut,
-    Dims,
-    FirstPrograms,
-    InRange,
-    IsZero,
-    Lanes,
-    Let,
-    MaskName,
-    Name,
-)
+from fusec.ir.statements import AxisIndex, Corner, Cut, FirstPrograms, Lanes, Let
+from fusec.ir.tile_values import Condition, Dims, InRange, IsZero, MaskName, Name
 from fusec.ir.types import Axis, Kind, extent, product_extent, without
 from fusec.passes.kernel.blocks import block_sizes, block_text, fitting_extent, structure
 from fusec.passes.kernel.scope import Names, Scope

@@ -11,19 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fusec.ir.kernel import Sweep
-from fusec.ir.statements import (
-    Assign,
-    Branch,
-    IfHeld,
-    Keep,
-    Kept,
-    LoadTile,
-    Name,
-    NoTiles,
-    Statement,
-    Widened,
-    every,
-)
+from fusec.ir.statements import Assign, Branch, IfHeld, Keep, Kept, LoadTile, NoTiles, Statement, every
+from fusec.ir.tile_values import Name, Widened
 from fusec.passes.kernel.scope import Names
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Load, Partial, flow_operands
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.statements import Address, Assign, Condition, Fold, LoadTile, Masked, Name, Value
+from fusec.ir.statements import Assign, LoadTile
+from fusec.ir.tile_values import Address, Condition, Fold, Masked, Name, Value
 from fusec.ir.types import Kind
 from fusec.passes.kernel.addresses import Access, Addresses
 from fusec.passes.kernel.facts import Facts

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fusec.ir.expressions import Choose, Dot, Elementwise, NodeId, Reduce
 from fusec.ir.flow import FlowNode, Load, Partial
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.statements import Assign, Name, Value
+from fusec.ir.statements import Assign
+from fusec.ir.tile_values import Name, Value
 from fusec.passes.kernel.scope import Names, Scope
 
 

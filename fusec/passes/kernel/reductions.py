@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusec.ir.expressions import NodeId, Reduce
 from fusec.ir.ops import REDUCTIONS
-from fusec.ir.statements import Apply, AsWhole, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
+from fusec.ir.tile_values import Apply, AsWhole, Filled, Fold, InRange, Masked, Name, Number, Value, Whole
 from fusec.ir.types import Axis, Kind, extent
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid

@@ -11,7 +11,8 @@ import sympy
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.reserved import BUILTINS, KERNEL, another, is_made_word
-from fusec.ir.statements import MaskName, Name, Statement, Value
+from fusec.ir.statements import Statement
+from fusec.ir.tile_values import MaskName, Name, Value
 from fusec.ir.types import Axis
 
 

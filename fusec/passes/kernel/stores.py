@@ -7,7 +7,8 @@ import sympy
 from fusec.ir.expressions import Cast
 from fusec.ir.flow import Store, lookups, store_axes
 from fusec.ir.stage import PartialResult
-from fusec.ir.statements import Address, Along, Branch, ElementOf, StoreTile, Value
+from fusec.ir.statements import Branch, StoreTile
+from fusec.ir.tile_values import Address, Along, ElementOf, Value
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import SPLIT, Grid

@@ -8,7 +8,7 @@ import sympy
 
 from fusec.ir.graph import Graph, TensorParam
 from fusec.ir.layout import strides
-from fusec.ir.statements import DTypeRef, ElementOf
+from fusec.ir.tile_values import DTypeRef, ElementOf
 from fusec.ir.types import Axis, DType, Kind, Storage
 
 

@@ -6,7 +6,8 @@ from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Store
 from fusec.ir.kernel import Total
 from fusec.ir.stage import Box, BoxedProduct, Boxes
-from fusec.ir.statements import Assign, Corner, Fetch, Name, Product, Put, Turned, Value
+from fusec.ir.statements import Assign, Corner, Fetch, Put
+from fusec.ir.tile_values import Name, Product, Turned, Value
 from fusec.ir.types import Axis
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid

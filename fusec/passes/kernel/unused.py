@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fusec.ir.kernel import GemmTma
-from fusec.ir.statements import Cut, MaskName, Name, every
+from fusec.ir.statements import Cut, every
+from fusec.ir.tile_values import MaskName, Name
 
 
 def without_unused(gemm: GemmTma) -> GemmTma:

@@ -22,23 +22,17 @@ from fusec.ir.expressions import (
 from fusec.ir.flow import Load, Partial, Size, flow_operands, lookups
 from fusec.ir.graph import ScalarParam
 from fusec.ir.multiply import F32, F64, multiplied_as
-from fusec.ir.statements import (
+from fusec.ir.statements import Assign, Branch, Chosen, Early, Given, Statement, Test
+from fusec.ir.tile_values import (
     Apply,
-    Assign,
     AsWhole,
-    Branch,
-    Chosen,
     Dims,
-    Early,
     Filled,
-    Given,
     Largest,
     Name,
     Number,
     Rounded,
     SizeExpr,
-    Statement,
-    Test,
     Value,
     Whole,
     Widened,
