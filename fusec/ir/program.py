@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import sympy
@@ -110,8 +110,3 @@ class Program:
         """Whether the kernel of a loop can also keep a row in registers, as tiles of one size."""
         skeletons = [kernel.skeleton for kernel in self.kernels_of(plan)[:1]]
         return not plan.few and any(isinstance(each, RowLoop) and each.may_hold for each in skeletons)
-
-    def every_group(self) -> Iterator[Group]:
-        """Every group of every step, and what is in it."""
-        groups = (group for partition in self.partitions for group in partition.groups)
-        return (each for group in (*groups, *self.last_groups) for each in group.every())

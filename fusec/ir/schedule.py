@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from fusec.ir.flow import axes_text
 from fusec.ir.stage import Matrix, Stage
@@ -19,29 +19,31 @@ SHORT_ROW = 1024
 """Rows known to be at most this long never need a program of their own."""
 
 
-class _Schedule:
-    """What a schedule is unless it says otherwise: for any number of positions, of kernels that wait for no other."""
+class _InWords:
+    """Says what a schedule is, by where its first kernel has which axes."""
 
     __slots__ = ()
+    said: ClassVar[str] = ""
 
     @property
-    def few(self) -> tuple[Axis, ...]:
-        """The axes of which there are few positions."""
-        return ()
-
-    @property
-    def is_chained(self) -> bool:
-        """Whether its kernels wait for one another."""
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class _OfOneKernel(_Schedule):
-    stage: Stage
+    def words(self) -> str:
+        """What a reader is told of the schedule, and of its kernels."""
+        return self.said.format_map(_axes_in_words(self.stages[0]))
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """What is launched, in order."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class _OfOneKernel(_InWords):
+    few: ClassVar[tuple[Axis, ...]] = ()
+    is_chained: ClassVar[bool] = False
+    stage: Stage
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
         return (self.stage,)
 
 
@@ -49,78 +51,60 @@ class _OfOneKernel(_Schedule):
 class Elementwise(_OfOneKernel):
     """No reduction: blocks of the innermost axis, of several rows."""
 
-    @property
-    def name(self) -> str:
-        return "elementwise"
-
-    @property
-    def words(self) -> str:
-        return f"blocks of {axes_text(self.stage.order) or 'one element'}"
+    name: ClassVar[str] = "elementwise"
+    said: ClassVar[str] = "blocks of {order}"
 
 
 @dataclass(frozen=True, slots=True)
 class Tile(_OfOneKernel):
     """No reduction, or outputs of different axes: the inner axes of a row in registers."""
 
-    @property
-    def name(self) -> str:
-        return "tile"
-
-    @property
-    def words(self) -> str:
-        return f"one program per {axes_text(self.stage.rows)}, {axes_text(self.stage.tile)} in registers"
+    name: ClassVar[str] = "tile"
+    said: ClassVar[str] = "one program per {rows}, {tile} in registers"
 
 
 @dataclass(frozen=True, slots=True)
 class Rows(_OfOneKernel):
     """Several short rows per program, each in registers."""
 
-    @property
-    def name(self) -> str:
-        return "rows"
-
-    @property
-    def words(self) -> str:
-        return f"several rows ({_row(self.stage)}) per program, {axes_text(self.stage.tile)} in registers"
+    name: ClassVar[str] = "rows"
+    said: ClassVar[str] = "several rows ({rows}) per program, {tile} in registers"
 
 
 @dataclass(frozen=True, slots=True)
 class Resident(_OfOneKernel):
     """One program per row, the row in registers."""
 
-    @property
-    def name(self) -> str:
-        return "resident"
-
-    @property
-    def words(self) -> str:
-        return f"one program per {_row(self.stage)}, {axes_text(self.stage.tile)} in registers"
+    name: ClassVar[str] = "resident"
+    said: ClassVar[str] = "one program per {rows}, {tile} in registers"
 
 
 @dataclass(frozen=True, slots=True)
 class RowLoop(_OfOneKernel):
     """One program per row, the row in a loop."""
 
-    @property
-    def name(self) -> str:
-        return "row_loop"
-
-    @property
-    def words(self) -> str:
-        return f"one program per {_row(self.stage)}, {axes_text(self.stage.stream)} in a loop"
+    name: ClassVar[str] = "row_loop"
+    said: ClassVar[str] = "one program per {rows}, {loop} in a loop"
 
 
 @dataclass(frozen=True, slots=True)
-class SplitRows(_Schedule):
-    """Split rows: each of the `rows` over several programs, whose `partials` a combine adds up in fixed order."""
+class GemmTma(_OfOneKernel):
+    """Persistent gemm: programs that make tile after tile, of operands that TMA loads."""
 
+    name: ClassVar[str] = "tma"
+    said: ClassVar[str] = "programs that make tile after tile of {m} by {n}, whose operands TMA loads"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRows:
+    """Split rows: each of the `rows` over several programs, whose `partials` a `combine` adds up in fixed order."""
+
+    name: ClassVar[str] = "split_rows"
+    few: ClassVar[tuple[Axis, ...]] = ()
+    is_chained: ClassVar[bool] = False
     rows: tuple[Axis, ...]
     partials: tuple[Stage, ...]
     combine: Stage
-
-    @property
-    def name(self) -> str:
-        return "split_rows"
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -132,44 +116,32 @@ class SplitRows(_Schedule):
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnSums(_Schedule):
-    """Rows with column sums: programs take rows in turn, sums over all rows in registers, which a combine adds up."""
+class ColumnSums(_InWords):
+    """Rows with column sums: programs take rows in turn, sums over all rows in registers, which a `combine` adds up."""
 
+    name: ClassVar[str] = "column_sums"
+    said: ClassVar[str] = "programs take {loop} in turn, {inner} and what is summed over {loop} in registers"
+    few: ClassVar[tuple[Axis, ...]] = ()
+    is_chained: ClassVar[bool] = True
     stage: Stage
     combine: Stage
-
-    @property
-    def name(self) -> str:
-        return "column_sums"
-
-    @property
-    def is_chained(self) -> bool:
-        return True
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         return self.stage, self.combine
 
-    @property
-    def words(self) -> str:
-        rows, inner = axes_text(self.stage.stream), axes_text(self.stage.tile or self.stage.order[-1:])
-        return f"programs take {rows} in turn, {inner} and what is summed over {rows} in registers"
-
 
 @dataclass(frozen=True, slots=True)
-class Gemv(_Schedule):
-    """GEMV: a product for few positions of the axes `fewest`, whose sums are those of rows."""
+class Gemv:
+    """GEMV: a product for `few` positions of some axes, whose sums are those of rows."""
 
+    is_chained: ClassVar[bool] = False
     of: Resident | RowLoop
-    fewest: tuple[Axis, ...]
+    few: tuple[Axis, ...]
 
     @property
     def name(self) -> str:
         return "gemv" if isinstance(self.of, Resident) else "gemv_loop"
-
-    @property
-    def few(self) -> tuple[Axis, ...]:
-        return self.fewest
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -181,24 +153,20 @@ class Gemv(_Schedule):
 
 
 @dataclass(frozen=True, slots=True)
-class Gemm(_Schedule):
+class Gemm:
     """Gemm: tiles of the output on tensor cores, the contracted axes in a loop.
 
-    Swap-AB: for few positions of the axes `fewest`, the first of which is the columns of a tile; the others are in no
-    tile. Split-K: several programs share a tile, and a `combine` adds up their sums in fixed order.
+    Swap-AB: for `few` positions of some axes, the first of which is the columns of a tile; the others are in no tile.
+    Split-K: several programs share a tile, and a `combine` adds up their sums in fixed order.
     """
 
     stage: Stage
-    fewest: tuple[Axis, ...] = ()
+    few: tuple[Axis, ...] = ()
     combine: Stage | None = None
 
     @property
     def name(self) -> str:
-        return "split_k" if self.combine else "swap_ab" if self.fewest else "gemm"
-
-    @property
-    def few(self) -> tuple[Axis, ...]:
-        return self.fewest
+        return "split_k" if self.combine else "swap_ab" if self.few else "gemm"
 
     @property
     def is_chained(self) -> bool:
@@ -210,34 +178,26 @@ class Gemm(_Schedule):
 
     @property
     def words(self) -> str:
-        m, n, k = (axes_text(axis for axis in axes if axis) for axes in _mnk(self.stage.whole))
-        if self.combine:
-            return f"several programs per tile of {n} by a few {m}, combined in fixed order"
-        tile = f"{n} by a few {m}" if self.fewest else f"{m} by {n}"
-        return f"one program per tile of {tile}, {k} in a loop"
+        said = {
+            "split_k": "several programs per tile of {n} by a few {m}, combined in fixed order",
+            "swap_ab": "one program per tile of {n} by a few {m}, {k} in a loop",
+            "gemm": "one program per tile of {m} by {n}, {k} in a loop",
+        }
+        return said[self.name].format_map(_axes_in_words(self.stage.whole))
 
 
 @dataclass(frozen=True, slots=True)
-class GemmTma(_OfOneKernel):
-    """Persistent gemm: programs that make tile after tile, of operands that TMA loads."""
-
-    @property
-    def name(self) -> str:
-        return "tma"
-
-    @property
-    def words(self) -> str:
-        m, n, _ = (axes_text(axis for axis in axes if axis) for axes in _mnk(self.stage))
-        return f"programs that make tile after tile of {m} by {n}, from boxes"
-
-
-@dataclass(frozen=True, slots=True)
-class Library(_Schedule):
+class Library:
     """A dot by the vendor's library: `out = sum(a * b, over=inner)` for each position of `batch`.
 
     `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has. `precision` is that of the dot.
     """
 
+    name: ClassVar[str] = "library"
+    words: ClassVar[str] = "a product by the vendor's library"
+    few: ClassVar[tuple[Axis, ...]] = ()
+    is_chained: ClassVar[bool] = False
+    stages: ClassVar[tuple[Stage, ...]] = ()
     a: Matrix
     b: Matrix
     out: Matrix
@@ -246,18 +206,6 @@ class Library(_Schedule):
     columns: tuple[Axis, ...]
     inner: tuple[Axis, ...]
     precision: str
-
-    @property
-    def name(self) -> str:
-        return "library"
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return ()
-
-    @property
-    def words(self) -> str:
-        return "a product by the vendor's library"
 
 
 InKernels: TypeAlias = Elementwise | Tile | Rows | Resident | RowLoop | SplitRows | ColumnSums | Gemv | Gemm | GemmTma
@@ -289,10 +237,15 @@ class Group:
         return (plan for group in self.every() for plan in group.plans)
 
 
-def _row(stage: Stage) -> str:
-    return axes_text(stage.rows) or "launch"
-
-
-def _mnk(stage: Stage) -> tuple[tuple[Axis | None, ...], ...]:
-    """The rows and columns of a tile of the output, and what is contracted."""
-    return (stage.side,), (stage.block,), stage.stream
+def _axes_in_words(stage: Stage) -> dict[str, str]:
+    """Where a stage has which axes; `m` and `n` are those of a tile of the output, `k` is what is contracted."""
+    return {
+        "rows": axes_text(stage.rows) or "launch",
+        "order": axes_text(stage.order) or "one element",
+        "tile": axes_text(stage.tile),
+        "inner": axes_text(stage.tile or stage.order[-1:]),
+        "loop": axes_text(stage.stream),
+        "m": axes_text((stage.side,) if stage.side else ()),
+        "n": axes_text((stage.block,) if stage.block else ()),
+        "k": axes_text(stage.stream),
+    }

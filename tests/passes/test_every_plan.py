@@ -81,7 +81,7 @@ def test_rows_known_to_be_short_need_no_other_plan() -> None:
 def test_a_plan_for_a_few_may_not_stand_last() -> None:
     (graph,) = graphs(PRODUCT)
     (group,) = groups_of(graph)
-    few = tuple(replace(plan, fewest=(Named("M"),)) for plan in group.plans if isinstance(plan, Gemm | Gemv))
+    few = tuple(replace(plan, few=(Named("M"),)) for plan in group.plans if isinstance(plan, Gemm | Gemv))
     with pytest.raises(InternalError, match="no plan of y takes every call"):
         verify_group(replace(group, plans=few), {})
 
