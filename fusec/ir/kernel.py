@@ -190,7 +190,7 @@ class Gemm:
     """
 
     template: ClassVar[str] = "gemm"
-    variables: ClassVar[frozenset[str]] = TILE | {"pid", "split", "TAIL", "step", "outer"}
+    variables: ClassVar[frozenset[str]] = TILE | {"pid", "split", "TAIL", "start", "step", "outer"}
     m: Cut
     n: Cut
     rows: Rows
