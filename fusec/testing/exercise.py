@@ -6,8 +6,8 @@ A call is planned first, which takes no time, and made if a kernel would run tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from math import prod
@@ -163,7 +163,7 @@ class _Subject:
 
     def _planned(self, way: Forcing, calls: list[tuple[Case, dict[str, Argument]]]) -> list[_Candidate]:
         op = self.op
-        with way.of(op):
+        with way.of(op), nothing_run():
             found = [_Candidate(way, case, *planned(op, self._function, arguments)) for case, arguments in calls]
         return [candidate for candidate in found if candidate.kernels]
 
@@ -202,7 +202,7 @@ class _Subject:
         @_settings(smaller, Phase.generate, Phase.shrink)
         @given(reaching(failed.way.kind, self.program.graph))
         def call(case: Case) -> None:
-            with failed.way.of(self.op):
+            with failed.way.of(self.op), nothing_run():
                 found = planned(self.op, self._function, build(self.program.graph, case, self.device).arguments)
             candidate = _Candidate(failed.way, case, *found)
             if candidate.kernels & failed.kernels and not candidate.is_heavy:
@@ -261,10 +261,18 @@ def kernels(op: Op) -> frozenset[str]:
     return frozenset(name for plan in op.plans for name in plan.kernels)
 
 
+@contextmanager
+def nothing_run() -> Iterator[None]:
+    """Within, calls are planned, and no plan is run."""
+    # Once for many calls: to make a mock takes as long as to plan a call.
+    with mock.patch.object(Plan, "run", return_value=None):
+        yield
+
+
 def planned(op: Op, function: Callable[..., object], arguments: Mapping[str, Argument]) -> tuple[frozenset[str], int]:
-    """The kernels that a call would launch, and in how many programs; none where it cannot take the plan."""
+    """The kernels that a call launches, and in how many programs, where nothing is run; none if it has no such plan."""
     op.forget()
-    with mock.patch.object(Plan, "run", return_value=None), suppress(PlanError):
+    with suppress(PlanError):
         function(**arguments)
     found = kernels(op), sum(plan.programs for plan in op.plans)
     op.forget()
