@@ -9,7 +9,8 @@ the figures into a reason to fail the build.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -24,8 +25,8 @@ TIME_LIMIT = 120.0
 """Seconds one kernel may take to compile. A kernel that fits its chip needs about one."""
 
 
-_WORTH_A_WORKER = 8
-"""Jobs that take about as long as it takes a compiler to start: both are some seconds."""
+_WORTH_A_WORKER = 24
+"""Jobs that take about as long as it takes a compiler to start: half of them may pass the front end alone."""
 
 
 _FIRST_CAPABILITY = {"fp8e4nv": FP8_SINCE, "tensordesc": TMA_SINCE}
@@ -107,12 +108,33 @@ def _spilled(resources: Resources) -> str:
     return f"spills {resources.spills} bytes of registers"
 
 
-def measure(
-    jobs: Sequence[Job], workers: int, done: Callable[[int], None] = lambda _: None, limit: float = TIME_LIMIT
-) -> tuple[Verdict, ...]:
-    """The verdict of every job, in order. `workers` compilers run at once at most, each job may take `limit` seconds.
+@contextmanager
+def compilers(workers: int, module: str = WORKER) -> Iterator[Pool]:
+    """So many compilers at most, for as long as this is entered. They do not interpret kernels."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    with worker_pool(module, workers, environment) as pool:
+        yield pool
 
-    `done` hears, from several threads, of how many more jobs the verdict is known.
+
+def measure(
+    jobs: Sequence[Job],
+    workers: int,
+    done: Callable[[int], None] = lambda _: None,
+    limit: float = TIME_LIMIT,
+    every: bool = False,
+) -> tuple[Verdict, ...]:
+    """`measure_in` for compilers of its own."""
+    with compilers(workers) as pool:
+        return measure_in(pool, jobs, done, limit, every)
+
+
+def measure_in(
+    pool: Pool, jobs: Sequence[Job], done: Callable[[int], None], limit: float = TIME_LIMIT, every: bool = False
+) -> tuple[Verdict, ...]:
+    """The verdict of every job, in order, each of which may take `limit` seconds in one of the compilers of a pool.
+
+    `done` hears, from several threads, of how many more jobs the verdict is known. None stands for others where there
+    are to be figures of `every` job.
     """
     verdicts: dict[int, Verdict] = {
         place: _without_figures(job, skipped=reason)
@@ -121,20 +143,17 @@ def measure(
     }
     done(len(verdicts))
     families = _families(jobs, verdicts)
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    with worker_pool(WORKER, min(workers, -(-len(jobs) // _WORTH_A_WORKER)), environment) as pool:
-        leads = [family[0] for family in families]
-        verdicts |= _compiled(pool, jobs, leads, limit, done)
-        light: dict[int, str] = {}
-        rest: list[int] = []
-        for lead, *others in families:
-            for place in others:
-                if _stands_for(jobs[lead], verdicts[lead], jobs[place]):
-                    light[place] = jobs[lead].variant.label
-                else:
-                    rest.append(place)
-        verdicts |= _compiled(pool, jobs, rest, limit, done)
-        verdicts |= _passed(pool, jobs, light, limit, done)
+    verdicts |= _compiled(pool, jobs, [family[0] for family in families], limit, done)
+    light: dict[int, str] = {}
+    rest: list[int] = []
+    for lead, *others in families:
+        for place in others:
+            if not every and _stands_for(jobs[lead], verdicts[lead], jobs[place]):
+                light[place] = jobs[lead].variant.label
+            else:
+                rest.append(place)
+    verdicts |= _compiled(pool, jobs, rest, limit, done)
+    verdicts |= _passed(pool, jobs, light, limit, done)
     return tuple(verdicts[place] for place in range(len(jobs)))
 
 
@@ -159,7 +178,8 @@ def _compiled(
     pool: Pool, jobs: Sequence[Job], places: Sequence[int], limit: float, done: Callable[[int], None]
 ) -> dict[int, Verdict]:
     """The verdicts of jobs that are measured."""
-    answers = pool.do([_told(jobs[place]) for place in places], limit, lambda *_: done(1))
+    told = [_told(jobs[place]) for place in places]
+    answers = pool.do(told, limit, lambda *_: done(1), at_once=_workers(len(jobs)))
     return {place: _verdict(jobs[place], answer) for place, answer in zip(places, answers, strict=True)}
 
 
@@ -173,7 +193,7 @@ def _passed(
             place
         )
     asked = [{**_told(jobs[first]), "front": True} for first, *_ in alike.values()]
-    answers = pool.do(asked, limit, lambda *_: done(1))
+    answers = pool.do(asked, limit, lambda *_: done(1), at_once=_workers(len(jobs)))
     found: dict[int, Verdict] = {}
     for places, answer in zip(alike.values(), answers, strict=True):
         done(len(places) - 1)
@@ -182,6 +202,11 @@ def _passed(
             job = jobs[place]
             found[place] = _verdict(job, answer) if bad else replace(_without_figures(job), like=light[place])
     return found
+
+
+def _workers(jobs: int) -> int:
+    """How many workers so many jobs are worth."""
+    return max(1, -(-jobs // _WORTH_A_WORKER))
 
 
 def _told(job: Job) -> dict[str, Any]:

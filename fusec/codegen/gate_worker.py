@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 
+from fusec.codegen.launched import variants
 from fusec.runtime.launch import fits
 from fusec.runtime.select.chip import WARP
 from fusec.workers import answer
@@ -29,8 +31,14 @@ _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) b
 
 
 def figures(job: dict[str, Any], folder: Path) -> Mapping[str, object]:
-    """The figures of one job, or `{"error": why}` when the kernel does not compile; none of one for the front end."""
+    """The figures of one job, or `{"error": why}` when the kernel does not compile; none of one for the front end.
+
+    A job that is `telling` calls is for the variants that these launch.
+    """
     try:
+        if "telling" in job:
+            module = load(job["module"], job["text"], folder)
+            return {op: list(map(asdict, variants(module, op, told))) for op, told in job["telling"].items()}
         kernel = getattr(load(job["module"], job["text"], folder), job["variant"]["kernel"])
         if job.get("front"):
             return in_triton_ir(kernel, job["variant"], job["target"])
@@ -133,5 +141,4 @@ def usage(log: str) -> dict[str, int]:
 if __name__ == "__main__":
     # Line numbers would make equal kernels of different files differ.
     os.environ["TRITON_DISABLE_LINE_INFO"] = "1"
-    os.environ["TRITON_CACHE_DIR"] = str(Path.cwd() / "triton")
     answer(figures)

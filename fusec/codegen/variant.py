@@ -15,6 +15,9 @@ from math import prod
 MOST_REGISTERS = 128
 """With so many registers a variant stands for others: half of what a thread may have."""
 
+FLAGS = ("SWAP_AB", "HELD")
+"""Compile-time flags that say what a kernel holds in registers."""
+
 _BYTES = {"fp64": 8, "i64": 8, "fp32": 4, "i32": 4, "fp16": 2, "bf16": 2}
 
 
@@ -39,9 +42,11 @@ class Variant:
 
     @property
     def family(self) -> Hashable:
-        """What variants have in common that may stand for each other: the kernel, and the types that it multiplies."""
+        """What variants that may stand for each other share: the kernel, its flags, and what it multiplies."""
         kinds = frozenset(kind for _, kind in self.signature if kind.startswith(("*", "tensordesc")))
-        return self.kernel, kinds if self.multiplies else None
+        flags = tuple(value for name, value in self.constexprs if name in FLAGS)
+        splits = dict(self._sizes).get("SPLIT_K", 1) > 1
+        return self.kernel, flags, splits, kinds if self.multiplies else None
 
     @property
     def weight(self) -> tuple[float, int, int]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fusec.codegen.gate import Verdict
+from fusec.codegen.gate import WORKER, Verdict
 from fusec.codegen.package import spec_hash
 from fusec.codegen.safety import is_identifier
 from fusec.commands.outcome import (
@@ -51,7 +51,7 @@ fusec build specs/ --check [dim](fails when the committed package is stale)[/dim
 0 built · 1 a spec is wrong, or --check found the package stale · 2 wrong usage · 3 the resource gate or the
 verification failed · 4 a fault of fusec · 5 the package could not be written"""
 
-COMPILER = Compiler(compile_file, "fusec.driver.variants_worker")
+COMPILER = Compiler(compile_file, WORKER)
 
 FAILURES_SHOWN = 20
 

@@ -144,9 +144,7 @@ def build_folder(
     files = compile_all(sources, compiler.file, options.store, options.jobs, partial(progress, Phase.COMPILE))
     contents = package_files(files)
     changes = package.compare(out, contents)
-    verdicts = measure(
-        sources, files, compiler, options.targets, options.store, options.jobs, partial(progress, Phase.GATE)
-    )
+    verdicts = measure(files, compiler, options.targets, options.store, options.jobs, partial(progress, Phase.GATE))
     verifications: tuple[Verification, ...] = ()
     if verify:
         with tempfile.TemporaryDirectory(prefix="fusec-verify-") as folder:

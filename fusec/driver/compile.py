@@ -13,6 +13,7 @@ from fusec.codegen.emit import emit
 from fusec.codegen.names import OpNames, name_apart
 from fusec.diagnostics import Diagnostic, InternalError, Source, Span, SpecError
 from fusec.driver.record import FileRecord, OpRecord
+from fusec.driver.telling import telling_calls
 from fusec.ir.expressions import Cast
 from fusec.ir.graph import Graph
 from fusec.ir.program import Program
@@ -69,7 +70,7 @@ def _functions(programs: Sequence[Program], names: Sequence[OpNames]) -> Iterato
 def compile_file(source: Source, folder: Path | None) -> FileRecord:
     """What a build keeps of a spec: its generated file, and the figures of its ops. Raises as `compile_source` does."""
     compiled = compile_source(source, folder)
-    ops = tuple(OpRecord(one.graph.name, plan_records(one.program)) for one in compiled)
+    ops = tuple(OpRecord(one.graph.name, plan_records(one.program), telling_calls(one.program)) for one in compiled)
     with blamed("passes/warnings"):
         warnings = warnings_of(one.graph for one in compiled)
     return FileRecord(PurePath(source.name).stem, compiled[0].text, compiled[0].exports, ops, warnings)

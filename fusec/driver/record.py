@@ -13,10 +13,11 @@ from fusec.passes.explain.plans import PlanRecord
 
 @dataclass(frozen=True, slots=True)
 class OpRecord:
-    """One op and its plans."""
+    """One op, its plans, and the calls that tell the resource gate its kernels, see `telling`."""
 
     name: str
     plans: tuple[PlanRecord, ...]
+    telling: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def from_json(plain: Any, spec: Source) -> FileRecord:
 
 def _op(plain: Any) -> OpRecord:
     plans = tuple(PlanRecord(**{**plan, "kernels": tuple(plan["kernels"])}) for plan in plain["plans"])
-    return OpRecord(plain["name"], plans)
+    return OpRecord(plain["name"], plans, plain["telling"])
 
 
 def _diagnostic(plain: Any, spec: Source) -> Diagnostic:

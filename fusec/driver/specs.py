@@ -24,10 +24,10 @@ Compile: TypeAlias = Callable[[Source, Path | None], FileRecord]
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """What compiles a spec, and the module that, run by `crew`, tells the kernel variants of one."""
+    """What compiles a spec, and the module whose workers compile the kernels of what comes out: the resource gate."""
 
     file: Compile
-    variants: str
+    gate: str
 
 
 SPECS_PER_PROCESS = 20

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+from fusec.codegen.gate_worker import load
+from fusec.codegen.launched import variants
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
-from fusec.driver.variants import variants
+from fusec.driver.telling import telling_calls
 
 SPEC = """op chosen(x: f32[M, N], out_dtype: dtype(T) = bf16, act: {silu, relu} = silu) -> y: T[M, N]
 where T in {f16, bf16, f32}:
@@ -13,5 +18,7 @@ where T in {f16, bf16, f32}:
 
 if __name__ == "__main__":
     (op,) = compile_source(Source("chosen.fuse", SPEC), None)
-    for variant in variants(op.program, "chosen", op.text):
-        print(*(kind for name, kind in variant.signature if name == "y_ptr"))
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = load("chosen", op.text, Path(folder))
+        for variant in variants(chosen, "chosen", telling_calls(op.program)):
+            print(*(kind for name, kind in variant.signature if name == "y_ptr"))

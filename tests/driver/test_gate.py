@@ -97,6 +97,8 @@ def test_what_products_multiply_and_in_which_tiles_is_measured_apart() -> None:
     other = replace(tile, signature=(("x", "*fp32"), ("y", "*fp16")))
     assert tile.family != other.family
     assert replace(tile, multiplies=False).family == replace(other, multiplies=False).family
+    held, not_held = (replace(DOUBLE, constexprs=(("BLOCK", 64), ("HELD", flag))) for flag in (True, False))
+    assert held.family != not_held.family
     long = replace(tile, constexprs=(("BLOCK_M", 16), ("BLOCK_N", 128)))
     assert not tile.is_heavier(long)
     assert replace(tile, multiplies=False).is_heavier(replace(long, multiplies=False))

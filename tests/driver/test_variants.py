@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fusec.codegen.gate import compilers
+from fusec.codegen.variant import Variant
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_file
 from fusec.driver.figures import variants
-from fusec.driver.specs import Compiler
-from fusec.driver.store import Store
+from fusec.driver.record import FileRecord
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 
@@ -61,15 +62,20 @@ where T in {f16, f32}, N % 64 == 0:
 }
 
 
+def known(files: Sequence[FileRecord]) -> dict[str, tuple[Variant, ...]]:
+    """The variants of ops, asked of the process that a build asks, which does not interpret."""
+    with compilers(1) as pool:
+        return variants(files, pool)
+
+
 def missing(sources: Mapping[Path, Source]) -> dict[str, list[str]]:
-    """By op, the kernels that have no variant; asked of the process that a build asks, which does not interpret."""
-    compiler = Compiler(compile_file, "fusec.driver.variants_worker")
-    found = variants(sources, compiler, Store(None), 1)
+    """By op, the kernels that have no variant."""
+    files = [compile_file(source, path.parent) for path, source in sources.items()]
+    found = known(files)
     lacking: dict[str, list[str]] = {}
-    for path, source in sources.items():
-        for op in compile_file(source, path.parent).ops:
-            kernels = {kernel for plan in op.plans for kernel in plan.kernels}
-            lacking[op.name] = sorted(kernels - {variant.kernel for variant in found[op.name]})
+    for op in (op for record in files for op in record.ops):
+        kernels = {kernel for plan in op.plans for kernel in plan.kernels}
+        lacking[op.name] = sorted(kernels - {variant.kernel for variant in found[op.name]})
     return lacking
 
 
@@ -83,11 +89,10 @@ def test_every_kernel_of_the_shipped_specs_has_a_variant() -> None:
 
 def test_kernels_are_compiled_for_every_kind_of_dtype(tmp_path: Path) -> None:
     text = "op wide(x: T[M, N]) -> y: T[M]\nwhere T in {f16, f32, f64}:\n    y = sum(x, over=N)\n"
-    sources = {tmp_path / "wide.fuse": Source("wide.fuse", text)}
-    found = variants(sources, Compiler(compile_file, "fusec.driver.variants_worker"), Store(None), 1)["wide"]
+    found = known([compile_file(Source("wide.fuse", text), tmp_path)])["wide"]
     for kernel in {variant.kernel for variant in found}:
         kinds = {kind for each in found if each.kernel == kernel for name, kind in each.signature if name == "x_ptr"}
-        assert kinds == {"*fp16", "*fp32", "*fp64"} or (kernel.endswith("finish") and not kinds)
+        assert kinds == {"*fp16", "*fp32", "*fp64"} or (kernel.endswith("combine") and not kinds)
 
 
 def test_every_kernel_of_odd_specs_has_a_variant(tmp_path: Path) -> None:

@@ -6,16 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from formulas import TABLE
 
-from fusec.codegen.gate import Job, measure
-from fusec.commands.build import COMPILER
+from fusec.codegen.gate import Job, compilers, measure
 from fusec.diagnostics import Source
-from fusec.driver.compile import compile_source
+from fusec.driver.compile import compile_file
 from fusec.driver.figures import variants
-from fusec.driver.store import Store
 from fusec.passes.kernel.blocks import SWAP_AB
 from fusec.runtime.select.chip import TARGETS
 from fusec.runtime.select.gemm import steps
@@ -34,28 +31,28 @@ FEW_ROWS = {"rmsnorm_linear": 2, "gated_mlp": 2}
 """Products, and how many kernels each has for a few rows."""
 
 
-def jobs(names: Iterable[str], kernels: re.Pattern[str], folder: Path) -> list[Job]:
+def jobs(names: Iterable[str], kernels: re.Pattern[str]) -> list[Job]:
     """What the gate compiles of some specs: the kernels whose names match."""
-    sources = {folder / name: Source(f"{name}.fuse", TABLE[name].text) for name in names}
-    texts = {path.name: compile_source(source, None)[0].text for path, source in sources.items()}
-    found = variants(sources, COMPILER, Store(None), workers=1)
+    files = [compile_file(Source(f"{name}.fuse", TABLE[name].text), None) for name in names]
+    with compilers(1) as pool:
+        found = variants(files, pool)
     return [
-        Job(name, text, variant, TARGETS[target])
-        for name, text in texts.items()
-        for variant in found[name]
+        Job(record.module, record.text, variant, TARGETS[target])
+        for record in files
+        for variant in found[record.ops[0].name]
         for target in ("sm_80", "sm_90")
         if kernels.fullmatch(variant.kernel)
     ]
 
 
-def test_nothing_spills(tmp_path: Path) -> None:
-    compiled = jobs(SPILLED, re.compile("|".join(SPILLED.values())), tmp_path)
+def test_nothing_spills() -> None:
+    compiled = jobs(SPILLED, re.compile("|".join(SPILLED.values())))
     assert {job.module for job in compiled} == set(SPILLED)
     assert [verdict for verdict in measure(compiled, workers=1) if verdict.failure or verdict.skipped] == []
 
 
-def test_nothing_spills_that_multiplies_a_few_rows(tmp_path: Path) -> None:
-    found = jobs(FEW_ROWS, re.compile(r"_\w+_(gemm|combine)(_y)?"), tmp_path)
+def test_nothing_spills_that_multiplies_a_few_rows() -> None:
+    found = jobs(FEW_ROWS, re.compile(r"_\w+_(gemm|combine)(_y)?"))
     compiled = [job for job in found if dict(job.variant.constexprs).get(SWAP_AB, True)]
     kernels = {(job.module, job.variant.kernel) for job in compiled}
     assert Counter(module for module, _ in kernels) == FEW_ROWS
@@ -71,17 +68,17 @@ def looped(job: Job, inner: int, few: bool) -> Job:
     return replace(job, variant=replace(job.variant, constexprs=constexprs))
 
 
-def test_a_tail_takes_few_registers(tmp_path: Path) -> None:
+def test_a_tail_takes_few_registers() -> None:
     """A gemm of a few rows whose last step is not whole has the registers of one that has as many whole steps."""
     found = [
         job
-        for job in jobs({"gated_mlp"}, re.compile(r"_\w+_gemm(_y)?"), tmp_path)
+        for job in jobs({"gated_mlp"}, re.compile(r"_\w+_gemm(_y)?"))
         if dict(job.variant.constexprs)[SWAP_AB] and ("x_ptr", "*bf16") in job.variant.signature
     ]
     assert {job.target.name for job in found} == {"sm_80", "sm_90"}
     for count in (2, 30):
         whole, tailed = ([looped(job, 16 * count - rest, True) for job in found] for rest in (0, 1))
-        for one, other in zip(measure(whole, workers=1), measure(tailed, workers=1), strict=True):
+        for one, other in zip(*(measure(each, 1, every=True) for each in (whole, tailed)), strict=True):
             assert one.resources is not None
             assert other.resources is not None
             assert other.resources.registers <= one.resources.registers + 8, one.label

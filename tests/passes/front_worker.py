@@ -13,10 +13,11 @@ from triton.compiler import ASTSource
 from triton.compiler.compiler import make_backend
 
 from fusec.codegen.gate_worker import _constexpr, load
+from fusec.codegen.launched import variants
 from fusec.codegen.variant import Variant
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
-from fusec.driver.variants import variants
+from fusec.driver.telling import telling_calls
 
 TARGET = GPUTarget("cuda", 90, 32)
 
@@ -26,7 +27,7 @@ def refused(text: str, folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for op in compile_source(Source("meet.fuse", text), None):
         module = load("meet", op.text, folder)
-        for variant in variants(op.program, "meet", op.text):
+        for variant in variants(module, op.graph.name, telling_calls(op.program)):
             try:
                 translate(getattr(module, variant.kernel), variant)
             except Exception as error:

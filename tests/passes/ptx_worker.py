@@ -16,10 +16,11 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, CompiledKernel
 
 from fusec.codegen.gate_worker import _constexpr, load
+from fusec.codegen.launched import variants
 from fusec.codegen.variant import Variant
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
-from fusec.driver.variants import variants
+from fusec.driver.telling import telling_calls
 from fusec.passes.kernel import facts
 
 ARITHMETIC = re.compile(r"^\s*(?:add|sub|mul|div|fma|mad|min|max)\.\S*f16\S*", re.MULTILINE)
@@ -31,7 +32,7 @@ def arithmetic(job: dict[str, Any], folder: Path) -> list[list[str]]:
         ops = compile_source(Source("narrow.fuse", job["spec"]), None)
     found: list[list[str]] = []
     for op in ops:
-        (variant, *_) = variants(op.program, "narrow", op.text)
+        (variant, *_) = variants(load("narrow", op.text, folder), op.graph.name, telling_calls(op.program))
         found.append(instructions(op.text, variant, job["capability"], folder))
     return found
 

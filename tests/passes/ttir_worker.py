@@ -13,10 +13,12 @@ from unittest import mock
 from ptx_worker import compiled
 
 from fusec.codegen import values
+from fusec.codegen.gate_worker import load
+from fusec.codegen.launched import variants
 from fusec.codegen.variant import Variant
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
-from fusec.driver.variants import variants
+from fusec.driver.telling import telling_calls
 
 ONE_STEP = {"FULL_STEPS": 0, "TAIL_STEPS": 1}
 """Compile-time arguments of a kernel whose operands are multiplied in one step, in no loop."""
@@ -29,7 +31,7 @@ def additions(spec: str, folder: Path) -> dict[str, int]:
     """By kernel and dtype, how many tiles are added in f32 where products are of one step."""
     found: dict[str, int] = {}
     for op in compile_source(Source("added.fuse", spec), None):
-        for variant in variants(op.program, "added", op.text):
+        for variant in variants(load("added", op.text, folder), op.graph.name, telling_calls(op.program)):
             if not ONE_STEP.keys() <= dict(variant.constexprs).keys() or "BLOCK_M" not in dict(variant.constexprs):
                 continue
             if dict(variant.constexprs)["SPLIT_K"] != 1:
@@ -45,7 +47,7 @@ def dots(spec: str, folder: Path) -> dict[str, int]:
     """By kernel without `tl.dot`, how many dots Triton makes of it where every tile is full, and as small as may be."""
     found: dict[str, int] = {}
     for op in compile_source(Source("dots.fuse", spec), None):
-        for variant in variants(op.program, "dots", op.text):
+        for variant in variants(load("dots", op.text, folder), op.graph.name, telling_calls(op.program)):
             if variant.kernel not in found and "tl.dot" not in _body(op.text, variant):
                 ir = compiled(op.text, variant, 90, folder, _full(variant)).asm["ttir"]
                 found[variant.kernel] = ir.count("tt.dot")

@@ -54,7 +54,8 @@ LAYERS = (
         ("sympy", "torch"),
     ),
     Layer("numerics", ("diagnostics", "ir", "reference"), ("sympy", "torch")),
-    Layer("codegen.gate_worker", ("workers", "runtime.launch", "runtime.select.chip"), ("triton",)),
+    Layer("codegen.launched", ("codegen.variant", "ir.host", "runtime"), ("torch",)),
+    Layer("codegen.gate_worker", ("codegen.launched", "workers", "runtime.launch", "runtime.select.chip"), ("triton",)),
     Layer(
         "codegen",
         (

@@ -1,0 +1,191 @@
+"""The kernel variants that an op launches for calls: the types and compile-time arguments that Triton would see.
+
+The table of plans in a generated file is asked, with meta tensors, on chips whose rules take one way to multiply after
+another. A kernel that no call of a telling size would launch by itself is one of a plan that is forced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import torch
+
+from fusec.codegen.variant import FLAGS, Variant
+from fusec.ir.host import kernels
+from fusec.runtime import H200, Chip, Launch, Op, PlanError, ShapeMismatchError
+
+_NEVER = 1 << 60
+"""More than any call has, of multiplications or rows."""
+
+_POINTERS = {
+    torch.float64: "*fp64",
+    torch.float32: "*fp32",
+    torch.float16: "*fp16",
+    torch.bfloat16: "*bf16",
+    torch.float8_e4m3fn: "*fp8e4nv",
+    torch.float8_e5m2: "*fp8e5",
+    torch.int64: "*i64",
+    torch.int32: "*i32",
+    torch.int8: "*i8",
+    torch.uint8: "*u8",
+    torch.bool: "*i1",
+}
+
+_FLOAT8 = re.compile(r"tl\.float8(e\w+)")
+
+_Launched: TypeAlias = tuple[Launch, dict[str, torch.dtype]]
+"""A launch, and the dtype behind every pointer."""
+
+
+def variants(module: ModuleType, name: str, telling: Mapping[str, Any]) -> tuple[Variant, ...]:
+    """The variants of every kernel that an op of a generated module launches: of each dtype and choice the largest.
+
+    `telling` has calls and small calls as plain values, and the Triton types of scalars.
+    """
+    op = next(value for value in vars(module).values() if isinstance(value, Op) and value.name == name)
+    found = [each for call, chip in product(telling["calls"], _chips(op)) for each in _launches(op, call, chip)]
+    left = _kernels(op) - {launch.kernel.__name__ for launch, _ in found}
+    found += _forced(op, telling["small"], left) if left else []
+    unlike: dict[tuple[object, ...], Variant] = {}
+    for launch, buffers in found:
+        variant = _variant(launch, buffers, telling["scalars"])
+        unlike.setdefault((variant.kernel, variant.signature, variant.constexprs, variant.options), variant)
+    return tuple(_telling(list(unlike.values())))
+
+
+def _kernels(op: Op) -> set[str]:
+    """The kernels of an op by name."""
+    assert op.table is not None
+    return {kernel.__name__ for step in op.table.every() for plan in step.plans for kernel in kernels(plan)}
+
+
+def _chips(op: Op) -> Iterator[Chip]:
+    """For each way to multiply that an op has, an H200 whose rules go that way with all calls."""
+    assert op.table is not None
+    if op.table.partitions:
+        yield replace(H200, library_work=0, skinny=0)
+    yield replace(H200, library_work=_NEVER, skinny=0)
+    few = replace(H200, library_work=_NEVER, skinny=_NEVER, most_again=_NEVER)
+    if "swap_ab" in op.plan_names:
+        yield replace(few, few_tiles=0)
+    if "split_k" in op.plan_names:
+        yield replace(few, few_tiles=_NEVER)
+
+
+def _forced(op: Op, calls: Sequence[Any], wanted: set[str]) -> list[_Launched]:
+    """Launches of the kernels `wanted`, by forcing each plan at sizes that none of them finds too large."""
+    shared = replace(H200, few_tiles=1 << 20)
+    found: list[_Launched] = []
+    for name in (None, *op.reaching_names):
+        if wanted <= {launch.kernel.__name__ for launch, _ in found}:
+            break
+        made = [each for call in calls for each in _launches(op, call, shared, name)]
+        found += [each for each in made if each[0].kernel.__name__ in wanted]
+    return found
+
+
+def _telling(variants: list[Variant]) -> Iterator[Variant]:
+    """Of each kernel, per choice and dtype, the variant with the largest tile."""
+    groups: dict[tuple[object, ...], list[Variant]] = {}
+    for variant in variants:
+        pointers = tuple(kind for _, kind in variant.signature if kind.startswith("*"))
+        words = tuple(value for name, value in variant.constexprs if isinstance(value, str) or name in FLAGS)
+        groups.setdefault((variant.kernel, pointers, words), []).append(variant)
+    return (max(group, key=_elements) for group in groups.values())
+
+
+def _elements(variant: Variant) -> int:
+    size = 1
+    for name, value in variant.constexprs:
+        if isinstance(value, int) and not isinstance(value, bool) and name.startswith(("BLOCK", "ROWS")):
+            size *= max(value, 1)
+    return size
+
+
+def _launches(op: Op, call: Sequence[Any], chip: Chip, plan: str | None = None) -> list[_Launched]:
+    """The launches of one call, with the dtype behind every pointer; none where something does not fit."""
+    try:
+        made = op.decide(*map(_argument, call), plan=plan, chip=chip)
+    except (ShapeMismatchError, PlanError):
+        return []
+    return [(launch, made.dtypes) for launch in made.launches if isinstance(launch, Launch)]
+
+
+def _argument(value: Any) -> Any:
+    """An argument from its plain value: a tensor has no data."""
+    if not isinstance(value, dict):
+        return value
+    dtype = getattr(torch, value["dtype"])
+    return torch.empty(value["shape"], dtype=dtype, device="meta") if "shape" in value else dtype
+
+
+def _variant(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapping[str, str]) -> Variant:
+    kernel = launch.kernel
+    signature: list[tuple[str, str]] = []
+    constexprs: list[tuple[str, Any]] = []
+    divisible: list[str] = []
+    # A kernel of other tensors has their names beside its own.
+    for name, param in zip(kernel.arg_names, kernel.params, strict=True):
+        kind, value = _type(name, param, launch, buffers, scalars)
+        signature.append((param.name, kind))
+        if kind == "constexpr":
+            constexprs.append((param.name, value))
+        elif kind.startswith("*") or (name in launch.arguments and not param.do_not_specialize and not value % 16):
+            divisible.append(param.name)
+    text = "".join(_texts(kernel, {}))
+    tiles = ", ".join(f"{n}={v}" for n, v in constexprs if isinstance(v, int) and not isinstance(v, bool) and v > 1)
+    types = "/".join(dict.fromkeys(kind[1:] for _, kind in signature if kind.startswith("*")))
+    return Variant(
+        label=f"{kernel.__name__.lstrip('_')} [{types}] {tiles}",
+        kernel=kernel.__name__,
+        signature=tuple(signature),
+        constexprs=tuple(constexprs),
+        divisible=tuple(divisible),
+        options=tuple(
+            tuple((name, int(value)) for name, value in {**options, "enable_fp_fusion": launch.contract}.items())
+            for options in launch.options
+        ),
+        casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(text))),
+        multiplies="tl.dot" in text,
+    )
+
+
+def _texts(function: Any, seen: dict[str, Any]) -> Iterator[str]:
+    """The text of a kernel, and of the functions of its file that it calls."""
+    seen[function.__name__] = function
+    yield function.src
+    for name in dict.fromkeys(re.findall(r"\b(\w+)\(", function.src)):
+        called = function.__globals__.get(name)
+        if hasattr(called, "src") and name not in seen:
+            yield from _texts(called, seen)
+
+
+def _type(
+    name: str, param: Any, launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapping[str, str]
+) -> tuple[str, Any]:
+    """The Triton type of a parameter that a launch calls `name`, and its value where it has one."""
+    if name in launch.arguments:
+        value = launch.arguments[name]
+        if value is None:
+            return "constexpr", None
+        if param.is_constexpr or (value == 1 and not param.do_not_specialize):
+            return "constexpr", value if isinstance(value, bool | int | float | str) else f"tl.{_spelled(value)}"
+        return ("i64" if abs(value) >= 2**31 else "i32"), value
+    if name in launch.boxes:
+        box = launch.boxes[name]
+        tile = box.tile if len(box.names) == 1 else (len(box.names), *box.tile)
+        return f"tensordesc<{_POINTERS[buffers[box.names[0]]][1:]}{list(tile)}>", 0
+    if name.endswith("_ptr"):
+        dtype = buffers.get(name.removesuffix("_ptr"))
+        return ("constexpr", None) if dtype is None else (_POINTERS[dtype], 0)
+    return scalars[name], 0
+
+
+def _spelled(dtype: Any) -> str:
+    """The name of a Triton dtype in `triton.language`."""
+    return {"fp64": "float64", "fp32": "float32"}.get(str(dtype.name), str(dtype.name))
