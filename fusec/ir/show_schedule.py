@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fusec.ir.flow import Flow
 from fusec.ir.schedule import Group, Library, Schedule
 from fusec.ir.show_flow import flow_lines, show_access
-from fusec.ir.stage import Box, Boxes, Matrix, Stage
+from fusec.ir.stage import Matrix, Stage, TensorMap, TensorMaps
 from fusec.ir.types import Axis
 
 INDENT = "  "
@@ -56,13 +56,13 @@ def _stage(stage: Stage, whole: Flow | None) -> Iterator[str]:
     if stage.flow != whole:
         results = tuple(partial.value for partial in stage.partials)
         yield from (INDENT + line for line in flow_lines(stage.flow, results))
-    if stage.boxes is not None:
-        yield from (INDENT + line for line in _boxes(stage.boxes, stage.flow))
+    if stage.maps is not None:
+        yield from (INDENT + line for line in _boxes(stage.maps, stage.flow))
     for partial in stage.partials:
         yield f"{INDENT}{partial.scratch}[{_axes(partial.axes)}] = {partial.op} so far, %{partial.value}"
 
 
-def _boxes(boxes: Boxes, flow: Flow) -> Iterator[str]:
+def _boxes(boxes: TensorMaps, flow: Flow) -> Iterator[str]:
     """What is multiplied and stored in boxes; the matrices of one box have an `and` between them."""
     for product in boxes.products:
         dots = " and ".join(f"%{number}" for number in product.dots)
@@ -72,7 +72,7 @@ def _boxes(boxes: Boxes, flow: Flow) -> Iterator[str]:
         yield f"box {_box(box)} for the store of %{flow.stores[place].value}"
 
 
-def _box(box: Box) -> str:
+def _box(box: TensorMap) -> str:
     return f"{' and '.join(matrix.tensor for matrix in box.matrices)}[{_axes(box.axes)}]"
 
 

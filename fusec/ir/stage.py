@@ -36,8 +36,8 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """Tiles that the copy engine moves: of one matrix, or two that lie alike, whose tiles stand on one another.
+class TensorMap:
+    """Tiles that TMA moves: of one matrix, or two that lie alike, whose tiles stand on one another.
 
     `axes` are those of the tile and of its position, outermost in memory first; neighbours along the last are next to
     each other.
@@ -53,24 +53,24 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class BoxedProduct:
-    """A product of tiles in boxes. With two `dots` the second factor has tiles of both, which share the first one.
+class TmaProduct:
+    """A product of tiles that TMA loads. With two `dots` the second factor has tiles of both, which share the first.
 
     Both are of one `precision`.
     """
 
     dots: tuple[NodeId, ...]
-    side: Box
-    block: Box
+    side: TensorMap
+    block: TensorMap
     precision: str
 
 
 @dataclass(frozen=True, slots=True)
-class Boxes:
-    """What of a stage goes through boxes: its products, and some of its stores, by their place in the flow."""
+class TensorMaps:
+    """What of a stage TMA moves: its products, and some of its stores, by their place in the flow."""
 
-    products: tuple[BoxedProduct, ...]
-    stores: tuple[tuple[int, Box], ...]
+    products: tuple[TmaProduct, ...]
+    stores: tuple[tuple[int, TensorMap], ...]
 
     @property
     def is_halved(self) -> bool:
@@ -78,8 +78,8 @@ class Boxes:
         return [len(product.dots) for product in self.products] == [1]
 
     @property
-    def all(self) -> tuple[Box, ...]:
-        """Every box once."""
+    def all(self) -> tuple[TensorMap, ...]:
+        """Every tensor map once."""
         pairs = (box for product in self.products for box in (product.side, product.block))
         return tuple(dict.fromkeys((*pairs, *(box for _, box in self.stores))))
 
@@ -92,7 +92,7 @@ class Stage:
     `tile` axes are whole in registers. `stream` axes are walked in a loop, the last in chunks; with `split` the steps
     are dealt out to several programs, which with `in_turn` take them as rows. A contraction cuts a second axis, `side`,
     and multiplies tiles: its `order` is that of their dimensions, `side` before `stream` and `block` behind it.
-    With `swap_ab` the `block` is of few rows, which are the columns of the tile. With `boxes` the copy engine brings
+    With `swap_ab` the `block` is of few rows, which are the columns of the tile. With `maps` TMA brings
     them, and a program makes one tile of the output after another.
 
     Programs that share a tile leave its `sums`: they launch the kernel that makes whole tiles, that of the stage
@@ -111,7 +111,7 @@ class Stage:
     split: bool = False
     in_turn: bool = False
     swap_ab: bool = False
-    boxes: Boxes | None = None
+    maps: TensorMaps | None = None
     partials: tuple[PartialResult, ...] = ()
     sums: tuple[PartialResult, ...] = ()
     within: Stage | None = None

@@ -29,7 +29,7 @@ from fusec.ir.host import Partial as PartialKernel
 from fusec.ir.kernel import Kernel
 from fusec.ir.multiply import F32, multiplied_as
 from fusec.ir.program import Program
-from fusec.ir.stage import Boxes, Stage
+from fusec.ir.stage import Stage, TensorMaps
 from fusec.ir.types import Axis, DType, Kind
 from fusec.passes.host.keys import Keys
 from fusec.passes.schedule.registers import at_most, residency, widest
@@ -250,7 +250,7 @@ class Scheduler:
         return stored or [str(storage.bits // 8) if isinstance(storage, DType) else storage.name]
 
     def _gemm_tma(self, stage: Stage, kernel: Kernel) -> GemmTma:
-        boxes = stage.boxes
+        boxes = stage.maps
         assert boxes is not None
         assert stage.side is not None
         assert stage.block is not None
@@ -271,7 +271,7 @@ class Scheduler:
             flips=dict(zip(kernel.varying[2:], paired, strict=True)),
         )
 
-    def _maps(self, boxes: Boxes, kernel: Kernel) -> dict[str, TensorMap]:
+    def _maps(self, boxes: TensorMaps, kernel: Kernel) -> dict[str, TensorMap]:
         halved = {product.block for product in boxes.products if boxes.is_halved}
         return {
             name: TensorMap(

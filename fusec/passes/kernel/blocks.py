@@ -31,13 +31,13 @@ OVERLAP = "OVERLAP"
 """The compile-time flag of a kernel that waits for the one before it, and lets the next one of a call begin early."""
 
 BEGIN, END = "begin", "end"
-"""The first tile of a launch with boxes, and the one after its last."""
+"""The first tile of a launch with tensor maps, and the one after its last."""
 
 GROUP = "GROUP"
-"""Sides of tiles that the programs of a launch with boxes take together."""
+"""Sides of tiles that the programs of a launch with tensor maps take together."""
 
 DOWN, ACROSS = "DOWN", "ACROSS"
-"""How many tiles of a launch with boxes, along each side, make one of the tiles they are counted by."""
+"""How many tiles of a launch with tensor maps, along each side, make one of the tiles they are counted by."""
 
 
 def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
@@ -50,9 +50,9 @@ def block_sizes(stage: Stage, known: dict[str, int]) -> tuple[str, ...]:
         names.append("SPLITS")
     if stage.in_turn:
         names.append(STAGES)
-    if stage.side is not None and not stage.boxes:
+    if stage.side is not None and not stage.maps:
         names += [SWAP_AB, *([SPLIT_K] if stage.sums else [])]
-    if stage.boxes:
+    if stage.maps:
         names += [GROUP, DOWN, ACROSS]
     elif len(stage.stream) == 1 and not stage.split:
         names += ["FULL_STEPS", "HAS_TAIL" if stage.side is None else "TAIL_STEPS"]

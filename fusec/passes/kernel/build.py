@@ -43,7 +43,7 @@ from fusec.passes.kernel.reductions import Reductions
 from fusec.passes.kernel.scope import Names, Scope
 from fusec.passes.kernel.stores import Stores
 from fusec.passes.kernel.target import Target
-from fusec.passes.kernel.tma import Boxed
+from fusec.passes.kernel.tma import TmaTiles
 from fusec.passes.kernel.unused import without_unused
 from fusec.passes.kernel.values import Values
 from fusec.passes.schedule.survey import depths
@@ -85,8 +85,8 @@ class _KernelBuilder:
         loads = Loads(self._facts, target, self._grid, self._naming, self._addresses)
         self._values = Values(self._facts, target, self._grid, self._naming, loads, self._reductions)
         self._stores = Stores(self._facts, target, self._grid, self._addresses, self._values)
-        boxes = stage.boxes
-        self._boxed = Boxed(boxes, self._facts, target, self._grid, self._naming) if boxes else None
+        boxes = stage.maps
+        self._tma = TmaTiles(boxes, self._facts, target, self._grid, self._naming) if boxes else None
 
     def build(self, name: str, doc: str) -> Kernel:
         self._grid.begin(self._root)
@@ -94,8 +94,8 @@ class _KernelBuilder:
 
     def _skeleton(self) -> Skeleton:
         grid, family = self._grid, self._family
-        if self._boxed is not None:
-            return self._gemm_tma(self._boxed)
+        if self._tma is not None:
+            return self._gemm_tma(self._tma)
         about = (grid.block, grid.rows)
         if family is Elementwise:
             return Elementwise(*about, self._load_early(), self._results(self._outside()))
@@ -155,7 +155,7 @@ class _KernelBuilder:
             self._values.load_if_few(late, self._root)
         return self._root.taken()
 
-    def _gemm_tma(self, boxed: Boxed) -> GemmTma:
+    def _gemm_tma(self, boxed: TmaTiles) -> GemmTma:
         """The loop over what the dots contract, whose tiles TMA brings, and the epilogue of a tile or of its halves."""
         stage, grid, root = self._facts.stage, self._grid, self._root
         walk = grid.walk()
@@ -183,8 +183,8 @@ class _KernelBuilder:
                 self._values.indices(lookups(store.positions), scope)
             read = scope.taken()
         for store in stores:
-            if self._boxed is not None and self._boxed.is_put(store):
-                self._boxed.put(store, self._values.value(store.value, scope), scope)
+            if self._tma is not None and self._tma.is_put(store):
+                self._tma.put(store, self._values.value(store.value, scope), scope)
             else:
                 self._stores.store(store, scope)
         if scope is self._root:
@@ -249,13 +249,13 @@ class _KernelBuilder:
         return total
 
     def _is_put(self, store: Store) -> bool:
-        return self._boxed is not None and self._boxed.is_put(store)
+        return self._tma is not None and self._tma.is_put(store)
 
     def _finished(self, name: str, doc: str, skeleton: Skeleton) -> Kernel:
         graph, exprs = self._target.graph, [self._facts.nodes[n].expr for n in self._facts.live]
         stored = {store.target for store in self._facts.flow.stores if not self._is_put(store)}
         loads = [(n, expr) for n, expr in zip(self._facts.live, exprs, strict=True) if isinstance(expr, Load)]
-        loaded = {expr.param for n, expr in loads if not (self._boxed and self._facts.is_only_multiplied(n))}
+        loaded = {expr.param for n, expr in loads if not (self._tma and self._facts.is_only_multiplied(n))}
         choices = [expr for expr in exprs if isinstance(expr, Choose)]
         # A tensor that may be left out selects a case, also where no case reads it.
         selectors = {expr.selector for expr in choices if expr.cases[0][0] in (GIVEN, OMITTED)}
@@ -286,8 +286,8 @@ class _KernelBuilder:
             skeleton,
             self._facts.rounds,
             chained,
-            self._boxed.names if self._boxed else (),
-            (BEGIN, END, *self._boxed.flips) if self._boxed else (),
+            self._tma.names if self._tma else (),
+            (BEGIN, END, *self._tma.flips) if self._tma else (),
             tuple(self._addresses.scratch) if shares else (),
         )
 

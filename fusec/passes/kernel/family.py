@@ -22,7 +22,7 @@ Family: TypeAlias = (
 
 def family_of(stage: Stage) -> Family:
     """The family that a stage is of, from what it does with its axes."""
-    if stage.boxes is not None:
+    if stage.maps is not None:
         return GemmTma
     if stage.side is not None:
         return Gemm

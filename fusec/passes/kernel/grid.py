@@ -71,7 +71,7 @@ class Grid:
         """The loop over all steps, of one program or several; None where whole steps and the rest are apart."""
         stage = self._stage
         *outer, inner = stage.stream
-        if not outer and not stage.split and not stage.boxes:
+        if not outer and not stage.split and not stage.maps:
             return None
         return Walk(product_extent(tuple(outer)) if outer else None, extent(inner), self.size_of(inner))
 
@@ -175,7 +175,7 @@ class Grid:
 
     @property
     def _is_halved(self) -> bool:
-        return self._stage.boxes is not None and self._stage.boxes.is_halved
+        return self._stage.maps is not None and self._stage.maps.is_halved
 
     def is_cut(self, axis: Axis) -> bool:
         """Whether a tile of a contraction has several positions along an axis."""

@@ -1,11 +1,11 @@
-"""Boxed: the products of a contraction whose tiles the copy engine moves, and the stores of its whole tiles."""
+"""TmaTiles: the products of a contraction whose tiles the copy engine moves, and the stores of its whole tiles."""
 
 from __future__ import annotations
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Store
 from fusec.ir.kernel import Total
-from fusec.ir.stage import Box, BoxedProduct, Boxes
+from fusec.ir.stage import TensorMap, TensorMaps, TmaProduct
 from fusec.ir.statements import Assign, Corner, Fetch, Put
 from fusec.ir.tile_values import Name, Product, Turned, Value
 from fusec.ir.types import Axis
@@ -16,10 +16,10 @@ from fusec.passes.kernel.scope import Scope
 from fusec.passes.kernel.target import Target
 
 
-class Boxed:
-    """Writes what goes through the boxes of a stage. `names` has that of every box, in the order of `Boxes.all`."""
+class TmaTiles:
+    """Writes what TMA moves for a stage. `names` has that of every tensor map, in the order of `TensorMaps.all`."""
 
-    def __init__(self, boxes: Boxes, facts: Facts, target: Target, grid: Grid, naming: Naming) -> None:
+    def __init__(self, boxes: TensorMaps, facts: Facts, target: Target, grid: Grid, naming: Naming) -> None:
         self._boxes = boxes
         self._facts = facts
         self._target = target
@@ -33,17 +33,17 @@ class Boxed:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The boxes of the kernel."""
+        """The tensor maps of the kernel."""
         return tuple(self._names.values())
 
     @property
     def flips(self) -> tuple[str, ...]:
-        """The integers that say whether the matrices of a box stand in memory the other way round."""
+        """The integers that say whether the matrices of a tensor map stand in memory the other way round."""
         return tuple(self._flips.values())
 
     def multiply(self, body: Scope) -> None:
         """A step of all products along what they contract."""
-        fetched: dict[Box, Value] = {}
+        fetched: dict[TensorMap, Value] = {}
         for product in self._boxes.products:
             if product.side not in fetched:
                 fetched[product.side] = self._fetched(product.side, body, self._side)
@@ -56,7 +56,7 @@ class Boxed:
         """The accumulators, and every dot under its name in `scope`, which is behind the loop."""
         return tuple(self._result(product, scope) for product in self._boxes.products)
 
-    def _result(self, product: BoxedProduct, scope: Scope) -> Total:
+    def _result(self, product: TmaProduct, scope: Scope) -> Total:
         total = self._totals[product.dots]
         if len(product.dots) == 1 and not self._boxes.is_halved:
             scope.values[product.dots[0]] = total
@@ -66,11 +66,11 @@ class Boxed:
         return Total(total, parts, self._flips.get(product.block, ""))
 
     def is_put(self, store: Store) -> bool:
-        """Whether a store goes through a box."""
+        """Whether a store goes through a tensor map."""
         return any(self._facts.flow.stores[place] == store for place, _ in self._boxes.stores)
 
     def put(self, store: Store, value: Value, scope: Scope) -> None:
-        """Write a tile through the box of its store."""
+        """Write a tile through the tensor map of its store."""
         box = next(box for place, box in self._boxes.stores if self._facts.flow.stores[place] == store)
         shape = tuple(self._grid.size_of(axis) if self._grid.is_cut(axis) else "1" for axis in box.axes)
         corner = self._grid.write_to(box.axes, scope)
@@ -89,7 +89,7 @@ class Boxed:
         assert block is not None
         return block
 
-    def _fetched(self, box: Box, body: Scope, cut: Axis) -> Value:
+    def _fetched(self, box: TensorMap, body: Scope, cut: Axis) -> Value:
         """A tile as a factor: rows by steps, or steps by columns."""
         element = self._target.graph.tensor(box.matrices[0].tensor).element
         axes = tuple(axis for axis in box.axes if self._grid.is_cut(axis))
@@ -104,7 +104,7 @@ class Boxed:
         first = cut if cut == self._side else self._facts.stage.stream[-1]
         return name if axes[0] == first else Turned(name, tuple(map(str, reversed(axes))))
 
-    def _total(self, product: BoxedProduct, root: Scope) -> Name:
+    def _total(self, product: TmaProduct, root: Scope) -> Name:
         if product.dots not in self._totals:
             if self._boxes.is_halved:
                 text = "both"

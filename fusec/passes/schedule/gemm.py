@@ -18,7 +18,7 @@ from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes
 from fusec.ir.schedule import Gemm, GemmTma
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
-from fusec.passes.schedule.gemm_tma import boxes
+from fusec.passes.schedule.gemm_tma import tensor_maps
 from fusec.passes.schedule.split_k import deal_out, shared_sums
 from fusec.passes.schedule.survey import Survey
 
@@ -73,8 +73,8 @@ def _product(facts: Survey, name: str, side: Axis, block: Axis, stream: tuple[Ax
     return Stage(name, facts.flow, (*rows, side, *stream, block), rows, block=block, side=side, stream=stream)
 
 
-def persistent(facts: Survey, label: str) -> GemmTma | str:
-    """The plan whose operands all come in boxes, or why there is none."""
+def gemm_tma(facts: Survey, label: str) -> GemmTma | str:
+    """The schedule whose operands TMA loads, or why there is none."""
     found = contractions(facts, label)
     if isinstance(found, str):
         return found
@@ -86,10 +86,10 @@ def persistent(facts: Survey, label: str) -> GemmTma | str:
         return "it contracts several axes"
     if any(isinstance(facts.flow.nodes[n].expr, Reduce) for n in facts.flow.live):
         return "something is reduced beside the dots"
-    moved = boxes(facts, side, block)
+    moved = tensor_maps(facts, side, block)
     if isinstance(moved, str):
         return moved
-    return GemmTma(replace(stage, name=f"tma{label}", boxes=moved))
+    return GemmTma(replace(stage, name=f"tma{label}", maps=moved))
 
 
 def _tile(facts: Survey, dots: dict[NodeId, Dot], contracted: set[Axis]) -> tuple[Axis, Axis] | None:

@@ -1,9 +1,8 @@
-"""Box: which operands and results of a contraction the copy engine moves, tile by tile.
+"""Tensor maps: which operands and results of a contraction TMA moves, tile by tile.
 
-Relies on resolved views. A box is a tensor, or a part of one, whose positions are affine: every axis has one stride.
-Two dots of one precision that share a factor and whose other factors lie alike, as gate and up do, or the halves of a
-head, become one product of twice the width. Whether the strides of a call suit the copy engine is known in the launcher
-alone.
+Relies on resolved views. A tensor map is of a tensor, or a part of one, whose positions are affine: every axis has one
+stride. Two dots of one precision that share a factor and whose other factors lie alike, as gate and up do, or the
+halves of a head, become one product of twice the width. Whether the strides of a call suit TMA, only the launcher knows.
 """
 
 from __future__ import annotations
@@ -12,21 +11,21 @@ import sympy
 
 from fusec.ir.expressions import Dot, NodeId
 from fusec.ir.flow import Affine, Flow, Load, Position, Store, position_axes, store_axes
-from fusec.ir.stage import Box, BoxedProduct, Boxes, Matrix
+from fusec.ir.stage import Matrix, TensorMap, TensorMaps, TmaProduct
 from fusec.ir.types import Axis, DType, without
 from fusec.passes.schedule.survey import Survey
 
 _MOST_DIMS = 5
-"""Dimensions of a box, that of matrices on one another included."""
+"""Dimensions of a tensor map, that of matrices on one another included."""
 
 
-def boxes(facts: Survey, side: Axis, block: Axis) -> Boxes | str:
-    """The boxes of a contraction with tiles of `side` by `block`, or why there are none."""
+def tensor_maps(facts: Survey, side: Axis, block: Axis) -> TensorMaps | str:
+    """The tensor maps of a contraction with tiles of `side` by `block`, or why there are none."""
     flow = facts.flow
     dots = {number: expr for number in flow.live if isinstance(expr := flow.nodes[number].expr, Dot)}
     factors = {number: _factors(flow, dot, block) for number, dot in dots.items()}
     cut = {side, block, *(axis for dot in dots.values() for axis in dot.axes)}
-    products: list[BoxedProduct] = []
+    products: list[TmaProduct] = []
     left = list(dots)
     while left:
         number, *left = left
@@ -37,17 +36,17 @@ def boxes(facts: Survey, side: Axis, block: Axis) -> Boxes | str:
         same = (other for other in left if dots[other].precision == precision)
         twin = next((other for other in same if _are_alike(flow, factors[number], factors[other])), None)
         if twin is None:
-            products.append(BoxedProduct((number,), first, second, precision))
+            products.append(TmaProduct((number,), first, second, precision))
             continue
         left.remove(twin)
         other = _box(flow, factors[twin][1], cut)
         assert other is not None
-        both = Box((*second.matrices, *other.matrices), second.axes)
+        both = TensorMap((*second.matrices, *other.matrices), second.axes)
         if len(both.axes) == _MOST_DIMS:
             return "its matrices have too many dimensions"
-        products.append(BoxedProduct((number, twin), first, both, precision))
+        products.append(TmaProduct((number, twin), first, both, precision))
     stores = ((place, _stored(flow, store, side, block)) for place, store in enumerate(flow.stores))
-    return Boxes(tuple(products), tuple((place, box) for place, box in stores if box is not None))
+    return TensorMaps(tuple(products), tuple((place, box) for place, box in stores if box is not None))
 
 
 def _factors(flow: Flow, dot: Dot, block: Axis) -> tuple[NodeId, NodeId]:
@@ -55,15 +54,15 @@ def _factors(flow: Flow, dot: Dot, block: Axis) -> tuple[NodeId, NodeId]:
     return (dot.b, dot.a) if block in flow.nodes[dot.a].type.axes else (dot.a, dot.b)
 
 
-def _box(flow: Flow, factor: NodeId, cut: set[Axis]) -> Box | None:
+def _box(flow: Flow, factor: NodeId, cut: set[Axis]) -> TensorMap | None:
     expr = flow.nodes[factor].expr
     if not isinstance(expr, Load) or expr.pair is not None:
         return None
     return _boxed(expr.param, expr.positions, cut)
 
 
-def _stored(flow: Flow, store: Store, side: Axis, block: Axis) -> Box | None:
-    """The box that a store goes through, if it is of whole tiles of 16-bit elements with the rows of the tile."""
+def _stored(flow: Flow, store: Store, side: Axis, block: Axis) -> TensorMap | None:
+    """The tensor map of a store, if that is of whole tiles of 16-bit elements with the rows of the tile."""
     if isinstance(store.element, DType) and store.element.bits != 16:
         return None
     if store.pair is not None or set(position_axes(store.positions)) != set(store_axes(flow, store)):
@@ -74,7 +73,7 @@ def _stored(flow: Flow, store: Store, side: Axis, block: Axis) -> Box | None:
     return box
 
 
-def _boxed(tensor: str, positions: tuple[Position, ...], cut: set[Axis]) -> Box | None:
+def _boxed(tensor: str, positions: tuple[Position, ...], cut: set[Axis]) -> TensorMap | None:
     affine = tuple(position for position in positions if isinstance(position, Affine))
     axes = [axis for position in affine for axis in position.axes]
     steps = [factor for position in affine for _, factor in position.terms]
@@ -83,7 +82,9 @@ def _boxed(tensor: str, positions: tuple[Position, ...], cut: set[Axis]) -> Box 
     if len(axes) > min(len(set(axes)), _MOST_DIMS) or axes[-1] not in cut:
         return None
     # The tile has its two axes, in the order of memory, behind those that only say where it is.
-    return Box((Matrix(tensor, affine),), (*without(tuple(axes), tuple(cut)), *(axis for axis in axes if axis in cut)))
+    return TensorMap(
+        (Matrix(tensor, affine),), (*without(tuple(axes), tuple(cut)), *(axis for axis in axes if axis in cut))
+    )
 
 
 def _are_alike(flow: Flow, one: tuple[NodeId, NodeId], other: tuple[NodeId, NodeId]) -> bool:

@@ -13,7 +13,7 @@ from fusec.ir.flow import Flow, Load, Store, flow_reachable, store_axes, store_i
 from fusec.ir.schedule import ColumnSums, Group, Resident, RowLoop, Schedule, Tile
 from fusec.ir.types import Axis
 from fusec.passes.schedule.elementwise import elementwise, one_tile
-from fusec.passes.schedule.gemm import contractions, persistent
+from fusec.passes.schedule.gemm import contractions, gemm_tma
 from fusec.passes.schedule.gemv import expand_dots, gemv
 from fusec.passes.schedule.known import Known
 from fusec.passes.schedule.rows import column_plans, rows
@@ -39,14 +39,14 @@ def contraction(flow: Flow, known: Known, label: str, vectors: bool) -> Group | 
     facts = survey(flow)
     if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
         return "its outputs have different axes"
-    boxed = persistent(facts, label)
-    if isinstance(boxed, str):
-        return boxed
+    tma = gemm_tma(facts, label)
+    if isinstance(tma, str):
+        return tma
     others = contractions(facts, label)
     assert not isinstance(others, str)
     few = tuple(plan for plan in others if plan.few)
     sums = gemv(facts, replace(known, matrices=frozenset()), label, others[0].few) if vectors else ()
-    return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *few, boxed))
+    return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *few, tma))
 
 
 def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
