@@ -2,7 +2,7 @@
 
 Relies on resolved views. A tensor map is of a tensor, or a part of one, whose positions are affine: every axis has one
 stride. Two dots of one precision that share a factor and whose other factors lie alike, as gate and up do, or the
-halves of a head, become one product of twice the width. Whether the strides of a call suit TMA, only the launcher knows.
+halves of a head, become one product of twice the width. Whether the strides of a call suit TMA, the launcher knows.
 """
 
 from __future__ import annotations
