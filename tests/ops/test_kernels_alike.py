@@ -1,0 +1,67 @@
+"""Kernels that differ in names alone are one kernel of the file, which every op launches on its own tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from compiled import compiled
+
+import fusec.runtime as runtime
+from fusec.codegen.names import renaming
+from fusec.ir.host import argument_name
+
+SPEC = """
+op both(q: T[M, H, D], k: T[M, G, D], w: T[D]) -> (a: T[M, H, D], b: T[M, G, D])
+where T in {f32}:
+    a = q * rsqrt(mean(q * q, over=D) + 1) * w
+    b = k * rsqrt(mean(k * k, over=D) + 1) * w
+
+op other(x: T[M, H, D], v: T[D]) -> y: T[M, H, D]
+where T in {f32}:
+    y = x * rsqrt(mean(x * x, over=D) + 1) * v
+"""
+
+
+def expected(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """What each output is of its tensor."""
+    return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1) * weight
+
+
+def test_every_plan_launches_them_on_its_own_tensors(tmp_path: Path, device: torch.device) -> None:
+    both, other = compiled(SPEC, tmp_path)
+    q, k, w = (torch.randn(shape, device=device) for shape in ((3, 2, 8), (3, 5, 8), (8,)))
+    for op, tensors in ((both, (q, k, w)), (other, (k, w))):
+        own = next(v for v in vars(op.module).values() if isinstance(v, runtime.Op) and v.name == op.name)
+        for plan in own.plan_names:
+            with own.forced(plan):
+                results = op.call(*tensors)
+            made = results if isinstance(results, tuple) else (results,)
+            for result, x in zip(made, tensors, strict=False):
+                torch.testing.assert_close(result, expected(x, w))
+
+
+def test_they_are_written_once(tmp_path: Path) -> None:
+    both, _ = compiled(SPEC, tmp_path)
+    text = Path(str(both.module.__file__)).read_text(encoding="utf-8")
+    assert "renamed(" in text
+    assert text.count("_both_rows") > 1
+    assert "def _other_rows" not in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (("q_ptr", "q_stride_H", "H"), ("k_ptr", "k_stride_G", "G"), {"q": "k", "H": "G"}),
+        (("x_ptr", "BLOCK_H"), ("x_ptr", "BLOCK_G"), {"BLOCK_H": "BLOCK_G"}),
+        (("x_ptr", "n"), ("x_ptr", "n"), {}),
+        (("q_ptr", "q_stride_H"), ("k_ptr", "x_stride_H"), None),
+        (("H", "q_stride_H"), ("G", "q_stride_H"), None),
+    ],
+)
+def test_words_make_all_names_or_none(old: tuple[str, ...], new: tuple[str, ...], words: dict[str, str] | None) -> None:
+    found = renaming(old, new)
+    assert found == words
+    if found is not None:
+        assert tuple(argument_name(name, found) for name in old) == new
