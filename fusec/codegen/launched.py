@@ -53,7 +53,7 @@ def variants(module: ModuleType, name: str, telling: Mapping[str, Any]) -> tuple
     found += _forced(op, telling["small"], left) if left else []
     unlike: dict[tuple[object, ...], Variant] = {}
     for launch, buffers in found:
-        variant = _variant(launch, buffers, telling["scalars"])
+        variant = variant_of(launch, buffers, telling["scalars"])
         unlike.setdefault((variant.kernel, variant.signature, variant.constexprs, variant.options), variant)
     return tuple(_telling(list(unlike.values())))
 
@@ -124,7 +124,8 @@ def _argument(value: Any) -> Any:
     return torch.empty(value["shape"], dtype=dtype, device="meta") if "shape" in value else dtype
 
 
-def _variant(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapping[str, str]) -> Variant:
+def variant_of(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapping[str, str]) -> Variant:
+    """The variant of a kernel that a launch asks for: `buffers` have dtypes, `scalars` Triton types."""
     kernel = launch.kernel
     signature: list[tuple[str, str]] = []
     constexprs: list[tuple[str, Any]] = []

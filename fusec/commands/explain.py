@@ -49,6 +49,7 @@ def run(
     given: Annotated[list[str] | None, typer.Option("--with", help="An optional tensor that the call has.")] = None,
     plan: Annotated[str | None, typer.Option(help="The plan to force, by name.")] = None,
     device: Annotated[str, typer.Option(help="The chip that the call is planned for.")] = "h200",
+    registers: Annotated[bool, typer.Option("--registers", help="Compile the kernels, for registers.")] = False,
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -61,7 +62,14 @@ def run(
         path, source, graph = find_op(op, specs)
         warnings = warnings_of([graph])
         sizes = [*(size or []), *(more or [])]
-        of_call = {"dtypes": dtype, "layouts": layout, "choices": choose, "given": given, "plan": plan}
+        of_call = {
+            "dtypes": dtype,
+            "layouts": layout,
+            "choices": choose,
+            "given": given,
+            "plan": plan,
+            "registers": registers,
+        }
         if sizes or any(of_call.values()):
             asked = {name: value for name, value in of_call.items() if value}
             text, data = call_of(source, path.parent, graph, {**asked, "sizes": sizes, "device": device})

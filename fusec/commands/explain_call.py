@@ -10,12 +10,13 @@ from fusec.commands.outcome import UsageError
 from fusec.diagnostics import Source
 from fusec.driver.explain_call import CallError, Wanted, explain_call
 from fusec.ir.graph import Graph
+from fusec.runtime.explain.tree import tree
 
 
 def told(source: Source, folder: Path, graph: Graph, wanted: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The plan of the call as a tree and as data. Raises `UsageError` for a call that the op does not have."""
     try:
-        plan = explain_call(source, folder, graph, Wanted(**wanted))
+        report = explain_call(source, folder, graph, Wanted(**wanted))
     except CallError as error:
         raise UsageError(str(error)) from error
-    return repr(plan), {} if plan.report is None else asdict(plan.report)
+    return tree(report), asdict(report)

@@ -7,24 +7,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 
+from fusec.codegen.gate import Job, measure
+from fusec.codegen.launched import variant_of
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_file
 from fusec.driver.load import load_module
 from fusec.driver.store import default_folder
+from fusec.driver.telling import telling_calls
 from fusec.extents.conditions import Formula
 from fusec.extents.signature import Signature
 from fusec.forcing import CHIPS as SMALL_CHIPS
 from fusec.ir.arguments import layout_arguments
 from fusec.ir.graph import ChoiceParam, DimParam, DTypeParam, Graph, TensorParam
 from fusec.ir.types import DType, Lead, Storage, product_extent
+from fusec.passes.pipeline import compile_graph
 from fusec.reference.rounding import TORCH_DTYPES
-from fusec.runtime import Chip, Op, Plan
+from fusec.runtime import Chip, Launch, Op
 from fusec.runtime.errors import FusecError
-from fusec.runtime.select.chip import CHIPS
+from fusec.runtime.explain.report import Report, report
+from fusec.runtime.launch import Resources
+from fusec.runtime.select.chip import CHIPS, TARGETS
+from fusec.runtime.select.run import Decision
 
 ROWS = "M"
 """Stands for all rows of an op (`...`), unless one of its axes is called so."""
@@ -48,18 +56,38 @@ class Wanted:
     given: Sequence[str] = ()
     device: str = "h200"
     plan: str | None = None
+    registers: bool = False
 
 
-def explain_call(source: Source, folder: Path, graph: Graph, wanted: Wanted) -> Plan:
+def explain_call(source: Source, folder: Path, graph: Graph, wanted: Wanted) -> Report:
     """The plan of a call of `graph`, an op of the spec `source`. Raises `CallError`."""
     chip = chip_named(wanted.device)
     arguments = _Call(graph, wanted).arguments()
     module = load_module(source, folder, compile_file, default_folder())
     op = next(each for each in vars(module).values() if isinstance(each, Op) and each.name == graph.name)
     try:
-        return op.plan(*arguments, plan=wanted.plan, chip=chip)
+        decision = op.decide(*arguments, plan=wanted.plan, chip=chip)
     except FusecError as error:
         raise CallError(str(error)) from error
+    taken = compiled(decision, graph, module) if wanted.registers else {}
+    return report(decision, lambda name: op.decide(*arguments, plan=name, chip=chip), op.plan_names, taken)
+
+
+def compiled(decision: Decision, graph: Graph, module: ModuleType) -> dict[str, Resources]:
+    """What the kernels of a plan take, compiled for its chip; some seconds, and no GPU. Raises `CallError`."""
+    target = TARGETS[decision.call.chip.target]
+    launches = {launch.kernel.__name__: launch for launch in decision.launches if isinstance(launch, Launch)}
+    if any(not hasattr(launch.kernel, "params") for launch in launches.values()):
+        raise CallError("--registers: kernels are interpreted here, and not compiled; unset TRITON_INTERPRET")
+    scalars: Any = telling_calls(compile_graph(graph))["scalars"]
+    text = Path(str(module.__file__)).read_text(encoding="utf-8")
+    variants = [variant_of(launch, decision.dtypes, scalars) for launch in launches.values()]
+    verdicts = measure([Job(module.__name__, text, variant, target) for variant in variants], 1)
+    return {
+        name: Resources(found.registers, found.shared, found.spills)
+        for name, found in zip(launches, (verdict.resources for verdict in verdicts), strict=True)
+        if found is not None
+    }
 
 
 def chip_named(name: str) -> Chip:

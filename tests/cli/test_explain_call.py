@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,3 +84,16 @@ def test_a_call_that_is_none_is_told(fusec: Callable[..., Any], specs: Path, wor
     result = fusec("explain", "halved", *words.split(), "--specs", specs)
     assert result.exit_code == Exit.USAGE, result.stdout
     assert message in result.stderr
+
+
+@pytest.mark.parametrize("chip", ["h200", "a100"])
+def test_registers_are_those_of_the_compiled_kernels(chip: str, specs: Path) -> None:
+    words = ["explain", "halved", "--size", "M=8", "K=64", "--registers", "--device", chip, "--specs", str(specs)]
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "fusec", *words, "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    for step in json.loads(result.stdout)["steps"]:
+        for launch in step["launches"]:
+            assert 8 < launch["resources"]["registers"] < 128
+            assert launch["occupancy"]["programs"] >= 1

@@ -108,6 +108,7 @@ LAYERS = (
                 "codegen",
                 "driver",
             ),
+            "runtime.explain.tree",
             "runtime.select.tables",
             "runtime.select.chip",
         ),
