@@ -162,9 +162,7 @@ def find(specs: Path, wanted: Sequence[str]) -> list[Subject]:
                 found[graph.name] = Subject(path, source, graph, about)
     for name in wanted:
         if name in others:
-            raise UsageError(
-                f"{name} multiplies no matrices: its plans are chosen by rules, and there is no table of it"
-            )
+            raise UsageError(f"{name} has no rows to count: its plans are chosen by rules, and there is no table of it")
         if name not in found:
             raise UsageError(f"no op {name} in {specs}; there are {', '.join(sorted(found)) or 'none to tune'}")
     return [found[name] for name in dict.fromkeys(wanted or found)]

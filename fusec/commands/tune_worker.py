@@ -124,7 +124,12 @@ def outline(subject: Subject) -> dict[str, Any]:
     rules = subject.op.decide(*arguments, plan=BY_RULE)
     about = asked(rules.call)
     plans = {
-        name: [_tile(tile) for step in subject.op.decide(*arguments, plan=name).steps for tile in step.tiled]
+        name: [
+            _tile(tile)
+            for step in subject.op.decide(*arguments, plan=name).steps
+            if step.plan == name
+            for tile in step.tiled
+        ]
         for name in about.possible
     }
     return {"rows": about.rows, "case": about.case, "by_rule": rules.tuned, "plans": plans}

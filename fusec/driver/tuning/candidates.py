@@ -25,6 +25,9 @@ SIZES = (1 / 4, 1 / 2, 1, 2, 4)
 STRIPS = "skinny_tile"
 """The rule whose tiles have a strip of each matrix as their side; those of others have one as their block."""
 
+TILES = "_tile"
+"""How rules end that make tiles of a contraction; those of others are tiles of rows."""
+
 WARPS, STAGES = (4, 8), (2, 3, 4, 5)
 
 WORSE = 1.5
@@ -90,7 +93,7 @@ def estimate(tile: Mapping[str, int], tiled: Tiled, chip: Chip) -> float | None:
 
 
 def _is_for_few(plan: str, tiles: Sequence[Tiled]) -> bool:
-    return tiles[0].rule == STRIPS if tiles else plan != "library"
+    return plan.startswith("gemv") or any(tile.rule == STRIPS for tile in tiles)
 
 
 def _tiles(tiled: Sequence[Tiled], chip: Chip) -> list[dict[str, int]]:
@@ -98,6 +101,8 @@ def _tiles(tiled: Sequence[Tiled], chip: Chip) -> list[dict[str, int]]:
     if not tiled:
         return []
     first = tiled[0]
+    if not first.rule.endswith(TILES):
+        return _row_tiles(first, chip)
     # A size of 1 belongs to something that the plan does not do.
     varied = {name: size for name, size in first.sizes.items() if size > 1}
     found: list[tuple[float, dict[str, int]]] = []
@@ -110,6 +115,18 @@ def _tiles(tiled: Sequence[Tiled], chip: Chip) -> list[dict[str, int]]:
     ordered = sorted(found, key=_time_of)
     own = {**varied, **first.options}
     return [tile for time, tile in ordered if time <= WORSE * ordered[0][0] and tile != own]
+
+
+def _row_tiles(first: Tiled, chip: Chip) -> list[dict[str, int]]:
+    """Tiles of rows beside that of the rule, those first that differ least: the model does not tell them apart."""
+    own = {**{name: size for name, size in first.sizes.items() if size > 1}, "num_warps": first.options["num_warps"]}
+    most = {"num_warps": chip.program_warps, "block": first.facts["row"], "splits": chip.most_splits}
+    found: list[tuple[int, dict[str, int]]] = []
+    for factors in product((1, 0.5, 2), repeat=len(own)):
+        tile = {name: int(size * factor) for (name, size), factor in zip(own.items(), factors, strict=True)}
+        if all(0 < size <= most.get(name, size) for name, size in tile.items()) and tile != own:
+            found.append((sum(factor != 1 for factor in factors), {**tile, "num_stages": 1}))
+    return [tile for _, tile in sorted(found, key=lambda each: each[0])]
 
 
 def _total(tile: Mapping[str, int], tiled: Sequence[Tiled], chip: Chip) -> float | None:

@@ -24,7 +24,7 @@ from fusec.ir.stage import Stage
 from fusec.ir.types import Axis, DTypeVar, Storage, product_extent
 from fusec.passes.host.keys import Keys
 from fusec.passes.host.schedules import Scheduler
-from fusec.passes.host.tuned import choosing, multiplied
+from fusec.passes.host.tuned import choosing, chosen_outputs
 
 SIZES, PREPARE = "sizes", "prepare"
 """Stand for what the generated file calls the function of sizes, and the object that prepares weights."""
@@ -118,7 +118,7 @@ def _tuned(program: Program, keys: Keys) -> Tuned | None:
     about = choosing(program.spelled)
     if about is None:
         return None
-    return Tuned(keys.axes(about.rows), " ".join(about.case), " ".join(sorted(multiplied(program.multiplying))))
+    return Tuned(keys.axes(about.rows), " ".join(about.case), " ".join(sorted(chosen_outputs(program.multiplying))))
 
 
 def _flat_axes(stages: list[Stage]) -> tuple[Axis, ...]:

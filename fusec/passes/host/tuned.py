@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fusec.ir.expressions import Dot, NodeId
+from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.graph import Graph, reachable
 from fusec.ir.sizes import symbols_in
-from fusec.ir.types import Axis, DTypeVar, extent, product_extent, without
+from fusec.ir.types import Axis, DTypeVar, Lead, extent, product_extent, without
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,15 @@ class Choosing:
 
 
 def choosing(graph: Graph) -> Choosing | None:
-    """For an op with dots, which are tuned; None for any other."""
+    """What the choice among the plans of an op is made for: of one with dots, else of one that makes outputs of rows.
+
+    None for an op that reduces over `...`, which has no row to count, or has no outputs.
+    """
     dots = _dots(graph, graph.roots)
-    if not dots:
-        return None
-    contracted = [axis for dot in dots for axis in dot.axes]
+    contracted = [axis for dot in dots for axis in dot.axes] if dots else _reduced(graph)
     stored = [[axis for dim in output.dims for axis in dim] for output in graph.outputs]
+    if Lead() in contracted or not stored:
+        return None
     steady = set(symbols_in([product_extent(dim) for tensor in graph.tensors if tensor.static for dim in tensor.dims]))
     steady |= set(symbols_in([extent(axis) for axis in [*contracted, *(axes[-1] for axes in stored if axes)]]))
     steady |= set(symbols_in([extent(axis) for dot in dots for axis in _shared(graph, dot)]))
@@ -44,6 +47,18 @@ def choosing(graph: Graph) -> Choosing | None:
         tuple(variable.name for variable in graph.variables if variable not in _of_rows(graph)),
         tuple(tensor.name for tensor in graph.tensors if tensor.optional),
     )
+
+
+def chosen_outputs(graph: Graph) -> frozenset[str]:
+    """The outputs whose plans are chosen: those made of products, of an op without products all of them."""
+    return multiplied(graph) or frozenset(output.name for output in graph.outputs)
+
+
+def _reduced(graph: Graph) -> list[Axis]:
+    """The axes that anything is reduced over."""
+    nodes = graph.nodes
+    reduces = (nodes[n].expr for n in sorted(reachable(nodes, graph.roots)))
+    return [axis for expr in reduces if isinstance(expr, Reduce) for axis in expr.axes]
 
 
 def _of_rows(graph: Graph) -> set[DTypeVar]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import prod
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import triton
@@ -20,6 +20,8 @@ from fusec.runtime.plan import Buffer
 from fusec.runtime.select.chip import PDL_SINCE, Chip
 from fusec.runtime.select.sizes import index_type, is_few, is_flat, padded, together, vec_width
 from fusec.runtime.select.tables import Choice
+
+T = TypeVar("T", bound=Any)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Call:
     """What is known of a call, and what its plan has allocated so far.
 
     `sizes` has extents, strides and dtypes by name. `led` are the tensors that begin with `...`, in the order of their
-    offsets in `walks`. The schedule that is planned `is_walked` if it is launched once for each of them. So many
-    neighbours `together` are one access, as far as where rows begin and end allows.
+    offsets in `walks`. The schedule that is planned, `planning` by name, `is_walked` if it is launched once for each of
+    them. So many neighbours `together` are one access, as far as where rows begin and end allows.
     """
 
     op: str
@@ -56,6 +58,7 @@ class Call:
     tiled: list[Tiled] = field(default_factory=list)
     common: dict[str, Any] = field(default_factory=dict)
     is_walked: bool = False
+    planning: str = ""
     together: int = 16
 
     # Sizes
@@ -131,7 +134,19 @@ class Call:
 
     def enter(self, schedule: Schedule) -> None:
         """Begin to plan a schedule: one whose kernels use no tensor that begins with `...` is launched once."""
+        self.planning = schedule.name
         self.is_walked = any(name in self.led for kernel in kernels(schedule) for name in pointers(kernel))
+
+    def chosen(self, rule: str, facts: Mapping[str, Any], tile: T) -> T:
+        """The tile that a rule makes, with the sizes and launch options that a choice of this schedule has for it."""
+        choice = self.choice
+        if choice is not None and choice.tile and choice.names(self.planning):
+            own = {each.name for each in fields(tile)}
+            changed: dict[str, Any] = {name: value for name, value in choice.tile if name in own}
+            options = {name: value for name, value in choice.tile if name not in own}
+            tile = replace(tile, **changed | ({"options": tuple(choice.fitting(options))} if options else {}))
+        self.tiled.append(Tiled(rule, facts, tile))
+        return tile
 
     def allocate(self, sums: Mapping[str, str], splits: int, integers: str = "") -> None:
         """Workspaces for partial results of so many splits, one for each walk over leading axes."""

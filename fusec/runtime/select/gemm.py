@@ -6,21 +6,19 @@ measured beside the tiles for a few rows is in benchmarks/contractions/results/t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, fields, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from fusec.ir.host import Gemm, Gemv, RowLoop, block_name
 from fusec.runtime.invariant import counted, is_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.product import Product
 from fusec.runtime.select import rows
-from fusec.runtime.select.call import Call, Tiled
+from fusec.runtime.select.call import Call
 from fusec.runtime.select.chip import MMA, WARP, Chip
 from fusec.runtime.select.rows import elementwise
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, padded
-from fusec.runtime.select.tables import Choice
 from fusec.runtime.select.tiles import Contraction, GemmTile
 
 TileRule = Callable[[Contraction, Chip], GemmTile]
@@ -74,22 +72,8 @@ def contraction_of(plan: Gemm, call: Call) -> Contraction:
 
 
 def tile_for(call: Call, rule: TileRule, contraction: Contraction) -> GemmTile:
-    """The tile that a rule makes, with the sizes and launch options that the call's choice has for it."""
-    tile = rule(contraction, call.chip)
-    if call.choice is not None and call.choice.tile:
-        own = {each.name for each in fields(tile)}
-        changed: dict[str, Any] = {name: value for name, value in call.choice.tile if name in own}
-        options = {name: value for name, value in call.choice.tile if name not in own}
-        tile = replace(tile, **changed | ({"options": tuple(_fitting(options, call.choice))} if options else {}))
-    call.tiled.append(Tiled(rule.__name__, asdict(contraction), tile))
-    return tile
-
-
-def _fitting(options: dict[str, int], choice: Choice) -> Iterator[dict[str, int]]:
-    """The launch options of a choice. Behind those of an older one come others, should its tile no longer fit."""
-    yield options
-    stages = options.get("num_stages", 2) if choice.older else 2
-    yield from ({**options, "num_stages": fewer} for fewer in range(stages - 1, 1, -1))
+    """The tile that a rule makes, or the call's choice."""
+    return call.chosen(rule.__name__, asdict(contraction), rule(contraction, call.chip))
 
 
 def gemm_tile(contraction: Contraction, chip: Chip) -> GemmTile:

@@ -15,6 +15,7 @@ from fusec.runtime.select.chip import WARP, Chip
 from fusec.runtime.select.rows import launch_options, loop_steps
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, is_few, padded
+from fusec.runtime.select.tiles import RowTile
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def row_tiles(plan: RowTiles, call: Call) -> list[Launch]:
     size = call.size(plan.loop)
     tile = equal_tiles(call.chip, size, _access(plan, call))
     blocks = {block_name(plan.loop): tile.elements, **loop_steps(size, tile.elements), "HELD": min(call.together, 8)}
-    return call.launch(plan.kernel, call.count(plan.rows), launch_options(call.chip, tile.warps), blocks)
+    taken = call.chosen(row_tiles.__name__, {"row": size}, RowTile(launch_options(call.chip, tile.warps)))
+    return call.launch(plan.kernel, call.count(plan.rows), taken.options, blocks)
 
 
 def _access(plan: RowTiles, call: Call) -> int:

@@ -17,6 +17,7 @@ from fusec.runtime.select.call import Call
 from fusec.runtime.select.chip import WARP, Chip
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, is_few, padded
+from fusec.runtime.select.tiles import RowTile
 
 Options = tuple[dict[str, int], ...]
 
@@ -45,14 +46,18 @@ def elementwise(plan: Elementwise, call: Call, combined: int | None = None) -> l
         row = call.padded(plan.tile)
         lanes = lanes_for(chip, rows, row, per_row) if plan.rows else 1
         count = warps(chip, lanes * max(row, splits), thread=8) if plan.rows else 1 if combined is None else 4
-        programs = _at_least(plan.at_least_one, "rows", cdiv(rows, lanes))
-        return call.launch(plan.kernel, programs, launch_options(chip, count), blocks | {"ROWS": lanes})
+        own = RowTile(launch_options(chip, count), rows=lanes)
+        taken = own if combined else call.chosen(elementwise.__name__, {"row": row}, own)
+        programs = _at_least(plan.at_least_one, "rows", cdiv(rows, taken.rows))
+        return call.launch(plan.kernel, programs, taken.options, blocks | {"ROWS": taken.rows})
     size = call.count(plan.block)
     block = blocks_for(chip, rows, size, 16 if plan.narrow else 8, splits if plan.parts else 1, per_row)
-    blocks |= {"ROWS": block.lanes, block_name(plan.block): block.size}
-    programs = _at_least(plan.at_least_one, "rows", cdiv(rows, block.lanes))
-    programs *= _at_least(plan.at_least_one, "block", cdiv(size, block.size))
-    return call.launch(plan.kernel, programs, launch_options(chip, block.warps), blocks)
+    own = RowTile(launch_options(chip, block.warps), block.lanes, block.size)
+    taken = own if combined else call.chosen(elementwise.__name__, {"row": padded(size)}, own)
+    blocks |= {"ROWS": taken.rows, block_name(plan.block): taken.block}
+    programs = _at_least(plan.at_least_one, "rows", cdiv(rows, taken.rows))
+    programs *= _at_least(plan.at_least_one, "block", cdiv(size, taken.block))
+    return call.launch(plan.kernel, programs, taken.options, blocks)
 
 
 def blocks_for(chip: Chip, rows: int, size: int, thread: int = 8, parts: int = 1, splits: int = 1) -> Block:
@@ -85,8 +90,9 @@ def tile_fits(plan: Tile, call: Call) -> bool:
 
 
 def tile(plan: Tile, call: Call) -> list[Launch]:
-    options = launch_options(call.chip, warps(call.chip, _live(plan, call), thread=call.chip.thread_elements))
-    return call.launch(plan.kernel, call.count(plan.rows), options, call.tile_blocks(plan.tile))
+    own = launch_options(call.chip, warps(call.chip, _live(plan, call), thread=call.chip.thread_elements))
+    taken = call.chosen(tile.__name__, {"row": call.padded(plan.tile)}, RowTile(own))
+    return call.launch(plan.kernel, call.count(plan.rows), taken.options, call.tile_blocks(plan.tile))
 
 
 # Rows
@@ -109,9 +115,10 @@ def rows(plan: Rows, call: Call) -> list[Launch]:
         blocks[block_name(plan.block)] = wide
         programs = _at_least(plan.at_least_one, "block", cdiv(size, wide))
     lanes = lanes_for(chip, count, row * wide)
-    programs *= _at_least(plan.at_least_one, "rows", cdiv(count, lanes))
-    options = launch_options(chip, warps(chip, lanes * row * wide))
-    return call.launch(plan.kernel, programs, options, blocks | {"ROWS": lanes})
+    own = RowTile(launch_options(chip, warps(chip, lanes * row * wide)), rows=lanes)
+    taken = call.chosen(rows.__name__, {"row": row * wide}, own)
+    programs *= _at_least(plan.at_least_one, "rows", cdiv(count, taken.rows))
+    return call.launch(plan.kernel, programs, taken.options, blocks | {"ROWS": taken.rows})
 
 
 def lanes_for(chip: Chip, rows: int, row: int, splits: int = 1) -> int:
@@ -145,8 +152,9 @@ def resident_fits(plan: Resident, call: Call) -> bool:
 
 def resident(plan: Resident, call: Call) -> list[Launch]:
     programs, size = call.count(plan.rows), plan.parts * call.padded(plan.tile)
-    options = row_options(call.chip, programs, size, call.itemsize(plan.bytes), plan.inputs, plan.narrow)
-    return call.launch(plan.kernel, programs, options, call.tile_blocks(plan.tile))
+    own = row_options(call.chip, programs, size, call.itemsize(plan.bytes), plan.inputs, plan.narrow)
+    taken = call.chosen(resident.__name__, {"row": size}, RowTile(own))
+    return call.launch(plan.kernel, programs, taken.options, call.tile_blocks(plan.tile))
 
 
 def holds_row(chip: Chip, rows: int, size: int, itemsize: int, inputs: int, compact: bool, words: float) -> bool:
@@ -230,8 +238,10 @@ def prefers_loop(chip: Chip, rows: int, size: int) -> bool:
 def row_loop(plan: RowLoop, call: Call) -> list[Launch]:
     chip, size = call.chip, call.count(plan.loop)
     chunk, inner, programs, blocks = _cut(plan, call, chunk_size(chip, size, plan.sweeps, plan.inputs, plan.words))
-    blocks |= {block_name(plan.loop.split()[-1]): chunk, **loop_steps(size, chunk), "HELD": 0}
-    return call.launch(plan.kernel, programs, launch_options(chip, warps(chip, chunk * inner, thread=8)), blocks)
+    own = RowTile(launch_options(chip, warps(chip, chunk * inner, thread=8)), block=chunk)
+    taken = call.chosen(row_loop.__name__, {"row": padded(size)}, own)
+    blocks |= {block_name(plan.loop.split()[-1]): taken.block, **loop_steps(size, taken.block), "HELD": 0}
+    return call.launch(plan.kernel, programs, taken.options, blocks)
 
 
 def loop_steps(size: int, chunk: int) -> dict[str, Any]:
@@ -283,10 +293,13 @@ def split_rows(plan: SplitRows, call: Call) -> list[Launch]:
         chunk, inner, programs, blocks = _cut(part, call, split_chunk(call.chip, size, part.words))
         steps = call.count(" ".join(outer)) * cdiv(size, chunk)
         splits = splits or split_count(call.chip, programs, steps, chunk * inner)
-        call.allocate(part.sums, splits, part.integers)
-        blocks |= {block_name(last): chunk, "SPLITS": splits}
         options = launch_options(call.chip, warps(call.chip, chunk * inner, thread=8))
-        launches += call.launch(part.kernel, programs * splits, options, blocks)
+        own = RowTile(options, block=chunk, splits=splits)
+        taken = call.chosen(split_rows.__name__, {"row": padded(size)}, own)
+        splits = taken.splits
+        call.allocate(part.sums, splits, part.integers)
+        blocks |= {block_name(last): taken.block, "SPLITS": splits}
+        launches += call.launch(part.kernel, programs * splits, taken.options, blocks)
     return [*launches, *elementwise(plan.combine, call, splits)]
 
 

@@ -175,7 +175,7 @@ class Runner:
 
     def possible(self) -> tuple[str, ...]:
         """The plans by name that can take the call, of those that a table chooses among."""
-        return tuple(name for name in tuned_names(self._plans) if self._partitions.is_possible(name))
+        return tuple(filter(self._can_take, tuned_names(self._plans)))
 
     # Partitions
 

@@ -23,7 +23,7 @@ LARGEST = 8192
 """Rows from which on all calls count alike."""
 
 
-TILE = frozenset({"block_m", "block_n", "block_k", "splits", "rows", "num_warps", "num_stages"})
+TILE = frozenset({"block_m", "block_n", "block_k", "splits", "rows", "block", "num_warps", "num_stages"})
 """What tiles have, by the names of a table."""
 
 
@@ -37,6 +37,16 @@ class Choice:
     plan: str
     tile: tuple[tuple[str, int], ...] = ()
     older: bool = field(default=False, compare=False)
+
+    def names(self, plan: str) -> bool:
+        """Whether a plan is the one, or among those that stand with blanks between."""
+        return any(name.rpartition(".")[-1] == plan for name in self.plan.split())
+
+    def fitting(self, options: dict[str, int]) -> Iterator[dict[str, int]]:
+        """Launch options of its tile. Behind those of an older choice come others, should the tile no longer fit."""
+        yield options
+        stages = options.get("num_stages", 2) if self.older else 2
+        yield from ({**options, "num_stages": fewer} for fewer in range(stages - 1, 1, -1))
 
     def __str__(self) -> str:
         return " ".join([self.plan, *(f"{name}={value}" for name, value in self.tile)])

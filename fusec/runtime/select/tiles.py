@@ -66,6 +66,19 @@ class GemmTile:
 
 
 @dataclass(frozen=True, slots=True)
+class RowTile:
+    """What a program of rows takes: so many `rows`, a `block` of each at a time; as many as `splits` share a row.
+
+    What is 1 is decided otherwise.
+    """
+
+    options: tuple[dict[str, int], ...]
+    rows: int = 1
+    block: int = 1
+    splits: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Wave:
     """One launch of a persistent gemm: `programs` make the tiles from `begin` to `end`.
 
