@@ -6,6 +6,7 @@ They are loaded when something of it is asked for: figures of chips and tuned ta
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    # Modules of this package, and what Python looks for in any, are no exports; one that is being loaded has none yet.
-    if not name.startswith("__"):
+    # Python asks for a module of this package here before it loads it: no reason to load all that is exported.
+    if not name.startswith("__") and find_spec(f"fusec.runtime.{name}") is None:
         exports = import_module("fusec.runtime.exports")
         if name in exports.__all__ and hasattr(exports, name):
             return getattr(exports, name)
