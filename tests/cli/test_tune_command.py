@@ -32,12 +32,14 @@ where T in {bf16, f32}, D % 2 == 0:
 
 SCALED = "op scaled(x: f32[N]) -> y: f32[N]:\n    y = 2 * x\n"
 
+TOTAL = "op total(x: f32[..., N]) -> y: f32[N]:\n    y = sum(x, over=...)\n"
+
 
 @pytest.fixture
 def specs(tmp_path: Path) -> Path:
     folder = tmp_path / "specs"
     folder.mkdir()
-    for name, text in (("linear", LINEAR), ("bmm", BMM), ("heads", HEADS), ("scaled", SCALED)):
+    for name, text in (("linear", LINEAR), ("bmm", BMM), ("heads", HEADS), ("scaled", SCALED), ("total", TOTAL)):
         (folder / f"{name}.fuse").write_text(text)
     return folder
 
@@ -114,11 +116,11 @@ def test_optional_tensors_are_left_out_unless_they_are_asked_for(specs: Path) ->
 
 
 def test_the_ops_that_have_a_choice(specs: Path) -> None:
-    assert [each.graph.name for each in find(specs, [])] == ["bmm", "heads", "linear"]
+    assert [each.graph.name for each in find(specs, [])] == ["bmm", "heads", "linear", "scaled"]
     assert [each.graph.name for each in find(specs, ["linear", "bmm", "linear"])] == ["linear", "bmm"]
-    with pytest.raises(UsageError, match="scaled multiplies no matrices"):
-        find(specs, ["scaled"])
-    with pytest.raises(UsageError, match=r"no op linea in .*; there are bmm, heads, linear"):
+    with pytest.raises(UsageError, match="total has no rows to count"):
+        find(specs, ["total"])
+    with pytest.raises(UsageError, match=r"no op linea in .*; there are bmm, heads, linear, scaled"):
         find(specs, ["linea"])
 
 

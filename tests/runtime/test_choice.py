@@ -223,7 +223,8 @@ def test_a_forced_plan_is_for_its_op_alone(linear: Subject, tmp_path: Path, devi
 
 
 def test_a_decision_tells_its_tiles(linear: Subject, device: torch.device) -> None:
-    assert [step.tiled for step in linear.op.decide(*arguments(1, device)).steps] == [()]
+    ((vector,),) = (step.tiled for step in linear.op.decide(*arguments(1, device)).steps)
+    assert (vector.rule, vector.tile.rows) == ("resident", 1)
     (step,) = linear.op.decide(*arguments(1, device), plan="gemm").steps
     (tile,) = step.tiled
     facts = {"batches": 1, "m": 1, "n": 48, "k": 64, "itemsize": 4, "dots": 1}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fusec.runtime import H200, Chip
 from fusec.runtime.select import tma
+from fusec.runtime.select.call import Call
 from fusec.runtime.select.gemm import Contraction
 from fusec.runtime.select.sizes import cdiv, padded
 from fusec.runtime.select.tables import Choice
@@ -27,6 +28,9 @@ class Asked:
     chip: Chip
     choice: Choice | None = None
     tiled: list[Any] = field(default_factory=list)
+    planning: str = "tma"
+
+    chosen = Call.chosen
 
 
 def found(contraction: Contraction, chip: Chip = H200, choice: Choice | None = None) -> tuple[Wave, ...]:

@@ -20,7 +20,7 @@ def tiled(sides: int, blocks: int = 18944, dots: int = 1, rule: str = "gemm_tile
 
 
 def outline(rows: int, *tiles: Tiled, by_rule: str = "library") -> Outline:
-    return Outline(rows, {}, by_rule, {"library": (), "resident": (), "gemm": tiles})
+    return Outline(rows, {}, by_rule, {"library": (), "gemv": (), "gemm": tiles})
 
 
 def names(choices: tuple[Choice | None, ...]) -> list[str]:
@@ -28,15 +28,15 @@ def names(choices: tuple[Choice | None, ...]) -> list[str]:
 
 
 def test_the_rules_come_first_and_their_plan_not_twice() -> None:
-    assert names(candidates(outline(1, tiled(1)), CHIP, 3)) == ["None", "resident", "gemm"]
-    assert names(candidates(outline(1, tiled(1), by_rule="gemm"), CHIP, 3)) == ["None", "library", "resident"]
+    assert names(candidates(outline(1, tiled(1)), CHIP, 3)) == ["None", "gemv", "gemm"]
+    assert names(candidates(outline(1, tiled(1), by_rule="gemm"), CHIP, 3)) == ["None", "library", "gemv"]
 
 
 def test_plans_for_few_rows_are_tried_for_few() -> None:
     plans = outline(4096, tiled(4096)).plans | {"swap_ab": (tiled(18944, blocks=4096, rule="skinny_tile"),)}
     many, few = (candidates(Outline(rows, {}, "library", plans), CHIP, 3) for rows in (4096, 128))
     assert names(many) == ["None", "gemm"]
-    assert names(few) == ["None", "resident", "gemm", "swap_ab"]
+    assert names(few) == ["None", "gemv", "gemm", "swap_ab"]
 
 
 def test_a_dozen_of_the_tiles_and_none_twice() -> None:

@@ -64,9 +64,9 @@ def test_outline(tmp_path: Path) -> None:
     assert outline.case == {"K": 48, "N": 24, "T": "bfloat16", "bias": False}
     rules = {plan: [tile.rule for tile in tiles] for plan, tiles in outline.plans.items()}
     tiled = {"tma": ["tma_tile"], "split_k": ["skinny_tile"], "swap_ab": ["skinny_tile"], "gemm": ["gemm_tile"]}
-    assert rules == {"library": [], "gemv": [], "gemv_loop": [], **tiled}
+    assert rules == {"library": [], "gemv": ["resident"], "gemv_loop": ["row_loop"], **tiled}
     facts = {"batches": 1, "m": 5, "n": 24, "k": 48, "itemsize": 2, "dots": 1}
-    for tiles in filter(None, outline.plans.values()):
+    for tiles in (tiles for plan, tiles in outline.plans.items() if plan in tiled):
         swapped = {**facts, "m": 24, "n": 5} if tiles[0].rule == "skinny_tile" else facts
         assert swapped.items() <= tiles[0].facts.items()
         assert set(tiles[0].sizes) == {"block_m", "block_n", "block_k", "splits"}
@@ -75,7 +75,7 @@ def test_outline(tmp_path: Path) -> None:
 def test_every_candidate_is_right(tmp_path: Path) -> None:
     about = subject(tmp_path, "tried")
     outline = Outline.of(tune_worker.do({**about, "do": "outline"}, tmp_path)["outline"])
-    choices = candidates(outline, H200, 4)
+    choices = candidates(outline, H200, 2)
     for choice in choices:
         assert tune_worker.do({**about, "do": "try", "choice": to_plain(choice)}, tmp_path) == {"failure": None}, str(
             choice
@@ -84,7 +84,7 @@ def test_every_candidate_is_right(tmp_path: Path) -> None:
         answer = tune_worker.measure(tune_worker.subject_of(about), choices, by_clock({}), 2)
     assert answer["refused"] == {}
     assert len(answer["times"]) == len(choices)
-    assert {choice.plan for choice in choices if choice and choice.tile} == {"tma", "split_k", "swap_ab", "gemm"}
+    assert {choice.plan for choice in choices if choice and choice.tile} == {*outline.plans} - {"library"}
 
 
 def test_a_way_that_is_wrong_is_refused_however_fast_it_is(tmp_path: Path) -> None:
