@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from fusec.ir.host import Gemm, Gemv, RowLoop, block_name
 from fusec.runtime.invariant import counted, is_invariant
