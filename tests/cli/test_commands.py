@@ -179,7 +179,7 @@ def test_explaining_reductions(fusec: Fusec, specs: Path) -> None:
     streamed = next(plan for plan in plans if plan["plan"]["name"] == "row_loop")
     assert streamed["plan"]["excess"] == "2 x"
     assert [place["place"] for place in streamed["reductions"]] == [f"streamed along N, sweep {n} of 2" for n in (1, 2)]
-    assert streamed["registers"]["streamed"]["count"] > 16
+    assert streamed["registers"]["row_loop"]["count"] > 16
 
 
 def test_explaining_every_step(fusec: Fusec, specs: Path) -> None:
