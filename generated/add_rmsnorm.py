@@ -19,7 +19,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, real, squeeze,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
+    real, squeeze,
 )
 
 __all__ = ["add_rmsnorm"]
@@ -105,7 +106,7 @@ def _add_rmsnorm_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -125,7 +126,7 @@ def _add_rmsnorm_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -262,24 +263,19 @@ def _extents_add_rmsnorm(x, residual, weight):
 
 _PLANS_ADD_RMSNORM = Plans(
     extents="lead N T W", scalars="eps",
-    strides={
-        "x": "lead1 lead0 N", "residual": "lead1 lead0 N", "weight": "N", "total": "lead1 lead0 N",
-        "y": "lead1 lead0 N",
-    },
-    vec=(
-        "N x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
-        "total_stride_lead0 y_stride_lead1 y_stride_lead0"
-    ),
-    rounded=(
-        _add_rmsnorm_rows, _add_rmsnorm_resident, _add_rmsnorm_row_loop, _add_rmsnorm_partial0, _add_rmsnorm_combine,
-    ),
+    strides={"x": "lead1 lead0 N", "residual": "lead1 lead0 N", "weight": "N", "total": "lead1 lead0 N",
+             "y": "lead1 lead0 N"},
+    vec="N x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
+        "total_stride_lead0 y_stride_lead1 y_stride_lead0",
+    rounded=(_add_rmsnorm_rows, _add_rmsnorm_resident, _add_rmsnorm_row_loop, _add_rmsnorm_partial0,
+             _add_rmsnorm_combine),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="total y",
+                spec="1ac4958091a5d17d326cc06e979e0b3b930fa52e3289e708d26cf5cd480b6d11"),
     steps=(Step("total y", (
         Rows(_add_rmsnorm_rows, rows="lead1 lead0", tile="N"),
         RowTiles(_add_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x", inputs=2),
-        Resident(
-            _add_rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", inputs=2, compact=True, words=1,
-            words_per_byte=0.25,
-        ),
+        Resident(_add_rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", inputs=2, compact=True, words=1,
+                 words_per_byte=0.25),
         RowLoop(_add_rmsnorm_row_loop, rows="lead1 lead0", loop="N", inputs=2, words=3),
         SplitRows(
             (Partial(_add_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=3),),

@@ -2,19 +2,19 @@
 # sha256 of the spec: d1ee10c2128b4a8f031eaf420e7e1875bdb3aab24f4288e77bc4e6693dd2853e
 """add_rmsnorm_linear: The residual stream x + residual, and the linear projection of its RMSNorm.  The sum is rounded
 to T before it is normalised, so that y belongs to what is returned.
-  plan                taken when                           launches                                              bytes
-  library             the library is faster without bias   rows_total_operand or others, library                 least + 2 operand
-  steps               TMA can move tiles, or rows are few  rows_total_operand or others, y                       least + 2 operand
-  y: gemv             one row, registers hold K            gemv_y_of_operand                                     least
-  y: gemv_loop        one row                              gemv_loop_y_of_operand                                least
-  y: split_k          rows are few, and tiles as well      split_k_y_of_operand, combine_y_of_operand            least
-  y: swap_ab          rows are few                         swap_ab_y_of_operand                                  least
-  y: tma              else                                 tma_y_of_operand                                      least
-  library             the library is faster                rows_total_operand or others, library, elementwise_y  least + 2 operand + 2 product
-  total: elementwise  always                               elementwise_total                                     least
-  y: gemv             one row, registers hold K            gemv_y                                                least
-  y: gemv_loop        one row                              gemv_loop_y                                           least
-  y: gemm             else                                 gemm_y                                                least
+  plan                taken when                       launches                                       bytes
+  library             it is faster without bias        rows_total_operand .., library                 least + 2 operand
+  steps               TMA fits, or rows are few        rows_total_operand .., y                       least + 2 operand
+  y: gemv             one row, registers hold K        gemv_y_of_operand                              least
+  y: gemv_loop        one row                          gemv_loop_y_of_operand                         least
+  y: split_k          rows are few, and tiles as well  gemm_y_of_operand, combine_y_of_operand        least
+  y: swap_ab          rows are few                     gemm_y_of_operand                              least
+  y: tma              else                             tma_y_of_operand                               least
+  library             it is faster                     rows_total_operand .., library, elementwise_y  least + 2 operand + 2 product
+  total: elementwise  always                           elementwise_total                              least
+  y: gemv             one row, registers hold K        gemv_y                                         least
+  y: gemv_loop        one row                          gemv_loop_y                                    least
+  y: gemm             else                             gemm_y                                         least
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -136,23 +136,25 @@ def _add_rmsnorm_linear_gemv_loop_y(
 
 @triton.jit
 def _add_rmsnorm_linear_gemm_y(
-    x_ptr, residual_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, lead1, N, K, x_stride_lead0, residual_stride_lead0,
-    x_stride_lead1, x_stride_K, residual_stride_lead1, residual_stride_K, weight_stride_N, weight_stride_K,
-    gain_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+    x_ptr, residual_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
+    x_stride_lead0, residual_stride_lead0, x_stride_lead1, x_stride_K, residual_stride_lead1, residual_stride_K,
+    weight_stride_N, weight_stride_K, gain_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
+    split = pid % SPLIT_K
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -161,8 +163,9 @@ def _add_rmsnorm_linear_gemm_y(
     residual_row = residual_ptr + i0 * residual_stride_lead0
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
     product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
@@ -183,13 +186,18 @@ def _add_rmsnorm_linear_gemm_y(
             total_acc += tl.sum(total.to(tl.float32) * total.to(tl.float32), 1)
     product = product.T if SWAP_AB else product
     total_2 = total_acc
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product * where_value[:, None] + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    if SPLIT_K == 1:
+        where_value = tl.where(K == 0, 1.0, tl.rsqrt(total_2 / K + eps))
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+        y = product * where_value[:, None] + bias[None, :]
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
+        tl.store(partial1_y_ptr + i1 * lead0 + i0 + split * (lead0 * lead1), total_2, mask=i1_mask & (tile_n == 0))
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -274,7 +282,7 @@ def _add_rmsnorm_linear_row_loop_total_operand(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
                                                           BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -294,7 +302,7 @@ def _add_rmsnorm_linear_row_loop_total_operand(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
                                                           BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_K]
@@ -372,53 +380,63 @@ def _add_rmsnorm_linear_gemv_loop_y_of_operand(
 
 
 @triton.jit
-def _add_rmsnorm_linear_split_k_y_of_operand(
-    weight_ptr, operand_ptr, partial0_y_of_operand_ptr, lead1, N, K, lead0, operand_stride_lead0, operand_stride_lead1,
-    operand_stride_K, weight_stride_N, weight_stride_K,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
-    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
+def _add_rmsnorm_linear_gemm_y_of_operand(
+    weight_ptr, bias_ptr, operand_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, operand_stride_lead0,
+    operand_stride_lead1, operand_stride_K, weight_stride_N, weight_stride_K, y_stride_lead0, bias_stride_N,
+    y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    split = pid % SPLITS
+    split = pid % SPLIT_K
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
-                          mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                         other=0.0)
-        if SWAP_AB:
-            product = tl.dot(weight.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
+                              mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0)
+            if SWAP_AB:
+                product = tl.dot(weight.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(partial0_y_of_operand_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-             product, mask=mask_i1_n)
+    if SPLIT_K == 1:
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+        y = product + bias[None, :]
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
 def _add_rmsnorm_linear_combine_y_of_operand(
-    bias_ptr, y_ptr, partial0_y_of_operand_ptr, N, lead0, lead1, bias_stride_N, y_stride_lead1, y_stride_lead0,
-    y_stride_N,
+    bias_ptr, y_ptr, partial0_y_ptr, N, lead0, lead1, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
@@ -435,60 +453,12 @@ def _add_rmsnorm_linear_combine_y_of_operand(
                                                                                                      tl.float32)
     splits = tl.arange(0, SPLITS)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
-    total_parts = tl.load(partial0_y_of_operand_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N
-                          + n[None, :, None] + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None],
-                          other=0.0)
+    total_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
+                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     total = tl.sum(total_parts, 2)
     y = total + bias[None, :]
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
-
-
-@triton.jit
-def _add_rmsnorm_linear_swap_ab_y_of_operand(
-    weight_ptr, bias_ptr, operand_ptr, y_ptr, lead1, N, K, operand_stride_lead0, operand_stride_lead1, operand_stride_K,
-    weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    operand_row = operand_ptr + i0 * operand_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
-                              mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                             other=0.0)
-            if SWAP_AB:
-                product = tl.dot(weight.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + bias[None, :]
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["begin", "end"])
@@ -497,7 +467,7 @@ def _add_rmsnorm_linear_tma_y_of_operand(
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Programs that make tile after tile of ... by N, from boxes."""
+    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
     device.enter(OVERLAP)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
@@ -617,40 +587,28 @@ def _extents_add_rmsnorm_linear(x, residual, gain, weight, bias):
 
 _PLANS_ADD_RMSNORM_LINEAR = Plans(
     extents="lead K N T W", scalars="eps",
-    strides={
-        "x": "lead1 lead0 K", "residual": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N",
-        "total": "lead1 lead0 K", "y": "lead1 lead0 N", "operand": "lead1 lead0 K", "product": "lead1 lead0 N",
-    },
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
+    strides={"x": "lead1 lead0 K", "residual": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N",
+             "total": "lead1 lead0 K", "y": "lead1 lead0 N", "operand": "lead1 lead0 K", "product": "lead1 lead0 N"},
+    vec="K x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
         "total_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
-        "product_stride_lead1 product_stride_lead0 y_stride_lead1"
-    ),
-    rounded=(
-        _add_rmsnorm_linear_gemv_y, _add_rmsnorm_linear_gemv_loop_y, _add_rmsnorm_linear_gemm_y,
-        _add_rmsnorm_linear_rows_total_operand, _add_rmsnorm_linear_resident_total_operand,
-        _add_rmsnorm_linear_row_loop_total_operand,
-    ),
+        "product_stride_lead1 product_stride_lead0 y_stride_lead1",
+    rounded=(_add_rmsnorm_linear_gemv_y, _add_rmsnorm_linear_gemv_loop_y, _add_rmsnorm_linear_gemm_y,
+             _add_rmsnorm_linear_rows_total_operand, _add_rmsnorm_linear_resident_total_operand,
+             _add_rmsnorm_linear_row_loop_total_operand),
     workspace={"operand": Workspace("lead K", "T"), "product": Workspace("lead N", torch.float32)},
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T bias", outputs="y",
-        spec="d1ee10c2128b4a8f031eaf420e7e1875bdb3aab24f4288e77bc4e6693dd2853e",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
+                spec="d1ee10c2128b4a8f031eaf420e7e1875bdb3aab24f4288e77bc4e6693dd2853e"),
     partitions=(
         Partition(
             (
                 Step("total operand", (
                     Rows(_add_rmsnorm_linear_rows_total_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(
-                        _add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x", inputs=2,
-                    ),
-                    Resident(
-                        _add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x", inputs=2,
-                        compact=True, words=1, words_per_byte=0.25,
-                    ),
-                    RowLoop(
-                        _add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", inputs=2, words=3,
-                    ),
+                    RowTiles(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x",
+                             inputs=2),
+                    Resident(_add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x",
+                             inputs=2, compact=True, words=1, words_per_byte=0.25),
+                    RowLoop(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", inputs=2,
+                            words=3),
                 )),
                 Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),
             ),
@@ -660,38 +618,27 @@ _PLANS_ADD_RMSNORM_LINEAR = Plans(
             (
                 Step("total operand", (
                     Rows(_add_rmsnorm_linear_rows_total_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(
-                        _add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x", inputs=2,
-                    ),
-                    Resident(
-                        _add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x", inputs=2,
-                        compact=True, words=1, words_per_byte=0.25,
-                    ),
-                    RowLoop(
-                        _add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", inputs=2, words=3,
-                    ),
+                    RowTiles(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x",
+                             inputs=2),
+                    Resident(_add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x",
+                             inputs=2, compact=True, words=1, words_per_byte=0.25),
+                    RowLoop(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", inputs=2,
+                            words=3),
                 )),
                 Step("y", (
-                    Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-                        _add_rmsnorm_linear_gemv_y_of_operand, rows="lead1 lead0 N", tile="K", bytes="T",
-                        words_per_byte=0.5,
-                    )),
-                    Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-                        _add_rmsnorm_linear_gemv_loop_y_of_operand, rows="lead1 lead0 N", loop="K", words=3,
-                    )),
+                    Gemv(few="lead1 lead0", matrix="N K", of=Resident(_add_rmsnorm_linear_gemv_y_of_operand,
+                                                                      rows="lead1 lead0 N", tile="K", bytes="T",
+                                                                      words_per_byte=0.5)),
+                    Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_add_rmsnorm_linear_gemv_loop_y_of_operand,
+                                                                     rows="lead1 lead0 N", loop="K", words=3)),
                     Gemm(
-                        _add_rmsnorm_linear_split_k_y_of_operand, m="N", n="lead1", k="K", bytes="T weight",
-                        batches="lead0", few="lead1", again="lead0",
-                        sums={"partial0_y_of_operand": "lead1 lead0 N"},
-                        combine=Elementwise(
-                            _add_rmsnorm_linear_combine_y_of_operand, rows="lead1 lead0", block="N", parts=True,
-                            splits=True,
-                        ),
+                        _add_rmsnorm_linear_gemm_y_of_operand, m="N", n="lead1", k="K", bytes="T weight",
+                        batches="lead0", few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"},
+                        combine=Elementwise(_add_rmsnorm_linear_combine_y_of_operand, rows="lead1 lead0", block="N",
+                                            parts=True, splits=True),
                     ),
-                    Gemm(
-                        _add_rmsnorm_linear_swap_ab_y_of_operand, m="N", n="lead1", k="K", bytes="T weight",
-                        batches="lead0", few="lead1", again="lead0",
-                    ),
+                    Gemm(_add_rmsnorm_linear_gemm_y_of_operand, m="N", n="lead1", k="K", bytes="T weight",
+                         batches="lead0", few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
                     GemmTma(
                         _add_rmsnorm_linear_tma_y_of_operand, m="lead1", n="N", k="K",
                         maps={
@@ -709,16 +656,12 @@ _PLANS_ADD_RMSNORM_LINEAR = Plans(
             (
                 Step("total operand", (
                     Rows(_add_rmsnorm_linear_rows_total_operand, rows="lead1 lead0", tile="K"),
-                    RowTiles(
-                        _add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x", inputs=2,
-                    ),
-                    Resident(
-                        _add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x", inputs=2,
-                        compact=True, words=1, words_per_byte=0.25,
-                    ),
-                    RowLoop(
-                        _add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", inputs=2, words=3,
-                    ),
+                    RowTiles(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", bytes="x",
+                             inputs=2),
+                    Resident(_add_rmsnorm_linear_resident_total_operand, rows="lead1 lead0", tile="K", bytes="x",
+                             inputs=2, compact=True, words=1, words_per_byte=0.25),
+                    RowLoop(_add_rmsnorm_linear_row_loop_total_operand, rows="lead1 lead0", loop="K", inputs=2,
+                            words=3),
                 )),
                 Library("operand", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
                 Step("y", (Elementwise(_add_rmsnorm_linear_elementwise_y, rows="lead1 lead0", block="N"),)),
@@ -729,13 +672,14 @@ _PLANS_ADD_RMSNORM_LINEAR = Plans(
     steps=(Step("total y", apart=(
         Step("total", (Elementwise(_add_rmsnorm_linear_elementwise_total, rows="lead1 lead0", block="K"),)),
         Step("y", (
-            Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-                _add_rmsnorm_linear_gemv_y, rows="lead1 lead0 N", tile="K", bytes="x", inputs=2, words_per_byte=1,
-            )),
-            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-                _add_rmsnorm_linear_gemv_loop_y, rows="lead1 lead0 N", loop="K", inputs=2, words=6,
-            )),
-            Gemm(_add_rmsnorm_linear_gemm_y, m="lead1", n="N", k="K", bytes="T", batches="lead0"),
+            Gemv(few="lead1 lead0", matrix="N K", of=Resident(_add_rmsnorm_linear_gemv_y, rows="lead1 lead0 N",
+                                                              tile="K", bytes="x", inputs=2, words_per_byte=1)),
+            Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_add_rmsnorm_linear_gemv_loop_y, rows="lead1 lead0 N",
+                                                             loop="K", inputs=2, words=6)),
+            Gemm(
+                _add_rmsnorm_linear_gemm_y, m="lead1", n="N", k="K", bytes="T", batches="lead0",
+                sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0"},
+            ),
         )),
     )),),
 )

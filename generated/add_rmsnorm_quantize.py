@@ -19,8 +19,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, device, real,
-    squeeze,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
+    real, squeeze,
 )
 
 __all__ = ["add_rmsnorm_quantize"]
@@ -120,7 +120,7 @@ def _add_rmsnorm_quantize_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -149,7 +149,7 @@ def _add_rmsnorm_quantize_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -311,24 +311,19 @@ def _extents_add_rmsnorm_quantize(x, residual, weight):
 
 _PLANS_ADD_RMSNORM_QUANTIZE = Plans(
     extents="lead N T W", scalars="eps",
-    strides={
-        "x": "lead1 lead0 N", "residual": "lead1 lead0 N", "weight": "N", "total": "lead1 lead0 N",
-        "q": "lead1 lead0 N", "scale": "lead1 lead0",
-    },
-    vec=(
-        "N x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
-        "total_stride_lead0 q_stride_lead1 q_stride_lead0"
-    ),
-    rounded=(
-        _add_rmsnorm_quantize_rows, _add_rmsnorm_quantize_resident, _add_rmsnorm_quantize_row_loop,
-        _add_rmsnorm_quantize_partial0, _add_rmsnorm_quantize_combine,
-    ),
+    strides={"x": "lead1 lead0 N", "residual": "lead1 lead0 N", "weight": "N", "total": "lead1 lead0 N",
+             "q": "lead1 lead0 N", "scale": "lead1 lead0"},
+    vec="N x_stride_lead1 x_stride_lead0 residual_stride_lead1 residual_stride_lead0 total_stride_lead1 "
+        "total_stride_lead0 q_stride_lead1 q_stride_lead0",
+    rounded=(_add_rmsnorm_quantize_rows, _add_rmsnorm_quantize_resident, _add_rmsnorm_quantize_row_loop,
+             _add_rmsnorm_quantize_partial0, _add_rmsnorm_quantize_combine),
+    tuned=Tuned(rows="", case="N T", outputs="q scale total",
+                spec="feeac922e3614b2752ec00999382d000ff50d606f55d09486fbc6c2fc1c43dd1"),
     steps=(Step("total q scale", (
         Rows(_add_rmsnorm_quantize_rows, rows="lead1 lead0", tile="N"),
         RowTiles(_add_rmsnorm_quantize_row_loop, rows="lead1 lead0", loop="N", bytes="x", inputs=2),
-        Resident(
-            _add_rmsnorm_quantize_resident, rows="lead1 lead0", tile="N", bytes="x", inputs=2, words_per_byte=0.75,
-        ),
+        Resident(_add_rmsnorm_quantize_resident, rows="lead1 lead0", tile="N", bytes="x", inputs=2,
+                 words_per_byte=0.75),
         RowLoop(_add_rmsnorm_quantize_row_loop, rows="lead1 lead0", loop="N", inputs=2, words=5),
         SplitRows(
             (Partial(
@@ -336,9 +331,8 @@ _PLANS_ADD_RMSNORM_QUANTIZE = Plans(
                 sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
                 words=5,
             ),),
-            Elementwise(
-                _add_rmsnorm_quantize_combine, rows="lead1 lead0", block="N", splits=True, at_least_one="block",
-            ),
+            Elementwise(_add_rmsnorm_quantize_combine, rows="lead1 lead0", block="N", splits=True,
+                        at_least_one="block"),
         ),
     )),),
 )

@@ -21,7 +21,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, squeeze
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tuned, squeeze
 
 __all__ = ["dequantize_fp8", "dequantize_fp8_groups", "dequantize_fp8_rows"]
 
@@ -90,6 +90,8 @@ _PLANS_DEQUANTIZE_FP8 = Plans(
     extents="lead N",
     strides={"q": "lead1 lead0 N", "scale": "", "y": "lead1 lead0 N"},
     vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
+    tuned=Tuned(rows="lead1 lead0", case="N", outputs="y",
+                spec="1c11adf2620ccb902032681e78f9bfa4060ae2f3af0a06438b0602735c7dbd7f"),
     steps=(Step("y", (Elementwise(_dequantize_fp8_elementwise, rows="lead1 lead0", block="N"),)),),
 )
 
@@ -165,6 +167,8 @@ _PLANS_DEQUANTIZE_FP8_ROWS = Plans(
     extents="lead N",
     strides={"q": "lead1 lead0 N", "scale": "lead1 lead0", "y": "lead1 lead0 N"},
     vec="N q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
+    tuned=Tuned(rows="lead1 lead0", case="N", outputs="y",
+                spec="1c11adf2620ccb902032681e78f9bfa4060ae2f3af0a06438b0602735c7dbd7f"),
     steps=(Step("y", (Elementwise(_dequantize_fp8_rows_elementwise, rows="lead1 lead0", block="N"),)),),
 )
 
@@ -247,6 +251,8 @@ _PLANS_DEQUANTIZE_FP8_GROUPS = Plans(
     extents="lead G L",
     strides={"q": "lead1 lead0 G*L", "scale": "lead1 lead0 G", "y": "lead1 lead0 G*L"},
     sizes=lambda G, L: {"G*L": G * L}, vec="L q_stride_lead1 q_stride_lead0 y_stride_lead1 y_stride_lead0",
+    tuned=Tuned(rows="lead1 lead0 G", case="L", outputs="y",
+                spec="1c11adf2620ccb902032681e78f9bfa4060ae2f3af0a06438b0602735c7dbd7f"),
     steps=(Step("y", (Elementwise(_dequantize_fp8_groups_elementwise, rows="lead1 lead0 G", block="L"),)),),
 )
 

@@ -3,29 +3,21 @@
 """The ops `fused_gated_mlp` and `fused_gated_mlp_mixed`.
 
 fused_gated_mlp: The gated expansion of a transformer MLP: activation(x @ gate_weight.T) * (x @ up_weight.T).
-  plan        taken when                           launches                         bytes
-  steps       TMA can move tiles, or rows are few  y                                least
-  y: split_k  rows are few, and tiles as well      split_k_y, combine_y             least
-  y: swap_ab  rows are few                         gemm                             least
-  y: tma      else                                 tma_y                            least
-  library     the library is faster                library, library, elementwise_y  least + 2 gate + 2 up
-  gemv        one row, registers hold K            gemv                             least
-  gemv_loop   one row                              gemv_loop                        least
-  gemm        else                                 gemm                             least
+  plan        taken when                       launches                         bytes
+  steps       TMA fits, or rows are few        y                                least
+  y: split_k  rows are few, and tiles as well  gemm, combine_y                  least
+  y: swap_ab  rows are few                     gemm                             least
+  y: tma      else                             tma_y                            least
+  library     it is faster                     library, library, elementwise_y  least + 2 gate + 2 up
+  gemv        one row, registers hold K        gemv                             least
+  gemv_loop   one row                          gemv_loop                        least
+  gemm        else                             gemm                             least
 
 fused_gated_mlp_mixed: `fused_gated_mlp` of weights in another dtype than x: they are rounded to that of x, once, as
 autocast does.
   computed once from gate_weight, up_weight, kept while they live unchanged, and read by plans of steps:
   gate_weight_ready: T[N, K], up_weight_ready: T[N, K]
-  plan        taken when                           launches                         bytes
-  steps       TMA can move tiles, or rows are few  y                                least
-  y: split_k  rows are few, and tiles as well      split_k_y, combine_y             least
-  y: swap_ab  rows are few                         swap_ab_y                        least
-  y: tma      else                                 tma_y                            least
-  library     the library is faster                library, library, elementwise_y  least + 2 gate + 2 up
-  gemv        one row, registers hold K            gemv                             least
-  gemv_loop   one row                              gemv_loop                        least
-  gemm        else                                 gemm                             least
+  as `fused_gated_mlp`
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -38,10 +30,27 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident, RowLoop, Step,
-    TensorMap, Tuned, Workspace, device, parameter, spread, squeeze,
+    TensorMap, Tuned, Workspace, device, parameter, renamed, spread, squeeze,
 )
 
 __all__ = ["FusedGatedMLP", "fused_gated_mlp", "fused_gated_mlp_mixed"]
+
+
+@triton.jit
+def _by_activation(
+    ACTIVATION: tl.constexpr, gate,
+):
+    """`by_activation`, as 9 kernels have it."""
+    if ACTIVATION == "silu":
+        by_activation = gate * tl.sigmoid(gate)
+    elif ACTIVATION == "gelu":
+        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
+    elif ACTIVATION == "gelu_tanh":
+        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
+        by_activation = gate * tl.sigmoid(mul_value)
+    else:
+        by_activation = device.maximum(gate, 0.0)
+    return by_activation
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -66,15 +75,7 @@ def _fused_gated_mlp_gemv(
     up_weight = tl.load(up_weight_row + k * up_weight_stride_K, mask=k_mask, other=0.0,
                         eviction_policy="evict_last").to(tl.float32)
     gate = tl.sum(x * gate_weight, 0)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate)
     up = tl.sum(x * up_weight, 0)
     y = by_activation * up
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
@@ -111,15 +112,7 @@ def _fused_gated_mlp_gemv_loop(
             up_acc += x * up_weight
     gate = tl.sum(gate_acc, 0)
     up = tl.sum(up_acc, 0)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate)
     y = by_activation * up
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
@@ -127,24 +120,25 @@ def _fused_gated_mlp_gemv_loop(
 
 @triton.jit
 def _fused_gated_mlp_gemm(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
-    gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1,
-    y_stride_N,
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0, x_stride_lead0,
+    x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
+    split = pid % SPLIT_K
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -152,8 +146,9 @@ def _fused_gated_mlp_gemm(
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
@@ -173,72 +168,17 @@ def _fused_gated_mlp_gemm(
                 up = tl.dot(x, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    y = by_activation * up
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-
-
-@triton.jit
-def _fused_gated_mlp_split_k_y(
-    x_ptr, gate_weight_ptr, up_weight_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0, x_stride_lead0,
-    x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
-    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLITS) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-                              mask=mask_n_k, other=0.0)
-        if SWAP_AB:
-            gate = tl.dot(gate_weight.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            gate = tl.dot(x, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                            mask=mask_n_k, other=0.0)
-        if SWAP_AB:
-            up = tl.dot(up_weight.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            up = tl.dot(x, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
-    gate = gate.T if SWAP_AB else gate
-    up = up.T if SWAP_AB else up
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
-             mask=mask_i1_n)
-    tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
-             mask=mask_i1_n)
+    if SPLIT_K == 1:
+        by_activation = _by_activation(ACTIVATION, gate)
+        y = by_activation * up
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
+                 mask=mask_i1_n)
+        tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
+                 mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -261,15 +201,7 @@ def _fused_gated_mlp_combine_y(
     gate_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     gate = tl.sum(gate_parts, 2)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate)
     up_parts = tl.load(partial1_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
                        + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     up = tl.sum(up_parts, 2)
@@ -284,7 +216,7 @@ def _fused_gated_mlp_tma_y(
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """Programs that make tile after tile of ... by N, from boxes."""
+    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
     device.enter(OVERLAP)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     tiles_n = tl.cdiv(N, BLOCK_N * ACROSS)
@@ -306,15 +238,7 @@ def _fused_gated_mlp_tma_y(
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(gate_weight_up_weight_flip != 0, up,
                             gate), tl.where(gate_weight_up_weight_flip != 0, gate, up)
-        if ACTIVATION == "silu":
-            by_activation = gate * tl.sigmoid(gate)
-        elif ACTIVATION == "gelu":
-            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-        elif ACTIVATION == "gelu_tanh":
-            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-            by_activation = gate * tl.sigmoid(mul_value)
-        else:
-            by_activation = device.maximum(gate, 0.0)
+        by_activation = _by_activation(ACTIVATION, gate)
         y = by_activation * up
         y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
                     y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
@@ -343,15 +267,7 @@ def _fused_gated_mlp_elementwise_y(
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     up = tl.load(up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0,
                  eviction_policy="evict_last").to(tl.float32)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate)
     y = by_activation * up
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
@@ -421,23 +337,17 @@ def _extents_fused_gated_mlp(x, gate_weight, up_weight, activation):
 
 _PLANS_FUSED_GATED_MLP = Plans(
     extents="lead K N T", settings="activation",
-    strides={
-        "x": "lead1 lead0 K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N", "gate": "lead1 lead0 N",
-        "up": "lead1 lead0 N",
-    },
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 gate_stride_lead1 "
-        "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1"
-    ),
+    strides={"x": "lead1 lead0 K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
+             "gate": "lead1 lead0 N", "up": "lead1 lead0 N"},
+    vec="K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 gate_stride_lead1 "
+        "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1",
     workspace={"gate": Workspace("lead N", torch.float32), "up": Workspace("lead N", torch.float32)},
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T", outputs="y",
-        spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y",
+                spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd"),
     partitions=(
         Partition((Step("y", (
             Gemm(
-                _fused_gated_mlp_split_k_y, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
+                _fused_gated_mlp_gemm, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
                 dots=2, few="lead1", again="lead0",
                 sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
                 combine=Elementwise(_fused_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
@@ -445,6 +355,7 @@ _PLANS_FUSED_GATED_MLP = Plans(
             Gemm(
                 _fused_gated_mlp_gemm, m="N", n="lead1", k="K", bytes="x gate_weight up_weight", batches="lead0",
                 dots=2, few="lead1", again="lead0",
+                sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
             ),
             GemmTma(
                 _fused_gated_mlp_tma_y, m="lead1", n="N", k="K",
@@ -453,8 +364,7 @@ _PLANS_FUSED_GATED_MLP = Plans(
                     "gate_weight_up_weight_box": TensorMap(("gate_weight", "up_weight"), "N K", bytes="gate_weight"),
                     "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
                 },
-                batches="lead0", dots=2,
-                flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
+                batches="lead0", dots=2, flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
             ),
         )),)),
         Partition(
@@ -467,11 +377,13 @@ _PLANS_FUSED_GATED_MLP = Plans(
         ),
     ),
     steps=(Step("y", (
-        Gemv(few="lead1 lead0", of=Resident(
-            _fused_gated_mlp_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
-        )),
+        Gemv(few="lead1 lead0", of=Resident(_fused_gated_mlp_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                            words_per_byte=0.75)),
         Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_gemv_loop, rows="lead1 lead0 N", loop="K", words=5)),
-        Gemm(_fused_gated_mlp_gemm, m="lead1", n="N", k="K", bytes="x gate_weight up_weight", batches="lead0", dots=2),
+        Gemm(
+            _fused_gated_mlp_gemm, m="lead1", n="N", k="K", bytes="x gate_weight up_weight", batches="lead0", dots=2,
+            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+        ),
     )),),
 )
 
@@ -551,15 +463,7 @@ def _fused_gated_mlp_mixed_gemv(
                         eviction_policy="evict_last").to(tl.float32)
     value = gate_weight.to(x_ptr.dtype.element_ty)
     gate = tl.sum(x * value.to(tl.float32), 0)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate)
     value_2 = up_weight.to(x_ptr.dtype.element_ty)
     up = tl.sum(x * value_2.to(tl.float32), 0)
     y = by_activation * up
@@ -599,15 +503,7 @@ def _fused_gated_mlp_mixed_gemv_loop(
             up_acc += x * value_2.to(tl.float32)
     gate = tl.sum(gate_acc, 0)
     up = tl.sum(up_acc, 0)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate)
     y = by_activation * up
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
@@ -615,24 +511,25 @@ def _fused_gated_mlp_mixed_gemv_loop(
 
 @triton.jit
 def _fused_gated_mlp_mixed_gemm(
-    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
-    gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1,
-    y_stride_N,
+    x_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0, x_stride_lead0,
+    x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K,
+    y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
+    split = pid % SPLIT_K
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -640,8 +537,9 @@ def _fused_gated_mlp_mixed_gemm(
     x_row = x_ptr + i0 * x_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
@@ -663,181 +561,17 @@ def _fused_gated_mlp_mixed_gemm(
                 up = tl.dot(x, value_2, up, input_precision="ieee", max_num_imprecise_acc=1)
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    y = by_activation * up
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-
-
-@triton.jit
-def _fused_gated_mlp_mixed_split_k_y(
-    x_ptr, gate_weight_ready_ptr, up_weight_ready_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
-    x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
-    up_weight_ready_stride_N, up_weight_ready_stride_K,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
-    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLITS) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight_ready = tl.load(gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N
-                                    + k[:, None] * gate_weight_ready_stride_K, mask=mask_n_k, other=0.0)
-        if SWAP_AB:
-            gate = tl.dot(gate_weight_ready.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            gate = tl.dot(x, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        up_weight_ready = tl.load(up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N
-                                  + k[:, None] * up_weight_ready_stride_K, mask=mask_n_k, other=0.0)
-        if SWAP_AB:
-            up = tl.dot(up_weight_ready.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            up = tl.dot(x, up_weight_ready, up, input_precision="ieee", max_num_imprecise_acc=1)
-    gate = gate.T if SWAP_AB else gate
-    up = up.T if SWAP_AB else up
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
-             mask=mask_i1_n)
-    tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
-             mask=mask_i1_n)
-
-
-@triton.jit
-def _fused_gated_mlp_mixed_swap_ab_y(
-    x_ptr, gate_weight_ready_ptr, up_weight_ready_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
-    gate_weight_ready_stride_N, gate_weight_ready_stride_K, up_weight_ready_stride_N, up_weight_ready_stride_K,
-    y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight_ready = tl.load(gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N
-                                        + k[:, None] * gate_weight_ready_stride_K, mask=mask_n_k, other=0.0)
-            if SWAP_AB:
-                gate = tl.dot(gate_weight_ready.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                gate = tl.dot(x, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight_ready = tl.load(up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N
-                                      + k[:, None] * up_weight_ready_stride_K, mask=mask_n_k, other=0.0)
-            if SWAP_AB:
-                up = tl.dot(up_weight_ready.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                up = tl.dot(x, up_weight_ready, up, input_precision="ieee", max_num_imprecise_acc=1)
-    gate = gate.T if SWAP_AB else gate
-    up = up.T if SWAP_AB else up
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    y = by_activation * up
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-
-
-@triton.jit(do_not_specialize=["begin", "end", "gate_weight_ready_up_weight_ready_flip"])
-def _fused_gated_mlp_mixed_tma_y(
-    x_box, gate_weight_ready_up_weight_ready_box, y_box, lead1, N, K, begin, end,
-    gate_weight_ready_up_weight_ready_flip,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """Programs that make tile after tile of ... by N, from boxes."""
-    device.enter(OVERLAP)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    tiles_n = tl.cdiv(N, BLOCK_N * ACROSS)
-    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
-        whole = part // (DOWN * ACROSS)
-        tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
-        gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
-        for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            gate_weight_ready_up_weight_ready = gate_weight_ready_up_weight_ready_box.load([0, tile_n * BLOCK_N,
-                                                                                            start]).reshape(2 * BLOCK_N,
-                                                                                                            BLOCK_K)
-            gate_up = tl.dot(x, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee",
-                             max_num_imprecise_acc=1)
-        gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        gate, up = tl.where(gate_weight_ready_up_weight_ready_flip != 0, up,
-                            gate), tl.where(gate_weight_ready_up_weight_ready_flip != 0, gate, up)
-        if ACTIVATION == "silu":
-            by_activation = gate * tl.sigmoid(gate)
-        elif ACTIVATION == "gelu":
-            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-        elif ACTIVATION == "gelu_tanh":
-            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-            by_activation = gate * tl.sigmoid(mul_value)
-        else:
-            by_activation = device.maximum(gate, 0.0)
+    if SPLIT_K == 1:
+        by_activation = _by_activation(ACTIVATION, gate)
         y = by_activation * up
-        y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
-                    y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
+                 mask=mask_i1_n)
+        tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
+                 mask=mask_i1_n)
 
 
 def reference_fused_gated_mlp_mixed(
@@ -916,16 +650,19 @@ def _extents_fused_gated_mlp_mixed(x, gate_weight, up_weight, activation):
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T, W
 
+
+_fused_gated_mlp_mixed_gemm_y = renamed(_fused_gated_mlp_gemm, gate_weight="gate_weight_ready",
+                                        up_weight="up_weight_ready")
+_fused_gated_mlp_mixed_tma_y = renamed(_fused_gated_mlp_tma_y,
+                                       gate_weight_up_weight_box="gate_weight_ready_up_weight_ready_box",
+                                       gate_weight_up_weight_flip="gate_weight_ready_up_weight_ready_flip")
+
 _PLANS_FUSED_GATED_MLP_MIXED = Plans(
     extents="lead K N T W", settings="activation",
-    strides={
-        "x": "lead1 lead0 K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N", "gate": "lead1 lead0 N",
-        "up": "lead1 lead0 N", "gate_weight_ready": "N K", "up_weight_ready": "N K",
-    },
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 gate_stride_lead1 "
-        "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1"
-    ),
+    strides={"x": "lead1 lead0 K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
+             "gate": "lead1 lead0 N", "up": "lead1 lead0 N", "gate_weight_ready": "N K", "up_weight_ready": "N K"},
+    vec="K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 gate_stride_lead1 "
+        "gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1",
     rounded=(_fused_gated_mlp_mixed_gemv, _fused_gated_mlp_mixed_gemv_loop, _fused_gated_mlp_mixed_gemm),
     workspace={
         "gate": Workspace("lead N", torch.float32),
@@ -934,21 +671,20 @@ _PLANS_FUSED_GATED_MLP_MIXED = Plans(
         "up_weight_ready": Workspace("N K", "T"),
     },
     prepare=_PREPARE_FUSED_GATED_MLP_MIXED, told="T",
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T W", outputs="y",
-        spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T W", outputs="y",
+                spec="7053c444666e3838c59c532ae81bb828e9408b2257c429812cc62080ff7992fd"),
     partitions=(
         Partition((Step("y", (
             Gemm(
-                _fused_gated_mlp_mixed_split_k_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
+                _fused_gated_mlp_mixed_gemm_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
                 few="lead1", again="lead0",
                 sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
                 combine=Elementwise(_fused_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
             Gemm(
-                _fused_gated_mlp_mixed_swap_ab_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
+                _fused_gated_mlp_mixed_gemm_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", dots=2,
                 few="lead1", again="lead0",
+                sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
             ),
             GemmTma(
                 _fused_gated_mlp_mixed_tma_y, m="lead1", n="N", k="K",
@@ -974,11 +710,13 @@ _PLANS_FUSED_GATED_MLP_MIXED = Plans(
         ),
     ),
     steps=(Step("y", (
-        Gemv(few="lead1 lead0", of=Resident(
-            _fused_gated_mlp_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
-        )),
+        Gemv(few="lead1 lead0", of=Resident(_fused_gated_mlp_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                            words_per_byte=0.75)),
         Gemv(few="lead1 lead0", of=RowLoop(_fused_gated_mlp_mixed_gemv_loop, rows="lead1 lead0 N", loop="K", words=5)),
-        Gemm(_fused_gated_mlp_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
+        Gemm(
+            _fused_gated_mlp_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2,
+            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
+        ),
     )),),
 )
 

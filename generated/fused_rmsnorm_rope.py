@@ -26,46 +26,19 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, Rows, SplitRows, Step, parameter, real,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, Rows, SplitRows, Step, Tuned, parameter, real,
     squeeze,
 )
 
 __all__ = ["FusedRMSNormRoPE", "fused_rmsnorm_rope", "fused_rmsnorm_rope_batched", "fused_rmsnorm_rope_half"]
 
 
-@triton.jit(do_not_specialize=["B", "S"])
-def _fused_rmsnorm_rope_rows(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
-    cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
-    D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
-    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
+@triton.jit
+def _n(
+    h_mask, d_mask, PREFETCH: tl.constexpr, weight_ptr, h, D: tl.constexpr, d, weight_stride_HD, x, x_2, H, eps, y_ptr,
+    b, y_stride_B, VEC: tl.constexpr, s, y_stride_S, y_stride_HD, cos, sin, mask_row_h_d,
 ):
-    """Several rows (B, S) per program, H, D/2 in registers."""
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * S
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
-    x = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
-                other=0.0).to(tl.float32)
-    x_2 = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
-                  mask=mask_row_h_d, other=0.0).to(tl.float32)
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    cos_2 = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
-    sin_2 = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
+    """`n`, as 3 kernels have it."""
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     if PREFETCH:
         weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
@@ -85,36 +58,15 @@ def _fused_rmsnorm_rope_rows(
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
              n * cos[:, None, :] - n_2 * sin[:, None, :], mask=mask_row_h_d)
-    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
-             n_2 * cos_2[:, None, :] + n * sin_2[:, None, :], mask=mask_row_h_d)
+    return n, n_2, y_row
 
 
-@triton.jit(do_not_specialize=["S"])
-def _fused_rmsnorm_rope_resident(
-    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
-    cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
-    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
-    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
+@triton.jit
+def _n_2(
+    PREFETCH: tl.constexpr, weight_ptr, h, D: tl.constexpr, d, weight_stride_HD, mask_h_d, x, x_2, H, eps, y_ptr, b,
+    y_stride_B, VEC: tl.constexpr, s, y_stride_S, y_stride_HD, cos, sin,
 ):
-    """One program per B, S, H, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
-    x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
-    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
-    cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
-    sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
-    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
-                    eviction_policy="evict_last").to(tl.float32)
+    """`n`, as 3 kernels have it."""
     if PREFETCH:
         weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
                          other=0.0).to(tl.float32)
@@ -132,6 +84,146 @@ def _fused_rmsnorm_rope_resident(
     n_2 = x_2 * rsqrt_value * weight_2
     y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
     tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :], mask=mask_h_d)
+    return n, n_2, y_row
+
+
+@triton.jit
+def _n_3(
+    h, H, TAIL, d_mask, x_row, D: tl.constexpr, d, x_stride_HD, weight_ptr, weight_stride_HD, rsqrt_value, y_row,
+    y_stride_HD, cos, sin,
+):
+    """`n`, as 3 kernels have it."""
+    h_mask = (h < H) | (TAIL == 0)
+    mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
+    x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d_2, other=0.0,
+                eviction_policy="evict_first").to(tl.float32)
+    weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2,
+                     other=0.0).to(tl.float32)
+    n = x * rsqrt_value * weight
+    x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d_2, other=0.0,
+                  eviction_policy="evict_first").to(tl.float32)
+    weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2,
+                       other=0.0).to(tl.float32)
+    n_2 = x_2 * rsqrt_value * weight_2
+    tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :],
+             mask=mask_h_d_2)
+    return h_mask, mask_h_d_2, x, n, x_2, n_2
+
+
+@triton.jit
+def _place(
+    row, S, BLOCK_H: tl.constexpr, INDEX: tl.constexpr, H, EVEN_H: tl.constexpr, BLOCK_D_2: tl.constexpr,
+    D: tl.constexpr, EVEN_D_2: tl.constexpr,
+):
+    """Where a program is at work, as 6 kernels have it."""
+    b, s = row // S, row % S
+    h = tl.arange(0, BLOCK_H).to(INDEX)
+    h_mask = (h < H) | EVEN_H
+    d = tl.arange(0, BLOCK_D_2).to(INDEX)
+    d_mask = (d < D // 2) | EVEN_D_2
+    return b, s, h, h_mask, d, d_mask
+
+
+@triton.jit
+def _n_4(
+    d, D, x_ptr, b, x_stride_B, VEC: tl.constexpr, s, x_stride_S, h, x_stride_HD, row_mask, SPLITS: tl.constexpr,
+    partial0_ptr, S, H, eps, weight_ptr, weight_stride_HD,
+):
+    """`n`, as 3 kernels have it."""
+    d_mask = d < D // 2
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    x = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
+                eviction_policy="evict_last").to(tl.float32)
+    splits = tl.arange(0, SPLITS)
+    total_parts = tl.load(partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
+                          mask=row_mask[:, None], other=0.0)
+    total = tl.sum(total_parts, 1)
+    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
+    weight_row = weight_ptr + h * D * weight_stride_HD
+    weight = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    n = x * rsqrt_value[:, None] * weight
+    return x_row, mask_row_d, rsqrt_value, weight_row, n
+
+
+@triton.jit
+def _total_acc(
+    TAIL, FULL_STEPS: tl.constexpr, BLOCK_H: tl.constexpr, INDEX: tl.constexpr, H, d_mask, x_row, D: tl.constexpr, d,
+    x_stride_HD, total_acc,
+):
+    """`total_acc`, as 3 kernels have it."""
+    for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
+        h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
+        h_mask = (h < H) | (TAIL == 0)
+        mask_h_d = h_mask[:, None] & d_mask[None, :]
+        x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+        x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0,
+                      eviction_policy="evict_last").to(tl.float32)
+        total_acc += x * x + x_2 * x_2
+    return total_acc
+
+
+@triton.jit(do_not_specialize=["B", "S"])
+def _fused_rmsnorm_rope_rows(
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, B, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
+    cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
+    D: tl.constexpr, ROWS: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr,
+    EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
+):
+    """Several rows (B, S) per program, H, D/2 in registers."""
+    pid = tl.program_id(0)
+    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * S
+    b, s, h, h_mask, d, d_mask = _place(row, S, BLOCK_H, INDEX, H, EVEN_H, BLOCK_D_2, D, EVEN_D_2)
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
+    mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
+    x = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
+                other=0.0).to(tl.float32)
+    x_2 = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * x_stride_HD,
+                  mask=mask_row_h_d, other=0.0).to(tl.float32)
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+    mask_row_d = row_mask[:, None] & d_mask[None, :]
+    cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+    sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    cos_2 = tl.load(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    sin_2 = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    n, n_2, y_row = _n(h_mask, d_mask, PREFETCH, weight_ptr, h, D, d, weight_stride_HD, x, x_2, H, eps, y_ptr, b,
+                       y_stride_B, VEC, s, y_stride_S, y_stride_HD, cos, sin, mask_row_h_d)
+    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
+             n_2 * cos_2[:, None, :] + n * sin_2[:, None, :], mask=mask_row_h_d)
+
+
+@triton.jit(do_not_specialize=["S"])
+def _fused_rmsnorm_rope_resident(
+    x_ptr, weight_ptr, cos_ptr, sin_ptr, y_ptr, eps, S, H, x_stride_B, x_stride_S, x_stride_HD, cos_stride_S,
+    cos_stride_D, sin_stride_S, sin_stride_D, weight_stride_HD, y_stride_B, y_stride_S, y_stride_HD,
+    D: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_H: tl.constexpr, EVEN_D_2: tl.constexpr,
+    INDEX: tl.constexpr, PREFETCH: tl.constexpr, VEC: tl.constexpr,
+):
+    """One program per B, S, H, D/2 in registers."""
+    row = tl.program_id(0).to(tl.int64)
+    b, s, h, h_mask, d, d_mask = _place(row, S, BLOCK_H, INDEX, H, EVEN_H, BLOCK_D_2, D, EVEN_D_2)
+    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
+    mask_h_d = h_mask[:, None] & d_mask[None, :]
+    x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
+    x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
+    cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
+    cos = tl.load(cos_row + d * cos_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
+    sin = tl.load(sin_row + d * sin_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    cos_2 = tl.load(cos_row + (d + D // 2) * cos_stride_D, mask=d_mask, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
+                    eviction_policy="evict_last").to(tl.float32)
+    n, n_2, y_row = _n_2(PREFETCH, weight_ptr, h, D, d, weight_stride_HD, mask_h_d, x, x_2, H, eps, y_ptr, b,
+                         y_stride_B, VEC, s, y_stride_S, y_stride_HD, cos, sin)
     tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD, n_2 * cos_2[None, :] + n * sin_2[None, :],
              mask=mask_h_d)
 
@@ -151,15 +243,7 @@ def _fused_rmsnorm_rope_row_loop(
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
-            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-            h_mask = (h < H) | (TAIL == 0)
-            mask_h_d = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0,
-                        eviction_policy="evict_last").to(tl.float32)
-            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-            total_acc += x * x + x_2 * x_2
+        total_acc = _total_acc(TAIL, FULL_STEPS, BLOCK_H, INDEX, H, d_mask, x_row, D, d, x_stride_HD, total_acc)
     total = tl.sum(tl.sum(total_acc, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
@@ -174,20 +258,8 @@ def _fused_rmsnorm_rope_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-            h_mask = (h < H) | (TAIL == 0)
-            mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d_2, other=0.0,
-                        eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2,
-                             other=0.0).to(tl.float32)
-            n = x * rsqrt_value * weight
-            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d_2, other=0.0,
-                          eviction_policy="evict_first").to(tl.float32)
-            weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2,
-                               other=0.0).to(tl.float32)
-            n_2 = x_2 * rsqrt_value * weight_2
-            tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :],
-                     mask=mask_h_d_2)
+            h_mask, mask_h_d_2, x, n, x_2, n_2 = _n_3(h, H, TAIL, d_mask, x_row, D, d, x_stride_HD, weight_ptr,
+                                                      weight_stride_HD, rsqrt_value, y_row, y_stride_HD, cos, sin)
             tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
                      n_2 * cos_2[None, :] + n * sin_2[None, :], mask=mask_h_d_2)
 
@@ -204,8 +276,11 @@ def _fused_rmsnorm_rope_partial0(
     b, s = row // S, row % S
     total_acc = tl.full([BLOCK_D_2], 0.0, tl.float32)
     for step in range(split, H * tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), SPLITS):
-        h = tl.cast(step // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), INDEX)
-        d = (step % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)).to(INDEX)
+        outer = tl.where(H == 1, 0, tl.cast(step // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2), INDEX))
+        h = outer
+        d = ((step - outer * tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)).to(
+            INDEX,
+        )
         d_mask = d < D // 2
         x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
         x = tl.load(x_row + d * x_stride_HD, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -230,20 +305,9 @@ def _fused_rmsnorm_rope_combine(
     b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    weight_row = weight_ptr + h * D * weight_stride_HD
-    weight = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    n = x * rsqrt_value[:, None] * weight
+    x_row, mask_row_d, rsqrt_value, weight_row, n = _n_4(d, D, x_ptr, b, x_stride_B, VEC, s, x_stride_S, h, x_stride_HD,
+                                                         row_mask, SPLITS, partial0_ptr, S, H, eps, weight_ptr,
+                                                         weight_stride_HD)
     cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
                   eviction_policy="evict_last").to(tl.float32)
@@ -300,7 +364,8 @@ def fused_rmsnorm_rope(x: torch.Tensor, weight: torch.Tensor, cos: torch.Tensor,
     Returns:
         y: T[B, S, H*D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16 or float32.
+    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16
+    or float32.
 
     Arguments of other shapes or dtypes that fit `fused_rmsnorm_rope_half` or `fused_rmsnorm_rope_batched` are
     passed on to it.
@@ -335,11 +400,12 @@ _PLANS_FUSED_RMSNORM_ROPE = Plans(
     strides={"x": "B S H*D", "weight": "H*D", "cos": "S D", "sin": "S D", "y": "B S H*D"},
     sizes=lambda D, H: {"H*D": D * H, "D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S",
+    tuned=Tuned(rows="B S", case="D H T C", outputs="y",
+                spec="90571a744aa07316cd473b10c986db782dca25fcb86c62e616487171aa0e99d9"),
     steps=(Step("y", (
         Rows(_fused_rmsnorm_rope_rows, rows="B S", tile="H D/2"),
-        Resident(
-            _fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1, words_per_byte=0.25,
-        ),
+        Resident(_fused_rmsnorm_rope_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
+                 words_per_byte=0.25),
         RowLoop(_fused_rmsnorm_rope_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
             (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
@@ -416,11 +482,7 @@ def _fused_rmsnorm_rope_half_rows(
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * S
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
+    b, s, h, h_mask, d, d_mask = _place(row, S, BLOCK_H, INDEX, H, EVEN_H, BLOCK_D_2, D, EVEN_D_2)
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
     x = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
@@ -434,25 +496,8 @@ def _fused_rmsnorm_rope_half_rows(
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row[:, None] + d[None, :] * sin_stride_D_2, mask=mask_row_d, other=0.0,
                   eviction_policy="evict_last").to(tl.float32)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    if PREFETCH:
-        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
-        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                           other=0.0).to(tl.float32)
-    total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
-    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not PREFETCH:
-        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
-    n = x * rsqrt_value[:, None, None] * weight[None, :, :]
-    if not PREFETCH:
-        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                           other=0.0).to(tl.float32)
-    n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
-             n * cos[:, None, :] - n_2 * sin[:, None, :], mask=mask_row_h_d)
+    n, n_2, y_row = _n(h_mask, d_mask, PREFETCH, weight_ptr, h, D, d, weight_stride_HD, x, x_2, H, eps, y_ptr, b,
+                       y_stride_B, VEC, s, y_stride_S, y_stride_HD, cos, sin, mask_row_h_d)
     tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
              n_2 * cos[:, None, :] + n * sin[:, None, :], mask=mask_row_h_d)
 
@@ -466,11 +511,7 @@ def _fused_rmsnorm_rope_half_resident(
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
+    b, s, h, h_mask, d, d_mask = _place(row, S, BLOCK_H, INDEX, H, EVEN_H, BLOCK_D_2, D, EVEN_D_2)
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
@@ -479,23 +520,8 @@ def _fused_rmsnorm_rope_half_resident(
     cos = tl.load(cos_row + d * cos_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + s * (sin_stride_S // VEC * VEC)
     sin = tl.load(sin_row + d * sin_stride_D_2, mask=d_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    if PREFETCH:
-        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
-        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                           other=0.0).to(tl.float32)
-    total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
-    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not PREFETCH:
-        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
-    n = x * rsqrt_value * weight
-    if not PREFETCH:
-        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                           other=0.0).to(tl.float32)
-    n_2 = x_2 * rsqrt_value * weight_2
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :], mask=mask_h_d)
+    n, n_2, y_row = _n_2(PREFETCH, weight_ptr, h, D, d, weight_stride_HD, mask_h_d, x, x_2, H, eps, y_ptr, b,
+                         y_stride_B, VEC, s, y_stride_S, y_stride_HD, cos, sin)
     tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD, n_2 * cos[None, :] + n * sin[None, :],
              mask=mask_h_d)
 
@@ -515,15 +541,7 @@ def _fused_rmsnorm_rope_half_row_loop(
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
-            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-            h_mask = (h < H) | (TAIL == 0)
-            mask_h_d = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0,
-                        eviction_policy="evict_last").to(tl.float32)
-            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-            total_acc += x * x + x_2 * x_2
+        total_acc = _total_acc(TAIL, FULL_STEPS, BLOCK_H, INDEX, H, d_mask, x_row, D, d, x_stride_HD, total_acc)
     total = tl.sum(tl.sum(total_acc, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
@@ -534,20 +552,8 @@ def _fused_rmsnorm_rope_half_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-            h_mask = (h < H) | (TAIL == 0)
-            mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d_2, other=0.0,
-                        eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2,
-                             other=0.0).to(tl.float32)
-            n = x * rsqrt_value * weight
-            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d_2, other=0.0,
-                          eviction_policy="evict_first").to(tl.float32)
-            weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2,
-                               other=0.0).to(tl.float32)
-            n_2 = x_2 * rsqrt_value * weight_2
-            tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :],
-                     mask=mask_h_d_2)
+            h_mask, mask_h_d_2, x, n, x_2, n_2 = _n_3(h, H, TAIL, d_mask, x_row, D, d, x_stride_HD, weight_ptr,
+                                                      weight_stride_HD, rsqrt_value, y_row, y_stride_HD, cos, sin)
             tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
                      n_2 * cos[None, :] + n * sin[None, :], mask=mask_h_d_2)
 
@@ -566,20 +572,9 @@ def _fused_rmsnorm_rope_half_combine(
     b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    weight_row = weight_ptr + h * D * weight_stride_HD
-    weight = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    n = x * rsqrt_value[:, None] * weight
+    x_row, mask_row_d, rsqrt_value, weight_row, n = _n_4(d, D, x_ptr, b, x_stride_B, VEC, s, x_stride_S, h, x_stride_HD,
+                                                         row_mask, SPLITS, partial0_ptr, S, H, eps, weight_ptr,
+                                                         weight_stride_HD)
     cos_row = cos_ptr + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D_2, mask=mask_row_d, other=0.0,
                   eviction_policy="evict_last").to(tl.float32)
@@ -630,7 +625,8 @@ def fused_rmsnorm_rope_half(x: torch.Tensor, weight: torch.Tensor, cos: torch.Te
     Returns:
         y: T[B, S, H*D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16 or float32.
+    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16
+    or float32.
 
     Raises:
         ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
@@ -662,12 +658,12 @@ _PLANS_FUSED_RMSNORM_ROPE_HALF = Plans(
     strides={"x": "B S H*D", "weight": "H*D", "cos": "S D/2", "sin": "S D/2", "y": "B S H*D"},
     sizes=lambda D, H: {"D/2": D // 2, "H*D": D * H},
     vec="x_stride_B x_stride_S cos_stride_S sin_stride_S y_stride_B y_stride_S",
+    tuned=Tuned(rows="B S", case="D H T C", outputs="y",
+                spec="90571a744aa07316cd473b10c986db782dca25fcb86c62e616487171aa0e99d9"),
     steps=(Step("y", (
         Rows(_fused_rmsnorm_rope_half_rows, rows="B S", tile="H D/2"),
-        Resident(
-            _fused_rmsnorm_rope_half_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
-            words_per_byte=0.25,
-        ),
+        Resident(_fused_rmsnorm_rope_half_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
+                 words_per_byte=0.25),
         RowLoop(_fused_rmsnorm_rope_half_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
             (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),
@@ -695,11 +691,7 @@ def _fused_rmsnorm_rope_batched_rows(
     pid = tl.program_id(0)
     row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
     row_mask = row < tl.cast(B, tl.int64) * S
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
+    b, s, h, h_mask, d, d_mask = _place(row, S, BLOCK_H, INDEX, H, EVEN_H, BLOCK_D_2, D, EVEN_D_2)
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_row_h_d = row_mask[:, None, None] & h_mask[None, :, None] & d_mask[None, None, :]
     x = tl.load(x_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * x_stride_HD, mask=mask_row_h_d,
@@ -717,25 +709,8 @@ def _fused_rmsnorm_rope_batched_rows(
                     eviction_policy="evict_last").to(tl.float32)
     sin_2 = tl.load(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, mask=mask_row_d, other=0.0,
                     eviction_policy="evict_last").to(tl.float32)
-    mask_h_d = h_mask[:, None] & d_mask[None, :]
-    if PREFETCH:
-        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
-        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                           other=0.0).to(tl.float32)
-    total = tl.sum(tl.sum(x * x + x_2 * x_2, 2), 1)
-    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not PREFETCH:
-        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
-    n = x * rsqrt_value[:, None, None] * weight[None, :, :]
-    if not PREFETCH:
-        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                           other=0.0).to(tl.float32)
-    n_2 = x_2 * rsqrt_value[:, None, None] * weight_2[None, :, :]
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :]) * y_stride_HD,
-             n * cos[:, None, :] - n_2 * sin[:, None, :], mask=mask_row_h_d)
+    n, n_2, y_row = _n(h_mask, d_mask, PREFETCH, weight_ptr, h, D, d, weight_stride_HD, x, x_2, H, eps, y_ptr, b,
+                       y_stride_B, VEC, s, y_stride_S, y_stride_HD, cos, sin, mask_row_h_d)
     tl.store(y_row[:, None, None] + (h[None, :, None] * D + d[None, None, :] + D // 2) * y_stride_HD,
              n_2 * cos_2[:, None, :] + n * sin_2[:, None, :], mask=mask_row_h_d)
 
@@ -750,11 +725,7 @@ def _fused_rmsnorm_rope_batched_resident(
 ):
     """One program per B, S, H, D/2 in registers."""
     row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    h = tl.arange(0, BLOCK_H).to(INDEX)
-    h_mask = (h < H) | EVEN_H
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
+    b, s, h, h_mask, d, d_mask = _place(row, S, BLOCK_H, INDEX, H, EVEN_H, BLOCK_D_2, D, EVEN_D_2)
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     mask_h_d = h_mask[:, None] & d_mask[None, :]
     x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0).to(tl.float32)
@@ -767,23 +738,8 @@ def _fused_rmsnorm_rope_batched_resident(
                     eviction_policy="evict_last").to(tl.float32)
     sin_2 = tl.load(sin_row + (d + D // 2) * sin_stride_D, mask=d_mask, other=0.0,
                     eviction_policy="evict_last").to(tl.float32)
-    if PREFETCH:
-        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
-        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                           other=0.0).to(tl.float32)
-    total = tl.sum(tl.sum(x * x + x_2 * x_2, 1), 0)
-    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    if not PREFETCH:
-        weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d,
-                         other=0.0).to(tl.float32)
-    n = x * rsqrt_value * weight
-    if not PREFETCH:
-        weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d,
-                           other=0.0).to(tl.float32)
-    n_2 = x_2 * rsqrt_value * weight_2
-    y_row = y_ptr + b * (y_stride_B // VEC * VEC) + s * (y_stride_S // VEC * VEC)
-    tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :], mask=mask_h_d)
+    n, n_2, y_row = _n_2(PREFETCH, weight_ptr, h, D, d, weight_stride_HD, mask_h_d, x, x_2, H, eps, y_ptr, b,
+                         y_stride_B, VEC, s, y_stride_S, y_stride_HD, cos, sin)
     tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD, n_2 * cos_2[None, :] + n * sin_2[None, :],
              mask=mask_h_d)
 
@@ -804,15 +760,7 @@ def _fused_rmsnorm_rope_batched_row_loop(
     x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC)
     total_acc = tl.full([BLOCK_H, BLOCK_D_2], 0.0, tl.float32)
     for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
-            h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-            h_mask = (h < H) | (TAIL == 0)
-            mask_h_d = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d, other=0.0,
-                        eviction_policy="evict_last").to(tl.float32)
-            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d, other=0.0,
-                          eviction_policy="evict_last").to(tl.float32)
-            total_acc += x * x + x_2 * x_2
+        total_acc = _total_acc(TAIL, FULL_STEPS, BLOCK_H, INDEX, H, d_mask, x_row, D, d, x_stride_HD, total_acc)
     total = tl.sum(tl.sum(total_acc, 1), 0)
     rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
     cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
@@ -827,20 +775,8 @@ def _fused_rmsnorm_rope_batched_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in range(TAIL * FULL_STEPS * BLOCK_H, (FULL_STEPS + TAIL) * BLOCK_H, BLOCK_H):
             h = (start + tl.arange(0, BLOCK_H)).to(INDEX)
-            h_mask = (h < H) | (TAIL == 0)
-            mask_h_d_2 = h_mask[:, None] & d_mask[None, :]
-            x = tl.load(x_row + (h[:, None] * D + d[None, :]) * x_stride_HD, mask=mask_h_d_2, other=0.0,
-                        eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(weight_ptr + (h[:, None] * D + d[None, :]) * weight_stride_HD, mask=mask_h_d_2,
-                             other=0.0).to(tl.float32)
-            n = x * rsqrt_value * weight
-            x_2 = tl.load(x_row + (h[:, None] * D + d[None, :] + D // 2) * x_stride_HD, mask=mask_h_d_2, other=0.0,
-                          eviction_policy="evict_first").to(tl.float32)
-            weight_2 = tl.load(weight_ptr + (h[:, None] * D + d[None, :] + D // 2) * weight_stride_HD, mask=mask_h_d_2,
-                               other=0.0).to(tl.float32)
-            n_2 = x_2 * rsqrt_value * weight_2
-            tl.store(y_row + (h[:, None] * D + d[None, :]) * y_stride_HD, n * cos[None, :] - n_2 * sin[None, :],
-                     mask=mask_h_d_2)
+            h_mask, mask_h_d_2, x, n, x_2, n_2 = _n_3(h, H, TAIL, d_mask, x_row, D, d, x_stride_HD, weight_ptr,
+                                                      weight_stride_HD, rsqrt_value, y_row, y_stride_HD, cos, sin)
             tl.store(y_row + (h[:, None] * D + d[None, :] + D // 2) * y_stride_HD,
                      n_2 * cos_2[None, :] + n * sin_2[None, :], mask=mask_h_d_2)
 
@@ -860,20 +796,9 @@ def _fused_rmsnorm_rope_batched_combine(
     b, s = row // (tl.cast(H, tl.int64) * S), row // H % S
     h = row % H
     d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    x_row = x_ptr + b * (x_stride_B // VEC * VEC) + s * (x_stride_S // VEC * VEC) + h * D * x_stride_HD
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    x = tl.load(x_row[:, None] + d[None, :] * x_stride_HD, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_ptr + b[:, None] * (S * SPLITS) + s[:, None] * SPLITS + splits[None, :],
-                          mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    rsqrt_value = tl.rsqrt(total / (tl.cast(D, tl.int64) * H) + eps)
-    weight_row = weight_ptr + h * D * weight_stride_HD
-    weight = tl.load(weight_row[:, None] + d[None, :] * weight_stride_HD, mask=mask_row_d, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    n = x * rsqrt_value[:, None] * weight
+    x_row, mask_row_d, rsqrt_value, weight_row, n = _n_4(d, D, x_ptr, b, x_stride_B, VEC, s, x_stride_S, h, x_stride_HD,
+                                                         row_mask, SPLITS, partial0_ptr, S, H, eps, weight_ptr,
+                                                         weight_stride_HD)
     cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + s * (cos_stride_S // VEC * VEC)
     cos = tl.load(cos_row[:, None] + d[None, :] * cos_stride_D, mask=mask_row_d, other=0.0,
                   eviction_policy="evict_last").to(tl.float32)
@@ -930,7 +855,8 @@ def fused_rmsnorm_rope_batched(x: torch.Tensor, weight: torch.Tensor, cos: torch
     Returns:
         y: T[B, S, H*D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16 or float32.
+    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16
+    or float32.
 
     Raises:
         ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
@@ -962,12 +888,12 @@ _PLANS_FUSED_RMSNORM_ROPE_BATCHED = Plans(
     strides={"x": "B S H*D", "weight": "H*D", "cos": "B S D", "sin": "B S D", "y": "B S H*D"},
     sizes=lambda D, H: {"H*D": D * H, "D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_B cos_stride_S sin_stride_B sin_stride_S y_stride_B y_stride_S",
+    tuned=Tuned(rows="B S", case="D H T C", outputs="y",
+                spec="90571a744aa07316cd473b10c986db782dca25fcb86c62e616487171aa0e99d9"),
     steps=(Step("y", (
         Rows(_fused_rmsnorm_rope_batched_rows, rows="B S", tile="H D/2"),
-        Resident(
-            _fused_rmsnorm_rope_batched_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
-            words_per_byte=0.25,
-        ),
+        Resident(_fused_rmsnorm_rope_batched_resident, rows="B S", tile="H D/2", bytes="x", parts=2, words=1,
+                 words_per_byte=0.25),
         RowLoop(_fused_rmsnorm_rope_batched_row_loop, rows="B S", loop="H", tile="D/2", words=4),
         SplitRows(
             (Partial(_fused_rmsnorm_rope_partial0, rows="B S", loop="H D/2", sums={"partial0": "B S"}, words=3),),

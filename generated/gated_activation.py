@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, device
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tuned, device
 
 __all__ = ["gated_activation"]
 
@@ -109,6 +109,8 @@ _PLANS_GATED_ACTIVATION = Plans(
     strides={"gate": "lead1 lead0 N", "up": "lead1 lead0 N", "y": "lead1 lead0 N"},
     vec="N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1 y_stride_lead0",
     flat="lead1 lead0 N",
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
+                spec="827450990d1d80f56d697f2d433a52262bc8ed699e3e49c0780802da47413d30"),
     steps=(Step("y", (Elementwise(_gated_activation_elementwise, rows="lead1 lead0", block="N"),)),),
 )
 

@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, device,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
 )
 
 __all__ = ["gated_activation_quantize"]
@@ -118,7 +118,7 @@ def _gated_activation_quantize_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             gate_stored = tl.load(gate_row + n * gate_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -146,7 +146,7 @@ def _gated_activation_quantize_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 gate_stored = gate_tiles[start // BLOCK_N]
@@ -315,24 +315,19 @@ _PLANS_GATED_ACTIVATION_QUANTIZE = Plans(
     extents="lead N T", settings="activation",
     strides={"gate": "lead1 lead0 N", "up": "lead1 lead0 N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
     vec="N gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 q_stride_lead1 q_stride_lead0",
+    tuned=Tuned(rows="", case="N T", outputs="q scale",
+                spec="1d54bf8bae649b0c2751e4965302937c085f6e093bde10041ffe24abee947ad4"),
     steps=(Step("q scale", (
         Rows(_gated_activation_quantize_rows, rows="lead1 lead0", tile="N"),
         RowTiles(_gated_activation_quantize_row_loop, rows="lead1 lead0", loop="N", bytes="gate", inputs=2),
-        Resident(
-            _gated_activation_quantize_resident, rows="lead1 lead0", tile="N", bytes="gate", inputs=2, compact=True,
-            words_per_byte=0.5, narrow=True,
-        ),
+        Resident(_gated_activation_quantize_resident, rows="lead1 lead0", tile="N", bytes="gate", inputs=2,
+                 compact=True, words_per_byte=0.5, narrow=True),
         RowLoop(_gated_activation_quantize_row_loop, rows="lead1 lead0", loop="N", inputs=2, words=3),
         SplitRows(
-            (Partial(
-                _gated_activation_quantize_partial0, rows="lead1 lead0", loop="N",
-                sums={"partial0": "lead1 lead0"},
-                words=3,
-            ),),
-            Elementwise(
-                _gated_activation_quantize_combine, rows="lead1 lead0", block="N", narrow=True, splits=True,
-                at_least_one="block",
-            ),
+            (Partial(_gated_activation_quantize_partial0, rows="lead1 lead0", loop="N",
+                     sums={"partial0": "lead1 lead0"}, words=3),),
+            Elementwise(_gated_activation_quantize_combine, rows="lead1 lead0", block="N", narrow=True, splits=True,
+                        at_least_one="block"),
         ),
     )),),
 )

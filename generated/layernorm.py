@@ -18,7 +18,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, real, squeeze,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
+    real, squeeze,
 )
 
 __all__ = ["layernorm"]
@@ -103,7 +104,7 @@ def _layernorm_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -116,7 +117,7 @@ def _layernorm_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -131,7 +132,7 @@ def _layernorm_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -283,6 +284,8 @@ _PLANS_LAYERNORM = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "bias": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    tuned=Tuned(rows="lead1 lead0", case="N T bias", outputs="y",
+                spec="b672dfe8f8775fa0e6bfa5290cf0fffc34cc0e15553bdd2025e2c79a07ac8499"),
     steps=(Step("y", (
         Rows(_layernorm_rows, rows="lead1 lead0", tile="N"),
         RowTiles(_layernorm_row_loop, rows="lead1 lead0", loop="N", bytes="x", sweeps=3),

@@ -3,40 +3,40 @@
 """The ops `linear`, `linear_mixed`, `linear_activation` and `linear_residual`.
 
 linear: x @ weight.T + bias, the bias added before the sum is rounded.
-  plan        taken when                           launches                bytes
-  library     the library is faster without bias   library                 least
-  steps       TMA can move tiles, or rows are few  y                       least
-  y: split_k  rows are few, and tiles as well      split_k_y, combine_y    least
-  y: swap_ab  rows are few                         gemm                    least
-  y: tma      else                                 tma_y                   least
-  library     the library is faster                library, elementwise_y  least + 2 product
-  gemv        one row, registers hold K            gemv                    least
-  gemv_loop   one row                              gemv_loop               least
-  gemm        else                                 gemm                    least
+  plan        taken when                       launches                bytes
+  library     it is faster without bias        library                 least
+  steps       TMA fits, or rows are few        y                       least
+  y: split_k  rows are few, and tiles as well  gemm, combine_y         least
+  y: swap_ab  rows are few                     gemm                    least
+  y: tma      else                             tma_y                   least
+  library     it is faster                     library, elementwise_y  least + 2 product
+  gemv        one row, registers hold K        gemv                    least
+  gemv_loop   one row                          gemv_loop               least
+  gemm        else                             gemm                    least
 
 linear_mixed: `linear` of a weight in another dtype than x: it is rounded to that of x, once, as autocast does.
   computed once from weight, kept while they live unchanged, and read by plans of steps: weight_ready: T[N, K]
-  plan        taken when                           launches                bytes
-  library     the library is faster without bias   library                 least
-  steps       TMA can move tiles, or rows are few  y                       least
-  y: split_k  rows are few, and tiles as well      split_k_y, combine_y    least
-  y: swap_ab  rows are few                         swap_ab_y               least
-  y: tma      else                                 tma_y                   least
-  library     the library is faster                library, elementwise_y  least + 2 product
-  gemv        one row, registers hold K            gemv                    least
-  gemv_loop   one row                              gemv_loop               least
-  gemm        else                                 gemm                    least
+  plan        taken when                       launches                bytes
+  library     it is faster without bias        library                 least
+  steps       TMA fits, or rows are few        y                       least
+  y: split_k  rows are few, and tiles as well  gemm_y, combine_y       least
+  y: swap_ab  rows are few                     gemm_y                  least
+  y: tma      else                             tma_y                   least
+  library     it is faster                     library, elementwise_y  least + 2 product
+  gemv        one row, registers hold K        gemv                    least
+  gemv_loop   one row                          gemv_loop               least
+  gemm        else                             gemm                    least
 
 linear_activation: activation(x @ weight.T + bias).
-  plan        taken when                           launches                bytes
-  steps       TMA can move tiles, or rows are few  y                       least
-  y: split_k  rows are few, and tiles as well      split_k_y, combine_y    least
-  y: swap_ab  rows are few                         gemm                    least
-  y: tma      else                                 tma_y                   least
-  library     the library is faster                library, elementwise_y  least + 2 product
-  gemv        one row, registers hold K            gemv                    least
-  gemv_loop   one row                              gemv_loop               least
-  gemm        else                                 gemm                    least
+  plan        taken when                       launches                bytes
+  steps       TMA fits, or rows are few        y                       least
+  y: split_k  rows are few, and tiles as well  gemm, combine_y         least
+  y: swap_ab  rows are few                     gemm                    least
+  y: tma      else                             tma_y                   least
+  library     it is faster                     library, elementwise_y  least + 2 product
+  gemv        one row, registers hold K        gemv                    least
+  gemv_loop   one row                          gemv_loop               least
+  gemm        else                             gemm                    least
 
 linear_residual: residual + x @ weight.T + bias.
   as `linear_activation`
@@ -52,44 +52,90 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident, RowLoop, Step,
-    TensorMap, Tuned, Workspace, device, squeeze,
+    TensorMap, Tuned, Workspace, device, renamed, squeeze,
 )
 
 __all__ = ["linear", "linear_activation", "linear_mixed", "linear_residual"]
 
 
-@triton.jit(do_not_specialize=["N"])
-def _linear_gemv(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N,
-    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+@triton.jit
+def _product(
+    lead1, BLOCK_LEAD1: tl.constexpr, N, BLOCK_N: tl.constexpr, pid, SPLIT_K: tl.constexpr, INDEX: tl.constexpr,
+    VEC: tl.constexpr, x_ptr, x_stride_lead0, SWAP_AB: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr,
+    split, BLOCK_K: tl.constexpr, K, x_stride_lead1, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K,
 ):
-    """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
-    total = tl.sum(x * weight, 0)
-    y = total + bias
-    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
-    tl.store(y_row, y)
+    """`product`, as 4 kernels have it."""
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    n_mask = n < N // VEC * VEC
+    x_row = x_ptr + i0 * x_stride_lead0
+    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0)
+            if SWAP_AB:
+                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    product = product.T if SWAP_AB else product
+    return i0, i1, i1_mask, n, n_mask, product
 
 
-@triton.jit(do_not_specialize=["N"])
-def _linear_gemv_loop(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K,
-    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
-    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+@triton.jit
+def _y(
+    ACTIVATION: tl.constexpr, add_value,
 ):
-    """One program per ..., N, K in a loop."""
+    """`y`, as 6 kernels have it."""
+    if ACTIVATION == "silu":
+        y = add_value * tl.sigmoid(add_value)
+    elif ACTIVATION == "gelu":
+        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
+    elif ACTIVATION == "gelu_tanh":
+        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
+        y = add_value * tl.sigmoid(mul_value)
+    else:
+        y = device.maximum(add_value, 0.0)
+    return y
+
+
+@triton.jit
+def _place(
+    OVERLAP: tl.constexpr, N, INDEX: tl.constexpr, BLOCK_N: tl.constexpr, ROWS: tl.constexpr, lead0, lead1,
+):
+    """Where a program is at work, as 6 kernels have it."""
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
+    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(lead0, tl.int64) * lead1
+    i1, i0 = row // lead0, row % lead0
+    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    return row_mask, i1, i0, n
+
+
+@triton.jit
+def _bias(
+    N, lead0, x_ptr, x_stride_lead1, VEC: tl.constexpr, x_stride_lead0, weight_ptr, weight_stride_N,
+    BLOCK_K: tl.constexpr, HAS_TAIL: tl.constexpr, FULL_STEPS: tl.constexpr, INDEX: tl.constexpr, K, x_stride_K,
+    weight_stride_K, bias_ptr, bias_stride_N,
+):
+    """`bias`, as 3 kernels have it."""
     row = tl.program_id(0).to(tl.int64)
     i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
     n = row % N
@@ -107,6 +153,74 @@ def _linear_gemv_loop(
     total = tl.sum(total_acc, 0)
     bias = tl.load(bias_ptr + n * bias_stride_N,
                    eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
+    return i1, i0, n, total, bias
+
+
+@triton.jit
+def _bias_2(
+    N, lead0, BLOCK_K: tl.constexpr, INDEX: tl.constexpr, K, VEC: tl.constexpr, EVEN_K: tl.constexpr, x_ptr,
+    x_stride_lead1, x_stride_lead0, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K, bias_ptr, bias_stride_N,
+):
+    """`bias`, as 4 kernels have it."""
+    row = tl.program_id(0).to(tl.int64)
+    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
+    n = row % N
+    k = tl.arange(0, BLOCK_K).to(INDEX)
+    k_mask = (k < K // VEC * VEC) | EVEN_K
+    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
+    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
+    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
+                     eviction_policy="evict_last").to(tl.float32)
+    bias = tl.load(bias_ptr + n * bias_stride_N,
+                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
+    return i1, i0, n, x, weight, bias
+
+
+@triton.jit
+def _store_y(
+    y_ptr, i0, y_stride_lead0, VEC: tl.constexpr, i1_mask, n_mask, SPLIT_K: tl.constexpr, bias_ptr, n, bias_stride_N,
+    BLOCK_N: tl.constexpr, product, i1, y_stride_lead1, y_stride_N, partial0_y_ptr, N, lead0, split, lead1,
+):
+    """Makes and stores `y`, as 3 kernels have it."""
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
+    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
+    if SPLIT_K == 1:
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+        y = product + bias[None, :]
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
+
+
+@triton.jit(do_not_specialize=["N"])
+def _linear_gemv(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, x_stride_K, weight_stride_N,
+    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+):
+    """One program per ..., N, K in registers."""
+    i1, i0, n, x, weight, bias = _bias_2(N, lead0, BLOCK_K, INDEX, K, VEC, EVEN_K, x_ptr, x_stride_lead1,
+                                         x_stride_lead0, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K,
+                                         bias_ptr, bias_stride_N)
+    total = tl.sum(x * weight, 0)
+    y = total + bias
+    y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
+    tl.store(y_row, y)
+
+
+@triton.jit(do_not_specialize=["N"])
+def _linear_gemv_loop(
+    x_ptr, weight_ptr, bias_ptr, y_ptr, N, lead0, K, x_stride_lead1, x_stride_lead0, weight_stride_N, x_stride_K,
+    weight_stride_K, bias_stride_N, y_stride_lead1, y_stride_lead0, y_stride_N,
+    BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+):
+    """One program per ..., N, K in a loop."""
+    i1, i0, n, total, bias = _bias(N, lead0, x_ptr, x_stride_lead1, VEC, x_stride_lead0, weight_ptr, weight_stride_N,
+                                   BLOCK_K, HAS_TAIL, FULL_STEPS, INDEX, K, x_stride_K, weight_stride_K, bias_ptr,
+                                   bias_stride_N)
     y = total + bias
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
@@ -114,91 +228,22 @@ def _linear_gemv_loop(
 
 @triton.jit
 def _linear_gemm(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N,
-    weight_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+    x_ptr, weight_ptr, bias_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K,
+    weight_stride_N, weight_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                             other=0.0)
-            if SWAP_AB:
-                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + bias[None, :]
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-
-
-@triton.jit
-def _linear_split_k_y(
-    x_ptr, weight_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N,
-    weight_stride_K,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
-    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLITS) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                         other=0.0)
-        if SWAP_AB:
-            product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), product,
-             mask=mask_i1_n)
+    split = pid % SPLIT_K
+    i0, i1, i1_mask, n, n_mask, product = _product(lead1, BLOCK_LEAD1, N, BLOCK_N, pid, SPLIT_K, INDEX, VEC, x_ptr,
+                                                   x_stride_lead0, SWAP_AB, FULL_STEPS, TAIL_STEPS, split, BLOCK_K, K,
+                                                   x_stride_lead1, x_stride_K, weight_ptr, weight_stride_N,
+                                                   weight_stride_K)
+    _store_y(y_ptr, i0, y_stride_lead0, VEC, i1_mask, n_mask, SPLIT_K, bias_ptr, n, bias_stride_N, BLOCK_N, product, i1,
+             y_stride_lead1, y_stride_N, partial0_y_ptr, N, lead0, split, lead1)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -207,13 +252,7 @@ def _linear_combine_y(
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
     n_mask = n < N
     bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
                    eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
@@ -234,7 +273,7 @@ def _linear_tma_y(
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Programs that make tile after tile of ... by N, from boxes."""
+    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
     device.enter(OVERLAP)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
@@ -272,13 +311,7 @@ def _linear_elementwise_y(
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
     n_mask = n < N // VEC * VEC
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
@@ -340,25 +373,21 @@ def _extents_linear(x, weight, bias):
 _PLANS_LINEAR = Plans(
     extents="lead K N T",
     strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
-        "y_stride_lead1"
-    ),
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
+        "y_stride_lead1",
     workspace={"product": Workspace("lead N", torch.float32)},
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T bias", outputs="y",
-        spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
+                spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
     partitions=(
         Partition((Library("x", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
         Partition((Step("y", (
             Gemm(
-                _linear_split_k_y, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
-                again="lead0",
+                _linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
                 sums={"partial0_y": "lead1 lead0 N"},
                 combine=Elementwise(_linear_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
-            Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0"),
+            Gemm(_linear_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1", again="lead0",
+                 sums={"partial0_y": "lead1 lead0 N"}),
             GemmTma(
                 _linear_tma_y, m="lead1", n="N", k="K",
                 maps={
@@ -378,11 +407,11 @@ _PLANS_LINEAR = Plans(
         ),
     ),
     steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
-        )),
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                                          words_per_byte=0.5)),
         Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_gemv_loop, rows="lead1 lead0 N", loop="K", words=3)),
-        Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
+        Gemm(_linear_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
+             sums={"partial0_y": "lead1 lead0 N"}),
     )),),
 )
 
@@ -400,18 +429,9 @@ def _linear_mixed_gemv(
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
+    i1, i0, n, x, weight, bias = _bias_2(N, lead0, BLOCK_K, INDEX, K, VEC, EVEN_K, x_ptr, x_stride_lead1,
+                                         x_stride_lead0, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K,
+                                         bias_ptr, bias_stride_N)
     value = weight.to(x_ptr.dtype.element_ty)
     total = tl.sum(x * value.to(tl.float32), 0)
     y = total + bias
@@ -451,30 +471,33 @@ def _linear_mixed_gemv_loop(
 
 @triton.jit
 def _linear_mixed_gemm(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N,
-    weight_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+    x_ptr, weight_ptr, bias_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K,
+    weight_stride_N, weight_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
+    split = pid % SPLIT_K
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
@@ -488,138 +511,28 @@ def _linear_mixed_gemm(
             else:
                 product = tl.dot(x, value, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + bias[None, :]
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    _store_y(y_ptr, i0, y_stride_lead0, VEC, i1_mask, n_mask, SPLIT_K, bias_ptr, n, bias_stride_N, BLOCK_N, product, i1,
+             y_stride_lead1, y_stride_N, partial0_y_ptr, N, lead0, split, lead1)
 
 
 @triton.jit
-def _linear_mixed_split_k_y(
-    x_ptr, weight_ready_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K,
-    weight_ready_stride_N, weight_ready_stride_K,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
-    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLITS) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight_ready = tl.load(weight_ready_ptr + n[None, :] * weight_ready_stride_N
-                               + k[:, None] * weight_ready_stride_K, mask=mask_n_k, other=0.0)
-        if SWAP_AB:
-            product = tl.dot(weight_ready.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            product = tl.dot(x, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), product,
-             mask=mask_i1_n)
-
-
-@triton.jit
-def _linear_mixed_swap_ab_y(
-    x_ptr, bias_ptr, weight_ready_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
-    weight_ready_stride_N, weight_ready_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+def _linear_mixed_gemm_y(
+    x_ptr, bias_ptr, weight_ready_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1,
+    x_stride_K, weight_ready_stride_N, weight_ready_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight_ready = tl.load(weight_ready_ptr + n[None, :] * weight_ready_stride_N
-                                   + k[:, None] * weight_ready_stride_K, mask=mask_n_k, other=0.0)
-            if SWAP_AB:
-                product = tl.dot(weight_ready.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(x, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + bias[None, :]
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-
-
-@triton.jit(do_not_specialize=["begin", "end"])
-def _linear_mixed_tma_y(
-    x_box, weight_ready_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Programs that make tile after tile of ... by N, from boxes."""
-    device.enter(OVERLAP)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
-    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
-        whole = part // (DOWN * ACROSS)
-        tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
-        both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
-        for start in range(0, K, BLOCK_K):
-            x = x_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight_ready = weight_ready_box.load([tile_n * 2 * BLOCK_N, start])
-            both = tl.dot(x, weight_ready.T, both, input_precision="ieee", max_num_imprecise_acc=1)
-        left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        for half in tl.static_range(2):
-            product = left if half == 0 else right
-            column = 2 * tile_n + half
-            n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N // VEC * VEC
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            y = product + bias[None, :]
-            y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                        y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
+    split = pid % SPLIT_K
+    i0, i1, i1_mask, n, n_mask, product = _product(lead1, BLOCK_LEAD1, N, BLOCK_N, pid, SPLIT_K, INDEX, VEC, x_ptr,
+                                                   x_stride_lead0, SWAP_AB, FULL_STEPS, TAIL_STEPS, split, BLOCK_K, K,
+                                                   x_stride_lead1, x_stride_K, weight_ready_ptr, weight_ready_stride_N,
+                                                   weight_ready_stride_K)
+    _store_y(y_ptr, i0, y_stride_lead0, VEC, i1_mask, n_mask, SPLIT_K, bias_ptr, n, bias_stride_N, BLOCK_N, product, i1,
+             y_stride_lead1, y_stride_N, partial0_y_ptr, N, lead0, split, lead1)
 
 
 def reference_linear_mixed(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -679,36 +592,30 @@ def _extents_linear_mixed(x, weight, bias):
     check.shapes(weight=(N, K), bias=(N,))
     return lead, K, N, T, W
 
+
+_linear_mixed_tma_y = renamed(_linear_tma_y, weight_box="weight_ready_box")
+
 _PLANS_LINEAR_MIXED = Plans(
     extents="lead K N T W",
-    strides={
-        "x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N",
-        "weight_ready": "N K",
-    },
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
-        "y_stride_lead1"
-    ),
+    strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N",
+             "weight_ready": "N K"},
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
+        "y_stride_lead1",
     rounded=(_linear_mixed_gemv, _linear_mixed_gemv_loop, _linear_mixed_gemm),
     workspace={"product": Workspace("lead N", torch.float32), "weight_ready": Workspace("N K", "T")},
     prepare=_PREPARE_LINEAR_MIXED, told="T",
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T W bias", outputs="y",
-        spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T W bias", outputs="y",
+                spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
     partitions=(
         Partition((Library("x", "weight_ready", "y", rows="lead1 lead0", columns="N", inner="K"),), omits="bias"),
         Partition((Step("y", (
             Gemm(
-                _linear_mixed_split_k_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1",
-                again="lead0",
+                _linear_mixed_gemm_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1", again="lead0",
                 sums={"partial0_y": "lead1 lead0 N"},
                 combine=Elementwise(_linear_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
-            Gemm(
-                _linear_mixed_swap_ab_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1",
-                again="lead0",
-            ),
+            Gemm(_linear_mixed_gemm_y, m="N", n="lead1", k="K", bytes="x T", batches="lead0", few="lead1",
+                 again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
             GemmTma(
                 _linear_mixed_tma_y, m="lead1", n="N", k="K",
                 maps={
@@ -728,13 +635,12 @@ _PLANS_LINEAR_MIXED = Plans(
         ),
     ),
     steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _linear_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
-        )),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _linear_mixed_gemv_loop, rows="lead1 lead0 N", loop="K", words=3,
-        )),
-        Gemm(_linear_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x",
+                                                          words_per_byte=0.5)),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_mixed_gemv_loop, rows="lead1 lead0 N", loop="K",
+                                                         words=3)),
+        Gemm(_linear_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0",
+             sums={"partial0_y": "lead1 lead0 N"}),
     )),),
 )
 
@@ -752,29 +658,12 @@ def _linear_activation_gemv(
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
+    i1, i0, n, x, weight, bias = _bias_2(N, lead0, BLOCK_K, INDEX, K, VEC, EVEN_K, x_ptr, x_stride_lead1,
+                                         x_stride_lead0, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K,
+                                         bias_ptr, bias_stride_N)
     total = tl.sum(x * weight, 0)
     add_value = total + bias
-    if ACTIVATION == "silu":
-        y = add_value * tl.sigmoid(add_value)
-    elif ACTIVATION == "gelu":
-        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = add_value * tl.sigmoid(mul_value)
-    else:
-        y = device.maximum(add_value, 0.0)
+    y = _y(ACTIVATION, add_value)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
@@ -787,91 +676,42 @@ def _linear_activation_gemv_loop(
     ACTIVATION: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            total_acc += x * weight
-    total = tl.sum(total_acc, 0)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
+    i1, i0, n, total, bias = _bias(N, lead0, x_ptr, x_stride_lead1, VEC, x_stride_lead0, weight_ptr, weight_stride_N,
+                                   BLOCK_K, HAS_TAIL, FULL_STEPS, INDEX, K, x_stride_K, weight_stride_K, bias_ptr,
+                                   bias_stride_N)
     add_value = total + bias
-    if ACTIVATION == "silu":
-        y = add_value * tl.sigmoid(add_value)
-    elif ACTIVATION == "gelu":
-        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = add_value * tl.sigmoid(mul_value)
-    else:
-        y = device.maximum(add_value, 0.0)
+    y = _y(ACTIVATION, add_value)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
     tl.store(y_row, y)
 
 
 @triton.jit
 def _linear_activation_gemm(
-    x_ptr, weight_ptr, bias_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N,
-    weight_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+    x_ptr, weight_ptr, bias_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K,
+    weight_stride_N, weight_stride_K, y_stride_lead0, bias_stride_N, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                             other=0.0)
-            if SWAP_AB:
-                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    add_value = product + bias[None, :]
-    if ACTIVATION == "silu":
-        y = add_value * tl.sigmoid(add_value)
-    elif ACTIVATION == "gelu":
-        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = add_value * tl.sigmoid(mul_value)
-    else:
-        y = device.maximum(add_value, 0.0)
+    split = pid % SPLIT_K
+    i0, i1, i1_mask, n, n_mask, product = _product(lead1, BLOCK_LEAD1, N, BLOCK_N, pid, SPLIT_K, INDEX, VEC, x_ptr,
+                                                   x_stride_lead0, SWAP_AB, FULL_STEPS, TAIL_STEPS, split, BLOCK_K, K,
+                                                   x_stride_lead1, x_stride_K, weight_ptr, weight_stride_N,
+                                                   weight_stride_K)
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    if SPLIT_K == 1:
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+        add_value = product + bias[None, :]
+        y = _y(ACTIVATION, add_value)
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -881,13 +721,7 @@ def _linear_activation_combine_y(
     ACTIVATION: tl.constexpr,
 ):
     """The result, from the partial results."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
     n_mask = n < N
     bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
                    eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
@@ -898,15 +732,7 @@ def _linear_activation_combine_y(
                           + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     total = tl.sum(total_parts, 2)
     add_value = total + bias[None, :]
-    if ACTIVATION == "silu":
-        y = add_value * tl.sigmoid(add_value)
-    elif ACTIVATION == "gelu":
-        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = add_value * tl.sigmoid(mul_value)
-    else:
-        y = device.maximum(add_value, 0.0)
+    y = _y(ACTIVATION, add_value)
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -917,7 +743,7 @@ def _linear_activation_tma_y(
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """Programs that make tile after tile of ... by N, from boxes."""
+    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
     device.enter(OVERLAP)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
@@ -944,15 +770,7 @@ def _linear_activation_tma_y(
             bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
                            other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
             add_value = product + bias[None, :]
-            if ACTIVATION == "silu":
-                y = add_value * tl.sigmoid(add_value)
-            elif ACTIVATION == "gelu":
-                y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
-            elif ACTIVATION == "gelu_tanh":
-                mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
-                y = add_value * tl.sigmoid(mul_value)
-            else:
-                y = device.maximum(add_value, 0.0)
+            y = _y(ACTIVATION, add_value)
             y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
                         y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
 
@@ -965,13 +783,7 @@ def _linear_activation_elementwise_y(
     ACTIVATION: tl.constexpr,
 ):
     """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
     n_mask = n < N // VEC * VEC
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
@@ -981,15 +793,7 @@ def _linear_activation_elementwise_y(
                    eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
                                                                                                      tl.float32)
     add_value = product + bias[None, :]
-    if ACTIVATION == "silu":
-        y = add_value * tl.sigmoid(add_value)
-    elif ACTIVATION == "gelu":
-        y = add_value * 0.5 * device.erfc(add_value * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (add_value + 0.044715 * add_value * add_value * add_value)
-        y = add_value * tl.sigmoid(mul_value)
-    else:
-        y = device.maximum(add_value, 0.0)
+    y = _y(ACTIVATION, add_value)
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
@@ -1055,29 +859,21 @@ def _extents_linear_activation(x, weight, bias, activation):
 _PLANS_LINEAR_ACTIVATION = Plans(
     extents="lead K N T", settings="activation",
     strides={"x": "lead1 lead0 K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
-        "y_stride_lead1"
-    ),
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 product_stride_lead1 product_stride_lead0 "
+        "y_stride_lead1",
     workspace={"product": Workspace("lead N", torch.float32)},
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T bias", outputs="y",
-        spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
+                spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
     partitions=(
         Partition((Step("y", (
             Gemm(
-                _linear_split_k_y, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
-                again="lead0",
-                sums={"partial0_y": "lead1 lead0 N"},
-                combine=Elementwise(
-                    _linear_activation_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True,
-                ),
-            ),
-            Gemm(
                 _linear_activation_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
-                again="lead0",
+                again="lead0", sums={"partial0_y": "lead1 lead0 N"},
+                combine=Elementwise(_linear_activation_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                    splits=True),
             ),
+            Gemm(_linear_activation_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                 again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
             GemmTma(
                 _linear_activation_tma_y, m="lead1", n="N", k="K",
                 maps={
@@ -1097,13 +893,12 @@ _PLANS_LINEAR_ACTIVATION = Plans(
         ),
     ),
     steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _linear_activation_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.5,
-        )),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _linear_activation_gemv_loop, rows="lead1 lead0 N", loop="K", words=3,
-        )),
-        Gemm(_linear_activation_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_activation_gemv, rows="lead1 lead0 N", tile="K",
+                                                          bytes="x", words_per_byte=0.5)),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_activation_gemv_loop, rows="lead1 lead0 N", loop="K",
+                                                         words=3)),
+        Gemm(_linear_activation_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
+             sums={"partial0_y": "lead1 lead0 N"}),
     )),),
 )
 
@@ -1122,18 +917,9 @@ def _linear_residual_gemv(
     BLOCK_K: tl.constexpr, EVEN_K: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    k = tl.arange(0, BLOCK_K).to(INDEX)
-    k_mask = (k < K // VEC * VEC) | EVEN_K
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last").to(tl.float32)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                     eviction_policy="evict_last").to(tl.float32)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
+    i1, i0, n, x, weight, bias = _bias_2(N, lead0, BLOCK_K, INDEX, K, VEC, EVEN_K, x_ptr, x_stride_lead1,
+                                         x_stride_lead0, x_stride_K, weight_ptr, weight_stride_N, weight_stride_K,
+                                         bias_ptr, bias_stride_N)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
     residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
     total = tl.sum(x * weight, 0)
@@ -1150,23 +936,9 @@ def _linear_residual_gemv_loop(
     BLOCK_K: tl.constexpr, FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per ..., N, K in a loop."""
-    row = tl.program_id(0).to(tl.int64)
-    i1, i0 = row // (tl.cast(N, tl.int64) * lead0), row // N % lead0
-    n = row % N
-    x_row = x_ptr + i1 * (x_stride_lead1 // VEC * VEC) + i0 * (x_stride_lead0 // VEC * VEC)
-    weight_row = weight_ptr + n * (weight_stride_N // VEC * VEC)
-    total_acc = tl.full([BLOCK_K], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K // VEC * VEC) | (TAIL == 0)
-            x = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-            weight = tl.load(weight_row + k * weight_stride_K, mask=k_mask, other=0.0,
-                             eviction_policy="evict_first").to(tl.float32)
-            total_acc += x * weight
-    total = tl.sum(total_acc, 0)
-    bias = tl.load(bias_ptr + n * bias_stride_N,
-                   eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else 0
+    i1, i0, n, total, bias = _bias(N, lead0, x_ptr, x_stride_lead1, VEC, x_stride_lead0, weight_ptr, weight_stride_N,
+                                   BLOCK_K, HAS_TAIL, FULL_STEPS, INDEX, K, x_stride_K, weight_stride_K, bias_ptr,
+                                   bias_stride_N)
     residual_row = residual_ptr + i1 * residual_stride_lead1 + i0 * residual_stride_lead0 + n * residual_stride_N
     residual = tl.load(residual_row, eviction_policy="evict_last").to(tl.float32)
     y = total + bias + residual
@@ -1176,52 +948,34 @@ def _linear_residual_gemv_loop(
 
 @triton.jit
 def _linear_residual_gemm(
-    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
-    weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead0, residual_stride_lead1, residual_stride_N,
-    y_stride_lead0, y_stride_lead1, y_stride_N,
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, x_stride_lead0,
+    x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, residual_stride_lead0, y_stride_lead0, bias_stride_N,
+    residual_stride_lead1, residual_stride_N, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                             other=0.0)
-            if SWAP_AB:
-                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+    split = pid % SPLIT_K
+    i0, i1, i1_mask, n, n_mask, product = _product(lead1, BLOCK_LEAD1, N, BLOCK_N, pid, SPLIT_K, INDEX, VEC, x_ptr,
+                                                   x_stride_lead0, SWAP_AB, FULL_STEPS, TAIL_STEPS, split, BLOCK_K, K,
+                                                   x_stride_lead1, x_stride_K, weight_ptr, weight_stride_N,
+                                                   weight_stride_K)
     residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
-                       mask=mask_i1_n, other=0.0).to(tl.float32)
-    y = product + bias[None, :] + residual
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    if SPLIT_K == 1:
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+        residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
+                           mask=mask_i1_n, other=0.0).to(tl.float32)
+        y = product + bias[None, :] + residual
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -1231,13 +985,7 @@ def _linear_residual_combine_y(
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """The result, from the partial results."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
     n_mask = n < N
     bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask, other=0.0,
                    eviction_policy="evict_last").to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0,
@@ -1262,7 +1010,7 @@ def _linear_residual_tma_y(
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Programs that make tile after tile of ... by N, from boxes."""
+    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
     device.enter(OVERLAP)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
@@ -1307,13 +1055,7 @@ def _linear_residual_elementwise_y(
     ROWS: tl.constexpr, BLOCK_N: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
     """Blocks of ..., N."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(N, INDEX), BLOCK_N)
-    row = (pid // tl.cdiv(tl.cast(N, INDEX), BLOCK_N)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(lead0, tl.int64) * lead1
-    i1, i0 = row // lead0, row % lead0
-    n = block.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    row_mask, i1, i0, n = _place(OVERLAP, N, INDEX, BLOCK_N, ROWS, lead0, lead1)
     n_mask = n < N // VEC * VEC
     product_row = product_ptr + i1 * (product_stride_lead1 // VEC * VEC) + i0 * (product_stride_lead0 // VEC * VEC)
     mask_row_n = row_mask[:, None] & n_mask[None, :]
@@ -1380,31 +1122,22 @@ def _extents_linear_residual(x, weight, residual, bias):
 
 _PLANS_LINEAR_RESIDUAL = Plans(
     extents="lead K N T",
-    strides={
-        "x": "lead1 lead0 K", "weight": "N K", "residual": "lead1 lead0 N", "bias": "N", "y": "lead1 lead0 N",
-        "product": "lead1 lead0 N",
-    },
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 weight_stride_N N residual_stride_lead0 y_stride_lead0 product_stride_lead1 "
-        "product_stride_lead0 residual_stride_lead1 y_stride_lead1"
-    ),
+    strides={"x": "lead1 lead0 K", "weight": "N K", "residual": "lead1 lead0 N", "bias": "N", "y": "lead1 lead0 N",
+             "product": "lead1 lead0 N"},
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N residual_stride_lead0 y_stride_lead0 product_stride_lead1 "
+        "product_stride_lead0 residual_stride_lead1 y_stride_lead1",
     workspace={"product": Workspace("lead N", torch.float32)},
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T bias", outputs="y",
-        spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
+                spec="f5a3d6319ad75bad9b4c63e0a25c1f188abf814ef05066ae95513f32fbac7227"),
     partitions=(
         Partition((Step("y", (
             Gemm(
-                _linear_split_k_y, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
-                again="lead0",
-                sums={"partial0_y": "lead1 lead0 N"},
+                _linear_residual_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                again="lead0", sums={"partial0_y": "lead1 lead0 N"},
                 combine=Elementwise(_linear_residual_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True),
             ),
-            Gemm(
-                _linear_residual_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
-                again="lead0",
-            ),
+            Gemm(_linear_residual_gemm, m="N", n="lead1", k="K", bytes="x weight", batches="lead0", few="lead1",
+                 again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
             GemmTma(
                 _linear_residual_tma_y, m="lead1", n="N", k="K",
                 maps={
@@ -1424,13 +1157,12 @@ _PLANS_LINEAR_RESIDUAL = Plans(
         ),
     ),
     steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _linear_residual_gemv, rows="lead1 lead0 N", tile="K", bytes="x", inputs=2, words_per_byte=0.5,
-        )),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _linear_residual_gemv_loop, rows="lead1 lead0 N", loop="K", inputs=2, words=3,
-        )),
-        Gemm(_linear_residual_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0"),
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_residual_gemv, rows="lead1 lead0 N", tile="K",
+                                                          bytes="x", inputs=2, words_per_byte=0.5)),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_residual_gemv_loop, rows="lead1 lead0 N", loop="K",
+                                                         inputs=2, words=3)),
+        Gemm(_linear_residual_gemm, m="lead1", n="N", k="K", bytes="x weight", batches="lead0",
+             sums={"partial0_y": "lead1 lead0 N"}),
     )),),
 )
 

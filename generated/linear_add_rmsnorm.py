@@ -2,18 +2,18 @@
 # sha256 of the spec: f7104c079e3a4d1483b9b4eee352f11165bd954e94a648e5261940e8baa04c09
 """linear_add_rmsnorm: A linear projection added to the residual stream, and the RMSNorm of the sum.  The sum is
 rounded to T before it is normalised, so that y is the norm of what is returned.
-  plan              taken when                           launches                         bytes
-  steps             TMA can move tiles, or rows are few  total, rows_y or others          least
-  total: gemv       one row, registers hold K            gemv_total                       least
-  total: gemv_loop  one row                              gemv_loop_total                  least
-  total: split_k    rows are few, and tiles as well      split_k_total, combine_total     least
-  total: swap_ab    rows are few                         swap_ab_total                    least
-  total: tma        else                                 tma_total                        least
-  library           the library is faster                library, rows_total_y or others  least + 2 product
-  rows              N, K is short                        rows                             least
-  resident          registers hold N, K                  resident                         least
-  row_loop          many rows, or none very long         row_loop                         least + weight + bias + residual
-  split_rows        else                                 partial0, partial1, combine      least + bias + residual
+  plan              taken when                       launches                     bytes
+  steps             TMA fits, or rows are few        total, rows_y ..             least
+  total: gemv       one row, registers hold K        gemv_total                   least
+  total: gemv_loop  one row                          gemv_loop_total              least
+  total: split_k    rows are few, and tiles as well  gemm_total, combine_total    least
+  total: swap_ab    rows are few                     gemm_total                   least
+  total: tma        else                             tma_total                    least
+  library           it is faster                     library, rows_total_y ..     least + 2 product
+  rows              N, K is short                    rows                         least
+  resident          registers hold N, K              resident                     least
+  row_loop          many rows, or none very long     row_loop                     least + weight + bias + residual
+  split_rows        else                             partial0, partial1, combine  least + bias + residual
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -335,46 +335,60 @@ def _linear_add_rmsnorm_gemv_loop_total(
 
 
 @triton.jit
-def _linear_add_rmsnorm_split_k_total(
-    x_ptr, weight_ptr, partial0_total_ptr, lead1, N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K,
-    weight_stride_N, weight_stride_K,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
-    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
+def _linear_add_rmsnorm_gemm_total(
+    x_ptr, weight_ptr, residual_ptr, bias_ptr, total_ptr, partial0_total_ptr, lead1, N, K, lead0, x_stride_lead0,
+    x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, residual_stride_lead0, total_stride_lead0,
+    bias_stride_N, residual_stride_lead1, residual_stride_N, total_stride_lead1, total_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
     device.enter(OVERLAP)
     pid = tl.program_id(0)
-    split = pid % SPLITS
+    split = pid % SPLIT_K
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
     tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLITS) % (tiles_m * tiles_n)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
     first = tile // (8 * tiles_n) * 8
     group = tl.minimum(tiles_m - first, 8)
     tile_m = first + tile % (8 * tiles_n) % group
     tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
     i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
     i1_mask = i1 < lead1
     n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                         other=0.0)
-        if SWAP_AB:
-            product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0)
+            if SWAP_AB:
+                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
+    residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(partial0_total_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
-             product, mask=mask_i1_n)
+    total_row = total_ptr + i0 * (total_stride_lead0 // VEC * VEC)
+    if SPLIT_K == 1:
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+        residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
+                           mask=mask_i1_n, other=0.0).to(tl.float32)
+        total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
+        tl.store(total_row + i1[:, None] * total_stride_lead1 + n[None, :] * total_stride_N, total, mask=mask_i1_n)
+    else:
+        tl.store(partial0_total_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -409,56 +423,6 @@ def _linear_add_rmsnorm_combine_total(
     tl.store(total_row[:, None] + n[None, :] * total_stride_N, total_2, mask=mask_row_n)
 
 
-@triton.jit
-def _linear_add_rmsnorm_swap_ab_total(
-    x_ptr, weight_ptr, residual_ptr, bias_ptr, total_ptr, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
-    weight_stride_N, weight_stride_K, bias_stride_N, residual_stride_lead0, residual_stride_lead1, residual_stride_N,
-    total_stride_lead0, total_stride_lead1, total_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    x_row = x_ptr + i0 * x_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            x = tl.load(x_row + i1[:, None] * x_stride_lead1 + k[None, :] * x_stride_K, mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                             other=0.0)
-            if SWAP_AB:
-                product = tl.dot(weight.T, x.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(x, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    residual_row = residual_ptr + i0 * (residual_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    residual = tl.load(residual_row + i1[:, None] * residual_stride_lead1 + n[None, :] * residual_stride_N,
-                       mask=mask_i1_n, other=0.0).to(tl.float32)
-    total = (product + bias[None, :] + residual).to(x_ptr.dtype.element_ty)
-    total_row = total_ptr + i0 * (total_stride_lead0 // VEC * VEC)
-    tl.store(total_row + i1[:, None] * total_stride_lead1 + n[None, :] * total_stride_N, total, mask=mask_i1_n)
-
-
 @triton.jit(do_not_specialize=["begin", "end"])
 def _linear_add_rmsnorm_tma_total(
     x_box, weight_box, total_box, x_ptr, residual_ptr, bias_ptr, lead1, N, K, bias_stride_N, residual_stride_lead0,
@@ -466,7 +430,7 @@ def _linear_add_rmsnorm_tma_total(
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Programs that make tile after tile of ... by N, from boxes."""
+    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
     device.enter(OVERLAP)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
@@ -567,7 +531,7 @@ def _linear_add_rmsnorm_row_loop_y(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             total_stored = tl.load(total_row + n * total_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -580,7 +544,7 @@ def _linear_add_rmsnorm_row_loop_y(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 total_stored = total_tiles[start // BLOCK_N]
@@ -694,7 +658,7 @@ def _linear_add_rmsnorm_row_loop_total_y(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             product_stored = tl.load(product_row + n * product_stride_N, mask=n_mask, other=0.0,
                                      eviction_policy="evict_last")
@@ -717,7 +681,7 @@ def _linear_add_rmsnorm_row_loop_total_y(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 product_stored = product_tiles[start // BLOCK_N]
@@ -800,47 +764,32 @@ def _extents_linear_add_rmsnorm(x, weight, residual, gain, bias):
 
 _PLANS_LINEAR_ADD_RMSNORM = Plans(
     extents="lead K N T W", scalars="eps",
-    strides={
-        "x": "lead1 lead0 K", "weight": "N K", "residual": "lead1 lead0 N", "gain": "N", "bias": "N",
-        "total": "lead1 lead0 N", "y": "lead1 lead0 N", "product": "lead1 lead0 N",
-    },
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 weight_stride_N N residual_stride_lead0 total_stride_lead0 "
+    strides={"x": "lead1 lead0 K", "weight": "N K", "residual": "lead1 lead0 N", "gain": "N", "bias": "N",
+             "total": "lead1 lead0 N", "y": "lead1 lead0 N", "product": "lead1 lead0 N"},
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N residual_stride_lead0 total_stride_lead0 "
         "total_stride_lead1 y_stride_lead1 y_stride_lead0 product_stride_lead1 product_stride_lead0 "
-        "residual_stride_lead1"
-    ),
-    rounded=(
-        _linear_add_rmsnorm_rows, _linear_add_rmsnorm_resident, _linear_add_rmsnorm_row_loop,
-        _linear_add_rmsnorm_partial1, _linear_add_rmsnorm_combine, _linear_add_rmsnorm_rows_total_y,
-        _linear_add_rmsnorm_resident_total_y, _linear_add_rmsnorm_row_loop_total_y,
-    ),
+        "residual_stride_lead1",
+    rounded=(_linear_add_rmsnorm_rows, _linear_add_rmsnorm_resident, _linear_add_rmsnorm_row_loop,
+             _linear_add_rmsnorm_partial1, _linear_add_rmsnorm_combine, _linear_add_rmsnorm_rows_total_y,
+             _linear_add_rmsnorm_resident_total_y, _linear_add_rmsnorm_row_loop_total_y),
     workspace={"product": Workspace("lead N", torch.float32)},
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T bias", outputs="total y",
-        spec="f7104c079e3a4d1483b9b4eee352f11165bd954e94a648e5261940e8baa04c09",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="total y",
+                spec="f7104c079e3a4d1483b9b4eee352f11165bd954e94a648e5261940e8baa04c09"),
     partitions=(
         Partition((
             Step("total", (
-                Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-                    _linear_add_rmsnorm_gemv_total, rows="lead1 lead0 N", tile="K", bytes="x", inputs=2,
-                    words_per_byte=0.5,
-                )),
-                Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-                    _linear_add_rmsnorm_gemv_loop_total, rows="lead1 lead0 N", loop="K", inputs=2, words=3,
-                )),
+                Gemv(few="lead1 lead0", matrix="N K", of=Resident(_linear_add_rmsnorm_gemv_total, rows="lead1 lead0 N",
+                                                                  tile="K", bytes="x", inputs=2, words_per_byte=0.5)),
+                Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_linear_add_rmsnorm_gemv_loop_total,
+                                                                 rows="lead1 lead0 N", loop="K", inputs=2, words=3)),
                 Gemm(
-                    _linear_add_rmsnorm_split_k_total, m="N", n="lead1", k="K", bytes="x weight", batches="lead0",
-                    few="lead1", again="lead0",
-                    sums={"partial0_total": "lead1 lead0 N"},
-                    combine=Elementwise(
-                        _linear_add_rmsnorm_combine_total, rows="lead1 lead0", block="N", parts=True, splits=True,
-                    ),
+                    _linear_add_rmsnorm_gemm_total, m="N", n="lead1", k="K", bytes="x weight", batches="lead0",
+                    few="lead1", again="lead0", sums={"partial0_total": "lead1 lead0 N"},
+                    combine=Elementwise(_linear_add_rmsnorm_combine_total, rows="lead1 lead0", block="N", parts=True,
+                                        splits=True),
                 ),
-                Gemm(
-                    _linear_add_rmsnorm_swap_ab_total, m="N", n="lead1", k="K", bytes="x weight", batches="lead0",
-                    few="lead1", again="lead0",
-                ),
+                Gemm(_linear_add_rmsnorm_gemm_total, m="N", n="lead1", k="K", bytes="x weight", batches="lead0",
+                     few="lead1", again="lead0", sums={"partial0_total": "lead1 lead0 N"}),
                 GemmTma(
                     _linear_add_rmsnorm_tma_total, m="lead1", n="N", k="K",
                     maps={
@@ -854,10 +803,8 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
             Step("y", (
                 Rows(_linear_add_rmsnorm_rows_y, rows="lead1 lead0", tile="N"),
                 RowTiles(_linear_add_rmsnorm_row_loop_y, rows="lead1 lead0", loop="N", bytes="total"),
-                Resident(
-                    _linear_add_rmsnorm_resident_y, rows="lead1 lead0", tile="N", bytes="total", compact=True, words=1,
-                    words_per_byte=0.25,
-                ),
+                Resident(_linear_add_rmsnorm_resident_y, rows="lead1 lead0", tile="N", bytes="total", compact=True,
+                         words=1, words_per_byte=0.25),
                 RowLoop(_linear_add_rmsnorm_row_loop_y, rows="lead1 lead0", loop="N", words=2),
             )),
         )),
@@ -867,10 +814,8 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
                 Step("total y", (
                     Rows(_linear_add_rmsnorm_rows_total_y, rows="lead1 lead0", tile="N"),
                     RowTiles(_linear_add_rmsnorm_row_loop_total_y, rows="lead1 lead0", loop="N", inputs=2),
-                    Resident(
-                        _linear_add_rmsnorm_resident_total_y, rows="lead1 lead0", tile="N", inputs=2, words=1,
-                        words_per_byte=0.5,
-                    ),
+                    Resident(_linear_add_rmsnorm_resident_total_y, rows="lead1 lead0", tile="N", inputs=2, words=1,
+                             words_per_byte=0.5),
                     RowLoop(_linear_add_rmsnorm_row_loop_total_y, rows="lead1 lead0", loop="N", inputs=2, words=4),
                 )),
             ),
@@ -879,23 +824,15 @@ _PLANS_LINEAR_ADD_RMSNORM = Plans(
     ),
     steps=(Step("total y", (
         Rows(_linear_add_rmsnorm_rows, rows="lead1 lead0", tile="N K"),
-        Resident(
-            _linear_add_rmsnorm_resident, rows="lead1 lead0", tile="N K", bytes="x", inputs=2, compact=True,
-            words_per_byte=0.25,
-        ),
+        Resident(_linear_add_rmsnorm_resident, rows="lead1 lead0", tile="N K", bytes="x", inputs=2, compact=True,
+                 words_per_byte=0.25),
         RowLoop(_linear_add_rmsnorm_row_loop, rows="lead1 lead0", loop="N", tile="K", inputs=2),
         SplitRows(
             (
-                Partial(
-                    _linear_add_rmsnorm_partial0, rows="lead1 lead0 N", loop="K",
-                    sums={"partial0": "lead1 lead0 N"},
-                    words=3,
-                ),
-                Partial(
-                    _linear_add_rmsnorm_partial1, rows="lead1 lead0", loop="N",
-                    sums={"partial1": "lead1 lead0"},
-                    words=3,
-                ),
+                Partial(_linear_add_rmsnorm_partial0, rows="lead1 lead0 N", loop="K",
+                        sums={"partial0": "lead1 lead0 N"}, words=3),
+                Partial(_linear_add_rmsnorm_partial1, rows="lead1 lead0", loop="N", sums={"partial1": "lead1 lead0"},
+                        words=3),
             ),
             Elementwise(_linear_add_rmsnorm_combine, rows="lead1 lead0", block="N", parts=True, splits=True),
         ),

@@ -31,6 +31,21 @@ __all__ = ["layernorm_gradient", "rmsnorm_gradient"]
 
 
 @triton.jit
+def _i1(
+    lead1, step, lead0, INDEX: tl.constexpr, BLOCK_LEAD0: tl.constexpr, dy_ptr, dy_stride_lead1,
+):
+    """`i1`, as 5 kernels have it."""
+    outer = tl.where(lead1 == 1, 0, tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX))
+    i1 = outer
+    i0 = ((step - outer * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0)) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(
+        INDEX,
+    )
+    i0_mask = i0 < lead0
+    dy_row = dy_ptr + i1 * dy_stride_lead1
+    return i1, i0, i0_mask, dy_row
+
+
+@triton.jit
 def _rmsnorm_gradient_resident(
     dy_ptr, x_ptr, weight_ptr, dx_ptr, dweight_ptr, eps, lead1, lead0, N, dy_stride_lead1, dy_stride_lead0, dy_stride_N,
     weight_stride_N, x_stride_lead1, x_stride_lead0, x_stride_N, dx_stride_lead1, dx_stride_lead0, dx_stride_N,
@@ -82,10 +97,7 @@ def _rmsnorm_gradient_column_sums(
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     eq_value = N == 0
     for step in tl.range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS, num_stages=STAGES):
-        i1 = tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX)
-        i0 = (step % tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(INDEX)
-        i0_mask = i0 < lead0
-        dy_row = dy_ptr + i1 * dy_stride_lead1
+        i1, i0, i0_mask, dy_row = _i1(lead1, step, lead0, INDEX, BLOCK_LEAD0, dy_ptr, dy_stride_lead1)
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
         dy = tl.load(dy_row + i0[:, None] * dy_stride_lead0 + n[None, :] * dy_stride_N, mask=mask_i0_n,
                      other=0.0).to(tl.float32)
@@ -168,10 +180,7 @@ def _rmsnorm_gradient_partial1(
     splits = tl.arange(0, SPLITS)
     dweight_acc = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
     for step in range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS):
-        i1 = tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX)
-        i0 = (step % tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(INDEX)
-        i0_mask = i0 < lead0
-        dy_row = dy_ptr + i1 * dy_stride_lead1
+        i1, i0, i0_mask, dy_row = _i1(lead1, step, lead0, INDEX, BLOCK_LEAD0, dy_ptr, dy_stride_lead1)
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
         dy = tl.load(dy_row + i0[:, None] * dy_stride_lead0 + n[None, :] * dy_stride_N, mask=mask_i0_n, other=0.0,
                      eviction_policy="evict_first").to(tl.float32)
@@ -293,8 +302,7 @@ _PLANS_RMSNORM_GRADIENT = Plans(
     steps=(Step("dx dweight", (
         Resident(_rmsnorm_gradient_resident, rows="", tile="lead1 lead0 N", bytes="dy", inputs=2, words=3),
         ColumnSums(
-            _rmsnorm_gradient_column_sums, loop="lead1 lead0",
-            sums={"partial0": "N"},
+            _rmsnorm_gradient_column_sums, loop="lead1 lead0", sums={"partial0": "N"},
             combine=Elementwise(_rmsnorm_gradient_column_sums_combine, block="N", parts=True),
             tile="N", inputs=2, bytes="dy", words=1, words_per_byte=0.5,
         ),
@@ -305,15 +313,11 @@ _PLANS_RMSNORM_GRADIENT = Plans(
                     sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
                     words=5,
                 ),
-                Partial(
-                    _rmsnorm_gradient_partial1, rows="", loop="lead1 lead0",
-                    sums={"partial2": "N"},
-                    block="N", words=3,
-                ),
+                Partial(_rmsnorm_gradient_partial1, rows="", loop="lead1 lead0", sums={"partial2": "N"}, block="N",
+                        words=3),
             ),
-            Elementwise(
-                _rmsnorm_gradient_combine, rows="lead1 lead0", block="N", parts=True, splits=True, at_least_one="rows",
-            ),
+            Elementwise(_rmsnorm_gradient_combine, rows="lead1 lead0", block="N", parts=True, splits=True,
+                        at_least_one="rows"),
         ),
     )),),
 )
@@ -383,10 +387,7 @@ def _layernorm_gradient_column_sums(
     weight = tl.load(weight_ptr + n * weight_stride_N, mask=n_mask, other=0.0).to(tl.float32)
     eq_value = N == 0
     for step in tl.range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS, num_stages=STAGES):
-        i1 = tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX)
-        i0 = (step % tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(INDEX)
-        i0_mask = i0 < lead0
-        dy_row = dy_ptr + i1 * dy_stride_lead1
+        i1, i0, i0_mask, dy_row = _i1(lead1, step, lead0, INDEX, BLOCK_LEAD0, dy_ptr, dy_stride_lead1)
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
         dy = tl.load(dy_row + i0[:, None] * dy_stride_lead0 + n[None, :] * dy_stride_N, mask=mask_i0_n,
                      other=0.0).to(tl.float32)
@@ -476,10 +477,7 @@ def _layernorm_gradient_partial1(
     n_mask = n < N // VEC * VEC
     dbias_acc = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
     for step in range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS):
-        i1 = tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX)
-        i0 = (step % tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(INDEX)
-        i0_mask = i0 < lead0
-        dy_row = dy_ptr + i1 * dy_stride_lead1
+        i1, i0, i0_mask, dy_row = _i1(lead1, step, lead0, INDEX, BLOCK_LEAD0, dy_ptr, dy_stride_lead1)
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
         dy = tl.load(dy_row + i0[:, None] * dy_stride_lead0 + n[None, :] * dy_stride_N, mask=mask_i0_n, other=0.0,
                      eviction_policy="evict_first").to(tl.float32)
@@ -538,10 +536,7 @@ def _layernorm_gradient_partial3(
     splits = tl.arange(0, SPLITS)
     dweight_acc = tl.full([BLOCK_LEAD0, BLOCK_N], 0.0, tl.float32)
     for step in range(split, lead1 * tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), SPLITS):
-        i1 = tl.cast(step // tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0), INDEX)
-        i0 = (step % tl.cdiv(tl.cast(lead0, INDEX), BLOCK_LEAD0) * BLOCK_LEAD0 + tl.arange(0, BLOCK_LEAD0)).to(INDEX)
-        i0_mask = i0 < lead0
-        dy_row = dy_ptr + i1 * dy_stride_lead1
+        i1, i0, i0_mask, dy_row = _i1(lead1, step, lead0, INDEX, BLOCK_LEAD0, dy_ptr, dy_stride_lead1)
         mask_i0_n = i0_mask[:, None] & n_mask[None, :]
         dy = tl.load(dy_row + i0[:, None] * dy_stride_lead0 + n[None, :] * dy_stride_N, mask=mask_i0_n, other=0.0,
                      eviction_policy="evict_first").to(tl.float32)
@@ -677,9 +672,8 @@ def _extents_layernorm_gradient(dy, x, weight):
 
 _PLANS_LAYERNORM_GRADIENT = Plans(
     extents="lead N T W", scalars="eps",
-    strides={
-        "dy": "lead1 lead0 N", "x": "lead1 lead0 N", "weight": "N", "dx": "lead1 lead0 N", "dweight": "N", "dbias": "N",
-    },
+    strides={"dy": "lead1 lead0 N", "x": "lead1 lead0 N", "weight": "N", "dx": "lead1 lead0 N", "dweight": "N",
+             "dbias": "N"},
     vec="N dy_stride_lead1 dy_stride_lead0 x_stride_lead1 x_stride_lead0 dx_stride_lead1 dx_stride_lead0",
     reduces_lead=True,
     steps=(Step("dx dweight dbias", (
@@ -697,26 +691,18 @@ _PLANS_LAYERNORM_GRADIENT = Plans(
                     sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
                     words=5,
                 ),
-                Partial(
-                    _layernorm_gradient_partial1, rows="", loop="lead1 lead0",
-                    sums={"partial5": "N"},
-                    block="N", words=2,
-                ),
+                Partial(_layernorm_gradient_partial1, rows="", loop="lead1 lead0", sums={"partial5": "N"}, block="N",
+                        words=2),
                 Partial(
                     _layernorm_gradient_partial2, rows="lead1 lead0", loop="N",
                     sums={"partial2": "lead1 lead0", "partial3": "lead1 lead0"},
                     words=5,
                 ),
-                Partial(
-                    _layernorm_gradient_partial3, rows="", loop="lead1 lead0",
-                    sums={"partial4": "N"},
-                    block="N", words=3,
-                ),
+                Partial(_layernorm_gradient_partial3, rows="", loop="lead1 lead0", sums={"partial4": "N"}, block="N",
+                        words=3),
             ),
-            Elementwise(
-                _layernorm_gradient_combine, rows="lead1 lead0", block="N", parts=True, splits=True,
-                at_least_one="rows",
-            ),
+            Elementwise(_layernorm_gradient_combine, rows="lead1 lead0", block="N", parts=True, splits=True,
+                        at_least_one="rows"),
         ),
     )),),
 )

@@ -4,9 +4,9 @@
   plan                   taken when                  launches                               bytes
   tile                   registers hold Hq, Hk, D/2  tile                                   least
   q_rotated: rows        D/2 is short                rows_q_rotated                         least
-  q_rotated: split_rows  else                        partial0_q_rotated, combine_q_rotated  least + q
-  k_rotated: rows        D/2 is short                rows_k_rotated                         least
-  k_rotated: split_rows  else                        partial0_k_rotated, combine_k_rotated  least + k
+  q_rotated: split_rows  else                        partial0_q_rotated, combine_q_rotated  least + k
+  k_rotated: rows        D/2 is short                rows_q_rotated                         least
+  k_rotated: split_rows  else                        partial0_q_rotated, combine_q_rotated  least + k
 
 Bytes: `least` is every tensor once; what stands behind it is read or written again.
 """
@@ -18,7 +18,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Rows, SplitRows, Step, Tile, device, lengthen, real, squeeze,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Rows, SplitRows, Step, Tile, Tuned, device, lengthen, real,
+    renamed, squeeze,
 )
 
 __all__ = ["qk_norm_rope"]
@@ -130,7 +131,8 @@ def _qk_norm_rope_rows_q_rotated(
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, mul_value * c - mul_value_2 * s_2,
              mask=mask_row_d)
     c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
@@ -206,7 +208,8 @@ def _qk_norm_rope_combine_q_rotated(
     mul_value_2 = q_2 * rsqrt_value[:, None] * q_weight_2[None, :]
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, mul_value * c - mul_value_2 * s_2,
              mask=mask_row_d)
     c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
@@ -214,128 +217,6 @@ def _qk_norm_rope_combine_q_rotated(
     s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
                          mask_row_d)
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, mul_value_2 * c_2 + mul_value * s_3,
-             mask=mask_row_d)
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _qk_norm_rope_rows_k_rotated(
-    k_ptr, k_weight_ptr, cos_ptr, sin_ptr, position_ids_ptr, k_rotated_ptr, eps, B, Hk, S, D, P, k_stride_B, k_stride_S,
-    k_stride_Hk, k_stride_D, k_weight_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P,
-    cos_stride_D, sin_stride_P, sin_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
-    k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Several rows (B, S, Hk) per program, D/2 in registers."""
-    pid = tl.program_id(0)
-    row = pid.to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    d = tl.arange(0, BLOCK_D_2).to(INDEX)
-    d_mask = (d < D // 2) | EVEN_D_2
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    k = tl.load(k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    k_2 = tl.load(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    total = tl.sum(k * k + k_2 * k_2, 1)
-    rsqrt_value = tl.rsqrt(total / D + eps)
-    k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    mul_value = k * rsqrt_value[:, None] * k_weight[None, :]
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0).to(tl.float32)
-    mul_value_2 = k_2 * rsqrt_value[:, None] * k_weight_2[None, :]
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
-    tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, mul_value * c - mul_value_2 * s_2,
-             mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, mul_value_2 * c_2 + mul_value * s_3,
-             mask=mask_row_d)
-
-
-@triton.jit(do_not_specialize=["Hk", "S"])
-def _qk_norm_rope_partial0_k_rotated(
-    k_ptr, partial0_k_rotated_ptr, Hk, S, D, k_stride_B, k_stride_S, k_stride_Hk, k_stride_D,
-    BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Partial results: each B, S, Hk over several programs, combined in fixed order."""
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    row = (pid // SPLITS).to(tl.int64)
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    total_acc = tl.full([BLOCK_D_2], 0.0, tl.float32)
-    for start in range(split * BLOCK_D_2, tl.cast(D // 2, INDEX), SPLITS * BLOCK_D_2):
-        d = (start + tl.arange(0, BLOCK_D_2)).to(INDEX)
-        d_mask = d < D // 2
-        k = tl.load(k_row + d * k_stride_D, mask=d_mask, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        k_2 = tl.load(k_row + (d + D // 2) * k_stride_D, mask=d_mask, other=0.0,
-                      eviction_policy="evict_first").to(tl.float32)
-        total_acc += k * k + k_2 * k_2
-    total = tl.sum(total_acc, 0)
-    tl.store(partial0_k_rotated_ptr + b * (Hk * S * SPLITS) + s * (Hk * SPLITS) + hk * SPLITS + split, total)
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _qk_norm_rope_combine_k_rotated(
-    k_ptr, k_weight_ptr, cos_ptr, sin_ptr, position_ids_ptr, k_rotated_ptr, partial0_k_rotated_ptr, eps, D, B, Hk, S, P,
-    k_stride_B, k_stride_S, k_stride_Hk, k_stride_D, k_weight_stride_D, position_ids_stride_B, position_ids_stride_S,
-    cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk,
-    k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, SPLITS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """The result, from the partial results."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    k = tl.load(k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    splits = tl.arange(0, SPLITS)
-    total_parts = tl.load(partial0_k_rotated_ptr + b[:, None] * (Hk * S * SPLITS) + s[:, None] * (Hk * SPLITS)
-                          + hk[:, None] * SPLITS + splits[None, :], mask=row_mask[:, None], other=0.0)
-    total = tl.sum(total_parts, 1)
-    rsqrt_value = tl.rsqrt(total / D + eps)
-    k_weight = tl.load(k_weight_ptr + d * k_weight_stride_D, mask=d_mask, other=0.0,
-                       eviction_policy="evict_last").to(tl.float32)
-    mul_value = k * rsqrt_value[:, None] * k_weight[None, :]
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    k_2 = tl.load(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    k_weight_2 = tl.load(k_weight_ptr + (d + D // 2) * k_weight_stride_D, mask=d_mask, other=0.0,
-                         eviction_policy="evict_last").to(tl.float32)
-    mul_value_2 = k_2 * rsqrt_value[:, None] * k_weight_2[None, :]
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
-    tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, mul_value * c - mul_value_2 * s_2,
-             mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, mul_value_2 * c_2 + mul_value * s_3,
              mask=mask_row_d)
 
 
@@ -400,7 +281,8 @@ def qk_norm_rope(q: torch.Tensor, k: torch.Tensor, q_weight: torch.Tensor, k_wei
         q_rotated: T[B, S, Hq, D]
         k_rotated: T[B, S, Hk, D]
 
-    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16 or float32; I is int64 or int32.
+    where D % 2 == 0; T is float16, bfloat16 or float32; W is float16, bfloat16 or float32; C is float16, bfloat16
+    or float32; I is int64 or int32.
 
     Raises:
         ArgumentError, UnsupportedDtypeError, ShapeMismatchError: an argument does not fit, as the message says.
@@ -435,17 +317,24 @@ def _extents_qk_norm_rope(q, k, q_weight, k_weight, cos, sin, position_ids):
         check.order("cos sin", "P", P, S, q=(B, Hq), k=(B, Hk))
     return B, S, Hq, D, Hk, P, T, W, C, I
 
+
+_qk_norm_rope_rows_k_rotated = renamed(_qk_norm_rope_rows_q_rotated, q="k", q_weight="k_weight", q_rotated="k_rotated",
+                                       Hq="Hk")
+_qk_norm_rope_partial0_k_rotated = renamed(_qk_norm_rope_partial0_q_rotated, q="k",
+                                           partial0_q_rotated="partial0_k_rotated", Hq="Hk")
+_qk_norm_rope_combine_k_rotated = renamed(_qk_norm_rope_combine_q_rotated, q="k", q_weight="k_weight",
+                                          q_rotated="k_rotated", partial0_q_rotated="partial0_k_rotated", Hq="Hk")
+
 _PLANS_QK_NORM_ROPE = Plans(
     extents="B S Hq D Hk P T W C I", scalars="eps",
-    strides={
-        "q": "B S Hq D", "k": "B S Hk D", "q_weight": "D", "k_weight": "D", "cos": "P D", "sin": "P D",
-        "position_ids": "B S", "q_rotated": "B S Hq D", "k_rotated": "B S Hk D",
-    },
+    strides={"q": "B S Hq D", "k": "B S Hk D", "q_weight": "D", "k_weight": "D", "cos": "P D", "sin": "P D",
+             "position_ids": "B S", "q_rotated": "B S Hq D", "k_rotated": "B S Hk D"},
     sizes=lambda D: {"D/2": D // 2},
-    vec=(
-        "q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
-        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
-    ), repeats="position_ids",
+    vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
+    repeats="position_ids",
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
+                spec="0175501f2c4037789da3bb3a84521a44bfb951548fa51ba0ac615592f903da9a"),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_qk_norm_rope_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
@@ -453,22 +342,16 @@ _PLANS_QK_NORM_ROPE = Plans(
             Step("q_rotated", (
                 Rows(_qk_norm_rope_rows_q_rotated, rows="B S Hq", tile="D/2"),
                 SplitRows(
-                    (Partial(
-                        _qk_norm_rope_partial0_q_rotated, rows="B S Hq", loop="D/2",
-                        sums={"partial0_q_rotated": "B S Hq"},
-                        words=3,
-                    ),),
+                    (Partial(_qk_norm_rope_partial0_q_rotated, rows="B S Hq", loop="D/2",
+                             sums={"partial0_q_rotated": "B S Hq"}, words=3),),
                     Elementwise(_qk_norm_rope_combine_q_rotated, rows="B S Hq", block="D/2", splits=True),
                 ),
             )),
             Step("k_rotated", (
                 Rows(_qk_norm_rope_rows_k_rotated, rows="B S Hk", tile="D/2"),
                 SplitRows(
-                    (Partial(
-                        _qk_norm_rope_partial0_k_rotated, rows="B S Hk", loop="D/2",
-                        sums={"partial0_k_rotated": "B S Hk"},
-                        words=3,
-                    ),),
+                    (Partial(_qk_norm_rope_partial0_k_rotated, rows="B S Hk", loop="D/2",
+                             sums={"partial0_k_rotated": "B S Hk"}, words=3),),
                     Elementwise(_qk_norm_rope_combine_k_rotated, rows="B S Hk", block="D/2", splits=True),
                 ),
             )),

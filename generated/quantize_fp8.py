@@ -29,7 +29,7 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, device,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
 )
 
 __all__ = ["quantize_fp8", "quantize_fp8_groups", "quantize_fp8_rows"]
@@ -72,9 +72,10 @@ def _quantize_fp8_partial0(
     split = pid % SPLITS
     largest_acc = tl.full([BLOCK_N], float("-inf"), tl.float32)
     for step in range(split, tl.cast(lead0, tl.int64) * lead1 * tl.cdiv(tl.cast(N, INDEX), BLOCK_N), SPLITS):
-        outer = tl.cast(step // tl.cdiv(tl.cast(N, INDEX), BLOCK_N), INDEX)
+        outer = tl.where(tl.cast(lead0, tl.int64) * lead1 == 1, 0,
+                         tl.cast(step // tl.cdiv(tl.cast(N, INDEX), BLOCK_N), INDEX))
         i1, i0 = outer // lead0, outer % lead0
-        n = (step % tl.cdiv(tl.cast(N, INDEX), BLOCK_N) * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
+        n = ((step - outer * tl.cdiv(tl.cast(N, INDEX), BLOCK_N)) * BLOCK_N + tl.arange(0, BLOCK_N)).to(INDEX)
         n_mask = n < N // VEC * VEC
         x_row = x_ptr + i1 * x_stride_lead1 + i0 * x_stride_lead0
         x = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0).to(tl.float32)
@@ -236,7 +237,7 @@ def _quantize_fp8_rows_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -250,7 +251,7 @@ def _quantize_fp8_rows_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -357,23 +358,19 @@ _PLANS_QUANTIZE_FP8_ROWS = Plans(
     extents="lead N T",
     strides={"x": "lead1 lead0 N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
     vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
+    tuned=Tuned(rows="", case="N T", outputs="q scale",
+                spec="76a1dc1887bc93ee9d5eae19e568a9bc2dc28e6e1059d7b682454debdcd937d0"),
     steps=(Step("q scale", (
         Rows(_quantize_fp8_rows_rows, rows="lead1 lead0", tile="N"),
         RowTiles(_quantize_fp8_rows_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
-        Resident(
-            _quantize_fp8_rows_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1, narrow=True,
-        ),
+        Resident(_quantize_fp8_rows_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
+                 narrow=True),
         RowLoop(_quantize_fp8_rows_row_loop, rows="lead1 lead0", loop="N", words=2),
         SplitRows(
-            (Partial(
-                _quantize_fp8_rows_partial0, rows="lead1 lead0", loop="N",
-                sums={"partial0": "lead1 lead0"},
-                words=2,
-            ),),
-            Elementwise(
-                _quantize_fp8_rows_combine, rows="lead1 lead0", block="N", narrow=True, splits=True,
-                at_least_one="block",
-            ),
+            (Partial(_quantize_fp8_rows_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"},
+                     words=2),),
+            Elementwise(_quantize_fp8_rows_combine, rows="lead1 lead0", block="N", narrow=True, splits=True,
+                        at_least_one="block"),
         ),
     )),),
 )
@@ -458,6 +455,8 @@ _PLANS_QUANTIZE_FP8_GROUPS = Plans(
     extents="lead L G T",
     strides={"x": "lead1 lead0 G*L", "q": "lead1 lead0 G*L", "scale": "lead1 lead0 G"},
     sizes=lambda L, G: {"G*L": G * L}, vec="x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
+    tuned=Tuned(rows="lead1 lead0", case="L G T", outputs="q scale",
+                spec="76a1dc1887bc93ee9d5eae19e568a9bc2dc28e6e1059d7b682454debdcd937d0"),
     steps=(Step("q scale", (Rows(_quantize_fp8_groups_rows, rows="lead1 lead0 G", tile="L"),)),),
 )
 

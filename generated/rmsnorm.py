@@ -28,8 +28,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, device, real,
-    squeeze,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
+    real, squeeze,
 )
 
 __all__ = ["rmsnorm", "rmsnorm_rounded", "rmsnorm_unit_offset"]
@@ -95,7 +95,7 @@ def _rmsnorm_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -108,7 +108,7 @@ def _rmsnorm_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -217,12 +217,13 @@ _PLANS_RMSNORM = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
+                spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
     steps=(Step("y", (
         Rows(_rmsnorm_rows, rows="lead1 lead0", tile="N"),
         RowTiles(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
-        Resident(
-            _rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1, words_per_byte=0.25,
-        ),
+        Resident(_rmsnorm_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
+                 words_per_byte=0.25),
         RowLoop(_rmsnorm_row_loop, rows="lead1 lead0", loop="N", words=2),
         SplitRows(
             (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
@@ -298,7 +299,7 @@ def _rmsnorm_unit_offset_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -311,7 +312,7 @@ def _rmsnorm_unit_offset_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -399,13 +400,13 @@ _PLANS_RMSNORM_UNIT_OFFSET = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
+                spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
     steps=(Step("y", (
         Rows(_rmsnorm_unit_offset_rows, rows="lead1 lead0", tile="N"),
         RowTiles(_rmsnorm_unit_offset_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
-        Resident(
-            _rmsnorm_unit_offset_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
-            words_per_byte=0.25,
-        ),
+        Resident(_rmsnorm_unit_offset_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
+                 words_per_byte=0.25),
         RowLoop(_rmsnorm_unit_offset_row_loop, rows="lead1 lead0", loop="N", words=3),
         SplitRows(
             (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),
@@ -483,7 +484,7 @@ def _rmsnorm_rounded_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -496,7 +497,7 @@ def _rmsnorm_rounded_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -587,13 +588,13 @@ _PLANS_RMSNORM_ROUNDED = Plans(
     strides={"x": "lead1 lead0 N", "weight": "N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
     rounded=(_rmsnorm_rounded_rows, _rmsnorm_rounded_resident, _rmsnorm_rounded_row_loop, _rmsnorm_rounded_combine),
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
+                spec="7016023e0a7f056ade92245c9b8166031e3bd472f28b1fd8057a6392200d455d"),
     steps=(Step("y", (
         Rows(_rmsnorm_rounded_rows, rows="lead1 lead0", tile="N"),
         RowTiles(_rmsnorm_rounded_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
-        Resident(
-            _rmsnorm_rounded_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
-            words_per_byte=0.25,
-        ),
+        Resident(_rmsnorm_rounded_resident, rows="lead1 lead0", tile="N", bytes="x", compact=True, words=1,
+                 words_per_byte=0.25),
         RowLoop(_rmsnorm_rounded_row_loop, rows="lead1 lead0", loop="N", words=2),
         SplitRows(
             (Partial(_rmsnorm_partial0, rows="lead1 lead0", loop="N", sums={"partial0": "lead1 lead0"}, words=2),),

@@ -3,15 +3,15 @@
 """The ops `rmsnorm_gated_mlp` and `rmsnorm_gated_mlp_mixed`.
 
 rmsnorm_gated_mlp: RMSNorm, then the gated expansion of a transformer MLP.
-  plan        taken when                           launches                                                bytes
-  steps       TMA can move tiles, or rows are few  rows_normed or others, y                                least + 2 normed
-  y: split_k  rows are few, and tiles as well      split_k_y, combine_y                                    least
-  y: swap_ab  rows are few                         swap_ab_y                                               least
-  y: tma      else                                 tma_y                                                   least
-  library     the library is faster                rows_normed or others, library, library, elementwise_y  least + 2 normed + 2 gate + 2 up
-  gemv        one row, registers hold K            gemv                                                    least
-  gemv_loop   one row                              gemv_loop                                               least
-  gemm        else                                 gemm                                                    least
+  plan        taken when                       launches                                         bytes
+  steps       TMA fits, or rows are few        rows_normed .., y                                least + 2 normed
+  y: split_k  rows are few, and tiles as well  gemm_y, combine_y                                least
+  y: swap_ab  rows are few                     gemm_y                                           least
+  y: tma      else                             tma_y                                            least
+  library     it is faster                     rows_normed .., library, library, elementwise_y  least + 2 normed + 2 gate + 2 up
+  gemv        one row, registers hold K        gemv                                             least
+  gemv_loop   one row                          gemv_loop                                        least
+  gemm        else                             gemm                                             least
 
 rmsnorm_gated_mlp_mixed: `rmsnorm_gated_mlp` of weights in another dtype than x: they are rounded to that of x,
 once, as autocast does.
@@ -30,10 +30,62 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident, RowLoop,
-    RowTiles, Rows, Step, TensorMap, Tuned, Workspace, device, real, squeeze,
+    RowTiles, Rows, Step, TensorMap, Tuned, Workspace, device, real, renamed, squeeze,
 )
 
 __all__ = ["rmsnorm_gated_mlp", "rmsnorm_gated_mlp_mixed"]
+
+
+@triton.jit
+def _by_activation(
+    ACTIVATION: tl.constexpr, gate_2,
+):
+    """`by_activation`, as 10 kernels have it."""
+    if ACTIVATION == "silu":
+        by_activation = gate_2 * tl.sigmoid(gate_2)
+    elif ACTIVATION == "gelu":
+        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
+    elif ACTIVATION == "gelu_tanh":
+        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
+        by_activation = gate_2 * tl.sigmoid(mul_value)
+    else:
+        by_activation = device.maximum(gate_2, 0.0)
+    return by_activation
+
+
+@triton.jit
+def _place(
+    OVERLAP: tl.constexpr, SPLIT_K: tl.constexpr, lead1, BLOCK_LEAD1: tl.constexpr, N, BLOCK_N: tl.constexpr,
+    INDEX: tl.constexpr,
+):
+    """Where a program is at work, as 3 kernels have it."""
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    split = pid % SPLIT_K
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    return split, tile_n, i0, i1, i1_mask, n
+
+
+@triton.jit
+def _gate(
+    SWAP_AB: tl.constexpr, gate, mul_value_stored, x,
+):
+    """`gate`, as 6 kernels have it."""
+    if SWAP_AB:
+        gate = tl.dot(mul_value_stored.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
+    else:
+        gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
+    return gate
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -66,15 +118,7 @@ def _rmsnorm_gated_mlp_gemv(
     total = tl.sum(x * x, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     gate_2 = gate * where_value
-    if ACTIVATION == "silu":
-        by_activation = gate_2 * tl.sigmoid(gate_2)
-    elif ACTIVATION == "gelu":
-        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = gate_2 * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate_2, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate_2)
     up = tl.sum(x * (up_weight * gain), 0)
     up_2 = up * where_value
     y = by_activation * up_2
@@ -118,15 +162,7 @@ def _rmsnorm_gated_mlp_gemv_loop(
     up = tl.sum(up_acc, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     gate_2 = gate * where_value
-    if ACTIVATION == "silu":
-        by_activation = gate_2 * tl.sigmoid(gate_2)
-    elif ACTIVATION == "gelu":
-        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = gate_2 * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate_2, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate_2)
     up_2 = up * where_value
     y = by_activation * up_2
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
@@ -135,34 +171,23 @@ def _rmsnorm_gated_mlp_gemv_loop(
 
 @triton.jit
 def _rmsnorm_gated_mlp_gemm(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, lead1, N, K, x_stride_lead0, x_stride_lead1,
-    x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K, up_weight_stride_N, up_weight_stride_K,
-    y_stride_lead0, y_stride_lead1, y_stride_N,
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, partial0_y_ptr, partial1_y_ptr, partial2_y_ptr, lead1,
+    N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
+    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
+    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
     gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
@@ -172,37 +197,30 @@ def _rmsnorm_gated_mlp_gemm(
                                   + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0).to(tl.float32)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (gate_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            if SWAP_AB:
-                gate = tl.dot(mul_value_stored.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            gate = _gate(SWAP_AB, gate, mul_value_stored, x)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
             up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
                                 mask=mask_n_k, other=0.0).to(tl.float32)
             mul_value_stored_2 = (up_weight * gain[:, None]).to(x_ptr.dtype.element_ty)
-            if SWAP_AB:
-                up = tl.dot(mul_value_stored_2.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee", max_num_imprecise_acc=1)
+            up = _gate(SWAP_AB, up, mul_value_stored_2, x)
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
     total = total_acc
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    gate_2 = gate * where_value[:, None]
-    if ACTIVATION == "silu":
-        by_activation = gate_2 * tl.sigmoid(gate_2)
-    elif ACTIVATION == "gelu":
-        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = gate_2 * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate_2, 0.0)
-    up_2 = up * where_value[:, None]
-    y = by_activation * up_2
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    if SPLIT_K == 1:
+        where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
+        gate_2 = gate * where_value[:, None]
+        by_activation = _by_activation(ACTIVATION, gate_2)
+        up_2 = up * where_value[:, None]
+        y = by_activation * up_2
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
+                 mask=mask_i1_n)
+        tl.store(partial1_y_ptr + i1 * lead0 + i0 + split * (lead0 * lead1), total, mask=i1_mask & (tile_n == 0))
+        tl.store(partial2_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
+                 mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -269,7 +287,7 @@ def _rmsnorm_gated_mlp_row_loop_normed(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
                                                           BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -282,7 +300,7 @@ def _rmsnorm_gated_mlp_row_loop_normed(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
                                                           BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_K]
@@ -295,58 +313,48 @@ def _rmsnorm_gated_mlp_row_loop_normed(
 
 
 @triton.jit
-def _rmsnorm_gated_mlp_split_k_y(
-    gate_weight_ptr, up_weight_ptr, normed_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0, normed_stride_lead0,
-    normed_stride_lead1, normed_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N,
-    up_weight_stride_K,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
-    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
+def _rmsnorm_gated_mlp_gemm_y(
+    gate_weight_ptr, up_weight_ptr, normed_ptr, y_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
+    normed_stride_lead0, normed_stride_lead1, normed_stride_K, gate_weight_stride_N, gate_weight_stride_K,
+    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLITS) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
+    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
+    n_mask = n < N // VEC * VEC
     normed_row = normed_ptr + i0 * normed_stride_lead0
     gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        normed = tl.load(normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k,
-                         other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N + k[:, None] * gate_weight_stride_K,
-                              mask=mask_n_k, other=0.0)
-        if SWAP_AB:
-            gate = tl.dot(gate_weight.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            gate = tl.dot(normed, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                            mask=mask_n_k, other=0.0)
-        if SWAP_AB:
-            up = tl.dot(up_weight.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            up = tl.dot(normed, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            normed = tl.load(normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K,
+                             mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
+                                  + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0)
+            gate = _gate(SWAP_AB, gate, gate_weight, normed)
+            up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
+                                mask=mask_n_k, other=0.0)
+            up = _gate(SWAP_AB, up, up_weight, normed)
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
-             mask=mask_i1_n)
-    tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
-             mask=mask_i1_n)
+    if SPLIT_K == 1:
+        by_activation = _by_activation(ACTIVATION, gate)
+        y = by_activation * up
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
+                 mask=mask_i1_n)
+        tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
+                 mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -369,15 +377,7 @@ def _rmsnorm_gated_mlp_combine_y(
     gate_parts = tl.load(partial0_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
                          + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     gate = tl.sum(gate_parts, 2)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate)
     up_parts = tl.load(partial1_y_ptr + i1[:, None, None] * (N * lead0) + i0[:, None, None] * N + n[None, :, None]
                        + splits[None, None, :] * (N * lead0 * lead1), mask=mask_row_n[:, :, None], other=0.0)
     up = tl.sum(up_parts, 2)
@@ -386,77 +386,13 @@ def _rmsnorm_gated_mlp_combine_y(
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
-@triton.jit
-def _rmsnorm_gated_mlp_swap_ab_y(
-    gate_weight_ptr, up_weight_ptr, normed_ptr, y_ptr, lead1, N, K, normed_stride_lead0, normed_stride_lead1,
-    normed_stride_K, gate_weight_stride_N, gate_weight_stride_K, up_weight_stride_N, up_weight_stride_K, y_stride_lead0,
-    y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    normed_row = normed_ptr + i0 * normed_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            normed = tl.load(normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K,
-                             mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight = tl.load(gate_weight_ptr + n[None, :] * gate_weight_stride_N
-                                  + k[:, None] * gate_weight_stride_K, mask=mask_n_k, other=0.0)
-            if SWAP_AB:
-                gate = tl.dot(gate_weight.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                gate = tl.dot(normed, gate_weight, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
-                                mask=mask_n_k, other=0.0)
-            if SWAP_AB:
-                up = tl.dot(up_weight.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                up = tl.dot(normed, up_weight, up, input_precision="ieee", max_num_imprecise_acc=1)
-    gate = gate.T if SWAP_AB else gate
-    up = up.T if SWAP_AB else up
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
-    y = by_activation * up
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-
-
 @triton.jit(do_not_specialize=["begin", "end", "gate_weight_up_weight_flip"])
 def _rmsnorm_gated_mlp_tma_y(
     normed_box, gate_weight_up_weight_box, y_box, lead1, N, K, begin, end, gate_weight_up_weight_flip,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """Programs that make tile after tile of ... by N, from boxes."""
+    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
     device.enter(OVERLAP)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     tiles_n = tl.cdiv(N, BLOCK_N * ACROSS)
@@ -478,15 +414,7 @@ def _rmsnorm_gated_mlp_tma_y(
         gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
         gate, up = tl.where(gate_weight_up_weight_flip != 0, up,
                             gate), tl.where(gate_weight_up_weight_flip != 0, gate, up)
-        if ACTIVATION == "silu":
-            by_activation = gate * tl.sigmoid(gate)
-        elif ACTIVATION == "gelu":
-            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-        elif ACTIVATION == "gelu_tanh":
-            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-            by_activation = gate * tl.sigmoid(mul_value)
-        else:
-            by_activation = device.maximum(gate, 0.0)
+        by_activation = _by_activation(ACTIVATION, gate)
         y = by_activation * up
         y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
                     y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
@@ -515,15 +443,7 @@ def _rmsnorm_gated_mlp_elementwise_y(
     up_row = up_ptr + i1 * (up_stride_lead1 // VEC * VEC) + i0 * (up_stride_lead0 // VEC * VEC)
     up = tl.load(up_row[:, None] + n[None, :] * up_stride_N, mask=mask_row_n, other=0.0,
                  eviction_policy="evict_last").to(tl.float32)
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate)
     y = by_activation * up
     y_row = y_ptr + i1 * (y_stride_lead1 // VEC * VEC) + i0 * (y_stride_lead0 // VEC * VEC)
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
@@ -600,47 +520,39 @@ def _extents_rmsnorm_gated_mlp(x, gain, gate_weight, up_weight, activation):
 
 _PLANS_RMSNORM_GATED_MLP = Plans(
     extents="lead K N T W", scalars="eps", settings="activation",
-    strides={
-        "x": "lead1 lead0 K", "gain": "K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
-        "normed": "lead1 lead0 K", "gate": "lead1 lead0 N", "up": "lead1 lead0 N",
-    },
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 normed_stride_lead1 "
-        "normed_stride_lead0 gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1"
-    ),
+    strides={"x": "lead1 lead0 K", "gain": "K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
+             "normed": "lead1 lead0 K", "gate": "lead1 lead0 N", "up": "lead1 lead0 N"},
+    vec="K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 normed_stride_lead1 "
+        "normed_stride_lead0 gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1",
     workspace={
         "normed": Workspace("lead K", "T"),
         "gate": Workspace("lead N", torch.float32),
         "up": Workspace("lead N", torch.float32),
     },
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T", outputs="y",
-        spec="1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T", outputs="y",
+                spec="1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89"),
     partitions=(
         Partition(
             (
                 Step("normed", (
                     Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
                     RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(
-                        _rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                        words=1, words_per_byte=0.25,
-                    ),
+                    Resident(_rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                             words=1, words_per_byte=0.25),
                     RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Step("y", (
                     Gemm(
-                        _rmsnorm_gated_mlp_split_k_y, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
+                        _rmsnorm_gated_mlp_gemm_y, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
                         batches="lead0", dots=2, few="lead1", again="lead0",
                         sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-                        combine=Elementwise(
-                            _rmsnorm_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True,
-                        ),
+                        combine=Elementwise(_rmsnorm_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                            splits=True),
                     ),
                     Gemm(
-                        _rmsnorm_gated_mlp_swap_ab_y, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
+                        _rmsnorm_gated_mlp_gemm_y, m="N", n="lead1", k="K", bytes="T gate_weight up_weight",
                         batches="lead0", dots=2, few="lead1", again="lead0",
+                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
                     ),
                     GemmTma(
                         _rmsnorm_gated_mlp_tma_y, m="lead1", n="N", k="K",
@@ -652,8 +564,7 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
                             ),
                             "y_box": TensorMap(("y",), "lead0 lead1 N", bytes="y"),
                         },
-                        batches="lead0", dots=2,
-                        flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
+                        batches="lead0", dots=2, flips={"gate_weight_up_weight_flip": "gate_weight_up_weight_box"},
                     ),
                 )),
             ),
@@ -664,10 +575,8 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
                 Step("normed", (
                     Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
                     RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(
-                        _rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                        words=1, words_per_byte=0.25,
-                    ),
+                    Resident(_rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                             words=1, words_per_byte=0.25),
                     RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("normed", "gate_weight", "gate", rows="lead1 lead0", columns="N", inner="K"),
@@ -678,13 +587,14 @@ _PLANS_RMSNORM_GATED_MLP = Plans(
         ),
     ),
     steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _rmsnorm_gated_mlp_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=1,
-        )),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _rmsnorm_gated_mlp_gemv_loop, rows="lead1 lead0 N", loop="K", words=7,
-        )),
-        Gemm(_rmsnorm_gated_mlp_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_gated_mlp_gemv, rows="lead1 lead0 N", tile="K",
+                                                          bytes="x", words_per_byte=1)),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_gated_mlp_gemv_loop, rows="lead1 lead0 N", loop="K",
+                                                         words=7)),
+        Gemm(
+            _rmsnorm_gated_mlp_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2,
+            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0", "partial2_y": "lead1 lead0 N"},
+        ),
     )),),
 )
 
@@ -728,15 +638,7 @@ def _rmsnorm_gated_mlp_mixed_gemv(
     total = tl.sum(x * x, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     gate_2 = gate * where_value
-    if ACTIVATION == "silu":
-        by_activation = gate_2 * tl.sigmoid(gate_2)
-    elif ACTIVATION == "gelu":
-        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = gate_2 * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate_2, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate_2)
     value_2 = up_weight.to(x_ptr.dtype.element_ty)
     up = tl.sum(x * (value_2.to(tl.float32) * gain), 0)
     up_2 = up * where_value
@@ -783,15 +685,7 @@ def _rmsnorm_gated_mlp_mixed_gemv_loop(
     up = tl.sum(up_acc, 0)
     where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
     gate_2 = gate * where_value
-    if ACTIVATION == "silu":
-        by_activation = gate_2 * tl.sigmoid(gate_2)
-    elif ACTIVATION == "gelu":
-        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = gate_2 * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate_2, 0.0)
+    by_activation = _by_activation(ACTIVATION, gate_2)
     up_2 = up * where_value
     y = by_activation * up_2
     y_row = y_ptr + i1 * y_stride_lead1 + i0 * y_stride_lead0 + n * y_stride_N
@@ -800,34 +694,23 @@ def _rmsnorm_gated_mlp_mixed_gemv_loop(
 
 @triton.jit
 def _rmsnorm_gated_mlp_mixed_gemm(
-    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, lead1, N, K, x_stride_lead0, x_stride_lead1,
-    x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K, up_weight_stride_N, up_weight_stride_K,
-    y_stride_lead0, y_stride_lead1, y_stride_N,
+    x_ptr, gain_ptr, gate_weight_ptr, up_weight_ptr, y_ptr, eps, partial0_y_ptr, partial1_y_ptr, partial2_y_ptr, lead1,
+    N, K, lead0, x_stride_lead0, x_stride_lead1, x_stride_K, gate_weight_stride_N, gate_weight_stride_K, gain_stride_K,
+    up_weight_stride_N, up_weight_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
+    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
     gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
     up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
@@ -838,202 +721,31 @@ def _rmsnorm_gated_mlp_mixed_gemm(
             value = gate_weight.to(x_ptr.dtype.element_ty)
             gain = device.widen_bits(tl.load(gain_ptr + k * gain_stride_K, mask=k_mask, other=0.0), tl.float32)
             mul_value_stored = (value.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            if SWAP_AB:
-                gate = tl.dot(mul_value_stored.T, x.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                gate = tl.dot(x, mul_value_stored, gate, input_precision="ieee", max_num_imprecise_acc=1)
+            gate = _gate(SWAP_AB, gate, mul_value_stored, x)
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
             up_weight = tl.load(up_weight_ptr + n[None, :] * up_weight_stride_N + k[:, None] * up_weight_stride_K,
                                 mask=mask_n_k, other=0.0).to(tl.float32)
             value_2 = up_weight.to(x_ptr.dtype.element_ty)
             mul_value_stored_2 = (value_2.to(tl.float32) * gain[:, None]).to(x_ptr.dtype.element_ty)
-            if SWAP_AB:
-                up = tl.dot(mul_value_stored_2.T, x.T, up, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                up = tl.dot(x, mul_value_stored_2, up, input_precision="ieee", max_num_imprecise_acc=1)
+            up = _gate(SWAP_AB, up, mul_value_stored_2, x)
     gate = gate.T if SWAP_AB else gate
     up = up.T if SWAP_AB else up
     total = total_acc
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    gate_2 = gate * where_value[:, None]
-    if ACTIVATION == "silu":
-        by_activation = gate_2 * tl.sigmoid(gate_2)
-    elif ACTIVATION == "gelu":
-        by_activation = gate_2 * 0.5 * device.erfc(gate_2 * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate_2 + 0.044715 * gate_2 * gate_2 * gate_2)
-        by_activation = gate_2 * tl.sigmoid(mul_value)
-    else:
-        by_activation = device.maximum(gate_2, 0.0)
-    up_2 = up * where_value[:, None]
-    y = by_activation * up_2
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-
-
-@triton.jit
-def _rmsnorm_gated_mlp_mixed_split_k_y(
-    gate_weight_ready_ptr, up_weight_ready_ptr, normed_ptr, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
-    normed_stride_lead0, normed_stride_lead1, normed_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
-    up_weight_ready_stride_N, up_weight_ready_stride_K,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
-    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLITS) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    normed_row = normed_ptr + i0 * normed_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        normed = tl.load(normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K, mask=mask_i1_k,
-                         other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        gate_weight_ready = tl.load(gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N
-                                    + k[:, None] * gate_weight_ready_stride_K, mask=mask_n_k, other=0.0)
-        if SWAP_AB:
-            gate = tl.dot(gate_weight_ready.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            gate = tl.dot(normed, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
-        up_weight_ready = tl.load(up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N
-                                  + k[:, None] * up_weight_ready_stride_K, mask=mask_n_k, other=0.0)
-        if SWAP_AB:
-            up = tl.dot(up_weight_ready.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            up = tl.dot(normed, up_weight_ready, up, input_precision="ieee", max_num_imprecise_acc=1)
-    gate = gate.T if SWAP_AB else gate
-    up = up.T if SWAP_AB else up
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
-             mask=mask_i1_n)
-    tl.store(partial1_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
-             mask=mask_i1_n)
-
-
-@triton.jit
-def _rmsnorm_gated_mlp_mixed_swap_ab_y(
-    gate_weight_ready_ptr, up_weight_ready_ptr, normed_ptr, y_ptr, lead1, N, K, normed_stride_lead0,
-    normed_stride_lead1, normed_stride_K, gate_weight_ready_stride_N, gate_weight_ready_stride_K,
-    up_weight_ready_stride_N, up_weight_ready_stride_K, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-    ACTIVATION: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    normed_row = normed_ptr + i0 * normed_stride_lead0
-    gate = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    up = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            normed = tl.load(normed_row + i1[:, None] * normed_stride_lead1 + k[None, :] * normed_stride_K,
-                             mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            gate_weight_ready = tl.load(gate_weight_ready_ptr + n[None, :] * gate_weight_ready_stride_N
-                                        + k[:, None] * gate_weight_ready_stride_K, mask=mask_n_k, other=0.0)
-            if SWAP_AB:
-                gate = tl.dot(gate_weight_ready.T, normed.T, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                gate = tl.dot(normed, gate_weight_ready, gate, input_precision="ieee", max_num_imprecise_acc=1)
-            up_weight_ready = tl.load(up_weight_ready_ptr + n[None, :] * up_weight_ready_stride_N
-                                      + k[:, None] * up_weight_ready_stride_K, mask=mask_n_k, other=0.0)
-            if SWAP_AB:
-                up = tl.dot(up_weight_ready.T, normed.T, up, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                up = tl.dot(normed, up_weight_ready, up, input_precision="ieee", max_num_imprecise_acc=1)
-    gate = gate.T if SWAP_AB else gate
-    up = up.T if SWAP_AB else up
-    if ACTIVATION == "silu":
-        by_activation = gate * tl.sigmoid(gate)
-    elif ACTIVATION == "gelu":
-        by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-    elif ACTIVATION == "gelu_tanh":
-        mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-        by_activation = gate * tl.sigmoid(mul_value)
+    if SPLIT_K == 1:
+        where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
+        gate_2 = gate * where_value[:, None]
+        by_activation = _by_activation(ACTIVATION, gate_2)
+        up_2 = up * where_value[:, None]
+        y = by_activation * up_2
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
     else:
-        by_activation = device.maximum(gate, 0.0)
-    y = by_activation * up
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-
-
-@triton.jit(do_not_specialize=["begin", "end", "gate_weight_ready_up_weight_ready_flip"])
-def _rmsnorm_gated_mlp_mixed_tma_y(
-    normed_box, gate_weight_ready_up_weight_ready_box, y_box, lead1, N, K, begin, end,
-    gate_weight_ready_up_weight_ready_flip,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr, ACTIVATION: tl.constexpr,
-):
-    """Programs that make tile after tile of ... by N, from boxes."""
-    device.enter(OVERLAP)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    tiles_n = tl.cdiv(N, BLOCK_N * ACROSS)
-    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
-        whole = part // (DOWN * ACROSS)
-        tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
-        gate_up = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
-        for start in range(0, K, BLOCK_K):
-            normed = normed_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            gate_weight_ready_up_weight_ready = gate_weight_ready_up_weight_ready_box.load([0, tile_n * BLOCK_N,
-                                                                                            start]).reshape(2 * BLOCK_N,
-                                                                                                            BLOCK_K)
-            gate_up = tl.dot(normed, gate_weight_ready_up_weight_ready.T, gate_up, input_precision="ieee",
-                             max_num_imprecise_acc=1)
-        gate, up = gate_up.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        gate, up = tl.where(gate_weight_ready_up_weight_ready_flip != 0, up,
-                            gate), tl.where(gate_weight_ready_up_weight_ready_flip != 0, gate, up)
-        if ACTIVATION == "silu":
-            by_activation = gate * tl.sigmoid(gate)
-        elif ACTIVATION == "gelu":
-            by_activation = gate * 0.5 * device.erfc(gate * -0.7071067811865476)
-        elif ACTIVATION == "gelu_tanh":
-            mul_value = 1.5957691216057308 * (gate + 0.044715 * gate * gate * gate)
-            by_activation = gate * tl.sigmoid(mul_value)
-        else:
-            by_activation = device.maximum(gate, 0.0)
-        y = by_activation * up
-        y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, tile_n * BLOCK_N],
-                    y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), gate,
+                 mask=mask_i1_n)
+        tl.store(partial1_y_ptr + i1 * lead0 + i0 + split * (lead0 * lead1), total, mask=i1_mask & (tile_n == 0))
+        tl.store(partial2_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), up,
+                 mask=mask_i1_n)
 
 
 def reference_rmsnorm_gated_mlp_mixed(
@@ -1119,17 +831,20 @@ def _extents_rmsnorm_gated_mlp_mixed(x, gain, gate_weight, up_weight, activation
     check.choice("activation", activation, ("silu", "gelu", "gelu_tanh", "relu"))
     return lead, K, N, T, W, V
 
+
+_rmsnorm_gated_mlp_mixed_gemm_y = renamed(_rmsnorm_gated_mlp_gemm_y, gate_weight="gate_weight_ready",
+                                          up_weight="up_weight_ready")
+_rmsnorm_gated_mlp_mixed_tma_y = renamed(_rmsnorm_gated_mlp_tma_y,
+                                         gate_weight_up_weight_box="gate_weight_ready_up_weight_ready_box",
+                                         gate_weight_up_weight_flip="gate_weight_ready_up_weight_ready_flip")
+
 _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
     extents="lead K N T W V", scalars="eps", settings="activation",
-    strides={
-        "x": "lead1 lead0 K", "gain": "K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
-        "normed": "lead1 lead0 K", "gate": "lead1 lead0 N", "up": "lead1 lead0 N", "gate_weight_ready": "N K",
-        "up_weight_ready": "N K",
-    },
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 normed_stride_lead1 "
-        "normed_stride_lead0 gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1"
-    ),
+    strides={"x": "lead1 lead0 K", "gain": "K", "gate_weight": "N K", "up_weight": "N K", "y": "lead1 lead0 N",
+             "normed": "lead1 lead0 K", "gate": "lead1 lead0 N", "up": "lead1 lead0 N", "gate_weight_ready": "N K",
+             "up_weight_ready": "N K"},
+    vec="K x_stride_lead1 x_stride_lead0 gate_weight_stride_N up_weight_stride_N N y_stride_lead0 normed_stride_lead1 "
+        "normed_stride_lead0 gate_stride_lead1 gate_stride_lead0 up_stride_lead1 up_stride_lead0 y_stride_lead1",
     rounded=(_rmsnorm_gated_mlp_mixed_gemv, _rmsnorm_gated_mlp_mixed_gemv_loop, _rmsnorm_gated_mlp_mixed_gemm),
     workspace={
         "normed": Workspace("lead K", "T"),
@@ -1139,34 +854,30 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
         "up_weight_ready": Workspace("N K", "T"),
     },
     prepare=_PREPARE_RMSNORM_GATED_MLP_MIXED, told="T",
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T V", outputs="y",
-        spec="1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T V", outputs="y",
+                spec="1000bcd5c0f37863c0896bd2b322009448792d8cf51378755b35e63f874e7c89"),
     partitions=(
         Partition(
             (
                 Step("normed", (
                     Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
                     RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(
-                        _rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                        words=1, words_per_byte=0.25,
-                    ),
+                    Resident(_rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                             words=1, words_per_byte=0.25),
                     RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Step("y", (
                     Gemm(
-                        _rmsnorm_gated_mlp_mixed_split_k_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", dots=2,
+                        _rmsnorm_gated_mlp_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", dots=2,
                         few="lead1", again="lead0",
                         sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
-                        combine=Elementwise(
-                            _rmsnorm_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True,
-                        ),
+                        combine=Elementwise(_rmsnorm_gated_mlp_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                            splits=True),
                     ),
                     Gemm(
-                        _rmsnorm_gated_mlp_mixed_swap_ab_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", dots=2,
+                        _rmsnorm_gated_mlp_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", dots=2,
                         few="lead1", again="lead0",
+                        sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0 N"},
                     ),
                     GemmTma(
                         _rmsnorm_gated_mlp_mixed_tma_y, m="lead1", n="N", k="K",
@@ -1190,10 +901,8 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
                 Step("normed", (
                     Rows(_rmsnorm_gated_mlp_rows_normed, rows="lead1 lead0", tile="K"),
                     RowTiles(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(
-                        _rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                        words=1, words_per_byte=0.25,
-                    ),
+                    Resident(_rmsnorm_gated_mlp_resident_normed, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                             words=1, words_per_byte=0.25),
                     RowLoop(_rmsnorm_gated_mlp_row_loop_normed, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("normed", "gate_weight_ready", "gate", rows="lead1 lead0", columns="N", inner="K"),
@@ -1204,13 +913,14 @@ _PLANS_RMSNORM_GATED_MLP_MIXED = Plans(
         ),
     ),
     steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _rmsnorm_gated_mlp_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=1,
-        )),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _rmsnorm_gated_mlp_mixed_gemv_loop, rows="lead1 lead0 N", loop="K", words=7,
-        )),
-        Gemm(_rmsnorm_gated_mlp_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2),
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_gated_mlp_mixed_gemv, rows="lead1 lead0 N", tile="K",
+                                                          bytes="x", words_per_byte=1)),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_gated_mlp_mixed_gemv_loop, rows="lead1 lead0 N",
+                                                         loop="K", words=7)),
+        Gemm(
+            _rmsnorm_gated_mlp_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0", dots=2,
+            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0", "partial2_y": "lead1 lead0 N"},
+        ),
     )),),
 )
 

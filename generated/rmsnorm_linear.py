@@ -3,16 +3,16 @@
 """The ops `rmsnorm_linear` and `rmsnorm_linear_mixed`.
 
 rmsnorm_linear: Linear projection of an RMS-normalised input.
-  plan        taken when                           launches                                        bytes
-  library     the library is faster without bias   rows_operand or others, library                 least + 2 operand
-  steps       TMA can move tiles, or rows are few  rows_operand or others, y                       least + 2 operand
-  y: split_k  rows are few, and tiles as well      split_k_y, combine_y                            least
-  y: swap_ab  rows are few                         swap_ab_y                                       least
-  y: tma      else                                 tma_y                                           least
-  library     the library is faster                rows_operand or others, library, elementwise_y  least + 2 operand + 2 product
-  gemv        one row, registers hold K            gemv                                            least
-  gemv_loop   one row                              gemv_loop                                       least
-  gemm        else                                 gemm                                            least
+  plan        taken when                       launches                                 bytes
+  library     it is faster without bias        rows_operand .., library                 least + 2 operand
+  steps       TMA fits, or rows are few        rows_operand .., y                       least + 2 operand
+  y: split_k  rows are few, and tiles as well  gemm_y, combine_y                        least
+  y: swap_ab  rows are few                     gemm_y                                   least
+  y: tma      else                             tma_y                                    least
+  library     it is faster                     rows_operand .., library, elementwise_y  least + 2 operand + 2 product
+  gemv        one row, registers hold K        gemv                                     least
+  gemv_loop   one row                          gemv_loop                                least
+  gemm        else                             gemm                                     least
 
 rmsnorm_linear_mixed: `rmsnorm_linear` of a weight in another dtype than x: it is rounded to that of x, once, as
 autocast does.
@@ -30,10 +30,33 @@ import triton.language as tl
 
 from fusec.runtime import (
     Buffer, Checker, Elementwise, Gemm, GemmTma, Gemv, Library, Op, Partition, Plans, Prepare, Resident, RowLoop,
-    RowTiles, Rows, Step, TensorMap, Tuned, Workspace, device, flag, parameter, real, spread, squeeze,
+    RowTiles, Rows, Step, TensorMap, Tuned, Workspace, device, flag, parameter, real, renamed, spread, squeeze,
 )
 
 __all__ = ["RMSNormLinear", "rmsnorm_linear", "rmsnorm_linear_mixed"]
+
+
+@triton.jit
+def _place(
+    OVERLAP: tl.constexpr, SPLIT_K: tl.constexpr, lead1, BLOCK_LEAD1: tl.constexpr, N, BLOCK_N: tl.constexpr,
+    INDEX: tl.constexpr,
+):
+    """Where a program is at work, as 4 kernels have it."""
+    device.enter(OVERLAP)
+    pid = tl.program_id(0)
+    split = pid % SPLIT_K
+    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tile = (pid // SPLIT_K) % (tiles_m * tiles_n)
+    first = tile // (8 * tiles_n) * 8
+    group = tl.minimum(tiles_m - first, 8)
+    tile_m = first + tile % (8 * tiles_n) % group
+    tile_n = tile % (8 * tiles_n) // group
+    i0 = (pid // SPLIT_K // (tiles_m * tiles_n)).to(tl.int64)
+    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
+    i1_mask = i1 < lead1
+    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    return split, tile_n, i0, i1, i1_mask, n
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -100,31 +123,22 @@ def _rmsnorm_linear_gemv_loop(
 
 @triton.jit
 def _rmsnorm_linear_gemm(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
-    weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, y_stride_lead0,
+    bias_stride_N, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
+    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
     product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
@@ -141,13 +155,18 @@ def _rmsnorm_linear_gemm(
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
     product = product.T if SWAP_AB else product
     total = total_acc
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product * where_value[:, None] + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    if SPLIT_K == 1:
+        where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+        y = product * where_value[:, None] + bias[None, :]
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
+        tl.store(partial1_y_ptr + i1 * lead0 + i0 + split * (lead0 * lead1), total, mask=i1_mask & (tile_n == 0))
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -214,7 +233,7 @@ def _rmsnorm_linear_row_loop_operand(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
                                                           BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + k * x_stride_K, mask=k_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -227,7 +246,7 @@ def _rmsnorm_linear_row_loop_operand(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K,
                                                           BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k = (start + device.lanes(BLOCK_K, HELD)).to(INDEX)
             k_mask = (k < K // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_K]
@@ -239,47 +258,45 @@ def _rmsnorm_linear_row_loop_operand(
 
 
 @triton.jit
-def _rmsnorm_linear_split_k_y(
-    weight_ptr, operand_ptr, partial0_y_ptr, lead1, N, K, lead0, operand_stride_lead0, operand_stride_lead1,
-    operand_stride_K, weight_stride_N, weight_stride_K,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
-    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
+def _rmsnorm_linear_gemm_y(
+    weight_ptr, bias_ptr, operand_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, operand_stride_lead0,
+    operand_stride_lead1, operand_stride_K, weight_stride_N, weight_stride_K, y_stride_lead0, bias_stride_N,
+    y_stride_lead1, y_stride_N,
+    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLITS) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
+    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
+    n_mask = n < N // VEC * VEC
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
-                          mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                         other=0.0)
-        if SWAP_AB:
-            product = tl.dot(weight.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
+            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
+            k_mask = (k < K) | (TAIL == 0)
+            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
+            operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
+                              mask=mask_i1_k, other=0.0)
+            mask_n_k = n_mask[None, :] & k_mask[:, None]
+            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
+                             other=0.0)
+            if SWAP_AB:
+                product = tl.dot(weight.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
+            else:
+                product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
+    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), product,
-             mask=mask_i1_n)
+    if SPLIT_K == 1:
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+        y = product + bias[None, :]
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
 
 
 @triton.jit(do_not_specialize=["lead1"])
@@ -309,60 +326,13 @@ def _rmsnorm_linear_combine_y(
     tl.store(y_row[:, None] + n[None, :] * y_stride_N, y, mask=mask_row_n)
 
 
-@triton.jit
-def _rmsnorm_linear_swap_ab_y(
-    weight_ptr, bias_ptr, operand_ptr, y_ptr, lead1, N, K, operand_stride_lead0, operand_stride_lead1, operand_stride_K,
-    weight_stride_N, weight_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N // VEC * VEC
-    operand_row = operand_ptr + i0 * operand_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
-            k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-            k_mask = (k < K) | (TAIL == 0)
-            mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-            operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
-                              mask=mask_i1_k, other=0.0)
-            mask_n_k = n_mask[None, :] & k_mask[:, None]
-            weight = tl.load(weight_ptr + n[None, :] * weight_stride_N + k[:, None] * weight_stride_K, mask=mask_n_k,
-                             other=0.0)
-            if SWAP_AB:
-                product = tl.dot(weight.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-            else:
-                product = tl.dot(operand, weight, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + bias[None, :]
-    y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-
-
 @triton.jit(do_not_specialize=["begin", "end"])
 def _rmsnorm_linear_tma_y(
     operand_box, weight_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
     ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
 ):
-    """Programs that make tile after tile of ... by N, from boxes."""
+    """Programs that make tile after tile of ... by N, whose operands TMA loads."""
     device.enter(OVERLAP)
     tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
     tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
@@ -476,29 +446,21 @@ def _extents_rmsnorm_linear(x, gain, weight, bias):
 
 _PLANS_RMSNORM_LINEAR = Plans(
     extents="lead K N T W", scalars="eps",
-    strides={
-        "x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
-        "operand": "lead1 lead0 K", "product": "lead1 lead0 N",
-    },
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
-        "product_stride_lead1 product_stride_lead0 y_stride_lead1"
-    ),
+    strides={"x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
+             "operand": "lead1 lead0 K", "product": "lead1 lead0 N"},
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
+        "product_stride_lead1 product_stride_lead0 y_stride_lead1",
     workspace={"operand": Workspace("lead K", "T"), "product": Workspace("lead N", torch.float32)},
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T bias", outputs="y",
-        spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T bias", outputs="y",
+                spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1"),
     partitions=(
         Partition(
             (
                 Step("operand", (
                     Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
                     RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(
-                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                        words=1, words_per_byte=0.25,
-                    ),
+                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                             words=1, words_per_byte=0.25),
                     RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("operand", "weight", "y", rows="lead1 lead0", columns="N", inner="K"),
@@ -510,25 +472,19 @@ _PLANS_RMSNORM_LINEAR = Plans(
                 Step("operand", (
                     Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
                     RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(
-                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                        words=1, words_per_byte=0.25,
-                    ),
+                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                             words=1, words_per_byte=0.25),
                     RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Step("y", (
                     Gemm(
-                        _rmsnorm_linear_split_k_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
-                        few="lead1", again="lead0",
-                        sums={"partial0_y": "lead1 lead0 N"},
-                        combine=Elementwise(
-                            _rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True,
-                        ),
+                        _rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0", few="lead1",
+                        again="lead0", sums={"partial0_y": "lead1 lead0 N"},
+                        combine=Elementwise(_rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                            splits=True),
                     ),
-                    Gemm(
-                        _rmsnorm_linear_swap_ab_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
-                        few="lead1", again="lead0",
-                    ),
+                    Gemm(_rmsnorm_linear_gemm_y, m="N", n="lead1", k="K", bytes="T weight", batches="lead0",
+                         few="lead1", again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
                     GemmTma(
                         _rmsnorm_linear_tma_y, m="lead1", n="N", k="K",
                         maps={
@@ -547,10 +503,8 @@ _PLANS_RMSNORM_LINEAR = Plans(
                 Step("operand", (
                     Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
                     RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(
-                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                        words=1, words_per_byte=0.25,
-                    ),
+                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                             words=1, words_per_byte=0.25),
                     RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("operand", "weight", "product", rows="lead1 lead0", columns="N", inner="K"),
@@ -560,13 +514,14 @@ _PLANS_RMSNORM_LINEAR = Plans(
         ),
     ),
     steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _rmsnorm_linear_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
-        )),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _rmsnorm_linear_gemv_loop, rows="lead1 lead0 N", loop="K", words=5,
-        )),
-        Gemm(_rmsnorm_linear_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_linear_gemv, rows="lead1 lead0 N", tile="K",
+                                                          bytes="x", words_per_byte=0.75)),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_linear_gemv_loop, rows="lead1 lead0 N", loop="K",
+                                                         words=5)),
+        Gemm(
+            _rmsnorm_linear_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0",
+            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0"},
+        ),
     )),),
 )
 
@@ -694,31 +649,22 @@ def _rmsnorm_linear_mixed_gemv_loop(
 
 @triton.jit
 def _rmsnorm_linear_mixed_gemm(
-    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, lead1, N, K, x_stride_lead0, x_stride_lead1, x_stride_K,
-    weight_stride_N, weight_stride_K, gain_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1, y_stride_N,
+    x_ptr, gain_ptr, weight_ptr, bias_ptr, y_ptr, eps, partial0_y_ptr, partial1_y_ptr, lead1, N, K, lead0,
+    x_stride_lead0, x_stride_lead1, x_stride_K, weight_stride_N, weight_stride_K, gain_stride_K, y_stride_lead0,
+    bias_stride_N, y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
+    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
     n_mask = n < N // VEC * VEC
     x_row = x_ptr + i0 * x_stride_lead0
     total_acc = tl.full([BLOCK_LEAD1], 0.0, tl.float32)
     product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
@@ -736,86 +682,37 @@ def _rmsnorm_linear_mixed_gemm(
             total_acc += tl.sum(x.to(tl.float32) * x.to(tl.float32), 1)
     product = product.T if SWAP_AB else product
     total = total_acc
-    where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product * where_value[:, None] + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    if SPLIT_K == 1:
+        where_value = tl.where(K == 0, 1.0, tl.rsqrt(total / K + eps))
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+        y = product * where_value[:, None] + bias[None, :]
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
+        tl.store(partial1_y_ptr + i1 * lead0 + i0 + split * (lead0 * lead1), total, mask=i1_mask & (tile_n == 0))
 
 
 @triton.jit
-def _rmsnorm_linear_mixed_split_k_y(
-    weight_ready_ptr, operand_ptr, partial0_y_ptr, lead1, N, K, lead0, operand_stride_lead0, operand_stride_lead1,
-    operand_stride_K, weight_ready_stride_N, weight_ready_stride_K,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SPLITS: tl.constexpr,
-    SWAP_AB: tl.constexpr, INDEX: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Split-K: the sums of a share of a tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    split = pid % SPLITS
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = (pid // SPLITS) % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // SPLITS // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = n < N
-    operand_row = operand_ptr + i0 * operand_stride_lead0
-    product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for start in range(split * BLOCK_K, tl.cast(K, INDEX), SPLITS * BLOCK_K):
-        k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
-        k_mask = k < K
-        mask_i1_k = i1_mask[:, None] & k_mask[None, :]
-        operand = tl.load(operand_row + i1[:, None] * operand_stride_lead1 + k[None, :] * operand_stride_K,
-                          mask=mask_i1_k, other=0.0)
-        mask_n_k = n_mask[None, :] & k_mask[:, None]
-        weight_ready = tl.load(weight_ready_ptr + n[None, :] * weight_ready_stride_N
-                               + k[:, None] * weight_ready_stride_K, mask=mask_n_k, other=0.0)
-        if SWAP_AB:
-            product = tl.dot(weight_ready.T, operand.T, product, input_precision="ieee", max_num_imprecise_acc=1)
-        else:
-            product = tl.dot(operand, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
-    product = product.T if SWAP_AB else product
-    mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1), product,
-             mask=mask_i1_n)
-
-
-@triton.jit
-def _rmsnorm_linear_mixed_swap_ab_y(
-    bias_ptr, weight_ready_ptr, operand_ptr, y_ptr, lead1, N, K, operand_stride_lead0, operand_stride_lead1,
-    operand_stride_K, weight_ready_stride_N, weight_ready_stride_K, bias_stride_N, y_stride_lead0, y_stride_lead1,
-    y_stride_N,
+def _rmsnorm_linear_mixed_gemm_y(
+    bias_ptr, weight_ready_ptr, operand_ptr, y_ptr, partial0_y_ptr, lead1, N, K, lead0, operand_stride_lead0,
+    operand_stride_lead1, operand_stride_K, weight_ready_stride_N, weight_ready_stride_K, y_stride_lead0, bias_stride_N,
+    y_stride_lead1, y_stride_N,
     BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, SWAP_AB: tl.constexpr,
-    FULL_STEPS: tl.constexpr, HAS_TAIL: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
+    SPLIT_K: tl.constexpr, FULL_STEPS: tl.constexpr, TAIL_STEPS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ... on the tensor core."""
-    device.enter(OVERLAP)
-    pid = tl.program_id(0)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    tile = pid % (tiles_m * tiles_n)
-    first = tile // (8 * tiles_n) * 8
-    group = tl.minimum(tiles_m - first, 8)
-    tile_m = first + tile % (8 * tiles_n) % group
-    tile_n = tile % (8 * tiles_n) // group
-    i0 = (pid // (tiles_m * tiles_n)).to(tl.int64)
-    i1 = tile_m.to(INDEX) * BLOCK_LEAD1 + tl.arange(0, BLOCK_LEAD1)
-    i1_mask = i1 < lead1
-    n = tile_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
+    """A tile of ... by N per program, K in a loop; with SWAP_AB N by a few ...; SPLIT_K programs leave sums."""
+    split, tile_n, i0, i1, i1_mask, n = _place(OVERLAP, SPLIT_K, lead1, BLOCK_LEAD1, N, BLOCK_N, INDEX)
     n_mask = n < N // VEC * VEC
     operand_row = operand_ptr + i0 * operand_stride_lead0
     product = tl.full([BLOCK_N, BLOCK_LEAD1] if SWAP_AB else [BLOCK_LEAD1, BLOCK_N], 0.0, tl.float32)
-    for TAIL in tl.static_range(1 + HAS_TAIL):
-        for start in range(TAIL * FULL_STEPS * BLOCK_K, (FULL_STEPS + TAIL) * BLOCK_K, BLOCK_K):
+    for TAIL in tl.static_range(0 if FULL_STEPS else 1, 2 if TAIL_STEPS else 1):
+        for start in range((TAIL * FULL_STEPS + split) * BLOCK_K, (FULL_STEPS + TAIL * TAIL_STEPS) * BLOCK_K,
+                           SPLIT_K * BLOCK_K):
             k = (start + tl.arange(0, BLOCK_K)).to(INDEX)
             k_mask = (k < K) | (TAIL == 0)
             mask_i1_k = i1_mask[:, None] & k_mask[None, :]
@@ -829,49 +726,16 @@ def _rmsnorm_linear_mixed_swap_ab_y(
             else:
                 product = tl.dot(operand, weight_ready, product, input_precision="ieee", max_num_imprecise_acc=1)
     product = product.T if SWAP_AB else product
-    bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                   other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-    y = product + bias[None, :]
     y_row = y_ptr + i0 * (y_stride_lead0 // VEC * VEC)
     mask_i1_n = i1_mask[:, None] & n_mask[None, :]
-    tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
-
-
-@triton.jit(do_not_specialize=["begin", "end"])
-def _rmsnorm_linear_mixed_tma_y(
-    operand_box, weight_ready_box, y_box, bias_ptr, lead1, N, K, bias_stride_N, begin, end,
-    BLOCK_LEAD1: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP: tl.constexpr, DOWN: tl.constexpr,
-    ACROSS: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr, OVERLAP: tl.constexpr,
-):
-    """Programs that make tile after tile of ... by N, from boxes."""
-    device.enter(OVERLAP)
-    tiles_m = tl.cdiv(lead1, BLOCK_LEAD1 * DOWN)
-    tiles_n = tl.cdiv(N, 2 * BLOCK_N * ACROSS)
-    for part in tl.range(begin + tl.program_id(0), end, tl.num_programs(0), flatten=True):
-        whole = part // (DOWN * ACROSS)
-        tile = whole % (tiles_m * tiles_n)
-        first = tile // (GROUP * tiles_n) * GROUP
-        group = tl.minimum(tiles_m - first, GROUP)
-        within = tile % (GROUP * tiles_n)
-        tile_m = (first + within % group) * DOWN + part % (DOWN * ACROSS) // ACROSS
-        tile_n = within // group * ACROSS + part % ACROSS
-        i0 = (whole // (tiles_m * tiles_n)).to(tl.int64)
-        both = tl.full([BLOCK_LEAD1, 2 * BLOCK_N], 0.0, tl.float32)
-        for start in range(0, K, BLOCK_K):
-            operand = operand_box.load([i0.to(tl.int32), tile_m * BLOCK_LEAD1, start]).reshape(BLOCK_LEAD1, BLOCK_K)
-            weight_ready = weight_ready_box.load([tile_n * 2 * BLOCK_N, start])
-            both = tl.dot(operand, weight_ready.T, both, input_precision="ieee", max_num_imprecise_acc=1)
-        left, right = both.reshape(BLOCK_LEAD1, 2, BLOCK_N).permute(0, 2, 1).split()
-        for half in tl.static_range(2):
-            product = left if half == 0 else right
-            column = 2 * tile_n + half
-            n = column.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N)
-            n_mask = n < N // VEC * VEC
-            bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
-                           other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
-            y = product + bias[None, :]
-            y_box.store([i0.to(tl.int32), tile_m * BLOCK_LEAD1, column * BLOCK_N],
-                        y.to(y_box.dtype).reshape(1, BLOCK_LEAD1, BLOCK_N))
+    if SPLIT_K == 1:
+        bias = tl.load(bias_ptr + n * bias_stride_N, mask=n_mask,
+                       other=0.0).to(tl.float32) if bias_ptr is not None else tl.full([BLOCK_N], 0.0, tl.float32)
+        y = product + bias[None, :]
+        tl.store(y_row + i1[:, None] * y_stride_lead1 + n[None, :] * y_stride_N, y, mask=mask_i1_n)
+    else:
+        tl.store(partial0_y_ptr + i1[:, None] * (N * lead0) + i0 * N + n[None, :] + split * (N * lead0 * lead1),
+                 product, mask=mask_i1_n)
 
 
 def reference_rmsnorm_linear_mixed(
@@ -941,16 +805,15 @@ def _extents_rmsnorm_linear_mixed(x, gain, weight, bias):
     check.shapes(gain=(K,), weight=(N, K), bias=(N,))
     return lead, K, N, T, W, V
 
+
+_rmsnorm_linear_mixed_tma_y = renamed(_rmsnorm_linear_tma_y, weight_box="weight_ready_box")
+
 _PLANS_RMSNORM_LINEAR_MIXED = Plans(
     extents="lead K N T W V", scalars="eps",
-    strides={
-        "x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
-        "operand": "lead1 lead0 K", "product": "lead1 lead0 N", "weight_ready": "N K",
-    },
-    vec=(
-        "K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
-        "product_stride_lead1 product_stride_lead0 y_stride_lead1"
-    ),
+    strides={"x": "lead1 lead0 K", "gain": "K", "weight": "N K", "bias": "N", "y": "lead1 lead0 N",
+             "operand": "lead1 lead0 K", "product": "lead1 lead0 N", "weight_ready": "N K"},
+    vec="K x_stride_lead1 x_stride_lead0 weight_stride_N N y_stride_lead0 operand_stride_lead1 operand_stride_lead0 "
+        "product_stride_lead1 product_stride_lead0 y_stride_lead1",
     rounded=(_rmsnorm_linear_mixed_gemv, _rmsnorm_linear_mixed_gemv_loop, _rmsnorm_linear_mixed_gemm),
     workspace={
         "operand": Workspace("lead K", "T"),
@@ -958,20 +821,16 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
         "weight_ready": Workspace("N K", "T"),
     },
     prepare=_PREPARE_RMSNORM_LINEAR_MIXED, told="T",
-    tuned=Tuned(
-        rows="lead1 lead0", case="K N T V bias", outputs="y",
-        spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1",
-    ),
+    tuned=Tuned(rows="lead1 lead0", case="K N T V bias", outputs="y",
+                spec="9f2114efb60258f5280ea3c34157b6dadd12c33d74372ec8d689f9b692760ac1"),
     partitions=(
         Partition(
             (
                 Step("operand", (
                     Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
                     RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(
-                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                        words=1, words_per_byte=0.25,
-                    ),
+                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                             words=1, words_per_byte=0.25),
                     RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("operand", "weight_ready", "y", rows="lead1 lead0", columns="N", inner="K"),
@@ -983,25 +842,19 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
                 Step("operand", (
                     Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
                     RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(
-                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                        words=1, words_per_byte=0.25,
-                    ),
+                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                             words=1, words_per_byte=0.25),
                     RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Step("y", (
                     Gemm(
-                        _rmsnorm_linear_mixed_split_k_y, m="N", n="lead1", k="K", bytes="T", batches="lead0",
-                        few="lead1", again="lead0",
-                        sums={"partial0_y": "lead1 lead0 N"},
-                        combine=Elementwise(
-                            _rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True, splits=True,
-                        ),
+                        _rmsnorm_linear_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", few="lead1",
+                        again="lead0", sums={"partial0_y": "lead1 lead0 N"},
+                        combine=Elementwise(_rmsnorm_linear_combine_y, rows="lead1 lead0", block="N", parts=True,
+                                            splits=True),
                     ),
-                    Gemm(
-                        _rmsnorm_linear_mixed_swap_ab_y, m="N", n="lead1", k="K", bytes="T", batches="lead0",
-                        few="lead1", again="lead0",
-                    ),
+                    Gemm(_rmsnorm_linear_mixed_gemm_y, m="N", n="lead1", k="K", bytes="T", batches="lead0", few="lead1",
+                         again="lead0", sums={"partial0_y": "lead1 lead0 N"}),
                     GemmTma(
                         _rmsnorm_linear_mixed_tma_y, m="lead1", n="N", k="K",
                         maps={
@@ -1020,10 +873,8 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
                 Step("operand", (
                     Rows(_rmsnorm_linear_rows_operand, rows="lead1 lead0", tile="K"),
                     RowTiles(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", bytes="x"),
-                    Resident(
-                        _rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
-                        words=1, words_per_byte=0.25,
-                    ),
+                    Resident(_rmsnorm_linear_resident_operand, rows="lead1 lead0", tile="K", bytes="x", compact=True,
+                             words=1, words_per_byte=0.25),
                     RowLoop(_rmsnorm_linear_row_loop_operand, rows="lead1 lead0", loop="K", words=2),
                 )),
                 Library("operand", "weight_ready", "product", rows="lead1 lead0", columns="N", inner="K"),
@@ -1033,13 +884,14 @@ _PLANS_RMSNORM_LINEAR_MIXED = Plans(
         ),
     ),
     steps=(Step("y", (
-        Gemv(few="lead1 lead0", matrix="N K", of=Resident(
-            _rmsnorm_linear_mixed_gemv, rows="lead1 lead0 N", tile="K", bytes="x", words_per_byte=0.75,
-        )),
-        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(
-            _rmsnorm_linear_mixed_gemv_loop, rows="lead1 lead0 N", loop="K", words=5,
-        )),
-        Gemm(_rmsnorm_linear_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0"),
+        Gemv(few="lead1 lead0", matrix="N K", of=Resident(_rmsnorm_linear_mixed_gemv, rows="lead1 lead0 N", tile="K",
+                                                          bytes="x", words_per_byte=0.75)),
+        Gemv(few="lead1 lead0", matrix="N K", of=RowLoop(_rmsnorm_linear_mixed_gemv_loop, rows="lead1 lead0 N",
+                                                         loop="K", words=5)),
+        Gemm(
+            _rmsnorm_linear_mixed_gemm, m="lead1", n="N", k="K", bytes="x", batches="lead0",
+            sums={"partial0_y": "lead1 lead0 N", "partial1_y": "lead1 lead0"},
+        ),
     )),),
 )
 

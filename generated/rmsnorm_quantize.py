@@ -18,8 +18,8 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, device, real,
-    squeeze,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
+    real, squeeze,
 )
 
 __all__ = ["rmsnorm_quantize"]
@@ -99,7 +99,7 @@ def _rmsnorm_quantize_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=0.0, eviction_policy="evict_last")
             if HELD:
@@ -121,7 +121,7 @@ def _rmsnorm_quantize_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -257,6 +257,8 @@ _PLANS_RMSNORM_QUANTIZE = Plans(
     extents="lead N T W", scalars="eps",
     strides={"x": "lead1 lead0 N", "weight": "N", "q": "lead1 lead0 N", "scale": "lead1 lead0"},
     vec="N x_stride_lead1 x_stride_lead0 q_stride_lead1 q_stride_lead0",
+    tuned=Tuned(rows="", case="N T", outputs="q scale",
+                spec="0e7a003beceafebd1b5d85c7d17aaadacf19a10ac9ddf7a24db0ba678c88de21"),
     steps=(Step("q scale", (
         Rows(_rmsnorm_quantize_rows, rows="lead1 lead0", tile="N"),
         RowTiles(_rmsnorm_quantize_row_loop, rows="lead1 lead0", loop="N", bytes="x"),
@@ -268,10 +270,8 @@ _PLANS_RMSNORM_QUANTIZE = Plans(
                 sums={"partial0": "lead1 lead0", "partial1": "lead1 lead0"},
                 words=4,
             ),),
-            Elementwise(
-                _rmsnorm_quantize_combine, rows="lead1 lead0", block="N", narrow=True, splits=True,
-                at_least_one="block",
-            ),
+            Elementwise(_rmsnorm_quantize_combine, rows="lead1 lead0", block="N", narrow=True, splits=True,
+                        at_least_one="block"),
         ),
     )),),
 )

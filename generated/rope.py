@@ -26,7 +26,7 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, device, lengthen, squeeze
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, Tuned, device, lengthen, squeeze
 
 __all__ = ["rope", "rope_half", "rope_heads_first", "rope_interleaved"]
 
@@ -188,6 +188,8 @@ _PLANS_ROPE = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
     repeats="position_ids",
+    tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y",
+                spec="484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2"),
     steps=(Step("y", (
         Tile(_rope_tile, rows="B S", tile="H D/2"),
         Elementwise(_rope_elementwise, rows="B S H", block="D/2"),
@@ -332,6 +334,8 @@ _PLANS_ROPE_HALF = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
     repeats="position_ids",
+    tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y",
+                spec="484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2"),
     steps=(Step("y", (
         Tile(_rope_half_tile, rows="B S", tile="H D/2"),
         Elementwise(_rope_half_elementwise, rows="B S H", block="D/2"),
@@ -475,6 +479,8 @@ _PLANS_ROPE_INTERLEAVED = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_S x_stride_H y_stride_H",
     repeats="position_ids",
+    tuned=Tuned(rows="B S H", case="D T C I position_ids", outputs="y",
+                spec="484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2"),
     steps=(Step("y", (
         Tile(_rope_interleaved_tile, rows="B S", tile="H D/2"),
         Elementwise(_rope_interleaved_elementwise, rows="B S H", block="D/2"),
@@ -592,6 +598,8 @@ _PLANS_ROPE_HEADS_FIRST = Plans(
     sizes=lambda D: {"D/2": D // 2},
     vec="x_stride_B x_stride_H x_stride_S cos_stride_P sin_stride_P y_stride_B y_stride_H y_stride_S",
     repeats="position_ids",
+    tuned=Tuned(rows="B H S", case="D T C I position_ids", outputs="y",
+                spec="484fc2a917b11543071b0da8883488a1326fec6c70dfe7815ebdc092d117dab2"),
     steps=(Step("y", (Elementwise(_rope_heads_first_elementwise, rows="B H S", block="D/2"),)),),
 )
 

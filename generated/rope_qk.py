@@ -6,13 +6,16 @@ rope_qk: Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P,
   plan                    taken when                  launches               bytes
   tile                    registers hold Hq, Hk, D/2  tile                   least
   q_rotated: elementwise  always                      elementwise_q_rotated  least
-  k_rotated: elementwise  always                      elementwise_k_rotated  least
+  k_rotated: elementwise  always                      elementwise_q_rotated  least
 
 rope_qk_half: Rotates pairs (i, i + D/2) of every head (NeoX, Llama), with tables [P, D/2].
-  as `rope_qk`
+  plan                    taken when                  launches               bytes
+  tile                    registers hold Hq, Hk, D/2  tile                   least
+  q_rotated: elementwise  always                      elementwise_q_rotated  least
+  k_rotated: elementwise  always                      elementwise_k_rotated  least
 
 rope_qk_interleaved: Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D/2].
-  as `rope_qk`
+  as `rope_qk_half`
 
 rope_qk_interleaved_full: Rotates pairs (2i, 2i + 1) of every head (GPT-J), with tables [P, D].
   as `rope_qk`
@@ -24,13 +27,13 @@ Phi).
   q_rotated: elementwise  always                         elementwise_q_rotated_0  least
   q_rotated: elementwise  always                         elementwise_q_rotated_1  least
   k_rotated: elementwise  always                         elementwise_k_rotated_2  least
-  k_rotated: elementwise  always                         elementwise_k_rotated_3  least
+  k_rotated: elementwise  always                         elementwise_q_rotated_1  least
 
 rope_qk_heads_first: Rotates as `rope_qk` does, with heads before tokens, as Hugging Face has them in attention.
   plan                    taken when                     launches               bytes
   tile                    registers hold Hq, Hk, S, D/2  tile                   least
   q_rotated: elementwise  always                         elementwise_q_rotated  least
-  k_rotated: elementwise  always                         elementwise_k_rotated  least
+  k_rotated: elementwise  always                         elementwise_q_rotated  least
 
 rope_qk_batched: Rotates as `rope_qk` does, with tables [B, S, D].
   as `rope_qk`
@@ -44,10 +47,65 @@ import torch
 import triton
 import triton.language as tl
 
-from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, device, lengthen, squeeze
+from fusec.runtime import Buffer, Checker, Elementwise, Op, Plans, Step, Tile, Tuned, device, lengthen, renamed, squeeze
 
 __all__ = ["rope_qk", "rope_qk_batched", "rope_qk_half", "rope_qk_heads_first", "rope_qk_interleaved",
            "rope_qk_interleaved_full", "rope_qk_partial"]
+
+
+@triton.jit
+def _place(
+    D, INDEX: tl.constexpr, BLOCK_D_2: tl.constexpr, ROWS: tl.constexpr, B, Hq, S,
+):
+    """Where a program is at work, as 9 kernels have it."""
+    pid = tl.program_id(0)
+    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
+    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row_mask = row < tl.cast(B, tl.int64) * Hq * S
+    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
+    hq = row % Hq
+    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
+    d_mask = d < D // 2
+    return row_mask, b, s, hq, d, d_mask
+
+
+@triton.jit
+def _store_q_rotated(
+    position_ids, P, cos_ptr, INDEX: tl.constexpr, cos_stride_P, VEC: tl.constexpr, d, cos_stride_D, mask_row_d, q_row,
+    D, q_stride_D, sin_ptr, sin_stride_P, sin_stride_D, q_rotated_ptr, b, q_rotated_stride_B, s, q_rotated_stride_S, hq,
+    q_rotated_stride_Hq, q_rotated_stride_D, q,
+):
+    """Makes and stores `q_rotated`, as 4 kernels have it."""
+    position_ids_mask = (position_ids >= 0) & (position_ids < P)
+    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
+    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
+    q_2 = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
+                  eviction_policy="evict_last").to(tl.float32)
+    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
+    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
+    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
+    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
+                         mask_row_d)
+    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
+                         mask_row_d)
+    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
+
+
+@triton.jit
+def _place_2(
+    S, BLOCK_HQ: tl.constexpr, INDEX: tl.constexpr, Hq, EVEN_HQ: tl.constexpr, BLOCK_HK: tl.constexpr, Hk,
+    EVEN_HK: tl.constexpr,
+):
+    """Where a program is at work, as 6 kernels have it."""
+    row = tl.program_id(0).to(tl.int64)
+    b, s = row // S, row % S
+    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
+    hq_mask = (hq < Hq) | EVEN_HQ
+    hk = tl.arange(0, BLOCK_HK).to(INDEX)
+    hk_mask = (hk < Hk) | EVEN_HK
+    return b, s, hq, hq_mask, hk, hk_mask
 
 
 @triton.jit(do_not_specialize=["S"])
@@ -61,12 +119,7 @@ def _rope_qk_tile(
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
+    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
@@ -108,72 +161,16 @@ def _rope_qk_elementwise_q_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
-    hq = row % Hq
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
+    row_mask, b, s, hq, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hq, S)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_2 = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
-    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _rope_qk_elementwise_k_rotated(
-    k_ptr, cos_ptr, sin_ptr, position_ids_ptr, k_rotated_ptr, D, B, Hk, S, P, k_stride_B, k_stride_S, k_stride_Hk,
-    k_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D,
-    k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hk, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    k = tl.load(k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    k_2 = tl.load(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
-    tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c_2 + k * s_3, mask=mask_row_d)
+    _store_q_rotated(position_ids, P, cos_ptr, INDEX, cos_stride_P, VEC, d, cos_stride_D, mask_row_d, q_row, D,
+                     q_stride_D, sin_ptr, sin_stride_P, sin_stride_D, q_rotated_ptr, b, q_rotated_stride_B, s,
+                     q_rotated_stride_S, hq, q_rotated_stride_Hq, q_rotated_stride_D, q)
 
 
 def _inside(table: torch.Tensor, *index: torch.Tensor) -> torch.Tensor:
@@ -260,17 +257,19 @@ def _extents_rope_qk(q, k, cos, sin, position_ids):
         check.order("cos sin", "P", P, S, q=(B, Hq), k=(B, Hk))
     return B, S, Hq, D, Hk, P, T, C, I
 
+
+_rope_qk_elementwise_k_rotated = renamed(_rope_qk_elementwise_q_rotated, q="k", q_rotated="k_rotated", Hq="Hk")
+
 _PLANS_ROPE_QK = Plans(
     extents="B S Hq D Hk P T C I",
-    strides={
-        "q": "B S Hq D", "k": "B S Hk D", "cos": "P D", "sin": "P D", "position_ids": "B S", "q_rotated": "B S Hq D",
-        "k_rotated": "B S Hk D",
-    },
+    strides={"q": "B S Hq D", "k": "B S Hk D", "cos": "P D", "sin": "P D", "position_ids": "B S",
+             "q_rotated": "B S Hq D", "k_rotated": "B S Hk D"},
     sizes=lambda D: {"D/2": D // 2},
-    vec=(
-        "q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
-        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
-    ), repeats="position_ids",
+    vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
+    repeats="position_ids",
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
+                spec="12870a8daefa9a566763b8ebcee71abbb1afaedc8d54e95291aca57108526376"),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
@@ -299,12 +298,7 @@ def _rope_qk_half_tile(
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
+    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
@@ -344,14 +338,7 @@ def _rope_qk_half_elementwise_q_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
-    hq = row % Hq
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
+    row_mask, b, s, hq, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hq, S)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
@@ -365,7 +352,8 @@ def _rope_qk_half_elementwise_q_rotated(
                   eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c + q * s_2, mask=mask_row_d)
 
@@ -378,14 +366,7 @@ def _rope_qk_half_elementwise_k_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
+    row_mask, b, s, hk, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hk, S)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
@@ -399,7 +380,8 @@ def _rope_qk_half_elementwise_k_rotated(
                 eviction_policy="evict_last").to(tl.float32)
     k_2 = tl.load(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0,
                   eviction_policy="evict_last").to(tl.float32)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
+    k_rotated_row = (k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
+                     + hk * (k_rotated_stride_Hk // VEC * VEC))
     tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
     tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c + k * s_2, mask=mask_row_d)
 
@@ -470,15 +452,14 @@ def _extents_rope_qk_half(q, k, cos, sin, position_ids):
 
 _PLANS_ROPE_QK_HALF = Plans(
     extents="B S Hq D Hk P T C I",
-    strides={
-        "q": "B S Hq D", "k": "B S Hk D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S",
-        "q_rotated": "B S Hq D", "k_rotated": "B S Hk D",
-    },
+    strides={"q": "B S Hq D", "k": "B S Hk D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S",
+             "q_rotated": "B S Hq D", "k_rotated": "B S Hk D"},
     sizes=lambda D: {"D/2": D // 2},
-    vec=(
-        "q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
-        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
-    ), repeats="position_ids",
+    vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
+    repeats="position_ids",
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
+                spec="12870a8daefa9a566763b8ebcee71abbb1afaedc8d54e95291aca57108526376"),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_half_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
@@ -508,12 +489,7 @@ def _rope_qk_interleaved_tile(
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
+    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
@@ -553,14 +529,7 @@ def _rope_qk_interleaved_elementwise_q_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
-    hq = row % Hq
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
+    row_mask, b, s, hq, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hq, S)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(tl.load(q_row[:, None, None] + d[None, :, None] * 2 * q_stride_D
@@ -573,7 +542,8 @@ def _rope_qk_interleaved_elementwise_q_rotated(
     c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D_2, position_ids_mask[:, None], mask_row_d)
     sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
     s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D_2, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
     tl.store(q_rotated_row[:, None, None] + d[None, :, None] * 2 * q_rotated_stride_D
              + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D, tl.join(q * c - q_2 * s_2, q_2 * c + q * s_2),
              mask=mask_row_d[:, :, None])
@@ -587,14 +557,7 @@ def _rope_qk_interleaved_elementwise_k_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
+    row_mask, b, s, hk, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hk, S)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
     position_ids_mask = (position_ids >= 0) & (position_ids < P)
@@ -607,7 +570,8 @@ def _rope_qk_interleaved_elementwise_k_rotated(
     k, k_2 = tl.split(tl.load(k_row[:, None, None] + d[None, :, None] * 2 * k_stride_D
                               + tl.arange(0, 2)[None, None, :] * k_stride_D, mask=mask_row_d[:, :, None], other=0.0,
                               eviction_policy="evict_last").to(tl.float32))
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
+    k_rotated_row = (k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
+                     + hk * (k_rotated_stride_Hk // VEC * VEC))
     tl.store(k_rotated_row[:, None, None] + d[None, :, None] * 2 * k_rotated_stride_D
              + tl.arange(0, 2)[None, None, :] * k_rotated_stride_D, tl.join(k * c - k_2 * s_2, k_2 * c + k * s_2),
              mask=mask_row_d[:, :, None])
@@ -679,15 +643,14 @@ def _extents_rope_qk_interleaved(q, k, cos, sin, position_ids):
 
 _PLANS_ROPE_QK_INTERLEAVED = Plans(
     extents="B S Hq D Hk P T C I",
-    strides={
-        "q": "B S Hq D", "k": "B S Hk D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S",
-        "q_rotated": "B S Hq D", "k_rotated": "B S Hk D",
-    },
+    strides={"q": "B S Hq D", "k": "B S Hk D", "cos": "P D/2", "sin": "P D/2", "position_ids": "B S",
+             "q_rotated": "B S Hq D", "k_rotated": "B S Hk D"},
     sizes=lambda D: {"D/2": D // 2},
-    vec=(
-        "q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
-        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
-    ), repeats="position_ids",
+    vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
+    repeats="position_ids",
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
+                spec="12870a8daefa9a566763b8ebcee71abbb1afaedc8d54e95291aca57108526376"),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_interleaved_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
@@ -717,12 +680,7 @@ def _rope_qk_interleaved_full_tile(
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
+    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
@@ -770,14 +728,7 @@ def _rope_qk_interleaved_full_elementwise_q_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
-    hq = row % Hq
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
+    row_mask, b, s, hq, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hq, S)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q, q_2 = tl.split(tl.load(q_row[:, None, None] + d[None, :, None] * 2 * q_stride_D
@@ -799,52 +750,10 @@ def _rope_qk_interleaved_full_elementwise_q_rotated(
                                 other=0.0).to(tl.float32))
     s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
     s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
     tl.store(q_rotated_row[:, None, None] + d[None, :, None] * 2 * q_rotated_stride_D
              + tl.arange(0, 2)[None, None, :] * q_rotated_stride_D, tl.join(q * c - q_2 * s_2, q_2 * c_2 + q * s_3),
-             mask=mask_row_d[:, :, None])
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _rope_qk_interleaved_full_elementwise_k_rotated(
-    k_ptr, cos_ptr, sin_ptr, position_ids_ptr, k_rotated_ptr, D, B, Hk, S, P, k_stride_B, k_stride_S, k_stride_Hk,
-    k_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D,
-    k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hk, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    k, k_2 = tl.split(tl.load(k_row[:, None, None] + d[None, :, None] * 2 * k_stride_D
-                              + tl.arange(0, 2)[None, None, :] * k_stride_D, mask=mask_row_d[:, :, None], other=0.0,
-                              eviction_policy="evict_last").to(tl.float32))
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c, c_2 = tl.split(tl.load(cos_row[:, None, None] + d[None, :, None] * 2 * cos_stride_D
-                              + tl.arange(0, 2)[None, None, :] * cos_stride_D,
-                              mask=mask_row_d[:, :, None] & position_ids_mask[:, None, None], other=0.0).to(tl.float32))
-    c = tl.where(position_ids_mask[:, None], c, float("nan"))
-    c_2 = tl.where(position_ids_mask[:, None], c_2, float("nan"))
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2, s_3 = tl.split(tl.load(sin_row[:, None, None] + d[None, :, None] * 2 * sin_stride_D
-                                + tl.arange(0, 2)[None, None, :] * sin_stride_D,
-                                mask=mask_row_d[:, :, None] & position_ids_mask[:, None, None],
-                                other=0.0).to(tl.float32))
-    s_2 = tl.where(position_ids_mask[:, None], s_2, float("nan"))
-    s_3 = tl.where(position_ids_mask[:, None], s_3, float("nan"))
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
-    tl.store(k_rotated_row[:, None, None] + d[None, :, None] * 2 * k_rotated_stride_D
-             + tl.arange(0, 2)[None, None, :] * k_rotated_stride_D, tl.join(k * c - k_2 * s_2, k_2 * c_2 + k * s_3),
              mask=mask_row_d[:, :, None])
 
 
@@ -914,27 +823,28 @@ def _extents_rope_qk_interleaved_full(q, k, cos, sin, position_ids):
         check.order("cos sin", "P", P, S, q=(B, Hq), k=(B, Hk))
     return B, S, Hq, D, Hk, P, T, C, I
 
+
+_rope_qk_interleaved_full_elementwise_k_rotated = renamed(_rope_qk_interleaved_full_elementwise_q_rotated, q="k",
+                                                          q_rotated="k_rotated", Hq="Hk")
+
 _PLANS_ROPE_QK_INTERLEAVED_FULL = Plans(
     extents="B S Hq D Hk P T C I",
-    strides={
-        "q": "B S Hq D", "k": "B S Hk D", "cos": "P D", "sin": "P D", "position_ids": "B S", "q_rotated": "B S Hq D",
-        "k_rotated": "B S Hk D",
-    },
+    strides={"q": "B S Hq D", "k": "B S Hk D", "cos": "P D", "sin": "P D", "position_ids": "B S",
+             "q_rotated": "B S Hq D", "k_rotated": "B S Hk D"},
     sizes=lambda D: {"D/2": D // 2},
-    vec=(
-        "q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
-        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
-    ), repeats="position_ids",
+    vec="q_stride_B q_stride_S cos_stride_P sin_stride_P k_stride_B k_stride_S q_rotated_stride_B q_rotated_stride_S "
+        "k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
+    repeats="position_ids",
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
+                spec="12870a8daefa9a566763b8ebcee71abbb1afaedc8d54e95291aca57108526376"),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_interleaved_full_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),
         apart=(
-            Step("q_rotated", (Elementwise(
-                _rope_qk_interleaved_full_elementwise_q_rotated, rows="B S Hq", block="D/2",
-            ),)),
-            Step("k_rotated", (Elementwise(
-                _rope_qk_interleaved_full_elementwise_k_rotated, rows="B S Hk", block="D/2",
-            ),)),
+            Step("q_rotated", (Elementwise(_rope_qk_interleaved_full_elementwise_q_rotated, rows="B S Hq",
+                                           block="D/2"),)),
+            Step("k_rotated", (Elementwise(_rope_qk_interleaved_full_elementwise_k_rotated, rows="B S Hk",
+                                           block="D/2"),)),
         ),
     ),),
 )
@@ -959,12 +869,7 @@ def _rope_qk_partial_tile(
     VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, R/2, U in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
+    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
     r = tl.arange(0, BLOCK_R_2).to(INDEX)
     r_mask = (r < R // 2) | EVEN_R_2
     u = tl.arange(0, BLOCK_U).to(INDEX)
@@ -1018,35 +923,16 @@ def _rope_qk_partial_elementwise_q_rotated_0(
     ROWS: tl.constexpr, BLOCK_R_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, R/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)
-    row = (pid // tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
-    hq = row % Hq
-    r = block.to(INDEX) * BLOCK_R_2 + tl.arange(0, BLOCK_R_2)
-    r_mask = r < R // 2
+    row_mask, b, s, hq, r, r_mask = _place(R, INDEX, BLOCK_R_2, ROWS, B, Hq, S)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_r = row_mask[:, None] & r_mask[None, :]
     q = tl.load(q_row[:, None] + r[None, :] * q_stride_R_U, mask=mask_row_r, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + r[None, :] * cos_stride_R, position_ids_mask[:, None], mask_row_r)
-    q_2 = tl.load(q_row[:, None] + (r[None, :] + R // 2) * q_stride_R_U, mask=mask_row_r, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + r[None, :] * sin_stride_R, position_ids_mask[:, None], mask_row_r)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
-    tl.store(q_rotated_row[:, None] + r[None, :] * q_rotated_stride_R_U, q * c - q_2 * s_2, mask=mask_row_r)
-    c_2 = device.look_up(cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R, position_ids_mask[:, None],
-                         mask_row_r)
-    s_3 = device.look_up(sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R, position_ids_mask[:, None],
-                         mask_row_r)
-    tl.store(q_rotated_row[:, None] + (r[None, :] + R // 2) * q_rotated_stride_R_U, q_2 * c_2 + q * s_3,
-             mask=mask_row_r)
+    _store_q_rotated(position_ids, P, cos_ptr, INDEX, cos_stride_P, VEC, r, cos_stride_R, mask_row_r, q_row, R,
+                     q_stride_R_U, sin_ptr, sin_stride_P, sin_stride_R, q_rotated_ptr, b, q_rotated_stride_B, s,
+                     q_rotated_stride_S, hq, q_rotated_stride_Hq, q_rotated_stride_R_U, q)
 
 
 @triton.jit(do_not_specialize=["B", "Hq", "S"])
@@ -1068,7 +954,8 @@ def _rope_qk_partial_elementwise_q_rotated_1(
     mask_row_u = row_mask[:, None] & u_mask[None, :]
     q = tl.load(q_row[:, None] + (u[None, :] + R) * q_stride_R_U, mask=mask_row_u, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
     tl.store(q_rotated_row[:, None] + (u[None, :] + R) * q_rotated_stride_R_U, q, mask=mask_row_u)
 
 
@@ -1080,58 +967,16 @@ def _rope_qk_partial_elementwise_k_rotated_2(
     ROWS: tl.constexpr, BLOCK_R_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hk, R/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)
-    row = (pid // tl.cdiv(tl.cast(R // 2, INDEX), BLOCK_R_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    r = block.to(INDEX) * BLOCK_R_2 + tl.arange(0, BLOCK_R_2)
-    r_mask = r < R // 2
+    row_mask, b, s, hk, r, r_mask = _place(R, INDEX, BLOCK_R_2, ROWS, B, Hk, S)
     k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
     mask_row_r = row_mask[:, None] & r_mask[None, :]
     k = tl.load(k_row[:, None] + r[None, :] * k_stride_R_U, mask=mask_row_r, other=0.0,
                 eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + r[None, :] * cos_stride_R, position_ids_mask[:, None], mask_row_r)
-    k_2 = tl.load(k_row[:, None] + (r[None, :] + R // 2) * k_stride_R_U, mask=mask_row_r, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + r[None, :] * sin_stride_R, position_ids_mask[:, None], mask_row_r)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
-    tl.store(k_rotated_row[:, None] + r[None, :] * k_rotated_stride_R_U, k * c - k_2 * s_2, mask=mask_row_r)
-    c_2 = device.look_up(cos_row[:, None] + (r[None, :] + R // 2) * cos_stride_R, position_ids_mask[:, None],
-                         mask_row_r)
-    s_3 = device.look_up(sin_row[:, None] + (r[None, :] + R // 2) * sin_stride_R, position_ids_mask[:, None],
-                         mask_row_r)
-    tl.store(k_rotated_row[:, None] + (r[None, :] + R // 2) * k_rotated_stride_R_U, k_2 * c_2 + k * s_3,
-             mask=mask_row_r)
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _rope_qk_partial_elementwise_k_rotated_3(
-    k_ptr, k_rotated_ptr, U, B, Hk, S, R, k_stride_B, k_stride_S, k_stride_Hk, k_stride_R_U, k_rotated_stride_B,
-    k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_R_U,
-    ROWS: tl.constexpr, BLOCK_U: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hk, U."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(U, INDEX), BLOCK_U)
-    row = (pid // tl.cdiv(tl.cast(U, INDEX), BLOCK_U)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    u = block.to(INDEX) * BLOCK_U + tl.arange(0, BLOCK_U)
-    u_mask = u < U // VEC * VEC
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    mask_row_u = row_mask[:, None] & u_mask[None, :]
-    k = tl.load(k_row[:, None] + (u[None, :] + R) * k_stride_R_U, mask=mask_row_u, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
-    tl.store(k_rotated_row[:, None] + (u[None, :] + R) * k_rotated_stride_R_U, k, mask=mask_row_u)
+    _store_q_rotated(position_ids, P, cos_ptr, INDEX, cos_stride_P, VEC, r, cos_stride_R, mask_row_r, k_row, R,
+                     k_stride_R_U, sin_ptr, sin_stride_P, sin_stride_R, k_rotated_ptr, b, k_rotated_stride_B, s,
+                     k_rotated_stride_S, hk, k_rotated_stride_Hk, k_rotated_stride_R_U, k)
 
 
 def reference_rope_qk_partial(
@@ -1208,17 +1053,20 @@ def _extents_rope_qk_partial(q, k, cos, sin, position_ids):
         check.order("cos sin", "P", P, S, q=(B, Hq), k=(B, Hk))
     return B, S, Hq, Hk, P, R, U, T, C, I
 
+
+_rope_qk_partial_elementwise_k_rotated_3 = renamed(_rope_qk_partial_elementwise_q_rotated_1, q="k",
+                                                   q_rotated="k_rotated", Hq="Hk")
+
 _PLANS_ROPE_QK_PARTIAL = Plans(
     extents="B S Hq Hk P R U T C I",
-    strides={
-        "q": "B S Hq R+U", "k": "B S Hk R+U", "cos": "P R", "sin": "P R", "position_ids": "B S",
-        "q_rotated": "B S Hq R+U", "k_rotated": "B S Hk R+U",
-    },
+    strides={"q": "B S Hq R+U", "k": "B S Hk R+U", "cos": "P R", "sin": "P R", "position_ids": "B S",
+             "q_rotated": "B S Hq R+U", "k_rotated": "B S Hk R+U"},
     sizes=lambda R, U: {"R+U": R + U, "R/2": R // 2},
-    vec=(
-        "U q_stride_B q_stride_S q_rotated_stride_B q_rotated_stride_S k_stride_B k_stride_S k_rotated_stride_B "
-        "k_rotated_stride_S q_stride_Hq cos_stride_P sin_stride_P q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk"
-    ), repeats="position_ids",
+    vec="U q_stride_B q_stride_S q_rotated_stride_B q_rotated_stride_S k_stride_B k_stride_S k_rotated_stride_B "
+        "k_rotated_stride_S q_stride_Hq cos_stride_P sin_stride_P q_rotated_stride_Hq k_stride_Hk k_rotated_stride_Hk",
+    repeats="position_ids",
+    tuned=Tuned(rows="B S Hq Hk", case="R U T C I position_ids", outputs="k_rotated q_rotated",
+                spec="12870a8daefa9a566763b8ebcee71abbb1afaedc8d54e95291aca57108526376"),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_partial_tile, rows="B S", tile="Hq Hk R/2 U", live=("Hq R/2", "Hq U", "Hk R/2", "Hk U")),),
@@ -1323,58 +1171,9 @@ def _rope_qk_heads_first_elementwise_q_rotated(
                 eviction_policy="evict_last").to(tl.float32)
     position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
                            other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_2 = tl.load(q_row[:, None] + (d[None, :] + D // 2) * q_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
-    tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _rope_qk_heads_first_elementwise_k_rotated(
-    k_ptr, cos_ptr, sin_ptr, position_ids_ptr, k_rotated_ptr, D, B, Hk, S, P, k_stride_B, k_stride_Hk, k_stride_S,
-    k_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_P, cos_stride_D, sin_stride_P, sin_stride_D,
-    k_rotated_stride_B, k_rotated_stride_Hk, k_rotated_stride_S, k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, Hk, S, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, hk = row // (tl.cast(Hk, tl.int64) * S), row // S % Hk
-    s = row % S
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC) + s * (k_stride_S // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    k = tl.load(k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < P)
-    cos_row = cos_ptr + position_ids.to(INDEX) * (cos_stride_P // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    k_2 = tl.load(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + position_ids.to(INDEX) * (sin_stride_P // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC)
-    tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c_2 + k * s_3, mask=mask_row_d)
+    _store_q_rotated(position_ids, P, cos_ptr, INDEX, cos_stride_P, VEC, d, cos_stride_D, mask_row_d, q_row, D,
+                     q_stride_D, sin_ptr, sin_stride_P, sin_stride_D, q_rotated_ptr, b, q_rotated_stride_B, hq,
+                     q_rotated_stride_Hq, s, q_rotated_stride_S, q_rotated_stride_D, q)
 
 
 def reference_rope_qk_heads_first(
@@ -1444,17 +1243,20 @@ def _extents_rope_qk_heads_first(q, k, cos, sin, position_ids):
         check.order("cos sin", "P", P, S, q=(B, Hq), k=(B, Hk))
     return B, Hq, S, D, Hk, P, T, C, I
 
+
+_rope_qk_heads_first_elementwise_k_rotated = renamed(_rope_qk_heads_first_elementwise_q_rotated, q="k",
+                                                     q_rotated="k_rotated", Hq="Hk")
+
 _PLANS_ROPE_QK_HEADS_FIRST = Plans(
     extents="B Hq S D Hk P T C I",
-    strides={
-        "q": "B Hq S D", "k": "B Hk S D", "cos": "P D", "sin": "P D", "position_ids": "B S", "q_rotated": "B Hq S D",
-        "k_rotated": "B Hk S D",
-    },
+    strides={"q": "B Hq S D", "k": "B Hk S D", "cos": "P D", "sin": "P D", "position_ids": "B S",
+             "q_rotated": "B Hq S D", "k_rotated": "B Hk S D"},
     sizes=lambda D: {"D/2": D // 2},
-    vec=(
-        "q_stride_B cos_stride_P sin_stride_P k_stride_B q_rotated_stride_B k_rotated_stride_B q_stride_Hq q_stride_S "
-        "q_rotated_stride_Hq q_rotated_stride_S k_stride_Hk k_stride_S k_rotated_stride_Hk k_rotated_stride_S"
-    ), repeats="position_ids",
+    vec="q_stride_B cos_stride_P sin_stride_P k_stride_B q_rotated_stride_B k_rotated_stride_B q_stride_Hq q_stride_S "
+        "q_rotated_stride_Hq q_rotated_stride_S k_stride_Hk k_stride_S k_rotated_stride_Hk k_rotated_stride_S",
+    repeats="position_ids",
+    tuned=Tuned(rows="B Hq S Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
+                spec="12870a8daefa9a566763b8ebcee71abbb1afaedc8d54e95291aca57108526376"),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_heads_first_tile, rows="B", tile="Hq Hk S D/2", live=("Hq S D/2", "Hk S D/2")),),
@@ -1484,12 +1286,7 @@ def _rope_qk_batched_tile(
     EVEN_HK: tl.constexpr, EVEN_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """One program per B, S, Hq, Hk, D/2 in registers."""
-    row = tl.program_id(0).to(tl.int64)
-    b, s = row // S, row % S
-    hq = tl.arange(0, BLOCK_HQ).to(INDEX)
-    hq_mask = (hq < Hq) | EVEN_HQ
-    hk = tl.arange(0, BLOCK_HK).to(INDEX)
-    hk_mask = (hk < Hk) | EVEN_HK
+    b, s, hq, hq_mask, hk, hk_mask = _place_2(S, BLOCK_HQ, INDEX, Hq, EVEN_HQ, BLOCK_HK, Hk, EVEN_HK)
     d = tl.arange(0, BLOCK_D_2).to(INDEX)
     d_mask = (d < D // 2) | EVEN_D_2
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC)
@@ -1531,14 +1328,7 @@ def _rope_qk_batched_elementwise_q_rotated(
     ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
 ):
     """Blocks of B, S, Hq, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hq * S
-    b, s = row // (tl.cast(Hq, tl.int64) * S), row // Hq % S
-    hq = row % Hq
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
+    row_mask, b, s, hq, d, d_mask = _place(D, INDEX, BLOCK_D_2, ROWS, B, Hq, S)
     q_row = q_ptr + b * (q_stride_B // VEC * VEC) + s * (q_stride_S // VEC * VEC) + hq * (q_stride_Hq // VEC * VEC)
     mask_row_d = row_mask[:, None] & d_mask[None, :]
     q = tl.load(q_row[:, None] + d[None, :] * q_stride_D, mask=mask_row_d, other=0.0,
@@ -1552,51 +1342,14 @@ def _rope_qk_batched_elementwise_q_rotated(
                   eviction_policy="evict_last").to(tl.float32)
     sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
     s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    q_rotated_row = q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC) + hq * (q_rotated_stride_Hq // VEC * VEC)
+    q_rotated_row = (q_rotated_ptr + b * (q_rotated_stride_B // VEC * VEC) + s * (q_rotated_stride_S // VEC * VEC)
+                     + hq * (q_rotated_stride_Hq // VEC * VEC))
     tl.store(q_rotated_row[:, None] + d[None, :] * q_rotated_stride_D, q * c - q_2 * s_2, mask=mask_row_d)
     c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
                          mask_row_d)
     s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
                          mask_row_d)
     tl.store(q_rotated_row[:, None] + (d[None, :] + D // 2) * q_rotated_stride_D, q_2 * c_2 + q * s_3, mask=mask_row_d)
-
-
-@triton.jit(do_not_specialize=["B", "Hk", "S"])
-def _rope_qk_batched_elementwise_k_rotated(
-    k_ptr, cos_ptr, sin_ptr, position_ids_ptr, k_rotated_ptr, D, B, Hk, S, k_stride_B, k_stride_S, k_stride_Hk,
-    k_stride_D, position_ids_stride_B, position_ids_stride_S, cos_stride_B, cos_stride_S, cos_stride_D, sin_stride_B,
-    sin_stride_S, sin_stride_D, k_rotated_stride_B, k_rotated_stride_S, k_rotated_stride_Hk, k_rotated_stride_D,
-    ROWS: tl.constexpr, BLOCK_D_2: tl.constexpr, INDEX: tl.constexpr, VEC: tl.constexpr,
-):
-    """Blocks of B, S, Hk, D/2."""
-    pid = tl.program_id(0)
-    block = pid % tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)
-    row = (pid // tl.cdiv(tl.cast(D // 2, INDEX), BLOCK_D_2)).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    row_mask = row < tl.cast(B, tl.int64) * Hk * S
-    b, s = row // (tl.cast(Hk, tl.int64) * S), row // Hk % S
-    hk = row % Hk
-    d = block.to(INDEX) * BLOCK_D_2 + tl.arange(0, BLOCK_D_2)
-    d_mask = d < D // 2
-    k_row = k_ptr + b * (k_stride_B // VEC * VEC) + s * (k_stride_S // VEC * VEC) + hk * (k_stride_Hk // VEC * VEC)
-    mask_row_d = row_mask[:, None] & d_mask[None, :]
-    k = tl.load(k_row[:, None] + d[None, :] * k_stride_D, mask=mask_row_d, other=0.0,
-                eviction_policy="evict_last").to(tl.float32)
-    position_ids = tl.load(position_ids_ptr + b * position_ids_stride_B + s * position_ids_stride_S, mask=row_mask,
-                           other=0, eviction_policy="evict_last") if position_ids_ptr is not None else s
-    position_ids_mask = (position_ids >= 0) & (position_ids < S)
-    cos_row = cos_ptr + b * (cos_stride_B // VEC * VEC) + position_ids.to(INDEX) * (cos_stride_S // VEC * VEC)
-    c = device.look_up(cos_row[:, None] + d[None, :] * cos_stride_D, position_ids_mask[:, None], mask_row_d)
-    k_2 = tl.load(k_row[:, None] + (d[None, :] + D // 2) * k_stride_D, mask=mask_row_d, other=0.0,
-                  eviction_policy="evict_last").to(tl.float32)
-    sin_row = sin_ptr + b * (sin_stride_B // VEC * VEC) + position_ids.to(INDEX) * (sin_stride_S // VEC * VEC)
-    s_2 = device.look_up(sin_row[:, None] + d[None, :] * sin_stride_D, position_ids_mask[:, None], mask_row_d)
-    k_rotated_row = k_rotated_ptr + b * (k_rotated_stride_B // VEC * VEC) + s * (k_rotated_stride_S // VEC * VEC) + hk * (k_rotated_stride_Hk // VEC * VEC)
-    tl.store(k_rotated_row[:, None] + d[None, :] * k_rotated_stride_D, k * c - k_2 * s_2, mask=mask_row_d)
-    c_2 = device.look_up(cos_row[:, None] + (d[None, :] + D // 2) * cos_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    s_3 = device.look_up(sin_row[:, None] + (d[None, :] + D // 2) * sin_stride_D, position_ids_mask[:, None],
-                         mask_row_d)
-    tl.store(k_rotated_row[:, None] + (d[None, :] + D // 2) * k_rotated_stride_D, k_2 * c_2 + k * s_3, mask=mask_row_d)
 
 
 def reference_rope_qk_batched(
@@ -1661,18 +1414,20 @@ def _extents_rope_qk_batched(q, k, cos, sin, position_ids):
     check.require(D % 2 == 0, "D % 2 == 0", D=D)
     return B, S, Hq, D, Hk, T, C, I
 
+
+_rope_qk_batched_elementwise_k_rotated = renamed(_rope_qk_batched_elementwise_q_rotated, q="k", q_rotated="k_rotated",
+                                                 Hq="Hk")
+
 _PLANS_ROPE_QK_BATCHED = Plans(
     extents="B S Hq D Hk T C I",
-    strides={
-        "q": "B S Hq D", "k": "B S Hk D", "cos": "B S D", "sin": "B S D", "position_ids": "B S",
-        "q_rotated": "B S Hq D", "k_rotated": "B S Hk D",
-    },
+    strides={"q": "B S Hq D", "k": "B S Hk D", "cos": "B S D", "sin": "B S D", "position_ids": "B S",
+             "q_rotated": "B S Hq D", "k_rotated": "B S Hk D"},
     sizes=lambda D: {"D/2": D // 2},
-    vec=(
-        "q_stride_B q_stride_S cos_stride_B cos_stride_S sin_stride_B sin_stride_S k_stride_B k_stride_S "
+    vec="q_stride_B q_stride_S cos_stride_B cos_stride_S sin_stride_B sin_stride_S k_stride_B k_stride_S "
         "q_rotated_stride_B q_rotated_stride_S k_rotated_stride_B k_rotated_stride_S q_stride_Hq q_rotated_stride_Hq "
-        "k_stride_Hk k_rotated_stride_Hk"
-    ), repeats="position_ids",
+        "k_stride_Hk k_rotated_stride_Hk", repeats="position_ids",
+    tuned=Tuned(rows="B S Hq Hk", case="D T C I position_ids", outputs="k_rotated q_rotated",
+                spec="12870a8daefa9a566763b8ebcee71abbb1afaedc8d54e95291aca57108526376"),
     steps=(Step(
         "q_rotated k_rotated",
         (Tile(_rope_qk_batched_tile, rows="B S", tile="Hq Hk D/2", live=("Hq D/2", "Hk D/2")),),

@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 
 from fusec.runtime import (
-    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, device,
+    Buffer, Checker, Elementwise, Op, Partial, Plans, Resident, RowLoop, RowTiles, Rows, SplitRows, Step, Tuned, device,
 )
 
 __all__ = ["softmax"]
@@ -84,7 +84,7 @@ def _softmax_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             x_stored = tl.load(x_row + n * x_stride_N, mask=n_mask, other=float("-inf"), eviction_policy="evict_last")
             if HELD:
@@ -96,7 +96,7 @@ def _softmax_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -112,7 +112,7 @@ def _softmax_row_loop(
     for TAIL in tl.static_range(1 + HAS_TAIL):
         for start in (tl.static_range if HELD else range)(TAIL * FULL_STEPS * BLOCK_N, (FULL_STEPS + TAIL) * BLOCK_N,
                                                           BLOCK_N):
-            n = (start + tl.arange(0, BLOCK_N)).to(INDEX)
+            n = (start + device.lanes(BLOCK_N, HELD)).to(INDEX)
             n_mask = (n < N // VEC * VEC) | (TAIL == 0)
             if HELD:
                 x_stored = x_tiles[start // BLOCK_N]
@@ -244,6 +244,8 @@ _PLANS_SOFTMAX = Plans(
     extents="lead N T",
     strides={"x": "lead1 lead0 N", "y": "lead1 lead0 N"},
     vec="N x_stride_lead1 x_stride_lead0 y_stride_lead1 y_stride_lead0",
+    tuned=Tuned(rows="lead1 lead0", case="N T", outputs="y",
+                spec="595cae6b305c366966e9d75f6216d7d92570b97b29e9c95bf4e927033b54f1c0"),
     steps=(Step("y", (
         Rows(_softmax_rows, rows="lead1 lead0", tile="N"),
         RowTiles(_softmax_row_loop, rows="lead1 lead0", loop="N", bytes="x", sweeps=3),
