@@ -165,7 +165,7 @@ def test_explaining_an_op(fusec: Fusec, specs: Path) -> None:
     assert plan == "plan 1, elementwise: blocks of ..., N"
     assert [line.split(maxsplit=1) for line in lines] == [
         ["kernel", "_scaled_elementwise"],
-        ["moves", "x + y: the least possible"],
+        ["moves", "x + y: a program, each once; --size tells the bytes of a call"],
         ["registers", "about 32 with 16 elements of a tile to a thread: (row * N) / threads + 16"],
     ]
 
@@ -174,7 +174,7 @@ def test_explaining_reductions(fusec: Fusec, specs: Path) -> None:
     (specs / "normal.fuse").write_text("op normal(x: f32[..., N]) -> y: f32[..., N]:\n    y = softmax(x, over=N)\n")
     told = fusec("explain", "normal", "--specs", specs).stdout
     assert "reduction 2: sum over N in softmax(x, over=N)\n    merge      refused: reduction 1 needs an earlier" in told
-    assert "    moves      3 x + y: 2 x above the least\n" in told
+    assert "    moves      3 x + y: a program reads 2 x again; --size" in told
     plans = json.loads(fusec("explain", "normal", "--specs", specs, "--json").stdout)["plans"]
     streamed = next(plan for plan in plans if plan["plan"]["name"] == "row_loop")
     assert streamed["plan"]["excess"] == "2 x"

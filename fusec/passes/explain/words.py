@@ -25,8 +25,8 @@ def lines(explained: Explanation) -> Iterator[str]:
     for number, plan in enumerate(explained.plans, 1):
         yield from ("", f"plan {number}, {plan.plan.name}: {plan.plan.words}")
         yield from (f"    kernel     {kernel}" for kernel in plan.plan.kernels)
-        above = f"{plan.plan.excess} above the least" if plan.plan.excess else "the least possible"
-        yield f"    moves      {plan.plan.moved}: {above}"
+        again = f"a program reads {plan.plan.excess} again" if plan.plan.excess else "a program, each once"
+        yield f"    moves      {plan.plan.moved}: {again}; --size tells the bytes of a call"
         several = len(plan.registers) > 1
         for stage, held in plan.registers.items():
             about = f"about {held.count} with {ELEMENTS} elements of a tile to a thread: {held.formula}"
