@@ -30,7 +30,7 @@ class Compiler:
     gate: str
 
 
-SPECS_PER_PROCESS = 20
+SPECS_PER_PROCESS = 4
 """Starting a process costs about as much as compiling so many specs."""
 
 

@@ -23,7 +23,7 @@ from fusec.ir.host import (
 )
 from fusec.ir.host import Matrix as View
 from fusec.runtime import allocate, device, errors
-from fusec.runtime.box import Box, box, moves_boxes
+from fusec.runtime.box import Box, moves_boxes
 from fusec.runtime.checks import Checker, flag, integer, real
 from fusec.runtime.errors import (
     ArgumentError,
@@ -94,7 +94,6 @@ __all__ = [
     "Workspace",
     "allocate",
     "batch_invariant",
-    "box",
     "chip_of",
     "collapse",
     "contiguous",

@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from fusec.runtime import Launch, box, boxed
-from fusec.runtime.box import Address, Box, moves_boxes
+from fusec.runtime import Launch, boxed
+from fusec.runtime.box import Address, Box, box, moves_boxes
 from fusec.runtime.boxed import BoxLauncher
 
 PAIR = ("a", "b")
