@@ -103,6 +103,8 @@ def test_programs_share_the_rows(rows: int, columns: int, tmp_path: Path) -> Non
     warps, at_once = launch.options[0]["num_warps"], launch.arguments["BLOCK_LEAD0"]
     tile = at_once * launch.arguments["BLOCK_N"]
     assert launch.grid == (launch.arguments["SPLITS"],)
+    assert (launch.arguments["lead1"], launch.arguments["lead0"]) == (1, rows)
+    assert at_once == min(chip.rows_at_once, max(chip.chunk // launch.arguments["BLOCK_N"], 1))
     assert launch.grid[0] <= min(chip.column_warps * chip.sms / warps, 2 * rows / at_once)
     assert warps == max(tile // 1024, 1)
     resident = chip.column_warps // warps

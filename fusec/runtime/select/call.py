@@ -257,6 +257,9 @@ def _collapse(call: Call, dims: Mapping[str, tuple[str, ...]]) -> None:
             f"{call.op}: it reduces over the leading axes, and in memory they are more than two axes apart; pass the "
             "arguments as .contiguous()"
         )
+    if call.plans.reduces_lead and walks.inner == 1 and walks.count:
+        # A loop over both takes steps along the inner one.
+        walks = replace(walks, inner=walks.count, strides=tuple((inner, outer) for outer, inner in walks.strides))
     call.walks, call.led = walks, {name: place for place, name in enumerate(led)}
     call.sizes |= {"lead1": walks.count // walks.inner, "lead0": walks.inner}
 
