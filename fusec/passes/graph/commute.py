@@ -173,10 +173,11 @@ class _Factoring:
     def split(self, value: NodeId) -> _Product:
         """What is reduced, as a product."""
         found = self._split_of((value, self._axes))
+        if not found.factors:
+            return found
         if self._builder[found.rest].type.kind is not Kind.REAL:
             return _Product(value, (), Obstacle("what would stay, {}, is no real number", found.rest))
-        if found.factors:
-            self._facts.products |= self._products
+        self._facts.products |= self._products
         return found
 
     def _taken_apart(self, place: _Place) -> tuple[_Place, ...]:
