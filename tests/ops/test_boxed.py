@@ -154,7 +154,7 @@ def watched_launches(op: Op, programs: int | None = None) -> Iterator[list[Launc
             found.append(made)
         return made
 
-    small = {"sms": programs, "tile_rows": 32, "widest": 64, "group": 2} | FREE if programs else {}
+    small = {"sms": programs, "tma_block_m": 32, "accumulator_columns": 64, "group_m": 2} | FREE if programs else {}
     with on_chip(op.module, replace(CHIPS["tma"], **small)), mock.patch.object(call, "Launch", launch):
         yield found
 
@@ -234,7 +234,7 @@ def arguments_of(op: Op) -> set[str]:
         ("a matrix with its rows in the output", {"m": "M", "n": "N", "k": "K", "halves": 2}),
         ("three dots that share an operand", {"m": "M", "n": "N", "k": "K", "dots": 3}),
         ("every kind of operand behind the product", {"m": "M", "n": "N", "k": "K", "halves": 2}),
-        ("heads that are rotated", {"batches": "H", "n": "D/2", "dots": 2, "again": "H", "widest": 128}),
+        ("heads that are rotated", {"batches": "H", "n": "D/2", "dots": 2, "again": "H", "crowded": True}),
     ],
 )
 def test_the_table_knows_what_batches_share_and_what_is_read_behind(

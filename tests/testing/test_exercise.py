@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,14 +81,18 @@ def test_every_kernel_of_odd_specs_runs(name: str, tmp_path: Path, device: torch
     assert record.share > 0.5
 
 
-def stores(text: str) -> Iterator[tuple[str, list[ast.expr]]]:
-    """The values that each kernel of a file stores, with its name."""
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef) and node.decorator_list and node.name.startswith("_"):
-            calls = [n for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
-            found = [call.args[1] for call in calls if call.func.attr == "store" or "atomic" in call.func.attr]
-            assert found, node.name
-            yield node.name, found
+def stores(text: str) -> dict[str, list[ast.expr]]:
+    """The values that each kernel of a file stores, itself or in functions that it calls, by its name."""
+    functions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+
+    def stored(name: str) -> list[ast.expr]:
+        calls = [node for node in ast.walk(functions[name]) if isinstance(node, ast.Call)]
+        called = {call.func.id for call in calls if isinstance(call.func, ast.Name)} & functions.keys()
+        own = [(call.func.attr, call.args) for call in calls if isinstance(call.func, ast.Attribute)]
+        found = [arguments[1] for attribute, arguments in own if attribute == "store" or "atomic" in attribute]
+        return found + [value for each in sorted(called) for value in stored(each)]
+
+    return {name: stored(name) for name, node in functions.items() if node.decorator_list}
 
 
 def planted(text: str, values: list[ast.expr]) -> str:
@@ -112,16 +115,16 @@ def _inserted(line: str, place: int, text: str) -> str:
 
 
 def places() -> list[tuple[str, str]]:
-    texts = {name: Path(str(OPS[name].module.__file__)).read_text() for name in FILES}
-    own = {name: {kernel.name for kernel in OPS[name].program.kernels} for name in FILES}
-    return [(name, kernel) for name in FILES for kernel, _ in stores(texts[name]) if kernel in own[name]]
+    return [(name, kernel.name) for name in FILES for kernel in OPS[name].program.kernels]
 
 
 @pytest.mark.parametrize(("name", "kernel"), places())
 def test_a_fault_in_any_kernel_is_seen(name: str, kernel: str, tmp_path: Path, device: torch.device) -> None:
     op: Op = OPS[name]
     text = Path(str(op.module.__file__)).read_text()
-    module = imported(planted(text, dict(stores(text))[kernel]), tmp_path)
+    values = stores(text)[kernel]
+    assert values
+    module = imported(planted(text, values), tmp_path)
     record = Record()
     with exact(), pytest.raises(AssertionError):
         exercise(module, op.program, Effort(own=0, each=2, planned=12, smaller=0), device, record)
@@ -131,7 +134,7 @@ def test_a_fault_in_any_kernel_is_seen(name: str, kernel: str, tmp_path: Path, d
 def test_a_fault_is_shown_by_a_small_call(tmp_path: Path, device: torch.device) -> None:
     op: Op = OPS["rmsnorm"]
     text = Path(str(op.module.__file__)).read_text()
-    module = imported(planted(text, dict(stores(text))["_rmsnorm_rows"]), tmp_path)
+    module = imported(planted(text, stores(text)["_rmsnorm_rows"]), tmp_path)
     with pytest.raises(AssertionError, match=r"extents=\{'N': 1\}"):
         exercise(module, op.program, Effort(own=1, each=1), device, Record())
 
