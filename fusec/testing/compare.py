@@ -113,7 +113,8 @@ def run(op: Op, graph: Graph, case: Case, call: Call, order: Order = in_order) -
         if memory is not None:
             names = {tensor.untyped_storage().data_ptr(): name for name, tensor in results.items()}
             for held in made:
-                memory.unwritten(names.get(held.buffer.data_ptr(), held.name), held.tensor)
+                name = names.get(held.buffer.data_ptr())
+                memory.unwritten(name or held.name, held.tensor, workspace=name is None)
     changed = [*call.disturbed(), *(text for held in made if (text := held.disturbed()))]
     if changed:
         raise AssertionError("\n".join(changed))

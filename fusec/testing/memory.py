@@ -10,7 +10,8 @@ does, unless a tensor is `shared`: of several values for one place any may stay.
 was before the call: reading it after a store is a fault, be it by the same program or in a later launch.
 
 Nothing is done for nothing: a program stores something, no element that a call makes is stored by two launches, and
-`unwritten` holds what was allocated to be stored whole.
+`unwritten` holds what was allocated to be stored whole. Where a tensor is empty, results alone are held to that: grids
+have a program at least, for what lacks the axis that is empty, and what lacks it is maybe made again on its own.
 """
 
 from __future__ import annotations
@@ -89,20 +90,26 @@ class Memory:
     _written: list[Array] = field(default_factory=list)
     _allocated: list[Footprint] = field(default_factory=list)
     _multiplied: list[Footprint] = field(default_factory=list)
+    _has_empty: bool = False
 
-    def unwritten(self, name: str, tensor: torch.Tensor) -> None:
-        """Note a fault if an element of `tensor` was never stored to."""
+    def __post_init__(self) -> None:
+        self._has_empty = any(0 in region.shape for region in self.regions)
+
+    def unwritten(self, name: str, tensor: torch.Tensor, workspace: bool = False) -> None:
+        """Note a fault if an element of `tensor`, a result or a `workspace`, was never stored to."""
         region = Footprint.of(name, tensor, writable=True)
+        self._has_empty |= not tensor.numel()
         written = [*self._written, *(each.addresses().reshape(-1) for each in self._multiplied)]
         missing = np.setdiff1d(region.addresses(), np.concatenate([*written, _NOTHING]))
         if missing.size:
             what = f"{missing.size} of {tensor.numel()} elements of `{name}` are never stored, first"
-            self._note("unwritten", name, f"{what} {region.position(missing[0])}")
+            self._note("spare" if workspace else "unwritten", name, f"{what} {region.position(missing[0])}")
 
     def check(self) -> None:
         """Raise MemoryFaultError if there was a fault."""
-        if self.faults:
-            raise MemoryFaultError("\n".join(self.faults.values()))
+        allowed = _FOR_NOTHING if self._has_empty else ()
+        if faults := [text for (kind, *_), text in self.faults.items() if kind not in allowed]:
+            raise MemoryFaultError("\n".join(faults))
 
     def begin(self, kernel: str) -> None:
         self._kernel = kernel
@@ -127,6 +134,7 @@ class Memory:
 
     def _region(self, name: str, tensor: torch.Tensor) -> Footprint:
         """What a pointer to the start of `tensor` may touch: of a tensor of the call if it is in one."""
+        self._has_empty |= not tensor.numel()
         start = tensor.data_ptr()
         known = (*self.regions, *self._allocated)
         here = [region for region in known if region.holds(np.array([start], np.uint64))[0]]
@@ -327,6 +335,9 @@ class Memory:
     def _note(self, kind: str, argument: str, text: str) -> None:
         self.faults.setdefault((kind, self._kernel, argument), text)
 
+
+_FOR_NOTHING = ("idle", "stored again", "spare")
+"""Kinds of faults that make nothing wrong: a call with an empty tensor may have them."""
 
 _SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 

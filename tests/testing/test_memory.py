@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 
 import handwritten as kernels
 import pytest
@@ -88,6 +89,23 @@ def test_what_two_launches_store_is_named() -> None:
 
     x = torch.arange(10.0)
     assert "stores y_ptr[0], which an earlier launch has stored" in faults(run, {"x": x})
+
+
+@pytest.mark.parametrize("tail", [(3,), (3, 0)])
+def test_where_a_tensor_is_empty_work_may_be_done_for_nothing(tail: tuple[int, ...]) -> None:
+    x, y = torch.arange(10.0), torch.empty(10)
+    inputs = {"x": x, "beside": torch.empty(tail)}
+    with nullcontext() if 0 in tail else pytest.raises(MemoryFaultError), watched(inputs) as memory:
+        for programs in (3, 4):
+            kernels.lane_store_kernel[(programs,)](x, y, 10, BLOCK=4)
+        memory.unwritten("workspace", torch.empty(4), workspace=True)
+    assert {kind for kind, *_ in memory.faults} == {"idle", "stored again", "spare"}
+
+
+def test_where_a_tensor_is_empty_results_are_still_stored_whole() -> None:
+    fault = pytest.raises(MemoryFaultError, match="4 of 4 elements of `y` are never stored")
+    with fault, watched({"beside": torch.empty(3, 0)}) as memory:
+        memory.unwritten("y", torch.empty(4))
 
 
 def test_a_store_by_two_programs_is_a_race() -> None:
