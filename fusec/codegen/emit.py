@@ -72,7 +72,9 @@ def emit(
         spec_mark=SPEC,
         spec_hash=spec_hash,
         docstring=quoted(summary(programs, names)),
-        imports=_import_lines(views, names.imports, set().union(*(classes(_table(p).plans) for p in programs))),
+        imports=_import_lines(
+            views, functions_of_kernels, names.imports, set().union(*(classes(_table(p).plans) for p in programs))
+        ),
         exports=wrapped(f"__all__ = [{', '.join(sorted(map(literal, public)))}]"),
         functions=functions_of_kernels,
         ops=views,
@@ -93,11 +95,7 @@ def _op_view(
     return OpView(
         name=graph.name,
         names=names,
-        kernels=tuple(
-            replace(kernel, body=tuple(respelled(line, imports) for line in kernel.body))
-            for kernel in kernel_views(program)
-            if kernel.name in names.kernels
-        ),
+        kernels=tuple(kernel for kernel in kernel_views(program) if kernel.name in names.kernels),
         reference=functions[names.reference].rstrip() + "\n",
         signature=tuple(wrapped(f"def {graph.name}({', '.join(map(parameter, graph.params))}) -> {returns(graph)}:")),
         doc=tuple(quoted(documentation(graph)).split("\n")),
@@ -121,20 +119,25 @@ def _renamed_lines(names: OpNames, imports: Mapping[str, str]) -> Iterator[str]:
 
 
 def _with_functions(views: tuple[OpView, ...], names: FileNames) -> tuple[tuple[OpView, ...], tuple[Function, ...]]:
-    """The ops, and the functions that their kernels share."""
+    """The ops, and the functions that their kernels share: found before imports are called otherwise, as in kernels."""
     bodies = {
         kernel.name: Body(kernel.body, kernel.arguments, frozenset(kernel.arguments[-kernel.compile_time :]))
         for view in views
         for kernel in view.kernels
     }
     bodies, functions = outlined(bodies, names.taken)
-    fitted = {name: _fitted(body.lines, {}) for name, body in bodies.items()}
+    fitted = {name: _fitted(body.lines, names.imports) for name, body in bodies.items()}
     views = tuple(
         replace(view, kernels=tuple(replace(kernel, body=fitted[kernel.name]) for kernel in view.kernels))
         for view in views
     )
     shown = (
-        replace(each, parameters=tuple(filled(each.parameters)), body=_fitted(each.body, {}), doc=quoted(each.doc))
+        replace(
+            each,
+            parameters=tuple(filled(each.parameters)),
+            body=_fitted(each.body, names.imports),
+            doc=quoted(each.doc),
+        )
         for each in functions
     )
     return views, tuple(shown)
@@ -203,12 +206,15 @@ def _plans_lines(program: Program, names: OpNames, imports: Mapping[str, str], s
     return table_lines(f"{names.plans} = ", own, imports)
 
 
-def _import_lines(views: tuple[OpView, ...], imports: Mapping[str, str], tables: set[str]) -> list[str]:
+def _import_lines(
+    views: tuple[OpView, ...], functions: tuple[Function, ...], imports: Mapping[str, str], tables: set[str]
+) -> list[str]:
     """The imports of a file whose `tables` are made of these classes."""
     bodies = [
         body for view in views for body in (view.call, view.prepared, view.extents, view.registration, view.renamed)
     ]
     bodies += [kernel.body for view in views for kernel in view.kernels]
+    bodies += [function.body for function in functions]
     classes = [body for view in views for module in view.modules for body in (module.init, module.reset)]
     used = words(line for body in bodies for line in body) | {imports["Op"]} | {imports[name] for name in tables}
     used |= words(line for body in classes for line in body) - {"device"}  # an argument of constructors

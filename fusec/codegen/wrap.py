@@ -90,7 +90,12 @@ def _outermost(line: str) -> tuple[int, int] | None:
 
 
 def _takes_commas(line: str, start: int, end: int) -> bool:
-    """Whether a comma may follow the last item of a bracket: not in a parenthesised expression, nor in an index."""
+    """Whether a comma may follow the last item of a bracket: not in a parenthesised expression, nor in an index.
+
+    An empty bracket has no last item.
+    """
+    if not split(line[start + 1 : end], ", "):
+        return False
     called = start > 0 and (line[start - 1].isalnum() or line[start - 1] in "_)]")
     if line[start] == "(":
         return called or len(split(line[start + 1 : end], ", ")) > 1

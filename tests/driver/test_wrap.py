@@ -17,7 +17,9 @@ TEXTS = ("'a, (b'", '"c] + d"', "'it\\'s, so'", '"e, f"')
 def expression(random: Random, depth: int) -> str:
     """An expression as generated code has them: calls with named arguments, tuples, lists, dicts, indices and sums."""
     if depth == 0:
-        return random.choice((*TEXTS, "x", "weight_stride_N", "1.5", "rows // BLOCK", "tl.load(x_ptr, mask=m)", "-n"))
+        return random.choice(
+            (*TEXTS, "x", "weight_stride_N", "1.5", "rows // BLOCK", "tl.load(x_ptr, mask=m)", "-n", "[]", "f()")
+        )
     parts = [expression(random, depth - 1) for _ in range(random.randint(1, 5))]
     match random.randrange(8):
         case 0:
@@ -49,6 +51,16 @@ def test_a_broken_line_means_the_same(depth: int) -> None:
         broken += len(lines) > 1
         assert (lines == [line]) or len(line) + 4 * depth > LIMIT
     assert broken > 40
+
+
+@pytest.mark.parametrize("item", ["[]", "()", "{}", "f()", "x[[]]", "f(a + [])"])
+def test_what_stands_beyond_the_page_is_broken_no_further(item: str) -> None:
+    for width in range(LIMIT - 20, LIMIT + 5):
+        for line in (f"{' ' * width}{item},", f"{'name' * (width // 4)} = f({item}, {item})"):
+            (told,) = ast.parse(f"f({line.strip()})" if line[0] == " " else line).body
+            lines = "\n".join(wrapped(line))
+            (found,) = ast.parse(f"f({lines.strip()})" if line[0] == " " else lines).body
+            assert ast.dump(found) == ast.dump(told)
 
 
 def test_calls_in_calls_fit() -> None:

@@ -111,6 +111,22 @@ def test_names_of_the_generated_file_are_free(names: dict[str, str], tmp_path: P
             run_and_compare(second.call, second.program.forms, led, device=device)
 
 
+def test_kernels_share_as_much_where_an_import_has_another_name() -> None:
+    lines = "".join(f"    v{number + 1} = tanh(v{number}) * NAME\n" for number in range(20))
+    spec = (
+        f"op f(x: f32[M, N], NAME: f32[M, N]) -> y: f32[M, N]:\n    v0 = x + 1\n{lines}    y = v20 / sum(v20, over=N)\n"
+    )
+
+    def functions(name: str) -> list[int]:
+        """How many arguments every function of kernels takes."""
+        (compiled,) = compile_source(Source("named.fuse", spec.replace("NAME", name)), None)
+        tree = ast.parse(compiled.text)
+        return [len(node.args.args) for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list]
+
+    assert functions("device") == functions("another")
+    assert min(functions("another")) < 5
+
+
 def test_variables_of_templates_are_no_arguments_of_kernels(tmp_path: Path, device: torch.device) -> None:
     scalars, axes = sorted(VARIABLES), (*sorted(VARIABLES)[:3], "K")
     given = ", ".join(f"{name}_: f32" if name in axes else f"{name}: f32" for name in scalars)
