@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fusec.ir.expressions import Gather, Input
 from fusec.ir.flow import Flow
 from fusec.ir.graph import Graph, reachable
-from fusec.ir.schedule import Group, Library, Schedule
+from fusec.ir.schedule import Group, Schedule
 from fusec.ir.types import Dim, Storage
 
 
@@ -79,7 +79,7 @@ class Partition:
     @property
     def ends_in_library(self) -> bool:
         """Whether the library makes what comes last: nothing is made of that while it is in registers."""
-        return isinstance(self.groups[-1].plans[-1], Library)
+        return self.groups[-1].library is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,6 +226,11 @@ class Group:
     absent: tuple[Axis, ...] = ()
     alone: Group | None = None
 
+    @property
+    def library(self) -> Library | None:
+        """What the vendor's library multiplies, where that is all there is to compute."""
+        return next((plan for plan in self.plans if isinstance(plan, Library)), None)
+
     def every(self) -> Iterator[Group]:
         """This group, those apart and the one alone, and so on."""
         yield self

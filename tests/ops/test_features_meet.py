@@ -74,6 +74,24 @@ where T in {f16, bf16, f32}:
     y = dot(x, w, over=K)
 """,
     ),
+    "an operand of a product beside outputs with no row in common": (
+        DOTS,
+        """op f(x: T[K, M], at: i32[K]) -> (a: T[M, P], b: f64[M, K])
+where T in {f16, bf16, f32}:
+    v = where(at > 1, x, 1)
+    a = dot(rename(v, M -> P), x, over=K)
+    b = softmax(v, over=K)
+""",
+    ),
+    "outputs of a product with no row in common": (
+        ("rows", "row_loop", "split_rows", "library"),
+        """op f(x: T[M, K], w: T[N, K]) -> (a: T[M, N], b: T[N, P])
+where T in {f16, bf16, f32}:
+    p = dot(x, w, over=K)
+    a = p + 1
+    b = rename(p, M -> P) * 3
+""",
+    ),
     "a product of f32, rounded and doubled": (
         DOTS,
         """op f(x: T[M, K], weight w: T[N, K]) -> y: f32[M, N]

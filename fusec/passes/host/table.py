@@ -78,10 +78,7 @@ def _dtype(element: Storage) -> str | Name:
 
 
 def _partition(cut: Cut, keys: Keys, scheduler: Scheduler) -> Partition:
-    steps = (
-        _library(group.plans[0], keys) if isinstance(group.plans[0], Product) else _step(group, keys, scheduler)
-        for group in cut.groups
-    )
+    steps = (_library(group.library, keys) if group.library else _step(group, keys, scheduler) for group in cut.groups)
     return Partition(tuple(steps), " ".join(cut.omits), " ".join(tensor.name for tensor in cut.holds))
 
 
