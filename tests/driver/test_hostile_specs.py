@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
+from unittest import mock
 
 import pytest
 
 from fusec.diagnostics import Source, SpecError
 from fusec.driver.compile import compile_source
+from fusec.passes.graph.elaborate import elaborate
 
 SPEC = '''op scaled(x: T[..., N], factor: f32 = 2.0) -> y: T[..., N]
 where T in {{f16, f32}}:
@@ -46,6 +49,22 @@ def test_a_docstring_is_data(doc: str) -> None:
     assert documented is not None
     for line in doc.split("\n"):
         assert line.strip() in documented
+
+
+@pytest.mark.parametrize("doc", ['"""; import os', 'ends with "', "back\\slash \\", '{{ x }} {% raw %} """ "'])
+def test_a_hostile_docstring_stays_text(doc: str) -> None:
+    """Also what no spec can say between its quotes: in the function that callers see, and in the words of the file."""
+
+    def documented(tree: object) -> tuple[object, ...]:
+        return tuple(replace(graph, doc=doc) for graph in elaborate(tree))
+
+    with mock.patch("fusec.driver.compile.elaborate", documented):
+        (compiled,) = compile_source(Source("scaled.fuse", SPEC.format(doc="plain")), None)
+    tree = ast.parse(compiled.text)
+    assert shape(compiled.text) == shape(PLAIN)
+    (public,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "scaled")
+    assert (ast.get_docstring(public, clean=False) or "").startswith(doc)
+    assert f"scaled: {doc}" in (ast.get_docstring(tree, clean=False) or "")
 
 
 @pytest.mark.parametrize(

@@ -231,10 +231,12 @@ def test_nothing_is_prepared(text: str, tmp_path: Any) -> None:
 
 
 def test_the_file_says_what_memory_is_taken(op: Compiled) -> None:
-    doc = op.module.__doc__ or ""
+    doc = " ".join((op.module.__doc__ or "").split())
     assert op.program.once is not None
-    for output in op.program.once.outputs:
-        assert re.search(rf"^  prepared  {output.name}: {output.element}\[", doc, re.MULTILINE)
+    (told,) = re.findall(r"computed once from (.*?), kept .*?: ((?:, |\w+: \w+\[.*?\])+)", doc)
+    weights, kept = op.program.once.tensors, op.program.once.outputs
+    assert told[0].split(", ") == [weight.name for weight in weights]
+    assert re.findall(r"(\w+): (\w+)\[", told[1]) == [(output.name, str(output.element)) for output in kept]
 
 
 MODULE = """
