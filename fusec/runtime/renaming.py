@@ -14,11 +14,15 @@ def renamed(kernel: Any, /, **names: str) -> Renamed:
 
 
 class Renamed:
-    """A kernel under other names of its parameters; in all else it is that kernel, compiled once for both."""
+    """A kernel under other names of its parameters; in all else it is that kernel, compiled once for both.
+
+    `names` has for each parameter what it stands for here.
+    """
 
     def __init__(self, kernel: Any, names: Mapping[str, str]) -> None:
         self._kernel = kernel
-        self.arg_names = [argument_name(name, names) for name in kernel.arg_names]
+        self.names = {name: argument_name(name, names) for name in kernel.arg_names}
+        self.arg_names = list(self.names.values())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._kernel, name)

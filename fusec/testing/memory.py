@@ -34,6 +34,7 @@ from fusec.runtime.interpreter.abreast import Position
 from fusec.runtime.interpreter.conversions import Array
 from fusec.runtime.interpreter.programs import Order, in_order, launched, launcher
 from fusec.runtime.product import Multiplier
+from fusec.runtime.renaming import Renamed
 from fusec.testing.footprint import Footprint
 
 _ORIGIN_BITS = 48
@@ -84,6 +85,7 @@ class Memory:
     _before: tuple[int, int, int] = (0, 0, 0)
     _arguments: list[tuple[str, tuple[Footprint, ...], int]] = field(default_factory=list)
     _boxes: dict[tuple[int, ...], tuple[Footprint, ...]] = field(default_factory=dict)
+    _names: Mapping[str, str] = field(default_factory=dict)
     _stores: list[_Access] = field(default_factory=list)
     _loads: list[_Access] = field(default_factory=list)
     _overwritten: list[Array] = field(default_factory=list)
@@ -119,7 +121,15 @@ class Memory:
         self._stores.clear()
         self._loads.clear()
 
+    @contextmanager
+    def called(self, names: Mapping[str, str]) -> Iterator[None]:
+        """Within, a kernel is launched on tensors that are called otherwise than its parameters are."""
+        self._names = names
+        yield
+        self._names = {}
+
     def address(self, argument: str, tensor: torch.Tensor) -> int:
+        argument = self._names.get(argument, argument)
         return self._made_up(argument, (self._region(argument, tensor),), tensor.data_ptr())
 
     def box(self, argument: str, descriptor: TensorDescriptor) -> int:
@@ -391,6 +401,7 @@ def watched(
             patches.enter_context(mock.patch.object(stock.InterpreterBuilder, name, method))
         patches.enter_context(mock.patch.object(Multiplier, "_run", _multiplier(memory)))
         patches.enter_context(mock.patch.object(Box, "at", _describer(memory)))
+        patches.enter_context(mock.patch.object(Renamed, "__getitem__", _namer(memory)))
         yield memory
     memory.check()
 
@@ -441,6 +452,21 @@ def _describer(memory: Memory) -> Any:
         return descriptor, flipped
 
     return noted_at
+
+
+def _namer(memory: Memory) -> Any:
+    own = Renamed.__getitem__
+
+    def noted(self: Renamed, grid: Any) -> Any:
+        launch = own(self, grid)
+
+        def launched_on_others(*arguments: Any, **options: Any) -> Any:
+            with memory.called(self.names):
+                return launch(*arguments, **options)
+
+        return launched_on_others
+
+    return noted
 
 
 def _multiplier(memory: Memory) -> Any:
