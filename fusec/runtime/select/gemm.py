@@ -94,6 +94,9 @@ def gemm_tile(contraction: Contraction, chip: Chip) -> GemmTile:
         block_n //= 2
     # A step of f32 takes twice the registers: with several dots there are none left for a long one.
     longest = chip.gemm_block_k // (1 if c.itemsize <= 2 else 2 if c.tf32 and dots == 1 else 4)
+    if c.itemsize <= 2 and c.itemsize * c.k % 16:
+        # Rows that begin anywhere are loaded into registers first, where only 16 bytes at a time go past them.
+        longest = max(longest // 2, MMA)
     block_k = min(max(padded(c.k), MMA), longest)
     warps = min(max(padded(block_m * block_n * dots // (2 * WARP * WARP)), 4), 8)
     stages = 3 if (block_m + block_n * dots) * block_k * c.itemsize * 3 <= chip.gemm_staged_bytes else 2
