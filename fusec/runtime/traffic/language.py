@@ -74,6 +74,14 @@ class Language:
             where = where * factor
         return where
 
+    @staticmethod
+    def where(test: Any, value: Any, other: Any) -> Any:
+        """One of two values, as it is if the test is the same for all points."""
+        taken = value if test is True else other
+        if isinstance(test, bool) and broadcast(taken) == broadcast(value, other):
+            return taken
+        return lanewise(test, value, other)
+
     # Memory
 
     def load(self, pointer: Pointer, mask: Any = None, other: Any = None, **_options: Any) -> Tile:
