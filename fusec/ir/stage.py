@@ -124,8 +124,9 @@ class Stage:
 
     @property
     def lacks_block(self) -> bool:
-        """Whether some store lacks the axis that is cut into blocks. It is made in the first block: there is one."""
-        return self.block is not None and any(self.block not in store_axes(self.flow, s) for s in self.flow.stores)
+        """Whether some result lacks the axis that is cut into blocks. It is made in the first block: there is one."""
+        made = (*(store_axes(self.flow, store) for store in self.flow.stores), *(part.axes for part in self.partials))
+        return self.block is not None and any(self.block not in axes for axes in made)
 
     @property
     def lacks_rows(self) -> bool:

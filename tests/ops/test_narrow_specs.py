@@ -316,6 +316,12 @@ where T in {f32}:
     z = sum(exp(x - amax(x, over=(K, N))), over=(K, N)) + w
 """,
     "parts": PARTS["a product of axes as a part"].replace("{f16, f32}", "{f32}"),
+    "a sum over rows without the columns": """
+op outer(a: T[M], b: T[N]) -> (y: T[M, N], s: f32[])
+where T in {f32}:
+    y = a + b
+    s = sum(a, over=M) * sum(b, over=N)
+""",
 }
 
 
