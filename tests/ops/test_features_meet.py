@@ -12,6 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from fusec.diagnostics import Source
+from fusec.ir.partition import FUSED
+from fusec.lang.load import load
+from fusec.passes.explain.op import explain
+from fusec.passes.graph.elaborate import elaborate
+from fusec.passes.pipeline import compile_graph
 from fusec.testing.random_run import hold_text
 
 ROWS = ("rows", "resident", "row_loop", "split_rows")
@@ -148,3 +154,11 @@ where T in {f16, bf16, f32}:
 def test_features_meet(feature: str, shape: str, tmp_path: Path, device: torch.device) -> None:
     ran = hold_text(MEETING[feature][1], 1, tmp_path, device, calls=2, shape=shape)
     assert ran == 1
+
+
+@pytest.mark.parametrize("feature", MEETING)
+def test_every_feature_is_explained(feature: str) -> None:
+    (graph,) = elaborate(load(Source("f.fuse", MEETING[feature][1]), None))
+    found = explain(graph)
+    (partition,) = [each for each in compile_graph(graph).partitions if each.name == FUSED]
+    assert {plan.plan.name for plan in found.plans} >= {plan.name for plan in partition.plans}

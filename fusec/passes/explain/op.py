@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fusec.ir.graph import Graph
 from fusec.ir.partition import LIBRARY, Partition
 from fusec.ir.program import Program
-from fusec.ir.schedule import Library, Schedule
+from fusec.ir.schedule import Schedule
 from fusec.ir.show_module import show_module
 from fusec.ir.types import product_text
 from fusec.passes.explain.justify import Contraction, Placement, Reduction, contractions, justify, placements
@@ -120,7 +120,7 @@ def _last(program: Program) -> tuple[LastWrite, ...]:
 def _chain(partition: Partition) -> ChainExplanation:
     steps = (
         f"{plan.out.tensor} = {plan.a.tensor} by {plan.b.tensor}, in the library"
-        if isinstance(plan := group.plans[-1], Library)
+        if (plan := group.library) is not None
         else f"{' and '.join(group.outputs)}, in kernels"
         for group in partition.groups
     )
