@@ -23,6 +23,7 @@ SPILLED = {
     "norm_and_group_peaks": "_norm_and_group_peaks_combine",  # many partial results of many rows
     "first_positive": "_first_positive_partial0",  # accumulators of 64 bits
     "causal_softmax": "_causal_softmax_row_loop",  # the compiler gets by with 64 registers though it may have more
+    "batched": "_batched_gemm",  # operands whose rows begin anywhere, loaded into registers first
 }
 """A kernel of each that once spilled, and why."""
 
