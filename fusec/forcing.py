@@ -95,8 +95,8 @@ class Forcing:
 
     @property
     def kind(self) -> str:
-        """What calls are drawn for."""
-        return "tma" if self.plan is not None and self.plan.endswith("tma") else "rows"
+        """What calls are drawn for: sums that several programs share are long, as those are that TMA moves."""
+        return "tma" if self.plan is not None and self.plan.endswith(("tma", "split_k")) else "rows"
 
     def of(self, op: Op) -> AbstractContextManager[None]:
         """Within, an op chooses its plans this way."""
