@@ -76,7 +76,7 @@ def test_all_bytes_are_counted(op: Op) -> None:
     own = next(each for each in vars(op.module).values() if isinstance(each, runtime.Op) and each.name == op.name)
     left = {kernel.name for kernel in op.program.kernels} & vars(op.module).keys()
     # Some kernels are for long sums alone, which few calls have: those for TMA have them more often.
-    for kind, count in ((None, 6), ("rows", 40), ("tma", 40)):
+    for kind, count in ((None, 6), ("rows", 40), ("tma", 40), ("tma", 200)):
         drawn: dict[str, list[Case]] = {}
         for way in forcings(own) if left else ():
             wanted = kind or way.kind
