@@ -1,8 +1,8 @@
 """Rows with column sums: how many programs take rows in turn, how many rows at once, how many loads are under way.
 
-Measured on an H200 for the gradient of a norm: 32 elements of a row for each thread, 8 warps for each SM, and the loads
-of three steps under way reach 0.86 to 0.94 of the rate of a copy, at 128 to 8192 columns. Without loads under way it is
-0.57 to 0.77.
+The figures, 32 elements of a row for each thread, 8 warps for each SM and the loads of three steps under way, come from
+a look by hand at the gradient of a norm. What they reach is in `benchmarks/results/h200-2026-11-30-columns.json`, whose
+short rows (128 and 1024 columns) were taken one at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fusec.runtime.select.call import Call
 from fusec.runtime.select.chip import WARP
 from fusec.runtime.select.rows import elementwise, launch_options
 from fusec.runtime.select.rule import Rule
-from fusec.runtime.select.sizes import cdiv, padded
+from fusec.runtime.select.sizes import cdiv, padded, power_within
 
 
 def column_sums_fit(plan: ColumnSums, call: Call) -> bool:
@@ -34,7 +34,7 @@ def column_sums(plan: ColumnSums, call: Call) -> list[Launch]:
         across *= max(blocks, 1) if plan.at_least_one else blocks
     steps = call.count(" ".join(plan.loop.split()[:-1])) * cdiv(call.size(last), high)
     programs = chip.column_warps * chip.sms // (warps * max(across, 1))
-    splits = min(_power_below(programs), padded(steps), chip.most_splits)
+    splits = min(power_within(programs), padded(steps), chip.most_splits)
     step = max(high * width * plan.inputs * call.itemsize(plan.bytes), 1)
     # Programs that share an SM share its memory.
     stages = max(1, min(chip.stages, chip.smem // (max(chip.column_warps // warps, 1) * step)))
@@ -53,11 +53,6 @@ def _width(plan: ColumnSums, call: Call) -> int:
 
 def _wide(plan: ColumnSums, call: Call) -> int:
     return min(padded(call.count(plan.block)), call.chip.column_block)
-
-
-def _power_below(wanted: int) -> int:
-    """The largest power of two that is no more than wanted, at least 1."""
-    return 1 << max(wanted, 1).bit_length() - 1
 
 
 RULES: Mapping[type, Rule] = {ColumnSums: Rule(column_sums_fit, column_sums_fit, column_sums)}

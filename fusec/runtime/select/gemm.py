@@ -19,7 +19,7 @@ from fusec.runtime.select.call import Call
 from fusec.runtime.select.chip import MMA, WARP, Chip
 from fusec.runtime.select.rows import elementwise
 from fusec.runtime.select.rule import Rule
-from fusec.runtime.select.sizes import cdiv, padded
+from fusec.runtime.select.sizes import cdiv, padded, power_within
 from fusec.runtime.select.tiles import Contraction, GemmTile
 
 TileRule = Callable[[Contraction, Chip], GemmTile]
@@ -113,7 +113,7 @@ def skinny_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     programs, splits = c.batches * cdiv(c.m, block_m) * cdiv(c.n, block_n), 1
     row = (block_m * c.dots + block_n) * c.itemsize
     wanted = chip.skinny_block_k // (8 if c.threads else 1 if programs <= chip.sms else 2)
-    block_k = max(min(padded(c.k), wanted, 1 << (chip.skinny_step_bytes // row).bit_length() - 1), MMA)
+    block_k = max(min(padded(c.k), wanted, power_within(chip.skinny_step_bytes // row)), MMA)
     stages = min(max(chip.skinny_staged_bytes // (row * block_k), 2), 4 if programs <= chip.sms else 3)
     while programs * splits < chip.few_tiles and splits < min(chip.most_split_k, cdiv(c.k, 2 * block_k)):
         splits *= 2

@@ -16,7 +16,7 @@ from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call
 from fusec.runtime.select.chip import WARP, Chip
 from fusec.runtime.select.rule import Rule
-from fusec.runtime.select.sizes import cdiv, is_few, padded
+from fusec.runtime.select.sizes import cdiv, is_few, padded, power_within
 from fusec.runtime.select.tiles import RowTile
 
 Options = tuple[dict[str, int], ...]
@@ -138,7 +138,7 @@ def columns(chip: Chip, size: int, row: int, words: float) -> int:
 
 def _columns(chip: Chip, row: int, words: float) -> int:
     """The most rows side by side that registers hold, of `row` elements with `words` for each: a power of two."""
-    return 1 << max(int(chip.live_words / max(row * words, 1)), 1).bit_length() - 1
+    return power_within(int(chip.live_words / max(row * words, 1)))
 
 
 # Resident

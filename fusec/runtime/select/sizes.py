@@ -21,6 +21,11 @@ def padded(size: int) -> int:
     return 1 << max(size - 1, 0).bit_length()
 
 
+def power_within(size: int) -> int:
+    """The largest power of two that is not above `size`; 1 below that."""
+    return 1 << max(size, 1).bit_length() - 1
+
+
 def cdiv(size: int, block: int) -> int:
     """How many blocks cover `size`."""
     return -(-size // block)
