@@ -22,7 +22,7 @@ from fusec.codegen.signature import documentation, literal, parameter, quoted, r
 from fusec.codegen.wrap import LIMIT, filled, wrapped
 from fusec.ir.arguments import extent_names, layout_arguments, scalar_names, settings
 from fusec.ir.graph import Graph, ScalarParam
-from fusec.ir.host import with_names
+from fusec.ir.host.names import with_names
 from fusec.ir.program import HostTable, Program
 from fusec.ir.sizes import size_text, symbols_in
 from fusec.passes.host.table import PREPARE, SIZES

@@ -9,24 +9,20 @@ from textwrap import dedent, fill
 from fusec.codegen.names import FileNames
 from fusec.codegen.signature import tensor_text
 from fusec.ir.graph import Graph
-from fusec.ir.host import (
-    LEAD,
-    LIBRARY,
+from fusec.ir.host.names import LEAD
+from fusec.ir.host.plans import LIBRARY, Library, Partition, Plans, Step
+from fusec.ir.host.schedules import (
     ColumnSums,
     Elementwise,
     Gemm,
     GemmTma,
     Gemv,
-    Library,
-    Partition,
-    Plans,
     Resident,
     RowLoop,
     Rows,
     RowTiles,
     Schedule,
     SplitRows,
-    Step,
     Tile,
     kernels,
 )

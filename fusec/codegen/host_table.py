@@ -8,7 +8,9 @@ from typing import Any
 
 from fusec.codegen.signature import literal
 from fusec.codegen.wrap import LIMIT, aligned, wrapped
-from fusec.ir.host import Gemv, Library, Name, Plans, SplitRows, Step, TensorMap, Tuned, Workspace
+from fusec.ir.host.names import Name
+from fusec.ir.host.plans import Library, Plans, Step, Tuned, Workspace
+from fusec.ir.host.schedules import Gemv, SplitRows, TensorMap
 
 INDENT = "    "
 

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import torch
 
 from fusec.codegen.variant import FLAGS, Variant
-from fusec.ir.host import kernels
+from fusec.ir.host.schedules import kernels
 from fusec.runtime import H200, Chip, Launch, Op, PlanError, ShapeMismatchError
 
 _NEVER = 1 << 60

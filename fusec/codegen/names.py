@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fusec.codegen.kernels import kernel_views
-from fusec.ir.host import argument_name, with_names
+from fusec.ir.host.names import argument_name, with_names
 from fusec.ir.program import Program
 
 IMPORTS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sympy
 
 from fusec.ir.flow import LEAD_AXES
-from fusec.ir.host import stride_names
+from fusec.ir.host.names import stride_names
 from fusec.ir.types import Dim, Lead, product_text, symbol
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import sympy
 
 from fusec.ir.graph import Graph
-from fusec.ir.host import Plans
+from fusec.ir.host.plans import Plans
 from fusec.ir.kernel import Kernel, RowLoop
 from fusec.ir.partition import Intermediate, Partition, Step
 from fusec.ir.schedule import Group, Schedule

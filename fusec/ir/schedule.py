@@ -1,7 +1,7 @@
 """Schedule: how a group of outputs is computed, before a line of a kernel exists.
 
 A schedule is of one of the classes below. Each has the stages that it launches, every one a kernel, and what else its
-launches depend on. Its `name` is that of its class in the host table (`ir/host.py`), where a rule of `runtime/select/`
+launches depend on. Its `name` is that of its class in the host table (`ir/host/`), where a rule of `runtime/select/`
 says when it is taken, and in which tiles.
 """
 

@@ -8,24 +8,20 @@ from math import prod
 from fusec.diagnostics import InternalError
 from fusec.ir.fixed_extents import known_size
 from fusec.ir.graph import ChoiceParam
-from fusec.ir.host import (
+from fusec.ir.host.names import Name, block_name, even_name, stride_names
+from fusec.ir.host.plans import Plans, Step
+from fusec.ir.host.schedules import (
     ColumnSums,
     Elementwise,
     Gemm,
     GemmTma,
     Gemv,
-    Name,
     Partial,
-    Plans,
     RowLoop,
     Rows,
     Schedule,
     SplitRows,
-    Step,
-    block_name,
-    even_name,
     kernels,
-    stride_names,
 )
 from fusec.ir.kernel import Kernel
 from fusec.ir.program import HostTable, Program

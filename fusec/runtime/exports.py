@@ -1,27 +1,22 @@
 """What generated code imports: checks and errors, plans, launches, registration, modules."""
 
-from fusec.ir.host import (
+from fusec.ir.host.plans import Library, Partition, Plans, Step, Tuned, Workspace
+from fusec.ir.host.schedules import (
     ColumnSums,
     Elementwise,
     Gemm,
     GemmTma,
     Gemv,
-    Library,
     Partial,
-    Partition,
-    Plans,
     Resident,
     RowLoop,
     Rows,
     RowTiles,
     SplitRows,
-    Step,
     TensorMap,
     Tile,
-    Tuned,
-    Workspace,
 )
-from fusec.ir.host import Matrix as View
+from fusec.ir.host.schedules import Matrix as View
 from fusec.runtime import allocate, device, errors
 from fusec.runtime.box import Box, moves_boxes
 from fusec.runtime.checks import Checker, flag, integer, real

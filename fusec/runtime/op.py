@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from fusec.ir.host import Plans
+from fusec.ir.host.plans import Plans
 from fusec.runtime.cache import BoundedCache
 from fusec.runtime.dispatch import plain, watched
 from fusec.runtime.errors import ArgumentError, ScatteredRowsError, ShapeMismatchError, UnsupportedDtypeError

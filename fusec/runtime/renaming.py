@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fusec.ir.host import argument_name
+from fusec.ir.host.names import argument_name
 
 
 def renamed(kernel: Any, /, **names: str) -> Renamed:

@@ -18,7 +18,7 @@ from catalogue import Op, all_ops
 from compiled import compiled
 
 from fusec.forcing import CHIPS, on_chip, reaches
-from fusec.ir.host import GemmTma
+from fusec.ir.host.schedules import GemmTma
 from fusec.runtime import Launch
 from fusec.runtime.interpreter import interpreting
 from fusec.runtime.interpreter.programs import shuffled

@@ -16,7 +16,7 @@ from compiled import compiled
 
 from fusec import runtime
 from fusec.forcing import CHIPS
-from fusec.ir import host
+from fusec.ir.host import schedules
 from fusec.runtime.explain.occupancy import occupancy
 from fusec.runtime.explain.reasons import words
 from fusec.runtime.explain.report import Report
@@ -145,8 +145,8 @@ def test_a_plan_is_made_of_the_arguments_of_a_call(tmp_path: Any) -> None:
 
 
 def test_every_schedule_has_a_reason_in_words() -> None:
-    told = {kind for kind in get_args(host.Schedule) if kind.__name__ in getsource(words)}
-    assert told == set(get_args(host.Schedule))
+    told = {kind for kind in get_args(schedules.Schedule) if kind.__name__ in getsource(words)}
+    assert told == set(get_args(schedules.Schedule))
 
 
 def test_other_plans_are_told_the_fastest_first() -> None:

@@ -10,7 +10,7 @@ from compiled import compiled
 
 import fusec.runtime as runtime
 from fusec.codegen.names import renaming
-from fusec.ir.host import argument_name
+from fusec.ir.host.names import argument_name
 
 SPEC = """
 op both(q: T[M, H, D], k: T[M, G, D], w: T[D]) -> (a: T[M, H, D], b: T[M, G, D])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fusec.diagnostics import Source
-from fusec.ir.host import SplitRows
+from fusec.ir.host.schedules import SplitRows
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.pipeline import compile_graph

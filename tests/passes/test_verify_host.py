@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from fusec.diagnostics import InternalError, Source
-from fusec.ir.host import Elementwise, Name, Plans, Resident, SplitRows, Workspace
+from fusec.ir.host.names import Name
+from fusec.ir.host.plans import Plans, Workspace
+from fusec.ir.host.schedules import Elementwise, Resident, SplitRows
 from fusec.ir.program import HostTable, Program
 from fusec.ir.verify_host import verify_host
 from fusec.lang.load import load

@@ -13,7 +13,7 @@ import torch
 from compiled import compiled
 
 from fusec.driver.tuning.table import Found, update
-from fusec.ir.host import Tuned
+from fusec.ir.host.plans import Tuned
 from fusec.runtime import H200, Launch, Op, PlanError
 from fusec.runtime.select import choice, run, tables
 from fusec.runtime.select.gemm import gemm_tile

@@ -22,7 +22,7 @@ CHIP = ROOT / "runtime" / "select" / "chip.py"
 
 DECIDING = (
     *(
-        "ir/host.py",
+        "ir/host/*.py",
         "ir/schedule.py",
         "passes/partition/*.py",
         "passes/schedule/*.py",

@@ -7,7 +7,8 @@ import sympy
 from fusec.ir.axis_words import block_name as tile_name
 from fusec.ir.axis_words import index_name
 from fusec.ir.flow import LEAD_AXES, Affine
-from fusec.ir.host import Matrix, block_name
+from fusec.ir.host.names import block_name
+from fusec.ir.host.schedules import Matrix
 from fusec.ir.layout import stored_dims, strides
 from fusec.ir.sizes import size_text
 from fusec.ir.stage import Matrix as Placed

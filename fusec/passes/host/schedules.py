@@ -9,13 +9,13 @@ from fusec.ir import schedule as ir
 from fusec.ir.expressions import Dot
 from fusec.ir.fixed_extents import known_extent
 from fusec.ir.flow import Load, Partial, store_axes
-from fusec.ir.host import (
+from fusec.ir.host.names import Name
+from fusec.ir.host.schedules import (
     ColumnSums,
     Elementwise,
     Gemm,
     GemmTma,
     Gemv,
-    Name,
     Resident,
     RowLoop,
     Rows,
@@ -25,7 +25,7 @@ from fusec.ir.host import (
     TensorMap,
     Tile,
 )
-from fusec.ir.host import Partial as PartialKernel
+from fusec.ir.host.schedules import Partial as PartialKernel
 from fusec.ir.kernel import Kernel
 from fusec.ir.multiply import F32, multiplied_as
 from fusec.ir.program import Program

@@ -1,6 +1,6 @@
 """Host table: the plans of an op as the data that its calls are planned by.
 
-Before: a program, every plan with its kernels. After: `ir.host.Plans`, and what is to be computed of extents for it.
+Before: a program, every plan with its kernels. After: `Plans` (`ir/host/`), and what of extents is computed for it.
 Decides what the rules for tiles and launches have to know of each plan; no rule is evaluated here.
 """
 
@@ -13,7 +13,8 @@ from fusec.ir.expressions import Index
 from fusec.ir.flow import LEAD_AXES, Affine, Load, Position, Size
 from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import Output, TensorParam
-from fusec.ir.host import Library, Name, Partition, Plans, Step, Tuned, Workspace
+from fusec.ir.host.names import Name
+from fusec.ir.host.plans import Library, Partition, Plans, Step, Tuned, Workspace
 from fusec.ir.partition import Intermediate
 from fusec.ir.partition import Partition as Cut
 from fusec.ir.program import HostTable, Program

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from fusec.ir.host import (
-    LEAD,
-    LIBRARY,
+from fusec.ir.host.names import LEAD
+from fusec.ir.host.plans import LIBRARY, Library, Step
+from fusec.ir.host.schedules import (
     ColumnSums,
     Elementwise,
     Gemm,
     GemmTma,
     Gemv,
-    Library,
     Resident,
     RowLoop,
     Rows,
     RowTiles,
     Schedule,
     SplitRows,
-    Step,
     Tile,
     kernels,
 )

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import torch
 import triton
 
-from fusec.ir.host import LEAD, Matrix, Plans, Schedule, Workspace, block_name, even_name, kernels, stride_names
+from fusec.ir.host.names import LEAD, block_name, even_name, stride_names
+from fusec.ir.host.plans import Plans, Workspace
+from fusec.ir.host.schedules import Matrix, Schedule, kernels
 from fusec.runtime.errors import ScatteredRowsError
 from fusec.runtime.launch import Launch
 from fusec.runtime.layout import Lead, collapse, contiguous, repeat, squeeze

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from fusec.ir.host import Tuned
+from fusec.ir.host.plans import Tuned
 from fusec.runtime.invariant import is_invariant
 from fusec.runtime.select import tables
 from fusec.runtime.select.present import kind_of

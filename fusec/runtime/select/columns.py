@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fusec.ir.host import ColumnSums, block_name
+from fusec.ir.host.names import block_name
+from fusec.ir.host.schedules import ColumnSums
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call
 from fusec.runtime.select.chip import WARP

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from fusec.ir.host import Gemm, Gemv, RowLoop, block_name
+from fusec.ir.host.names import block_name
+from fusec.ir.host.schedules import Gemm, Gemv, RowLoop
 from fusec.runtime.invariant import counted, is_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.product import Product

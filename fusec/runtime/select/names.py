@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from fusec.ir.host import Plans, Schedule, Step
+from fusec.ir.host.plans import Plans, Step
+from fusec.ir.host.schedules import Schedule
 
 
 def label(step: Step) -> str:

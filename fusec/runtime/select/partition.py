@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-from fusec.ir.host import LIBRARY, Gemm, GemmTma, Gemv, Library, Matrix, Partition, Schedule, Step
+from fusec.ir.host.plans import LIBRARY, Library, Partition, Step
+from fusec.ir.host.schedules import Gemm, GemmTma, Gemv, Matrix, Schedule
 from fusec.runtime.product import Product, matmul
 from fusec.runtime.select import gemm, tma
 from fusec.runtime.select.call import Call

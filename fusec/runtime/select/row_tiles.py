@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fusec.ir.host import RowTiles, block_name
+from fusec.ir.host.names import block_name
+from fusec.ir.host.schedules import RowTiles
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call
 from fusec.runtime.select.chip import WARP, Chip

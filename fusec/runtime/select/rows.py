@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from fusec.ir.host import Elementwise, Partial, Resident, RowLoop, Rows, SplitRows, Tile, block_name
+from fusec.ir.host.names import block_name
+from fusec.ir.host.schedules import Elementwise, Partial, Resident, RowLoop, Rows, SplitRows, Tile
 from fusec.runtime.invariant import counted
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call

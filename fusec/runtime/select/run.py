@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from fusec.ir.host import LIBRARY, Partition, Schedule, Step
+from fusec.ir.host.plans import LIBRARY, Partition, Step
+from fusec.ir.host.schedules import Schedule
 from fusec.runtime.errors import PlanError
 from fusec.runtime.launch import Launch
 from fusec.runtime.plan import Buffer, Plan

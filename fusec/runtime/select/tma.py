@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 
-from fusec.ir.host import GemmTma, Matrix, TensorMap, block_name
+from fusec.ir.host.names import block_name
+from fusec.ir.host.schedules import GemmTma, Matrix, TensorMap
 from fusec.runtime.box import Box, box, moves_boxes
 from fusec.runtime.invariant import ROWS, is_invariant
 from fusec.runtime.launch import Launch

@@ -1,31 +1,10 @@
-"""Host IR: the plans of an op as data. A generated file holds this table, and `runtime.select` plans calls by it.
-
-An op is partitioned into steps, a step has schedules, and a schedule says what its launches depend on. Axes go by keys:
-the name of an extent (`N`), one of the two axes that `...` is walked by (`lead1`, `lead0`), or what `Plans.sizes` makes
-of extents (`D/2`). A string holds several of them with blanks between, and stands for their product where it is a size.
-A `kernel` is a `Name` while compiling, and the Triton function in the generated file.
-"""
+"""Schedules as data: per schedule its kernels, and what its rules and launches depend on."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
-
-LEAD = ("lead1", "lead0")
-"""The keys of the axes that `...` is walked by."""
-
-LIBRARY = "library"
-"""The name of a partition whose products the vendor's library makes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """What stands at the top of the generated file under this name, while that is written, or an expression there."""
-
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,129 +283,6 @@ Schedule: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A product by the vendor's library: `out = sum(a * b, over inner)` for each position of `batch`."""
-
-    a: str | Matrix
-    b: str | Matrix
-    out: str | Matrix
-    rows: str = ""
-    columns: str = ""
-    inner: str = ""
-    batch: str = ""
-    tf32: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Outputs that are computed together: their schedules in order of preference, the last for every call.
-
-    Where none fits, the steps `apart` compute them one after another. Where one of the axes `absent` is empty, the step
-    `alone` computes what lacks it.
-    """
-
-    writes: str
-    plans: tuple[Schedule, ...] = ()
-    apart: tuple[Step, ...] = ()
-    absent: str = ""
-    alone: Step | None = None
-
-    def every(self) -> Iterator[Step]:
-        """This step and all in it."""
-        yield self
-        for step in (*self.apart, *((self.alone,) if self.alone else ())):
-            yield from step.every()
-
-
-@dataclass(frozen=True, slots=True)
-class Partition:
-    """An op as steps that run in this order, and the workspaces it `holds` between. It is for calls without `omits`."""
-
-    steps: tuple[Step | Library, ...]
-    omits: str = ""
-    holds: str = ""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What a table of measured choices calls it: the library, or the schedules that all its contractions have."""
-        if any(isinstance(step, Library) for step in self.steps):
-            return (LIBRARY,)
-        steps = [[plan.name for plan in step.plans] for step in self.contracting]
-        return tuple(name for name in dict.fromkeys(n for s in steps for n in s) if all(name in s for s in steps))
-
-    @property
-    def products(self) -> tuple[Library, ...]:
-        return tuple(step for step in self.steps if isinstance(step, Library))
-
-    @property
-    def contracting(self) -> tuple[Step, ...]:
-        """The steps that contract."""
-        kernels = (step for step in self.steps if isinstance(step, Step))
-        return tuple(step for step in kernels if any(isinstance(plan, GemmTma) for plan in step.plans))
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """A row-major tensor that an op allocates, or prepares, for its own use: shape by keys, `lead` all of `...`."""
-
-    shape: str
-    dtype: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """What a table of measured choices is for: the number of `rows` together, extents, dtypes and tensors given.
-
-    It counts for one text of the spec, by its hash. Chosen are the plans of the steps that write these `outputs`.
-    """
-
-    rows: str
-    case: str
-    outputs: str
-    spec: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plans:
-    """All plans of an op, and what its calls are called.
-
-    `extents` are what its function of that name returns, `strides` the stored dimensions of every tensor: arguments,
-    outputs and workspaces, in order. `sizes` computes what is beyond plain extents. `vec` has the extents and strides
-    that say how wide an access may be. Where all tensors are gapless, `flat` axes are walked as one. Tensors of
-    `repeats` may be the same along some axes. `prepare` makes workspaces of weights, and is `told` extents and dtypes
-    that they do not tell. Products and sums of `rounded` kernels are not contracted: a declared cast stands between.
-
-    The first of `partitions` that fits is taken, else `steps`; the steps `last` write what was `waiting`.
-    """
-
-    extents: str
-    scalars: str = ""
-    settings: str = ""
-    mutated: str = ""
-    strides: Mapping[str, str]
-    sizes: Callable[..., Mapping[str, int]] | Name | None = None
-    vec: str = ""
-    flat: str = ""
-    repeats: str = ""
-    reduces_lead: bool = False
-    rounded: tuple[Any, ...] = ()
-    workspace: Mapping[str, Workspace] = field(default_factory=dict)
-    prepare: Any = None
-    told: str = ""
-    tuned: Tuned | None = None
-    partitions: tuple[Partition, ...] = ()
-    steps: tuple[Step, ...] = ()
-    waiting: str = ""
-    last: tuple[Step, ...] = ()
-
-    def every(self) -> Iterator[Step]:
-        """All steps of kernels, those of partitions first."""
-        parts = (step for partition in self.partitions for step in partition.steps if isinstance(step, Step))
-        for step in (*parts, *self.steps, *self.last):
-            yield from step.every()
-
-
 def kernels(schedule: Schedule) -> tuple[Any, ...]:
     """The kernels that a schedule launches, in order."""
     match schedule:
@@ -440,52 +296,3 @@ def kernels(schedule: Schedule) -> tuple[Any, ...]:
             return kernel, combine
         case _:
             return (schedule.kernel,)
-
-
-def with_names(value: Any, names: Mapping[str, str]) -> Any:
-    """A table, or a part of it, with other names for what stands at the top of the generated file."""
-    if isinstance(value, Name):
-        return Name(names.get(value.text, value.text))
-    if isinstance(value, tuple):
-        return tuple(with_names(item, names) for item in value)
-    if isinstance(value, Mapping):
-        return {key: with_names(item, names) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return type(value)(**{each.name: with_names(getattr(value, each.name), names) for each in fields(value)})
-    return value
-
-
-@cache
-def block_name(key: str) -> str:
-    """`BLOCK_N`: the compile-time size of an axis in a tile."""
-    return f"BLOCK_{_word(key)}".upper()
-
-
-@cache
-def even_name(key: str) -> str:
-    """`EVEN_N`: the compile-time flag that no lane of a tile is outside of an axis."""
-    return f"EVEN_{_word(key)}".upper()
-
-
-@cache
-def stride_names(tensor: str, dims: tuple[str, ...]) -> tuple[str, ...]:
-    """A name for the stride of each stored dimension: `x_stride_HD` for `H*D` of `x`; counted where names collide."""
-    texts = [_word(dim.replace("*", "")).strip("_") for dim in dims]
-    unique = (text if texts.count(text) == 1 else f"{text}_{place}" for place, text in enumerate(texts))
-    return tuple(f"{tensor}_stride_{text}" for text in unique)
-
-
-def argument_name(name: str, words: Mapping[str, str]) -> str:
-    """What a kernel's parameter stands for where tensors and axes are called otherwise: `k_ptr` for `q_ptr`, say."""
-    if name in words:
-        return words[name]
-    tensor, stride, dim = name.partition("_stride_")
-    if stride:
-        return f"{words.get(tensor, tensor)}{stride}{words.get(dim, dim)}"
-    tensor = name.removesuffix("_ptr")
-    return f"{words.get(tensor, tensor)}_ptr" if tensor != name else name
-
-
-def _word(key: str) -> str:
-    # Dots behind a key only tell it from others.
-    return re.sub(r"\W+", "_", key.rstrip("."))

@@ -1,0 +1,136 @@
+"""All plans of an op as data: partitions into steps, the schedules of each, and what a call is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fusec.ir.host.names import Name
+from fusec.ir.host.schedules import GemmTma, Matrix, Schedule
+
+LIBRARY = "library"
+"""The name of a partition whose products the vendor's library makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A product by the vendor's library: `out = sum(a * b, over inner)` for each position of `batch`."""
+
+    a: str | Matrix
+    b: str | Matrix
+    out: str | Matrix
+    rows: str = ""
+    columns: str = ""
+    inner: str = ""
+    batch: str = ""
+    tf32: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Outputs that are computed together: their schedules in order of preference, the last for every call.
+
+    Where none fits, the steps `apart` compute them one after another. Where one of the axes `absent` is empty, the step
+    `alone` computes what lacks it.
+    """
+
+    writes: str
+    plans: tuple[Schedule, ...] = ()
+    apart: tuple[Step, ...] = ()
+    absent: str = ""
+    alone: Step | None = None
+
+    def every(self) -> Iterator[Step]:
+        """This step and all in it."""
+        yield self
+        for step in (*self.apart, *((self.alone,) if self.alone else ())):
+            yield from step.every()
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """An op as steps that run in this order, and the workspaces it `holds` between. It is for calls without `omits`."""
+
+    steps: tuple[Step | Library, ...]
+    omits: str = ""
+    holds: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a table of measured choices calls it: the library, or the schedules that all its contractions have."""
+        if any(isinstance(step, Library) for step in self.steps):
+            return (LIBRARY,)
+        steps = [[plan.name for plan in step.plans] for step in self.contracting]
+        return tuple(name for name in dict.fromkeys(n for s in steps for n in s) if all(name in s for s in steps))
+
+    @property
+    def products(self) -> tuple[Library, ...]:
+        return tuple(step for step in self.steps if isinstance(step, Library))
+
+    @property
+    def contracting(self) -> tuple[Step, ...]:
+        """The steps that contract."""
+        kernels = (step for step in self.steps if isinstance(step, Step))
+        return tuple(step for step in kernels if any(isinstance(plan, GemmTma) for plan in step.plans))
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A row-major tensor that an op allocates, or prepares, for its own use: shape by keys, `lead` all of `...`."""
+
+    shape: str
+    dtype: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What a table of measured choices is for: the number of `rows` together, extents, dtypes and tensors given.
+
+    It counts for one text of the spec, by its hash. Chosen are the plans of the steps that write these `outputs`.
+    """
+
+    rows: str
+    case: str
+    outputs: str
+    spec: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plans:
+    """All plans of an op, and what its calls are called.
+
+    `extents` are what its function of that name returns, `strides` the stored dimensions of every tensor: arguments,
+    outputs and workspaces, in order. `sizes` computes what is beyond plain extents. `vec` has the extents and strides
+    that say how wide an access may be. Where all tensors are gapless, `flat` axes are walked as one. Tensors of
+    `repeats` may be the same along some axes. `prepare` makes workspaces of weights, and is `told` extents and dtypes
+    that they do not tell. Products and sums of `rounded` kernels are not contracted: a declared cast stands between.
+
+    The first of `partitions` that fits is taken, else `steps`; the steps `last` write what was `waiting`.
+    """
+
+    extents: str
+    scalars: str = ""
+    settings: str = ""
+    mutated: str = ""
+    strides: Mapping[str, str]
+    sizes: Callable[..., Mapping[str, int]] | Name | None = None
+    vec: str = ""
+    flat: str = ""
+    repeats: str = ""
+    reduces_lead: bool = False
+    rounded: tuple[Any, ...] = ()
+    workspace: Mapping[str, Workspace] = field(default_factory=dict)
+    prepare: Any = None
+    told: str = ""
+    tuned: Tuned | None = None
+    partitions: tuple[Partition, ...] = ()
+    steps: tuple[Step, ...] = ()
+    waiting: str = ""
+    last: tuple[Step, ...] = ()
+
+    def every(self) -> Iterator[Step]:
+        """All steps of kernels, those of partitions first."""
+        parts = (step for partition in self.partitions for step in partition.steps if isinstance(step, Step))
+        for step in (*parts, *self.steps, *self.last):
+            yield from step.every()
