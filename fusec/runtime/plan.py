@@ -17,9 +17,10 @@ from fusec.runtime.boxed import BoxLauncher
 from fusec.runtime.errors import DeviceError
 from fusec.runtime.launch import Launch, Launcher, Resources, Value, picker
 from fusec.runtime.layout import contiguous
+from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.overlap import in_turn
 from fusec.runtime.prepare import Prepared
-from fusec.runtime.product import Multiplier, Product
+from fusec.runtime.product import Product
 
 Results: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...] | None
 

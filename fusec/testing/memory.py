@@ -33,7 +33,7 @@ from fusec.runtime.box import Box
 from fusec.runtime.interpreter.abreast import Position
 from fusec.runtime.interpreter.conversions import Array
 from fusec.runtime.interpreter.programs import Order, in_order, launched, launcher
-from fusec.runtime.product import Multiplier
+from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.renaming import Renamed
 from fusec.testing.footprint import Footprint
 

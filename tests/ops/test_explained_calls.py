@@ -22,7 +22,7 @@ from fusec.runtime.explain.reasons import words
 from fusec.runtime.explain.report import Report
 from fusec.runtime.interpreter import interpreting
 from fusec.runtime.launch import Launch, Launcher, Resources
-from fusec.runtime.product import Multiplier
+from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.select import chip as sold
 from fusec.runtime.select.chip import H200, Chip
 from fusec.testing.memory import Memory, watched

@@ -16,7 +16,7 @@ from compiled import compiled, imported
 from torch import Tensor
 
 from fusec.forcing import CHIPS, on_chip
-from fusec.runtime import product
+from fusec.runtime import multiplier
 from fusec.runtime.interpreter import interpreting
 from fusec.testing.cases import Case
 from fusec.testing.compare import run_and_compare
@@ -198,7 +198,7 @@ def test_fewer_digits_are_outside(op: Op, name: str, plan: str, tmp_path: Path, 
     if plan == "library":
         if not interpreting():
             pytest.skip("the library is PyTorch's")
-        with mock.patch.object(product, "_multiply_exactly", partial(in_library, fault)):
+        with mock.patch.object(multiplier, "_multiply_exactly", partial(in_library, fault)):
             found = caught(op, plan, fault.dtypes, length, device)
     else:
         assert op.module.__file__ is not None
@@ -212,7 +212,7 @@ def test_a_rest_that_is_left_out_is_missed(op: Op, plan: str, tmp_path: Path, de
     if plan == "library":
         if not interpreting():
             pytest.skip("the library is PyTorch's")
-        with mock.patch.object(product, "_multiply_exactly", partial(in_library, None)):
+        with mock.patch.object(multiplier, "_multiply_exactly", partial(in_library, None)):
             found = caught(op, plan, ("f16" if plan == "persistent" else "f32",), 1024, device)
     else:
         assert op.module.__file__ is not None

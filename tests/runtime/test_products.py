@@ -10,7 +10,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-import fusec.runtime.product
+import fusec.runtime.multiplier
 from fusec.runtime import Buffer, Matrix, Plan, Product, ShapeMismatchError, allocate
 from fusec.runtime.precision import Settings, settings, under
 
@@ -79,7 +79,7 @@ def multiplied(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
         seen.extend((*ab, out))
         under(settings, call, *ab, out=out)
 
-    monkeypatch.setattr(fusec.runtime.product, "under", watched)
+    monkeypatch.setattr(fusec.runtime.multiplier, "under", watched)
     return seen
 
 

@@ -1,0 +1,131 @@
+"""How a product runs: on views of what lies at a call's addresses, by PyTorch's call of the vendor's library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from fusec.runtime.cache import BoundedCache
+from fusec.runtime.launch import Value, picker
+from fusec.runtime.precision import Settings, settings, under
+from fusec.runtime.product import Matrix, Product
+
+_MOST_BOUND = 512
+"""Triples of addresses for which a product keeps its views."""
+
+
+class Multiplier:
+    """A product that knows where in a call's list of values its matrices stand, and keeps its views of them."""
+
+    __slots__ = (
+        "_bound",
+        "_device",
+        "_dtypes",
+        "_empty",
+        "_matrices",
+        "_multiply",
+        "_pick",
+        "_rank",
+        "_settings",
+        "_tf32",
+        "names",
+    )
+
+    def __init__(self, product: Product, places: Mapping[str, int]) -> None:
+        """`places` gives the position of every pointer by its name in a kernel."""
+        self._matrices = tuple(map(_with_lengths, _unbatched((product.a, product.b, product.out))))
+        self.names = tuple(matrix.name for matrix in self._matrices)
+        self._pick = picker([places[f"{name}_ptr"] for name in self.names])
+        self._empty = 0 in product.a.shape
+        self._rank = len(self._matrices[-1].shape)
+        self._tf32 = product.tf32
+        self._bound: BoundedCache[tuple[torch.Tensor, ...]] = BoundedCache(_MOST_BOUND)
+        self._dtypes: tuple[torch.dtype, ...]
+        self._device: torch.device
+        self._settings: Settings
+        self._multiply: Callable[..., object]
+
+    def first(self, values: Sequence[Value]) -> bool:
+        """Multiply tensors. Whether `launch` can do it from now on, for tensors of these dtypes on this device.
+
+        On the CPU it cannot: there the kernels around it run in the interpreter, on tensors.
+        """
+        tensors: tuple[Any, ...] = self._pick(values)
+        self._device = tensors[-1].device
+        self._dtypes = tuple(tensor.dtype for tensor in tensors)
+        self._settings = settings(self._dtypes[0], self._tf32)
+        self._multiply = _multiplication(self._dtypes[0], self._dtypes[-1], self._device, self._rank)
+        self._run(tuple(tensor.data_ptr() for tensor in tensors))
+        return self._device.type == "cuda"
+
+    def launch(self, stream: int, values: Sequence[Any]) -> None:
+        """Multiply what lies at the addresses, on the current stream, which is `stream`."""
+        self._run(self._pick(values))
+
+    def views(self, addresses: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
+        """The two factors and the result, at these addresses."""
+        bound = self._bound.get(addresses)
+        return bound or self._bound.put(addresses, self._bind(addresses))
+
+    def _run(self, addresses: tuple[int, ...]) -> None:
+        a, b, out = self.views(addresses)
+        if self._empty:
+            out.zero_()
+        else:
+            under(self._settings, self._multiply, a, b, out=out)
+
+    def _bind(self, addresses: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
+        # The views own nothing: the memory is that of a call, and may be somebody else's by the next one.
+        with torch.inference_mode(False):
+            return tuple(map(self._view, self._matrices, self._dtypes, addresses))
+
+    def _view(self, matrix: Matrix, dtype: torch.dtype, address: int) -> torch.Tensor:
+        view = torch.empty((0,), dtype=dtype, device=self._device)
+        if 0 in matrix.shape:
+            return view.view(matrix.shape)
+        steps = zip(matrix.shape, matrix.strides, strict=True)
+        span = 1 + sum((size - 1) * stride for size, stride in steps)
+        start = address + matrix.offset * dtype.itemsize
+        storage = torch._C._construct_storage_from_data_pointer(start, self._device, span * dtype.itemsize)
+        return view.set_(storage, 0, matrix.shape, matrix.strides)
+
+
+def _unbatched(matrices: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
+    """The same matrices without the batch axis, if there is one in the batch: the library is better at that."""
+    if len(matrices[-1].shape) == 2 or matrices[-1].shape[0] != 1:
+        return matrices
+    return tuple(replace(matrix, shape=matrix.shape[1:], strides=matrix.strides[1:]) for matrix in matrices)
+
+
+def _with_lengths(matrix: Matrix) -> Matrix:
+    """The same elements, row-major or column-major also where there is but one row or one column.
+
+    The stride of an axis of one element says nothing, and is often 0. PyTorch passes it on as the length of the rows
+    or columns in memory all the same, which the library then refuses, or copies the operand to get another one.
+    """
+    rows, columns = matrix.shape[-2:]
+    *steps, row, column = matrix.strides
+    if rows == 1:
+        row, column = (columns, 1) if column == 1 else (1, column)
+    if columns == 1:
+        row, column = (1, rows) if row == 1 else (row, 1)
+    return replace(matrix, strides=(*steps, row, column))
+
+
+def _multiplication(given: torch.dtype, out: torch.dtype, device: torch.device, rank: int) -> Callable[..., object]:
+    """The function of `a`, `b` and `out` that multiplies two matrices, or two batches of them."""
+    multiply = torch.mm if rank == 2 else torch.bmm
+    if device.type == "cpu":
+        return partial(_multiply_exactly, multiply)
+    return multiply if given == out else partial(multiply, out_dtype=out)
+
+
+def _multiply_exactly(
+    multiply: Callable[..., torch.Tensor], a: torch.Tensor, b: torch.Tensor, out: torch.Tensor
+) -> None:
+    # On its way to 16 bits f64 passes through f32, as the accumulator of a matrix unit does.
+    out.copy_(multiply(a.double(), b.double()))
