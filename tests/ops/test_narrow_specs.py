@@ -309,6 +309,13 @@ where T in {f32}:
     s = sum(a, over=M)
     t = sum(a, over=M) + sum(b, over=N)
 """,
+    "a sum over rows that lacks all axes of programs": """
+op alone(a: T[M], b: T[B, N]) -> (y: T[M, B, N], s: f32[], t: f32[])
+where T in {f32}:
+    y = a + b
+    s = sum(a, over=M)
+    t = sum(b * b, over=(B, N))
+""",
     "an output with less than the finish of a split": """
 op statistics(x: T[M, K, N]) -> (y: T[M, K, N], s: f32[M, N], t: f32[M])
 where T in {f32}:

@@ -30,8 +30,7 @@ def column_sums(facts: Survey, label: str) -> tuple[Stage, Stage] | None:
     for count in reversed(range(1, len(facts.order))):
         parts = _parts(facts, facts.order[:count])
         if parts is not None:
-            stages = _stages(facts, parts, label)
-            return stages if _reaches_all(stages[0]) else None
+            return _stages(facts, parts, label)
     return None
 
 
@@ -79,11 +78,6 @@ def _within(facts: Survey, sums: tuple[NodeId, ...], each: tuple[Store, ...]) ->
             found.add(number)
             stack += flow_operands(facts.flow.nodes[number].expr)
     return found
-
-
-def _reaches_all(stage: Stage) -> bool:
-    """Whether each partial result has all rows of the grid: without one of these there is no program to store it."""
-    return all(set(stage.rows) <= set(partial.axes) for partial in stage.partials)
 
 
 def _stages(facts: Survey, parts: _Parts, label: str) -> tuple[Stage, Stage]:
