@@ -1,5 +1,6 @@
 # make build   set up a virtual environment, build specs/ into generated/, verify every op, print the table
 # make test    the same environment, then linters, types and all tests
+# make test-oldest   all tests with the oldest Triton that fusec supports, with which the gate compiles then
 #
 # Variables:
 #   PYTHON       the Python to start from (default: the first of 3.11 or later found)
@@ -16,7 +17,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := $(VENV)/bin
 READY := $(VENV)/.fusec-ready
 
-.PHONY: build test lint check clean
+.PHONY: build test test-oldest lint check clean
 .DEFAULT_GOAL := build
 
 build: $(READY)
@@ -24,6 +25,17 @@ build: $(READY)
 
 test: lint
 	$(BIN)/pytest -n $(JOBS)
+
+OLDEST := $(VENV)/triton-oldest
+OLDEST_TRITON := $(shell sed -n 's/.*"triton>=\([0-9.]*\)".*/\1/p' pyproject.toml)
+
+test-oldest: $(READY) $(OLDEST)
+	PYTHONPATH=$(OLDEST) $(BIN)/pytest -n $(JOBS)
+
+$(OLDEST): pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target $@ 'triton==$(OLDEST_TRITON)'
+	@touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -154,7 +154,7 @@ def measure(subject: Subject, choices: Sequence[Choice | None], clock: Clock, ro
         try:
             within(subject.run(choice), subject.bounds())
             turns[at] = clock(subject, choice)
-        except (AssertionError, RuntimeError) as error:
+        except (AssertionError, MemoryError, RuntimeError) as error:  # Wrong, it spills, or it does not run.
             _still_works()
             refused[at] = str(error)
     if 0 in refused:

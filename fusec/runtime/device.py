@@ -18,8 +18,12 @@ def enter(overlap: tl.constexpr):
         tl.extra.cuda.gdc_launch_dependents()
 
 
+NO_POLICY = tl.constexpr("")
+"""The default of a parameter: Triton 3.6 makes no compile-time value of a default that is a string."""
+
+
 @triton.jit
-def look_up(pointer, inside, mask=None, real: tl.constexpr = tl.float32, eviction_policy: tl.constexpr = ""):
+def look_up(pointer, inside, mask=None, real: tl.constexpr = tl.float32, eviction_policy: tl.constexpr = NO_POLICY):
     """What a table of reals holds at `pointer`; NaN where an index is not `inside` of it. The `mask` is of a tile."""
     there = inside if mask is None else mask & inside
     value = tl.load(pointer, mask=there, other=0.0, eviction_policy=eviction_policy)

@@ -60,4 +60,4 @@ def exact_interpreter() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def device() -> torch.device:
     """Where kernels run: the CPU when they are interpreted."""
-    return torch.device("cpu" if interpreting() else "cuda")
+    return torch.device("cpu" if interpreting() else "cuda:0")
