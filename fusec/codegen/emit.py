@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusec import __version__
 from fusec.codegen.checks import extents_lines, outputs_text
+from fusec.codegen.functions import FunctionView, function_views
 from fusec.codegen.header import summary
 from fusec.codegen.host_table import classes, table_lines
 from fusec.codegen.kernels import KernelView, kernel_views
@@ -65,7 +66,7 @@ def emit(
         loader=PackageLoader("fusec.codegen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     public = [name for program in programs for name in program.graph.public]
-    views, functions_of_kernels = _with_functions(views, names)
+    views, functions_of_kernels = _with_functions(views, tuple(_functions(programs)), names)
     body = environment.get_template("op.py.j2").render(
         version=__version__,
         spec_name=spec_name,
@@ -118,7 +119,14 @@ def _renamed_lines(names: OpNames, imports: Mapping[str, str]) -> Iterator[str]:
         yield from wrapped(f"{each.name} = {imports['renamed']}({each.kernel}{words})")
 
 
-def _with_functions(views: tuple[OpView, ...], names: FileNames) -> tuple[tuple[OpView, ...], tuple[Function, ...]]:
+def _functions(programs: tuple[Program, ...]) -> Iterator[FunctionView]:
+    """The functions that the kernels of a file call, each once."""
+    yield from {view.name: view for program in programs for view in function_views(program)}.values()
+
+
+def _with_functions(
+    views: tuple[OpView, ...], called: tuple[FunctionView, ...], names: FileNames
+) -> tuple[tuple[OpView, ...], tuple[FunctionView, ...]]:
     """The ops, and the functions that their kernels share: found before imports are called otherwise, as in kernels."""
     bodies = {
         kernel.name: Body(kernel.body, kernel.arguments, frozenset(kernel.arguments[-kernel.compile_time :]))
@@ -131,16 +139,15 @@ def _with_functions(views: tuple[OpView, ...], names: FileNames) -> tuple[tuple[
         replace(view, kernels=tuple(replace(kernel, body=fitted[kernel.name]) for kernel in view.kernels))
         for view in views
     )
-    shown = (
-        replace(
-            each,
-            parameters=tuple(filled(each.parameters)),
-            body=_fitted(each.body, names.imports),
-            doc=quoted(each.doc),
-        )
-        for each in functions
+    shown = tuple(
+        FunctionView(each.name, tuple(filled(each.parameters)), quoted(each.doc), _fitted(each.body, names.imports))
+        for each in (*called, *map(_outlined, functions))
     )
-    return views, tuple(shown)
+    return views, shown
+
+
+def _outlined(function: Function) -> FunctionView:
+    return FunctionView(function.name, function.parameters, function.doc, function.body)
 
 
 def _fitted(lines: Iterable[str], imports: Mapping[str, str]) -> tuple[str, ...]:
@@ -207,7 +214,10 @@ def _plans_lines(program: Program, names: OpNames, imports: Mapping[str, str], s
 
 
 def _import_lines(
-    views: tuple[OpView, ...], functions: tuple[Function, ...], imports: Mapping[str, str], tables: set[str]
+    views: tuple[OpView, ...],
+    functions: tuple[FunctionView, ...],
+    imports: Mapping[str, str],
+    tables: set[str],
 ) -> list[str]:
     """The imports of a file whose `tables` are made of these classes."""
     bodies = [

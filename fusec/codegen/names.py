@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from fusec.codegen.functions import called_functions, with_functions
 from fusec.codegen.kernels import kernel_views
 from fusec.ir.host.names import argument_name, with_names
 from fusec.ir.program import Program
@@ -74,6 +75,8 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
         spec |= {module.name, *(setting.name for setting in module.settings)}
     names = _Free(spec.union(*map(_spelled, programs)))
     imports = {name: names.new(name) for name in (*IMPORTS, *TABLE)}
+    functions = {function: names.new(name) for function, name in called_functions(programs).items()}
+    programs = tuple(with_functions(program, functions) for program in programs)
     called = _kernel_names(programs, names)
     ops = tuple(
         OpNames(

@@ -6,12 +6,11 @@ names of variables: runs of statements of one block. Triton inlines functions, a
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
+from fusec.codegen.variables import LOOP, reads, targets, tokens
 from fusec.codegen.wrap import wrapped
 
 LONGEST = 60
@@ -25,11 +24,6 @@ LEAST_GAIN = 8
 
 _OPAQUE = ("_box",)
 """What stays in kernels: a tensor map is an argument of a launch."""
-
-_FIXED = frozenset({"tl", "device", "float", "range", "triton", *keyword.kwlist})
-_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|[A-Za-z_]\w*|[\d.]+\w*|\S')
-_TARGETS = re.compile(r" *(\w+(?:, \w+)*) (\+?)= ")
-_LOOP = re.compile(r" *for (\w+) in ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +102,7 @@ def _runs(name: str, body: Body) -> Iterator[tuple[_Run, int]]:
             for first, end in block[place : place + LONGEST]:
                 for line in body.lines[first:end]:
                     form = hash((form, _indent(line) - indent))
-                    for token, is_name in _tokens(line):
+                    for token, is_name in tokens(line):
                         if is_name:
                             number = numbers.setdefault(token, len(numbers))
                             form = hash((form, number, token in body.compile_time))
@@ -186,22 +180,22 @@ def _interface(body: Body, run: _Run) -> tuple[set[str], set[str]] | None:
         depth = _indent(line)
         loops = [each for each in loops if each < depth]
         branches = [each for each in branches if each < depth]
-        targets, reads = _targets(line), _reads(line)
-        inputs |= reads - made
-        made |= targets
+        given, taken = targets(line), reads(line)
+        inputs |= taken - made
+        made |= given
         if loops:
-            looped |= targets
+            looped |= given
         elif branches:
-            branched |= targets
-        elif not _LOOP.match(line):
-            surely |= targets
-        if _LOOP.match(line):
+            branched |= given
+        elif not LOOP.match(line):
+            surely |= given
+        if LOOP.match(line):
             loops.append(depth)
-            looped |= targets
+            looped |= given
         elif line.lstrip().startswith(("if ", "elif ", "else:")):
             branches.append(depth)
     before = {*body.parameters, *_visible(body.lines, run.start)}
-    read = set().union(*map(_reads, outside))
+    read = set().union(*map(reads, outside))
     results = surely & read
     for name in (looped | branched) - surely:
         if name in before:
@@ -221,10 +215,10 @@ def _visible(lines: Sequence[str], start: int) -> set[str]:
     scopes: list[tuple[int, set[str]]] = [(0, set())]
     for line in lines[:start]:
         _leave(scopes, _indent(line))
-        if _LOOP.match(line):
-            scopes.append((_indent(line) + 1, set(_targets(line))))
+        if LOOP.match(line):
+            scopes.append((_indent(line) + 1, set(targets(line))))
         else:
-            scopes[-1][1].update(_targets(line))
+            scopes[-1][1].update(targets(line))
     _leave(scopes, _indent(lines[start]))
     return set().union(*(names for _, names in scopes))
 
@@ -237,7 +231,7 @@ def _leave(scopes: list[tuple[int, set[str]]], indent: int) -> None:
 def _in_every_case(lines: Sequence[str], name: str) -> bool:
     """Whether a name is assigned in each case of the branches, the last of which is for all that is left."""
     heads = sum(line.lstrip().startswith(("if ", "elif ", "else:")) for line in lines)
-    return any(line.lstrip() == "else:" for line in lines) and sum(name in _targets(line) for line in lines) == heads
+    return any(line.lstrip() == "else:" for line in lines) and sum(name in targets(line) for line in lines) == heads
 
 
 def _function(kernels: Mapping[str, Body], shared: _Shared, taken: set[str]) -> Function:
@@ -269,7 +263,7 @@ def _title(results: list[str], lines: Sequence[str]) -> tuple[str, str]:
         name
         for line in lines
         if re.search(r"program_id|tl\.arange| // | % |_mask|_row = ", line)
-        for name in _targets(line)
+        for name in targets(line)
     }
     values = [name for name in results if name not in places]
     if values:
@@ -299,33 +293,3 @@ def _length(lines: Sequence[str]) -> int:
 
 def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
-
-
-@cache
-def _tokens(line: str) -> tuple[tuple[str, bool], ...]:
-    """The words of a line, and whether each is the name of a variable: no attribute, keyword or function."""
-    found = []
-    for match in _TOKEN.finditer(line):
-        token, before, after = match[0], line[match.start() - 1 : match.start()], line[match.end() : match.end() + 2]
-        is_other = after[:1] == "(" or (after[:1] == "=" and after != "==")
-        is_word = token[0].isalpha() or token[0] == "_"
-        found.append((token, is_word and token not in _FIXED and before != "." and not is_other))
-    return tuple(found)
-
-
-@cache
-def _targets(line: str) -> frozenset[str]:
-    """The variables that a line gives a value."""
-    loop, assigned = _LOOP.match(line), _TARGETS.match(line)
-    return frozenset([loop[1]] if loop else assigned[1].split(", ") if assigned else ())
-
-
-@cache
-def _reads(line: str) -> frozenset[str]:
-    """The variables that a line reads."""
-    assigned = _TARGETS.match(line)
-    kept = assigned[1].split(", ") if assigned and assigned[2] else []
-    rest = line[assigned.end() :] if assigned else line
-    names = {token for token, is_name in _tokens(rest) if is_name} | set(kept)
-    loop = _LOOP.match(line)
-    return frozenset(names - {loop[1]} if loop else names)

@@ -9,6 +9,7 @@ from typing import assert_never
 import sympy
 
 from fusec.codegen.triton import (
+    EITHER,
     WHOLES,
     aligned_text,
     bracketed,
@@ -20,17 +21,20 @@ from fusec.codegen.triton import (
     saturates,
 )
 from fusec.codegen.values import ATOM, ValuePrinter
+from fusec.codegen.variables import free
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.sizes import size_text
 from fusec.ir.statements import (
     Assign,
     Branch,
+    Call,
     Chosen,
     Corner,
     Cut,
     Early,
     Fetch,
     FirstPrograms,
+    Function,
     Given,
     IfHeld,
     Keep,
@@ -44,10 +48,11 @@ from fusec.ir.statements import (
     Statement,
     StoreTile,
     Test,
+    every,
 )
 from fusec.ir.tile_values import Address, Along, Apply, AsWhole, Condition, Dims, DTypeRef, Masked, Name, Value, Whole
 from fusec.ir.types import DType, Kind
-from fusec.passes.kernel.blocks import HELD, PREFETCH
+from fusec.passes.kernel.blocks import HELD, PREFETCH, VEC
 
 
 class StatementPrinter:
@@ -97,8 +102,32 @@ class StatementPrinter:
                 return [f"{name.text} = {self._values.mask(mask, name.dims)}"]
             case Branch(cases):
                 return self._branch(cases)
+            case Call():
+                return [self._call(statement)]
             case _:
                 assert_never(statement)
+
+    def _call(self, call: Call) -> str:
+        given = {
+            name: self._argument(argument, call.dims)
+            for name, argument in zip(call.function.inputs, call.arguments, strict=True)
+        }
+        arguments = (given.get(name, name) for name in function_parameters(call.function, self.function(call.function)))
+        return f"{', '.join(name.text for name in call.names)} = {call.called}({', '.join(arguments)})"
+
+    def _argument(self, argument: Value | tuple[Condition, ...], dims: Dims) -> str:
+        if isinstance(argument, tuple):
+            return self._values.mask(argument, dims) or "True"
+        return self._values.fitted(argument, dims)
+
+    def function(self, function: Function) -> list[str]:
+        """The lines of the body of a function."""
+        *lines, last = self.block(function.body)
+        results = ", ".join(self._values.text(value) for value in function.results)
+        start = f"{results} = "
+        if last.startswith(start):
+            return [*lines, f"return {last.removeprefix(start)}"]
+        return [*lines, last, f"return {results}"]
 
     def _in_place(self, name: Name, value: Value) -> str | None:
         """`total += part` for a sum onto itself."""
@@ -246,6 +275,19 @@ class StatementPrinter:
         text = expanded(text, value.dims, dims, pair)
         step = count_text(factor, Whole.INDEX) if exact else size_text(factor)
         return text if factor == 1 else f"{text} * {bracketed(step)}"
+
+
+def function_parameters(function: Function, lines: list[str]) -> tuple[str, ...]:
+    """What a function takes: its inputs, then pointers, numbers, strides, and what is known when it is compiled."""
+    rest = [name for name in free(lines) if name not in function.inputs]
+    fixed = compile_time(function)
+    ordered = sorted(rest, key=lambda name: (name in fixed, "_stride_" in name, not name.endswith("_ptr")))
+    return (*function.inputs, *ordered)
+
+
+def compile_time(function: Function) -> set[str]:
+    """The parameters of a function that are known when it is compiled."""
+    return {WHOLES[Whole.INDEX], EITHER, VEC, *(test.flag for test in every(function.body) if isinstance(test, Chosen))}
 
 
 def tiles_text(cut: Cut) -> str:

@@ -94,13 +94,14 @@ class Size:
 class Partial:
     """The result of a reduction of an earlier kernel: partial results in the buffer `scratch`, combined when read.
 
-    They lie next to each other, or `apart`: those of a split together.
+    They lie next to each other, or `apart`: those of a split together. Its `noun` is what is reduced there.
     """
 
     scratch: str
     op: str
     axes: tuple[Axis, ...]
     apart: bool = False
+    noun: str = "total"
 
 
 FlowExpr: TypeAlias = (

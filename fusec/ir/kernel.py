@@ -7,12 +7,13 @@ knows what is computed there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeAlias
 
 import sympy
 
-from fusec.ir.statements import AxisIndex, Cut, Let, Statement
+from fusec.ir.statements import AxisIndex, Call, Cut, Function, Let, Statement
 from fusec.ir.tile_values import Name, Value
 
 ORDER = frozenset({"pid", "blocks", "block", "row", "row_mask"})
@@ -265,3 +266,19 @@ class Kernel:
     boxes: tuple[str, ...] = ()
     varying: tuple[str, ...] = ()
     sums: tuple[str, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The functions of the file that it calls."""
+        return tuple(each for each in self.skeleton.results.values if isinstance(each, Call))
+
+    def calling(self, called: Callable[[Function], str]) -> Kernel:
+        """The same kernel, where each function has a name."""
+        if not self.calls:
+            return self
+        values = tuple(
+            replace(each, called=called(each.function)) if isinstance(each, Call) else each
+            for each in self.skeleton.results.values
+        )
+        results = replace(self.skeleton.results, values=values)
+        return replace(self, skeleton=replace(self.skeleton, results=results))

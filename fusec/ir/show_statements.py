@@ -10,6 +10,7 @@ from fusec.ir.sizes import size_text
 from fusec.ir.statements import (
     Assign,
     Branch,
+    Call,
     Chosen,
     Corner,
     Early,
@@ -88,12 +89,23 @@ def _statement(statement: Statement) -> Iterator[str]:
             yield f"{show_name(name)} counts {size} lanes"
         case Let(name, mask):
             yield f"mask {show_mask(statement)}"
+        case Call(names, function, arguments):
+            given = ", ".join(map(_argument, arguments))
+            yield f"{', '.join(map(show_name, names))} = function({', '.join(function.inputs)}) of {given}"
+            yield from (f"  {line}" for line in show_statements(function.body))
+            yield f"  result {', '.join(map(_value, function.results))}"
         case Branch(cases):
             for test, body in cases:
                 yield f"when {_test(test)}" if test else "otherwise"
                 yield from (f"  {line}" for line in show_statements(body))
         case _:
             assert_never(statement)
+
+
+def _argument(argument: Value | tuple[Condition, ...]) -> str:
+    if isinstance(argument, tuple):
+        return " and ".join(map(_condition, argument)) or "everywhere"
+    return _value(argument)
 
 
 def _test(test: Test) -> str:

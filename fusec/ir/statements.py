@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import sympy
 
-from fusec.ir.tile_values import Address, Condition, DTypeRef, MaskName, Name, Value
+from fusec.ir.tile_values import Address, Condition, Dims, DTypeRef, MaskName, Name, Value
 from fusec.ir.types import Storage
 
 
@@ -178,8 +178,36 @@ class Branch:
     cases: tuple[tuple[Test | None, tuple[Statement, ...]], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Function:
+    """What kernels make of some values, once: a function of the generated file.
+
+    A call gives it its `inputs`, and the arguments of the kernel that its body names. It `writes` for these outputs.
+    """
+
+    doc: str
+    writes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    body: tuple[Statement, ...]
+    results: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`names = function(arguments)`, each of which has or gets the dimensions of a tile; no condition is always true.
+
+    What the function is `called` is decided when its file is known.
+    """
+
+    names: tuple[Name, ...]
+    function: Function
+    arguments: tuple[Value | tuple[Condition, ...], ...]
+    dims: Dims
+    called: str = ""
+
+
 Statement: TypeAlias = (
-    Assign | Point | LoadTile | StoreTile | Fetch | Put | Lanes | Let | Branch | NoTiles | Keep | Kept
+    Assign | Point | LoadTile | StoreTile | Fetch | Put | Lanes | Let | Branch | NoTiles | Keep | Kept | Call
 )
 
 

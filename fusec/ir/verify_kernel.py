@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from fusec.diagnostics import InternalError
 from fusec.ir.kernel import Kernel, Multiply, RowIndex, Rows, Total
 from fusec.ir.show_kernel import show_kernel
-from fusec.ir.statements import Assign, AxisIndex, Branch, Fetch, Kept, Lanes, Let, LoadTile, NoTiles, Point
+from fusec.ir.statements import Assign, AxisIndex, Branch, Call, Fetch, Kept, Lanes, Let, LoadTile, NoTiles, Point
 from fusec.ir.tile_values import MaskName, Name
 
 _MADE = ("name", "names", "parts")
@@ -22,8 +22,10 @@ def verify_kernel(kernel: Kernel, step: str = "build_kernels") -> Kernel:
     """
     pointers = (f"{name}_ptr" for name in (*kernel.pointers, *kernel.sums))
     numbers = (*kernel.scalars, *kernel.integers, *kernel.aligned, *kernel.structure, *kernel.blocks, *kernel.flags)
-    known = {*pointers, *numbers, *kernel.boxes, *kernel.skeleton.variables}
-    fault = next(_faults(kernel.skeleton, known), None)
+    arguments = {*pointers, *numbers, *kernel.boxes}
+    calls = (fault for call in kernel.calls for fault in _faults(call.function, {*arguments, *call.function.inputs}))
+    faults = (*_faults(kernel.skeleton, {*arguments, *kernel.skeleton.variables}), *calls)
+    fault = next(iter(faults), None)
     if fault:
         raise InternalError(step, fault, show_kernel(kernel))
     return kernel
@@ -38,6 +40,10 @@ def _faults(tree: object, known: set[str]) -> Iterator[str]:
             return
         case Branch(cases):
             yield from _of_cases(cases, known)
+            return
+        case Call(names, _, arguments):
+            yield from _faults(arguments, known)
+            known |= {name.text for name in names}
             return
         case Rows(mask, axes):
             yield from _faults((*axes, mask), known)

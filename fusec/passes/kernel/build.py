@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fusec.ir import schedule
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
 from fusec.ir.flow import Load, Store, lookups, store_axes, store_inputs
 from fusec.ir.kernel import (
@@ -33,6 +34,7 @@ from fusec.ir.statements import Assign, Branch, FirstPrograms, Put, Statement, S
 from fusec.ir.tile_values import Along, ElementOf, InRange, Largest, Name, Rounded
 from fusec.passes.kernel.addresses import Addresses
 from fusec.passes.kernel.blocks import BEGIN, END, HELD, OVERLAP, PREFETCH, VEC
+from fusec.passes.kernel.epilogue import Epilogue, cone
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.family import family_of
 from fusec.passes.kernel.grid import Grid
@@ -56,10 +58,13 @@ def build_kernels(partitions: tuple[Partition, ...], known: dict[str, int]) -> d
     """The kernel of every stage of every schedule, by the name of the stage. `known` has extents that are fixed."""
     built: dict[str, Kernel] = {}
     for partition in partitions:
+        libraries = [step for step in partition.steps if any(group.library for group in step.groups)]
+        products = frozenset(name for step in libraries for name in step.writes)
         for step in partition.steps:
-            target = Target(step.graph, known, chained=partition.is_chained)
+            target = Target(step.graph, known, chained=partition.is_chained, products=products)
             for plan in (plan for group in step.groups for plan in group.all_plans()):
-                within = replace(target, chained=target.chained or plan.is_chained)
+                contracts = isinstance(plan, schedule.Gemv | schedule.Gemm | schedule.GemmTma)
+                within = replace(target, chained=target.chained or plan.is_chained, contracts=contracts)
                 for stage in (each for each in plan.stages if each.name not in built):
                     built[stage.name] = build_kernel(stage, within, f"_{step.graph.name}_{stage.name}", plan.words)
     return built
@@ -79,12 +84,15 @@ class _KernelBuilder:
         self._family = family_of(stage)
         self._names = names = Names(target.argument_names | self._family.variables)
         self._grid = Grid(stage, target, names)
-        self._naming = Naming(stage.flow.nodes, names)
+        self._naming = Naming(stage.flow, names)
         self._addresses = Addresses(target, self._grid, names)
         self._reductions = Reductions(self._facts, self._grid)
         loads = Loads(self._facts, target, self._grid, self._naming, self._addresses)
         self._values = Values(self._facts, target, self._grid, self._naming, loads, self._reductions)
         self._stores = Stores(self._facts, target, self._grid, self._addresses, self._values)
+        made = cone(self._facts, target)
+        about = (self._facts, target, self._grid, self._addresses, self._values)
+        self._epilogue = Epilogue(made, *about) if made else None
         boxes = stage.maps
         self._tma = TmaTiles(boxes, self._facts, target, self._grid, self._naming) if boxes else None
 
@@ -139,7 +147,8 @@ class _KernelBuilder:
         goes first where that is a short list of whole tiles, and otherwise if few rows leave registers to spare.
         """
         facts = self._facts
-        loads = facts.free_loads()
+        within = self._epilogue.cone.within if self._epilogue else ()
+        loads = [number for number in facts.free_loads() if number not in within]
         own = [n for n in loads if facts.is_of_row(n)]
         shared = [n for n in loads if n not in own]
         plain = [n for n in shared if isinstance(facts.nodes[n].expr, Load)]
@@ -175,6 +184,8 @@ class _KernelBuilder:
     def _results(self, stores: list[Store], scope: Scope | None = None) -> Results:
         """Write stores. Where one goes to a tensor that is read as well, all threads have read before any writes."""
         facts, scope = self._facts, scope or self._root
+        if self._epilogue and set(self._epilogue.cone.stores) <= set(stores):
+            self._epilogue.call(scope, self._naming)
         read: tuple[Statement, ...] = ()
         waits = any(store.target in facts.in_place for store in stores)
         if waits:
@@ -229,7 +240,9 @@ class _KernelBuilder:
         before = self._root.taken()
         for number, total in accumulators.items():
             folded = self._reductions.folded(number, total)
-            self._root.values[number] = self._naming.assign(number, folded, self._root)
+            self._root.values[number] = total
+            if folded != total:
+                self._root.values[number] = self._naming.assign(number, folded, self._root)
         return Sweep(before, self._grid.walk(), step, self._root.taken())
 
     def _dot(self, number: NodeId, dot: Dot, body: Scope) -> Multiply:
@@ -243,7 +256,7 @@ class _KernelBuilder:
         """Add to an accumulator, which is started before the loop."""
         value = self._values.reduced(number, body)
         start = self._reductions.start(number, value)
-        total = Name(self._naming.names.fresh(f"{self._naming.hint(number)}_acc"), start.dims, start.kind)
+        total = Name(self._naming.of(number, self._root), start.dims, start.kind)
         self._root.statements.append(Assign(total, start))
         body.statements.append(Assign(total, self._reductions.step(number, total, value)))
         return total

@@ -27,6 +27,9 @@ SPLIT, BLOCK, TILE_M, TILE_N, COLUMN, START = (
 class Grid:
     """The indices of one kernel. `dims` orders the dimensions of its tiles, `blocks` its compile-time sizes."""
 
+    has_sizes = True
+    """Whether the size of each dimension of a tile is known when the kernel is compiled."""
+
     def __init__(self, stage: Stage, target: Target, names: Names) -> None:
         self._stage = stage
         self._target = target

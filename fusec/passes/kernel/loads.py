@@ -23,7 +23,11 @@ _NEIGHBOURS = ("even", "odd")
 class Loads:
     """Writes the loads of a kernel."""
 
-    def __init__(self, facts: Facts, target: Target, grid: Grid, naming: Naming, addresses: Addresses) -> None:
+    def __init__(
+        self, facts: Facts, target: Target, grid: Grid, naming: Naming, addresses: Addresses, hints: bool = True
+    ) -> None:
+        """`hints`: whether the cache is told what is read again."""
+        self._hints = hints
         self._facts = facts
         self._target = target
         self._grid = grid
@@ -97,7 +101,7 @@ class Loads:
         The threads of a row in registers all read its tables, which are smaller than its tile: then these stay.
         """
         facts = self._facts
-        if not facts.is_of_row(number) or facts.multiplies:
+        if not self._hints or not facts.is_of_row(number) or facts.multiplies:
             return None
         if facts.stage.stream:
             again = not scope.last_read or not facts.is_looped(number)

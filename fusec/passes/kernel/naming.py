@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Choose, Dot, Elementwise, NodeId, Reduce
-from fusec.ir.flow import FlowNode, Load, Partial
-from fusec.ir.ops import REDUCTIONS
+from fusec.ir.expressions import NodeId
+from fusec.ir.flow import Flow
+from fusec.ir.nouns import nouns
 from fusec.ir.statements import Assign
 from fusec.ir.tile_values import Name, Value
 from fusec.passes.kernel.scope import Names, Scope
@@ -13,8 +13,9 @@ from fusec.passes.kernel.scope import Names, Scope
 class Naming:
     """Gives each node its name: the one of the spec where it has one. A sweep that computes it again uses it again."""
 
-    def __init__(self, nodes: tuple[FlowNode, ...], names: Names) -> None:
-        self._nodes = nodes
+    def __init__(self, flow: Flow, names: Names) -> None:
+        self._nodes = flow.nodes
+        self._nouns = nouns(flow)
         self.names = names
         self._known: dict[tuple[NodeId, bool], str] = {}
 
@@ -28,24 +29,9 @@ class Naming:
         """The name of a node, made of `hint` where nothing better is known."""
         key = (number, bool(scope.axes))
         if key not in self._known:
-            self._known[key] = self.names.fresh(self._nodes[number].name or hint or self.hint(number))
+            self._known[key] = self.names.fresh(hint if hint and not self._nodes[number].name else self.hint(number))
         return self._known[key]
 
     def hint(self, number: NodeId) -> str:
         """What a node might be called."""
-        node = self._nodes[number]
-        if node.name:
-            return node.name
-        match node.expr:
-            case Load(param=param):
-                return param
-            case Reduce(op=op) | Partial(op=op):
-                return REDUCTIONS[op].noun
-            case Elementwise(op=op):
-                return f"{op}_value"
-            case Dot():
-                return "product"
-            case Choose(selector=selector):
-                return f"by_{selector}"
-            case _:
-                return "value"
+        return self._nouns[number]

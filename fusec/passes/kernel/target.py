@@ -16,12 +16,15 @@ from fusec.ir.types import Axis, DType, Kind, Storage
 class Target:
     """What the kernels of an op are built for: its arguments and the storage type behind each type variable.
 
-    A kernel is `chained` where others run before or behind it in one call.
+    A kernel is `chained` where others run before or behind it in one call. Where it `contracts`, or what it reads of
+    `products` is what the library contracted, its epilogue is a function.
     """
 
     graph: Graph
     known: dict[str, int]
     chained: bool = False
+    contracts: bool = False
+    products: frozenset[str] = frozenset()
 
     @property
     def argument_names(self) -> set[str]:

@@ -131,7 +131,9 @@ class Values:
         if storage is None or storage == F32:
             return wide
         rounded = Rounded(wide, self._target.dtype(storage), wide.dims, wide.kind)
-        name = Name(self._naming.names.fresh(f"{self._naming.hint(number)}_stored"), wide.dims, wide.kind, storage)
+        noun = self._naming.hint(number)
+        text = f"{noun}_rounded" if isinstance(value, Name) else noun
+        name = Name(self._naming.names.fresh(text), wide.dims, wide.kind, storage)
         scope.statements.append(Assign(name, rounded))
         return name
 
@@ -235,7 +237,7 @@ class Values:
 
     def _spread(self, value: Value, name: Name) -> Value:
         """A scalar over all lanes of the tile that other branches give the same name."""
-        if value.dims or not name.dims:
+        if value.dims or not name.dims or not self._grid.has_sizes:
             return value
         shape = self._grid.shape(name.dims)
         if isinstance(value, Number):

@@ -25,6 +25,7 @@ from fusec.ir.flow import (
     store_inputs,
     with_lookups,
 )
+from fusec.ir.nouns import nouns
 from fusec.ir.stage import PartialResult, Stage
 from fusec.ir.types import Axis, ValueType, union, without
 from fusec.passes.schedule.survey import Survey, depths, survey
@@ -138,7 +139,7 @@ def without_reductions(
     facts: Survey, scratch: Scratch, roots: tuple[NodeId, ...], stores: tuple[Store, ...]
 ) -> tuple[Flow, dict[NodeId, NodeId]]:
     """The flow below `roots` with the reductions `done` read from scratch, and where each node went."""
-    flow = facts.flow
+    flow, words = facts.flow, nouns(facts.flow)
     builder: Builder[FlowExpr] = Builder()
     moved: dict[NodeId, NodeId] = {}
 
@@ -150,7 +151,7 @@ def without_reductions(
         expr: FlowExpr
         if number in scratch.done:
             axes = kept_axes(facts, number)
-            expr = Partial(scratch.names[number], combination(flow, number), axes, scratch.apart)
+            expr = Partial(scratch.names[number], combination(flow, number), axes, scratch.apart, words[number])
         else:
             expr = flow_with_operands(node.expr, tuple(map(move, flow_operands(node.expr))))
         moved[number] = builder.add(expr, ValueType(node.type.element, node.type.axes), node.name, node.span)

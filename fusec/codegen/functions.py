@@ -1,0 +1,61 @@
+"""Functions of a file: what several kernels make of some values is written once, and called by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from fusec.codegen.statements import StatementPrinter, compile_time, function_parameters
+from fusec.ir.program import Program
+from fusec.ir.statements import Function
+
+FunctionText: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+"""Parameters and lines of a function. What is the same text is the same function."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    """A function as text: parameters, documentation and body."""
+
+    name: str
+    parameters: tuple[str, ...]
+    doc: str
+    body: tuple[str, ...]
+
+
+def called_functions(programs: tuple[Program, ...]) -> dict[FunctionText, str]:
+    """The functions that the kernels of a file call, each once, and what the first op that does would call it."""
+    found: dict[FunctionText, str] = {}
+    for program in programs:
+        own = {_text(function, program): function.writes for function in _functions(program)}
+        for text, writes in own.items():
+            outputs = "".join(f"_{name}" for name in writes) if len(own) > 1 else ""
+            found.setdefault(text, f"_{program.graph.name}_epilogue{outputs}")
+    return found
+
+
+def with_functions(program: Program, names: Mapping[FunctionText, str]) -> Program:
+    """A program whose kernels call functions by these names."""
+    texts = {function: names[_text(function, program)] for function in _functions(program)}
+    built = {stage: kernel.calling(texts.__getitem__) for stage, kernel in program.built.items()}
+    return replace(program, built=built)
+
+
+def function_views(program: Program) -> Iterator[FunctionView]:
+    """The functions that the kernels of an op call, as text."""
+    calls = {call.called: call.function for kernel in program.kernels for call in kernel.calls}
+    for name, function in calls.items():
+        fixed = compile_time(function)
+        parameters, lines = _text(function, program)
+        typed = (f"{each}: tl.constexpr" if each in fixed else each for each in parameters)
+        yield FunctionView(name, tuple(typed), function.doc, lines)
+
+
+def _functions(program: Program) -> tuple[Function, ...]:
+    return tuple(dict.fromkeys(call.function for kernel in program.kernels for call in kernel.calls))
+
+
+def _text(function: Function, program: Program) -> FunctionText:
+    lines = StatementPrinter("REAL" if program.spelled.may_be_wide else "tl.float32").function(function)
+    return function_parameters(function, lines), tuple(lines)

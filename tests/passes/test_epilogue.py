@@ -1,0 +1,50 @@
+"""The epilogue of a contraction is one function, whichever kernel calls it."""
+
+from __future__ import annotations
+
+import pytest
+from catalogue import Op, all_ops
+
+from fusec.codegen.functions import called_functions, function_views, with_functions
+from fusec.ir.expressions import Dot
+from fusec.ir.kernel import Combine, Gemm, GemmTma, Kernel, Results
+from fusec.ir.statements import Call, StoreTile, every
+from fusec.ir.tile_values import Name
+
+WITH_DOTS = [op for op in all_ops() if any(isinstance(node.expr, Dot) for node in op.program.graph.nodes)]
+
+
+def calling(op: Op) -> list[Kernel]:
+    return [kernel for kernel in op.program.kernels if kernel.calls]
+
+
+@pytest.mark.parametrize("op", WITH_DOTS, ids=lambda op: op.name)
+def test_kernels_that_store_the_same_of_the_same_sums_share_a_function(op: Op) -> None:
+    texts = called_functions((op.program,))
+    named = with_functions(op.program, texts)
+    callers: dict[str, list[str]] = {}
+    for kernel in named.kernels:
+        for call in kernel.calls:
+            callers.setdefault(call.called, []).append(kernel.name)
+    assert all(len(kernels) > 1 for kernels in callers.values()), callers
+    assert {view.name for view in function_views(named)} == set(callers)
+
+
+@pytest.mark.parametrize("op", WITH_DOTS, ids=lambda op: op.name)
+def test_contractions_read_nothing_between_their_sums_and_a_call(op: Op) -> None:
+    for kernel in calling(op):
+        assert len(kernel.calls) == 1
+        function = kernel.calls[0].function
+        assert not any(isinstance(node, StoreTile | Call) for node in every(function.body))
+        stored = {name.text for call in kernel.calls for name in call.names}
+        results = kernel.skeleton.results
+        assert isinstance(results, Results)
+        used = {node.text for node in every(results.stores) if isinstance(node, Name)}
+        assert stored <= used
+
+
+def test_every_family_of_contractions_calls_one() -> None:
+    (linear,) = (op for op in WITH_DOTS if op.name == "linear_residual")
+    families = {type(kernel.skeleton) for kernel in calling(linear)}
+    assert {Gemm, GemmTma, Combine} < families
+    assert len(called_functions((linear.program,))) == 1
