@@ -60,7 +60,7 @@ INFIX: dict[str, tuple[str, int]] = {
 CALLS: dict[str, str] = {
     "abs": "tl.abs",
     "exp": "tl.exp",
-    "exp2": "tl.exp2",
+    "exp2": "device.exp2",
     "expm1": "device.expm1",
     "log": "tl.log",
     "log2": "tl.log2",

@@ -78,8 +78,8 @@ class ValuePrinter:
                 return self._apply(value, outer)
             case Rounded(arg, dtype):
                 if saturates(dtype):
-                    return f"device.round_to({self.text(arg)}, {dtype_text(dtype)})"
-                return f"{self.text(arg, ATOM)}.to({dtype_text(dtype)})"
+                    return f"device.round_to({self._lanes(arg, 0)}, {dtype_text(dtype)})"
+                return f"{self._lanes(arg, ATOM)}.to({dtype_text(dtype)})"
             case Widened(arg, storage, bits=bits):
                 return self.widened(self.text(arg, ATOM), storage, bits)
             case AsWhole(arg, type, dims):
@@ -101,6 +101,13 @@ class ValuePrinter:
                 return f"tl.full([{', '.join(shape)}], {fill_text(fill, kind)}, {element})"
             case _:
                 assert_never(value)
+
+    def _lanes(self, value: Value, outer: int) -> str:
+        """A value that has a type and methods, as lanes have; a literal has none, nor has an integer of the call."""
+        whole = value.kind is Kind.INT
+        if isinstance(value, Number | Largest | SizeExpr) or (isinstance(value, Name) and whole and not value.dims):
+            return f"tl.cast({self.text(value)}, {'tl.int64' if whole else self.real})"
+        return self.text(value, outer)
 
     def _apply(self, value: Apply, outer: int) -> str:
         op = value.op
@@ -134,7 +141,7 @@ class ValuePrinter:
         A function of literals alone has no other operand that says what is computed in.
         """
         text = self.operand(arg, call.dims, call.kind, 0)
-        if isinstance(arg, Number) and all(isinstance(other, Number) for other in call.args):
+        if all(map(_is_literal, call.args)):
             return f"tl.full([], {text}, {self.real if call.kind is Kind.REAL else 'tl.int64'})"
         if call.kind is not Kind.REAL:
             return text
@@ -213,6 +220,10 @@ class ValuePrinter:
                 return f"(({text} >= 0) & ({above}))" if looked_up else f"({above})"
             case _:
                 assert_never(condition)
+
+
+def _is_literal(value: Value) -> bool:
+    return isinstance(value, Number | Largest) or (isinstance(value, Apply) and all(map(_is_literal, value.args)))
 
 
 def _looks_like_a_dot(value: Apply) -> bool:

@@ -110,6 +110,18 @@ def _sigmoid(args: tuple[Interval, ...], precision: Precision) -> Interval:
     return Interval(torch.sigmoid(a.value), result.low, result.high)
 
 
+def _exp2(args: tuple[Interval, ...], precision: Precision) -> Interval:
+    """A power of two; that of a whole number is exact where it is normal, as scales of blocks have to be."""
+    (a,) = args
+    result = _at_corners("exp2")(args, precision)
+    normal = (result.value >= precision.normal) & (result.value <= precision.largest)
+    whole = (a.low == a.high) & (a.value == a.value.floor()) & normal
+    if not bool(whole.any()):
+        return result
+    low = torch.where(whole, result.value, result.low)
+    return Interval(result.value, low, torch.where(whole, result.value, result.high))
+
+
 def _wave(op: str) -> Operation:
     """Sine or cosine: it moves by no more than its operand and stays within -1 and 1."""
     meaning = ELEMENTWISE_MEANING[op]
@@ -234,7 +246,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
         "where": _where,
         "abs": _abs,
         "exp": _at_corners("exp"),
-        "exp2": _at_corners("exp2"),
+        "exp2": _exp2,
         "expm1": _at_corners("expm1"),
         "log": _at_corners("log"),
         "log2": _at_corners("log2"),

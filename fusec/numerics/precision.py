@@ -92,7 +92,7 @@ ERRORS: Mapping[str, Error] = MappingProxyType(
         # constant (0.22 u) reach the result times ln 2 for every power of two of it: 0.42. Seen on sm_90: 32 ulp at
         # exp(88). Vectorised f32 exp of NumPy, which the interpreter uses: 2.52 ulp (NumPy 1.17 release notes).
         "exp": Error(2.6, growth=0.45, flushes=True),
-        # ex2.approx.ftz.f32: 2 ulp (PTX ISA, ex2); numpy as for exp.
+        # ex2.approx.ftz.f32: 2 ulp (PTX ISA, ex2); numpy as for exp. Kernels make the power of a whole number of bits.
         "exp2": Error(2.6, flushes=True),
         # logf: 1 ulp (CUDA C++ Programming Guide, table of single precision functions); NumPy's: 3.83 ulp.
         "log": Error(4.0, flushes=True),

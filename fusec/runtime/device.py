@@ -171,6 +171,18 @@ def round_to(x, dtype: tl.constexpr):
 
 
 @triton.jit
+def exp2(x):
+    """2**x by its whole part, from bits, and the rest: at a whole number it is the power of two itself."""
+    whole = tl.floor(x)
+    power = tl.exp2(tl.where(x == whole, 0.0, x - whole))
+    if x.dtype == tl.float64:
+        digits = (tl.minimum(tl.maximum(whole, -1023.0), 1024.0).to(tl.int64) + 1023) << 52
+    else:
+        digits = (tl.minimum(tl.maximum(whole, -127.0), 128.0).to(tl.int32) + 127) << 23
+    return power * digits.to(x.dtype, bitcast=True)
+
+
+@triton.jit
 def exponent(x):
     """floor(log2|x|), exactly: from the digits of x, and of those of a subnormal x as a whole number."""
     size = tl.abs(x)

@@ -18,13 +18,14 @@ EPS = 1e-6
 class Meaning:
     """A call of a function on matrices `x`, `w`, `b` over `[M, N]` and half tables `c`, `s` over `[M, N/2]`.
 
-    `exact` gives a row of `y` from rows of these, before it is rounded to `dtype`. `dims` are those of `y`. Inputs have
-    exponents between `exponents`: beyond, a square of them is no normal number of f32.
+    `exact` gives a row of `y`, the first of the `results`, from rows of these, before it is rounded to `dtype`. `dims`
+    are those of `y`. Inputs have exponents between `exponents`: beyond, a square of them is no normal number of f32.
     """
 
     body: str
     exact: Exact
     inputs: str = "x"
+    results: int = 1
     dims: str = "M, N"
     dtype: str = "f32"
     exponents: tuple[int, int] = (-149, 127)
@@ -85,6 +86,13 @@ def _scale(x: Row) -> mp.mpf:
     return max(max(abs(value) for value in x), mp.mpf(2) ** -96) / 448
 
 
+def _spread(x: Row) -> Row:
+    low = min(0, *x)
+    scale = max(max(0, *x) - low, mp.mpf(2) ** -96) / 255
+    zero = mp.nint(-low / scale)
+    return [mp.nint(value / scale) + zero for value in x]
+
+
 def _gelu(x: mp.mpf) -> mp.mpf:
     return x * mp.erfc(-x / mp.sqrt(2)) / 2 if abs(x) < 10**6 else max(x, mp.mpf(0))
 
@@ -133,7 +141,22 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
         "softplus": Meaning("softplus(x)", _each(lambda x: max(x, mp.mpf(0)) + mp.log1p(mp.exp(-abs(x))))),
         "clamp": Meaning("clamp(x, -0.5, 0.25)", _each(lambda x: min(max(x, mp.mpf(-0.5)), mp.mpf(0.25)))),
         "quantize": Meaning(
-            "first(quantize(x, f8e4m3, over=N))", lambda x: [value / _scale(x) for value in x], dtype="f8e4m3"
+            "quantize(x, f8e4m3, over=N)", lambda x: [value / _scale(x) for value in x], results=2, dtype="f8e4m3"
+        ),
+        "quantize_bounded": Meaning(
+            "quantize_bounded(x, 1, f8e4m3, over=N)",
+            lambda x: [value / min(_scale(x), mp.mpf(1) / 448) for value in x],
+            results=2,
+            dtype="f8e4m3",
+        ),
+        "quantize_pow2": Meaning(
+            "quantize_pow2(x, f8e4m3, over=N)",
+            lambda x: [value / mp.mpf(2) ** mp.ceil(mp.log(_scale(x), 2)) for value in x],
+            results=2,
+            dtype="f8e4m3",
+        ),
+        "quantize_asymmetric": Meaning(
+            "quantize_asymmetric(x, u8, over=N)", _spread, results=3, dtype="u8", exponents=_PRODUCTS
         ),
         "quantize_by": Meaning(
             "quantize_by(x, abs(w) + tiny, f8e4m3)",
@@ -142,9 +165,18 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             dtype="f8e4m3",
             exponents=_PRODUCTS,
         ),
+        "quantize_asymmetric_by": Meaning(
+            "quantize_asymmetric_by(x, 0.25, -3, i8)", _each(lambda x: mp.nint(4 * x) - 3), dtype="i8"
+        ),
         "dequantize": Meaning(
             "dequantize(x, w)",
             lambda x, w: [value * scale for value, scale in zip(x, w, strict=True)],
+            inputs="xw",
+            exponents=_PRODUCTS,
+        ),
+        "dequantize_asymmetric": Meaning(
+            "dequantize_asymmetric(x, w, 3)",
+            lambda x, w: [(value - 3) * scale for value, scale in zip(x, w, strict=True)],
             inputs="xw",
             exponents=_PRODUCTS,
         ),

@@ -56,10 +56,8 @@ def spec(meaning: Meaning) -> str:
     """An op that calls the function."""
     dims = {key: "M, N/2" if key in "cs" else "M, N" for key in meaning.inputs}
     params = ", ".join(f"{key}: f32[{dims[key]}]" for key in meaning.inputs)
-    body = f"y = {meaning.body}"
-    if meaning.body.startswith("first("):
-        body = f"y, rest = {meaning.body.removeprefix('first(')[:-1]}"
-    return f"op probe({params}) -> y: {meaning.dtype}[{meaning.dims}]:\n    {body}\n"
+    names = ", ".join(["y", "second", "third"][: meaning.results])
+    return f"op probe({params}) -> y: {meaning.dtype}[{meaning.dims}]:\n    {names} = {meaning.body}\n"
 
 
 def draw(meaning: Meaning) -> dict[str, Tensor]:

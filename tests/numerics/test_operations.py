@@ -107,6 +107,20 @@ def test_the_device_stays_in_the_interval(op: str, precision: Precision, device:
     assert not wrong, describe(op, wrong[0], args, interval, computed)
 
 
+@pytest.mark.parametrize("precision", [F32, F64], ids=["f32", "f64"])
+def test_powers_of_two_are_exact(precision: Precision, device: torch.device) -> None:
+    """Scales of blocks are powers of two, and values divided by them are compared bit by bit."""
+    least = int(math.log2(precision.normal))
+    whole = torch.arange(least, 1 - least + 1).to(torch.float32 if precision is F32 else torch.float64)
+    computed = torch.empty_like(whole, device=device)
+    apply("exp2", (whole.to(device), whole.to(device)), computed)
+    exact = torch.tensor([2.0**power for power in range(least, 1 - least + 1)], dtype=torch.float64)
+    assert torch.equal(computed.double().cpu(), exact)
+    interval = operate("exp2", (Interval.exact(whole.double()),), precision)
+    assert torch.equal(interval.low, exact)
+    assert torch.equal(interval.high, exact)
+
+
 @pytest.mark.parametrize("op", WHOLE)
 def test_the_device_is_exact_on_digits(op: str, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(2)

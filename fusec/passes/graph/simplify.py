@@ -9,14 +9,19 @@ from __future__ import annotations
 import math
 
 from fusec.ir.builder import GraphBuilder, keep, rebuild
-from fusec.ir.expressions import Const, Elementwise, Extent, NodeId, Reduce
+from fusec.ir.expressions import Const, Elementwise, Expr, Extent, MaxOf, NodeId, Reduce
+from fusec.ir.formats import largest_of
 from fusec.ir.graph import Graph, Node
 from fusec.ir.ops import ELEMENTWISE, REDUCTIONS
 from fusec.ir.ranges import LEAST_I64, MOST_I64
-from fusec.ir.types import INT, REAL, Computed, Kind, ValueType, without
+from fusec.ir.types import INT, REAL, Computed, DType, Kind, ValueType, without
 
 _MAX_POWER = 8
 """Integer exponents up to this become multiplications; beyond it `pow` is as exact and shorter."""
+
+
+_WHOLE = 2**24
+"""Whole numbers up to this are numbers of f32, and so are their sums and products that are."""
 
 
 def simplify(graph: Graph) -> Graph:
@@ -59,9 +64,9 @@ def _finite(value: float | int | bool) -> float:
 
 def _folded(builder: GraphBuilder, node: Node, op: str, args: tuple[NodeId, ...]) -> NodeId | None:
     consts = [builder[arg].expr for arg in args]
-    values = [expr.value for expr in consts if isinstance(expr, Const)]
-    if len(values) == len(args):
-        return _constant(builder, node, op, values)
+    values = [value for expr in consts if (value := _literal(expr)) is not None]
+    if len(values) == len(args) and (folded := _constant(builder, node, op, values)) is not None:
+        return folded
     right, neutral = consts[-1], ELEMENTWISE[op].neutral
     if neutral is not None and isinstance(right, Const) and right.value == neutral and not _negative_zero(right.value):
         kept = builder[args[0]].type
@@ -70,13 +75,27 @@ def _folded(builder: GraphBuilder, node: Node, op: str, args: tuple[NodeId, ...]
     return None
 
 
+def _literal(expr: Expr) -> float | int | bool | None:
+    match expr:
+        case Const(value):
+            return value
+        case MaxOf(DType() as dtype):
+            return largest_of(dtype)
+        case _:
+            return None
+
+
 def _constant(builder: GraphBuilder, node: Node, op: str, values: list[float | int | bool]) -> NodeId | None:
     """What an operation makes of literals, where it does not round; integers that need more than 64 bits stay."""
     own = ELEMENTWISE[op]
     if own.at is None or own.selects or any(isinstance(value, bool) for value in values):
         return None
     value = own.at(*values)
-    fits = LEAST_I64 <= value <= MOST_I64 if isinstance(value, int) else own.exact and not math.isnan(value)
+    if isinstance(value, int) and node.type.kind is Kind.INT:
+        fits = LEAST_I64 <= value <= MOST_I64
+    else:
+        whole = own.grows and all(abs(number) <= _WHOLE and number == int(number) for number in (*values, value))
+        fits = (own.exact or (own.quantises and own.arity == 1) or whole) and not math.isnan(value)
     return builder.add(Const(value), node.type, node.name, node.span) if fits else None
 
 
