@@ -152,7 +152,7 @@ def variant_of(launch: Launch, buffers: Mapping[str, torch.dtype], scalars: Mapp
             for options in launch.options
         ),
         casts=tuple(dict.fromkeys(f"fp8{kind}" for kind in _FLOAT8.findall(text))),
-        multiplies="tl.dot" in text,
+        multiplies="tl.dot" in text or "device.dot" in text,
     )
 
 

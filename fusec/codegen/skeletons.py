@@ -19,6 +19,7 @@ from fusec.ir.kernel import Kernel, Multiply, RowIndex
 from fusec.ir.sizes import size_text
 from fusec.ir.statements import Let, Statement
 from fusec.ir.tile_values import Name, Product, Turned
+from fusec.ir.types import Kind
 
 CONTEXT = ("chained",)
 """What every template is given of the kernel."""
@@ -55,15 +56,16 @@ def environment(real: str) -> Environment:
         return "\n".join(printer.block(statements))
 
     def product(dot: Multiply) -> str:
-        return printer.value(Product(dot.a, dot.b, dot.total, (), dot.precision))
+        return printer.value(Product(dot.a, dot.b, dot.total, (), dot.precision, dot.sums))
 
     def swapped(dot: Multiply) -> str:
-        return printer.value(Product(Turned(dot.b, ()), Turned(dot.a, ()), dot.total, (), dot.precision))
+        return printer.value(Product(Turned(dot.b, ()), Turned(dot.a, ()), dot.total, (), dot.precision, dot.sums))
 
     environment.filters |= {
         "product": product,
         "swapped": swapped,
         "lines": lines,
+        "zero": lambda total: "0, tl.int32" if total.kind is Kind.INT else "0.0, tl.float32",
         "within": _within,
         "bracketed": bracketed,
         "times": lambda size: f"({count_text(size)})" if size.is_Add else count_text(size),

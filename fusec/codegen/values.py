@@ -24,6 +24,7 @@ from fusec.codegen.triton import (
     number_text,
     saturates,
 )
+from fusec.ir.multiply import Sums
 from fusec.ir.ops import ELEMENTWISE, PREFIX
 from fusec.ir.tile_values import (
     Apply,
@@ -54,6 +55,13 @@ ATOM = 11
 """The strength of a text that holds together whatever stands around it, as a name does."""
 
 _UNARY = 9
+
+_PRODUCTS = {
+    Sums.PARTS: "device.dot_in_parts({})",
+    Sums.FAST: "tl.dot({})",
+    Sums.WHOLE: "tl.dot({}, out_dtype=tl.int32)",
+}
+"""Products of operands of 8 bits."""
 
 
 class ValuePrinter:
@@ -86,8 +94,10 @@ class ValuePrinter:
                 return cast_text(self.text(arg, ATOM), WHOLES[type], dims)
             case Fold():
                 return self._fold(value)
-            case Product(a, b, total, precision=precision):
+            case Product(a, b, total, precision=precision, sums=sums):
                 operands = ", ".join(map(self.text, (a, b, total)))
+                if sums is not Sums.SINGLE:
+                    return _PRODUCTS[sums].format(operands)
                 # Triton makes `dot(a, b, 0) + c` a dot that begins with c, and rounds c at every product, unless some
                 # sums may be imprecise. That says nothing of operands that are not of f8.
                 return f'tl.dot({operands}, input_precision="{precision}", max_num_imprecise_acc=1)'

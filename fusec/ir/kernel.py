@@ -13,6 +13,7 @@ from typing import ClassVar, TypeAlias
 
 import sympy
 
+from fusec.ir.multiply import Sums
 from fusec.ir.statements import AxisIndex, Call, Cut, Function, Let, Statement
 from fusec.ir.tile_values import Name, Value
 
@@ -61,6 +62,7 @@ class Multiply:
     b: Value
     total: Name
     precision: str
+    sums: Sums
 
 
 @dataclass(frozen=True, slots=True)

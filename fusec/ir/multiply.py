@@ -1,11 +1,13 @@
 """Multiply: the type in which a dot multiplies its operands, the same in every plan and for any number of rows.
 
 A computed operand is a number of f32, and multiplied as one. Both operands are multiplied in a storage type where each
-is sure to be a number of that type, or where the dot permits to round to it (`precision=T`).
+is sure to be a number of that type, or where the dot permits to round to it (`precision=T`). Operands of 8 bits are
+multiplied as they are: each in its own type of f8, or both as integers of i8.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from math import frexp, isinf
 from typing import Protocol
 
@@ -16,8 +18,27 @@ from fusec.ir.types import DTYPES, Computed, DType, Element, Kind, Storage, Valu
 F32 = DTYPES["f32"]
 F64 = DTYPES["f64"]
 
+I8, I32 = DTYPES["i8"], DTYPES["i32"]
+
 MULTIPLIED = frozenset(DTYPES[name] for name in ("f16", "bf16", "f32"))
-"""The types of operands that matrix units multiply with sums in f32."""
+"""The types of operands that matrix units multiply with sums in f32, both operands in one of them."""
+
+MOST_I8 = (2**31 - 1) // 2**14
+"""Products of numbers of i8 whose sum is sure to fit 32 bits, as which a matrix unit adds them."""
+
+
+class Sums(Enum):
+    """How a matrix unit adds the products of a dot.
+
+    That of Hopper keeps 14 bits of a sum of products of f8. Such sums are of a few products each, and added in f32
+    (`PARTS`), unless the dot permits them (`FAST`).
+    """
+
+    SINGLE = "f32"
+    PARTS = "parts in f32"
+    FAST = "fast"
+    WHOLE = "i32"
+
 
 _EXPONENTS = range(-13, 17)
 """Those of the normal numbers of f16, as `frexp` counts them. Other types have all of these."""
@@ -39,22 +60,44 @@ class Nodes(Protocol):
     def __getitem__(self, number: NodeId, /) -> Typed: ...
 
 
-def multiplied_as(nodes: Nodes, dot: Dot) -> Storage | None:
-    """The storage type in which both operands of a dot are multiplied, one of `MULTIPLIED` whatever a caller chooses.
+def multiplied_as(nodes: Nodes, dot: Dot) -> tuple[Storage, Storage] | None:
+    """The storage types in which the operands of a dot are multiplied: one of `MULTIPLIED`, or both of 8 bits.
 
-    The first that holds both: that of one of them if it is of 16 bits, the one that the dot rounds to, that of one of
-    them, bf16 (which holds 8 bits) and f32. None for integers and f64.
+    Of two operands of f8 each in its own, of two of i8 that. Else the first type that holds both, whatever a caller
+    chooses: that of one of them if it is of 16 bits, the one that the dot rounds to, that of one of them, bf16 (which
+    holds 8 bits) and f32. None for other integers and f64.
     """
     both = (dot.a, dot.b)
     elements = [nodes[number].type.element for number in both]
     stored = [element for element in elements if not isinstance(element, Computed)]
+    if len(stored) == len(both) and (all(map(_is_f8, stored)) or all(element == I8 for element in stored)):
+        return stored[0], stored[1]
     short = [element for element in stored if all(option.bits == 16 for option in element.options)]
     for storage in (*short, dot.rounded, *stored, DTYPES["bf16"], F32):
         if storage is None or not MULTIPLIED.issuperset(storage.options):
             continue
         if storage is dot.rounded or all(is_number_of(nodes, number, storage) for number in both):
-            return storage
+            return storage, storage
     return None
+
+
+def sums_of(nodes: Nodes, dot: Dot) -> Sums:
+    """How a matrix unit adds the products of a dot."""
+    types = multiplied_as(nodes, dot)
+    if types is None or not is_of_8_bits(types[0]):
+        return Sums.SINGLE
+    if types[0] == I8:
+        return Sums.WHOLE
+    return Sums.PARTS if dot.accum == "exact" else Sums.FAST
+
+
+def is_of_8_bits(storage: Storage) -> bool:
+    """Whether a type is one that is multiplied in 8 bits."""
+    return storage == I8 or _is_f8(storage)
+
+
+def _is_f8(storage: Storage) -> bool:
+    return all(option.kind is Kind.REAL and option.bits == 8 for option in storage.options)
 
 
 def is_number_of(nodes: Nodes, number: NodeId, storage: Storage) -> bool:

@@ -78,7 +78,7 @@ def _sweep(sweep: Sweep) -> Iterator[str]:
     yield f"step: {'; '.join([*map(_index, step.outer), _axis(step.index)])}"
     for dot in step.dots:
         yield from _indented(show_statements(dot.values))
-        yield from _indented(show_product(dot.total, dot.a, dot.b, dot.precision))
+        yield from _indented(show_product(dot))
     yield from _indented(show_statements(step.values))
     yield from _indented(_results(step.results))
     yield from _slot("after", sweep.after)

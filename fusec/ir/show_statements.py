@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_never
 
+from fusec.ir.kernel import Multiply
+from fusec.ir.multiply import Sums
 from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.sizes import size_text
 from fusec.ir.statements import (
@@ -134,9 +136,10 @@ def show_mask(mask: Let) -> str:
     return f"{mask.name.text}{_dims(mask.name.dims)} = {' and '.join(map(_condition, mask.mask))}"
 
 
-def show_product(total: Name, a: Value, b: Value, precision: str) -> Iterator[str]:
+def show_product(dot: Multiply) -> Iterator[str]:
     """A dot of tiles that is added to an accumulator."""
-    yield f"{show_name(total)} = {_value(Product(a, b, total, total.dims, precision))}"
+    made = Product(dot.a, dot.b, dot.total, dot.total.dims, dot.precision, dot.sums)
+    yield f"{show_name(dot.total)} = {_value(made)}"
 
 
 def _value(value: Value) -> str:
@@ -159,9 +162,11 @@ def _value(value: Value) -> str:
             return f"{type.name.lower()}({_value(arg)})"
         case Fold(op, arg, over):
             return f"{op}({_value(arg)} over {', '.join(over)})"
-        case Product(a, b, total, precision=precision):
+        case Product(a, b, total, precision=precision, sums=sums):
             text = f"{_operand(total)} + {_operand(a)} @ {_operand(b)}"
-            return f"{text} in {precision}" if precision != "ieee" else text
+            words = [*([f"in {precision}"] if precision != "ieee" else [])]
+            words += [f"sums {sums.value}"] if sums is not Sums.SINGLE else []
+            return " ".join((text, *words))
         case Turned(arg):
             return f"turned({_value(arg)})"
         case Masked(arg, mask, fill):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Affine, Flow, Store, flow_reachable, store_axes
+from fusec.ir.multiply import Sums
 from fusec.ir.types import Axis
 
 
@@ -56,13 +57,14 @@ class TensorMap:
 class TmaProduct:
     """A product of tiles that TMA loads. With two `dots` the second factor has tiles of both, which share the first.
 
-    Both are of one `precision`.
+    Both are of one `precision`, and have one way to add `sums`.
     """
 
     dots: tuple[NodeId, ...]
     side: TensorMap
     block: TensorMap
     precision: str
+    sums: Sums
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import sympy
 
+from fusec.ir.multiply import Sums
 from fusec.ir.types import DType, Kind, Storage
 
 Dims: TypeAlias = tuple[str, ...]
@@ -128,7 +129,7 @@ class Fold:
 class Product:
     """`total` and the product of two tiles, `a` of rows by steps and `b` of steps by columns, in the matrix unit.
 
-    `precision` is that of the dot it is a step of.
+    `precision` and `sums` are those of the dot it is a step of.
     """
 
     a: Value
@@ -136,6 +137,7 @@ class Product:
     total: Value
     dims: Dims
     precision: str
+    sums: Sums = Sums.SINGLE
     kind: Kind = Kind.REAL
 
 

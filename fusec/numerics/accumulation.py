@@ -22,18 +22,25 @@ in u: less than 1e-9 for a result, and less than 1e-12 with the distribution tha
 
 *Matrix units* cut off, so their errors have one sign, and nothing is made of chance but the partial sums. The bound is
 the sum of their sizes, at most the root of K times that of the squares; the bridge with `BRIDGE` times its mean, which
-it exceeds with a probability of exp(-(pi^2 / 12) BRIDGE^2) < 1e-17.
+it exceeds with a probability of exp(-(pi^2 / 12) BRIDGE^2) < 1e-17. Those that add f8 keep so few digits that sums are
+added in f32 after a part of the products: a part is a chain of its own, and n of them have a mean that is known better,
+with 1 + (BRIDGE - 1) / sqrt(n) in the place of `BRIDGE`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, sqrt
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from fusec.numerics.precision import F32
+
+Adding: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Adds up the products of two operands."""
 
 LONG = 512
 """Terms from which on a sum is looked at in this way. Shorter ones are sharp enough in any order."""
@@ -70,12 +77,16 @@ class Adder:
     cuts_off: bool = False
     least: float = 0.0
 
+    def relative(self, count: int) -> float:
+        """The error of a sum of `count` products in any order, relative to the sum of their sizes."""
+        return grown(count, max(self.unit, _CUT))
+
     def sizes(self, operand: Tensor) -> Tensor:
         """The sizes of operands, as errors count them."""
         return torch.where(operand == 0, 0.0, operand.abs().clamp(min=self.least)) if self.least else operand.abs()
 
     def within(self, terms: Tensor) -> Tensor:
-        """The bound of the sums along the last dimension for random terms, without what each is cut off by itself.
+        """The bound of the sums along the last dimension for random terms, without what a product takes from others.
 
         Infinite where it has none: where terms are few, infinite, or too much alike.
         """
@@ -97,6 +108,50 @@ class Adder:
         alike = (ordered[..., 1:] != ordered[..., :-1]).sum(-1) + 1 < ALIKE
         return torch.where(alike, none, bound.nan_to_num(nan=inf))
 
+    def beside(self, add: Adding, left: Tensor, right: Tensor, count: int) -> Tensor | float:
+        """What `count` terms are cut off by where products are the largest, of operands as large as these."""
+        return EACH * self.unit * add(left, right) if self.cuts_off else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AdderOf8Bits(Adder):
+    """A matrix unit that adds products of f8, `in_parts` of so many that are then added in f32, or all of them.
+
+    It adds 16 or 32 products at once and the sum so far, all of which are cut off 13 bits behind the exponent of the
+    largest, as the sum is then (DeepSeek-V3 technical report, arXiv 2412.19437, section 3.3.2; Xie et al., MMA-Sim,
+    arXiv 2511.10909): 18 or 34 times `unit` of what is the largest at that time.
+    """
+
+    in_parts: int = 0
+
+    def relative(self, count: int) -> float:
+        """No number is larger than the sum of the sizes in its part."""
+        part = min(count, self.in_parts or count)
+        cuts = max(-(-part // width) * (width + 2) for width in AT_ONCE)
+        return cuts * self.unit + grown(count, _CUT)
+
+    def within(self, terms: Tensor) -> Tensor:
+        """The bound of random terms, without what a product takes from others."""
+        in_f32 = THREADS.within(terms)
+        count = terms.shape[-1]
+        if not is_long(count, terms.numel()):
+            return in_f32
+        part = min(count, self.in_parts or count)
+        parts = -(-count // part)
+        mean, squares = terms.mean(-1), terms.square().mean(-1)
+        scatter = (squares - mean**2).clamp(min=0.0) * (parts * part * (part + 1) / 2)
+        drift = mean**2 * (parts * part * (part + 1) * (2 * part + 1) / 6)
+        padded = torch.nn.functional.pad(terms, (0, parts * part - count))
+        chain = padded.reshape(*terms.shape[:-1], parts, part).cumsum(-1).square().sum((-2, -1))
+        bridge = 1 + (BRIDGE - 1) / sqrt(parts)
+        sums = sqrt(count) * (torch.maximum(drift, chain).sqrt() + bridge * scatter.sqrt())
+        return in_f32 + max((width + 2) / width for width in AT_ONCE) * self.unit * sums
+
+    def beside(self, add: Adding, left: Tensor, right: Tensor, count: int) -> Tensor | float:
+        """The largest products of all steps together are at most the root of their number times that of all squares."""
+        roots = max((width + 2) * sqrt(-(-count // width)) for width in AT_ONCE)
+        return roots * self.unit * add(left**2, right**2).sqrt()
+
 
 EACH, SUMS = 4.5, 0.7
 """Those of sm_80: 9 numbers cut off by 2^-24, and 1 sum by 2^-23, for 8 products. Those of sm_90 are 4.25 and 0.33."""
@@ -104,11 +159,31 @@ EACH, SUMS = 4.5, 0.7
 THREADS = Adder(F32.unit)
 
 _UNITS = {"exact": 2.0**-23, "f16": 2.0**-10, "fast": 2.0**-13}
-"""Relative error of one addition of a matrix unit, by `accum`: twice that of rounding to nearest.
+"""Relative error of one addition of a matrix unit, by `accum`: twice that of rounding to nearest."""
 
-FP8 units add with about 14 bits (DeepSeek-V3 technical report, arXiv 2412.19437, section 3.3.2)."""
+AT_ONCE = (16, 32)
+"""How many products of f8 a matrix unit adds at once, of sm_89 and of sm_90."""
+
+PART = 128
+"""Products of f8 that a matrix unit adds before their sum is added in f32, at most, unless it may be fast."""
+
+_UNITS_OF_8_BITS = {"exact": 2.0**-13, "f16": 2.0**-10, "fast": 2.0**-13}
 
 
 def matrix_unit(accum: str, least: float) -> Adder:
     """A matrix unit that sums are left to as `accum` says, for operands whose least normal number is `least`."""
     return Adder(_UNITS[accum], True, least)
+
+
+def matrix_unit_of_8_bits(accum: str, least: float) -> Adder:
+    """The same for operands of f8."""
+    return AdderOf8Bits(_UNITS_OF_8_BITS[accum], True, least, PART if accum == "exact" else 0)
+
+
+def grown(additions: int, unit: float) -> float:
+    """(1 + unit)**additions - 1, from above."""
+    return additions * unit / (1 - additions * unit) if additions * unit < 1 else inf
+
+
+_CUT = 2.0**-23
+"""Relative error of a product and an addition that are both rounded, or of one that is cut off."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.types import Axis, union, without
-from fusec.numerics.accumulation import EACH, THREADS, Adder, is_long
+from fusec.numerics.accumulation import THREADS, Adder, grown, is_long
 from fusec.numerics.interval import Interval, together
 from fusec.numerics.precision import F32, F64, Error, Precision, rounded
 from fusec.reference.axes import Array
@@ -65,12 +65,8 @@ def dot_error(count: int, precision: Precision, adder: Adder = THREADS) -> DotEr
 
     Every product rounds, and may lose what is below the least number. In f64 the reference is as inexact itself.
     """
-    unit = max(adder.unit, _CUT) if precision is F32 else 4 * precision.unit
-    return DotError(_gamma(count, unit), count * precision.least, precision.largest, adder)
-
-
-_CUT = 2.0**-23
-"""Relative error of a product and an addition that are both rounded, or of one that is cut off."""
+    relative = adder.relative(count) if precision is F32 else grown(count, 4 * precision.unit)
+    return DotError(relative, count * precision.least, precision.largest, adder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +128,8 @@ def dot_interval(
 def _random_error(product: _Product, terms: Tensor, error: DotError, wide: tuple[Tensor, ...]) -> Tensor:
     """What a sum of random products is off by, where the operands that are added up may be as large as `wide`."""
     (left, _), (right, _) = product.left, product.right
-    off = error.adder.within(terms)
-    if error.adder.cuts_off:
-        off = off + EACH * error.adder.unit * product.sum(*map(error.adder.sizes, wide))
+    adder, (first, second) = error.adder, map(error.adder.sizes, wide)
+    off = adder.within(terms) + adder.beside(product.sum, first, second, terms.shape[-1])
     # How the errors of the operands change the errors of the sum is a matter of any order.
     return off + error.relative * (product.sum(*wide) - product.sum(left.value.abs(), right.value.abs())).abs()
 
@@ -147,7 +142,7 @@ def _random_sum(total: Interval, terms: Interval, dims: list[int]) -> Interval:
         return values.permute(*kept, *dims).flatten(len(kept))
 
     count = _count(terms.value, dims)
-    off = THREADS.within(last(terms.value)) + _gamma(count, THREADS.unit) * (terms.high - terms.low).sum(dims)
+    off = THREADS.within(last(terms.value)) + grown(count, THREADS.unit) * (terms.high - terms.low).sum(dims)
     off = off.nan_to_num(nan=inf)
     low, high = terms.low.sum(dims) - off, terms.high.sum(dims) + off
     return Interval(total.value, torch.fmax(total.low, low), torch.fmin(total.high, high))
@@ -161,9 +156,9 @@ def _sum(terms: Interval, dims: list[int], precision: Precision) -> Interval:
     side together do. The f64 reference has added up its own terms too.
     """
     count = _count(terms.value, dims)
-    gamma = _gamma(max(count - 1, 0) + (count if precision is F64 else 0), precision.unit)
-    low = torch.where(terms.low.isinf(), terms.low, terms.low - gamma * terms.low.abs())
-    high = torch.where(terms.high.isinf(), terms.high, terms.high + gamma * terms.high.abs())
+    share = grown(max(count - 1, 0) + (count if precision is F64 else 0), precision.unit)
+    low = torch.where(terms.low.isinf(), terms.low, terms.low - share * terms.low.abs())
+    high = torch.where(terms.high.isinf(), terms.high, terms.high + share * terms.high.abs())
     total = Interval(terms.value.sum(dims), low.sum(dims), high.sum(dims))
     some = total.low.isnan() | total.high.isnan()
     certain = total.low.isnan() & total.high.isnan() & total.value.isnan()
@@ -186,10 +181,10 @@ def added_interval(held: Interval, places: Tensor, terms: Interval, precision: P
     if not held.value.is_floating_point():
         return together((held, terms), total).forget(_anywhere(held, places, terms.unknown))
     count = int(torch.bincount(places, minlength=1).max())
-    gamma = _gamma(count * (2 if precision is F64 else 1), precision.unit)
+    share = grown(count * (2 if precision is F64 else 1), precision.unit)
 
     def widened(ends: Tensor, side: float) -> Tensor:
-        return torch.where(ends.isinf(), ends, ends + side * gamma * ends.abs())
+        return torch.where(ends.isinf(), ends, ends + side * share * ends.abs())
 
     low = total(widened(held.low, -1.0), widened(terms.low, -1.0))
     high = total(widened(held.high, 1.0), widened(terms.high, 1.0))
@@ -210,11 +205,6 @@ def _integer_sum(terms: Interval, value: Tensor, dims: list[int]) -> Interval:
     if terms.is_exact:
         return Interval.exact(value)
     return Interval(value, terms.low.sum(dims), terms.high.sum(dims)).forget(terms.unknown.any(dims))
-
-
-def _gamma(additions: int, unit: float) -> float:
-    """(1 + unit)**additions - 1, from above."""
-    return additions * unit / (1 - additions * unit) if additions * unit < 1 else inf
 
 
 def _count(values: Tensor, dims: list[int]) -> int:

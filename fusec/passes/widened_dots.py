@@ -41,9 +41,9 @@ def _short(graph: Graph, dot: Dot) -> Storage | None:
     is_matrix = all(without(axes[place], axes[1 - place]) for place in range(2))
     if dot.rounded or dot.precision != "ieee" or not is_matrix or any(may_be_f64(graph, number) for number in both):
         return None
-    storage = multiplied_as(graph.nodes, dot)
+    types = multiplied_as(graph.nodes, dot)
     elements = [graph.nodes[number].type.element for number in both]
     computed = Computed(Kind.REAL) in elements
     stored = [element for element in elements if not isinstance(element, Computed) and element.kind is Kind.REAL]
     short = next((element for element in stored if any(option.bits == 16 for option in element.options)), None)
-    return short if computed and short != storage else None
+    return short if computed and (types is None or short not in types) else None

@@ -84,11 +84,11 @@ def box(names: tuple[str, ...], itemsize: int, *axes: tuple[int, ...], offsets: 
 
 
 def moves_boxes(boxes: Sequence[Box | None], *tensors: torch.Tensor, device: torch.device | None = None) -> bool:
-    """Whether the copy engine can move all these boxes of 16-bit elements, those of a call's `tensors` among them.
+    """Whether the copy engine can move all these boxes of 8 or 16-bit elements, those of a call's `tensors` among them.
 
     Where there are none of these, `device` says where it is to be done.
     """
-    if any(box is None or box.itemsize != 2 for box in boxes):
+    if any(box is None or box.itemsize > 2 for box in boxes):
         return False
     addresses = [tensor.data_ptr() for tensor in tensors]
     if any(address % _ALIGNED for address in addresses):

@@ -37,6 +37,9 @@ def verdicts(body: str, rule: str, types: str = "{bf16, f32}") -> Verdicts:
     return [(found.applied, found.reason) for found in justified(body, types)[-1].rules if found.name == rule]
 
 
+IN_PARTS = "with sums in f32, where the matrix unit has fewer digits of at most 128 products"
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -127,6 +130,9 @@ def test_what_does_not_join_a_weight_for_the_first_condition_that_fails(body: st
     assert verdicts(body, "fold") == [(False, reason)]
 
 
+IN_PARTS = "with sums in f32, where the matrix unit has fewer digits of at most 128 products"
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -137,8 +143,13 @@ def test_what_does_not_join_a_weight_for_the_first_condition_that_fails(body: st
         ("dot(x * x, w, over=K, precision=(T, tf32))", "in T, to which operands may be rounded by precision=T"),
         ("dot(x, wide, over=K, precision=f16)", "in f16, to which operands may be rounded by precision=f16"),
         ("dot(maximum(x, 0), w, over=K, precision=T)", "in T"),
-        ("dot(p, q, over=K)", "in bf16"),
-        ("dot(n, m, over=K)", ""),
+        ("dot(p, w, over=K)", "in T"),
+        ("dot(p, q, over=K)", f"in f8e4m3, {IN_PARTS}"),
+        ("dot(p * s, q, over=K)", f"in f8e4m3, {IN_PARTS}"),
+        ("dot(p, cast(q, f8e5m2), over=K)", f"in f8e4m3 by f8e5m2, {IN_PARTS}"),
+        ("dot(p, q, over=K, accum=fast)", "in f8e4m3, with sums in as few digits as the matrix unit has, by accum"),
+        ("dot(n, m, over=K)", "in i8, with sums in i32, in i64 by threads where these may be too large for it"),
+        ("dot(n, index(K), over=K)", ""),
     ],
 )
 def test_what_a_dot_multiplies_in(body: str, said: str) -> None:

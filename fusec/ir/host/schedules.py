@@ -207,6 +207,7 @@ class Gemm:
 
     Swap-AB: `n` is an axis of so `few` positions that they are the columns of a tile, and the matrix is read `again`
     for each position of other axes. Split-K: several programs share a tile, and their partial `sums` are combined.
+    There is room for sums of so many products at `most`, if that is said. Sums `in_parts` take twice the registers.
     """
 
     kernel: Any
@@ -216,6 +217,8 @@ class Gemm:
     bytes: str
     batches: str = ""
     dots: int = 1
+    most: int = 0
+    in_parts: bool = False
     tf32: bool = False
     few: str = ""
     again: str = ""
@@ -258,7 +261,8 @@ class GemmTma:
 
     `maps` are by kernel parameter; a parameter of `flips` says which of two tensors of a map lies first. So many `dots`
     have columns of a tile, or two `halves` of one; batches multiply the same rows `again`. Registers are `crowded`
-    if more has to be read behind the products of a tile than they are.
+    if more has to be read behind the products of a tile than they are. Operands have elements of `itemsize` bytes; sums
+    at `most` and `in_parts` are those of a `Gemm`.
     """
 
     kernel: Any
@@ -267,7 +271,10 @@ class GemmTma:
     k: str
     maps: Mapping[str, TensorMap]
     batches: str = ""
+    itemsize: int = 2
     dots: int = 1
+    most: int = 0
+    in_parts: bool = False
     halves: int = 1
     again: str = ""
     crowded: bool = False

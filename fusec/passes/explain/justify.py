@@ -13,7 +13,7 @@ from fusec.ir.builder import GraphBuilder
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Flow, FlowNode, axes_text
 from fusec.ir.graph import Graph, Node
-from fusec.ir.multiply import F32, is_number_of, multiplied_as
+from fusec.ir.multiply import F32, Sums, is_number_of, multiplied_as, sums_of
 from fusec.ir.ops import REDUCTIONS
 from fusec.ir.schedule import Schedule
 from fusec.ir.stage import Stage
@@ -186,18 +186,27 @@ def _fold(builder: GraphBuilder, found: Moves) -> Rule:
     return Rule("fold", True, f"{_all(builder, found.folded)} {verb} from weights alone, and joined {weight}")
 
 
+_SUMS = {
+    Sums.PARTS: "with sums in f32, where the matrix unit has fewer digits of at most 128 products",
+    Sums.FAST: "with sums in as few digits as the matrix unit has, by accum",
+    Sums.WHOLE: "with sums in i32, in i64 by threads where these may be too large for it",
+}
+
+
 def _multiplied(graph: Graph, dot: Dot) -> str:
     """The type that a dot multiplies in once factors have left it, and the word by which operands are rounded to it."""
-    storage = multiplied_as(graph.nodes, dot)
-    if storage is None:
+    types = multiplied_as(graph.nodes, dot)
+    if types is None:
         return ""
-    both = (dot.a, dot.b)
+    both, storage, sums = (dot.a, dot.b), types[0], sums_of(graph.nodes, dot)
+    if sums is not Sums.SINGLE:
+        return f"in {' by '.join(dict.fromkeys(map(str, types)))}, {_SUMS[sums]}"
     if not all(is_number_of(graph.nodes, number, storage) for number in both):
         return f"in {storage}, to which operands may be rounded by precision={storage}"
     if storage == F32 and dot.precision != "ieee":
         return f"in f32, of which operands may lose digits by precision={dot.precision}"
-    types = {graph.nodes[number].type.element for number in both}
-    computed = storage == F32 and any(isinstance(element, Computed) for element in types)
+    elements = {graph.nodes[number].type.element for number in both}
+    computed = storage == F32 and any(isinstance(element, Computed) for element in elements)
     return f"in {storage}{', since an operand is computed' if computed else ''}"
 
 

@@ -27,7 +27,7 @@ from fusec.ir.host.schedules import (
 )
 from fusec.ir.host.schedules import Partial as PartialKernel
 from fusec.ir.kernel import Kernel
-from fusec.ir.multiply import F32, multiplied_as
+from fusec.ir.multiply import F32, MOST_I8, Sums, multiplied_as, sums_of
 from fusec.ir.program import Program
 from fusec.ir.stage import Stage, TensorMaps
 from fusec.ir.types import Axis, DType, Kind
@@ -228,6 +228,8 @@ class Scheduler:
             bytes=self._operand_bytes(stage, dots),
             batches=self._keys.axes(stage.rows),
             dots=len(dots),
+            most=_most(stage),
+            in_parts=any(sums_of(stage.flow.nodes, dot) is Sums.PARTS for dot in dots),
             tf32=all(dot.precision == "tf32" for dot in dots),
             few=self._keys.axes(plan.few[:1]),
             again=self._keys.axes(plan.few[1:]),
@@ -242,11 +244,11 @@ class Scheduler:
     def _multiplied_bytes(self, stage: Stage, dot: Dot) -> list[str]:
         """Bytes of an element of the type that a dot multiplies in: that of its operands which are stored in it."""
         nodes = stage.flow.nodes
-        storage = multiplied_as(nodes, dot)
-        if storage is None:
+        types = multiplied_as(nodes, dot)
+        if types is None:
             return [str(F32.bits // 8)]
-        loads = (nodes[number] for number in (dot.a, dot.b))
-        stored = [self._bytes[n.expr.param] for n in loads if isinstance(n.expr, Load) and n.type.element == storage]
+        storage, loads = types[0], (nodes[number] for number in (dot.a, dot.b))
+        stored = [self._bytes[n.expr.param] for n in loads if isinstance(n.expr, Load) and n.type.element in types]
         return stored or [str(storage.bits // 8) if isinstance(storage, DType) else storage.name]
 
     def _gemm_tma(self, stage: Stage, kernel: Kernel) -> GemmTma:
@@ -264,7 +266,10 @@ class Scheduler:
             k=self._keys.axes(stage.stream),
             maps=self._maps(boxes, kernel),
             batches=self._keys.axes(stage.rows),
+            itemsize=1 if all(product.sums is not Sums.SINGLE for product in boxes.products) else 2,
             dots=dots,
+            most=_most(stage),
+            in_parts=any(product.sums is Sums.PARTS for product in boxes.products),
             halves=halves,
             again=self._keys.axes(tuple(axis for axis in stage.rows if axis not in firsts)),
             crowded=_reads_beside(stage) > dots * halves,
@@ -282,6 +287,13 @@ class Scheduler:
             )
             for name, box in zip(kernel.boxes, boxes.all, strict=True)
         }
+
+
+def _most(stage: Stage) -> int:
+    """How many products the sums of a contraction have room for; 0 if for any number."""
+    nodes = stage.flow.nodes
+    dots = (nodes[n] for n in stage.live if isinstance(nodes[n].expr, Dot))
+    return MOST_I8 if any(node.type.kind is Kind.INT for node in dots) else 0
 
 
 def _integers(stage: Stage) -> str:

@@ -28,6 +28,7 @@ from fusec.ir.kernel import (
     Step,
     Sweep,
 )
+from fusec.ir.multiply import sums_of
 from fusec.ir.partition import Partition
 from fusec.ir.stage import Stage
 from fusec.ir.statements import Assign, Branch, FirstPrograms, Put, Statement, StoreTile, every
@@ -249,8 +250,8 @@ class _KernelBuilder:
         """What a step multiplies. Its operands are computed before, and whatever is before them."""
         a, b = self._values.factors(dot, body)
         dims = self._grid.order({dim for factor in (a, b) for dim in factor.dims} - set(map(str, dot.axes)))
-        total = Name(self._naming.of(number, self._root), dims)
-        return Multiply(body.taken(), a, b, total, dot.precision)
+        total = Name(self._naming.of(number, self._root), dims, self._facts.nodes[number].type.kind)
+        return Multiply(body.taken(), a, b, total, dot.precision, sums_of(self._facts.nodes, dot))
 
     def _step(self, number: NodeId, body: Scope) -> Name:
         """Add to an accumulator, which is started before the loop."""

@@ -49,7 +49,8 @@ class TmaTiles:
                 fetched[product.side] = self._fetched(product.side, body, self._side)
             other = self._fetched(product.block, body, self._block)
             total = self._total(product, body.outermost)
-            made = Product(fetched[product.side], other, total, total.dims, product.precision)
+            a = fetched[product.side]
+            made = Product(a, other, total, total.dims, product.precision, product.sums, total.kind)
             body.statements.append(Assign(total, made))
 
     def results(self, scope: Scope) -> tuple[Total, ...]:
@@ -61,7 +62,7 @@ class TmaTiles:
         if len(product.dots) == 1 and not self._boxes.is_halved:
             scope.values[product.dots[0]] = total
             return Total(total, ())
-        parts = tuple(Name(self._naming.of(n, scope), total.dims) for n in product.dots)
+        parts = tuple(Name(self._naming.of(n, scope), total.dims, total.kind) for n in product.dots)
         scope.values |= dict(zip(product.dots, parts, strict=True))
         return Total(total, parts, self._flips.get(product.block, ""))
 
@@ -99,10 +100,10 @@ class TmaTiles:
             corner = (Corner(), *corner)
             sizes[axes.index(cut)] = f"2 * {self._grid.size_of(cut)}"
         text = self._naming.names.fresh("_".join(box.tensors))
-        name = Name(text, tuple(map(str, axes)), storage=element)
+        name = Name(text, tuple(map(str, axes)), element.kind, element)
         body.statements.append(Fetch(name, self._names[box], corner, tuple(sizes) if len(corner) > 2 else ()))
         first = cut if cut == self._side else self._facts.stage.stream[-1]
-        return name if axes[0] == first else Turned(name, tuple(map(str, reversed(axes))))
+        return name if axes[0] == first else Turned(name, tuple(map(str, reversed(axes))), name.kind)
 
     def _total(self, product: TmaProduct, root: Scope) -> Name:
         if product.dots not in self._totals:
@@ -112,5 +113,6 @@ class TmaTiles:
                 text = self._naming.of(product.dots[0], root)
             else:
                 text = self._naming.names.fresh("_".join(map(self._naming.hint, product.dots)))
-            self._totals[product.dots] = Name(text, (str(self._side), str(self._block)))
+            kind = self._facts.nodes[product.dots[0]].type.kind
+            self._totals[product.dots] = Name(text, (str(self._side), str(self._block)), kind)
         return self._totals[product.dots]

@@ -113,12 +113,13 @@ class Values:
         return self._reductions.gathered(number, value)
 
     def factors(self, dot: Dot, scope: Scope) -> tuple[Value, Value]:
-        """The tiles that a dot multiplies in `scope`: rows by steps and steps by columns, of one type."""
+        """The tiles that a dot multiplies in `scope`: rows by steps and steps by columns."""
         a, b = dot.a, dot.b
         if str(self._facts.stage.block) in {str(axis) for axis in self._facts.nodes[a].type.axes}:
             a, b = b, a
-        storage = multiplied_as(self._facts.nodes, dot)
-        return self._factor(a, dot, storage, scope), self._factor(b, dot, storage, scope)
+        types = multiplied_as(self._facts.nodes, dot)
+        first, second = (types[number != dot.a] if types else None for number in (a, b))
+        return self._factor(a, dot, first, scope), self._factor(b, dot, second, scope)
 
     def _factor(self, number: NodeId, dot: Dot, storage: Storage | None, scope: Scope) -> Value:
         value = self.value(number, scope)

@@ -30,12 +30,12 @@ class Stored:
 class Cuts:
     """Where a graph is cut: the first level at which each node may be computed, and what is stored.
 
-    `multiplied` has the type that each dot multiplies in. What dots multiply is stored by type in `operands`, `values`
-    are for all other readers.
+    `multiplied` has the types that each dot multiplies its operands in. What dots multiply is stored by type in
+    `operands`, `values` are for all other readers.
     """
 
     levels: Sequence[int]
-    multiplied: Mapping[NodeId, Storage]
+    multiplied: Mapping[NodeId, tuple[Storage, Storage]]
     operands: Mapping[tuple[NodeId, Storage], Stored]
     values: Mapping[NodeId, Stored]
 
@@ -46,9 +46,9 @@ class Cuts:
 
     def read(self, reader: NodeId | None, number: NodeId, level: int) -> Intermediate | None:
         """The tensor of an earlier step that a node is to one of its readers, in the step at `level`."""
-        storage = self.multiplied.get(reader) if reader is not None else None
-        stored = self.operands.get((number, storage)) if storage is not None else None
-        stored = stored or self.values.get(number)
+        types = self.multiplied.get(reader, ()) if reader is not None else ()
+        found = (self.operands.get((number, storage)) for storage in types)
+        stored = next((one for one in found if one is not None), None) or self.values.get(number)
         return stored.tensor if stored and stored.level < level else None
 
 

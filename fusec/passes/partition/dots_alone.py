@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from fusec.ir.expressions import Cast, Dot, NodeId
 from fusec.ir.graph import Graph, Output
-from fusec.ir.multiply import F32
+from fusec.ir.multiply import F32, I8, I32, is_of_8_bits
 from fusec.ir.partition import LIBRARY, Intermediate, Partition
 from fusec.ir.types import Storage
 from fusec.passes.partition.cut import Cuts, Stored, cut
@@ -36,13 +36,12 @@ def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Part
     step = len(dots) + 1
     levels = [deep * step for deep in depth]
     values: dict[NodeId, Stored] = {}
-    for place, (number, storage) in enumerate(multiplied.items()):
-        node, tensor = _result(graph, number, storage, made)
+    for place, (number, types) in enumerate(multiplied.items()):
+        node, tensor = _result(graph, number, types[0], made)
         values[node] = Stored(tensor, levels[number] - step + 1 + place)
     stored: dict[tuple[NodeId, Storage], Stored] = {}
     for number, dot in dots.items():
-        storage = multiplied[number]
-        for factor in (dot.a, dot.b):
+        for factor, storage in zip((dot.a, dot.b), multiplied[number], strict=True):
             is_result = factor in values and values[factor].tensor.element == storage
             if not is_result and not is_stored(graph, factor, storage):
                 stored[factor, storage] = Stored(made.of(factor, storage, dot.axes, "operand"), levels[factor])
@@ -59,6 +58,8 @@ def _result(graph: Graph, number: NodeId, storage: Storage, made: Intermediates)
     read = readers(graph)
     node: NodeId = number
     element: Storage = F32
+    if is_of_8_bits(storage):
+        storage = element = I32 if storage == I8 else F32
     match read[number]:
         case [int(reader)]:
             expr = graph.nodes[reader].expr

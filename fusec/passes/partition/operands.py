@@ -27,22 +27,22 @@ def is_stored(graph: Graph, number: NodeId, storage: Storage) -> bool:
     return graph.nodes[number].type.element == storage and argument_of(graph, number) is not None
 
 
-def stored_as(graph: Graph, dot: Dot) -> Storage | None:
-    """The one type in which both operands of a dot can be stored to be multiplied; None where there is none.
+def stored_as(graph: Graph, dot: Dot) -> tuple[Storage, Storage] | None:
+    """The types in which the operands of a dot can be stored to be multiplied; None where there are none.
 
     Numbers that may be of f64 have none: what they would be stored in has fewer digits. Neither has a stored operand
     that is of fewer bits: a copy in more bits, of a weight of 8 bits for f16, would take the memory that these save.
     """
     both = (dot.a, dot.b)
-    storage = multiplied_as(graph.nodes, dot)
-    if storage is None or any(may_be_f64(graph, number) for number in both):
+    types = multiplied_as(graph.nodes, dot)
+    if types is None or any(may_be_f64(graph, number) for number in both):
         return None
-    for number in both:
+    for number, storage in zip(both, types, strict=True):
         element = graph.nodes[number].type.element
         is_copied = element != storage and is_number_of(graph.nodes, number, storage)
         if is_copied and not isinstance(element, Computed):
             return None
-    return storage
+    return types
 
 
 def multiplies_stored(graph: Graph) -> bool:
@@ -73,13 +73,13 @@ def may_be_f64(graph: Graph, number: NodeId) -> bool:
     return False
 
 
-def multiplications(graph: Graph) -> dict[NodeId, Storage]:
-    """The dots of a graph, each with the type it multiplies in.
+def multiplications(graph: Graph) -> dict[NodeId, tuple[Storage, Storage]]:
+    """The dots of a graph, each with the types that it multiplies its operands in.
 
     There are none where one has no such type, or may have nothing to multiply.
     """
     dots = dots_of(graph)
-    found = {number: storage for number, dot in dots.items() if (storage := stored_as(graph, dot)) is not None}
+    found = {number: types for number, dot in dots.items() if (types := stored_as(graph, dot)) is not None}
     return found if len(found) == len(dots) and not _may_be_left_out(graph) else {}
 
 

@@ -79,7 +79,7 @@ class _Divider:
             if reader in self._behind:
                 self._keep(number)
             return
-        storage = stored_as(self._graph, dot)
+        storage = self._multiplied(dot, number)
         if storage is None or not self._is_given(number) or is_stored(self._graph, number, storage):
             return
         if (number, storage) not in self._operands:
@@ -172,8 +172,13 @@ class _Divider:
     def _prepared(self, reader: NodeId, number: NodeId) -> Intermediate | None:
         """The tensor that a node is to one of its readers."""
         dot = self._nodes[reader].expr
-        storage = stored_as(self._graph, dot) if isinstance(dot, Dot) else None
+        storage = self._multiplied(dot, number) if isinstance(dot, Dot) else None
         return self._operands.get((number, storage)) if storage else self._values.get(number)
+
+    def _multiplied(self, dot: Dot, number: NodeId) -> Storage | None:
+        """The type in which a dot multiplies one of its operands, if both can be stored for it."""
+        types = stored_as(self._graph, dot)
+        return types[number != dot.a] if types else None
 
 
 def _static(graph: Graph) -> set[NodeId]:

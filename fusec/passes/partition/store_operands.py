@@ -30,10 +30,10 @@ def store_operands(graph: Graph, intermediates: Intermediates | None = None) -> 
     made = intermediates or Intermediates(graph)
     levels = _late(graph, _levels(graph))
     stored: dict[tuple[NodeId, Storage], Stored] = {}
-    for number, storage in multiplied.items():
+    for number, types in multiplied.items():
         dot = graph.nodes[number].expr
         assert isinstance(dot, Dot)
-        for factor in (dot.a, dot.b):
+        for factor, storage in zip((dot.a, dot.b), types, strict=True):
             if not is_stored(graph, factor, storage):
                 stored[factor, storage] = Stored(made.of(factor, storage, dot.axes, "operand"), levels[factor])
     values = {

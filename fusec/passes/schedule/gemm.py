@@ -15,9 +15,10 @@ from dataclasses import replace
 
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import LEAD_AXES, flow_reachable, store_axes
+from fusec.ir.multiply import multiplied_as
 from fusec.ir.schedule import Gemm, GemmTma
 from fusec.ir.stage import Stage
-from fusec.ir.types import Axis, Computed, DType, Element, Kind, without
+from fusec.ir.types import Axis, Kind, without
 from fusec.passes.schedule.gemm_tma import tensor_maps
 from fusec.passes.schedule.split_k import deal_out, shared_sums
 from fusec.passes.schedule.survey import Survey
@@ -39,7 +40,7 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
         return "something reduces other axes than the dots contract"
     if any(n in dots for dot in dots.values() for n in flow_reachable(nodes, (dot.a, dot.b))):
         return "a dot waits for another one"
-    if any(not _is_multiplied(nodes[n].type.element) for dot in dots.values() for n in (dot.a, dot.b)):
+    if any(not _is_multiplied(facts, dot) for dot in dots.values()):
         return "the matrix unit has no such product"
     if any(contracted & set(store_axes(facts.flow, store)) for store in facts.flow.stores):
         return "an output has an axis that the dots contract"
@@ -52,7 +53,8 @@ def contractions(facts: Survey, label: str) -> tuple[Gemm, ...] | str:
     stream = tuple(axis for axis in facts.order if axis in contracted)
     name = f"gemm{label}"
     product, swapped = _product(facts, name, side, block, stream), _product(facts, name, block, side, stream)
-    sums = shared_sums(facts, product)
+    whole = any(nodes[number].type.kind is Kind.INT for number in dots)
+    sums = () if whole else shared_sums(facts, product)
     product, swapped = replace(product, sums=sums), replace(swapped, sums=sums, swap_ab=True)
     few = (side, *_read_again(facts, dots, product))
     if not sums:
@@ -115,12 +117,7 @@ def _are_apart(a: tuple[Axis, ...], b: tuple[Axis, ...], side: Axis, block: Axis
     return {(side in a, block in a), (side in b, block in b)} == {(True, False), (False, True)}
 
 
-def _is_multiplied(element: Element) -> bool:
-    """Whether the matrix unit takes operands of this type, whatever type the caller chooses."""
-    match element:
-        case Computed(kind):
-            return kind is Kind.REAL
-        case DType(name=name, kind=kind):
-            return kind is Kind.REAL and name != "f64"
-        case _:
-            return all(map(_is_multiplied, element.options))
+def _is_multiplied(facts: Survey, dot: Dot) -> bool:
+    """Whether the matrix unit takes the operands of a dot, whatever types the caller chooses."""
+    nodes = facts.flow.nodes
+    return nodes[dot.a].type.kind is nodes[dot.b].type.kind and multiplied_as(nodes, dot) is not None

@@ -11,6 +11,7 @@ import sympy
 
 from fusec.ir.expressions import Dot, NodeId
 from fusec.ir.flow import Affine, Flow, Load, Position, Store, position_axes, store_axes
+from fusec.ir.multiply import Sums, sums_of
 from fusec.ir.stage import Matrix, TensorMap, TensorMaps, TmaProduct
 from fusec.ir.types import Axis, DType, without
 from fusec.passes.schedule.survey import Survey
@@ -30,13 +31,15 @@ def tensor_maps(facts: Survey, side: Axis, block: Axis) -> TensorMaps | str:
     while left:
         number, *left = left
         first, second = (_box(flow, factor, cut) for factor in factors[number])
+        alike = _ways(flow, dots[number])
         if first is None or second is None:
             return "an operand of a dot is computed, looked up or may be left out"
-        precision = dots[number].precision
-        same = (other for other in left if dots[other].precision == precision)
+        if _is_across(dots[number], alike[1], first, second):
+            return "an operand of 8 bits does not lie along what is contracted"
+        same = (other for other in left if _ways(flow, dots[other]) == alike)
         twin = next((other for other in same if _are_alike(flow, factors[number], factors[other])), None)
         if twin is None:
-            products.append(TmaProduct((number,), first, second, precision))
+            products.append(TmaProduct((number,), first, second, *alike))
             continue
         left.remove(twin)
         other = _box(flow, factors[twin][1], cut)
@@ -44,9 +47,19 @@ def tensor_maps(facts: Survey, side: Axis, block: Axis) -> TensorMaps | str:
         both = TensorMap((*second.matrices, *other.matrices), second.axes)
         if len(both.axes) == _MOST_DIMS:
             return "its matrices have too many dimensions"
-        products.append(TmaProduct((number, twin), first, both, precision))
+        products.append(TmaProduct((number, twin), first, both, *alike))
     stores = ((place, _stored(flow, store, side, block)) for place, store in enumerate(flow.stores))
     return TensorMaps(tuple(products), tuple((place, box) for place, box in stores if box is not None))
+
+
+def _ways(flow: Flow, dot: Dot) -> tuple[str, Sums]:
+    """How a dot multiplies, and how it adds up."""
+    return dot.precision, sums_of(flow.nodes, dot)
+
+
+def _is_across(dot: Dot, sums: Sums, *boxes: TensorMap) -> bool:
+    """Whether neighbours in memory are of different sums: matrix units take 16 bits in that way, not 8."""
+    return sums is not Sums.SINGLE and any(box.axes[-1] not in dot.axes for box in boxes)
 
 
 def _factors(flow: Flow, dot: Dot, block: Axis) -> tuple[NodeId, NodeId]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from fusec.ir.expressions import Dot, NodeId, Reduce
 from fusec.ir.flow import Flow, Load, Store, flow_reachable, store_axes, store_inputs
 from fusec.ir.schedule import ColumnSums, Group, Resident, RowLoop, Schedule, Tile
-from fusec.ir.types import Axis
+from fusec.ir.types import Axis, Kind
 from fusec.passes.schedule.elementwise import elementwise, one_tile
 from fusec.passes.schedule.gemm import contractions, gemm_tma
 from fusec.passes.schedule.gemv import expand_dots, gemv
@@ -103,7 +103,17 @@ def _multiplying_plans(facts: Survey, known: Known, label: str) -> tuple[Schedul
     products = contractions(facts, label)
     if isinstance(products, str):
         return rows(survey(expand_dots(facts.flow)), Known(known.extents), label)
-    return (*gemv(facts, known, label, products[0].few), *products)
+    found: tuple[Schedule, ...] = (*gemv(facts, known, label, products[0].few), *products)
+    if not _is_whole(facts):
+        return found
+    # Longer sums of integers than these have room for are left to threads, which add in 64 bits.
+    *others, last = rows(survey(expand_dots(facts.flow)), Known(known.extents), label)
+    return (*found, *(plan for plan in others if isinstance(plan, RowLoop)), last)
+
+
+def _is_whole(facts: Survey) -> bool:
+    """Whether some dot is one of integers."""
+    return any(isinstance(node.expr, Dot) and node.type.kind is Kind.INT for node in live(facts.flow))
 
 
 def _connected(flow: Flow, fresh: frozenset[str]) -> list[tuple[Store, ...]]:

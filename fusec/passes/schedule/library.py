@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fusec.ir.expressions import Cast, Dot, NodeId
 from fusec.ir.flow import Affine, Flow, Load, Position
+from fusec.ir.multiply import Sums, sums_of
 from fusec.ir.schedule import Library
 from fusec.ir.stage import Matrix
 from fusec.ir.types import without
@@ -22,6 +23,8 @@ def library(flow: Flow) -> Library | str:
     dot = flow.nodes[value.arg].expr if isinstance(value, Cast) and value.dtype == store.element else value
     if not isinstance(dot, Dot):
         return "it is more than a dot"
+    if sums_of(flow.nodes, dot) is not Sums.SINGLE:
+        return "its operands are of 8 bits"
     a, b = (_loaded(flow, number) for number in (dot.a, dot.b))
     out = _matrix(store.target, store.positions)
     if a is None or b is None or out is None or store.pair is not None:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fusec.ir.host.names import block_name
-from fusec.ir.host.schedules import Gemm, Gemv, RowLoop
+from fusec.ir.host.schedules import Gemm, GemmTma, Gemv, RowLoop
 from fusec.runtime.invariant import counted, is_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.product import Product
@@ -42,12 +42,17 @@ def is_skinny(chip: Chip, columns: int, again: int = 1) -> bool:
     return not is_invariant() and columns <= chip.skinny and again <= chip.most_again
 
 
+def has_room(plan: Gemm | GemmTma, call: Call) -> bool:
+    """Whether the sums of a contraction have room for all that is contracted."""
+    return not plan.most or call.count(plan.k) <= plan.most
+
+
 def is_for_few(plan: Gemm | Gemv, call: Call) -> bool:
     """Whether a call has so few rows, or columns, as a plan is for."""
     few = call.count(plan.few)
     if isinstance(plan, Gemv):
         return is_vector(call.chip, few, call.count(plan.matrix) if plan.matrix else 0)
-    return bool(plan.few) and is_skinny(call.chip, few, call.count(plan.again))
+    return bool(plan.few) and has_room(plan, call) and is_skinny(call.chip, few, call.count(plan.again))
 
 
 def prefers_library(
@@ -70,7 +75,7 @@ def prefers_library(
 def contraction_of(plan: Gemm, call: Call) -> Contraction:
     """What a gemm makes in one sweep of the last of its contracted axes."""
     sizes = (call.count(plan.batches), call.count(plan.m), call.count(plan.n), call.size(plan.k.split()[-1]))
-    return Contraction(*sizes, call.itemsize(plan.bytes), plan.dots, tf32=plan.tf32)
+    return Contraction(*sizes, call.itemsize(plan.bytes), plan.dots, tf32=plan.tf32, in_parts=plan.in_parts)
 
 
 def tile_for(call: Call, rule: TileRule, contraction: Contraction) -> GemmTile:
@@ -94,11 +99,11 @@ def gemm_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     while block_n > 2 * MMA and batches * cdiv(m, block_m) * cdiv(n, block_n) < chip.sms:
         block_n //= 2
     # A step of f32 takes twice the registers: with several dots there are none left for a long one.
-    longest = chip.gemm_block_k // (1 if c.itemsize <= 2 else 2 if c.tf32 and dots == 1 else 4)
+    longest = 2 * chip.gemm_block_k // (c.itemsize if c.itemsize <= 2 else 4 if c.tf32 and dots == 1 else 8)
     if c.itemsize <= 2 and c.itemsize * c.k % 16:
         # Rows that begin anywhere are loaded into registers first, where only 16 bytes at a time go past them.
         longest = max(longest // 2, MMA)
-    block_k = min(max(padded(c.k), MMA), longest)
+    block_k = min(max(padded(c.k), c.least_k), longest)
     warps = min(max(padded(block_m * block_n * dots // (2 * WARP * WARP)), 4), 8)
     stages = 3 if (block_m + block_n * dots) * block_k * c.itemsize * 3 <= chip.gemm_staged_bytes else 2
     options = [{"num_warps": count, "num_stages": stages} for count in dict.fromkeys((warps, 8))]
@@ -114,7 +119,7 @@ def skinny_tile(contraction: Contraction, chip: Chip) -> GemmTile:
     programs, splits = c.batches * cdiv(c.m, block_m) * cdiv(c.n, block_n), 1
     row = (block_m * c.dots + block_n) * c.itemsize
     wanted = chip.skinny_block_k // (8 if c.threads else 1 if programs <= chip.sms else 2)
-    block_k = max(min(padded(c.k), wanted, power_within(chip.skinny_step_bytes // row)), MMA)
+    block_k = max(min(padded(c.k), wanted, power_within(chip.skinny_step_bytes // row)), c.least_k)
     stages = min(max(chip.skinny_staged_bytes // (row * block_k), 2), 4 if programs <= chip.sms else 3)
     while programs * splits < chip.few_tiles and splits < min(chip.most_split_k, cdiv(c.k, 2 * block_k)):
         splits *= 2
@@ -125,7 +130,7 @@ def skinny_tile(contraction: Contraction, chip: Chip) -> GemmTile:
 
 
 def gemm_fits(plan: Gemm, call: Call) -> bool:
-    if plan.few and not is_for_few(plan, call):
+    if not has_room(plan, call) or (plan.few and not is_for_few(plan, call)):
         return False
     return plan.combine is None or skinny_tile(contraction_of(plan, call), call.chip).splits > 1
 
@@ -175,7 +180,7 @@ def gemv_fits(plan: Gemv, call: Call) -> bool:
 
 
 RULES: Mapping[type, Rule] = {
-    Gemm: Rule(lambda plan, call: True, gemm_fits, gemm),
+    Gemm: Rule(has_room, gemm_fits, gemm),
     Gemv: Rule(
         lambda plan, call: _of(plan).is_legal(plan.of, call),
         gemv_fits,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusec.runtime.select.chip import MMA
 from fusec.runtime.select.sizes import cdiv, padded
 
 
@@ -16,7 +17,8 @@ class Contraction:
 
     A tile has the columns of as many accumulators as there are `parts`; `halves` of them, of a single dot, are next to
     each other. So many batches multiply the same rows `again`. Registers are `crowded` if more has to be read
-    behind the products than they are. Elements have `itemsize` bytes; those of f32 may be `tf32`.
+    behind the products than they are. Elements have `itemsize` bytes; those of f32 may be `tf32`. Sums `in_parts` stand
+    beside what is added up already.
     """
 
     batches: int
@@ -29,6 +31,7 @@ class Contraction:
     again: int = 1
     crowded: bool = False
     tf32: bool = False
+    in_parts: bool = False
 
     @property
     def parts(self) -> int:
@@ -39,7 +42,12 @@ class Contraction:
     def matrices(self) -> int:
         """Bytes of the operands."""
         many = self.batches // self.again * self.m
-        return 2 * self.k * (many + self.batches * self.n * self.parts // self.halves)
+        return self.itemsize * self.k * (many + self.batches * self.n * self.parts // self.halves)
+
+    @property
+    def least_k(self) -> int:
+        """The least steps of a tile that a tensor core multiplies."""
+        return MMA * 2 if self.itemsize == 1 else MMA
 
     @property
     def threads(self) -> bool:

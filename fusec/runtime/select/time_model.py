@@ -83,8 +83,9 @@ def _tile_terms(contraction: Contraction, wave: Wave, chip: Chip) -> tuple[float
     """How long an SM multiplies one tile, and how long TMA moves its operands."""
     width = wave.block_n * contraction.parts
     rate = chip.sm_bytes_per_us if wave.down == 1 else chip.sm_bytes_per_us_by_two
-    multiplying = wave.block_m * width * contraction.k / chip.sm_mma_per_us
-    return multiplying, 2 * (wave.block_m + width) * contraction.k / rate
+    itemsize = contraction.itemsize
+    multiplying = wave.block_m * width * contraction.k / (chip.sm_mma_per_us * 2 / itemsize)
+    return multiplying, itemsize * (wave.block_m + width) * contraction.k / rate
 
 
 def _ahead(options: Mapping[str, int]) -> int:

@@ -17,7 +17,7 @@ from fusec.runtime.invariant import ROWS, is_invariant
 from fusec.runtime.launch import Launch
 from fusec.runtime.select.call import Call, Tiled
 from fusec.runtime.select.chip import MMA, TMA_SINCE, Chip
-from fusec.runtime.select.gemm import tile_for
+from fusec.runtime.select.gemm import has_room, tile_for
 from fusec.runtime.select.rule import Rule
 from fusec.runtime.select.sizes import cdiv, padded
 from fusec.runtime.select.tiles import Contraction, GemmTile, Wave
@@ -30,7 +30,15 @@ def contraction_of(plan: GemmTma, call: Call) -> Contraction:
     """What a persistent gemm makes."""
     sizes = (call.count(plan.batches), call.count(plan.m), call.count(plan.n), call.count(plan.k))
     again = call.count(plan.again)
-    return Contraction(*sizes, dots=plan.dots, halves=plan.halves, again=again, crowded=plan.crowded)
+    return Contraction(
+        *sizes,
+        itemsize=plan.itemsize,
+        dots=plan.dots,
+        halves=plan.halves,
+        again=again,
+        crowded=plan.crowded,
+        in_parts=plan.in_parts,
+    )
 
 
 def work(call: Call, plans: Iterable[GemmTma]) -> int:
@@ -45,7 +53,9 @@ def pays_for_steps(chip: Chip, work: int) -> bool:
 
 def fits_tma(plan: GemmTma, call: Call) -> bool:
     """Whether TMA can move the operands and results of a call, all of them in one walk over leading axes."""
-    if call.chip.capability < TMA_SINCE or (call.walks is not None and len(call.walks.offsets) > 1):
+    if call.chip.capability < TMA_SINCE or not has_room(plan, call):
+        return False
+    if call.walks is not None and len(call.walks.offsets) > 1:
         return False
     boxes = [_box(each, call) for each in plan.maps.values()]
     names = dict.fromkeys(_tensor(each) for one in plan.maps.values() for each in one.tensors)
@@ -143,7 +153,7 @@ def _tilings(chip: Chip, contraction: Contraction) -> Iterator[tuple[Wave, ...]]
 
 def _sizes(contraction: Contraction, chip: Chip) -> Iterator[tuple[int, int]]:
     """The rows and columns that tiles may have."""
-    held = chip.accumulator_columns // (2 if contraction.crowded else 1)
+    held = chip.accumulator_columns // (2 if contraction.crowded or contraction.in_parts else 1)
     widest = max(min(held // contraction.parts, padded(cdiv(contraction.n, contraction.halves))), MMA)
     columns = dict.fromkeys(max(widest // part, MMA) for part in (1, 2, 4))
     large, small = chip.tma_block_m, chip.tma_block_m // 2
@@ -165,10 +175,10 @@ def _cuts(chip: Chip, contraction: Contraction, wave: Wave) -> Iterator[tuple[Wa
 
 def _wave(block_m: int, block_n: int, contraction: Contraction, chip: Chip, many: bool) -> Wave:
     """The launch of tiles of a size. Where there are `many`, what is read far ahead is in the way of what is stored."""
-    width = block_n * contraction.parts
-    longest = chip.tma_block_k * (1 if 2 * width > chip.accumulator_columns or many else 2)
-    block_k = min(longest, max(padded(contraction.k), MMA))
-    fitting = (chip.smem - 2 * block_m * block_n) // (2 * block_k * (block_m + width))
+    width, itemsize = block_n * contraction.parts, contraction.itemsize
+    longest = chip.tma_block_k * (1 if 2 * width > chip.accumulator_columns or many else 2) * 2 // itemsize
+    block_k = min(longest, max(padded(contraction.k), contraction.least_k))
+    fitting = (chip.smem - 2 * block_m * block_n) // (itemsize * block_k * (block_m + width))
     stages = max(min(fitting, 3 if many and 2 * block_m > chip.tma_block_m else 4), 2)
     options = tuple({"num_warps": block_m // MMA, "num_stages": count} for count in range(stages, 1, -1))
     return Wave(block_m, block_n, block_k, 0, 0, 0, options, chip.group_m)

@@ -108,6 +108,9 @@ class _Functions:
     def lanes(self, size: int, _together: int) -> Tile:
         return self._language.arange(0, size)
 
+    def dot_in_parts(self, a: Tile, b: Tile, total: Tile) -> Tile:
+        return self._language.dot(a, b, total)
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*values: Any, **named: Any) -> Any:
             if any(isinstance(value, Pointer) for value in (*values, *named.values())):

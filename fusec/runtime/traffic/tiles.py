@@ -69,13 +69,13 @@ class Tile:
         return flat(_quotient, self, other)
 
     def __mod__(self, other: Any) -> Tile:
-        return flat(torch.remainder, self, other)
+        return flat(_rest, self, other)
 
     def __rfloordiv__(self, other: Any) -> Tile:
         return flat(_quotient, tile(other), self)
 
     def __rmod__(self, other: Any) -> Tile:
-        return flat(torch.remainder, tile(other), self)
+        return flat(_rest, tile(other), self)
 
     def _unknown(self, other: Any = 0) -> Tile:
         return Tile(broadcast(self, other))
@@ -252,7 +252,16 @@ def flat(made: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], *values: An
 
 
 def _quotient(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return torch.div(a, b, rounding_mode="floor")
+    return torch.div(a, _divisor(b), rounding_mode="floor")
+
+
+def _rest(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.remainder(a, _divisor(b))
+
+
+def _divisor(b: torch.Tensor) -> torch.Tensor:
+    """What is divided by. At points that a loop does not reach it may be 0, and anything else does as well."""
+    return torch.where(b == 0, 1, b)
 
 
 def _linear(one: Any, other: Any, sign: int) -> Tile:
