@@ -20,9 +20,13 @@ standard deviation of at most u / sqrt(3) times the root of the squares above. T
 17 deviations. Where partial sums are random too the tails are longer than normal ones, as exp(-2.2 t) for t such roots
 in u: less than 1e-9 for a result, and less than 1e-12 with the distribution that digits have.
 
-*Matrix units* cut off, so their errors have one sign, and nothing is made of chance but the partial sums. The bound is
-the sum of their sizes, at most the root of K times that of the squares; the bridge with `BRIDGE` times its mean, which
-it exceeds with a probability of exp(-(pi^2 / 12) BRIDGE^2) < 1e-17. Those that add f8 keep so few digits that sums are
+*Matrix units* cut off towards 0, so errors have the signs of what is cut off. The sum of the sizes of partial sums is
+at most the root of K times that of the squares; the bridge has `BRIDGE` times its mean there, which it exceeds with a
+probability of exp(-(pi^2 / 12) BRIDGE^2) < 1e-17. What is cut off the partial sums may add up, and `SUMS` is its worst
+case. What is cut off a product is half of the place it is cut off at in the mean, and independent of others: that adds
+up as the signs of products do, which are as many of one as of the other where products cancel, and the rest of it,
+with a standard deviation of at most 1 / sqrt(12) from the place and 1 / 2 from the sign, is within `ROUNDED` of these.
+Units that add f8 keep so few digits that sums are
 added in f32 after a part of the products: a part is a chain of its own, and n of them have a mean that is known better,
 with 1 + (BRIDGE - 1) / sqrt(n) in the place of `BRIDGE`.
 """
@@ -68,14 +72,16 @@ class Adder:
     A matrix unit adds 8 products at once (sm_80) or 16 (sm_90) and the sum so far: all of them are cut off 1 or 2 bits
     behind the last place that the largest has, then the sum in its last place (Fasi, Higham, Mikaitis, Pranesh,
     Numerical behavior of NVIDIA tensor cores, PeerJ Comput. Sci. 7:e330, 2021; Li et al., FTTN, arXiv 2403.00232). In
-    units that is `EACH` times every product, and `SUMS` times every partial sum, if there is one for each product. The
+    units that is `EACH` times every product, and `ALL` times every partial sum, if there is one for each product. The
     largest is found by exponents, and a number below `least` has that of `least`: products of subnormal numbers are cut
-    off as if these were not small.
+    off as if these were not small. Of units that sum up in fewer bits nobody has told as much: `apart` says whether
+    what is cut off products and sums is known apart.
     """
 
     unit: float
     cuts_off: bool = False
     least: float = 0.0
+    apart: bool = False
 
     def relative(self, count: int) -> float:
         """The error of a sum of `count` products in any order, relative to the sum of their sizes."""
@@ -99,14 +105,23 @@ class Adder:
         drift = total**2 * ((count + 1) * (2 * count + 1) / (6 * count))
         chain = terms.cumsum(-1).square().sum(-1)
         if self.cuts_off:
-            sums = sqrt(count) * (torch.maximum(drift, chain).sqrt() + BRIDGE * scatter.sqrt())
-            bound = SUMS * self.unit * sums
+            root = torch.maximum(drift, chain).sqrt() + BRIDGE * scatter.sqrt()
+            bound = self.unit * (self._cut_off(terms, root) if self.apart else ALL * sqrt(count) * root)
         else:
             # A product that is not fused with its addition is rounded as well.
             bound = ROUNDED * self.unit * (squares + torch.maximum(drift + scatter, chain)).sqrt()
         ordered = terms.abs().sort(-1).values
         alike = (ordered[..., 1:] != ordered[..., :-1]).sum(-1) + 1 < ALIKE
         return torch.where(alike, none, bound.nan_to_num(nan=inf))
+
+    def _cut_off(self, terms: Tensor, root: Tensor) -> Tensor:
+        """What a matrix unit cuts off in units, where `root` is that of the squares of all partial sums."""
+        count = terms.shape[-1]
+        signs = terms.sign()
+        one_sided = signs.mean(-1).abs() * sqrt(count) * root
+        in_order = (signs * terms.cumsum(-1).abs()).sum(-1).abs()
+        scattered = ROUNDED * sqrt(1 / 12 + 1 / 4) * root
+        return SUMS * sqrt(count) * root + PRODUCTS * (torch.maximum(one_sided, in_order) / 2 + scattered)
 
     def beside(self, add: Adding, left: Tensor, right: Tensor, count: int) -> Tensor | float:
         """What `count` terms are cut off by where products are the largest, of operands as large as these."""
@@ -153,8 +168,11 @@ class AdderOf8Bits(Adder):
         return roots * self.unit * add(left**2, right**2).sqrt()
 
 
-EACH, SUMS = 4.5, 0.7
+EACH, ALL = 4.5, 0.7
 """Those of sm_80: 9 numbers cut off by 2^-24, and 1 sum by 2^-23, for 8 products. Those of sm_90 are 4.25 and 0.33."""
+
+PRODUCTS, SUMS = 0.5, 0.19
+"""`ALL` taken apart: 1 product cut off by 2^-24; and the sum, which is cut off by 2^-24 and 2^-23 for 8 products."""
 
 THREADS = Adder(F32.unit)
 
@@ -172,12 +190,12 @@ _UNITS_OF_8_BITS = {"exact": 2.0**-13, "f16": 2.0**-10, "fast": 2.0**-13}
 
 def matrix_unit(accum: str, least: float) -> Adder:
     """A matrix unit that sums are left to as `accum` says, for operands whose least normal number is `least`."""
-    return Adder(_UNITS[accum], True, least)
+    return Adder(_UNITS[accum], True, least, apart=accum == "exact")
 
 
 def matrix_unit_of_8_bits(accum: str, least: float) -> Adder:
     """The same for operands of f8."""
-    return AdderOf8Bits(_UNITS_OF_8_BITS[accum], True, least, PART if accum == "exact" else 0)
+    return AdderOf8Bits(_UNITS_OF_8_BITS[accum], True, least, in_parts=PART if accum == "exact" else 0)
 
 
 def grown(additions: int, unit: float) -> float:
