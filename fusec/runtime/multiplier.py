@@ -1,4 +1,4 @@
-"""How a product runs: on views of what lies at a call's addresses, by PyTorch's call of the vendor's library."""
+"""How a product runs: by cuBLASLt with a kept algorithm, or by PyTorch on views of what lies at a call's addresses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fusec.runtime import cublas_lt
 from fusec.runtime.cache import BoundedCache
 from fusec.runtime.launch import Value, picker
 from fusec.runtime.precision import Settings, settings, under
@@ -26,6 +27,7 @@ class Multiplier:
         "_device",
         "_dtypes",
         "_empty",
+        "_gemm",
         "_matrices",
         "_multiply",
         "_pick",
@@ -48,6 +50,7 @@ class Multiplier:
         self._device: torch.device
         self._settings: Settings
         self._multiply: Callable[..., object]
+        self._gemm: cublas_lt.Gemm | None = None
 
     def first(self, values: Sequence[Value]) -> bool:
         """Multiply tensors. Whether `launch` can do it from now on, for tensors of these dtypes on this device.
@@ -59,12 +62,34 @@ class Multiplier:
         self._dtypes = tuple(tensor.dtype for tensor in tensors)
         self._settings = settings(self._dtypes[0], self._tf32)
         self._multiply = _multiplication(self._dtypes[0], self._dtypes[-1], self._device, self._rank)
-        self._run(tuple(tensor.data_ptr() for tensor in tensors))
-        return self._device.type == "cuda"
+        addresses = tuple(tensor.data_ptr() for tensor in tensors)
+        if self._device.type != "cuda":
+            self._run(addresses)
+            return False
+        self._gemm = None if self._empty else self._kept(addresses)
+        self._multiplied(torch.cuda.current_stream(self._device).cuda_stream, addresses)
+        return True
 
     def launch(self, stream: int, values: Sequence[Any]) -> None:
         """Multiply what lies at the addresses, on the current stream, which is `stream`."""
-        self._run(self._pick(values))
+        self._multiplied(stream, self._pick(values))
+
+    def _multiplied(self, stream: int, addresses: tuple[int, ...]) -> None:
+        if self._gemm is None or not self._gemm.multiply(stream, addresses):
+            # PyTorch finds another way, or says what is wrong.
+            self._run(addresses)
+
+    def _kept(self, addresses: tuple[int, ...]) -> cublas_lt.Gemm | None:
+        """The same by cuBLASLt, for matrices at these addresses or at others that are the same modulo 16."""
+        library = cublas_lt.library()
+        if library is None:
+            return None
+        known = zip(self._matrices, self._dtypes, addresses, strict=True)
+        operands = [cublas_lt.Operand(*about) for about in known]
+        try:
+            return cublas_lt.Gemm(library, cublas_lt.handle(), operands, self._tf32, self._device)
+        except cublas_lt.RefusedError:
+            return None
 
     def views(self, addresses: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
         """The two factors and the result, at these addresses."""

@@ -80,7 +80,9 @@ class Plan:
         self._weights = picker([tensors.index(name) for name in prepared.weights] if prepared else [])
         real = in_turn(launches) if device.type != "meta" else ()
         self._steps = tuple(_step(launch, places) for launch in real)
+        self._launches = [step.launch for step in self._steps]
         self._compiled = False
+        self._is_plain = len(outputs) == len(allocated) == 1 and not mutated and prepared is None
         self._report: Callable[[], Any] | None = None
         self._text: Callable[[Any], str] = str
 
@@ -138,6 +140,13 @@ class Plan:
             if self._apart is None:
                 self._apart = Apart(*self._named, self._mutated, tensors)
             self._apart.check(addresses)
+        if self._compiled and self._is_plain:
+            result = allocate.empty(*self._allocated[0])
+            values = [*addresses, _data_ptr(result), *scalars]
+            stream = _current_stream(self._device)
+            for launch in self._launches:
+                launch(stream, values)
+            return result
         fresh = [allocate.empty(*about) for about in self._allocated]
         ready = None
         if self._prepared is not None:
@@ -146,8 +155,8 @@ class Plan:
         if self._compiled:
             values = [*addresses, *map(_data_ptr, fresh), *scalars]
             stream = _current_stream(self._device)
-            for step in self._steps:
-                step.launch(stream, values)
+            for launch in self._launches:
+                launch(stream, values)
         else:
             given = [*tensors, *(ready.values if ready else ()), *fresh, *scalars]
             compiled = [step.first(given) for step in self._steps]

@@ -1,7 +1,8 @@
 """How exactly the vendor's library adds up a product: as the language says, whatever the process has set for itself.
 
-PyTorch keeps these settings for the whole process. They are put right around each product and put back after it, one
-thread at a time; meanwhile products of others are computed more exactly than they asked for, never less.
+To cuBLASLt, called directly, the precision is an argument (`cublas_lt.py`). PyTorch keeps it as settings of the whole
+process. They are put right around each product that PyTorch makes and put back after it, one thread at a time;
+meanwhile products of others are computed more exactly than they asked for, never less.
 """
 
 from __future__ import annotations

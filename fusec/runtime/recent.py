@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from functools import reduce
-from operator import or_
 from typing import Any, TypeAlias
 
 import torch
@@ -51,9 +49,12 @@ class Recent:
         if not self._check(*tensors):
             return None
         addresses = [*map(_data_ptr, tensors)]
+        for address in addresses:
+            if address & 15:
+                return None
         for place in omitted:
             addresses.insert(place, 0)
-        return None if reduce(or_, addresses) & 15 else addresses
+        return addresses
 
 
 def _check(tensors: list[torch.Tensor]) -> Callable[..., bool]:

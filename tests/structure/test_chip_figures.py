@@ -55,6 +55,12 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
     "runtime/boxed.py": {512: "descriptors kept"},
     "runtime/cache.py": {4096: "plans kept"},
     "runtime/checks.py": {64: "bits of an integer"},
+    "runtime/cublas_lt.py": {
+        **dict.fromkeys((68, 70, 77), "compute types of cuBLAS"),
+        2**31: "sizes have 32 bits",
+        2**25: "bytes of workspace, as PyTorch allows",
+        512: "arguments kept",
+    },
     "runtime/invariant.py": {1024: "rows that calls are planned for, whatever rows they have"},
     "runtime/modules.py": {-0.5: "the exponent of a root"},
     "runtime/multiplier.py": {512: "views kept"},
