@@ -66,7 +66,7 @@ def emit(
         loader=PackageLoader("fusec.codegen"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     public = [name for program in programs for name in program.graph.public]
-    views, functions_of_kernels = _with_functions(views, tuple(_functions(programs)), names)
+    views, functions_of_kernels = _with_functions(views, _functions(programs, names), names)
     body = environment.get_template("op.py.j2").render(
         version=__version__,
         spec_name=spec_name,
@@ -119,9 +119,10 @@ def _renamed_lines(names: OpNames, imports: Mapping[str, str]) -> Iterator[str]:
         yield from wrapped(f"{each.name} = {imports['renamed']}({each.kernel}{words})")
 
 
-def _functions(programs: tuple[Program, ...]) -> Iterator[FunctionView]:
+def _functions(programs: tuple[Program, ...], names: FileNames) -> tuple[FunctionView, ...]:
     """The functions that the kernels of a file call, each once."""
-    yield from {view.name: view for program in programs for view in function_views(program)}.values()
+    views = {view.name: view for program in programs for view in function_views(program)}
+    return tuple(views[name] for name in names.functions)
 
 
 def _with_functions(

@@ -39,16 +39,26 @@ class KernelView:
 
     @property
     def form(self) -> tuple[object, ...]:
-        """All of it but what it, its parameters and its variables are called."""
-        numbers = {name: str(number) for number, name in enumerate(self.arguments)}
-        own = {*self.arguments, *(name for line in self.body for name in _assigned(line))}
+        """All of it but what it, its parameters and its variables are called, and the order of its parameters."""
+        numbers = {name: str(number) for number, name in enumerate(self.by_use)}
+        variables = dict.fromkeys(name for line in self.body for name in _assigned(line))
+        numbers |= {name: f"v{number}" for number, name in enumerate(variables) if name not in numbers}
 
         def number(found: re.Match[str]) -> str:
-            return f"%{numbers.setdefault(found[0], str(len(numbers)))}" if found[0] in own else found[0]
+            return f"%{numbers[found[0]]}" if found[0] in numbers else found[0]
 
         body = tuple(NAME.sub(number, line) for line in self.body)
         options = frozenset(NAME.sub(number, self.options.replace('"', "")).split(", "))
-        return len(self.arguments), self.compile_time, options, body
+        fixed = self.arguments[len(self.arguments) - self.compile_time :]
+        kinds = tuple((name in fixed, name.endswith("_ptr"), "_stride_" in name) for name in self.by_use)
+        return kinds, options, body
+
+    @property
+    def by_use(self) -> tuple[str, ...]:
+        """Its parameters, in the order that its body names them."""
+        named = dict.fromkeys(found[0] for line in self.body for found in NAME.finditer(line))
+        known = frozenset(self.arguments)
+        return (*(name for name in named if name in known), *(name for name in self.arguments if name not in named))
 
 
 def kernel_views(program: Program) -> tuple[KernelView, ...]:
@@ -94,6 +104,7 @@ def _kernel_view(kernel: Kernel, stage: Stage, graph: Graph, wide: bool) -> Kern
             *kernel.boxes,
             *(f"{name}_ptr" for name in kernel.pointers),
             *(p.name for p in scalars),
+            *(f"{name}_ptr" for name in kernel.sums),
             *numbers,
             *constexprs,
         ),

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from fusec.codegen.functions import called_functions, with_functions
 from fusec.codegen.kernels import kernel_views
-from fusec.ir.host.names import argument_name, with_names
+from fusec.codegen.merged import OpFacts, Written, label
+from fusec.codegen.merged import groups as merged_groups
+from fusec.ir.host.names import argument_name, stride_names, with_names
+from fusec.ir.kernel import Kernel
 from fusec.ir.program import Program
 
 IMPORTS = (
@@ -64,6 +67,7 @@ class FileNames:
     spec: frozenset[str]
     ops: tuple[OpNames, ...]
     imports: Mapping[str, str]
+    functions: tuple[str, ...]
     taken: frozenset[str]
 
 
@@ -78,6 +82,7 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
     functions = {function: names.new(name) for function, name in called_functions(programs).items()}
     programs = tuple(with_functions(program, functions) for program in programs)
     called = _kernel_names(programs, names)
+    programs = _with_merged(programs, called)
     ops = tuple(
         OpNames(
             extents=names.new(f"_extents_{graph.name}"),
@@ -92,7 +97,7 @@ def name_apart(programs: tuple[Program, ...]) -> tuple[tuple[Program, ...], File
         for graph, own in zip(graphs, called, strict=True)
     )
     named = tuple(_with_names(program, own) for program, own in zip(programs, called, strict=True))
-    return named, FileNames(frozenset(spec), ops, imports, names.taken)
+    return named, FileNames(frozenset(spec), ops, imports, tuple(functions.values()), names.taken)
 
 
 @dataclass(slots=True)
@@ -103,6 +108,13 @@ class _Called:
     table: dict[str, str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
     renamed: list[Renaming] = field(default_factory=list)
+
+    def replace(self, names: Mapping[str, str]) -> None:
+        """Take some kernels of the file for others."""
+        self.kernels = {own: names.get(known, known) for own, known in self.kernels.items()}
+        self.table = {own: names.get(known, known) for own, known in self.table.items()}
+        self.renamed = [replace(each, kernel=names.get(each.kernel, each.kernel)) for each in self.renamed]
+        self.written -= set(names)
 
 
 def _kernel_names(programs: tuple[Program, ...], names: _Free) -> list[_Called]:
@@ -117,19 +129,67 @@ def _kernel_names(programs: tuple[Program, ...], names: _Free) -> list[_Called]:
         own = _Called()
         for kernel in kernel_views(program):
             known, arguments = written.get(kernel.form, ("", ()))
-            words = renaming(arguments, kernel.arguments) if known else None
+            words = renaming(arguments, kernel.by_use) if known else None
             if words is None:
                 known = names.new(kernel.name)
                 own.written.add(known)
-                written.setdefault(kernel.form, (known, kernel.arguments))
-                alike[known, kernel.arguments] = known
-            elif (known, kernel.arguments) not in alike:
-                alike[known, kernel.arguments] = names.new(kernel.name)
-                own.renamed.append(Renaming(alike[known, kernel.arguments], known, tuple(words.items())))
+                written.setdefault(kernel.form, (known, kernel.by_use))
+                alike[known, kernel.by_use] = known
+            elif (known, kernel.by_use) not in alike:
+                alike[known, kernel.by_use] = names.new(kernel.name)
+                own.renamed.append(Renaming(alike[known, kernel.by_use], known, tuple(words.items())))
             own.kernels[kernel.name] = known
-            own.table[kernel.name] = alike[known, kernel.arguments]
+            own.table[kernel.name] = alike[known, kernel.by_use]
         found.append(own)
     return found
+
+
+def _with_merged(programs: tuple[Program, ...], called: list[_Called]) -> tuple[Program, ...]:
+    """The programs, where kernels of several ops that differ in little are one, told for which op it is launched."""
+    if len(programs) == 1 or len({program.spelled.may_be_wide for program in programs}) > 1:
+        return programs
+    written: list[Written] = []
+    for place, (program, own) in enumerate(zip(programs, called, strict=True)):
+        kernels = {own.kernels[kernel.name]: kernel for kernel in reversed(program.kernels)}
+        written += [Written(name, place, kernels[name]) for name in reversed(kernels) if name in own.written]
+    ops = [_facts(program, own) for program, own in zip(programs, called, strict=True)]
+    found = merged_groups(written, ops, "REAL" if programs[0].spelled.may_be_wide else "tl.float32")
+    made = list(programs)
+    for place, op in enumerate(ops):
+        known = label(found, op)
+        if known is not None:
+            absent = dict.fromkeys(name for group in found for name in group.absent(op))
+            made[place] = _launched_as(made[place], ops[known].name, tuple(absent))
+    for group in found:
+        first, *others = group.members
+        made[first.op] = _with_kernel(made[first.op], first.kernel, group.kernel)
+        for own in called:
+            own.replace({member.name: first.name for member in others})
+    return tuple(made)
+
+
+def _facts(program: Program, own: _Called) -> OpFacts:
+    table = program.table
+    assert table is not None
+    strides = table.plans.strides
+    return OpFacts(
+        program.graph.name,
+        frozenset(own.kernels.values()),
+        frozenset(strides),
+        frozenset(name for tensor, dims in strides.items() for name in stride_names(tensor, tuple(dims.split()))),
+        frozenset(flag for kernel in program.kernels for flag in kernel.flags),
+    )
+
+
+def _launched_as(program: Program, op: str, absent: tuple[str, ...]) -> Program:
+    assert program.table is not None
+    plans = replace(program.table.plans, op=op, absent=" ".join(absent))
+    return replace(program, table=replace(program.table, plans=plans))
+
+
+def _with_kernel(program: Program, old: Kernel, new: Kernel) -> Program:
+    built = {stage: new if kernel == old else kernel for stage, kernel in program.built.items()}
+    return replace(program, built=built)
 
 
 def renaming(old: tuple[str, ...], new: tuple[str, ...]) -> dict[str, str] | None:

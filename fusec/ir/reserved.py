@@ -20,6 +20,7 @@ KERNEL = frozenset(
         "HAS_TAIL",
         "HELD",
         "INDEX",
+        "OP",
         "OVERLAP",
         "PREFETCH",
         "REAL",

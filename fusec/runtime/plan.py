@@ -46,9 +46,9 @@ class Plan:
     """The kernels and products of one call, for tensors of one layout.
 
     `tensors` and `scalars` are the names of what a call passes, `mutated` those of the tensors it writes to, `outputs`
-    and `scratch` what it allocates; `prepared` has further tensors that depend on some of those passed alone. All that
-    is launched runs in order, but what is idle, and nothing on the meta device. Raises `DeviceError` where the kernels
-    cannot run.
+    and `scratch` what it allocates; `prepared` has further tensors that depend on some of those passed alone. Kernels
+    that are of several ops take tensors that are `absent` here. All that is launched runs in order, but what is idle,
+    and nothing on the meta device. Raises `DeviceError` where the kernels cannot run.
     """
 
     def __init__(
@@ -62,17 +62,19 @@ class Plan:
         outputs: Mapping[str, Buffer],
         scratch: Mapping[str, Buffer] | None = None,
         prepared: Prepared | None = None,
+        absent: tuple[str, ...] = (),
         launches: Iterable[Launch | Product],
     ) -> None:
         _check_device(op, device)
         allocated = {**outputs, **(scratch or {})}
         known = () if prepared is None else prepared.names
-        names = [*(f"{name}_ptr" for name in (*tensors, *known, *allocated)), *scalars]
+        names = [*(f"{name}_ptr" for name in (*tensors, *known, *allocated)), *scalars, *(f"{n}_ptr" for n in absent)]
         places = {name: place for place, name in enumerate(names)}
         self._device = device.index
         self._several_gpus = device.type == "cuda" and torch.cuda.device_count() > 1
         self._allocated = [(b.shape, contiguous(b.shape), b.dtype, device) for b in allocated.values()]
         self._results = len(outputs)
+        self._absent, self._at_absent = (None,) * len(absent), (0,) * len(absent)
         self._mutated = [tensors.index(name) for name in mutated]
         self._apart: Apart | None = None
         self._named = (op, tensors)
@@ -153,12 +155,12 @@ class Plan:
             ready = self._prepared.of(self._weights(tensors), self._weights(addresses))
             addresses = addresses + ready.addresses
         if self._compiled:
-            values = [*addresses, *map(_data_ptr, fresh), *scalars]
+            values = [*addresses, *map(_data_ptr, fresh), *scalars, *self._at_absent]
             stream = _current_stream(self._device)
             for launch in self._launches:
                 launch(stream, values)
         else:
-            given = [*tensors, *(ready.values if ready else ()), *fresh, *scalars]
+            given = [*tensors, *(ready.values if ready else ()), *fresh, *scalars, *self._absent]
             compiled = [step.first(given) for step in self._steps]
             self._compiled = bool(compiled) and all(compiled)
         for place in self._mutated:

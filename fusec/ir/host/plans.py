@@ -105,6 +105,7 @@ class Plans:
     that say how wide an access may be. Where all tensors are gapless, `flat` axes are walked as one. Tensors of
     `repeats` may be the same along some axes. `prepare` makes workspaces of weights, and is `told` extents and dtypes
     that they do not tell. Products and sums of `rounded` kernels are not contracted: a declared cast stands between.
+    Kernels that are of several ops are launched for this `op`, which lacks the tensors and choices `absent`.
 
     The first of `partitions` that fits is taken, else `steps`; the steps `last` write what was `waiting`.
     """
@@ -120,6 +121,8 @@ class Plans:
     repeats: str = ""
     reduces_lead: bool = False
     rounded: tuple[Any, ...] = ()
+    op: str = ""
+    absent: str = ""
     workspace: Mapping[str, Workspace] = field(default_factory=dict)
     prepare: Any = None
     told: str = ""

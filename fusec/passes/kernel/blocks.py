@@ -30,6 +30,9 @@ SPLIT_K = "SPLIT_K"
 OVERLAP = "OVERLAP"
 """The compile-time flag of a kernel that waits for the one before it, and lets the next one of a call begin early."""
 
+OP = "OP"
+"""The compile-time flag that says for which op a kernel of several is launched."""
+
 BEGIN, END = "begin", "end"
 """The first tile of a launch with tensor maps, and the one after its last."""
 

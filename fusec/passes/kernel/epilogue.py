@@ -159,6 +159,8 @@ class Epilogue:
         own = Naming(facts.flow, names)
         sums = {n: Name(own.of(n, inner), _TILE, facts.nodes[n].type.kind) for n in cone.sums}
         inner.values |= sums
+        if not facts.stage.maps:
+            self._mask(axes, scope)  # The stores need it, and kernels with other epilogues have the same lines.
         masks, results = self._results(inner, own, axes)
         given: dict[str, Value | tuple[Condition, ...]] = {
             sum.text: self._values.wide(number, scope) for number, sum in sums.items()

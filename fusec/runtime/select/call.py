@@ -174,6 +174,10 @@ class Call:
         """
         known = {**self.sizes, **self.common, "PREFETCH": is_few(self.chip, programs), **blocks}
         arguments = {name: known[name] for name in kernel.arg_names if name in known}
+        absent = self.plans.absent.split()
+        arguments |= {
+            name: 0 for name in kernel.arg_names if "_stride_" in name and name.split("_stride_")[0] in absent
+        }
         used = [name for name in pointers(kernel) if name in self.led or name in self.partials]
         contract = not any(kernel is each for each in self.plans.rounded)
         offsets = self.walks.offsets if self.walks and self.is_walked else ((),)
@@ -228,6 +232,7 @@ def call_of(
     call.common |= {name.upper(): value for name, value in chosen.items() if isinstance(value, str)}
     aligned = [call.size(name) for name in plans.vec.split()]
     call.together = together(*aligned)
+    call.common |= {"OP": plans.op, **dict.fromkeys(plans.absent.split())}
     call.common |= {
         "VEC": vec_width(*aligned),
         "REAL": triton.language.float64 if wide else triton.language.float32,

@@ -90,6 +90,7 @@ class Decision:
             outputs=call.outputs,
             scratch=call.scratch,
             prepared=self.prepared,
+            absent=tuple(plans.absent.split()),
             launches=self.launches,
         )
 

@@ -1,0 +1,76 @@
+"""Kernels of several ops of a file that differ in a few statements are one, and each op launches its own part of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from fusec.diagnostics import Source
+from fusec.driver.compile import compile_source
+from fusec.testing.random_run import hold_text
+
+PLAIN = """op plain(x: T[..., K], w: T[N, K], b: T[N] = 0) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    y = dot(x, w, over=K) + b
+"""
+ADDED = """op added(x: T[..., K], w: T[N, K], r: T[..., N], b: T[N] = 0) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    y = dot(x, w, over=K) + b + r
+"""
+CHOSEN = """op chosen(x: T[..., K], w: T[N, K], b: T[N] = 0,
+          activation: {silu, gelu, gelu_tanh, relu} = relu) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    y = activation(dot(x, w, over=K) + b)
+"""
+BY_ROW = """op by_row(x: T[..., K], w: T[N, K], r: T[...], b: T[N] = 0) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    y = (dot(x, w, over=K) + b) * r
+"""
+SCALED = """op scaled(x: T[..., K], w: T[N, K], b: T[N] = 0, scale: f32 = 2.0) -> y: T[..., N]
+where T in {f16, bf16, f32}:
+    y = (dot(x, w, over=K) + b) * scale
+"""
+MIXED = """op mixed(x: T[..., K], weight w: W[N, K], weight b: W[N] = 0) -> y: T[..., N]
+where T in {f16, bf16, f32}, W in {f16, bf16, f32}:
+    y = dot(x, cast(w, T), over=K) + b
+"""
+NORM = """op {name}(x: T[..., N], weight: T[N], eps: f32 = 1e-6) -> y: T[..., N]
+where T in {{f16, bf16, f32}}:
+    y = x * rsqrt(mean(x * x, over=N) + eps) * {gain}
+"""
+
+MERGED: Mapping[str, tuple[str, ...]] = {
+    "a tensor more": (PLAIN, ADDED),
+    "a choice more": (CHOSEN, PLAIN),
+    "a tensor of one name and of other axes": (ADDED, BY_ROW),
+    "three of a kind": (PLAIN, ADDED, CHOSEN),
+    "one beside others that is another's under other names": (PLAIN, MIXED, CHOSEN),
+    "a number more": (PLAIN, SCALED),
+    "rows": (NORM.format(name="norm", gain="weight"), NORM.format(name="offset", gain="(1 + weight)")),
+}
+
+
+CASES = [
+    (form, shape)
+    for form in MERGED
+    for shape in (("rows", "row_loop") if form == "rows" else ("row_loop", "library", "swap_ab", "tma"))
+]
+
+
+@pytest.mark.parametrize(("form", "shape"), CASES)
+def test_each_op_does_its_own(form: str, shape: str, tmp_path: Path, device: torch.device) -> None:
+    ops = MERGED[form]
+    assert hold_text("\n".join(ops), 1, tmp_path, device, calls=2, shape=shape) == len(ops)
+
+
+@pytest.mark.parametrize(("form", "count"), [("a tensor more", 2), ("a choice more", 2), ("three of a kind", 3)])
+def test_kernels_are_merged(form: str, count: int) -> None:
+    text = compile_source(Source("f.fuse", "\n".join(MERGED[form])), None)[0].text
+    gemms = re.findall(r"^def (\w+_gemm)\($", text, re.MULTILINE)
+    assert len(gemms) == 1
+    assert len(set(re.findall(r'\bop="(\w+)"', text))) == count
+    assert len(re.findall(r"= _\w+_epilogue\(.*", text)) % count == 0
