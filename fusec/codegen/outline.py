@@ -84,9 +84,12 @@ def _best(kernels: Mapping[str, Body]) -> _Shared | None:
         for run, form in _runs(name, body):
             alike.setdefault(form, []).append(run)
     groups = [runs for runs in map(_apart, alike.values()) if len(runs) > 1]
+    heights = {name: [_length([line]) for line in body.lines] for name, body in kernels.items()}
+    most = [_most(heights, runs) for runs in groups]
     best: _Shared | None = None
-    for runs in sorted(groups, key=lambda runs: -_most(kernels, runs)):
-        if _most(kernels, runs) <= (best.gain if best else LEAST_GAIN - 1):
+    for place in sorted(range(len(groups)), key=lambda place: -most[place]):
+        runs = groups[place]
+        if most[place] <= (best.gain if best else LEAST_GAIN - 1):
             break
         shared = _shared(kernels, runs)
         if shared is not None and shared.gain > (best.gain if best else LEAST_GAIN - 1):
@@ -141,9 +144,9 @@ def _apart(runs: list[_Run]) -> tuple[_Run, ...]:
     return tuple(kept)
 
 
-def _most(kernels: Mapping[str, Body], runs: tuple[_Run, ...]) -> int:
-    """The lines that runs would save at most."""
-    length = _length(kernels[runs[0].kernel].lines[runs[0].start : runs[0].end])
+def _most(heights: Mapping[str, Sequence[int]], runs: tuple[_Run, ...]) -> int:
+    """The lines that runs would save at most, where the lines of kernels take so many of the file."""
+    length = sum(heights[runs[0].kernel][runs[0].start : runs[0].end])
     return (length - 1) * len(runs) - length - 6
 
 

@@ -5,11 +5,13 @@ Sums in it are cut before a `+`, comments between words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
 LIMIT = 120
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+_MARKS = re.compile(r"""[()\[\]{}]|, | \+ |"(?:[^"\\]|\\.)*(?:"|$)|'(?:[^'\\]|\\.)*(?:'|$)""")
 
 
 def wrapped(line: str, depth: int = 0) -> list[str]:
@@ -78,10 +80,10 @@ def _outermost(line: str) -> tuple[int, int] | None:
     """The longest argument list, tuple, list or dict of the line that stands in no other one."""
     best: tuple[int, int] | None = None
     stack: list[int] = []
-    for place, char in _code(line):
-        if char in _CLOSING:
+    for place, mark in _marks(line):
+        if mark in _CLOSING:
             stack.append(place)
-        elif char in _CLOSING.values() and stack:
+        elif mark in _CLOSING.values() and stack:
             start = stack.pop()
             longer = best is None or place - start > best[1] - best[0]
             if not stack and longer and _takes_commas(line, start, place):
@@ -103,26 +105,17 @@ def _takes_commas(line: str, start: int, end: int) -> bool:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """The parts of `text` between separators that stand in no bracket and no string."""
+    """The parts of `text` between separators (", " or " + ") that stand in no bracket and no string."""
     cuts, depth = [], 0
-    for place, char in _code(text):
-        depth += (char in _CLOSING) - (char in _CLOSING.values())
-        if depth == 0 and text.startswith(separator, place):
+    for place, mark in _marks(text):
+        depth += (mark in _CLOSING) - (mark in _CLOSING.values())
+        if depth == 0 and mark == separator:
             cuts.append(place)
     starts = [0, *(cut + len(separator) for cut in cuts)]
     parts = [text[start:end].strip() for start, end in zip(starts, [*cuts, len(text)], strict=True)]
     return [part.removesuffix(",") if separator == ", " else part for part in parts if part]
 
 
-def _code(text: str) -> list[tuple[int, str]]:
-    """The characters outside of string literals."""
-    found: list[tuple[int, str]] = []
-    quote = ""
-    for place, char in enumerate(text):
-        if quote:
-            quote = "" if char == quote and text[place - 1] != "\\" else quote
-        elif char in "\"'":
-            quote = char
-        else:
-            found.append((place, char))
-    return found
+def _marks(text: str) -> Iterator[tuple[int, str]]:
+    """The brackets and separators outside of string literals, and where they stand."""
+    return ((found.start(), found.group()) for found in _MARKS.finditer(text) if found.group()[0] not in "\"'")
