@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from fusec.ir.flow import axes_text
+from fusec.ir.multiply import Sums
 from fusec.ir.stage import Matrix, Stage
 from fusec.ir.types import Axis
 
@@ -190,7 +191,8 @@ class Gemm:
 class Library:
     """A dot by the vendor's library: `out = sum(a * b, over=inner)` for each position of `batch`.
 
-    `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has. `precision` is that of the dot.
+    `rows` are the axes of `out` that `a` alone has, `columns` those that `b` alone has. `precision` and `sums` are
+    those of the dot. A product of f8 may have `scales`: of rows and of columns, or one number for each operand.
     """
 
     name: ClassVar[str] = "library"
@@ -206,6 +208,8 @@ class Library:
     columns: tuple[Axis, ...]
     inner: tuple[Axis, ...]
     precision: str
+    sums: Sums = Sums.SINGLE
+    scales: tuple[Matrix | None, Matrix | None] = (None, None)
 
 
 InKernels: TypeAlias = Elementwise | Tile | Rows | Resident | RowLoop | SplitRows | ColumnSums | Gemv | Gemm | GemmTma

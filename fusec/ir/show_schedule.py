@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fusec.ir.flow import Flow
+from fusec.ir.multiply import Sums
 from fusec.ir.schedule import Group, Library, Schedule
 from fusec.ir.show_flow import flow_lines, show_access
 from fusec.ir.stage import Matrix, Stage, TensorMap, TensorMaps
@@ -45,6 +46,9 @@ def _library(plan: Library) -> Iterator[str]:
     yield f"  rows {_axes(plan.rows) or 'none'}; columns {_axes(plan.columns) or 'none'}; over {_axes(plan.inner)}"
     if plan.batch:
         yield f"  for each {_axes(plan.batch)}"
+    if plan.sums is not Sums.SINGLE:
+        scales = (_matrix(scale) for scale in plan.scales if scale is not None)
+        yield f"  sums {plan.sums.value}; {', '.join(('scales', *scales))}"
 
 
 def _matrix(matrix: Matrix) -> str:

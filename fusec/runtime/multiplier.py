@@ -11,6 +11,7 @@ import torch
 
 from fusec.runtime import cublas_lt
 from fusec.runtime.cache import BoundedCache
+from fusec.runtime.eight_bits import OfEightBits
 from fusec.runtime.launch import Value, picker
 from fusec.runtime.precision import Settings, settings, under
 from fusec.runtime.product import Matrix, Product
@@ -30,6 +31,7 @@ class Multiplier:
         "_gemm",
         "_matrices",
         "_multiply",
+        "_of_8_bits",
         "_pick",
         "_rank",
         "_settings",
@@ -39,12 +41,13 @@ class Multiplier:
 
     def __init__(self, product: Product, places: Mapping[str, int]) -> None:
         """`places` gives the position of every pointer by its name in a kernel."""
-        self._matrices = tuple(map(_with_lengths, _unbatched((product.a, product.b, product.out))))
+        self._matrices = tuple(map(_with_lengths, _unbatched((*product.read, product.out))))
         self.names = tuple(matrix.name for matrix in self._matrices)
         self._pick = picker([places[f"{name}_ptr"] for name in self.names])
         self._empty = 0 in product.a.shape
         self._rank = len(self._matrices[-1].shape)
         self._tf32 = product.tf32
+        self._of_8_bits = OfEightBits.of(product) if product.in_8_bits else None
         self._bound: BoundedCache[tuple[torch.Tensor, ...]] = BoundedCache(_MOST_BOUND)
         self._dtypes: tuple[torch.dtype, ...]
         self._device: torch.device
@@ -61,12 +64,15 @@ class Multiplier:
         self._device = tensors[-1].device
         self._dtypes = tuple(tensor.dtype for tensor in tensors)
         self._settings = settings(self._dtypes[0], self._tf32)
-        self._multiply = _multiplication(self._dtypes[0], self._dtypes[-1], self._device, self._rank)
+        if self._of_8_bits is not None:
+            self._multiply = self._of_8_bits.multiplication(self._device)
+        else:
+            self._multiply = _multiplication(self._dtypes[0], self._dtypes[-1], self._device, self._rank)
         addresses = tuple(tensor.data_ptr() for tensor in tensors)
         if self._device.type != "cuda":
             self._run(addresses)
             return False
-        self._gemm = None if self._empty else self._kept(addresses)
+        self._gemm = None if self._empty or self._of_8_bits is not None else self._kept(addresses)
         self._multiplied(torch.cuda.current_stream(self._device).cuda_stream, addresses)
         return True
 
@@ -92,16 +98,16 @@ class Multiplier:
             return None
 
     def views(self, addresses: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
-        """The two factors and the result, at these addresses."""
+        """The two factors, scales if there are any, and the result, at these addresses."""
         bound = self._bound.get(addresses)
         return bound or self._bound.put(addresses, self._bind(addresses))
 
     def _run(self, addresses: tuple[int, ...]) -> None:
-        a, b, out = self.views(addresses)
+        *factors, out = self.views(addresses)
         if self._empty:
             out.zero_()
         else:
-            under(self._settings, self._multiply, a, b, out=out)
+            under(self._settings, self._multiply, *factors, out=out)
 
     def _bind(self, addresses: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
         # The views own nothing: the memory is that of a call, and may be somebody else's by the next one.

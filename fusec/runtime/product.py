@@ -35,12 +35,17 @@ class Product:
     The sum over K is kept in f32 (in f64 for f64) and rounded once, to the dtype of `out`: that of `a` and `b`, or
     float32 for those of 16 bits. `tf32` lets the library round operands in float32 to 10 bits of fraction first. No
     sum is no launch: with K = 0 the result is all zeros. Raises `ShapeMismatchError`.
+
+    Operands may be `in_8_bits`: "f8", or "fast" where sums may have fewer digits than f32, both with `scales` of rows
+    and of columns, or of all of `a` and `b`, in float32; or "i8", whose `out` is int32.
     """
 
     a: Matrix
     b: Matrix
     out: Matrix
     tf32: bool = False
+    in_8_bits: str = ""
+    scales: tuple[Matrix | None, Matrix | None] = (None, None)
 
     def __post_init__(self) -> None:
         *batch, rows, inner = self.a.shape
@@ -49,6 +54,11 @@ class Product:
                 f"no product: `{self.a.name}` is {list(self.a.shape)}, `{self.b.name}` is {list(self.b.shape)} and "
                 f"`{self.out.name}` is {list(self.out.shape)}"
             )
+
+    @property
+    def read(self) -> tuple[Matrix, ...]:
+        """All that it reads."""
+        return (self.a, self.b, *(scale for scale in self.scales if scale is not None))
 
     @property
     def idle(self) -> bool:
@@ -62,8 +72,12 @@ class Product:
 
     def at(self, offsets: Mapping[str, int]) -> Product:
         """The same product of matrices that lie so many elements further on, by the name of their buffer."""
-        a, b, out = (replace(m, offset=m.offset + offsets.get(m.name, 0)) for m in (self.a, self.b, self.out))
-        return replace(self, a=a, b=b, out=out)
+
+        def moved(matrix: Matrix) -> Matrix:
+            return replace(matrix, offset=matrix.offset + offsets.get(matrix.name, 0))
+
+        rows, columns = (moved(scale) if scale is not None else None for scale in self.scales)
+        return replace(self, a=moved(self.a), b=moved(self.b), out=moved(self.out), scales=(rows, columns))
 
 
 def matmul(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from catalogue import Op
 from compiled import compiled
 
 from fusec.forcing import CHIPS, on_chip, reaches
@@ -29,6 +30,16 @@ FORMS = {
         "op f(a: {a}[M, K], b: {b}[N, K], s: f32[M], t: f32[N], bias: f32[N] = 0) -> y: f32[M, N]:\n"
         "    y = dot(a, b, over=K) * s * t + bias"
     ),
+    "numbers": (
+        "op f(a: {a}[M, K], b: {b}[N, K], s: f32[], t: f32[]) -> y: f16[M, N]:\n    y = dot(a, b, over=K) * s * t"
+    ),
+    "one scale": (
+        "op f(a: {a}[M, K], b: {b}[N, K], t: f32[N]) -> y: bf16[M, N]:\n    y = t * dot(a, b, over=K, accum=fast)"
+    ),
+    "made scales": (
+        "op f(a: {a}[M, K], b: {b}[N, K], s: f32[M], t: f32[], u: f32[N, 2]) -> y: bf16[M, N]:\n"
+        "    y = dot(a, b, over=K) * (s * t) * amax(u, over=2)"
+    ),
     "whole": (
         "op f(a: {a}[M, K], b: {b}[N, K], s: f32[], t: f32[]) -> (y: bf16[M, N], z: f32[M]):\n"
         "    y = dot(a, b, over=K) * s * t\n    z = s * amax(cast(a, f32), over=K)"
@@ -48,7 +59,12 @@ TYPES = {"e4m3": ("f8e4m3", "f8e4m3"), "e5m2": ("f8e5m2", "f8e5m2"), "mixed": ("
 
 PLANS = (None, "library", "tma", "swap_ab", "row_loop", "split_rows")
 
-SIZES = ({"M": 1, "N": 24, "K": 80}, {"M": 17, "N": 33, "K": 45}, {"M": 40, "N": 32, "K": 160})
+SIZES = ({"M": 1, "N": 16, "K": 80}, {"M": 17, "N": 33, "K": 45}, {"M": 40, "N": 32, "K": 160})
+
+
+def runtime(op: Op) -> RuntimeOp:
+    return next(value for value in vars(op.module).values() if isinstance(value, RuntimeOp))
+
 
 PAIRS = [(form, types) for form in FORMS for types in ("e4m3", "i8")]
 PAIRS += [("plain", "e5m2"), ("scales", "mixed"), ("row-major", "mixed"), ("quantised", "mixed")]
@@ -69,10 +85,23 @@ def test_every_plan_multiplies_8_bits(form: str, types: str, tmp_path: Path, dev
                 run_and_compare(op.call, op.program.forms, case, device=device)
 
 
+@pytest.mark.parametrize("types", ["e4m3", "i8"])
+@pytest.mark.parametrize("form", ["plain", "scales", "numbers", "one scale", "leading", "quantised"])
+def test_the_librarys_products_are_right(form: str, types: str, tmp_path: Path, device: torch.device) -> None:
+    a, b = TYPES[types]
+    (op,) = compiled(FORMS[form].format(a=a, b=b), tmp_path)
+    known = {solve.name for solve in op.program.graph.solves}
+    extents = {name: size for name, size in {"M": 40, "N": 32, "K": 160}.items() if name in known}
+    for seed, omitted in enumerate(((), tuple(p.name for p in op.program.graph.tensors if p.optional))):
+        case = Case(op=op.name, seed=seed, extents=extents, lead=(40,), omitted=omitted)
+        with runtime(op).forced("library"):
+            run_and_compare(op.call, op.program.forms, case, device=device)
+
+
 def test_sums_of_i8_too_long_for_32_bits_are_exact(tmp_path: Path, device: torch.device) -> None:
     """All of -128 by -128: one product more than a matrix unit has room for."""
     (op,) = compiled("op f(a: i8[M, K], b: i8[N, K]) -> y: i64[M, N]:\n    y = dot(a, b, over=K)", tmp_path)
-    own = next(value for value in vars(op.module).values() if isinstance(value, RuntimeOp))
+    own = runtime(op)
     for extra in (0, 16):
         inner = MOST_I8 // 16 * 16 + extra
         a, b = (torch.full((size, inner), -128, dtype=torch.int8, device=device) for size in (2, 3))
@@ -82,24 +111,69 @@ def test_sums_of_i8_too_long_for_32_bits_are_exact(tmp_path: Path, device: torch
         assert op.call(a, b).tolist() == [[inner * 2**14] * 3] * 2
 
 
+def arguments(op: Op, **sizes: int) -> dict[str, torch.Tensor]:
+    """Tensors without data for all that a call cannot leave out."""
+    tensors = {param.name: param for param in op.program.graph.tensors if not param.optional}
+    shapes = {
+        name: [sizes["M"] if dim == (Lead(),) else sizes.get(str(dim[0]), 2) for dim in param.dims]
+        for name, param in tensors.items()
+    }
+    dtypes = {name: TORCH_DTYPES[param.element.name] for name, param in tensors.items()}
+    return {name: torch.empty(shape, dtype=dtypes[name], device="meta") for name, shape in shapes.items()}
+
+
 @pytest.mark.parametrize("types", ["e4m3", "i8"])
 @pytest.mark.parametrize("form", ["scales", "leading", "quantised"])
 def test_many_rows_are_multiplied_by_the_tensor_core(form: str, types: str, tmp_path: Path) -> None:
-    """No row takes a plan in which threads multiply, but for a vector."""
+    """Threads multiply a vector alone."""
     a, b = TYPES[types]
     (op,) = compiled(FORMS[form].format(a=a, b=b), tmp_path)
-    tensors = {param.name: param for param in op.program.graph.tensors if not param.optional}
     for rows in (3, 16, 17, 64, 129, 1000, 4096):
-        sizes = {"M": rows, "N": 4096, "K": 4096}
-        given = {
-            name: torch.empty(
-                [rows if dim == (Lead(),) else sizes[str(dim[0])] for dim in param.dims],
-                dtype=TORCH_DTYPES[param.element.name],
-                device="meta",
-            )
-            for name, param in tensors.items()
-        }
-        steps = op.module.f.plan(**given).report.steps
+        steps = op.module.f.plan(**arguments(op, M=rows, N=4096, K=4096)).report.steps
         plans = [step.schedule for step in steps if any(launch.traffic.flops for launch in step.launches)]
         assert plans, rows
         assert set(plans) <= {"tma", "swap_ab", "split_k", "gemm", "library"}, (rows, plans)
+
+
+STEPS = {"plain": 1, "fast": 1, "scales": 1, "numbers": 1, "one scale": 1, "quantised": 2, "made scales": 3}
+"""How many steps the library's plan has: what stores operands and scales, and the product."""
+
+
+@pytest.mark.parametrize("form", STEPS)
+def test_the_library_multiplies_with_scales(form: str, tmp_path: Path) -> None:
+    """Nothing is left to do behind it."""
+    a, b = TYPES["e4m3"]
+    (op,) = compiled(FORMS[form].format(a=a, b=b), tmp_path)
+    for sizes in ({"M": 64, "N": 4096, "K": 4096}, {"M": 1000, "N": 4096, "K": 128}):
+        steps = [step.schedule for step in op.module.f.plan(**arguments(op, **sizes)).report.steps]
+        assert steps[-1] == "library"
+        assert len(steps) == STEPS[form], steps
+
+
+def strided(size: int, width: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(size, width + 8, dtype=dtype, device="meta")[:, :width]
+
+
+REFUSED: dict[str, dict[str, tuple[int, ...]]] = {
+    "17 columns": {"a": (64, 4096), "b": (17, 4096)},
+    "a sum of 4104": {"a": (64, 4104), "b": (4096, 4104)},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_library_does_not_take_is_left_to_kernels(name: str, tmp_path: Path) -> None:
+    f8 = torch.float8_e4m3fn
+    (op,) = compiled(FORMS["plain"].format(a="f8e4m3", b="f8e4m3"), tmp_path)
+    tensors = {key: torch.empty(shape, dtype=f8, device="meta") for key, shape in REFUSED[name].items()}
+    assert all(step.schedule != "library" for step in op.module.f.plan(**tensors).report.steps)
+
+
+def test_rows_that_lie_apart_are_left_to_kernels(tmp_path: Path) -> None:
+    f8 = torch.float8_e4m3fn
+    (op,) = compiled(FORMS["plain"].format(a="f8e4m3", b="f8e4m3"), tmp_path)
+    even, odd = torch.empty(4096, 4096, dtype=f8, device="meta"), strided(4096, 4096, f8)
+    for a, b in ((odd, even), (even, odd)):
+        assert all(step.schedule != "library" for step in op.module.f.plan(a, b).report.steps)
+    both = compiled(FORMS["plain"].format(a="f8e5m2", b="f8e5m2"), tmp_path)[0]
+    two = even.to(torch.float8_e5m2)
+    assert all(step.schedule != "library" for step in both.module.f.plan(two, two).report.steps)

@@ -15,7 +15,11 @@ LIBRARY = "library"
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A product by the vendor's library: `out = sum(a * b, over inner)` for each position of `batch`."""
+    """A product by the vendor's library: `out = sum(a * b, over inner)` for each position of `batch`.
+
+    One of operands `in_8_bits`, "f8", "fast" or "i8", may have a scale of rows and one of columns, or of all of `a` and
+    `b`.
+    """
 
     a: str | Matrix
     b: str | Matrix
@@ -25,6 +29,9 @@ class Library:
     inner: str = ""
     batch: str = ""
     tf32: bool = False
+    in_8_bits: str = ""
+    row_scale: str | Matrix = ""
+    column_scale: str | Matrix = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,15 @@ from fusec.ir.formats import TORCH_NAMES
 from fusec.ir.graph import Output, TensorParam
 from fusec.ir.host.names import Name
 from fusec.ir.host.plans import Library, Partition, Plans, Step, Tuned, Workspace
+from fusec.ir.host.schedules import Matrix as View
+from fusec.ir.multiply import Sums
 from fusec.ir.partition import Intermediate
 from fusec.ir.partition import Partition as Cut
 from fusec.ir.program import HostTable, Program
 from fusec.ir.repeat import repeated
 from fusec.ir.schedule import Group
 from fusec.ir.schedule import Library as Product
-from fusec.ir.stage import Stage
+from fusec.ir.stage import Matrix, Stage
 from fusec.ir.types import Axis, DTypeVar, Storage, product_extent
 from fusec.passes.host.keys import Keys
 from fusec.passes.host.schedules import Scheduler
@@ -90,6 +92,10 @@ def _library(product: Product, keys: Keys) -> Library:
         (product.out, (*product.batch, *product.rows, *product.columns)),
     )
     a, b, out = (keys.matrix(matrix, axes) for matrix, axes in seen)
+
+    def scale(matrix: Matrix | None, axes: tuple[Axis, ...]) -> str | View:
+        return keys.matrix(matrix, axes) if matrix is not None else ""
+
     return Library(
         a,
         b,
@@ -99,7 +105,13 @@ def _library(product: Product, keys: Keys) -> Library:
         inner=keys.axes(product.inner),
         batch=keys.axes(product.batch),
         tf32=product.precision == "tf32",
+        in_8_bits=_IN_8_BITS.get(product.sums, ""),
+        row_scale=scale(product.scales[0], product.rows),
+        column_scale=scale(product.scales[1], product.columns),
     )
+
+
+_IN_8_BITS = {Sums.PARTS: "f8", Sums.FAST: "fast", Sums.WHOLE: "i8"}
 
 
 def _step(group: Group, keys: Keys, scheduler: Scheduler) -> Step:

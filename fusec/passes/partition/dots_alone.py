@@ -13,14 +13,15 @@ anyway, and a factor that left the dot would cost a pass over its result.
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Cast, Dot, NodeId
+from fusec.ir.expressions import Cast, Dot, Input, NodeId
 from fusec.ir.graph import Graph, Output
-from fusec.ir.multiply import F32, I8, I32, is_of_8_bits
+from fusec.ir.multiply import F32, I8, I32, MULTIPLIED, is_of_8_bits
 from fusec.ir.partition import LIBRARY, Intermediate, Partition
 from fusec.ir.types import Storage
 from fusec.passes.partition.cut import Cuts, Stored, cut
 from fusec.passes.partition.intermediates import Intermediates
 from fusec.passes.partition.operands import argument_of, depths, is_stored, multiplications
+from fusec.passes.partition.scales import Readers, scaled
 from fusec.passes.partition.store_operands import readers
 
 
@@ -36,9 +37,14 @@ def dots_alone(graph: Graph, intermediates: Intermediates | None = None) -> Part
     step = len(dots) + 1
     levels = [deep * step for deep in depth]
     values: dict[NodeId, Stored] = {}
+    read = readers(graph)
     for place, (number, types) in enumerate(multiplied.items()):
-        node, tensor = _result(graph, number, types[0], made)
+        top, scales = scaled(graph, number, read, depth)
+        node, tensor = _result(graph, top, types[0], read, made)
         values[node] = Stored(tensor, levels[number] - step + 1 + place)
+        for scale in scales:
+            if not isinstance(graph.nodes[scale].expr, Input):
+                values[scale] = Stored(made.of(scale, F32, (), "scale"), levels[scale])
     stored: dict[tuple[NodeId, Storage], Stored] = {}
     for number, dot in dots.items():
         for factor, storage in zip((dot.a, dot.b), multiplied[number], strict=True):
@@ -53,20 +59,29 @@ def _is_optional(graph: Graph, factor: NodeId) -> bool:
     return argument is not None and graph.tensor(argument).optional
 
 
-def _result(graph: Graph, number: NodeId, storage: Storage, made: Intermediates) -> tuple[NodeId, Intermediate]:
-    """Where a product goes: to the output that it is, if it is only that, in its type; else to a tensor in f32."""
-    read = readers(graph)
+def _result(
+    graph: Graph, number: NodeId, storage: Storage, read: Readers, made: Intermediates
+) -> tuple[NodeId, Intermediate]:
+    """Where a product goes: to the output that it is, if it is only that, in its type; else to a tensor in f32.
+
+    The library rounds a product of f8 to every type of at least 16 bits, and leaves one of i8 in i32.
+    """
     node: NodeId = number
-    element: Storage = F32
-    if is_of_8_bits(storage):
-        storage = element = I32 if storage == I8 else F32
+    element: Storage = I32 if storage == I8 else F32
     match read[number]:
         case [int(reader)]:
             expr = graph.nodes[reader].expr
-            if isinstance(expr, Cast) and expr.dtype == storage:
-                node, element = reader, storage
+            if isinstance(expr, Cast) and _rounds_to(expr.dtype, storage):
+                node, element = reader, expr.dtype
     match read[node]:
-        case [Output(element=written) as output] if written in (storage, element):
+        case [Output(element=written) as output] if written == element or _rounds_to(written, storage):
             if made.is_stored_whole(output.name):
                 return node, Intermediate(output.name, written, output.dims)
     return node, made.own(node, element, (), "product")
+
+
+def _rounds_to(written: Storage, storage: Storage) -> bool:
+    """Whether the library rounds a product of operands in `storage` to a type."""
+    if not is_of_8_bits(storage):
+        return written == storage
+    return storage != I8 and MULTIPLIED.issuperset(written.options)

@@ -1,17 +1,19 @@
 """Library: the schedule of a step that is a dot alone, by the vendor's library.
 
-Before: the flow of a step that stores one dot of two loads. After: where each of the three matrices lies, and which
-axes are rows, columns, contracted and a batch. Every axis has to have one stride in each matrix.
+Before: the flow of a step that stores one dot of two loads, one of f8 times a scale of its rows and one of its columns.
+After: where each of the three matrices lies, and which axes are rows, columns, contracted and a batch. Every axis has
+to have one stride in each matrix.
 """
 
 from __future__ import annotations
 
-from fusec.ir.expressions import Cast, Dot, NodeId
+from fusec.ir.expressions import Cast, Dot, Elementwise, NodeId
 from fusec.ir.flow import Affine, Flow, Load, Position
-from fusec.ir.multiply import Sums, sums_of
+from fusec.ir.multiply import sums_of
+from fusec.ir.ops import ELEMENTWISE
 from fusec.ir.schedule import Library
 from fusec.ir.stage import Matrix
-from fusec.ir.types import without
+from fusec.ir.types import Axis, without
 
 
 def library(flow: Flow) -> Library | str:
@@ -20,17 +22,20 @@ def library(flow: Flow) -> Library | str:
         return "it stores several things"
     (store,) = flow.stores
     value = flow.nodes[store.value].expr
-    dot = flow.nodes[value.arg].expr if isinstance(value, Cast) and value.dtype == store.element else value
+    number = value.arg if isinstance(value, Cast) and value.dtype == store.element else store.value
+    number, factors = _factors(flow, number)
+    dot = flow.nodes[number].expr
     if not isinstance(dot, Dot):
         return "it is more than a dot"
-    if sums_of(flow.nodes, dot) is not Sums.SINGLE:
-        return "its operands are of 8 bits"
-    a, b = (_loaded(flow, number) for number in (dot.a, dot.b))
+    a, b = (_loaded(flow, operand) for operand in (dot.a, dot.b))
     out = _matrix(store.target, store.positions)
     if a is None or b is None or out is None or store.pair is not None:
         return "an operand is computed or looked up"
-    left, right = (flow.nodes[number].type.axes for number in (dot.a, dot.b))
+    left, right = (flow.nodes[operand].type.axes for operand in (dot.a, dot.b))
     kept = without(tuple(axis for position in out.positions for axis in position.axes), dot.axes)
+    scales = _scales(flow, factors, without(left, dot.axes), without(right, dot.axes))
+    if scales is None:
+        return "a factor behind the dot is no scale of its rows or columns"
     return Library(
         a,
         b,
@@ -40,7 +45,37 @@ def library(flow: Flow) -> Library | str:
         columns=tuple(axis for axis in kept if axis in right and axis not in left),
         inner=dot.axes,
         precision=dot.precision,
+        sums=sums_of(flow.nodes, dot),
+        scales=scales,
     )
+
+
+def _factors(flow: Flow, number: NodeId) -> tuple[NodeId, list[NodeId]]:
+    """A dot in a product, and what it is multiplied with."""
+    factors: list[NodeId] = []
+    while True:
+        expr = flow.nodes[number].expr
+        if not isinstance(expr, Elementwise) or not ELEMENTWISE[expr.op].is_product:
+            return number, factors
+        dots = [arg for arg in expr.args if isinstance(flow.nodes[arg].expr, Elementwise | Dot)]
+        if len(dots) != 1:
+            return number, factors
+        number, factors = dots[0], [*factors, *(arg for arg in expr.args if arg != dots[0])]
+
+
+def _scales(
+    flow: Flow, factors: list[NodeId], left: tuple[Axis, ...], right: tuple[Axis, ...]
+) -> tuple[Matrix | None, Matrix | None] | None:
+    """Factors as scales of rows and of columns; None where one is neither."""
+    found: list[Matrix | None] = [None, None]
+    for factor in factors:
+        matrix, axes = _loaded(flow, factor), set(flow.nodes[factor].type.axes)
+        own = (place for place, kept in enumerate((left, right)) if found[place] is None and axes in (set(), set(kept)))
+        side = next(own, None)
+        if matrix is None or side is None:
+            return None
+        found[side] = matrix
+    return found[0], found[1]
 
 
 def _loaded(flow: Flow, number: NodeId) -> Matrix | None:

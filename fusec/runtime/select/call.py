@@ -90,10 +90,11 @@ class Call:
     def _itemsize(self, name: str) -> int:
         if name.isdigit():
             return int(name)
-        dtype = self.sizes[name] if name in self.sizes else self._dtype(name)
+        dtype = self.sizes[name] if name in self.sizes else self.dtype(name)
         return int(dtype.itemsize)
 
-    def _dtype(self, name: str) -> torch.dtype:
+    def dtype(self, name: str) -> torch.dtype:
+        """The dtype of an argument, a result or a workspace."""
         if name in self.tensors:
             tensor = self.tensors[name]
             assert tensor is not None

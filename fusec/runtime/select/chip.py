@@ -193,6 +193,8 @@ class Chip:
     """Of one thread."""
 
     # The time model: persistent gemms, and the library
+    parts_share: float = 0.75
+    """Of the rate of the tensor core, where sums of f8 are added in f32 after a part of the products."""
     sm_mma_per_us: float = 3.2e6
     library_mma_per_us: float = 375e6
     """Multiplications of 16-bit numbers: of an SM, and of the library with the whole chip."""

@@ -60,11 +60,13 @@ def prefers_library(
 ) -> bool:
     """Whether the vendor's library takes the products of an op: it can, and multiplies faster than kernels of ours.
 
-    Ours read a matrix as fast for a vector, and are fewer launches where there is little to do; less so where they are
-    `several`, and much less where they do not multiply in tiles (`tiled`).
+    Ours multiply integers faster, read a matrix as fast for a vector, and are fewer launches where there is little to
+    do; less so where they are `several`, and much less where they do not multiply in tiles (`tiled`).
     """
     found = [product for product in products if product is not None]
     if len(found) < len(products) or is_invariant():
+        return False
+    if any(product.in_8_bits == "i8" for product in found):
         return False
     if not several and any(is_vector(chip, min(product.out.shape[-2:])) for product in found):
         return False

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 
 from fusec.ir.host.plans import LIBRARY, Library, Partition, Step
 from fusec.ir.host.schedules import Gemm, GemmTma, Gemv, Matrix, Schedule
+from fusec.runtime import eight_bits
+from fusec.runtime.layout import join_axes
+from fusec.runtime.product import Matrix as View
 from fusec.runtime.product import Product, matmul
 from fusec.runtime.select import gemm, tma
 from fusec.runtime.select.call import Call
+from fusec.runtime.select.chip import FP8_SINCE, TMA_SINCE
 from fusec.runtime.select.names import every_plan
 
 
@@ -103,17 +108,43 @@ class Partitions:
     def _product(self, library: Library) -> Product | None:
         call = self._call
         a, b, out = library.a, library.b, library.out
-
-        def seen(keys: str, *matrices: str | Matrix) -> list[tuple[int, ...]]:
-            return [(call.size(key), *(call.stride(matrix, key) for matrix in matrices)) for key in keys.split()]
-
         first, second, third = map(call.offset, (a, b, out))
-        return matmul(
-            *(matrix.tensor if isinstance(matrix, Matrix) else matrix for matrix in (a, b, out)),
-            batch=seen(library.batch, a, b, out),
-            rows=seen(library.rows, a, out),
-            columns=seen(library.columns, b, out),
-            inner=seen(library.inner, a, b),
+        found = matmul(
+            *map(_tensor, (a, b, out)),
+            batch=self._seen(library.batch, a, b, out),
+            rows=self._seen(library.rows, a, out),
+            columns=self._seen(library.columns, b, out),
+            inner=self._seen(library.inner, a, b),
             offsets=(first, second, third),
             tf32=library.tf32,
         )
+        return self._of_8_bits(found, library) if found is not None and library.in_8_bits else found
+
+    def _of_8_bits(self, product: Product, library: Library) -> Product | None:
+        """The same of operands of 8 bits with their scales, or None where the library does not take it."""
+        call = self._call
+        scales: list[View | None] = []
+        for place, (given, keys) in enumerate(
+            ((library.row_scale, library.rows), (library.column_scale, library.columns))
+        ):
+            if not given:
+                scales.append(None)
+                continue
+            axes = join_axes(tuple(axis) for axis in self._seen(keys, given) if axis[1])
+            scales.append(eight_bits.scale(_tensor(given), call.offset(given), place, axes))
+            if scales[-1] is None:
+                return None
+        found = replace(product, in_8_bits=library.in_8_bits, scales=(scales[0], scales[1]))
+        dtypes = tuple(call.dtype(_tensor(matrix)) for matrix in (library.a, library.b, library.out))
+        is_hopper = call.chip.capability == TMA_SINCE
+        multiplies = call.chip.capability >= FP8_SINCE or library.in_8_bits == "i8"
+        return found if multiplies and eight_bits.takes(found, dtypes, is_hopper) else None
+
+    def _seen(self, keys: str, *matrices: str | Matrix) -> list[tuple[int, ...]]:
+        """Axes, each with its size and its strides in matrices."""
+        call = self._call
+        return [(call.size(key), *(call.stride(matrix, key) for matrix in matrices)) for key in keys.split()]
+
+
+def _tensor(matrix: str | Matrix) -> str:
+    return matrix.tensor if isinstance(matrix, Matrix) else matrix

@@ -96,7 +96,7 @@ def _launch_us(launch: Launch | Product, before: Launch | Product | None, chip: 
 
 def _time(launch: Launch | Product, step: Taken, moved: Traffic, unique: int, chip: Chip) -> Time:
     if isinstance(launch, Product):
-        return product_time(launch.work, unique, chip)
+        return product_time(launch.work, unique, chip, bool(launch.in_8_bits))
     warps, programs = launch.options[0].get("num_warps", 4), prod(launch.grid)
     if moved.flops and step.tiled:
         found = _tiled(launch, step.tiled[0], unique, chip)

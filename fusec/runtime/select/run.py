@@ -227,7 +227,8 @@ class Runner:
     def _multiply(self, product: Product | None) -> None:
         assert product is not None
         call = self._call
-        led = [name for name in dict.fromkeys((product.a.name, product.b.name, product.out.name)) if name in call.led]
+        names = dict.fromkeys(matrix.name for matrix in (*product.read, product.out))
+        led = [name for name in names if name in call.led]
         walks = call.walks.offsets if call.walks and led else ((),)
         made = tuple(product.at({name: at[call.led[name]] for name in led}) if led else product for at in walks)
         self.decision.steps.append(Taken(product.out.name, LIBRARY, made))

@@ -84,7 +84,9 @@ def _tile_terms(contraction: Contraction, wave: Wave, chip: Chip) -> tuple[float
     width = wave.block_n * contraction.parts
     rate = chip.sm_bytes_per_us if wave.down == 1 else chip.sm_bytes_per_us_by_two
     itemsize = contraction.itemsize
-    multiplying = wave.block_m * width * contraction.k / (chip.sm_mma_per_us * 2 / itemsize)
+    # Sums in parts leave the tensor core idle while they are added.
+    core = chip.sm_mma_per_us * 2 / itemsize * (chip.parts_share if contraction.in_parts else 1)
+    multiplying = wave.block_m * width * contraction.k / core
     return multiplying, itemsize * (wave.block_m + width) * contraction.k / rate
 
 
@@ -96,17 +98,17 @@ def _ahead(options: Mapping[str, int]) -> int:
 # The library
 
 
-def product_time(multiplications: int, unique: int, chip: Chip) -> Time:
-    """One product by the library."""
-    return _longest(
-        {"tensor core": multiplications / chip.library_mma_per_us, "memory": unique / chip.hbm_bytes_per_us}
-    )
+def product_time(multiplications: int, unique: int, chip: Chip, in_8_bits: bool = False) -> Time:
+    """One product by the library. It multiplies twice as many operands of 8 bits."""
+    rate = chip.library_mma_per_us * (2 if in_8_bits else 1)
+    return _longest({"tensor core": multiplications / rate, "memory": unique / chip.hbm_bytes_per_us})
 
 
 def library_us(contraction: Contraction, chip: Chip) -> float:
-    """The library's products of 16-bit operands, one for each dot, with their launches."""
+    """The library's products of operands of 16 or 8 bits, one for each dot, with their launches."""
     c = contraction
-    return product_time(c.dots * c.batches * c.m * c.n * c.k, c.matrices, chip).us + c.dots * chip.launch_us
+    work = c.dots * c.batches * c.m * c.n * c.k
+    return product_time(work, c.matrices, chip, c.itemsize == 1).us + c.dots * chip.launch_us
 
 
 def outputs_us(contraction: Contraction, chip: Chip) -> float:

@@ -58,12 +58,13 @@ def traffic(launch: Launch | Product, dtypes: Mapping[str, torch.dtype]) -> Traf
 def _of_library(product: Product, dtypes: Mapping[str, torch.dtype]) -> Traffic:
     if product.idle:
         return Traffic({}, {}, 0)
-    a, b, out = (
+    *read, out = (
         prod(size for size, stride in zip(matrix.shape, matrix.strides, strict=True) if stride or size == 1)
         * dtypes[matrix.name].itemsize
-        for matrix in (product.a, product.b, product.out)
+        for matrix in (*product.read, product.out)
     )
-    return Traffic({product.a.name: a, product.b.name: b}, {product.out.name: out}, 2 * product.work, is_exact=False)
+    names = (matrix.name for matrix in product.read)
+    return Traffic(dict(zip(names, read, strict=True)), {product.out.name: out}, 2 * product.work, is_exact=False)
 
 
 def _argument(name: str, launch: Launch, dtypes: Mapping[str, torch.dtype], points: Points) -> Any:

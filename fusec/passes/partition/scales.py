@@ -1,0 +1,58 @@
+"""Scales: the factors behind a dot of f8 that the vendor's library multiplies its sums with, before it rounds them.
+
+It takes a scale for each row of the product and one for each column, or one number for each operand: so
+`dot(q, w, over=K) * s * t` with `s: f32[M]` and `t: f32[N]`, or with `s: f32[]` and `t: f32[]`, is one product for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fusec.ir.expressions import Dot, Elementwise, Input, NodeId
+from fusec.ir.graph import Graph, Output
+from fusec.ir.multiply import F32, Sums, sums_of
+from fusec.ir.ops import ELEMENTWISE
+from fusec.ir.types import Axis, Computed, without
+
+Readers = Mapping[NodeId, Sequence[NodeId | Output | None]]
+
+
+def scaled(graph: Graph, number: NodeId, read: Readers, depth: Sequence[int]) -> tuple[NodeId, tuple[NodeId, ...]]:
+    """The dot `number` with all scales behind it, and these; itself where there are none."""
+    dot = graph.nodes[number].expr
+    assert isinstance(dot, Dot)
+    if sums_of(graph.nodes, dot) not in (Sums.PARTS, Sums.FAST):
+        return number, ()
+    a, b = (set(without(graph.nodes[operand].type.axes, dot.axes)) for operand in (dot.a, dot.b))
+    node, found, left = number, list[NodeId](), [a, b]
+    if a & b or not (a and b):
+        return number, ()
+    while (step := _factor(graph, node, read)) is not None:
+        reader, factor = step
+        axes = set(graph.nodes[factor].type.axes)
+        alike = all(bool(axes) == bool(graph.nodes[other].type.axes) for other in found)
+        side = next((place for place, own in enumerate(left) if axes == own or (own and not axes)), None)
+        if side is None or not alike or depth[factor] >= depth[number] or not _is_single(graph, factor):
+            break
+        left[side] = set[Axis]()
+        node, found = reader, [*found, factor]
+    return node, tuple(found)
+
+
+def _factor(graph: Graph, node: NodeId, read: Readers) -> tuple[NodeId, NodeId] | None:
+    """The product that alone reads a node, and what it multiplies that with."""
+    match read[node]:
+        case [int(reader)]:
+            expr = graph.nodes[reader].expr
+            if isinstance(expr, Elementwise) and ELEMENTWISE[expr.op].is_product and len(expr.args) == 2:
+                (factor,) = (arg for arg in expr.args if arg != node) if len(set(expr.args)) == 2 else (node,)
+                return (reader, factor) if factor != node else None
+    return None
+
+
+def _is_single(graph: Graph, factor: NodeId) -> bool:
+    """Whether a factor is stored in f32, or is computed and can be."""
+    node = graph.nodes[factor]
+    if isinstance(node.expr, Input):
+        return node.type.element == F32 and not graph.tensor(node.expr.param).optional
+    return isinstance(node.type.element, Computed) and bool(node.type.axes)
