@@ -144,7 +144,7 @@ class Plan:
             self._apart.check(addresses)
         if self._compiled and self._is_plain:
             result = allocate.empty(*self._allocated[0])
-            values = [*addresses, _data_ptr(result), *scalars]
+            values = [*addresses, _data_ptr(result), *scalars, *self._at_absent]
             stream = _current_stream(self._device)
             for launch in self._launches:
                 launch(stream, values)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from compiled import compiled
 
 from fusec.diagnostics import Source
 from fusec.driver.compile import compile_source
+from fusec.runtime.launch import Launcher
 from fusec.testing.random_run import hold_text
 
 PLAIN = """op plain(x: T[..., K], w: T[N, K], b: T[N] = 0) -> y: T[..., N]
@@ -74,3 +76,20 @@ def test_kernels_are_merged(form: str, count: int) -> None:
     assert len(gemms) == 1
     assert len(set(re.findall(r'\bop="(\w+)"', text))) == count
     assert len(re.findall(r"= _\w+_epilogue\(.*", text)) % count == 0
+
+
+@pytest.mark.parametrize(("x", "w"), [((3, 8), (5, 8)), ((1, 8), (5, 8))])
+def test_a_warm_call_has_a_value_for_every_place(
+    x: tuple[int, ...], w: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, _ = compiled(PLAIN + ADDED, tmp_path)
+    tensors = (torch.randn(x), torch.randn(w), None)
+    plan = plain.module.plain.plan(*tensors)
+    picked: list[tuple[object, ...]] = []
+    for step in plan._steps:
+        assert isinstance(step, Launcher)
+        monkeypatch.setattr(plan, "_launches", [lambda stream, values, step=step: picked.append(step._pick(values))])
+    monkeypatch.setattr(plan, "_compiled", True)
+    monkeypatch.setattr("fusec.runtime.plan._current_stream", lambda device: 0)
+    plan(tensors)
+    assert len(picked) == 1  # and picking a place beyond the end raises
