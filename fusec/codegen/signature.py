@@ -156,8 +156,9 @@ def meaning(param: Param) -> str:
 
 
 def tensor_text(tensor: TensorParam | Output) -> str:
-    """`T[B, S, H*D]`."""
-    return f"{tensor.element}{dims_text(tensor.dims)}"
+    """`T[B, S, H*D]`; of bytes that hold two numbers each, also what they hold."""
+    stored = f"{tensor.element}{dims_text(tensor.dims)}"
+    return f"{tensor.holds} as {stored}, the first of two numbers in the low digits" if tensor.holds else stored
 
 
 def _options(variable: DTypeVar) -> str:

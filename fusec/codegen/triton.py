@@ -37,6 +37,8 @@ LARGEST: dict[str, str] = {
     "i32": "2147483647",
     "i8": "127",
     "u8": "255",
+    "i4": "7",
+    "u4": "15",
 }
 INFIX: dict[str, tuple[str, int]] = {
     "add": ("+", 7),

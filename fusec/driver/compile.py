@@ -11,13 +11,11 @@ from pathlib import Path, PurePath
 from fusec.codegen import safety
 from fusec.codegen.emit import emit
 from fusec.codegen.names import OpNames, name_apart
-from fusec.diagnostics import Diagnostic, InternalError, Source, Span, SpecError
+from fusec.diagnostics import Diagnostic, InternalError, Source, SpecError
 from fusec.driver.record import FileRecord, OpRecord
 from fusec.driver.telling import telling_calls
-from fusec.ir.expressions import Cast
 from fusec.ir.graph import Graph
 from fusec.ir.program import Program
-from fusec.ir.types import Storage
 from fusec.lang.load import load
 from fusec.passes.explain.plans import plan_records
 from fusec.passes.graph.elaborate.op import elaborate
@@ -81,28 +79,13 @@ def compile_graphs(graphs: Sequence[Graph]) -> tuple[Program, ...]:
     programs: list[Program] = []
     faults: list[Diagnostic] = []
     for graph in graphs:
-        packed = tuple(_packed(graph))
-        faults += packed
-        if not packed:
-            try:
-                programs.append(compile_graph(graph))
-            except SpecError as error:
-                faults += error.diagnostics
+        try:
+            programs.append(compile_graph(graph))
+        except SpecError as error:
+            faults += error.diagnostics
     if faults:
         raise SpecError(tuple(faults))
     return tuple(programs)
-
-
-def _packed(graph: Graph) -> Iterator[Diagnostic]:
-    """The places where an op holds several numbers to a byte, which neither PyTorch nor a kernel here can."""
-    places: list[tuple[Storage, Span | None]] = [(tensor.element, tensor.span) for tensor in graph.tensors]
-    places += [(output.element, output.span) for output in graph.outputs]
-    places += [(node.expr.dtype, node.span) for node in graph.nodes if isinstance(node.expr, Cast)]
-    for storage, span in places:
-        for dtype in storage.options:
-            if dtype.packed and span:
-                message = f"no kernel can be built for this yet: `{dtype}`: several numbers to a byte"
-                yield Diagnostic(message, span, help="`i8` holds the same numbers, one to a byte")
 
 
 @contextmanager

@@ -46,12 +46,12 @@ TORCH_NAMES = MappingProxyType(
         "bool": "torch.bool",
     }
 )
-"""Storage type -> what PyTorch calls it. The packed `i4` has no name: torch has no tensor of two numbers to a byte."""
+"""Storage type -> what PyTorch calls it. Packed ones have no name: their tensors are bytes (`graph/unpack.py`)."""
 
 
 def limits(dtype: DType) -> tuple[int, int]:
     """The least and the largest integer of a type."""
-    if dtype.name == "u8":
+    if dtype.name.startswith("u"):
         return 0, 2**dtype.bits - 1
     return -(2 ** (dtype.bits - 1)), 2 ** (dtype.bits - 1) - 1
 

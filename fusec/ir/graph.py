@@ -42,6 +42,7 @@ class TensorParam:
 
     A `distinct` one holds positions of another tensor, of which those inside of it differ from each other.
     An `optional` one may be omitted; the graph then takes the `OMITTED` case of the `Choose` it selects.
+    One of bytes may be the two numbers in each of what it `holds`, as the spec declares it: `i4[M, N]`.
     """
 
     name: str
@@ -53,6 +54,7 @@ class TensorParam:
     default_text: str | None = None
     span: Span | None = field(default=None, compare=False)
     distinct: bool = False
+    holds: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,17 @@ Param: TypeAlias = TensorParam | ScalarParam | DimParam | ChoiceParam | DTypePar
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A result tensor: node `value` rounded to `element` and stored in the layout `dims`, contiguous."""
+    """A result tensor: node `value` rounded to `element` and stored in the layout `dims`, contiguous.
+
+    It `holds` two numbers in each byte where that is said, as with a parameter.
+    """
 
     name: str
     element: Storage
     dims: tuple[Dim, ...]
     value: NodeId
     span: Span | None = field(default=None, compare=False)
+    holds: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ DTYPES: dict[str, DType] = {
         DType("i8", Kind.INT, 8),
         DType("u8", Kind.INT, 8),
         DType("i4", Kind.INT, 4, packed=True),
+        DType("u4", Kind.INT, 4, packed=True),
         DType("bool", Kind.BOOL, 8),
     )
 }

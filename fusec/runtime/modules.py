@@ -16,4 +16,8 @@ def parameter(
 def spread(weight: torch.nn.Parameter, inputs: int) -> None:
     """Fill a matrix with `inputs` terms to each sum as `torch.nn.Linear` does: uniform within 1 / sqrt(inputs) of 0."""
     bound = inputs**-0.5
-    torch.nn.init.uniform_(weight, -bound, bound)
+    with torch.no_grad():
+        if weight.itemsize > 1:
+            weight.uniform_(-bound, bound)
+        else:  # PyTorch draws no numbers of 8 bits
+            weight.copy_(torch.empty_like(weight, dtype=torch.float32).uniform_(-bound, bound))

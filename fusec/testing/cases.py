@@ -132,4 +132,5 @@ def _contents(param: TensorParam, case: Case, found: Positions | None) -> torch.
         if found.distinct:
             return draw_distinct(kind, wanted, limit, generator).to(torch_dtype(dtype))
         return draw_positions(kind, wanted, limit, found.ordered, generator, found.least).to(torch_dtype(dtype))
-    return draw(kind, wanted, dtype, generator)
+    # Of bytes that hold two numbers each, small ones would leave the second number at 0.
+    return draw("huge" if param.holds and kind == "normal" else kind, wanted, dtype, generator)

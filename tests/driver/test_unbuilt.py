@@ -7,18 +7,6 @@ import pytest
 from fusec.diagnostics import Source, SpecError
 from fusec.driver.compile import compile_source
 
-PACKED = """op unpack(x: i4[N]) -> y: f32[N]:
-    y = x
-
-op pack(x: T[N]) -> (y: i4[N], z: i8[N])
-where T in {f16, f32}:
-    y = cast(x, i8)
-    z = cast(cast(x, i4), i8)
-
-op fine(x: f32[N]) -> y: f32[N]:
-    y = x
-"""
-
 SEVERAL = """op place(mut cache: f32[C], i: i32[N], x: f32[N]):
     low, high = halves(i, over=N)
     cache[join(high, low, over=N)] = x
@@ -38,10 +26,6 @@ def faults(text: str) -> list[tuple[str, int, int]]:
         (fault.message.removeprefix(start).split(":")[0], *fault.span.source.position(fault.span.start))
         for fault in caught.value.diagnostics
     ]
-
-
-def test_numbers_that_share_a_byte_are_named_wherever_they_stand() -> None:
-    assert faults(PACKED) == [("`i4`", 1, 11), ("`i4`", 4, 22), ("`i4`", 7, 14)]
 
 
 def test_all_ops_of_a_file_are_looked_at() -> None:

@@ -292,3 +292,21 @@ module Op(flag: N, integer: M, real) of tiles
     x = torch.randn(2, 4, device=device)
     with torch.no_grad():
         torch.testing.assert_close(module(x), functional.linear(x, module.spread) * 0.5)
+
+
+@pytest.mark.parametrize("element", ["i8", "u8", "i4", "u4", "f8e4m3", "f8e5m2"])
+def test_a_stored_matrix_of_few_bits(element: str, tmp_path: Path, device: torch.device) -> None:
+    """One of integers is 0 until it is loaded; one of 8-bit floats is drawn, as any other."""
+    text = (
+        f"op f(x: f16[M, K], weight w: {element}[N, K], weight s: f32[N]) -> y: f32[M, N]\nwhere K % 2 == 0:\n"
+        "    y = dot(x, w, over=K, precision=f16) * s\n\nmodule Stored(ins: K, outs: N) of f\n"
+    )
+    (op,) = compiled(text, tmp_path)
+    stored = op.module.Stored(32, 4, device=device)
+    is_float = stored.w.is_floating_point()
+    assert stored.w.requires_grad == is_float
+    assert stored.w.shape == (4, 16 if element in ("i4", "u4") else 32)
+    assert bool((stored.w.float() != 0).any()) == is_float
+    y = stored.requires_grad_(False)(torch.ones(2, 32, dtype=torch.float16, device=device))
+    expected = stored.w.float().sum(1).expand(2, 4).cpu()
+    torch.testing.assert_close(y.cpu(), expected, rtol=2**-18, atol=2**-18)

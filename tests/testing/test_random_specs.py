@@ -136,7 +136,7 @@ def language() -> set[str]:
         *ELEMENTWISE,
         *PRIMITIVES,
         *CONSTANTS,
-        *(name for name, dtype in DTYPES.items() if not dtype.packed),
+        *DTYPES,
         *(fn.name.text for fn in parse(Source("std.fuse", library)).fns),
         *(f"{place.name}={word}" for each in PRIMITIVES.values() for place in each.places for word in place.words),
         *(kind.__name__ for kind in kinds),

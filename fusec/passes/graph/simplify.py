@@ -96,7 +96,9 @@ def _constant(builder: GraphBuilder, node: Node, op: str, values: list[float | i
     else:
         whole = own.grows and all(abs(number) <= _WHOLE and number == int(number) for number in (*values, value))
         fits = (own.exact or (own.quantises and own.arity == 1) or whole) and not math.isnan(value)
-    return builder.add(Const(value), node.type, node.name, node.span) if fits else None
+    if not fits:
+        return None
+    return builder.add(Const(value if node.type.kind is Kind.INT else float(value)), node.type, node.name, node.span)
 
 
 def _negative_zero(value: float) -> bool:

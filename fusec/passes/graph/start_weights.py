@@ -1,8 +1,8 @@
 """What a weight should hold before it is trained or loaded, from how an op uses it.
 
-The one operand of a dot is drawn, as a linear layer's matrix is. Elsewhere a weight starts where it changes nothing: a
-factor at 1, a term at 0 (so the gain of `1 + weight` at 0), an optional weight at the number that stands for it when
-it is omitted.
+The one operand of a dot is drawn, as a linear layer's matrix is; one of integers is 0 until it is loaded. Elsewhere a
+weight starts where it changes nothing: a factor at 1, a term at 0 (so the gain of `1 + weight` at 0), an optional
+weight at the number that stands for it when it is omitted.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from fusec.ir.expressions import (
 )
 from fusec.ir.graph import Graph, TensorParam, walk
 from fusec.ir.ops import ELEMENTWISE
-from fusec.ir.types import Axis, Sum
+from fusec.ir.types import Axis, Kind, Sum
 
 
 def start_of(graph: Graph, weight: TensorParam) -> float | tuple[Axis, ...]:
     """The number that `weight` starts at everywhere, or the axes over which a dot sums it, for one that is drawn."""
+    if weight.holds or (weight.element.kind is not Kind.REAL and _contracted(graph, weight)):
+        return 0.0
     return _contracted(graph, weight) or _neutral(graph, weight)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fusec.testing.random_specs import forms
 from fusec.testing.random_specs.draft import BOOL, INT, REAL, Draft, Value, without
 
-_INTEGERS = ("i32", "i32", "i64", "i8", "u8")
+_INTEGERS = ("i32", "i32", "i64", "i8", "u8", "i4", "u4")
 
 
 def unary(draft: Draft) -> None:

@@ -9,6 +9,9 @@ from random import Random
 
 LEAD = "..."
 
+PACKED = {"i4": "i8", "u4": "u8"}
+"""Numbers of four bits, and what holds the same ones in a byte each."""
+
 
 @dataclass(slots=True)
 class Axes:
@@ -54,6 +57,13 @@ class Axes:
             # One position, which no value has an axis for.
             dims.insert(random.randint(0, len(dims)), "1")
         return ", ".join((*lead, *dims))
+
+    def stored(self, element: str, axes: Collection[str], random: Random) -> tuple[str, str]:
+        """An element and the dimensions of a tensor of it; numbers of four bits are stored in pairs, if they can be."""
+        dims = self.dims(axes, random)
+        if element in PACKED and self.half(dims.split(", ")[-1].split("*")[-1], "pairs") is None:
+            element = PACKED[element]
+        return element, dims
 
     def add(self, stem: str, behind: str | None = None) -> str:
         """A new axis called `stem` and a number, last in the order or behind another one."""

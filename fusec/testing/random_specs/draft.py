@@ -88,7 +88,8 @@ class Draft:
         self, stem: str, element: str, axes: tuple[str, ...], rest: str = "", mark: str = "", kind: str = REAL
     ) -> Value:
         """A new tensor parameter."""
-        name, dims = self.fresh(stem), self.axes.dims(axes, self.random)
+        name = self.fresh(stem)
+        element, dims = self.axes.stored(element, axes, self.random)
         self.params.append(f"{mark}{name}: {element}[{dims}]{rest}")
         if not rest and kind == REAL:
             self.stored.append(Stored(name, tuple(dims.split(", ")) if dims else ()))

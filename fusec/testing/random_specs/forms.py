@@ -61,6 +61,7 @@ OF_BOUNDED = (
     "cast(40 * {0}, i8) / 16",
     "quantize_by({0}, 1 / max_of(f8e4m3), f8e4m3) / 64",
     "dequantize(cast({0}, f8e4m3), 0.5)",
+    "dequantize_asymmetric(quantize_asymmetric_by({0}, 1 / 32, 5, i8), 1 / 32, 5)",
 )
 """Of a bounded value; theirs is bounded too."""
 
@@ -127,6 +128,8 @@ INTEGER = (
     "({0} % 16) << 3",
     "cast({0}, i8)",
     "cast({0}, u8)",
+    "cast({0}, i4)",
+    "cast({0}, u4)",
 )
 
 INTEGERS = (
@@ -166,5 +169,14 @@ WITH_PLACE = (
     "{0} * ({2} - index({1})) / (1 + {2})",
 )
 """Of a value, one of its axes and the extent of that."""
+
+QUANTISED = (
+    ("quantize({0}, {1}, over={2})", ("f8e4m3", "f8e4m3", "i8", "i4")),
+    ("quantize({0}, {1}, over={2})", ("f8e4m3", "f8e4m3", "i8", "i4")),
+    ("quantize_bounded({0}, 0.5, {1}, over={2})", ("f8e5m2", "i8")),
+    ("quantize_pow2({0}, {1}, over={2})", ("f8e4m3", "i8", "i4")),
+    ("quantize_asymmetric({0}, {1}, over={2})", ("i8", "u8", "i4", "u4")),
+)
+"""Functions that give values of a storage type and their scale, and those types."""
 
 ACTIVATIONS = ("relu", "silu", "gelu", "gelu_tanh", "tanh", "sigmoid", "abs", "softplus")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from fusec.testing.random_specs.draft import BOOL, INT, Draft, Value, listed
+from fusec.testing.random_specs.forms import QUANTISED
 
 _ELEMENTS = ("T", "T", "T", "f32", "f32", "bf16", "f16", "f64")
+
+_REALS = (*_ELEMENTS, "f32")
 
 _CHOSEN = ("bf16", "f16", "f32", "f64")
 
@@ -21,21 +24,27 @@ def return_some(draft: Draft) -> None:
 
 
 def _return(draft: Draft, value: Value) -> None:
-    number = len(draft.outputs)
     inner = tuple(axis for axis in value.axes if axis not in draft.axes.kept)
     if value.kind == BOOL:
         _store(draft, value, "bool")
     elif value.kind == INT:
-        _store(draft, value, draft.random.choice(("i32", "i64", "i64", "f32")))
+        _store(draft, value, draft.random.choice(("i32", "i64", "i64", "f32", "i4", "u4")))
     elif inner and draft.random.random() < 0.2:
         over = inner if draft.random.random() < 0.5 else (draft.random.choice(inner),)
-        element = draft.random.choice(("f8e4m3", "i8"))
-        draft.lines.append(f"q{number}, scale{number} = quantize({value.name}, {element}, over={listed(over)})")
-        left = tuple(axis for axis in value.axes if axis not in over)
-        draft.outputs.append(f"q{number}: {element}[{draft.axes.dims(value.axes, draft.random)}]")
-        draft.outputs.append(f"scale{number}: f32[{draft.axes.dims(left, draft.random)}]")
+        _quantise(draft, value, over)
     else:
         _store(draft, value, draft.random.choice(_ELEMENTS))
+
+
+def _quantise(draft: Draft, value: Value, over: tuple[str, ...]) -> None:
+    number = len(draft.outputs)
+    form, elements = draft.random.choice(QUANTISED)
+    element, dims = draft.axes.stored(draft.random.choice(elements), value.axes, draft.random)
+    results = [f"q{number}", f"scale{number}", *([f"zero{number}"] if "asymmetric" in form else [])]
+    draft.lines.append(f"{', '.join(results)} = {form.format(value.name, element, listed(over))}")
+    left = draft.axes.dims(tuple(axis for axis in value.axes if axis not in over), draft.random)
+    kinds = (f"{element}[{dims}]", f"f32[{left}]", f"i32[{left}]")
+    draft.outputs += [f"{result}: {kind}" for result, kind in zip(results, kinds, strict=False)]
 
 
 def _store(draft: Draft, value: Value, element: str) -> None:
@@ -51,10 +60,11 @@ def _store(draft: Draft, value: Value, element: str) -> None:
         axis = draft.axes.add("E")
         draft.params.append(f"{draft.fresh('count')}: dim({axis})")
         axes.add(axis)
-    if element not in ("bool", "i32", "i64") and draft.random.random() < 0.06:
+    if element in _REALS and draft.random.random() < 0.06:
         element = _chosen(draft)
+    element, dims = draft.axes.stored(element, axes, draft.random)
     draft.lines.append(f"y{number} = {value.name}")
-    draft.outputs.append(f"y{number}: {element}[{draft.axes.dims(axes, draft.random)}]")
+    draft.outputs.append(f"y{number}: {element}[{dims}]")
 
 
 def _chosen(draft: Draft) -> str:

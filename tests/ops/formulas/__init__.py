@@ -1,6 +1,6 @@
 """Specs with formulas written by hand, by what they are about."""
 
-from . import activation, contraction, gradients, normalisation, probability, quantisation, rotary, structure
+from . import activation, contraction, gradients, normalisation, packed, probability, quantisation, rotary, structure
 from .table import TABLE, stored
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "contraction",
     "gradients",
     "normalisation",
+    "packed",
     "probability",
     "quantisation",
     "rotary",

@@ -9,7 +9,7 @@ import sympy
 
 from fusec.diagnostics import Note, Source, Span, SpecError
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Input, Scalar
-from fusec.ir.graph import BOUNDED, ChoiceParam, DimParam, DTypeParam, Graph, Param, ScalarParam, TensorParam
+from fusec.ir.graph import BOUNDED, ChoiceParam, DimParam, DTypeParam, Graph, Output, Param, ScalarParam, TensorParam
 from fusec.ir.types import Named, Sum, symbol, without
 from fusec.lang import syntax
 from fusec.passes.graph.elaborate.bindings import Axes, Binding, Bound, Choice, Function, Type, Value
@@ -26,6 +26,7 @@ from fusec.passes.graph.elaborate.report import Report, did_you_mean
 from fusec.passes.graph.elaborate.signature import Declared, Signature, read_signature
 from fusec.passes.graph.elaborate.statements import Body, check_function, storable
 from fusec.passes.graph.solve_extents import solve_extents
+from fusec.passes.graph.unpack import unpack
 
 
 def elaborate(program: syntax.Program) -> tuple[Graph, ...]:
@@ -89,10 +90,10 @@ class _Op:
         outputs = tuple(output for output in found if output)
         self._check_effects()
         constraints = declared_constraints(self._op.conditions, self._extent, self._report)
-        if self._is_wrong():
+        graph = None if self._is_wrong() else self._unpacked(outputs)
+        if graph is None:
             return None
-        params = tuple(self._signature.params.values())
-        nodes = self._context.builder.nodes
+        params, nodes, outputs = graph.params, graph.nodes, graph.outputs
         axes = used_axes(params, outputs, nodes)
         constraints = (*constraints, *implied_constraints(axes, nodes, constraints))
         named = [axis.name for axis in axes if isinstance(axis, Named)]
@@ -101,18 +102,26 @@ class _Op:
         check_solved(axes, solved, params, self._context.axes, self._op.name.span, self._report)
         if self._is_wrong():
             return None
-        return Graph(
+        return replace(graph, solves=solves, constraints=constraints)
+
+    def _unpacked(self, outputs: tuple[Output, ...]) -> Graph | None:
+        """What the op computes, with packed numbers as bytes."""
+        graph = Graph(
             self._op.name.text,
             self._op.doc,
-            params,
+            tuple(self._signature.params.values()),
             outputs,
-            nodes,
+            self._context.builder.nodes,
             tuple(self._context.scatters),
             tuple(variable.type for variable in self._signature.variables.values()),
-            solves,
-            constraints,
             bounded=BOUNDED if self._context.bounded is None else self._context.bounded,
         )
+        try:
+            return unpack(graph)
+        except SpecError as error:
+            for fault in error.diagnostics:
+                self._report.add(fault.message, fault.span, *fault.notes, help=fault.help)
+            return None
 
     def _is_wrong(self) -> bool:
         return len(self._report) > self._before or self._context.excused

@@ -199,7 +199,7 @@ class _Reader:
         if param.default is not None:
             self.signature.defaults[param.name.text] = param.default
         kind = param.kind.text if param.kind else ""
-        if kind == "distinct" and element.kind is not Kind.INT:
+        if kind == "distinct" and (element.kind is not Kind.INT or (isinstance(element, DType) and element.packed)):
             help = "it is for indices; declare it as `i32` or `i64`"
             self._report.add("only a tensor of integers can be `distinct`", type.span, help=help)
         return TensorParam(

@@ -108,6 +108,9 @@ def _options(condition: syntax.Membership, report: Report) -> tuple[DType, ...]:
     elif len(kinds) > 1:
         message = f"type variable `{name}` mixes {' and '.join(kinds)} dtypes"
         report.add(message, condition.span, help="use one variable for each kind")
+    elif any(option.packed for option in options):
+        message = f"`{name}` may be a type of which two numbers share a byte: that is another tensor of bytes"
+        report.add(message, condition.span, help="write an op for it, and `overload` it")
     elif not condition.options:
         report.add(f"type variable `{name}` has no dtype to stand for", condition.span)
     return options or (DTYPES["f32"],)
