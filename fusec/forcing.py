@@ -29,7 +29,6 @@ SMALL = Chip(
     tile=64,
     most_splits=4,
     library_work=NEVER,
-    tma_work=NEVER,
     skinny=0,
     most_again=NEVER,
 )
@@ -44,7 +43,7 @@ CHIPS: dict[str, Chip] = {
     ),
     "column_sums": replace(SMALL, short_row=0, resident_row=0),
     "library": replace(SMALL, library_work=0),
-    "tma": replace(SMALL, tma_work=0, gemv_matrix=-1),
+    "tma": replace(SMALL, gemv_matrix=-1),
     "swap_ab": replace(SMALL, skinny=NEVER, few_tiles=1 << 10, skinny_block_k=16),
 }
 """For each kind of plan a chip whose rules take it wherever an op has it.

@@ -102,9 +102,9 @@ class _Table:
         }
 
     def rows(self) -> Iterator[_Row]:
-        """Those of partitions first, then one for each schedule of a step."""
+        """Those of partitions first, of them those of the library, then one for each schedule of a step."""
         plans = self._plans
-        for partition in plans.partitions:
+        for partition in sorted(plans.partitions, key=lambda each: not each.products):
             yield from self._partition(partition)
         for step in plans.steps:
             yield from self._step(step, step.writes if len(plans.steps) > 1 else "")
@@ -114,12 +114,15 @@ class _Table:
     def _partition(self, partition: Partition) -> Iterator[_Row]:
         """What runs in order: products of the library, row kernels, and contractions, whose schedules stand below."""
         contracting = partition.contracting
+        if len(partition.steps) == 1 and contracting:
+            yield from self._step(contracting[0], "")
+            return
         launches = [
             LIBRARY if isinstance(step, Library) else step.writes if step in contracting else self._first(step)
             for step in partition.steps
         ]
         without = f" without {' and '.join(partition.omits.split())}" if partition.omits else ""
-        faster = "it is faster" if partition.products else "TMA fits, or rows are few"
+        faster = "it is faster" if partition.products else "else"
         held = "".join(f" + 2 {name}" for name in partition.holds.split())
         name = LIBRARY if partition.products else "steps"
         yield _Row(name, f"{faster}{without}", ", ".join(launches), f"{_LEAST}{held}")
@@ -129,7 +132,7 @@ class _Table:
     def _step(self, step: Step, label: str) -> Iterator[_Row]:
         for plan in step.plans:
             last = plan is step.plans[-1] and len(step.plans) > 1 and not step.apart
-            taken = "else" if last else _taken(plan)
+            taken = "else" if last and not step.is_for_vectors else _taken(plan)
             yield _Row(f"{label}: {plan.name}" if label else plan.name, taken, self._launches(plan), self._bytes(plan))
         for inner in step.apart:
             yield from self._step(inner, inner.writes)

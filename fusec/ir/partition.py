@@ -48,8 +48,9 @@ class Step:
         return frozenset(expr.param for expr in live if isinstance(expr, Input | Gather))
 
 
-FUSED, STORED, LIBRARY, LAST = "fused", "stored", "library", "last"
-"""How an op is cut: not at all, where dots have their operands stored, around every dot; or what it writes last."""
+FUSED, VECTOR, STORED, LIBRARY, LAST = "fused", "vector", "stored", "library", "last"
+"""How an op is cut: not at all, the same for single vectors alone, where dots have their operands stored, around every
+dot; or what it writes last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,12 @@ class Partition:
     @property
     def is_chained(self) -> bool:
         """Whether its kernels wait for one another."""
-        return self.name in (STORED, LIBRARY)
+        return self.name in (STORED, LIBRARY) and len(self.steps) > 1
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it takes every call."""
+        return self.name in (FUSED, STORED)
 
     @property
     def ends_in_library(self) -> bool:

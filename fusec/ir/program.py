@@ -10,7 +10,7 @@ import sympy
 from fusec.ir.graph import Graph
 from fusec.ir.host.plans import Plans
 from fusec.ir.kernel import Kernel, RowLoop
-from fusec.ir.partition import Intermediate, Partition, Step
+from fusec.ir.partition import FUSED, Intermediate, Partition, Step
 from fusec.ir.schedule import Group, Schedule
 
 
@@ -28,8 +28,8 @@ class Program:
 
     `forms` are the graphs that its plans compute, each with an error bound of its own: all mean what `graph` does.
     `spelled` is the graph under the names that kernels and the functions around them use, which are the spec's unless
-    they clash with words of generated code. The first of the `partitions` that applies is taken; the last takes every
-    call, in one step, and the others what the graph `once` makes of weights. Some writes in place wait for a step
+    they clash with words of generated code. The first of the `partitions` that applies is taken, and one of them takes
+    every call; those that are cut take what the graph `once` makes of weights. Some writes in place wait for a step
     `last`: until then what they write is kept in the tensors `waiting`, which are outputs of the graph `computed`; it
     is `spelled` if none waits. `built` has the kernel of every stage by its name. Calls are planned by the `table`.
     """
@@ -48,13 +48,18 @@ class Program:
 
     @property
     def cut(self) -> tuple[Partition, ...]:
-        """The partitions of several steps, those that not every call can take."""
-        return self.partitions[:-1]
+        """The partitions, but for the op in one step that takes every call."""
+        return tuple(partition for partition in self.partitions if partition.name != FUSED)
+
+    @property
+    def whole(self) -> Partition:
+        """The partition that takes every call."""
+        return next(partition for partition in self.partitions if partition.takes_all)
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """What is computed where nothing is stored between."""
-        return self.partitions[-1].groups
+        """What is computed by the partition that takes every call."""
+        return self.whole.groups
 
     @property
     def last_groups(self) -> tuple[Group, ...]:
@@ -63,14 +68,11 @@ class Program:
 
     @property
     def plans(self) -> tuple[Schedule, ...]:
-        """Every schedule that launches kernels, those of the partitions that are `cut` last, each kernel once."""
-        return (*(plan for group in (*self.groups, *self.last_groups) for plan in group.all_plans()), *self.around)
-
-    @property
-    def around(self) -> tuple[Schedule, ...]:
-        """The schedules of the partitions that are `cut`, each once."""
-        plans = (plan for partition in self.cut for plan in partition.plans if plan.stages)
-        return tuple({tuple(stage.name for stage in plan.stages): plan for plan in plans}.values())
+        """Every schedule that launches kernels once: of what takes every call, of what is written last, of the rest."""
+        last = (plan for group in self.last_groups for plan in group.all_plans())
+        others = (plan for partition in self.cut for plan in partition.plans)
+        plans = (plan for plan in (*self.whole.plans, *last, *others) if plan.stages)
+        return tuple({(plan.name, *(stage.name for stage in plan.stages)): plan for plan in plans}.values())
 
     @property
     def held(self) -> tuple[Intermediate, ...]:
@@ -85,7 +87,7 @@ class Program:
 
     @property
     def prepared(self) -> tuple[Intermediate, ...]:
-        """What is computed once for the weights, and read by the partitions that are `cut`."""
+        """What is computed once for the weights."""
         outputs = self.once.outputs if self.once else ()
         return tuple(Intermediate(output.name, output.element, output.dims) for output in outputs)
 

@@ -93,6 +93,7 @@ class GemmTma(_OfOneKernel):
     """Persistent gemm: programs that make tile after tile, of operands that TMA loads."""
 
     name: ClassVar[str] = "tma"
+    is_chained: ClassVar[bool] = True
     said: ClassVar[str] = "programs that make tile after tile of {m} by {n}, whose operands TMA loads"
 
 
@@ -161,6 +162,7 @@ class Gemm:
     Split-K: several programs share a tile, and a `combine` adds up their sums in fixed order.
     """
 
+    is_chained: ClassVar[bool] = True
     stage: Stage
     few: tuple[Axis, ...] = ()
     combine: Stage | None = None
@@ -168,10 +170,6 @@ class Gemm:
     @property
     def name(self) -> str:
         return "split_k" if self.combine else "swap_ab" if self.few else "gemm"
-
-    @property
-    def is_chained(self) -> bool:
-        return self.combine is not None
 
     @property
     def stages(self) -> tuple[Stage, ...]:

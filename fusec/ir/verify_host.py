@@ -78,10 +78,12 @@ def _unused(plans: Plans, there: tuple[Kernel, ...]) -> Iterator[str]:
 
 
 def _last(program: Program, table: HostTable) -> Iterator[str]:
-    """That the last schedule of a step takes every call."""
+    """That the last schedule of a step takes every call, but for one that is for single vectors alone."""
     known = _known_sizes(program, table)
+    if not table.plans.steps and program.groups and table.plans.whole is None:
+        yield "no partition takes every call"
     for step in table.plans.every():
-        if not step.apart and not (step.plans and _takes_all(step, known)):
+        if not step.apart and not step.is_for_vectors and not (step.plans and _takes_all(step, known)):
             yield f"no plan of {step.writes} takes every call"
 
 
@@ -92,7 +94,7 @@ def _takes_all(step: Step, known: dict[str, int]) -> bool:
         return prod(sizes) <= SHORT_ROW
     if isinstance(plan, RowLoop):
         return not plan.tile
-    return isinstance(plan, Elementwise | SplitRows | GemmTma) or (isinstance(plan, Gemm) and plan.name == "gemm")
+    return isinstance(plan, Elementwise | SplitRows) or (isinstance(plan, Gemm) and plan.name == "gemm")
 
 
 def _known_sizes(program: Program, table: HostTable) -> dict[str, int]:

@@ -7,8 +7,8 @@ from math import prod
 
 from fusec.diagnostics import InternalError
 from fusec.ir.fixed_extents import known_extent
-from fusec.ir.partition import FUSED, LAST, Partition, Step
-from fusec.ir.schedule import SHORT_ROW, Elementwise, Gemm, GemmTma, Group, Library, RowLoop, Rows, Schedule, SplitRows
+from fusec.ir.partition import FUSED, LAST, VECTOR, Partition, Step
+from fusec.ir.schedule import SHORT_ROW, Elementwise, Gemm, Group, Library, RowLoop, Rows, Schedule, SplitRows
 from fusec.ir.show_partition import show_partition
 from fusec.ir.show_schedule import show_group
 
@@ -27,7 +27,7 @@ def _faults(partition: Partition) -> Iterator[str]:
     done: set[str] = set()
     read: set[str] = set()
     for each in partition.steps:
-        if partition.name not in (FUSED, LAST):
+        if partition.name not in (FUSED, VECTOR, LAST):
             early = sorted(name for name in each.reads & held.keys() if name not in done)
             if early:
                 yield f"{', '.join(early)} is read before it is stored"
@@ -56,13 +56,10 @@ def verify_schedules(partition: Partition, known: dict[str, int], step: str = "s
     """Raises `InternalError`, in the name of `step`, when a call may come that no schedule of a group takes.
 
     `known` holds the extents that constraints fix. What is launched last has no condition, so the last schedule takes
-    all. A step of a partition that is cut is taken where TMA can load its operands or one of its other schedules fits.
+    all; but for a partition that is for single vectors alone.
     """
-    for group in partition.groups:
-        if partition.name not in (FUSED, LAST) and _has_tma(group):
-            verify_contraction(group, step)
-        else:
-            verify_group(group, known, step)
+    for group in partition.groups if partition.name != VECTOR else ():
+        verify_group(group, known, step)
 
 
 def verify_group(group: Group, known: dict[str, int], step: str = "schedule") -> None:
@@ -71,13 +68,6 @@ def verify_group(group: Group, known: dict[str, int], step: str = "schedule") ->
         last = each.plans[-1] if each.plans else None
         if not each.apart and (last is None or not takes_all(last, known)):
             raise InternalError(step, f"no plan of {', '.join(each.outputs)} takes every call", show_group(each))
-
-
-def verify_contraction(group: Group, step: str = "schedule") -> None:
-    """The same for a contraction of what is stored."""
-    *others, last = group.plans
-    if not isinstance(last, GemmTma) or any(not plan.few for plan in others):
-        raise InternalError(step, f"a plan of {', '.join(group.outputs)} has a limit of its own", show_group(group))
 
 
 def takes_all(plan: Schedule, known: dict[str, int]) -> bool:
@@ -94,7 +84,3 @@ def takes_all(plan: Schedule, known: dict[str, int]) -> bool:
             return prod(extent or SHORT_ROW + 1 for extent in extents) <= SHORT_ROW
         case _:
             return False
-
-
-def _has_tma(group: Group) -> bool:
-    return any(isinstance(plan, GemmTma) for plan in group.plans)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fusec.ir.fixed_extents import fixed_extents
 from fusec.ir.graph import Graph
-from fusec.ir.partition import FUSED, LAST, Intermediate, Partition, Step
+from fusec.ir.partition import FUSED, LAST, LIBRARY, STORED, VECTOR, Intermediate, Partition, Step
 from fusec.ir.program import HostTable, Program
 from fusec.ir.rename import renamed
 from fusec.ir.reserved import avoid_reserved
@@ -80,18 +80,20 @@ def _compiled(run: Runner, graph: Graph, summed: Graph, waiting: frozenset[str])
     partitions = run("resolve_views", lambda given: tuple(map(_resolved, given)), partitions)
     partitions = run("schedule", lambda given: _scheduled(given, known), partitions)
     built = run("build_kernels", lambda given: build_kernels(given, known.extents), partitions)
-    several = sum(partition.name != LAST for partition in partitions) > 1
-    both = several and undeferred is not fused
+    used = {partition.name for partition in partitions}
+    is_whole, is_cut = bool(used & {FUSED, VECTOR}), bool(used & {STORED, LIBRARY})
+    is_same = undeferred is fused
     if first is not graph:
         # What the plans compute, with all writes in place.
         fused, undeferred = (_quietly(run, graph, steps) for steps in (GRAPH_STEPS, _UNDEFERRED))
+    forms = ((fused,) if is_whole else ()) + ((undeferred,) if is_cut and not (is_whole and is_same) else ())
     return Program(
         graph,
-        forms=(fused, undeferred) if both else (fused,),
+        forms=forms,
         spelled=renamed(graph, names) if postponed.last else spelled,
         partitions=tuple(partition for partition in partitions if partition.name != LAST),
         known=tuple(known.extents.items()),
-        once=once if several else None,
+        once=once if is_cut else None,
         computed=spelled if postponed.last else None,
         waiting=_waiting(postponed, spelled, names),
         last=next((partition.steps[0] for partition in partitions if partition.name == LAST), None),

@@ -9,7 +9,7 @@ from catalogue import Op, all_ops
 
 from fusec.codegen.skeletons import kernel_lines
 from fusec.ir.expressions import Dot
-from fusec.ir.kernel import Gemm, Kernel
+from fusec.ir.kernel import Kernel
 from fusec.passes.kernel.blocks import OVERLAP
 
 WITH_DOTS = [op for op in all_ops() if any(isinstance(node.expr, Dot) for node in op.program.graph.nodes)]
@@ -19,8 +19,8 @@ TOUCHING = re.compile(r"\.(load|store)\(")
 
 def chained(op: Op) -> dict[str, Kernel]:
     """The kernels that are one of several in a call."""
-    plans = [plan for partition in op.program.cut for plan in partition.plans]
-    plans += [plan for plan in op.program.plans if plan.name == "split_k"]
+    cut = op.program.cut
+    plans = [plan for partition in cut for plan in partition.plans if partition.is_chained or plan.is_chained]
     return {kernel.name: kernel for plan in plans for kernel in op.program.kernels_of(plan)}
 
 
@@ -36,11 +36,18 @@ def test_memory_is_touched_behind_the_wait(op: Op) -> None:
         assert any(map(TOUCHING.search, lines))
 
 
-@pytest.mark.parametrize("op", WITH_DOTS, ids=lambda op: op.name)
+def others(op: Op) -> list[Kernel]:
+    """The kernels that are all of a call."""
+    return [kernel for kernel in op.program.kernels if kernel.name not in chained(op)]
+
+
+@pytest.mark.parametrize("op", [*filter(others, WITH_DOTS)], ids=lambda op: op.name)
 def test_other_kernels_know_of_no_overlap(op: Op) -> None:
-    # A gemm of a plan that is one kernel may be that of another plan.
-    others = [k for k in op.program.kernels if k.name not in chained(op) and not isinstance(k.skeleton, Gemm)]
-    assert others
-    for kernel in others:
+    for kernel in others(op):
         assert OVERLAP not in kernel.blocks
         assert WAIT not in "\n".join(kernel_lines(kernel, "tl.float32"))
+
+
+def test_a_vector_is_multiplied_in_one_kernel() -> None:
+    names = [kernel.name for op in WITH_DOTS for kernel in others(op)]
+    assert {"_linear_gemv", "_rmsnorm_linear_gemv", "_rmsnorm_gated_mlp_gemv_loop"} <= {*names}

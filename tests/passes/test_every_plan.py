@@ -10,9 +10,10 @@ from reference_specs import CONTRACTIONS, specs
 from fusec.diagnostics import InternalError, Source
 from fusec.ir.fixed_extents import fixed_extents
 from fusec.ir.graph import Graph
+from fusec.ir.partition import FUSED, STORED, VECTOR, Partition, Step
 from fusec.ir.schedule import Gemm, Gemv, Group, Resident, RowLoop, Rows, Schedule, SplitRows
 from fusec.ir.types import Named
-from fusec.ir.verify_partition import verify_contraction, verify_group
+from fusec.ir.verify_partition import verify_group, verify_schedules
 from fusec.lang.load import load
 from fusec.passes.graph.elaborate import elaborate
 from fusec.passes.graph.resolve_views import resolve_views
@@ -86,12 +87,23 @@ def test_a_plan_for_a_few_may_not_stand_last() -> None:
         verify_group(replace(group, plans=few), {})
 
 
-def test_a_contraction_of_a_chain_ends_in_boxes_and_is_else_for_a_few() -> None:
+def test_a_contraction_of_stored_operands_ends_in_the_gemm_that_takes_every_call() -> None:
     (graph,) = graphs(PRODUCT)
     group = contraction(resolve_views(graph), Known({}), "", vectors=True)
     assert isinstance(group, Group)
-    verify_contraction(group)
-    with pytest.raises(InternalError, match="has a limit of its own"):
-        verify_contraction(replace(group, plans=group.plans[:-1]))
-    with pytest.raises(InternalError, match="has a limit of its own"):
-        verify_contraction(replace(group, plans=(Gemm(group.plans[1].stages[0]), group.plans[-1])))
+    assert [plan.name for plan in group.plans] == ["gemv", "gemv_loop", "split_k", "swap_ab", "tma", "gemm"]
+    verify_group(group, {})
+    for last in range(1, len(group.plans)):
+        with pytest.raises(InternalError, match="no plan of y takes every call"):
+            verify_group(replace(group, plans=group.plans[:last]), {})
+
+
+def test_plans_for_vectors_alone_are_for_a_partition_that_is() -> None:
+    (graph,) = graphs(PRODUCT)
+    (group,) = groups_of(graph)
+    vectors = replace(group, plans=tuple(plan for plan in group.plans if isinstance(plan, Gemv)))
+    step = Step(graph, groups=(vectors,))
+    verify_schedules(Partition(VECTOR, (step,)), {})
+    for name in (FUSED, STORED):
+        with pytest.raises(InternalError, match="no plan of y takes every call"):
+            verify_schedules(Partition(name, (step,)), {})

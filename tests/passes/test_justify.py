@@ -50,7 +50,7 @@ def justified(body: str, earlier: str = "mean(x * x, over=N)", kept: str = "", c
     program = compile_graph(marked(graph), steps.append)
     made = {step.name: step.result for step in steps}
     plans = [plan for group in program.groups for plan in group.all_plans()]
-    (fused,) = program.partitions[-1].steps
+    (fused,) = program.whole.steps
     assert fused.flow is not None
     reductions = justify(graph, made["simplify"], fused.flow)
     return Justified(reductions, {plan.name: placements(plan) for plan in plans})

@@ -31,8 +31,7 @@ OPS = {
         "op f(x: T[M, K], w: T[N, K]) -> y: T[M, N]",
         TYPES,
         "y = rmsnorm(cast(dot(x, w, over=K), T), 1.0, 1e-6, over=N)",
-        # One kernel with all of K beside a loop over N takes no call where K is long.
-        {"y"},
+        set[str](),
     ),
     "vector by matrix": ("op f(x: T[K], w: T[N, K]) -> y: T[N]", TYPES, "y = dot(x, w, over=K)", {"y"}),
     "vector by vector": ("op f(x: T[M, K], w: T[M, K]) -> y: T[M]", TYPES, "y = dot(x, w, over=K)", {"y"}),

@@ -86,13 +86,13 @@ CASE = {"K": 64, "N": 48, "T": "float32", "bias": False}
 
 def test_an_op_knows_its_plans_and_what_they_are_chosen_for(linear: Subject, device: torch.device) -> None:
     assert linear.op.plan_names == (
-        *("library", "split_k", "swap_ab", "tma"),
-        *("elementwise", "gemv", "gemv_loop", "gemm"),
+        *("library", "gemv", "gemv_loop", "split_k", "swap_ab", "tma", "gemm"),
+        "elementwise",
     )
     assert linear.tuned.case == "K N T bias"
     about = outline(linear.op.decide(*arguments(5, device)).call)
     assert (about.rows, about.case) == (5, CASE)
-    assert about.possible == ("library", "split_k", "swap_ab", "gemv", "gemv_loop", "gemm")
+    assert about.possible == ("library", "gemv", "gemv_loop", "split_k", "swap_ab", "gemm")
 
 
 def test_without_a_table_the_rules_choose(linear: Subject, device: torch.device) -> None:
@@ -185,13 +185,13 @@ def test_a_step_of_several_has_a_qualified_name(linear: Subject, tmp_path: Path,
 
 def test_an_unknown_plan_is_refused_with_those_there_are(linear: Subject, device: torch.device) -> None:
     with pytest.raises(
-        PlanError, match="linear: there is no plan `split`; its plans are library, split_k, swap_ab, tma"
+        PlanError, match="linear: there is no plan `split`; its plans are library, gemv, gemv_loop, split_k"
     ):
         linear.op.plan(*arguments(5, device), plan="split")
 
 
 def test_a_plan_that_cannot_take_a_call_is_refused_with_those_that_can(linear: Subject, device: torch.device) -> None:
-    said = "linear: the plan `tma` cannot take this call; those that can are library, split_k, swap_ab, elementwise"
+    said = "linear: the plan `tma` cannot take this call; those that can are library, gemv, gemv_loop, split_k, swap_ab"
     with pytest.raises(PlanError, match=said) as caught:
         linear.op.plan(*arguments(5, device), plan="tma")
     assert "tma" not in str(caught.value.expected)
@@ -245,7 +245,7 @@ def test_a_description_is_plain(linear: Subject, device: torch.device) -> None:
     described = linear.op.describe(*arguments(5, device, k=1024), plan="split_k")
     assert [(step.writes, step.plan) for step in described.steps] == [("y", "split_k")]
     first, last = described.steps[0].launches
-    assert (first.kernel, last.kernel) == ("_linear_gemm", "_linear_combine_y")
+    assert (first.kernel, last.kernel) == ("_linear_gemm", "_linear_combine")
     assert 1 < first.blocks["SPLIT_K"] == last.blocks["SPLITS"]
     assert first.programs == 1 * 1 * first.blocks["SPLIT_K"]
     assert described.workspace == {"partial0_y": 5 * 48 * first.blocks["SPLIT_K"] * 4}

@@ -10,11 +10,11 @@ import pytest
 
 from fusec.runtime import H200, batch_invariant
 from fusec.runtime.product import Matrix, Product
-from fusec.runtime.select import gemm, tma
+from fusec.runtime.select import gemm
 from fusec.runtime.select.gemm import Contraction, GemmTile
 
 is_vector, is_skinny = partial(gemm.is_vector, H200), partial(gemm.is_skinny, H200)
-pays_for_steps, prefers_library = partial(tma.pays_for_steps, H200), partial(gemm.prefers_library, H200)
+prefers_library = partial(gemm.prefers_library, H200)
 
 
 def gemm_tile(*facts: int) -> GemmTile:
@@ -130,11 +130,9 @@ def test_tiles_of_a_few_rows(facts: tuple[int, ...], wanted: tuple[int, ...], sp
 def test_a_vector_and_a_few_rows_have_plans_of_their_own() -> None:
     assert [is_vector(rows, matrix) for rows, matrix in ((1, 0), (2, 0), (1, 2**25), (1, 2**25 + 1))] == [1, 0, 1, 0]
     assert [is_skinny(*facts) for facts in ((16,), (17,), (16, 1), (16, 2))] == [1, 0, 1, 0]
-    assert [pays_for_steps(work) for work in (2**26 - 1, 2**26)] == [False, True]
     with batch_invariant():
         assert not is_vector(1)
         assert not is_skinny(1)
-        assert pays_for_steps(0)
 
 
 def square(rows: int, inner: int, columns: int) -> Product:

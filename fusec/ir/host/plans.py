@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fusec.ir.host.names import Name
-from fusec.ir.host.schedules import GemmTma, Matrix, Schedule
+from fusec.ir.host.schedules import Gemm, GemmTma, Gemv, Matrix, Schedule
 
 LIBRARY = "library"
 """The name of a partition whose products the vendor's library makes."""
@@ -48,6 +48,11 @@ class Step:
     absent: str = ""
     alone: Step | None = None
 
+    @property
+    def is_for_vectors(self) -> bool:
+        """Whether it is for single vectors alone."""
+        return bool(self.plans) and all(isinstance(plan, Gemv) for plan in self.plans)
+
     def every(self) -> Iterator[Step]:
         """This step and all in it."""
         yield self
@@ -79,7 +84,12 @@ class Partition:
     def contracting(self) -> tuple[Step, ...]:
         """The steps that contract."""
         kernels = (step for step in self.steps if isinstance(step, Step))
-        return tuple(step for step in kernels if any(isinstance(plan, GemmTma) for plan in step.plans))
+        return tuple(step for step in kernels if any(isinstance(plan, Gemv | Gemm | GemmTma) for plan in step.plans))
+
+    @property
+    def is_for_vectors(self) -> bool:
+        """Whether it is for single vectors alone."""
+        return any(isinstance(step, Step) and step.is_for_vectors for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,8 @@ class Plans:
     that they do not tell. Products and sums of `rounded` kernels are not contracted: a declared cast stands between.
     Kernels that are of several ops are launched for this `op`, which lacks the tensors and choices `absent`.
 
-    The first of `partitions` that fits is taken, else `steps`; the steps `last` write what was `waiting`.
+    The first of `partitions` that fits is taken, else `steps`, or the partition that takes every call where there are
+    none; the steps `last` write what was `waiting`.
     """
 
     extents: str
@@ -138,6 +149,12 @@ class Plans:
     steps: tuple[Step, ...] = ()
     waiting: str = ""
     last: tuple[Step, ...] = ()
+
+    @property
+    def whole(self) -> Partition | None:
+        """The partition that takes every call, where the op has no `steps` that do."""
+        found = (each for each in self.partitions if not each.products and not each.is_for_vectors)
+        return next(found, None)
 
     def every(self) -> Iterator[Step]:
         """All steps of kernels, those of partitions first."""

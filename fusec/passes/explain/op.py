@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusec.ir.graph import Graph
-from fusec.ir.partition import LIBRARY, Partition
+from fusec.ir.partition import FUSED, LIBRARY, Partition
 from fusec.ir.program import Program
 from fusec.ir.schedule import Schedule
 from fusec.ir.show_module import show_module
@@ -86,9 +86,10 @@ def explain(graph: Graph) -> Explanation:
     program = compile_graph(marked(graph), steps.append)
     made = {step.name: step.result for step in steps}
     plans = (_plan(plan, record) for plan, record in zip(program.plans, plan_records(program), strict=True))
-    (fused,) = program.partitions[-1].steps
-    assert fused.flow is not None
-    reductions = justify(graph, made["simplify"], fused.flow)
+    (whole,) = (each for each in made["resolve_views"] if each.name == FUSED)
+    flow = whole.steps[0].flow
+    assert flow is not None
+    reductions = justify(graph, made["simplify"], flow)
     chains = tuple(map(_chain, program.cut))
     dots = contractions(graph, made["commute"])
     modules = tuple(tuple(show_module(module)) for module in graph.modules)

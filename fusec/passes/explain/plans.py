@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusec.ir.partition import LIBRARY
 from fusec.ir.program import Program
 from fusec.ir.schedule import Schedule
 from fusec.passes.schedule.traffic import excess_traffic, least_traffic, traffic
@@ -26,21 +27,23 @@ class PlanRecord:
 
 def plan_records(program: Program) -> tuple[PlanRecord, ...]:
     """The plans of an op in words and figures, in the order of `Program.plans`."""
-    fused = len(program.plans) - len(program.around)
     return tuple(
         PlanRecord(
-            name=_plan_name(program, plan) if place < fused else f"library {plan.name}",
+            name=_plan_name(program, plan),
             words=plan.words,
             kernels=tuple(kernel.name for kernel in program.kernels_of(plan)),
             moved=traffic(plan),
             least=least_traffic(plan),
             excess=excess_traffic(plan),
         )
-        for place, plan in enumerate(program.plans)
+        for plan in program.plans
     )
 
 
 def _plan_name(program: Program, plan: Schedule) -> str:
-    """A plan by its shape; one of those that write at the end is told apart."""
-    last = any(plan is each for group in program.last_groups for each in group.all_plans())
-    return f"write {plan.name}" if last else plan.name
+    """A plan by its schedule; those that write at the end, and those around the library alone, are told apart."""
+    if any(plan is each for group in program.last_groups for each in group.all_plans()):
+        return f"write {plan.name}"
+    stages = [stage.name for stage in plan.stages]
+    own = (each for partition in program.partitions if partition.name != LIBRARY for each in partition.plans)
+    return plan.name if any(stages == [s.name for s in each.stages] for each in own) else f"library {plan.name}"

@@ -54,7 +54,7 @@ def host_table(program: Program) -> HostTable:
         reduces_lead=walks and any(a in LEAD_AXES for stage in stages for a in (*stage.tile, *stage.stream)),
         workspace={each.name: Workspace(keys.shape(each.name), _dtype(each.element)) for each in kept},
         partitions=tuple(_partition(partition, keys, scheduler) for partition in program.cut),
-        steps=tuple(_step(group, keys, scheduler) for group in program.groups),
+        steps=tuple(_step(group, keys, scheduler) for group in program.groups if program.whole not in program.cut),
         waiting=" ".join(each.name for each in program.waiting),
         last=tuple(_step(group, keys, scheduler) for group in program.last_groups),
         rounded=tuple(Name(kernel.name) for kernel in program.kernels if kernel.rounded),

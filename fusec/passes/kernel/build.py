@@ -276,8 +276,7 @@ class _KernelBuilder:
         used = {*loaded, *stored, *selectors, *_types(skeleton)}
         pointers = [name for name in graph.stored if name in used]
         integers = self._grid.integers(skeleton)
-        # A gemm of one plan is that of another, which may be one of several kernels of a call.
-        chained = self._target.chained or isinstance(skeleton, Gemm)
+        chained = self._target.chained
         marked, shares = _aligned(skeleton), bool(self._facts.stage.sums)
         aligned = tuple(name for name in integers if name in marked)
         flags = dict.fromkeys(expr.selector.upper() for expr in choices if expr.selector not in selectors)

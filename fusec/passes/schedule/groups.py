@@ -32,21 +32,21 @@ def groups(flow: Flow, known: Known, label: str = "", fresh: frozenset[str] = fr
 
 
 def contraction(flow: Flow, known: Known, label: str, vectors: bool) -> Group | str:
-    """The group of a contraction whose dots multiply what is stored, or why TMA cannot load it.
+    """The group of a contraction whose dots multiply what is stored, or why it has no tiles.
 
-    It has a plan that does, others for a few rows, and if asked for some for vectors.
+    The last plan takes every call; before it are those for a few rows, and one where TMA can load the operands. If
+    asked for, some for vectors come first.
     """
     facts = survey(flow)
     if len({frozenset(store_axes(flow, store)) for store in facts.majors}) > 1:
         return "its outputs have different axes"
+    products = contractions(facts, label)
+    if isinstance(products, str):
+        return products
+    *few, whole = products
     tma = gemm_tma(facts, label)
-    if isinstance(tma, str):
-        return tma
-    others = contractions(facts, label)
-    assert not isinstance(others, str)
-    few = tuple(plan for plan in others if plan.few)
-    sums = gemv(facts, replace(known, matrices=frozenset()), label, others[0].few) if vectors else ()
-    return Group(tuple(dict.fromkeys(store.target for store in flow.stores)), (*sums, *few, tma))
+    sums = gemv(facts, replace(known, matrices=frozenset()), label, products[0].few) if vectors else ()
+    return _guarded(flow, (*sums, *few, *(() if isinstance(tma, str) else (tma,)), whole), (), known, label)
 
 
 def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
@@ -56,9 +56,12 @@ def _labels(sets: list[tuple[Store, ...]], before: str = "") -> list[str]:
 
 
 def _group(flow: Flow, known: Known, label: str) -> Group:
-    facts = survey(flow)
+    return _guarded(flow, *_plans(survey(flow), known, label), known, label)
+
+
+def _guarded(flow: Flow, plans: tuple[Schedule, ...], apart: tuple[Group, ...], known: Known, label: str) -> Group:
+    """The group of these plans, and of what none of their programs stores where an axis is empty."""
     outputs = tuple(dict.fromkeys(store.target for store in flow.stores))
-    plans, apart = _plans(facts, known, label)
     stores, absent = stranded(plans, flow)
     alone = _alone(Flow(flow.nodes, stores), known, f"{label}_alone") if stores else None
     return Group(outputs, plans, apart, absent, alone)

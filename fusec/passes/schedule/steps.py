@@ -1,8 +1,9 @@
 """Schedule: the groups of every step, each with its schedules.
 
-Before: the partitions of an op, their views resolved. After: those whose
-steps all have schedules, in order of preference: first what ends in the library, then contractions of stored operands,
-then products of the library with kernels behind them, then the single step; and what is written last.
+Before: the partitions of an op, their views resolved. After: those whose steps all have schedules, in order of
+preference: what ends in the library, one kernel for a single vector, contractions of stored operands, products of the
+library with kernels behind them; and what is written last. Contractions of stored operands take every call; where an op
+has none, its single step does.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from fusec.diagnostics import InternalError
 from fusec.ir.expressions import Dot
-from fusec.ir.partition import FUSED, LAST, LIBRARY, STORED, Partition, Step
-from fusec.ir.schedule import Gemm, Group
+from fusec.ir.partition import FUSED, LAST, LIBRARY, STORED, VECTOR, Partition, Step
+from fusec.ir.schedule import Gemv, Group
 from fusec.ir.stage import Stage
 from fusec.passes.schedule.gemv import expand_dots
 from fusec.passes.schedule.groups import contraction, groups
@@ -24,21 +25,37 @@ from fusec.passes.schedule.survey import live
 
 def schedule(partitions: tuple[Partition, ...], known: Known) -> tuple[Partition, ...]:
     """The partitions with schedules. Kernels that are the same have one name, others have several."""
+    (fused,) = (partition for partition in partitions if partition.name == FUSED)
+    products = [partition for partition in partitions if partition.name == LIBRARY]
+    stored = _stored(partitions, known)
+    whole = [fused] if stored is None else [vector] if (vector := _vector(fused, stored, known)) else []
     names = _Names()
-    (whole,) = (partition for partition in partitions if partition.name == FUSED)
-    cut = [partition for partition in partitions if partition is not whole]
-    fused = _scheduled(whole, known, names, vectors=True)
-    assert fused is not None
-    vectors = not any(plan.few for group in fused.groups for plan in group.plans)
-    found = [made for partition in cut if (made := _scheduled(partition, known, names, vectors)) is not None]
-    last = [partition for partition in found if partition.name == LAST]
-    stored = [partition for partition in found if partition.name == STORED]
-    direct = [partition for partition in found if partition.name == LIBRARY and partition.ends_in_library]
-    others = [partition for partition in found if partition.name == LIBRARY and not partition.ends_in_library]
-    if stored:
-        # A few rows are multiplied faster where nothing else is computed in the same loop.
-        fused = replace(fused, steps=tuple(_without_few(step) for step in fused.steps))
-    return (*direct, *stored, *others, fused, *last)
+    vectors = not whole
+    whole = [_named(partition, known, names) for partition in whole]
+    own = [_named(stored, known, names, vectors)] if stored else []
+    found = [made for each in products if (made := _scheduled(each, known, names)) is not None]
+    last = [_named(partition, known, names) for partition in partitions if partition.name == LAST]
+    direct = [partition for partition in found if partition.ends_in_library]
+    others = [partition for partition in found if not partition.ends_in_library]
+    return (*direct, *whole, *own, *others, *last) if own else (*direct, *others, *whole, *last)
+
+
+def _stored(partitions: tuple[Partition, ...], known: Known) -> Partition | None:
+    """The contractions of stored operands; of an op whose outputs have different axes, what the library would make."""
+    found = (each for each in partitions if each.name in (STORED, LIBRARY) and not each.omits)
+    each = sorted(found, key=lambda partition: partition.name == LIBRARY)
+    named = (replace(partition, name=STORED) for partition in each)
+    return next((partition for partition in named if _scheduled(partition, known, _Names())), None)
+
+
+def _vector(fused: Partition, stored: Partition, known: Known) -> Partition | None:
+    """All of an op in one kernel for a single vector, where that is fewer launches, or reads what others prepare."""
+    held = {tensor.name for tensor in stored.holds}
+    read, instead = ({name for step in each.steps for name in step.reads} for each in (fused, stored))
+    if len(stored.steps) == 1 and instead - held <= read:
+        return None
+    vector = replace(fused, name=VECTOR)
+    return vector if _scheduled(vector, known, _Names()) else None
 
 
 @dataclass(slots=True)
@@ -50,7 +67,8 @@ class _Names:
     def take(self, groups: tuple[Group, ...], partition: Partition) -> bool:
         """Whether the stages of some groups can have their names: nothing else has them."""
         plans = (plan for group in groups for plan in group.all_plans())
-        found = [(stage.name, (stage.whole, partition.is_chained)) for plan in plans for stage in plan.stages]
+        chained = ((plan, partition.is_chained or plan.is_chained) for plan in plans)
+        found = [(stage.name, (stage.whole, waits)) for plan, waits in chained for stage in plan.stages]
         stages = dict(found)
         if any(stages[name] != stage for name, stage in found):
             raise InternalError("schedule", "two kernels of a step have one name", repr(sorted(stages)))
@@ -60,7 +78,14 @@ class _Names:
         return True
 
 
-def _scheduled(partition: Partition, known: Known, names: _Names, vectors: bool) -> Partition | None:
+def _named(partition: Partition, known: Known, names: _Names, vectors: bool = False) -> Partition:
+    """A partition that can be scheduled, with the names that its kernels have."""
+    found = _scheduled(partition, known, names, vectors)
+    assert found is not None
+    return found
+
+
+def _scheduled(partition: Partition, known: Known, names: _Names, vectors: bool = False) -> Partition | None:
     """A partition whose steps have groups; None where one of its dots cannot be made as it is cut for."""
     steps: list[Step] = []
     for step in partition.steps:
@@ -76,7 +101,7 @@ def _scheduled(partition: Partition, known: Known, names: _Names, vectors: bool)
 
 def _labels(partition: Partition, step: Step) -> Iterator[str]:
     """What the names of a step's kernels may end in: what it writes, then what it reads as well, then a number."""
-    if partition.name == FUSED:
+    if len(partition.steps) == 1 and partition.name != LAST:
         yield ""
     written = "".join(f"_{name}" for name in step.writes)
     held = "".join(f"_{tensor.name}" for tensor in partition.holds if tensor.name in step.reads)
@@ -91,8 +116,9 @@ def _labels(partition: Partition, step: Step) -> Iterator[str]:
 def _groups(partition: Partition, step: Step, known: Known, label: str, vectors: bool) -> tuple[Group, ...] | None:
     flow = step.flow
     assert flow is not None
-    if partition.name == FUSED:
-        return groups(expand_dots(flow) if known.wide else flow, known, label)
+    if partition.name in (FUSED, VECTOR):
+        found = groups(expand_dots(flow) if known.wide else flow, known, label)
+        return found if partition.name == FUSED else _for_vectors(found)
     if not any(isinstance(node.expr, Dot) for node in live(flow)):
         return groups(flow, known, label, frozenset(tensor.name for tensor in partition.holds))
     if partition.name == LIBRARY:
@@ -102,12 +128,9 @@ def _groups(partition: Partition, step: Step, known: Known, label: str, vectors:
     return None if isinstance(group, str) else (group,)
 
 
-def _without_few(step: Step) -> Step:
-    return replace(step, groups=tuple(map(_group_without_few, step.groups)))
-
-
-def _group_without_few(group: Group) -> Group:
-    """The group without the plans whose tiles have a few rows as columns."""
-    plans = tuple(plan for plan in group.plans if not (isinstance(plan, Gemm) and plan.few))
-    alone = _group_without_few(group.alone) if group.alone else None
-    return replace(group, plans=plans, apart=tuple(map(_group_without_few, group.apart)), alone=alone)
+def _for_vectors(groups: tuple[Group, ...]) -> tuple[Group, ...] | None:
+    """What multiplies a single vector, of an op that is one launch; None where nothing does."""
+    plans = [plan for plan in groups[0].plans if isinstance(plan, Gemv)]
+    if len(groups) > 1 or not plans or groups[0].alone:
+        return None
+    return (replace(groups[0], plans=tuple(plans)),)

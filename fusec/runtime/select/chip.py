@@ -131,8 +131,7 @@ class Chip:
 
     # Gemms: which schedule
     library_work: int = 2**26
-    tma_work: int = 2**26
-    """Multiplications from which on a faster product pays for the launches around it: the library's, and one by TMA."""
+    """Multiplications from which on the library's faster product pays for the launches around it."""
     untiled_share: int = 1024
     several_share: int = 16
     """Such a part of it where kernels of ours do not multiply in tiles, and where they are several."""

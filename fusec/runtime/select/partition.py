@@ -37,6 +37,8 @@ class Partitions:
 
     def is_preferred(self, partition: Partition) -> bool:
         """The rule for a partition."""
+        if partition.is_for_vectors:
+            return self._multiplies_vectors(partition)
         if not partition.products:
             return self._prefers_own(partition)
         skinny = not isinstance(partition.steps[-1], Step) and self._is_skinny
@@ -64,9 +66,17 @@ class Partitions:
         if self._products is None:
             return False
         tiled = any(isinstance(plan, Gemm) and plan.name == "gemm" for plan in self._every())
-        first, *others = self._plans.steps
-        several = len(first.apart) > 1 or bool(others)
-        return gemm.prefers_library(self._call.chip, self._products, tiled, several)
+        return gemm.prefers_library(self._call.chip, self._products, tiled, self._is_several)
+
+    @cached_property
+    def _is_several(self) -> bool:
+        """Whether kernels of the op's own are as many as those around the library: they store the same products."""
+        own = self._plans.whole
+        if own is None:
+            first, *others = self._plans.steps
+            return len(first.apart) > 1 or bool(others)
+        libraries = (product.out for each in self._plans.partitions for product in each.products)
+        return bool({step.writes for step in own.contracting} & self._plans.workspace.keys() & {*map(str, libraries)})
 
     @cached_property
     def _is_skinny(self) -> bool:
@@ -83,20 +93,27 @@ class Partitions:
         """Whether TMA can move what every persistent gemm takes and makes."""
         return all(tma.fits_tma(plan, self._call) for plan in self._persistent)
 
+    def _multiplies_vectors(self, partition: Partition) -> bool:
+        """Whether threads multiply in every step, in one launch with all that stands around it."""
+        steps = (step for step in partition.steps if isinstance(step, Step))
+        plans = ([plan for plan in step.plans if isinstance(plan, Gemv)] for step in steps)
+        return all(any(gemm.gemv_fits(plan, self._call) for plan in each) for each in plans)
+
     def _prefers_own(self, partition: Partition) -> bool:
-        """The rule for contractions of what is stored: by TMA, or for rows so few that each of them has a plan."""
-        call = self._call
-        others = (plan for each in self._plans.steps for step in each.every() for plan in step.plans)
-        if any(isinstance(plan, Gemv) and gemm.is_for_few(plan, call) for plan in others):
+        """The rule for contractions of what is stored, where these would go before the library.
+
+        By TMA, or for rows so few that each of them has a plan. They take what the library does not, too.
+        """
+        if self._is_several:
             return False
         if all(any(map(self._is_for_few, step.plans)) for step in partition.contracting):
             return True
-        plans = self._persistent
-        if not self._fits_tma or (partition.holds and not tma.pays_for_steps(call.chip, tma.work(call, plans))):
+        if not self._persistent or not self._fits_tma:
             return False
         # Where the library makes an output itself, it was asked before.
         libraries = (each for each in self._plans.partitions if each.products)
         asked = any(isinstance(each.steps[-1], Step) for each in libraries) and self._prefers_library
+        plans, call = self._persistent, self._call
         return not asked or all(tma.beats_library(tma.contraction_of(plan, call), call.chip) for plan in plans)
 
     def _is_for_few(self, plan: Schedule) -> bool:

@@ -145,6 +145,8 @@ class Runner:
         names = choice.plan.split() if choice else []
         self._names = frozenset(filter(self._partitions.is_possible, names))
         partition = self._chosen_partition()
+        if partition is None and not self._plans.steps:
+            partition = self._plans.whole
         if partition is not None:
             self._partition(partition)
         else:

@@ -41,16 +41,6 @@ def contraction_of(plan: GemmTma, call: Call) -> Contraction:
     )
 
 
-def work(call: Call, plans: Iterable[GemmTma]) -> int:
-    """Multiplications of persistent gemms, those of one dot each."""
-    return sum(call.count(" ".join((plan.batches, plan.m, plan.n, plan.k))) for plan in plans)
-
-
-def pays_for_steps(chip: Chip, work: int) -> bool:
-    """Whether so many multiplications by TMA pay for the kernel that stores an operand first."""
-    return is_invariant() or work >= chip.tma_work
-
-
 def fits_tma(plan: GemmTma, call: Call) -> bool:
     """Whether TMA can move the operands and results of a call, all of them in one walk over leading axes."""
     if call.chip.capability < TMA_SINCE or not has_room(plan, call):
@@ -188,4 +178,4 @@ def _from_to(wave: Wave, begin: int, end: int, chip: Chip) -> Wave:
     return replace(wave, begin=begin, end=end, programs=min(chip.sms, end - begin))
 
 
-RULES: Mapping[type, Rule] = {GemmTma: Rule(fits_tma, lambda plan, call: True, gemm_tma)}
+RULES: Mapping[type, Rule] = {GemmTma: Rule(fits_tma, fits_tma, gemm_tma)}
