@@ -122,6 +122,9 @@ def _kernel_doc(kernel: Kernel, stage: Stage) -> str:
     """What a kernel does; of several that make up a plan, which part of it."""
     if isinstance(kernel.skeleton, Gemm):
         return _gemm_doc(stage.whole)
+    if stage.within is not None:
+        rows, k = axes_text(stage.rows), axes_text(stage.whole.stream)
+        return f"one program per {rows}, {k} in a loop, of one step where registers hold it"
     if stage.split:
         return f"partial results: {kernel.doc}"
     return "the result, from the partial results" if "SPLITS" in kernel.blocks else kernel.doc

@@ -52,7 +52,7 @@ from fusec.ir.statements import (
 )
 from fusec.ir.tile_values import Address, Along, Apply, AsWhole, Condition, Dims, DTypeRef, Masked, Name, Value, Whole
 from fusec.ir.types import DType, Kind
-from fusec.passes.kernel.blocks import HELD, PREFETCH, VEC
+from fusec.passes.kernel.blocks import EVICT, HELD, PREFETCH, VEC
 
 
 class StatementPrinter:
@@ -161,7 +161,7 @@ class StatementPrinter:
         if self._values.real != "tl.float32":
             arguments.append(f"real={self._values.real}")
         if load.cache:
-            arguments.append(f'eviction_policy="{load.cache}"')
+            arguments.append(f"eviction_policy={_cache(load.cache)}")
         return f"device.look_up({', '.join(arguments)})"
 
     def _branch(self, cases: tuple[tuple[Test | None, tuple[Statement, ...]], ...]) -> list[str]:
@@ -212,7 +212,7 @@ class StatementPrinter:
             arguments.append(f"mask={self._values.mask(load.mask, load.address.dims, pair)}")
             arguments.append(f"other={fill_text(load.fill if load.fill is not None else 0, load.names[0].kind)}")
         if load.cache:
-            arguments.append(f'eviction_policy="{load.cache}"')
+            arguments.append(f"eviction_policy={_cache(load.cache)}")
         text = f"tl.load({', '.join(arguments)})"
         if load.storage is not None:
             text = self._values.widened(text, load.storage, load.bits)
@@ -298,6 +298,11 @@ def tiles_text(cut: Cut) -> str:
 def blocks_text(cut: Cut) -> str:
     """The same for the blocks of a row, of which there may be at least one: then the number has a name."""
     return "blocks" if cut.at_least_one else tiles_text(cut)
+
+
+def _cache(word: str) -> str:
+    """What the cache is told of a load: a word, or the compile-time argument that has it."""
+    return word if word == EVICT else f'"{word}"'
 
 
 def _test(test: Test) -> str:

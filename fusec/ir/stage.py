@@ -98,7 +98,7 @@ class Stage:
     them, and a program makes one tile of the output after another.
 
     Programs that share a tile leave its `sums`: they launch the kernel that makes whole tiles, that of the stage
-    `within`, which then has the same name.
+    `within`, which then has the same name. So does a gemv of rows that registers hold: that kernel takes them in steps.
     """
 
     name: str

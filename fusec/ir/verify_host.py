@@ -131,7 +131,7 @@ def _blocks(plan: Schedule) -> set[str]:
     """The compile-time arguments that a schedule sets for its kernels."""
     match plan:
         case Gemv(of=of):
-            return _blocks(of)
+            return _blocks(of) | {"EVICT"}
         case SplitRows(partials, combine):
             parts = [_blocks_of(partial, ("SPLITS",)) for partial in partials]
             return {"SPLITS"}.union(_blocks(combine), *parts)

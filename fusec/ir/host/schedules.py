@@ -71,6 +71,7 @@ class Resident:
 
     `inputs` tensors have a value for each element of every row, the widest of them of `bytes`, in so many `parts`. A
     row is `compact` if little else shares its registers. Live are `words` for an element, and `words_per_byte` of it.
+    A kernel that walks the axis `loop` does so in one step.
     """
 
     kernel: Any
@@ -83,6 +84,7 @@ class Resident:
     words: float = 0.0
     words_per_byte: float = 0.0
     narrow: bool = False
+    loop: str = ""
 
     @property
     def name(self) -> str:

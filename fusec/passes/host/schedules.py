@@ -84,7 +84,8 @@ class Scheduler:
         of: Resident | RowLoop
         if isinstance(plan.of, ir.Resident):
             # Its matrix shares the registers.
-            of = replace(self._resident(stage, kernel), compact=False)
+            loop = self._keys.axes(stage.whole.stream)
+            of = replace(self._resident(stage, kernel), compact=False, loop=loop)
         else:
             of = self._row_loop(stage, kernel)
         return Gemv(few=self._keys.axes(plan.few), matrix=self._keys.axes(_matrix_beside(plan)), of=of)

@@ -18,6 +18,9 @@ VEC = "VEC"
 HELD = "HELD"
 """How many neighbours one access takes, in a loop whose tiles stay in registers from one sweep to the next, else 0."""
 
+EVICT = "EVICT"
+"""The compile-time word for what the cache does with the rows of a gemv, which are in one step or in several."""
+
 SWAP_AB = "SWAP_AB"
 """The compile-time flag of a gemm of few rows, which are the columns of its accumulators."""
 

@@ -31,10 +31,10 @@ from fusec.ir.kernel import (
 from fusec.ir.multiply import sums_of
 from fusec.ir.partition import Partition
 from fusec.ir.stage import Stage
-from fusec.ir.statements import Assign, Branch, FirstPrograms, Put, Statement, StoreTile, every
+from fusec.ir.statements import Assign, Branch, FirstPrograms, LoadTile, Put, Statement, StoreTile, every
 from fusec.ir.tile_values import Along, ElementOf, InRange, Largest, Name, Rounded
 from fusec.passes.kernel.addresses import Addresses
-from fusec.passes.kernel.blocks import BEGIN, END, HELD, OVERLAP, PREFETCH, VEC
+from fusec.passes.kernel.blocks import BEGIN, END, EVICT, HELD, OVERLAP, PREFETCH, VEC
 from fusec.passes.kernel.epilogue import Epilogue, cone
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.family import family_of
@@ -292,6 +292,7 @@ class _KernelBuilder:
                 *self._grid.blocks,
                 *([PREFETCH] if self._values.has_deferred else []),
                 *([HELD] if isinstance(skeleton, RowLoop) and skeleton.may_hold else []),
+                *([EVICT] if any(isinstance(one, LoadTile) and one.cache == EVICT for one in every(skeleton)) else []),
                 *([VEC] if aligned else []),
                 *([OVERLAP] if chained else []),
             ),

@@ -11,6 +11,7 @@ from fusec.ir.statements import Assign, LoadTile
 from fusec.ir.tile_values import Address, Condition, Fold, Masked, Name, Value
 from fusec.ir.types import Kind
 from fusec.passes.kernel.addresses import Access, Addresses
+from fusec.passes.kernel.blocks import EVICT
 from fusec.passes.kernel.facts import Facts
 from fusec.passes.kernel.grid import Grid
 from fusec.passes.kernel.naming import Naming
@@ -105,7 +106,7 @@ class Loads:
             return None
         if facts.stage.stream:
             again = not scope.last_read or not facts.is_looped(number)
-            return "evict_last" if again else "evict_first"
+            return "evict_last" if again else EVICT if self._target.contracts else "evict_first"
         if facts.is_table(number):
             return "evict_last"
         looked_up = bool(flow_operands(facts.nodes[number].expr))

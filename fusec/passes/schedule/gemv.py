@@ -1,7 +1,7 @@
 """GEMV: dots as sums of products in rows, for few rows and where tensor cores have no such product.
 
 Before: `dot(x, w, over=K)`; after: `sum(x * w, over=K)`. Operands are then not rounded where `precision=T` would permit
-it. Relies on resolved views.
+it. A row that registers hold is a loop of one step: both schedules launch one kernel. Relies on resolved views.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from fusec.passes.schedule.survey import Survey, survey
 def gemv(facts: Survey, known: Known, label: str, few: tuple[Axis, ...]) -> tuple[Gemv, ...]:
     """The schedules for few positions of some axes, none of which has to take every call."""
     plans = rows(survey(expand_dots(facts.flow)), known, label)
-    found = (Gemv(plan, few) for plan in plans if isinstance(plan, Resident | RowLoop))
-    return tuple(replace(one, of=type(one.of)(replace(one.of.stage, name=f"{one.name}{label}"))) for one in found)
+    loops = [replace(plan.stage, name=f"gemv{label}") for plan in plans if isinstance(plan, RowLoop)]
+    held = [replace(plan.stage, name=f"gemv{label}") for plan in plans if isinstance(plan, Resident)]
+    found = [*(Resident(replace(stage, within=loop)) for stage in held for loop in loops), *map(RowLoop, loops)]
+    return tuple(Gemv(plan, few) for plan in found)
 
 
 def expand_dots(flow: Flow) -> Flow:

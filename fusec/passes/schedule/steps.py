@@ -41,10 +41,13 @@ def schedule(partitions: tuple[Partition, ...], known: Known) -> tuple[Partition
 
 
 def _stored(partitions: tuple[Partition, ...], known: Known) -> Partition | None:
-    """The contractions of stored operands; of an op whose outputs have different axes, what the library would make."""
-    found = (each for each in partitions if each.name in (STORED, LIBRARY) and not each.omits)
-    each = sorted(found, key=lambda partition: partition.name == LIBRARY)
-    named = (replace(partition, name=STORED) for partition in each)
+    """The contractions of stored operands; of an op whose outputs have different axes, what the library would make.
+
+    An op with f64 has no tiles.
+    """
+    found = [each for each in partitions if each.name == STORED]
+    found += [each for each in partitions if each.name == LIBRARY and not each.omits and not known.wide]
+    named = (replace(partition, name=STORED) for partition in found)
     return next((partition for partition in named if _scheduled(partition, known, _Names())), None)
 
 

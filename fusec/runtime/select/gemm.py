@@ -181,11 +181,21 @@ def gemv_fits(plan: Gemv, call: Call) -> bool:
     return is_for_few(plan, call) and fits
 
 
+def gemv(plan: Gemv, call: Call) -> list[Launch]:
+    """Rows in a loop, which the matrix leaves the cache for; those that registers hold in one step of that."""
+    if isinstance(plan.of, RowLoop):
+        return rows.row_loop(plan.of, call, {"EVICT": "evict_first"})
+    size = call.size(plan.of.loop)
+    steps = rows.loop_steps(size, padded(size))
+    # Lanes that are `HELD` apart are accesses of their own.
+    return rows.resident(plan.of, call, {**steps, "HELD": MMA, "EVICT": "evict_last"})
+
+
 RULES: Mapping[type, Rule] = {
     Gemm: Rule(has_room, gemm_fits, gemm),
     Gemv: Rule(
         lambda plan, call: _of(plan).is_legal(plan.of, call),
         gemv_fits,
-        lambda plan, call: _of(plan).launches(plan.of, call),
+        gemv,
     ),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
+from types import MappingProxyType
 from typing import Any
 
 from fusec.ir.host.names import block_name
@@ -151,11 +152,11 @@ def resident_fits(plan: Resident, call: Call) -> bool:
     return holds_row(call.chip, rows, size, itemsize, plan.inputs, plan.compact, words)
 
 
-def resident(plan: Resident, call: Call) -> list[Launch]:
+def resident(plan: Resident, call: Call, more: Mapping[str, Any] = MappingProxyType({})) -> list[Launch]:
     programs, size = call.count(plan.rows), plan.parts * call.padded(plan.tile)
     own = row_options(call.chip, programs, size, call.itemsize(plan.bytes), plan.inputs, plan.narrow)
     taken = call.chosen(resident.__name__, {"row": size}, RowTile(own))
-    return call.launch(plan.kernel, programs, taken.options, call.tile_blocks(plan.tile))
+    return call.launch(plan.kernel, programs, taken.options, call.tile_blocks(plan.tile) | dict(more))
 
 
 def holds_row(chip: Chip, rows: int, size: int, itemsize: int, inputs: int, compact: bool, words: float) -> bool:
@@ -236,12 +237,12 @@ def prefers_loop(chip: Chip, rows: int, size: int) -> bool:
     return counted(rows) >= chip.few_rows or size <= chip.long_row
 
 
-def row_loop(plan: RowLoop, call: Call) -> list[Launch]:
+def row_loop(plan: RowLoop, call: Call, more: Mapping[str, Any] = MappingProxyType({})) -> list[Launch]:
     chip, size = call.chip, call.count(plan.loop)
     chunk, inner, programs, blocks = _cut(plan, call, chunk_size(chip, size, plan.sweeps, plan.inputs, plan.words))
     own = RowTile(launch_options(chip, warps(chip, chunk * inner, thread=8)), block=chunk)
     taken = call.chosen(row_loop.__name__, {"row": padded(size)}, own)
-    blocks |= {block_name(plan.loop.split()[-1]): taken.block, **loop_steps(size, taken.block), "HELD": 0}
+    blocks |= {block_name(plan.loop.split()[-1]): taken.block, **loop_steps(size, taken.block), "HELD": 0, **more}
     return call.launch(plan.kernel, programs, taken.options, blocks)
 
 
