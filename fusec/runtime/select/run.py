@@ -213,7 +213,7 @@ class Runner:
         self.used |= self._names & ({LIBRARY} if partition.products else set())
         call.scratch |= {name: call.workspace(name) for name in partition.holds.split()}
         prepared: list[Buffer] = []
-        if plans.prepare is not None:
+        if plans.prepare is not None and not partition.is_for_vectors:
             weights = [call.tensors[name] for name in plans.prepare.weights]
             told = {name: call.sizes[name] for name in plans.told.split()}
             self.decision.prepared = plans.prepare.like(*weights, **told)
