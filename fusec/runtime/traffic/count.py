@@ -93,7 +93,9 @@ def _bound(kernel: Any, language: Language) -> Any:
         elif value is not None:
             names[name] = value
     exec(_code(function), names)
-    return names[function.__name__]
+    found = names[function.__name__]
+    found.__defaults__ = function.__defaults__
+    return found
 
 
 def _is_of_device(function: Any) -> bool:
@@ -129,6 +131,8 @@ def _code(function: Any) -> CodeType:
     tree.decorator_list = []
     for argument in (*tree.args.args, *tree.args.kwonlyargs):
         argument.annotation = None
+    # The function has its defaults, which may be names.
+    tree.args.defaults = [ast.Constant(None) for _ in tree.args.defaults]
     module = ast.Module([_Branches().visit(tree)], [])
     return compile(ast.fix_missing_locations(module), f"<traffic of {function.__name__}>", "exec")
 
