@@ -23,8 +23,8 @@ def gemv(facts: Survey, known: Known, label: str, few: tuple[Axis, ...]) -> tupl
     plans = rows(survey(expand_dots(facts.flow)), known, label)
     loops = [replace(plan.stage, name=f"gemv{label}") for plan in plans if isinstance(plan, RowLoop)]
     held = [replace(plan.stage, name=f"gemv{label}") for plan in plans if isinstance(plan, Resident)]
-    found = [*(Resident(replace(stage, within=loop)) for stage in held for loop in loops), *map(RowLoop, loops)]
-    return tuple(Gemv(plan, few) for plan in found)
+    in_one_step = (Gemv(Resident(replace(stage, within=loop)), few) for stage in held for loop in loops)
+    return (*in_one_step, *(Gemv(RowLoop(loop), few) for loop in loops))
 
 
 def expand_dots(flow: Flow) -> Flow:
