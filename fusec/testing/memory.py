@@ -5,13 +5,10 @@ from it. So an access is judged by the tensor it was meant for, however far it s
 and never carried out. Strides count: the gaps of a sliced tensor are outside it. A descriptor of two buffers that stand
 on one another may be used for the elements of both.
 
-The programs of a launch run in no order. So none may read what another one stores, and none may store what another one
-does, unless a tensor is `shared`: of several values for one place any may stay. What is written in place is read as it
-was before the call: reading it after a store is a fault, be it by the same program or in a later launch.
-
-Nothing is done for nothing: a program stores something, no element that a call makes is stored by two launches, and
-`unwritten` holds what was allocated to be stored whole. Where a tensor is empty, results alone are held to that: grids
-have a program at least, for what lacks the axis that is empty, and what lacks it is maybe made again on its own.
+What the programs of a launch do to each other is for `races.py` to say, which is told of every access. What was
+allocated has to be stored whole (`unwritten`). Where a tensor is empty, only results are held to that, and to nothing
+being done for nothing: grids have a program at least, for what lacks the axis that is empty, and what lacks it is maybe
+made again on its own.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -36,6 +33,7 @@ from fusec.runtime.interpreter.programs import Order, in_order, launched, launch
 from fusec.runtime.multiplier import Multiplier
 from fusec.runtime.renaming import Renamed
 from fusec.testing.footprint import Footprint
+from fusec.testing.races import NOTHING, Fault, Launch
 
 _ORIGIN_BITS = 48
 _MIDDLE = 1 << (_ORIGIN_BITS - 1)
@@ -44,16 +42,6 @@ _MIDDLE = 1 << (_ORIGIN_BITS - 1)
 
 class MemoryFaultError(AssertionError):
     """A kernel touched memory that is not its own, or left its own untouched."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Access:
-    """The elements of a region that programs load or store, each by its number, and the `turn` at which they do."""
-
-    programs: Array
-    turn: int
-    region: Footprint
-    addresses: Array
 
 
 @dataclass(slots=True)
@@ -79,15 +67,12 @@ class Memory:
     highest: dict[str, int] = field(default_factory=dict)
     moved: list[Moved] = field(default_factory=list)
     _moved_before: Moved = field(default_factory=lambda: Moved(""))
-    _kernel: str = ""
-    _positions: list[Position] = field(default_factory=list)
+    _launch: Launch = field(default_factory=Launch)
     _first: int = 0
     _before: tuple[int, int, int] = (0, 0, 0)
     _arguments: list[tuple[str, tuple[Footprint, ...], int]] = field(default_factory=list)
     _boxes: dict[tuple[int, ...], tuple[Footprint, ...]] = field(default_factory=dict)
     _names: Mapping[str, str] = field(default_factory=dict)
-    _stores: list[_Access] = field(default_factory=list)
-    _loads: list[_Access] = field(default_factory=list)
     _overwritten: list[Array] = field(default_factory=list)
     _written: list[Array] = field(default_factory=list)
     _allocated: list[Footprint] = field(default_factory=list)
@@ -102,10 +87,10 @@ class Memory:
         region = Footprint.of(name, tensor, writable=True)
         self._has_empty |= not tensor.numel()
         written = [*self._written, *(each.addresses().reshape(-1) for each in self._multiplied)]
-        missing = np.setdiff1d(region.addresses(), np.concatenate([*written, _NOTHING]))
+        missing = np.setdiff1d(region.addresses(), np.concatenate([*written, NOTHING]))
         if missing.size:
             what = f"{missing.size} of {tensor.numel()} elements of `{name}` are never stored, first"
-            self._note("spare" if workspace else "unwritten", name, f"{what} {region.position(missing[0])}")
+            self._note(Fault("spare" if workspace else "unwritten", name, f"{what} {region.position(missing[0])}"))
 
     def check(self) -> None:
         """Raise MemoryFaultError if there was a fault."""
@@ -114,12 +99,9 @@ class Memory:
             raise MemoryFaultError("\n".join(faults))
 
     def begin(self, kernel: str) -> None:
-        self._kernel = kernel
+        self._launch = Launch(kernel)
         self.moved.append(Moved(kernel))
-        self._positions.clear()
         self._arguments.clear()
-        self._stores.clear()
-        self._loads.clear()
 
     @contextmanager
     def called(self, names: Mapping[str, str]) -> Iterator[None]:
@@ -160,30 +142,32 @@ class Memory:
         return made_up
 
     def programs(self, positions: Sequence[Position]) -> None:
-        self._first = len(self._positions)
-        self._positions += positions
-        self._before = len(self._stores), len(self._loads), len(self._written)
+        launch = self._launch
+        self._first = len(launch.positions)
+        launch.positions += positions
+        self._before = len(launch.stores), len(launch.loads), len(self._written)
         self._moved_before = self.moved[-1].copy()
 
     def again(self) -> None:
         stores, loads, written = self._before
-        del self._stores[stores:], self._loads[loads:], self._written[written:], self._positions[self._first :]
+        launch = self._launch
+        del launch.stores[stores:], launch.loads[loads:], self._written[written:], launch.positions[self._first :]
         self.moved[-1] = self._moved_before.copy()
 
     def end(self) -> None:
-        self._find_idle_programs()
-        self._find_stores_again()
-        self._find_races()
-        self._find_late_loads()
-        self._written.extend(store.addresses for store in self._stores)
-        self._overwritten.extend(store.addresses for store in self._stores if store.region in self.regions)
+        launch = self._launch
+        self._note(*launch.idle_programs(self.regions))
+        self._note(*launch.stores_again(self.regions, self._written))
+        self._note(*launch.races(self.shared))
+        self._note(*launch.late_loads(self._overwritten))
+        self._written.extend(store.addresses for store in launch.stores)
+        self._overwritten.extend(store.addresses for store in launch.stores if store.region in self.regions)
 
     def multiplied(self, names: Sequence[str], matrices: Sequence[torch.Tensor]) -> None:
         """What the library did to two factors and their product, which it takes as tensors."""
         *factors, product = zip(names, matrices, strict=True)
-        self._kernel = " @ ".join(name for name, _ in factors)
-        self.moved.append(Moved(self._kernel))
-        self._positions = [(0, 0, 0)]
+        self._launch = Launch(" @ ".join(name for name, _ in factors), [(0, 0, 0)])
+        self.moved.append(Moved(self._launch.kernel))
         self._first = 0
         self._arguments.clear()
         for name, tensor in (*factors, product):
@@ -192,9 +176,7 @@ class Memory:
             for part in _parts(tensor) if regions else ():
                 addresses = Footprint.of(name, part, writable=True).addresses()
                 self._judge(access, name, regions, addresses, np.ones(addresses.shape, bool))
-        self._find_late_loads()
-        self._loads.clear()
-        self._stores.clear()
+        self._note(*self._launch.late_loads(self._overwritten))
         self._multiplied.append(Footprint.of(*product, writable=True))
 
     def resolve(self, access: str, pointers: Any, mask: Array) -> tuple[Any, Array]:
@@ -205,7 +187,7 @@ class Memory:
         for origin in _unlike(origins[mask]):
             lanes = mask & (origins == origin)
             if not 1 <= origin <= len(self._arguments):
-                self._note("bounds", "?", f"{self._where(lanes)} {access}s through a wild pointer")
+                self._note(Fault("bounds", "?", f"{self._where(lanes)} {access}s through a wild pointer"))
                 continue
             argument, regions, shift = self._arguments[int(origin) - 1]
             addresses = made_up - np.uint64(shift)
@@ -231,14 +213,16 @@ class Memory:
                     self._accessed(access, region, addresses, inside)
             else:
                 what = f"{self._where(inside)} {access}s through `{argument}`"
-                self._note("input", argument, f"{what}, an input, at {region.position(addresses[inside].flat[0])}")
+                self._note(
+                    Fault("input", argument, f"{what}, an input, at {region.position(addresses[inside].flat[0])}")
+                )
         if stray.any():
             what = f"{self._where(stray)} {access}s through `{argument}`"
             first = int(addresses[stray].flat[0])
             region = min(regions, key=lambda region: abs(region.start - first))
             lies = f"{region.position(first)}, beyond shape {region.shape} with strides {region.strides}"
             times = int(stray[stray.nonzero()[0][0]].sum() if self._are_several else stray.sum())
-            self._note("bounds", argument, f"{what} out of bounds, {times} times, first at {lies}")
+            self._note(Fault("bounds", argument, f"{what} out of bounds, {times} times, first at {lies}"))
         return allowed
 
     def _touched(self, region: Footprint, addresses: Array) -> None:
@@ -247,7 +231,7 @@ class Memory:
 
     def _counted(self, access: str, region: Footprint, lanes: Array) -> None:
         # Programs that run side by side share the lanes that are the same for all of them.
-        several = (len(self._positions) - self._first) // len(lanes) if self._are_several else 1
+        several = (len(self._launch.positions) - self._first) // len(lanes) if self._are_several else 1
         count = int(lanes.sum()) * several * region.itemsize
         if access != "store":
             self.moved[-1].read[region.name] += count
@@ -257,108 +241,32 @@ class Memory:
     def _accessed(self, access: str, region: Footprint, addresses: Array, lanes: Array) -> None:
         """Note what the lanes do in a region: those of one program, or of several, one beside the other."""
         if self._are_several:
-            shape = len(self._positions) - self._first, *lanes.shape[1:]
+            shape = len(self._launch.positions) - self._first, *lanes.shape[1:]
             addresses, lanes = np.broadcast_to(addresses, shape), np.broadcast_to(lanes, shape)
         touched = addresses[lanes]
-        if access not in ("load", "store"):
+        if access in ("load", "store"):
+            programs = self._first + (lanes.nonzero()[0] if self._are_several else np.zeros(touched.size, np.int64))
+            self._launch.note(access, programs, region, touched)
+        else:
             self._written.append(touched)
-            return
-        programs = self._first + (lanes.nonzero()[0] if self._are_several else np.zeros(touched.size, np.int64))
-        accesses = self._loads if access == "load" else self._stores
-        accesses.append(_Access(programs, len(self._loads) + len(self._stores), region, touched))
-
-    def _find_idle_programs(self) -> None:
-        """Note the first program that stores nothing, where that does not depend on what an index says."""
-        if not self._stores or any(store.region in self.regions for store in self._stores):
-            return
-        busy = np.concatenate([*(store.programs for store in self._stores), np.array([], np.int64)])
-        idle = np.setdiff1d(np.arange(len(self._positions)), busy)
-        for program in idle[:1]:
-            count = f"{idle.size} of {len(self._positions)} programs"
-            self._note("idle", "", f"`{self._kernel}`: {count} store nothing, first {self._positions[program]}")
-
-    def _find_stores_again(self) -> None:
-        """Note the first element of what a call makes itself that two launches store."""
-        own = [store for store in self._stores if store.region not in self.regions]
-        again = np.intersect1d(_joined(own)[0], np.concatenate([*self._written, _NOTHING]))
-        for address in again[:1]:
-            region = next(store.region for store in own if address in store.addresses)
-            what = f"`{self._kernel}` stores {region.position(address)}, which an earlier launch has stored"
-            self._note("stored again", region.name, what)
-
-    def _find_races(self) -> None:
-        """Note the first element that is stored twice: by which of two threads last, nobody knows."""
-        stores = [store for store in self._stores if store.region.name not in self.shared]
-        if not stores:
-            return
-        addresses, programs, access = _joined(stores)
-        rank = np.lexsort((access, programs, addresses))
-        other = (np.diff(programs[rank]) != 0) | (np.diff(access[rank]) != 0)
-        twice = (np.diff(addresses[rank]) == 0) & other
-        for at in np.flatnonzero(twice)[:1]:
-            region = stores[access[rank[at]]].region
-            place = region.position(addresses[rank[at]])
-            one, other = (self._positions[programs[rank[each]]] for each in (at, at + 1))
-            if one == other:
-                text = f"`{self._kernel}`: program {one} stores {place} twice"
-            else:
-                text = f"`{self._kernel}`: programs {one} and {other} both store {place}"
-            self._note("race", region.name, text)
-
-    def _find_late_loads(self) -> None:
-        """Note the first element that is loaded where a store may have come before."""
-        if not self._loads or not (self._stores or self._overwritten):
-            return
-        loads, readers, load = _joined(self._loads)
-        earlier = np.isin(loads, np.concatenate([*self._overwritten, _NOTHING]))
-        for at in np.flatnonzero(earlier)[:1]:
-            self._note_late(self._loads[load[at]].region, readers[at], loads[at], "an earlier launch has stored")
-        stores, writers, store = _joined(self._stores)
-        if not stores.size:
-            return
-        rank = np.lexsort((writers, stores))
-        turns = [np.array([access.turn for access in accesses]) for accesses in (self._loads, self._stores)]
-        # Of each element the first store is judged, and the last one, which is another program's if any is.
-        first, behind = (np.searchsorted(stores[rank], loads, side=side) for side in _SIDES)
-        for found in (first, behind - 1):
-            other = rank[np.clip(found, 0, stores.size - 1)]
-            elsewhere = readers != writers[other]
-            late = (stores[other] == loads) & (elsewhere | (turns[1][store[other]] < turns[0][load]))
-            for at in np.flatnonzero(late)[:1]:
-                whose = f"program {self._positions[writers[other[at]]]} stores" if elsewhere[at] else "it has stored"
-                self._note_late(self._loads[load[at]].region, readers[at], loads[at], whose)
-
-    def _note_late(self, region: Footprint, program: int, address: int, what: str) -> None:
-        reads = f"`{self._kernel}` program {self._positions[program]} loads {region.position(address)}"
-        self._note("late load", region.name, f"{reads}, which {what}")
 
     @property
     def _are_several(self) -> bool:
         """Whether several programs run side by side: the first axis of every array is that of programs."""
-        return len(self._positions) - self._first > 1
+        return len(self._launch.positions) - self._first > 1
 
     def _where(self, lanes: Array) -> str:
         """The kernel, and the first program of which there are lanes."""
         first = int(lanes.nonzero()[0][0]) if self._are_several else 0
-        return f"`{self._kernel}` program {self._positions[self._first + first]}"
+        return f"`{self._launch.kernel}` program {self._launch.positions[self._first + first]}"
 
-    def _note(self, kind: str, argument: str, text: str) -> None:
-        self.faults.setdefault((kind, self._kernel, argument), text)
+    def _note(self, *faults: Fault) -> None:
+        for kind, argument, text in faults:
+            self.faults.setdefault((kind, self._launch.kernel, argument), text)
 
 
 _FOR_NOTHING = ("idle", "stored again", "spare")
 """Kinds of faults that make nothing wrong: a call with an empty tensor may have them."""
-
-_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
-
-_NOTHING = np.array([], np.uint64)
-
-
-def _joined(accesses: Sequence[_Access]) -> tuple[Array, Array, Array]:
-    """The elements of all accesses, for each of them the program, and which access it is of."""
-    addresses = np.concatenate([*(access.addresses for access in accesses), _NOTHING])
-    programs = np.concatenate([*(access.programs for access in accesses), np.array([], np.int64)])
-    return addresses, programs, np.repeat(np.arange(len(accesses)), [access.addresses.size for access in accesses])
 
 
 def _unlike(numbers: Array) -> Array:
