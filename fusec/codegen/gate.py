@@ -25,8 +25,8 @@ TIME_LIMIT = 120.0
 """Seconds one kernel may take to compile. A kernel that fits its chip needs about one."""
 
 
-_WORTH_A_WORKER = 24
-"""Jobs that take about as long as it takes a compiler to start: half of them may pass the front end alone."""
+_WORTH_A_WORKER = 48
+"""Jobs whose half takes longer than it takes a compiler to start: most of them may pass the front end alone."""
 
 
 _FIRST_CAPABILITY = {"fp8e4nv": FP8_SINCE, "tensordesc": TMA_SINCE}

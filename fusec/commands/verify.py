@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,7 +53,14 @@ def verify_package(
 
 
 def gpu_name() -> str | None:
-    """The GPU of this machine; None where there is none. A worker looks, since to load PyTorch takes longest here."""
+    """The GPU of this machine; None where there is none.
+
+    A worker looks, since to load PyTorch takes longest here; where there is no driver, nobody has to.
+    """
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
     (found,) = run_jobs(WORKER, [{"gpu": True}], 1, TIME_LIMIT, lambda _: None, os.environ)
     name: str | None = None if isinstance(found, Failed) else found["gpu"]
     return name

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TypeAlias
+from functools import cache
+from typing import Any, TypeAlias
 
 import sympy
 
@@ -212,14 +213,21 @@ Statement: TypeAlias = (
 
 
 def every(tree: object) -> Iterator[object]:
-    """Every statement, value, condition and address anywhere inside of a tree of dataclasses and tuples."""
-    if isinstance(tree, tuple):
-        for item in tree:
-            yield from every(item)
-    elif is_dataclass(tree):
-        yield tree
-        for field in fields(tree):
-            yield from every(getattr(tree, field.name))
+    """Every statement, value, condition and address anywhere in a tree of dataclasses and tuples, from the top."""
+    left = [tree]
+    while left:
+        item: Any = left.pop()
+        if isinstance(item, tuple):
+            left += reversed(item)
+        elif (names := _parts(item.__class__)) is not None:
+            yield item
+            left += [getattr(item, name) for name in reversed(names)]
+
+
+@cache
+def _parts(kind: type) -> tuple[str, ...] | None:
+    """The fields of a dataclass; None of other types."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
 
 
 @dataclass(frozen=True, slots=True)

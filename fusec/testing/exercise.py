@@ -106,12 +106,12 @@ def exercise(module: ModuleType, program: Program, effort: Effort, device: torch
     calls in any case. The arguments are the same every time.
     """
     subject = _Subject(module, program, device, record)
-    own = Forcing()
-    for candidate in subject.ordered(subject.candidates(own, effort.planned))[: effort.own]:
+    own, few = Forcing(), max(effort.own, effort.planned // 4)
+    for candidate in subject.ordered(subject.candidates(own, few))[: effort.own]:
         subject.make(candidate, effort.smaller)
     names = [kernel.name for kernel in program.kernels]
     # Most plans are found among few calls; what is left is searched for.
-    for planned, least in ((effort.planned, effort.each), (4 * effort.planned, 1)):
+    for planned, least in ((few, effort.each), (effort.planned, effort.each), (4 * effort.planned, 1)):
         if all(record.calls[name] >= least for name in names):
             break
         found = [candidate for way in forcings(subject.op) for candidate in subject.candidates(way, planned)]

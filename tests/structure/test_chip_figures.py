@@ -44,7 +44,7 @@ OTHER_FIGURES: dict[str, dict[float, str]] = {
     "passes/kernel/integers.py": {32: "bits of an index"},
     "passes/kernel/outside.py": {2.0**-126: "the least normal f32"},
     "passes/kernel/values.py": {32: "bits of an index"},
-    "codegen/gate.py": {24: "jobs worth a worker", 120: "seconds for a compiler"},
+    "codegen/gate.py": {48: "jobs worth a worker", 120: "seconds for a compiler"},
     "commands/explain.py": {1e3: "milliseconds of a second"},
     "commands/tune.py": {300: "seconds for a step of a search"},
     "commands/tune_shapes.py": {4096: "usual extents", 128: "usual extents", 32: "usual extents"},
