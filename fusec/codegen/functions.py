@@ -28,10 +28,23 @@ def called_functions(programs: tuple[Program, ...]) -> dict[FunctionText, str]:
     """The functions that the kernels of a file call, each once, and what the first op that does would call it."""
     found: dict[FunctionText, str] = {}
     for program in programs:
-        own = {_text(function, program): function.writes for function in _functions(program)}
-        for text, writes in own.items():
-            outputs = "".join(f"_{name}" for name in writes) if len(own) > 1 else ""
-            found.setdefault(text, f"_{program.graph.name}_epilogue{outputs}")
+        for text, name in _names(program).items():
+            found.setdefault(text, name)
+    return found
+
+
+def _names(program: Program) -> dict[FunctionText, str]:
+    """What an op would call its functions: by what they write, and those of more sums by what else they are given."""
+    by_outputs: dict[tuple[str, ...], dict[FunctionText, Function]] = {}
+    for function in _functions(program):
+        by_outputs.setdefault(function.writes, {}).setdefault(_text(function, program), function)
+    found: dict[FunctionText, str] = {}
+    for writes, same in by_outputs.items():
+        stem = "_".join((f"_{program.graph.name}_epilogue", *(writes if len(by_outputs) > 1 else ())))
+        least = min(same.values(), key=lambda function: len(function.inputs))
+        for text, function in same.items():
+            more = [name for name in function.inputs if name not in least.inputs]
+            found[text] = f"{stem}_with_{'_'.join(more)}" if more else stem
     return found
 
 

@@ -23,6 +23,9 @@ _SAME = ("scalars", "rounded", "chained", "boxes", "varying", "sums")
 MOST_BRANCHES = 3
 """Places where merged kernels may differ."""
 
+MOST_STATEMENTS = 4
+"""Statements of each op where kernels differ."""
+
 LEAST_GAIN = 6
 """Lines that merging one more kernel has to save, beside those of its signature."""
 
@@ -100,6 +103,8 @@ class _Merging:
         rest = [body[before:] for body in bodies]
         behind = _common([body[::-1] for body in rest])
         middles = [body[: len(body) - behind] for body in rest]
+        if max(map(len, middles)) > MOST_STATEMENTS:
+            raise Differ
         self.branches += 1
         return (*bodies[0][:before], self._branch(middles), *bodies[0][len(bodies[0]) - behind :])
 
@@ -197,6 +202,9 @@ def _grown(group: Group, more: Written, ops: Sequence[OpFacts], real: str) -> Gr
     """A group with one more member, if it can have it and that saves enough."""
     members = (*group.members, more)
     if len({member.op for member in members}) < len(members) or not _is_alike(members):
+        return None
+    scratch = {tuple(name for name in each.kernel.pointers if name not in ops[each.op].tensors) for each in members}
+    if len(scratch) > 1:
         return None
     kernel = merged([member.kernel for member in members], [ops[member.op].name for member in members])
     if kernel is None:

@@ -16,7 +16,7 @@ from fusec.codegen.wrap import wrapped
 LONGEST = 60
 """Statements of a run."""
 
-MOST_INPUTS, MOST_RESULTS = 24, 6
+MOST_INPUTS, MOST_RESULTS = 12, 2
 """What a reader can still follow in a call."""
 
 LEAST_GAIN = 8
@@ -24,6 +24,13 @@ LEAST_GAIN = 8
 
 _OPAQUE = ("_box",)
 """What stays in kernels: a tensor map is an argument of a launch."""
+
+
+_LOOPS = frozenset({"TAIL", "start", "step", "pid", "split"})
+"""Variables of a skeleton: what depends on them is a part of its loops."""
+
+_PLACE = re.compile(r"program_id|tl\.arange| // | % |_mask|_row = ")
+"""A line that says where a program is at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +166,13 @@ def _shared(kernels: Mapping[str, Body], runs: tuple[_Run, ...]) -> _Shared | No
             return None
         inputs |= {run.names.index(name) for name in found[0]}
         results |= {run.names.index(name) for name in found[1]}
-    if len(inputs) > MOST_INPUTS or len(results) > MOST_RESULTS:
+    if len(inputs) > MOST_INPUTS or not 0 < len(results) <= MOST_RESULTS:
+        return None
+    first = runs[0]
+    lines = kernels[first.kernel].lines[first.start : first.end]
+    if any(first.names[number] in _places(lines) for number in results):
+        return None
+    if any(first.names[number] in _LOOPS for number in inputs):
         return None
     shared = _Shared(runs, tuple(sorted(inputs)), tuple(sorted(results)), 0)
     calls = sum(_length([_call(run, shared, "_a_function_name")]) for run in runs)
@@ -247,7 +260,7 @@ def _function(kernels: Mapping[str, Body], shared: _Shared, taken: set[str]) -> 
     if results:
         text.append(f"return {', '.join(results)}")
     parameters = (first.names[number] for number in shared.inputs)
-    wanted, doc = _title(results, lines)
+    wanted, doc = _title(results)
     name, count = wanted, 1
     while name in taken:
         count += 1
@@ -260,22 +273,15 @@ def _function(kernels: Mapping[str, Body], shared: _Shared, taken: set[str]) -> 
     )
 
 
-def _title(results: list[str], lines: Sequence[str]) -> tuple[str, str]:
-    """A name for what lines compute, and words for it: the last of the values, a place, or what is stored."""
-    places = {
-        name
-        for line in lines
-        if re.search(r"program_id|tl\.arange| // | % |_mask|_row = ", line)
-        for name in targets(line)
-    }
-    values = [name for name in results if name not in places]
-    if values:
-        value = re.sub(r"_\d+\Z", "", values[-1])
-        return f"_{value}", f"`{value}`"
-    if results:
-        return "_place", "Where a program is at work"
-    stored = next((found[1] for line in lines if (found := re.search(r"tl\.store\((\w+?)(?:_ptr|_row)\b", line))), "it")
-    return f"_store_{stored}", f"Makes and stores `{stored}`"
+def _places(lines: Sequence[str]) -> set[str]:
+    """Indices, masks and pointers that lines make: where a program is at work, and no values."""
+    return {name for line in lines if _PLACE.search(line) for name in targets(line)}
+
+
+def _title(results: list[str]) -> tuple[str, str]:
+    """A name for what lines compute, and words for it."""
+    value = re.sub(r"(_low|_high|_even|_odd)?(_\d+)?\Z", "", results[-1])
+    return f"_{value}", f"`{value}`"
 
 
 def _replaced(body: Body, run: _Run, shared: _Shared, name: str) -> Body:

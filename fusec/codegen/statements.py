@@ -54,6 +54,9 @@ from fusec.ir.tile_values import Address, Along, Apply, AsWhole, Condition, Dims
 from fusec.ir.types import DType, Kind
 from fusec.passes.kernel.blocks import EVICT, HELD, PREFETCH, VEC
 
+_SHORT = 88
+"""Characters of a choice that stands in one line, also where that is indented."""
+
 
 class StatementPrinter:
     """Spells statements. `real` is the type reals are computed in."""
@@ -180,7 +183,8 @@ class StatementPrinter:
         match cases:
             case (test, body), (None, (Assign(name, value),)) if test:
                 given = self._given(body, name)
-                return given and f"{name.text} = {given} if {_test(test)} else {self._values.text(value)}"
+                text = given and f"{name.text} = {given} if {_test(test)} else {self._values.text(value)}"
+                return text if isinstance(test, Given) or len(text or "") <= _SHORT else None
         return None
 
     def _given(self, body: tuple[Statement, ...], name: Name) -> str | None:

@@ -30,7 +30,7 @@ def nouns(flow: Flow) -> tuple[str, ...]:
     for number in live:
         alike.setdefault(words[number], []).append(number)
     for word, numbers in alike.items():
-        by_target = len({targets[n] for n in numbers}) > 1
+        by_target = len({targets[n] for n in numbers if len(targets[n]) == 1}) > 1
         by_half = len({halves[n] for n in numbers}) > 1
         for n in numbers:
             parts = [word]

@@ -37,8 +37,9 @@ _SIZE = Scaling(each=(_ONE,))
 _ORDER = Scaling(together=_ONE)
 
 
-def _comparison(name: str, symbol: str, any_sign: bool = False) -> ElementwiseOp:
-    return ElementwiseOp(name, 2, Result.BOOL, symbol=symbol, scaling=Scaling(together=_NONE, any_sign=any_sign))
+def _comparison(name: str, symbol: str, noun: str, any_sign: bool = False) -> ElementwiseOp:
+    scaling = Scaling(together=_NONE, any_sign=any_sign)
+    return ElementwiseOp(name, 2, Result.BOOL, symbol=symbol, scaling=scaling, noun=noun)
 
 
 def _function(name: str, at: Callable[[Number], Number], turns: tuple[float, ...] = ()) -> ElementwiseOp:
@@ -157,12 +158,12 @@ _ARITHMETIC = (
     _to_integer("round", single.nearest),
 )
 _CHOICES = (
-    _comparison("eq", "==", any_sign=True),
-    _comparison("ne", "!=", any_sign=True),
-    _comparison("lt", "<"),
-    _comparison("le", "<="),
-    _comparison("gt", ">"),
-    _comparison("ge", ">="),
+    _comparison("eq", "==", "equal", any_sign=True),
+    _comparison("ne", "!=", "unequal", any_sign=True),
+    _comparison("lt", "<", "less"),
+    _comparison("le", "<=", "at_most"),
+    _comparison("gt", ">", "greater"),
+    _comparison("ge", ">=", "at_least"),
     ElementwiseOp("and", 2, Result.BOOL, _LOGIC, symbol="and", noun="both"),
     ElementwiseOp("or", 2, Result.BOOL, _LOGIC, symbol="or", noun="either"),
     ElementwiseOp("not", 1, Result.BOOL, _LOGIC, noun="opposite"),

@@ -156,7 +156,7 @@ class _KernelBuilder:
         if sum(map(facts.is_whole, own)) > _EARLY_OWN:
             return ()
         if sum(map(facts.is_whole, (*own, *plain))) <= _EARLY_LOADS:
-            own = sorted((*own, *plain))
+            own = sorted((*own, *plain), key=facts.order.__getitem__)
         for number in own:
             self._values.value(number, self._root)
         # An index of a row's own look-up is there already.

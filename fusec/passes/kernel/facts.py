@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusec.ir.expressions import Cast, Choose, Const, Dot, NodeId, Reduce
-from fusec.ir.flow import Load, Partial, Store, flow_operands, flow_reachable, store_axes
+from fusec.ir.flow import Flow, Load, Partial, Store, flow_operands, flow_reachable, store_axes
 from fusec.ir.stage import Stage
 from fusec.ir.types import Axis
 from fusec.passes.kernel.integers import long_values
@@ -25,6 +25,7 @@ class Facts:
         self.nodes = stage.flow.nodes
         self._roots = stage.flow.roots
         self.live = stage.live
+        self.order = _order(stage.flow, stage.live)
         self.long = long_values(stage.flow, target.graph)
         self.padding = choose_padding(stage.flow, self.live, target.has_infinity)
         self.apart = kept_apart(stage.flow, self.live)
@@ -99,7 +100,8 @@ class Facts:
         ]
         found += [n for n in self.live if isinstance(nodes[n].expr, Load)]
         waits = [n for n in self.live if isinstance(nodes[n].expr, Reduce | Partial)]
-        return sorted(n for n in found if n not in inside and flow_reachable(nodes, (n,)).isdisjoint(waits))
+        free = (n for n in found if n not in inside and flow_reachable(nodes, (n,)).isdisjoint(waits))
+        return sorted(free, key=self.order.__getitem__)
 
     def outside(self, choose: NodeId) -> tuple[NodeId, ...]:
         """What the cases of a choice read and that is not computed for one of them alone."""
@@ -168,3 +170,19 @@ class Facts:
         for number in (*roots, *(m for n in self.live for m in flow_operands(self.nodes[n].expr))):
             uses[number] += 1
         return uses
+
+
+def _order(flow: Flow, live: list[NodeId]) -> dict[NodeId, int]:
+    """The order in which results need nodes, of which numbers say nothing: two outputs alike have kernels alike."""
+    found: dict[NodeId, int] = {}
+    stack = [(number, False) for number in reversed((*flow.roots, *live))]
+    while stack:
+        number, is_ready = stack.pop()
+        if number in found:
+            continue
+        if is_ready:
+            found[number] = len(found)
+        else:
+            stack.append((number, True))
+            stack += [(operand, False) for operand in reversed(flow_operands(flow.nodes[number].expr))]
+    return found
