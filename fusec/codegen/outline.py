@@ -174,12 +174,22 @@ def _shared(kernels: Mapping[str, Body], runs: tuple[_Run, ...]) -> _Shared | No
         return None
     if any(first.names[number] in _LOOPS for number in inputs):
         return None
-    shared = _Shared(runs, tuple(sorted(inputs)), tuple(sorted(results)), 0)
+    ordered = sorted(inputs, key=lambda number: (_kind(kernels[first.kernel], first.names[number]), number))
+    shared = _Shared(runs, tuple(ordered), tuple(sorted(results)), 0)
     calls = sum(_length([_call(run, shared, "_a_function_name")]) for run in runs)
     length = _length(kernels[runs[0].kernel].lines[runs[0].start : runs[0].end])
     head = _length([f"def _a_function_name({', '.join(runs[0].names[number] for number in shared.inputs)}):"])
     gain = length * len(runs) - calls - length - head - (5 if results else 4)
     return _Shared(runs, shared.inputs, shared.results, gain)
+
+
+def _kind(body: Body, name: str) -> int:
+    """Where a parameter stands: values first, then pointers, numbers, strides, and what is known at compile time."""
+    if name not in body.parameters:
+        return 0
+    if name in body.compile_time:
+        return 4
+    return 1 if name.endswith("_ptr") else 3 if "_stride_" in name else 2
 
 
 def _interface(body: Body, run: _Run) -> tuple[set[str], set[str]] | None:
@@ -256,32 +266,32 @@ def _function(kernels: Mapping[str, Body], shared: _Shared, taken: set[str]) -> 
     lines = body.lines[first.start : first.end]
     indent = _indent(lines[0])
     results = [first.names[number] for number in shared.results]
-    text = [line[indent:] for line in lines]
-    if results:
-        text.append(f"return {', '.join(results)}")
+    text = [*(line[indent:] for line in lines), f"return {', '.join(results)}"]
     parameters = (first.names[number] for number in shared.inputs)
-    wanted, doc = _title(results)
-    name, count = wanted, 1
+    stem = _common_stem([run.names[shared.results[-1]] for run in shared.runs])
+    name = f"_{stem}"
+    name = f"{name}_{first.kernel.rpartition('_')[2]}" if name in taken else name
     while name in taken:
-        count += 1
-        name = f"{wanted}_{count}"
+        name += "_"
+    words = dict.fromkeys(" and ".join(f"`{run.names[number]}`" for number in shared.results) for run in shared.runs)
     return Function(
         name,
         tuple(f"{each}: tl.constexpr" if each in body.compile_time else each for each in parameters),
-        f"{doc}, as {len(shared.runs)} kernels have it.",
+        f"Makes {' or '.join(words) if len(words) < 3 else f'one `{stem}`'}.",
         tuple(text),
     )
+
+
+def _common_stem(names: list[str]) -> str:
+    """A name for results of these names, whichever half each is of: what they begin with, or the first two of them."""
+    stems = list(dict.fromkeys(re.sub(r"(_low|_high|_even|_odd)?(_\d+)?\Z", "", name) for name in names))
+    begins = min(stems, key=len)
+    return begins if all(f"{stem}_".startswith(f"{begins}_") for stem in stems) else "_or_".join(stems[:2])
 
 
 def _places(lines: Sequence[str]) -> set[str]:
     """Indices, masks and pointers that lines make: where a program is at work, and no values."""
     return {name for line in lines if _PLACE.search(line) for name in targets(line)}
-
-
-def _title(results: list[str]) -> tuple[str, str]:
-    """A name for what lines compute, and words for it."""
-    value = re.sub(r"(_low|_high|_even|_odd)?(_\d+)?\Z", "", results[-1])
-    return f"_{value}", f"`{value}`"
 
 
 def _replaced(body: Body, run: _Run, shared: _Shared, name: str) -> Body:

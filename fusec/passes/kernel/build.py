@@ -7,7 +7,8 @@ no sweeps: every value is computed once. Relies on resolved views and a checked 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from fusec.ir import schedule
 from fusec.ir.expressions import GIVEN, OMITTED, Choose, Dot, NodeId, Scalar
@@ -56,8 +57,11 @@ _EARLY_OWN, _EARLY_LOADS = 4, 3
 
 
 def build_kernels(partitions: tuple[Partition, ...], known: dict[str, int]) -> dict[str, Kernel]:
-    """The kernel of every stage of every schedule, by the name of the stage. `known` has extents that are fixed."""
-    built: dict[str, Kernel] = {}
+    """The kernel of every stage of every schedule, by the name of the stage. `known` has extents that are fixed.
+
+    An epilogue that only one of them has stands in that kernel.
+    """
+    jobs: dict[str, _Job] = {}
     for partition in partitions:
         libraries = [step for step in partition.steps if any(group.library for group in step.groups)]
         products = frozenset(name for step in libraries for name in step.writes)
@@ -66,9 +70,26 @@ def build_kernels(partitions: tuple[Partition, ...], known: dict[str, int]) -> d
             for plan in (plan for group in step.groups for plan in group.all_plans()):
                 contracts = isinstance(plan, schedule.Gemv | schedule.Gemm | schedule.GemmTma)
                 within = replace(target, chained=target.chained or plan.is_chained, contracts=contracts)
-                for stage in (each for each in plan.stages if each.name not in built):
-                    built[stage.name] = build_kernel(stage, within, f"_{step.graph.name}_{stage.name}", plan.words)
-    return built
+                for stage in plan.stages:
+                    jobs.setdefault(stage.name, _Job(stage, within, plan.words))
+    built = {name: job.kernel() for name, job in jobs.items()}
+    callers = Counter(call.function for kernel in built.values() for call in kernel.calls)
+    alone = [name for name, kernel in built.items() if any(callers[call.function] == 1 for call in kernel.calls)]
+    return built | {name: jobs[name].kernel(inline=True) for name in alone}
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A stage, and what it is built for."""
+
+    stage: Stage
+    target: Target
+    words: str
+
+    def kernel(self, inline: bool = False) -> Kernel:
+        """Its kernel, with its epilogue as a function or `inline`."""
+        target = replace(self.target, contracts=False, products=frozenset()) if inline else self.target
+        return build_kernel(self.stage, target, f"_{target.graph.name}_{self.stage.name}", self.words)
 
 
 def build_kernel(stage: Stage, target: Target, name: str, doc: str) -> Kernel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import nan
 
 from fusec.ir.expressions import NodeId
 from fusec.ir.flow import Load, Partial, flow_operands
@@ -116,5 +117,5 @@ class Loads:
 def _guarded(name: Name, looked: tuple[Condition, ...], scope: Scope) -> Value:
     """A value looked up out of range is NaN; an integer one stays 0, the fill of its load."""
     if looked and name.kind is Kind.REAL:
-        scope.statements.append(Assign(name, Masked(name, looked, float("nan"), name.dims, name.kind)))
+        scope.statements.append(Assign(name, Masked(name, looked, nan, name.dims, name.kind)))
     return name
