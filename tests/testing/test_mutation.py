@@ -18,7 +18,7 @@ from fusec.testing.mutation import reach
 from fusec.testing.mutation.baseline import UNASKED, Baseline, Known, files, read, write
 from fusec.testing.mutation.choose import Sources, ordered, reaching
 from fusec.testing.mutation.faults import mutants, sample
-from fusec.testing.mutation.judge import TEXTS, judged
+from fusec.testing.mutation.judge import TEXTS, doubted, judged
 from fusec.testing.random_specs import text
 from fusec.testing.shrink import shrunk
 
@@ -26,7 +26,7 @@ ROOT = Path(fusec.__file__).parents[1]
 
 SOURCE = '''"""What it is."""
 
-SIZE = 4
+SIZE, WIDTH = 4, 120
 
 
 @cache
@@ -47,6 +47,7 @@ def test_every_kind_of_fault_is_planted_once_at_each_place() -> None:
     found = {(each.kind, each.line, each.text) for each in mutants(SOURCE)}
     assert found == {
         ("constant", 3, "5"),
+        ("constant", 3, "240"),
         ("constant", 7, "4"),
         ("constant", 7, "False"),
         ("boolean", 9, "(not (a < b and (not a == 2)))"),
@@ -244,6 +245,21 @@ def test_who_tells_a_mutant(failing: dict[str, int], outcome: str, by: str, tmp_
 @pytest.mark.parametrize("end", [1, 4, -9])
 def test_a_compiler_that_cannot_be_loaded_is_told(end: int, tmp_path: Path) -> None:
     assert judge(tmp_path, Told(tmp_path, {}, end)).outcome == "behaviour"
+
+
+@pytest.mark.parametrize(("failing", "outcome"), [("tests/b.py::2", "behaviour"), ("tests/c.py::1", "texts")])
+def test_what_behaviour_did_not_tell_is_looked_at_longer(failing: str, outcome: str, tmp_path: Path) -> None:
+    (tmp_path / "fusec").mkdir()
+    (tmp_path / "fusec" / "a.py").write_text(SOURCE)
+    tests = [known(f"tests/{name}", 1, 9) for name in ("b.py::1", "b.py::2", "b.py::3", "structure/a.py::1")]
+    (mutant, *_) = (each for each in mutants(SOURCE) if each.line == 9)
+    told = Told(tmp_path, {failing: 2, "tests/structure/a.py::1": 9})
+    chosen, baseline = [("fusec/a.py", mutant)], Baseline("", tests)
+    (before,) = judged(told, tmp_path, chosen, baseline, 1.0)  # type: ignore[arg-type]
+    assert before.outcome == "texts"
+    ((found, after),) = doubted(told, tmp_path, [before], baseline, 2.0, 1.0)  # type: ignore[arg-type]
+    assert found is before
+    assert (after.outcome, after.ran > before.ran) == (outcome, True)
 
 
 def judge(folder: Path, farmed: Told) -> Any:

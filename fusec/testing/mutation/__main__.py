@@ -2,7 +2,8 @@
 
 To be run in the root of a checkout. Lines of the passes, the code generator and the runtime are sampled by `--seed`;
 each gets one fault, in a copy of the repository. Of the tests those run that reach the line, a few of every file,
-until one fails. The report says of each mutant whether behaviour told it, or committed texts alone, or nothing.
+until one fails; then more of them for what behaviour did not tell. The report says of each mutant whether behaviour
+told it, or committed texts alone, or nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from fusec.testing.command_line import command_line
 from fusec.testing.mutation.baseline import Baseline, digest_of, files, measure, read, write
 from fusec.testing.mutation.farm import Farm, farm
 from fusec.testing.mutation.faults import sample
-from fusec.testing.mutation.judge import MUTATED, Verdict, judged
+from fusec.testing.mutation.judge import MUTATED, Verdict, doubted, judged
 
 
 def main() -> int:
@@ -45,11 +46,27 @@ def main() -> int:
             print(_line(verdict), flush=True)
             if options.out:
                 _write(options, root, started, known, verdicts)
+        for before, verdict in _doubted(farmed, root, verdicts, known, options, until):
+            verdicts[verdicts.index(before)] = verdict
+            print(f"again: {_line(verdict)}", flush=True)
+            if options.out:
+                _write(options, root, started, known, verdicts)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     share = outcomes["behaviour"] / max(len(verdicts), 1)
     seconds = time.monotonic() - started
     print(f"{len(verdicts)} mutants: {dict(outcomes)}, {share:.1%} killed by behaviour, {seconds:.0f} s")
     return 0 if share >= options.least else 1
+
+
+def _doubted(
+    farmed: Farm, root: Path, verdicts: list[Verdict], known: Baseline, options: argparse.Namespace, until: float
+) -> Iterator[tuple[Verdict, Verdict]]:
+    """A second look at what behaviour did not tell, three times as long as the first if there is time."""
+    count = sum(verdict.outcome in ("texts", "survived") for verdict in verdicts)
+    left = until - time.monotonic()
+    each = min(3 * options.most, 0.8 * left * min(1.0, options.jobs / max(count, 1)))
+    if count and each >= 1:
+        yield from doubted(farmed, root, [*verdicts], known, each, options.most, lambda: time.monotonic() > until)
 
 
 def _options() -> argparse.Namespace:

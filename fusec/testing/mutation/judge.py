@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fusec.testing.mutation.baseline import Baseline, Known
@@ -47,10 +47,12 @@ def judged(
     known: Baseline,
     most: float,
     over: Callable[[], bool] = lambda: False,
+    lived: float = 0.0,
 ) -> Iterator[Verdict]:
     """The verdicts, as they are found; none on those that had not begun when it was `over`.
 
-    Each mutant has to live through `most` seconds of tests of behaviour, and of texts.
+    Each mutant has to live through `most` seconds of tests of behaviour, and of texts: of others than those that it has
+    `lived` through before, for so many seconds.
     """
     sources = Sources.of(root)
 
@@ -65,7 +67,8 @@ def judged(
         with copy.planted(path, mutant.applied((root / path).read_text(encoding="utf-8"))):
             for outcome in ("behaviour", "texts"):
                 tests = [each for each in found if each.file.startswith(TEXTS) == (outcome == "texts")]
-                tests = ordered(known, tests, path, most)
+                before = {each.name for each in ordered(known, tests, path, lived)} if lived else set()
+                tests = [each for each in ordered(known, tests, path, lived + most) if each.name not in before]
                 killer = _killer(copy, known, tests)
                 if killer:
                     return Verdict(path, mutant, outcome, killer, len(found), ran + len(tests))
@@ -75,6 +78,23 @@ def judged(
     for verdict in farmed.each(chosen, judge):
         if verdict is not None:
             yield verdict
+
+
+def doubted(
+    farmed: Farm,
+    root: Path,
+    verdicts: Sequence[Verdict],
+    known: Baseline,
+    most: float,
+    lived: float,
+    over: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Verdict, Verdict]]:
+    """Those of the verdicts that behaviour did not tell, and what it is if tests run for `most` seconds more."""
+    doubtful = {(each.path, each.mutant): each for each in verdicts if each.outcome in ("texts", "survived")}
+    for verdict in judged(farmed, root, [*doubtful], known, most, over, lived):
+        before = doubtful[verdict.path, verdict.mutant]
+        ran = before.ran + verdict.ran
+        yield before, replace(verdict if verdict.outcome == "behaviour" else before, ran=ran)
 
 
 def _killer(copy: Copy, known: Baseline, tests: Sequence[Known]) -> str:
